@@ -1,0 +1,58 @@
+"""`agent-runner`: the commands and where each of them lives."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "run": ("app.cli.run:run", "Run one message and show it live."),
+    "dev": ("app.cli.dev:dev", "The whole stack in one terminal."),
+    "server": ("app.cli.roles:server", "The server: HTTP, gRPC, the sweeper."),
+    "worker": ("app.cli.roles:worker", "A worker that runs agents."),
+    "orchestrator": ("app.cli.roles:orchestrator", "A worker for failures and maintenance."),
+    "flower": ("app.cli.roles:flower", "Flower, the operators' view of Celery."),
+    "apply": ("app.cli.apply:apply", "Create or update resources from a file."),
+    "executions": ("app.cli.executions:executions", "List, get, watch, cancel or redrive executions."),
+    "doctor": ("app.cli.doctor:doctor", "Check everything that this system needs."),
+    "migrate": ("app.cli.roles:migrate", "Bring the database to the newest schema."),
+    "redis": ("app.cli.roles:redis", ""),
+}
+"""Name: the command's place and its one line of help. Without a line it is hidden: `dev` calls it."""
+
+
+class _Commands(click.Group):
+    """A group that imports a command when it is called, not when it is listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name, (_, line) in COMMANDS.items() if line]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name][1]) for name in self.list_commands(ctx)])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="agent-runner", prog_name="agent-runner")
+def cli() -> None:
+    """Runs LangGraph agents as Celery tasks; every execution ends, on time, with the true reason."""
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """The console script. Exit codes: 0, 1 failed, 2 usage or settings, 130 cancelled."""
+    if not hasattr(sys.stdout, "reconfigure"):
+        return cli(args=arguments, prog_name="agent-runner")
+    sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 shows `?`, it does not end the run
+    return cli(args=arguments, prog_name="agent-runner")
+
+
+if __name__ == "__main__":
+    main()

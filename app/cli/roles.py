@@ -1,0 +1,124 @@
+"""One process each: what the Procfile starts. Every command here is a supervisor around one child."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from app.cli.failing import Failed, settings_or_exit
+from clients.settings import DUMMY_LOCAL_KEY, Role, Settings, SettingsError, load_settings
+
+WORKER_MODULE, SERVER_MODULE = "tasks.worker", "app.server"
+FLOWER_PORT = 5555
+RUNTIME_BUCKETS = "0.1,0.5,1,2.5,5,10,30,60,120,300,600,1800,3600"
+"""Flower's own stop at 10 s; agents run for minutes."""
+
+
+@click.command()
+@click.option("--http-port", type=click.IntRange(0, 65535), help="AGENT_RUNNER_HTTP_PORT")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), help="AGENT_RUNNER_GRPC_PORT")
+def server(http_port: int | None, grpc_port: int | None) -> None:
+    """The server: HTTP API and page, gRPC API, the sweeper. Any number of them on one database."""
+    _set("AGENT_RUNNER_HTTP_PORT", http_port)
+    _set("AGENT_RUNNER_GRPC_PORT", grpc_port)
+    _supervise("server", [sys.executable, "-m", SERVER_MODULE], queue="")
+
+
+@click.command()
+@click.option("--concurrency", "-c", type=click.IntRange(1, 10_000), help="AGENT_RUNNER_CONCURRENCY")
+@click.option("--pool", type=click.Choice(["async", "prefork"]), help="AGENT_RUNNER_POOL")
+@click.option("--queue", "-q", help="AGENT_EXECUTION_RUNNER_TASK_QUEUE")
+def worker(concurrency: int | None, pool: str | None, queue: str | None) -> None:
+    """A worker that runs agents."""
+    _set("AGENT_RUNNER_CONCURRENCY", concurrency)
+    _set("AGENT_RUNNER_POOL", pool)
+    _set("AGENT_EXECUTION_RUNNER_TASK_QUEUE", queue)
+    _supervise("worker", [sys.executable, "-m", WORKER_MODULE, "--as", "agent-runner worker"], queue="runner_queue")
+
+
+@click.command()
+@click.option("--queue", "-q", help="AGENT_EXECUTION_STIGMER_TASK_QUEUE")
+def orchestrator(queue: str | None) -> None:
+    """A worker for the error callbacks and the maintenance."""
+    _set("AGENT_EXECUTION_STIGMER_TASK_QUEUE", queue)
+    argv = [sys.executable, "-m", WORKER_MODULE, "--as", "agent-runner orchestrator"]
+    _supervise("orchestrator", argv, queue="orchestrator_queue")
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=FLOWER_PORT, envvar="FLOWER_PORT", show_default=True)
+@click.option("--address", default="127.0.0.1", envvar="FLOWER_ADDRESS", show_default=True, help="0.0.0.0: everybody")
+def flower(port: int, address: str) -> None:
+    """Flower, the operators' view. The login is `admin` and the API key."""
+    settings = settings_or_exit("flower")
+    # By environment: a command line is readable by everybody on the machine.
+    os.environ |= {
+        "CELERY_BROKER_URL": settings.broker_url,
+        "CELERY_RESULT_BACKEND": settings.redis_url,
+        "FLOWER_PORT": str(port),
+        "FLOWER_ADDRESS": address,
+        "FLOWER_TASK_RUNTIME_METRIC_BUCKETS": RUNTIME_BUCKETS,
+    }
+    os.environ.setdefault("FLOWER_BASIC_AUTH", f"admin:{settings.api_key.get_secret_value()}")
+    _supervise("flower", [sys.executable, "-m", "celery", "flower"], queue="")
+
+
+@click.command(hidden=True)
+@click.argument("executable")
+@click.argument("folder")
+def redis(executable: str, folder: str) -> None:
+    """The embedded Redis of a stack, from a folder that `dev` has prepared."""
+    from app.dev.redis import CONFIG_NAME
+
+    argv = [sys.executable, "-m", "app.dev.redis", executable, os.path.join(folder, CONFIG_NAME)]
+    _supervise("redis", argv, queue="")
+
+
+@click.command()
+def migrate() -> None:
+    """Bring the database to the newest schema. Safe to run again, and from several machines at once."""
+    settings = settings_or_exit("migrate")
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from status.store.schema import migrate as bring_up, revision
+
+    if settings.database_url.startswith("sqlite"):
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        bring_up(settings.database_url)
+        now, _ = revision(settings.database_url)
+    except (SQLAlchemyError, OSError) as error:
+        raise Failed(
+            f"the database cannot be migrated: {getattr(error, 'orig', None) or error}",
+            next_step="Check AGENT_RUNNER_DATABASE_URL and that the database runs.",
+        ) from None
+    click.echo(f"database is at revision {now}")
+
+
+def _set(name: str, value: object) -> None:
+    if value is not None:
+        os.environ[name] = str(value)
+
+
+def _supervise(role: Role, argv: Sequence[str], *, queue: str) -> None:
+    """Runs until it is told to end. With wrong settings too: the child says what is wrong, and the server is told."""
+    from app.supervisor import supervise
+
+    try:
+        settings = load_settings(role)
+    except SettingsError as error:
+        settings = error.settings
+    sys.exit(
+        supervise(
+            role,
+            list(argv),
+            queue=str(getattr(settings, queue)) if queue else "",
+            http_url=settings.http_url,
+            api_key=_key(settings),
+        )
+    )
+
+
+def _key(settings: Settings) -> str:
+    return settings.api_key.get_secret_value() or DUMMY_LOCAL_KEY

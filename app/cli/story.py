@@ -1,0 +1,281 @@
+"""An execution's log told in lines, in the order in which things happen.
+
+`Story.tell(event)` takes one event of the stream and gives the lines it adds; what it amounts to so far is in
+`state`. The same story feeds the live display and the plain output of a pipe.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from clients.http_api import StreamEvent
+from status.log import LogRow, State
+from status.phases import TERMINAL_PHASES, Phase
+
+RESULT_LINES, LINE_CHARS, SUMMARY_CHARS = 20, 400, 160
+_TODO_MARKS = {"completed": "[x]", "in_progress": "[>]", "cancelled": "[-]"}
+
+
+class Tone(Enum):
+    """What a line is about; the display gives each a colour."""
+
+    PHASE = "phase"
+    USER = "user"
+    TODO = "todo"
+    CALL = "call"
+    RESULT = "result"
+    FAILED = "failed"
+    SUB_AGENT = "sub_agent"
+    TEXT = "text"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """`who` is the sub-agent it belongs to; empty for the main conversation."""
+
+    text: str
+    tone: Tone
+    who: str = ""
+
+
+class Story:
+    """Of one execution. `state` is the fold of all rows so far."""
+
+    def __init__(self) -> None:
+        self.state = State.empty()
+        self.ended = False
+        self._unfinished: dict[str, str] = {}
+        """By message: the text after its last line end, not told yet."""
+        self._todos: dict[str, str] = {}
+        self._labels: dict[str, str] = {}
+
+    def tell(self, event: StreamEvent) -> list[Line]:
+        """The lines that this event adds."""
+        if event.kind == "snapshot":
+            return list(self._tell_snapshot(event.data))
+        if event.kind == "end":
+            self.ended = True
+            return list(self._flush())
+        row = _row(event)
+        self.state.apply(row)
+        return list(self._tell_row(row))
+
+    def unfinished(self) -> list[Line]:
+        """What is being said right now: the beginnings of lines that have no end yet."""
+        return [
+            Line(text=text, tone=Tone.TEXT, who=self._who_says(id_)) for id_, text in self._unfinished.items() if text
+        ]
+
+    def open_calls(self) -> list[tuple[str, str, float]]:
+        """(who, what, since) of the tool calls that run now; sub-agents are not among them."""
+        return [
+            (
+                self._who_calls(call),
+                f"{call.get('name', '')} {summary(call.get('args'))}".strip(),
+                _seconds(call["started_at"]),
+            )
+            for key, call in self.state.tool_calls.items()
+            if call.get("status") not in ("TOOL_CALL_COMPLETED", "TOOL_CALL_FAILED")
+            and key not in self.state.sub_agents
+        ]
+
+    def open_sub_agents(self) -> list[tuple[str, str, float]]:
+        """(label, input, since) of the sub-agents that work now."""
+        return [
+            (self._label(key), first_line(str(sub.get("input", ""))), _seconds(sub["started_at"]))
+            for key, sub in self.state.sub_agents.items()
+            if sub["status"] == "SUB_AGENT_IN_PROGRESS"
+        ]
+
+    def tokens(self) -> tuple[int, int]:
+        """(read, written) by the model, as far as the messages say."""
+        usages = [m["metadata"].get("usage") or {} for m in self.state.messages.values()]
+        return tuple(sum(int(u.get(key) or 0) for u in usages) for key in ("input_tokens", "output_tokens"))  # type: ignore[return-value]
+
+    def _tell_snapshot(self, data: Mapping[str, Any]) -> Iterator[Line]:
+        """A picture in the middle: told once as it stands, later rows go on from it."""
+        self.state = state_of(data.get("execution") or {}, int(data.get("seq") or 0))
+        if self.state.phase is not None:
+            yield Line(text=self.state.phase.name, tone=Tone.PHASE)
+        yield from self._tell_todos()
+        for key, call in self.state.tool_calls.items():
+            yield from self._tell_call(key)
+            if call.get("status") in ("TOOL_CALL_COMPLETED", "TOOL_CALL_FAILED"):
+                yield from self._tell_call_end(key)
+        for key, message in self.state.messages.items():
+            yield from self._tell_text(key, "".join(message["content"]) + "\n", message["type"])
+
+    def _tell_row(self, row: LogRow) -> Iterator[Line]:
+        said = row.payload
+        match row.kind:
+            case "phase":
+                yield from self._flush()
+                yield Line(text=str(said.get("phase", "")).removeprefix("EXECUTION_"), tone=Tone.PHASE)
+            case "message":
+                yield from self._tell_text(said["id"], said.get("content", ""), said.get("type", ""))
+            case "text":
+                yield from self._tell_text(said["id"], said["text"])
+            case "message_end":
+                yield from self._tell_message_end(said)
+            case "todos":
+                yield from self._tell_todos()
+            case "tool_call":
+                yield from self._flush()
+                if said.get("name") != "task":  # told as a sub-agent
+                    yield from self._tell_call(said["id"])
+            case "tool_end":
+                yield from self._flush()
+                yield from self._tell_call_end(said["id"])
+            case "sub_agent":
+                yield from self._flush()
+                yield from self._tell_sub_agent(said["id"])
+            case "output":
+                text = json.dumps(said.get("output"), indent=2, ensure_ascii=False)
+                yield from (Line(text=line, tone=Tone.TEXT) for line in text.splitlines())
+            case "note":
+                yield Line(text=f"note: {said.get('text', '')}", tone=Tone.RESULT)
+            case "merge":
+                yield from self._tell_todos()
+
+    def _tell_text(self, message: str, text: str, type_: str = "") -> Iterator[Line]:
+        if type_ == "MESSAGE_SYSTEM":
+            return  # a failure is told at the end, with its code and next step
+        if type_ == "MESSAGE_HUMAN":
+            yield from (Line(text=f"> {line}", tone=Tone.USER) for line in text.splitlines())
+            return
+        *lines, rest = (self._unfinished.pop(message, "") + text).split("\n")
+        who = self._who_says(message)
+        yield from (Line(text=line, tone=Tone.TEXT, who=who) for line in lines)
+        if rest:
+            self._unfinished[message] = rest
+
+    def _tell_message_end(self, said: Mapping[str, Any]) -> Iterator[Line]:
+        if "content" in said:  # what was streamed is not what counts
+            self._unfinished.pop(said["id"], None)
+            yield from self._tell_text(said["id"], said["content"])
+        if rest := self._unfinished.pop(said["id"], ""):
+            yield Line(text=rest, tone=Tone.TEXT, who=self._who_says(said["id"]))
+
+    def _flush(self) -> Iterator[Line]:
+        for message in list(self._unfinished):
+            yield Line(text=self._unfinished.pop(message), tone=Tone.TEXT, who=self._who_says(message))
+
+    def _tell_todos(self) -> Iterator[Line]:
+        for todo in self.state.todos:
+            status = str(todo.get("status", "")).lower().removeprefix("todo_")
+            if self._todos.get(todo["content"]) != status:
+                self._todos[todo["content"]] = status
+                yield Line(text=f"{_TODO_MARKS.get(status, '[ ]')} {todo['content']}", tone=Tone.TODO)
+
+    def _tell_call(self, key: str) -> Iterator[Line]:
+        call = self.state.tool_calls.get(key, {})
+        text = f"-> {call.get('name', '')} {summary(call.get('args'))}".rstrip()
+        yield Line(text=text, tone=Tone.CALL, who=self._who_calls(call))
+
+    def _tell_call_end(self, key: str) -> Iterator[Line]:
+        call = self.state.tool_calls.get(key)
+        if call is None:
+            return
+        who, failed = self._who_calls(call), call.get("status") == "TOOL_CALL_FAILED"
+        took = f"{max(_seconds(call.get('completed_at')) - _seconds(call.get('started_at')), 0):.1f} s"
+        word = "failed" if failed else "done"
+        tone = Tone.FAILED if failed else Tone.SUB_AGENT if key in self.state.sub_agents else Tone.CALL
+        if key in self.state.sub_agents:
+            yield Line(text=f"<= sub-agent {self._label(key)} {word} ({took})", tone=tone)
+        else:
+            yield Line(text=f"<- {call.get('name', '')} {word} ({took})", tone=tone, who=who)
+        shown = str(call.get("error") or "") if failed and not call.get("result") else _text(call.get("result"))
+        yield from (Line(text=f"   {line}", tone=Tone.RESULT, who=who) for line in cut(shown))
+
+    def _tell_sub_agent(self, key: str) -> Iterator[Line]:
+        sub = self.state.sub_agents.get(key)
+        if sub is None or key in self._labels:
+            return
+        label, at_work = self._label(key), len(self.open_sub_agents())
+        beside = f" ({at_work} in parallel)" if at_work > 1 else ""
+        yield Line(
+            text=f"=> sub-agent {label} started{beside}: {first_line(str(sub.get('input', '')))}", tone=Tone.SUB_AGENT
+        )
+
+    def _label(self, key: str) -> str:
+        """The sub-agent's name; a second one of the same name is `name 2`."""
+        if key not in self._labels:
+            name = str(self.state.sub_agents.get(key, {}).get("name") or "sub-agent")
+            twins = sum(label == name or label.startswith(f"{name} ") for label in self._labels.values())
+            self._labels[key] = f"{name} {twins + 1}" if twins else name
+        return self._labels[key]
+
+    def _who(self, scope: str) -> str:
+        return "/".join(self._label(part) for part in scope.split("/")) if scope else ""
+
+    def _who_says(self, message: str) -> str:
+        return self._who(str(self.state.messages.get(message, {}).get("metadata", {}).get("scope") or ""))
+
+    def _who_calls(self, call: Mapping[str, Any]) -> str:
+        return self._who(str(((call.get("component") or {}).get("metadata") or {}).get("scope") or ""))
+
+
+def state_of(execution: Mapping[str, Any], seq: int) -> State:
+    """A state from a contract AgentExecution: for servers that send a picture instead of the log."""
+    state = State.empty()
+    state.apply(LogRow(seq=seq, at=0.0, fence=0, kind="merge", payload={"status": dict(execution.get("status") or {})}))
+    # Later rows name a message by the id that its metadata carries.
+    state.messages = {
+        (id_ := str(message["metadata"].get("message_id") or key)): {**message, "id": id_}
+        for key, message in state.messages.items()
+    }
+    return state
+
+
+def ended_phase(state: State) -> Phase | None:
+    return state.phase if state.phase in TERMINAL_PHASES else None
+
+
+def summary(args: Any) -> str:
+    """A call's arguments in one line: the command, the path, or all of them."""
+    if not isinstance(args, Mapping):
+        return first_line(str(args or ""))
+    for name in ("command", "file_path", "path", "pattern", "query", "url"):
+        if isinstance(args.get(name), str):
+            return first_line(args[name])
+    return first_line(json.dumps(dict(args), ensure_ascii=False)) if args else ""
+
+
+def first_line(text: str) -> str:
+    line, _, more = text.strip().partition("\n")
+    return f"{line[:SUMMARY_CHARS]} ..." if more or len(line) > SUMMARY_CHARS else line
+
+
+def cut(text: str) -> list[str]:
+    """The lines of a result that are shown, and how many are not."""
+    lines = text.rstrip().splitlines()
+    shown = [f"{line[:LINE_CHARS]} ..." if len(line) > LINE_CHARS else line for line in lines[:RESULT_LINES]]
+    return [*shown, f"... {len(lines) - RESULT_LINES} more lines"] if len(lines) > RESULT_LINES else shown
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _row(event: StreamEvent) -> LogRow:
+    data = event.data
+    return LogRow(
+        seq=event.id,
+        at=_seconds(data.get("at")),
+        fence=int(data.get("fence") or 0),
+        kind=str(data.get("kind", "")),
+        payload=data.get("payload") or {},
+    )
+
+
+def _seconds(at: Any) -> float:
+    """Epoch seconds of what the log or a status gives: a number, or RFC 3339."""
+    if isinstance(at, int | float):
+        return float(at)
+    try:
+        return datetime.fromisoformat(str(at)).timestamp()
+    except ValueError:
+        return 0.0

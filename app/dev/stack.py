@@ -1,0 +1,335 @@
+"""The embedded stack: what `agent-runner dev` and `agent-runner run` bring up and take down.
+
+One stack per data directory, guarded by a lock that the kernel frees however the process ends. Order of start: Redis
+and the migrations, then all roles at once; they are up when each of them answers. Order of end: the roles that take work,
+the server, Redis.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import subprocess
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import httpx
+
+from app.dev.processes import Lifeline, RoleProcess, command_line, end_all
+from app.dev.redis import EmbeddedRedis, find_redis_server, free_port, port_is_free
+from clients.local_stack import FILE_NAME, LOCK_NAME, SECRET_KEY_NAME
+from clients.settings import Settings
+
+START_LIMIT_S = 120.0
+REDIS_LIMIT_S = 10.0
+PORT_WAIT_S = 5.0
+DRAIN_S = 5.0
+"""How long running executions may go on when a stack of one machine stops, unless a setting says otherwise."""
+KILL_AFTER_DRAIN_S = 10.0
+NOT_FOR_WORKERS = ("AGENT_RUNNER_DATABASE_URL", "AGENT_RUNNER_SECRET_KEY")
+SERVER, WORKER, ORCHESTRATOR, FLOWER, REDIS = "server", "worker", "orchestrator", "flower", "redis"
+
+
+class StackError(RuntimeError):
+    """The stack cannot be started, or did not come up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackPlan:
+    """What to bring up. A port of 0 is a free one. With `log_dir` the processes write there instead of the terminal."""
+
+    settings: Settings
+    http_port: int = 0
+    grpc_port: int = 0
+    flower_port: int = 0
+    with_worker: bool = True
+    with_flower: bool = True
+    keep_endpoint: bool = False
+    """Workers report to the endpoint that is set (a proxy in front of the server), not to the server itself."""
+    log_dir: Path | None = None
+    announce: bool = True
+    """Tell other commands of this data directory about it (`dev.json`)."""
+
+
+class Stack:
+    """One running stack. `start`, then `tend` once in a while, then `stop`; `stop` may come at any time."""
+
+    def __init__(self, plan: StackPlan) -> None:
+        self.plan = plan
+        self.data_dir = plan.settings.data_dir
+        self._roles: dict[str, RoleProcess] = {}
+        self._lifeline: Lifeline | None = None
+        self._lock: int | None = None
+        self._redis: EmbeddedRedis | None = None
+        self._announced = False
+        self._http_port = self._grpc_port = self._flower_port = 0
+
+    def start(
+        self, *, stopping: Callable[[], bool] = lambda: False, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """Returns when everything is up, or early when `stopping()`. Raises `StackError` or `RedisMissing`."""
+        needs_redis = not (self.plan.settings.given("broker_url") and _redis_is_given(self.plan.settings))
+        executable = find_redis_server() if needs_redis else None
+        self._lock_data_dir()
+        self._lifeline = Lifeline()
+        self._choose_ports()
+        migration = self._migration()
+        try:
+            if executable is not None:
+                self._start_redis(executable, stopping)
+            self._finish(migration, stopping)
+        finally:
+            if migration.poll() is None:
+                migration.kill()
+                migration.wait()
+        if stopping():
+            return
+        # The server first: the others need it, and each of them keeps a processor busy while it starts.
+        for role in self._planned():
+            self._start(role)
+        self._wait_until_up(stopping, say)
+        if self.plan.announce and not stopping():
+            self._announce()
+
+    def tend(self, say: Callable[[str], None]) -> None:
+        """Start again what has died."""
+        for process in self._roles.values():
+            if said := process.restart_if_dead():
+                say(said)
+
+    def stop(self) -> None:
+        """End everything and wait for it; nothing of ours is left afterwards."""
+        within_s = self._drain_s() + KILL_AFTER_DRAIN_S
+        groups = ((FLOWER, ORCHESTRATOR, WORKER), (SERVER,), (REDIS,))
+        for group in groups:
+            end_all([self._roles[role] for role in group if role in self._roles], within_s=within_s)
+        self._clean_up()
+
+    def kill(self) -> None:
+        """The impatient end: no waiting."""
+        end_all(list(self._roles.values()), within_s=0)
+        self._clean_up()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Where everything is; the content of `dev.json`."""
+        settings = self.plan.settings
+        return {
+            "pid": os.getpid(),
+            "http_url": self.http_url,
+            "grpc_endpoint": self.grpc_endpoint,
+            "flower_url": self.flower_url,
+            "broker_url": self._broker_url(),
+            "redis_url": self._redis_url(),
+            "database_url": settings.database_url,
+            "checkpoint_url": settings.checkpoint_url,
+        }
+
+    @property
+    def http_url(self) -> str:
+        return f"http://127.0.0.1:{self._http_port}"
+
+    @property
+    def grpc_endpoint(self) -> str:
+        return f"127.0.0.1:{self._grpc_port}"
+
+    @property
+    def flower_url(self) -> str:
+        return f"http://127.0.0.1:{self._flower_port}" if self.plan.with_flower else ""
+
+    def log_tail(self, role: str, lines: int = 30) -> str:
+        """The end of what a role wrote, when it writes to a file."""
+        if self.plan.log_dir is None:
+            return ""
+        with suppress(OSError):
+            return "\n".join((self.plan.log_dir / f"{role}.log").read_text(errors="replace").splitlines()[-lines:])
+        return ""
+
+    def _planned(self) -> list[str]:
+        worker = [WORKER] if self.plan.with_worker else []
+        return [SERVER, *worker, ORCHESTRATOR, *([FLOWER] if self.plan.with_flower else [])]
+
+    def _lock_data_dir(self) -> None:
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self.data_dir / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            pid = os.read(lock, 32).decode(errors="replace").strip() or "unknown"
+            os.close(lock)
+            raise StackError(
+                f"another stack (process {pid}) runs in {self.data_dir}. Stop it, use it with --server, or give this"
+                " one another directory with --data-dir."
+            ) from None
+        os.truncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+        self._lock = lock
+
+    def _choose_ports(self) -> None:
+        self._http_port = _port(self.plan.http_port, "HTTP", "--http-port 0")
+        self._grpc_port = _port(self.plan.grpc_port, "gRPC", "--grpc-port 0")
+        self._flower_port = _port(self.plan.flower_port, "Flower", "--flower-port 0") if self.plan.with_flower else 0
+
+    def _start_redis(self, executable: Path, stopping: Callable[[], bool]) -> None:
+        self._redis = redis = EmbeddedRedis(executable=executable, folder=self.data_dir / "redis", port=free_port())
+        redis.prepare()
+        self._start(REDIS)
+        deadline = monotonic() + REDIS_LIMIT_S
+        while not redis.answers():
+            if stopping():
+                return
+            if monotonic() > deadline:
+                raise StackError(f"{executable} does not answer after {REDIS_LIMIT_S:g} s: {redis.log_tail()}")
+            sleep(0.05)
+
+    def _migration(self) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen(
+            command_line("migrate"), env=self._environment(SERVER), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def _finish(self, migration: "subprocess.Popen[bytes]", stopping: Callable[[], bool]) -> None:
+        deadline = monotonic() + START_LIMIT_S
+        while not stopping():
+            try:
+                output, _ = migration.communicate(timeout=0.1)
+            except subprocess.TimeoutExpired:
+                if monotonic() > deadline:
+                    raise StackError(f"the database migrations took longer than {START_LIMIT_S:g} s") from None
+                continue
+            if migration.returncode != 0:
+                raise StackError(f"the database cannot be prepared:\n{output.decode(errors='replace').strip()}")
+            return
+
+    def _start(self, role: str) -> None:
+        arguments = {
+            FLOWER: ["--port", str(self._flower_port)],
+            REDIS: [str(self._redis.executable), str(self._redis.folder)] if self._redis else [],
+        }.get(role, [])
+        log = self.plan.log_dir / f"{role}.log" if self.plan.log_dir else None
+        assert self._lifeline is not None
+        self._roles[role] = RoleProcess(role, arguments, self._environment(role), self._lifeline, log=log)
+
+    def _environment(self, role: str) -> Mapping[str, str]:
+        settings = self.plan.settings
+        ours = {
+            "AGENT_RUNNER_DATA_DIR": str(self.data_dir),
+            "AGENT_RUNNER_BROKER_URL": self._broker_url(),
+            "AGENT_RUNNER_REDIS_URL": self._redis_url(),
+            "AGENT_RUNNER_DATABASE_URL": settings.database_url,
+            "AGENT_RUNNER_CHECKPOINT_URL": settings.checkpoint_url,
+            "AGENT_RUNNER_HTTP_PORT": str(self._http_port),
+            "AGENT_RUNNER_GRPC_PORT": str(self._grpc_port),
+            "AGENT_RUNNER_HTTP_URL": self.http_url,
+            "AGENT_RUNNER_SECRET_KEY": settings.secret_key.get_secret_value() or kept_secret_key(self.data_dir),
+            "AGENT_RUNNER_WORKSPACE": str(settings.workspace or Path.cwd()),
+            "STIGMER_API_KEY": settings.api_key.get_secret_value(),
+        }
+        if not (self.plan.keep_endpoint and settings.given("backend_endpoint")):
+            ours["STIGMER_BACKEND_ENDPOINT"] = self.grpc_endpoint
+        if not settings.given("drain_timeout_s"):
+            ours["AGENT_RUNNER_DRAIN_TIMEOUT_S"] = f"{DRAIN_S:g}"
+        merged = {**os.environ, **ours}
+        return merged if role == SERVER else {k: v for k, v in merged.items() if k not in NOT_FOR_WORKERS}
+
+    def _broker_url(self) -> str:
+        settings = self.plan.settings
+        return settings.broker_url if settings.given("broker_url") or not self._redis else self._redis.url
+
+    def _redis_url(self) -> str:
+        settings = self.plan.settings
+        return settings.redis_url if _redis_is_given(settings) or not self._redis else self._redis.url
+
+    def _drain_s(self) -> float:
+        settings = self.plan.settings
+        return settings.drain_timeout_s if settings.given("drain_timeout_s") else DRAIN_S
+
+    def _wait_until_up(self, stopping: Callable[[], bool], say: Callable[[str], None]) -> None:
+        missing = self._planned()
+        deadline = monotonic() + START_LIMIT_S
+        headers = {"Authorization": f"Bearer {self.plan.settings.api_key.get_secret_value()}"}
+        with httpx.Client(timeout=2, headers=headers, trust_env=False) as http:
+            while missing and not stopping():
+                up = self._up(http, missing)
+                for role in up:
+                    say(f"{role} is up")
+                missing = [role for role in missing if role not in up]
+                dead = next((r for r in self._roles if self._roles[r].exit_code is not None), "")
+                if dead or (missing and monotonic() > deadline):
+                    role = dead or missing[0]
+                    why = "ended" if dead else f"is not up after {START_LIMIT_S:g} s"
+                    raise StackError("\n".join(filter(None, [f"{role} {why}", self.log_tail(role)])))
+                sleep(0.1 if missing else 0)
+
+    def _up(self, http: httpx.Client, missing: list[str]) -> list[str]:
+        up = []
+        if SERVER in missing:
+            return [SERVER] if _answer(http, f"{self.http_url}/readyz") == 200 else []
+        if WORKER in missing or ORCHESTRATOR in missing:
+            online = self._online(http)
+            up += [role for role in (WORKER, ORCHESTRATOR) if role in missing and role in online]
+        if FLOWER in missing and _answer(http, self.flower_url) in (200, 302, 401):
+            up.append(FLOWER)
+        return up
+
+    def _online(self, http: httpx.Client) -> set[str]:
+        with suppress(httpx.HTTPError, ValueError):
+            answer = http.get(f"{self.http_url}/v1/workers").json()
+            rows: list[dict[str, Any]] = answer.get("workers") or answer.get("entries") or []
+            return {str(row.get("role")) for row in rows if not (row.get("gone_at") or row.get("disconnected_at"))}
+        return set()
+
+    def _announce(self) -> None:
+        temporary = self.data_dir / f"{FILE_NAME}.new"
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(self.facts, file)
+        temporary.replace(self.data_dir / FILE_NAME)
+        self._announced = True
+
+    def _clean_up(self) -> None:
+        if self._announced:
+            (self.data_dir / FILE_NAME).unlink(missing_ok=True)
+        if self._redis is not None:
+            self._redis.remove()
+        if self._lifeline is not None:
+            self._lifeline.close()
+        if self._lock is not None:
+            os.close(self._lock)
+        self._lock = self._lifeline = self._redis = None
+        self._roles = {}
+
+
+def kept_secret_key(data_dir: Path) -> str:
+    """The key that stored secrets are sealed with: made once per data directory, readable by this user only."""
+    path = data_dir / SECRET_KEY_NAME
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_urlsafe(32))
+    except FileExistsError:
+        pass
+    return path.read_text().strip()
+
+
+def _redis_is_given(settings: Settings) -> bool:
+    return settings.given("redis_url") or (
+        settings.given("broker_url") and settings.broker_url.startswith(("redis://", "rediss://"))
+    )
+
+
+def _port(wanted: int, what: str, option: str) -> int:
+    if not wanted:
+        return free_port()
+    if not port_is_free(wanted, within_s=PORT_WAIT_S):
+        raise StackError(f"port {wanted} ({what}) is in use; {option} takes a free one")
+    return wanted
+
+
+def _answer(http: httpx.Client, url: str) -> int:
+    try:
+        return http.get(url).status_code
+    except httpx.HTTPError:
+        return 0

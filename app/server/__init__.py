@@ -1,0 +1,1 @@
+"""The server: gRPC, HTTP, the live page and the sweeper over one store."""

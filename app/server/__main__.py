@@ -1,0 +1,49 @@
+"""`python -m app.server`: the server process. SIGTERM and SIGINT stop it after the calls in flight."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+
+from clients.supervised import end_with_supervisor, startup_failure
+
+
+def main() -> int:
+    try:
+        from app.server.composition import running_server
+        from clients.logs import set_up_logging
+        from clients.settings import SettingsError, load_settings
+    except Exception as error:
+        startup_failure("Import", error)
+        return 1
+    try:
+        settings = load_settings("server")
+    except SettingsError as error:
+        startup_failure("Configuration", "\n".join(error.problems))
+        return 1
+    set_up_logging(settings.log_level, settings.log_format)
+    log = logging.getLogger("agent_runner.server")
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        end_with_supervisor()
+        async with running_server(settings) as server:
+            log.info("server is up: http port %d, grpc port %d", server.http_port, server.grpc_port)
+            await stop.wait()
+            log.info("server is stopping")
+
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            asyncio.run(serve())
+    except Exception as error:
+        startup_failure("Initialisation", error)
+        log.debug("start failed", exc_info=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,126 @@
+"""The server, put together in one place: store, publisher, sweeper, presence, gRPC and HTTP in one event loop."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+import uvicorn
+from agent_runner.v1 import runner_pb2_grpc
+from ulid import ULID
+
+from app.server.context import ServerContext
+from app.server.dispatch import Dispatcher
+from app.server.grpc_api import register_services, server_interceptors
+from app.server.http import build_http_app
+from app.server.presence import PresenceBoard
+from app.server.runner_service import RunnerService
+from app.server.sealing import Sealing
+from app.server.sweeper import Sweeper
+from app.server.wakeups import Wakeups
+from clients.settings import Settings
+from clients.tasks_wire import Publisher
+from status.store.schema import migrate
+from status.store.store import Store
+
+log = logging.getLogger(__name__)
+STOP_GRACE_S = 3.0
+GRPC_OPTIONS = [
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.max_send_message_length", 64 * 1024 * 1024),
+    # Workers keep their links alive with pings every 10 s; without these two a quiet stream is cut as an attack.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.so_reuseport", 0),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningServer:
+    ctx: ServerContext
+    http_port: int
+    grpc_port: int
+    presence: PresenceBoard
+    sweeper: Sweeper
+    http: uvicorn.Server
+
+
+@asynccontextmanager
+async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
+    """Everything up when entered, everything down when left. Ports 0 become free ones.
+
+    The first sweep comes before the first call: it grants amnesty for the time in which nobody served.
+    """
+    await asyncio.to_thread(migrate, settings.database_url)
+    store = Store.open(settings.database_url)
+    publisher = Publisher(settings)
+    wakeups = Wakeups(settings.redis_url)
+    presence = PresenceBoard(
+        store,
+        server_id=str(ULID()).lower(),
+        worker_lost_grace_s=settings.worker_lost_grace_s,
+        beat_every_s=settings.timeouts.beat_every_s,
+    )
+    dispatcher = Dispatcher(store, publisher)
+    sweeper = Sweeper(store, dispatcher, wakeups, presence, settings.sweep_interval_s)
+    ctx = ServerContext(
+        settings=settings,
+        store=store,
+        dispatcher=dispatcher,
+        wakeups=wakeups,
+        sealing=Sealing(settings.secret_key.get_secret_value()),
+        presence=presence,
+    )
+    await store.tick(period_s=settings.sweep_interval_s)
+    await wakeups.start()
+    sweeper.start()
+    rpc, grpc_port = await _start_grpc(ctx, presence)
+    http, http_port, http_task = await _start_http(ctx)
+    try:
+        yield RunningServer(
+            ctx=ctx, http_port=http_port, grpc_port=grpc_port, presence=presence, sweeper=sweeper, http=http
+        )
+    finally:
+        presence.leaving = True
+        http.should_exit = True
+        await rpc.stop(STOP_GRACE_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(http_task, STOP_GRACE_S)
+        await sweeper.stop()
+        await wakeups.stop()
+        await asyncio.to_thread(publisher.close)
+        await store.close()
+
+
+async def _start_grpc(ctx: ServerContext, presence: PresenceBoard) -> tuple[grpc.aio.Server, int]:
+    server = grpc.aio.server(interceptors=server_interceptors(ctx), options=GRPC_OPTIONS)
+    runner_pb2_grpc.add_RunnerServicer_to_server(RunnerService(ctx, presence), server)
+    register_services(server, ctx)
+    port = server.add_insecure_port(f"{ctx.settings.bind}:{ctx.settings.grpc_port}")
+    await server.start()
+    return server, port
+
+
+async def _start_http(ctx: ServerContext) -> tuple[uvicorn.Server, int, asyncio.Task[None]]:
+    listener = socket.create_server((ctx.settings.bind, ctx.settings.http_port), backlog=2048)
+    config = uvicorn.Config(
+        build_http_app(ctx),
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=int(STOP_GRACE_S),
+    )
+    server = uvicorn.Server(config)
+    # The process's signals are the composition's business, not the HTTP library's.
+    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+    while not server.started:
+        if task.done():
+            await task
+            raise RuntimeError("the HTTP server did not start")
+        await asyncio.sleep(0.01)
+    return server, listener.getsockname()[1], task

@@ -1,0 +1,58 @@
+"""What the server's edges work with: made once by the composition, handed to every handler."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from app.server.sealing import Sealing
+from clients.settings import Settings
+from status.store.records import Execution
+from status.store.store import Store
+
+
+class Publisher(Protocol):
+    async def publish(self, execution_id: str) -> None:
+        """Put the execution's next step on its queue; raises `clients.tasks_wire.PublishError`."""
+
+    async def send_later_if_failing(self, execution_id: str) -> None:
+        """As `publish`; a failure is left to the re-send."""
+
+
+class Waker(Protocol):
+    """Tells readers of a log that it grew. A wake-up carries nothing and may be lost: readers look every second."""
+
+    def notify(self, execution_id: str) -> None: ...
+
+    def subscribe(self, execution_id: str) -> AbstractContextManager[Any]:
+        """Register before the first read, so that no wake-up falls between a read and a wait."""
+
+    async def wait(self, execution_id: str, timeout_s: float) -> Any:
+        """Returns at the next wake-up, or when the time has passed."""
+
+    async def ping(self) -> None:
+        """Raises when Redis does not answer."""
+
+
+class Canceller(Protocol):
+    def push_cancel(self, execution: Execution) -> None:
+        """Tell the worker that runs it, if its stream ends here; else it learns with its next beat."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerContext:
+    settings: Settings
+    store: Store
+    dispatcher: Publisher
+    wakeups: Waker
+    sealing: Sealing
+    presence: Canceller | None = None
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    """Work that outlives its request; see `soon`."""
+
+    def soon(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run it on the loop, kept from the garbage collector until it ends."""
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)

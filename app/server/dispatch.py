@@ -1,0 +1,53 @@
+"""Publishing: from a row to a message on its queue, and the stamp that starts its schedule-to-start clock."""
+
+import logging
+
+from clients.tasks_wire import Publisher, PublishError
+from status.phases import Step
+from status.store.errors import StoreUnavailable
+from status.store.records import Execution
+from status.store.store import Store
+
+log = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """What is sent is what the row's step says: the chain, or ExecuteGraphton alone. A copy too many loses at the claim."""
+
+    def __init__(self, store: Store, publisher: Publisher) -> None:
+        self._store = store
+        self._publisher = publisher
+
+    async def publish(self, execution_id: str) -> None:
+        """Publish the next step and stamp it. Raises `PublishError`."""
+        execution = await self._store.get(execution_id)
+        if execution is not None:
+            await self.send(execution)
+
+    async def send(self, execution: Execution) -> None:
+        """As `publish`, for a row that was just read."""
+        if execution.step not in (Step.ENSURE_THREAD, Step.EXECUTE):
+            return
+        await self._publisher.publish(
+            execution.id, execution.step, execution.runner_queue, execution.orchestrator_queue, execution.timeouts
+        )
+        await self._store.dispatched(execution.id)
+
+    async def send_later_if_failing(self, execution_id: str) -> None:
+        """Publish; when that fails leave it to the re-send, which finds the row by its clock."""
+        try:
+            await self.publish(execution_id)
+        except (PublishError, StoreUnavailable) as error:
+            log.warning("execution %s not published yet, it is sent again soon: %s", execution_id, error)
+
+    async def resend_due(self) -> int:
+        """Publish again what was not stamped or not claimed in its time. How many were sent."""
+        sent = 0
+        for execution in await self._store.due_for_dispatch():
+            try:
+                await self.send(execution)
+                sent += 1
+            except PublishError as error:
+                log.warning("execution %s not published: %s", execution.id, error)
+                break
+        return sent

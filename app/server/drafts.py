@@ -1,0 +1,139 @@
+"""What a caller asks for, in one shape: the contract's AgentExecution, or the short form, as a `Draft`.
+
+In the contract's form our additions are annotations: `agent-runner/graph`, `agent-runner/timeouts` (a JSON object with
+the short form's names) and `agent-runner/input` (JSON).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+from google.protobuf import json_format
+
+from app.server.problems import invalid
+from app.server.render import API_VERSION
+from status.timeouts import Timeouts
+
+GRAPH, TIMEOUTS, INPUT = "agent-runner/graph", "agent-runner/timeouts", "agent-runner/input"
+CONTRACT_FIELDS = frozenset({"api_version", "apiVersion", "kind", "metadata", "spec", "status"})
+SHORT_FIELDS = frozenset({"message", "input", "agent", "session_id", "graph", "model", "env", "timeouts", "org"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """`execution` is what the rules are applied to. `timeouts`: overrides, or whole ones of a redriven execution."""
+
+    execution: AgentExecution
+    agent: str = ""
+    """Id or slug."""
+    default_agent: bool = False
+    """Without session, agent and graph the built-in agent is meant."""
+    graph: str = ""
+    input: Any = None
+    timeouts: Mapping[str, float] | Timeouts = field(default_factory=dict)
+    idempotency_key: str = ""
+    sealed_env: bytes | None = None
+    """Sealed already; the values in `execution` are then only shown."""
+    redriven_from: str = ""
+
+
+def draft_of_json(body: Any, *, idempotency_key: str = "") -> Draft:
+    """Either form, told apart by its fields. Both spellings of the contract's names are accepted."""
+    if not isinstance(body, dict):
+        raise invalid("the body must be a JSON object: an AgentExecution or the short form with 'message'")
+    if not CONTRACT_FIELDS & body.keys():
+        return _short(body, idempotency_key)
+    try:
+        execution = json_format.ParseDict(body, AgentExecution())
+    except (json_format.ParseError, ValueError, TypeError) as error:
+        raise invalid(f"not an AgentExecution: {error}") from None
+    return draft_of_contract(execution, idempotency_key=idempotency_key)
+
+
+def draft_of_contract(execution: AgentExecution, *, idempotency_key: str = "") -> Draft:
+    annotations = execution.metadata.annotations
+    draft = AgentExecution()
+    draft.CopyFrom(execution)
+    draft.ClearField("status")  # a caller never writes it
+    given_input = _json_in(annotations, INPUT)
+    if given_input is not None:
+        draft.spec.message = _dumped(given_input)
+        del draft.metadata.annotations[INPUT]  # content: it goes to the log
+    return Draft(
+        execution=draft,
+        agent=execution.spec.agent_id,
+        graph=annotations.get(GRAPH, ""),
+        input=given_input,
+        timeouts=_seconds(_json_in(annotations, TIMEOUTS) or {}),
+        idempotency_key=idempotency_key,
+    )
+
+
+def _short(body: Mapping[str, Any], idempotency_key: str) -> Draft:
+    if unknown := sorted(body.keys() - SHORT_FIELDS):
+        raise invalid(f"unknown fields {', '.join(unknown)}; the short form knows {', '.join(sorted(SHORT_FIELDS))}")
+    if ("message" in body) == (body.get("input") is not None):
+        raise invalid("give either 'message' (text) or 'input' (JSON)")
+    execution = AgentExecution(api_version=API_VERSION, kind="AgentExecution")
+    execution.metadata.org = _text(body, "org")
+    execution.spec.session_id = _text(body, "session_id")
+    execution.spec.message = _text(body, "message") if "message" in body else _dumped(body["input"])
+    execution.spec.execution_config.model_name = _text(body, "model")
+    for name, value in _object(body, "env").items():
+        if not isinstance(value, str):
+            raise invalid(f"env.{name}: must be a string")
+        execution.spec.runtime_env[name].value = value
+        execution.spec.runtime_env[name].is_secret = True
+    return Draft(
+        execution=execution,
+        agent=_text(body, "agent"),
+        default_agent=True,
+        graph=_text(body, "graph"),
+        input=body.get("input"),
+        timeouts=_seconds(_object(body, "timeouts")),
+        idempotency_key=idempotency_key,
+    )
+
+
+def _text(body: Mapping[str, Any], name: str) -> str:
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise invalid(f"{name}: must be a string")
+    try:
+        (value or "").encode()
+    except UnicodeEncodeError:
+        raise invalid(f"{name}: is not valid Unicode text") from None
+    return value or ""
+
+
+def _object(body: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = body.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise invalid(f"{name}: must be an object")
+    for key in value or {}:
+        _text({name: key}, name)
+        _text({name: (value or {})[key]}, name) if isinstance((value or {})[key], str) else None
+    return value or {}
+
+
+def _seconds(given: Any) -> dict[str, float]:
+    if not isinstance(given, dict):
+        raise invalid("timeouts: must be an object of seconds")
+    for name, value in given.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise invalid(f"timeouts.{name}: must be a number of seconds")
+    return {name: float(value) for name, value in given.items()}
+
+
+def _json_in(annotations: Mapping[str, str], name: str) -> Any:
+    text = annotations.get(name, "")
+    try:
+        return json.loads(text) if text else None
+    except ValueError as error:
+        raise invalid(f"metadata.annotations[{name!r}]: is not JSON: {error}") from None
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

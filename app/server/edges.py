@@ -1,0 +1,43 @@
+"""What both edges call, made once from the context."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from app.server.context import ServerContext
+from app.server.executions import Executions
+from app.server.follow import snapshot
+from app.server.keys import ApiKey
+from app.server.placing import Placing
+from app.server.render import execution_json
+from app.server.reports import Reports
+from app.server.resources import Resources
+from status.store.records import Page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edges:
+    ctx: ServerContext
+    executions: Executions
+    resources: Resources
+    reports: Reports
+    api_key: ApiKey
+
+    @classmethod
+    def of(cls, ctx: ServerContext) -> Self:
+        resources = Resources(ctx.store, ctx.sealing)
+        executions = Executions(ctx, Placing(ctx.store, resources))
+        return cls(
+            ctx=ctx,
+            executions=executions,
+            resources=resources,
+            reports=Reports(ctx, executions),
+            api_key=ApiKey(ctx.settings.api_key.get_secret_value()),
+        )
+
+    async def shown(self, execution_id: str) -> dict[str, Any]:
+        """The whole execution as JSON. Raises NOT_FOUND."""
+        found = await snapshot(self.ctx, execution_id)
+        return execution_json(found.execution, found.state)
+
+    async def shown_page(self, page: Page) -> list[dict[str, Any]]:
+        return [execution_json(execution, state) for execution, state in await self.ctx.store.states(page.executions)]

@@ -1,0 +1,276 @@
+"""What can be done with executions, for HTTP and gRPC alike.
+
+Create is one pipeline: check, place (session -> instance -> agent), seal, store (the row is the outbox), publish. A row
+exists before any message; what could not be published is withdrawn (E501), or kept if a worker got it all the same.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+
+from app.server.context import ServerContext
+from app.server.drafts import GRAPH, Draft
+from app.server.ids import new_execution_id, slug_of
+from app.server.placing import Place, Placing
+from app.server.problems import Kind, Problem, broker_unavailable, failed_precondition, invalid, not_found, violated
+from app.server.render import API_VERSION, as_json, execution_from_json
+from app.server.rules import validate
+from app.server.sealing import EnvValue, redacted
+from clients.tasks_wire import PublishError
+from status.phases import TERMINAL_PHASES, Phase, Step
+from status.store.records import CreateVerdict, Execution, NewExecution, Page
+from status.timeouts import Timeouts, TimeoutsError
+
+SPEC_ROOM_BYTES = 256 * 1024
+"""What a request may weigh besides its message."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    execution: Execution
+    known: bool
+    """The idempotency key was used before: this is the execution of the first call."""
+
+
+class Executions:
+    def __init__(self, ctx: ServerContext, placing: Placing) -> None:
+        self._ctx = ctx
+        self._placing = placing
+
+    async def create(self, draft: Draft) -> Accepted:
+        self._check(draft)
+        timeouts = self._timeouts(draft)
+        place = await self._placing.place(draft)
+        kept = False
+        try:
+            accepted = await self._store(self._new(draft, place, timeouts))
+            if not accepted.known:
+                accepted = await self._publish(accepted)
+            kept = accepted.execution.session_id == place.session_id
+            return accepted
+        finally:
+            if not kept:
+                await self._placing.undo(place)
+
+    async def redrive(self, id: str, *, idempotency_key: str = "") -> Accepted:
+        """A new execution with the same input, session, model, environment and timeouts."""
+        old, first = await self.get(id), await self._said(id)
+        if old.phase not in TERMINAL_PHASES:
+            raise failed_precondition(
+                f"AgentExecution '{id}' has not ended", next_step="Cancel it first, or wait for its end."
+            )
+        execution = execution_from_json({"api_version": API_VERSION, "kind": "AgentExecution", **old.spec})
+        execution.metadata.org = old.org
+        execution.spec.session_id = old.session_id
+        execution.spec.message = first["content"]
+        draft = Draft(
+            execution=execution,
+            graph=old.graph,
+            input=first.get("metadata", {}).get("input"),
+            timeouts=old.timeouts,
+            idempotency_key=idempotency_key,
+            sealed_env=old.sealed_env,
+            redriven_from=old.id,
+        )
+        return await self.create(draft)
+
+    async def cancel(self, id: str, *, by: str = "the user") -> Execution:
+        """Ask for the end; the end itself arrives on the stream. Asking again, or too late, changes nothing."""
+        execution = await self._ctx.store.request_cancel(_named(id), by)
+        if execution is None:
+            raise not_found("AgentExecution", id)
+        if execution.phase in TERMINAL_PHASES:
+            await self.after_end(execution)
+        elif self._ctx.presence is not None:
+            self._ctx.presence.push_cancel(execution)
+        self._ctx.wakeups.notify(id)
+        return execution
+
+    async def delete(self, id: str) -> None:
+        """Only what has ended."""
+        execution = await self.get(id)
+        if not await self._ctx.store.delete(id):
+            raise failed_precondition(
+                f"AgentExecution '{id}' has not ended ({execution.phase.wire_name})",
+                next_step="Cancel it and delete it when it has ended.",
+            )
+
+    async def get(self, id: str) -> Execution:
+        execution = await self._ctx.store.get(_named(id))
+        if execution is None:
+            raise not_found("AgentExecution", id)
+        return execution
+
+    async def list(
+        self,
+        *,
+        org: str = "",
+        phase: Phase | None = None,
+        session_id: str = "",
+        agent: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+    ) -> Page:
+        """Newest first. `agent` is an id or a slug."""
+        agent_id = await self._placing.agent_id(org, agent) if agent else ""
+        try:
+            return await self._ctx.store.list(
+                org=org, phase=phase, session_id=session_id, agent_id=agent_id, page_size=page_size,
+                page_token=page_token,
+            )  # fmt: skip
+        except ValueError as error:
+            raise invalid(str(error)) from None
+
+    async def update(self, message: AgentExecution) -> Execution:
+        """Never touches the status, and an execution's spec is fixed once it is accepted: a change of it is refused."""
+        if violations := validate(message):
+            raise violated(violations)
+        execution = await self.get(message.metadata.id)
+        fixed = {
+            "session_id": execution.session_id,
+            "agent_id": execution.agent_id,
+            "message": (await self._said(execution.id))["content"],
+        }
+        if changed := sorted(name for name, value in fixed.items() if getattr(message.spec, name) not in ("", value)):
+            raise failed_precondition(
+                f"spec.{', spec.'.join(changed)} of an accepted execution cannot be changed",
+                next_step="Create a new execution.",
+            )
+        return execution
+
+    async def merge_status(self, id: str, partial: Mapping[str, Any]) -> Execution:
+        """The contract's updateStatus. Raises when the execution has ended or its worker reports natively."""
+        merged = await self._ctx.store.merge_status(_named(id), partial)
+        if merged is None:
+            raise not_found("AgentExecution", id)
+        execution, promoted = merged
+        self._ctx.wakeups.notify(id)
+        if promoted:
+            self._ctx.soon(self._ctx.dispatcher.send_later_if_failing(promoted))
+        return execution
+
+    async def after_end(self, execution: Execution) -> None:
+        """Wake its readers, and publish the session's next execution now instead of at the next sweep."""
+        self._ctx.wakeups.notify(execution.id)
+        page = await self._ctx.store.list(session_id=execution.session_id, phase=Phase.PENDING)
+        for waiting in page.executions:
+            if waiting.step is Step.ENSURE_THREAD and waiting.dispatched_at is None:
+                await self._ctx.dispatcher.send_later_if_failing(waiting.id)
+
+    async def _said(self, id: str) -> dict[str, Any]:
+        """What the user said: the first row of the log."""
+        first = await self._ctx.store.read_log(id, 0, 1)
+        return first[0].payload if first else {"content": ""}
+
+    def _check(self, draft: Draft) -> None:
+        execution = draft.execution
+        limit = self._ctx.settings.max_message_bytes
+        size = len(execution.spec.message.encode())
+        if size > limit or execution.ByteSize() > limit + SPEC_ROOM_BYTES:
+            what, weight = ("spec.message", size) if size > limit else ("the request", execution.ByteSize())
+            raise Problem(
+                Kind.TOO_LARGE,
+                f"{what} has {weight} bytes; at most {limit} are accepted (AGENT_RUNNER_MAX_MESSAGE_BYTES)",
+                next_step="Put large content into a file of the workspace and name it in the message.",
+            )
+        if violations := validate(execution):
+            raise violated(violations)
+        if "\0" in execution.spec.message:
+            raise invalid("spec.message: must not contain NUL characters")
+        for name in execution.spec.runtime_env:
+            if not name or "=" in name or "\0" in name:
+                raise invalid(f"spec.runtime_env: {name!r} is not a name of an environment variable")
+
+    def _timeouts(self, draft: Draft) -> Timeouts:
+        if isinstance(draft.timeouts, Timeouts):
+            return draft.timeouts
+        settings = self._ctx.settings
+        if wrong := [name for name, value in draft.timeouts.items() if not math.isfinite(value)]:
+            raise invalid(f"timeouts.{wrong[0]}: must be a finite number of seconds")
+        try:
+            return settings.timeouts.overridden(dict(draft.timeouts), max_run_s=settings.max_run_s)
+        except TimeoutsError as error:
+            raise invalid(f"timeouts: {error}") from None
+
+    def _new(self, draft: Draft, place: Place, timeouts: Timeouts) -> NewExecution:
+        new_id = new_execution_id()
+        execution = draft.execution
+        name = execution.metadata.name or new_id
+        settings = self._ctx.settings
+        return NewExecution(
+            id=new_id,
+            org=place.org,
+            session_id=place.session_id,
+            agent_id=place.agent_id,
+            name=name,
+            slug=slug_of(execution.metadata.slug or name) or new_id,
+            message=execution.spec.message,
+            input=draft.input,
+            graph=place.graph,
+            model_name=execution.spec.execution_config.model_name,
+            spec=_stored_spec(execution, place.graph),
+            sealed_env=self._sealed(draft),
+            timeouts=timeouts,
+            runner_queue=settings.runner_queue,
+            orchestrator_queue=settings.orchestrator_queue,
+            idempotency_key=draft.idempotency_key,
+            redriven_from=draft.redriven_from,
+        )
+
+    def _sealed(self, draft: Draft) -> bytes:
+        if draft.sealed_env is not None:
+            return draft.sealed_env
+        values = draft.execution.spec.runtime_env.items()
+        return self._ctx.sealing.seal_env({n: EnvValue(value=v.value, is_secret=v.is_secret) for n, v in values})
+
+    async def _store(self, new: NewExecution) -> Accepted:
+        created = await self._ctx.store.create(new)
+        if created.verdict is CreateVerdict.QUEUE_FULL:
+            raise Problem(
+                Kind.TOO_MANY,
+                f"queue '{new.runner_queue}' holds as many waiting executions as it may",
+                next_step="Try again later, or add workers.",
+            )
+        if created.verdict is CreateVerdict.SESSION_BUSY:
+            raise failed_precondition(
+                f"session '{new.session_id}' is busy", next_step="Wait for its execution to end, or cancel that one."
+            )
+        if created.execution is None:
+            raise Problem(Kind.ALREADY_EXISTS, f"AgentExecution '{new.id}' exists", next_step="Send it again.")
+        return Accepted(execution=created.execution, known=created.verdict is CreateVerdict.KNOWN)
+
+    async def _publish(self, accepted: Accepted) -> Accepted:
+        execution = accepted.execution
+        if execution.step is not Step.ENSURE_THREAD:
+            return accepted  # it waits for its session
+        try:
+            await self._ctx.dispatcher.publish(execution.id)
+        except PublishError as error:
+            if await self._ctx.store.withdraw(execution.id):
+                raise broker_unavailable(str(error)) from error
+        return accepted
+
+
+def _stored_spec(execution: AgentExecution, graph: str) -> dict[str, Any]:
+    """What of the contract's message is kept in the row: no message (it is in the log), no secret values."""
+    shown = as_json(execution)
+    metadata = {name: value for name, value in shown.get("metadata", {}).items() if name in _KEPT_METADATA}
+    if graph:
+        metadata["annotations"] = {**metadata.get("annotations", {}), GRAPH: graph}
+    spec = {name: value for name, value in shown.get("spec", {}).items() if name in _KEPT_SPEC}
+    if "runtime_env" in spec:
+        spec["runtime_env"] = redacted(spec["runtime_env"])
+    return {"metadata": metadata, "spec": spec}
+
+
+_KEPT_METADATA = ("labels", "annotations", "tags")
+_KEPT_SPEC = ("execution_config", "runtime_env", "callback_token")
+
+
+def _named(id: str) -> str:
+    if not id:
+        raise invalid("value is required: it is the id of the execution")
+    return id

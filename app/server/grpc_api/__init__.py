@@ -1,0 +1,6 @@
+"""The gRPC edge: the published contract's services, ours for clients, health and reflection."""
+
+from app.server.grpc_api.interceptors import server_interceptors
+from app.server.grpc_api.services import register_services
+
+__all__ = ["register_services", "server_interceptors"]

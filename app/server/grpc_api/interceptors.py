@@ -1,0 +1,92 @@
+"""Every call: the API key is checked, and whatever goes wrong has a status code that says what (never UNKNOWN)."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, NoReturn
+
+import grpc
+
+from app.server.context import ServerContext
+from app.server.keys import ApiKey, unauthenticated
+from app.server.problems import internal, of_exception
+
+OPEN_SERVICES = ("/grpc.health.v1.", "/grpc.reflection.")
+"""Need no key: they hold no data."""
+MAX_TEXT = 3000
+"""A status text travels in a header, which has a limit."""
+log = logging.getLogger(__name__)
+
+
+def server_interceptors(ctx: ServerContext) -> list[grpc.aio.ServerInterceptor[Any, Any]]:
+    """For `grpc.aio.server(interceptors=...)`; they serve all services of the server."""
+    return [Guard(ApiKey(ctx.settings.api_key.get_secret_value()))]
+
+
+class Guard(grpc.aio.ServerInterceptor[Any, Any]):
+    def __init__(self, api_key: ApiKey) -> None:
+        self._api_key = api_key
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        handler = await continuation(handler_call_details)
+        method = handler_call_details.method
+        if handler is None or method.startswith(OPEN_SERVICES):
+            return handler
+        given = dict(handler_call_details.invocation_metadata or ()).get("authorization")
+        allowed = self._api_key.accepts(given if isinstance(given, str) else None)
+        return _guarded(handler, allowed, method)
+
+
+def _guarded(handler: Any, allowed: bool, method: str) -> Any:
+    """The same handler, behind the check and with errors mapped."""
+    codec = {
+        "request_deserializer": handler.request_deserializer,
+        "response_serializer": handler.response_serializer,
+    }
+    if handler.response_streaming:
+        stream = handler.stream_stream or handler.unary_stream
+
+        async def streamed(request: Any, context: Any) -> AsyncIterator[Any]:
+            try:
+                _check(allowed)
+                async for reply in stream(request, context):
+                    yield reply
+            except Exception as error:  # noqa: BLE001 - the edge: everything has a status code
+                await _abort(context, error, method)
+
+        make = (
+            grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+        )
+        return make(streamed, **codec)
+    single = handler.stream_unary or handler.unary_unary
+
+    async def answered(request: Any, context: Any) -> Any:
+        try:
+            _check(allowed)
+            return await single(request, context)
+        except Exception as error:  # noqa: BLE001 - the edge: everything has a status code
+            await _abort(context, error, method)
+
+    make_one = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+    return make_one(answered, **codec)
+
+
+def _check(allowed: bool) -> None:
+    if not allowed:
+        raise unauthenticated()
+
+
+async def _abort(context: Any, error: Exception, method: str) -> NoReturn:
+    if isinstance(error, (grpc.aio.AbortError, asyncio.CancelledError)):
+        raise error
+    problem = of_exception(error)
+    if problem is None:
+        log.error("%s failed", method, exc_info=error)
+        problem = internal()
+    code = getattr(grpc.StatusCode, problem.kind.grpc_code)
+    await context.abort(code, problem.text[:MAX_TEXT], trailing_metadata=(("error-code", problem.code),))
+    raise AssertionError("abort always raises")

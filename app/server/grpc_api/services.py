@@ -1,0 +1,81 @@
+"""Binds tables of methods to services, as the generated descriptors describe them; a method left out is an error."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor import MethodDescriptor
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from app.server.context import ServerContext
+from app.server.edges import Edges
+from app.server.grpc_api.execution_methods import execution_methods
+from app.server.grpc_api.resource_methods import resource_methods
+from app.server.problems import violated
+from app.server.rules import validate
+
+Method = Callable[[Any, Any], Any]
+"""(request, context) -> awaitable of the reply, or async iterator of replies."""
+RUNNER_SERVICE = "agent_runner.v1.Runner"
+CHECKED_LATER = frozenset({"create", "update", "apply"})
+"""The engines check these themselves: they complete the message before."""
+
+
+def register_services(server: grpc.aio.Server, ctx: ServerContext) -> list[str]:
+    """Add the contract's services, `agent_runner.v1.Executions`, health and reflection. Gives all full names.
+
+    Reflection also names the Runner service, which the composition adds.
+    """
+    edges = Edges.of(ctx)
+    tables: dict[str, Mapping[str, Method]] = {**resource_methods(edges), **execution_methods(edges)}
+    server.add_generic_rpc_handlers(tuple(_handlers(name, methods) for name, methods in tables.items()))
+    names = [*tables, RUNNER_SERVICE]
+    _add_health(server, names)
+    names += [health.SERVICE_NAME, reflection.SERVICE_NAME]
+    reflection.enable_server_reflection(names, server)
+    return names
+
+
+def _handlers(service: str, methods: Mapping[str, Method]) -> grpc.GenericRpcHandler[Any, Any]:
+    described = descriptor_pool.Default().FindServiceByName(service).methods
+    if missing := {m.name for m in described} ^ methods.keys():
+        raise LookupError(f"{service}: methods without a handler, or unknown: {sorted(missing)}")
+    return grpc.method_handlers_generic_handler(service, {m.name: _handler(m, methods[m.name]) for m in described})
+
+
+def _handler(described: MethodDescriptor, method: Method) -> Any:
+    codec = {
+        "request_deserializer": message_factory.GetMessageClass(described.input_type).FromString,
+        "response_serializer": message_factory.GetMessageClass(described.output_type).SerializeToString,
+    }
+    check = described.name not in CHECKED_LATER
+
+    if described.server_streaming:
+
+        async def stream(request: Any, context: Any) -> Any:
+            _check(request, check)
+            async for reply in method(request, context):
+                yield reply
+
+        return grpc.unary_stream_rpc_method_handler(stream, **codec)
+
+    async def answer(request: Any, context: Any) -> Any:
+        _check(request, check)
+        return await method(request, context)
+
+    return grpc.unary_unary_rpc_method_handler(answer, **codec)
+
+
+def _check(request: Any, check: bool) -> None:
+    if check and (violations := validate(request)):
+        raise violated(violations)
+
+
+def _add_health(server: grpc.aio.Server, names: list[str]) -> None:
+    servicer = health.aio.HealthServicer()
+    for name in ("", *names):
+        # The status can be set without a loop's turn: nobody watches yet.
+        servicer._server_status[name] = health_pb2.HealthCheckResponse.SERVING
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)

@@ -1,0 +1,115 @@
+"""Where an execution belongs: its session, that session's agent, its graph.
+
+session -> instance -> agent where a session is given; agent -> default instance (made again if it is gone) -> a new
+session where an agent is; else the built-in agent of the org, so that a message alone is enough.
+"""
+
+from dataclasses import dataclass
+
+from app.server.drafts import GRAPH, Draft
+from app.server.ids import new_resource_id
+from app.server.problems import Kind, Problem, failed_precondition, invalid
+from app.server.resources import DEFAULT_ORG, Resources
+from status.store.errors import SlugTaken
+from status.store.records import Resource, ResourceKind
+from status.store.store import Store
+
+BUILT_IN_NAME, BUILT_IN_SLUG = "AgentRunner", "agent-runner"
+BUILT_IN_INSTRUCTIONS = (
+    "You are a helpful assistant with a sandbox. Plan work of several steps as todos, use your tools to do it, and"
+    " answer from what the tools returned."
+)
+SUBJECT_LENGTH = 80
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    org: str
+    session_id: str
+    agent_id: str
+    graph: str
+    fresh: bool
+    """The session was made for this execution."""
+
+
+class Placing:
+    def __init__(self, store: Store, resources: Resources) -> None:
+        self._store = store
+        self._resources = resources
+
+    async def place(self, draft: Draft) -> Place:
+        if session_id := draft.execution.spec.session_id:
+            session = await self._resources.stored(ResourceKind.SESSION, session_id)
+            agent = await self._agent_of(session)
+            await self._check_same_agent(draft, agent)
+            return _place(draft, agent, session, fresh=False)
+        agent = await self._agent(draft)
+        instance = await self._resources.default_instance(agent)
+        return _place(draft, agent, await self._new_session(draft, agent, instance), fresh=True)
+
+    async def undo(self, place: Place) -> None:
+        """Take back what `place` made, for an execution that was not accepted."""
+        if place.fresh:
+            await self._store.delete_resource(ResourceKind.SESSION, place.session_id)
+
+    async def agent_id(self, org: str, agent: str) -> str:
+        """The id of an agent given by id or slug. An id of a deleted agent stays as it is."""
+        if agent.startswith("agt-"):
+            return agent
+        return (await self._resources.named(ResourceKind.AGENT, org or DEFAULT_ORG, agent)).id
+
+    async def _agent(self, draft: Draft) -> Resource:
+        org = draft.execution.metadata.org or DEFAULT_ORG
+        if draft.agent:
+            return await self._resources.named(ResourceKind.AGENT, org, draft.agent)
+        if not (draft.default_agent or draft.graph):
+            raise invalid("spec: session_id or agent_id is required", next_step="Name a session or an agent.")
+        return await self._built_in(org)
+
+    async def _built_in(self, org: str) -> Resource:
+        found = await self._store.find_resource(ResourceKind.AGENT, org, BUILT_IN_SLUG)
+        if found is not None:
+            return found
+        try:
+            spec = {"description": "The built-in agent", "instructions": BUILT_IN_INSTRUCTIONS}
+            return await self._resources.make(
+                ResourceKind.AGENT, org=org, name=BUILT_IN_NAME, slug=BUILT_IN_SLUG, spec=spec
+            )
+        except SlugTaken:  # another request made it in between
+            return await self._resources.named(ResourceKind.AGENT, org, BUILT_IN_SLUG)
+
+    async def _agent_of(self, session: Resource) -> Resource:
+        try:
+            instance = await self._resources.stored(ResourceKind.AGENT_INSTANCE, session.parent_id)
+            return await self._resources.stored(ResourceKind.AGENT, instance.parent_id)
+        except Problem as problem:
+            if problem.kind is not Kind.NOT_FOUND:
+                raise
+            raise failed_precondition(
+                f"session '{session.id}' cannot go on: {problem.detail}", next_step="Start a new session."
+            ) from None
+
+    async def _check_same_agent(self, draft: Draft, agent: Resource) -> None:
+        if draft.agent and draft.agent not in (agent.id, agent.slug):
+            raise invalid(
+                f"spec.agent_id: the session belongs to agent '{agent.id}' ({agent.slug}), not to '{draft.agent}'",
+                next_step="Leave the agent out, or name another session.",
+            )
+
+    async def _new_session(self, draft: Draft, agent: Resource, instance: Resource) -> Resource:
+        subject = " ".join(draft.execution.spec.message.split())[:SUBJECT_LENGTH]
+        org = agent.org or draft.execution.metadata.org or DEFAULT_ORG
+        spec = {"agent_instance_id": instance.id, "subject": subject}
+        name = new_resource_id(ResourceKind.SESSION)
+        return await self._resources.make(ResourceKind.SESSION, org=org, name=name, spec=spec)
+
+
+def _place(draft: Draft, agent: Resource, session: Resource, *, fresh: bool) -> Place:
+    annotated = agent.body.get("metadata", {}).get("annotations", {}).get(GRAPH, "")
+    return Place(
+        org=session.org or draft.execution.metadata.org or DEFAULT_ORG,
+        session_id=session.id,
+        agent_id=agent.id,
+        graph=draft.graph or annotated,
+        fresh=fresh,
+    )

@@ -1,0 +1,160 @@
+"""What a caller of the server can be told instead of an answer.
+
+One exception, `Problem`, with a `Kind` that knows its gRPC code and its HTTP status. gRPC shows `detail` (and the next
+step) in the status text; HTTP shows `application/problem+json` with `code`, `title`, `detail` and `next_step`.
+"""
+
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+from app.server.rules import Violation
+from status.failures import Code, tell
+from status.store.errors import (
+    ClaimedNatively,
+    SlugTaken,
+    StaleVersion,
+    StoreError,
+    StoreUnavailable,
+    Terminal,
+)
+
+
+class Kind(Enum):
+    """The gRPC code's name, the HTTP status, the title."""
+
+    INVALID_ARGUMENT = ("INVALID_ARGUMENT", 400, "The request is not valid")
+    OUT_OF_RANGE = ("OUT_OF_RANGE", 400, "The position does not exist")
+    UNAUTHENTICATED = ("UNAUTHENTICATED", 401, "The API key is missing or wrong")
+    NOT_FOUND = ("NOT_FOUND", 404, "Not found")
+    METHOD_NOT_ALLOWED = ("UNIMPLEMENTED", 405, "The method is not allowed here")
+    ALREADY_EXISTS = ("ALREADY_EXISTS", 409, "It exists already")
+    FAILED_PRECONDITION = ("FAILED_PRECONDITION", 409, "Not possible in the present state")
+    CONFLICT = ("ABORTED", 409, "It was changed in between")
+    TOO_LARGE = ("RESOURCE_EXHAUSTED", 413, "The request is too large")
+    TOO_MANY = ("RESOURCE_EXHAUSTED", 429, "Too many are waiting")
+    INTERNAL = ("INTERNAL", 500, "The server failed")
+    UNIMPLEMENTED = ("UNIMPLEMENTED", 501, "Not available")
+    UNAVAILABLE = ("UNAVAILABLE", 503, "Something the server needs cannot be reached")
+
+    @property
+    def grpc_code(self) -> str:
+        """The name of the `grpc.StatusCode`."""
+        return self.value[0]
+
+    @property
+    def http_status(self) -> int:
+        return self.value[1]
+
+    @property
+    def title(self) -> str:
+        return self.value[2]
+
+
+class Problem(Exception):
+    """`code` is the failure code where there is one (`E501`), else the gRPC code's name."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        *,
+        next_step: str = "",
+        code: str = "",
+        violations: Sequence[Violation] = (),
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.next_step = next_step
+        self.code = code or kind.grpc_code
+        self.violations = tuple(violations)
+
+    @property
+    def text(self) -> str:
+        """One line with everything, for gRPC's status text."""
+        said = f"{self.detail} [{self.code}]" if self.code != self.kind.grpc_code else self.detail
+        return f"{said}. {self.next_step}" if self.next_step else said
+
+    def as_json(self) -> dict[str, Any]:
+        """The body of an `application/problem+json` answer."""
+        body: dict[str, Any] = {
+            "type": "about:blank",
+            "title": self.kind.title,
+            "status": self.kind.http_status,
+            "detail": self.detail,
+            "code": self.code,
+            "next_step": self.next_step,
+        }
+        if self.violations:
+            body["violations"] = [{"field": v.field, "text": v.text} for v in self.violations]
+        return body
+
+
+def invalid(detail: str, *, next_step: str = "Correct the request and send it again.") -> Problem:
+    return Problem(Kind.INVALID_ARGUMENT, detail, next_step=next_step)
+
+
+def violated(violations: Sequence[Violation]) -> Problem:
+    """Every rule that a message breaks, in one answer."""
+    detail = "; ".join(v.text if v.field in v.text else f"{v.field}: {v.text}" for v in violations)
+    return Problem(
+        Kind.INVALID_ARGUMENT, detail, next_step="Correct these fields and send it again.", violations=violations
+    )
+
+
+def not_found(what: str, id_: str) -> Problem:
+    return Problem(
+        Kind.NOT_FOUND, f"{what} '{id_}' not found", next_step="Check the id, or list what there is; it may be deleted."
+    )
+
+
+def failed_precondition(detail: str, *, next_step: str) -> Problem:
+    return Problem(Kind.FAILED_PRECONDITION, detail, next_step=next_step)
+
+
+def broker_unavailable(cause: str) -> Problem:
+    """E501: nothing was stored, the caller may send it again."""
+    told = tell(Code.BROKER_UNAVAILABLE, {"cause": cause})
+    return Problem(Kind.UNAVAILABLE, told.text, next_step=told.next_step, code=told.code.value)
+
+
+def of_exception(error: BaseException) -> Problem | None:
+    """The problem that an exception stands for; None for one that nobody expected."""
+    match error:
+        case Problem():
+            return error
+        case Terminal():
+            return failed_precondition(
+                str(error) or "the execution has ended; its status is final",
+                next_step="Send a new message, or redrive the execution.",
+            )
+        case ClaimedNatively():
+            return failed_precondition(
+                str(error) or "the execution is reported by its worker through the runner service",
+                next_step="updateStatus is for executions of workers that run with AGENT_RUNNER_REPORTING=compatible.",
+            )
+        case SlugTaken():
+            return Problem(
+                Kind.ALREADY_EXISTS,
+                str(error) or "a resource of this kind has this name already",
+                next_step="Choose another name, or update the existing one.",
+            )
+        case StaleVersion():
+            return Problem(
+                Kind.CONFLICT, str(error) or "changed in between", next_step="Read it again, then repeat the change."
+            )
+        case StoreUnavailable() | StoreError():
+            return Problem(
+                Kind.UNAVAILABLE,
+                "the database cannot be reached",
+                next_step="Try again; agent-runner doctor shows the database's state.",
+            )
+    return None
+
+
+def internal() -> Problem:
+    """For what nobody expected. The cause is in the server's log, never in the answer: it may hold anything."""
+    return Problem(
+        Kind.INTERNAL, "the server failed on this request", next_step="Look at the server's log around this time."
+    )

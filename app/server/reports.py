@@ -1,0 +1,85 @@
+"""What supervisors and workers tell about runs that cannot tell it themselves: exits, failed starts, failed tasks."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from signal import Signals, strsignal
+from typing import Any
+
+from app.server.context import ServerContext
+from app.server.ends import follow_up
+from app.server.executions import Executions
+from app.server.problems import invalid, not_found
+from status.failures import Code
+from status.phases import FAIL, Step
+from status.store.records import Settled
+
+MAX_TEXT = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exit:
+    """A process ended. `text` is what a failed start printed; `startup` says that it was one."""
+
+    incarnation: str
+    role: str
+    queue: str
+    signal: int | None
+    exit_code: int | None
+    text: str
+    startup: bool
+
+
+class Reports:
+    def __init__(self, ctx: ServerContext, executions: Executions) -> None:
+        self._ctx = ctx
+        self._executions = executions
+
+    async def exit(self, report: Exit) -> list[str]:
+        """Its runs end now (E103). Answers their ids."""
+        if report.startup and report.queue:
+            await self._ctx.store.startup_failed(report.queue, report.role, report.text[-MAX_TEXT:])
+        if not report.incarnation:
+            return []
+        ended = await self._ctx.store.exited(report.incarnation, how(report.signal, report.exit_code))
+        for execution in ended:
+            await self._executions.after_end(execution)
+        return [execution.id for execution in ended]
+
+    async def failure(
+        self, id: str, code: str, facts: Mapping[str, Any], *, step: str = "", after_grace: bool = False
+    ) -> Settled | None:
+        """End an execution that its task could not end. After the grace: a truer reason may arrive; answers None."""
+        known = next((c for c in Code if c.value == code), None)
+        if known is None:
+            raise invalid(f"code: {code!r} is not a failure code")
+        if step and step not in {s.value for s in Step}:
+            raise invalid(f"step: {step!r} is not a step")
+        steps = frozenset({Step(step)}) if step else FAIL.sources
+        if not after_grace:
+            return await self._fail(id, known, facts, steps)
+        if await self._ctx.store.get(id) is None:
+            raise not_found("AgentExecution", id)
+        self._ctx.soon(self._fail_later(id, known, facts, steps))
+        return None
+
+    async def _fail_later(self, id: str, code: Code, facts: Mapping[str, Any], steps: frozenset[Step]) -> None:
+        await asyncio.sleep(self._ctx.settings.worker_lost_grace_s)
+        await self._fail(id, code, facts, steps)
+
+    async def _fail(self, id: str, code: Code, facts: Mapping[str, Any], steps: frozenset[Step]) -> Settled:
+        settled = await self._ctx.store.fail(id, code, facts, only_steps=steps)
+        if settled.execution is None:
+            raise not_found("AgentExecution", id)
+        if settled.accepted:
+            follow_up(self._ctx, settled)
+        return settled
+
+
+def how(signal: int | None, exit_code: int | None) -> str:
+    """`signal 9: usually out of memory`, `exit code 3`: what was seen and no more."""
+    if signal == Signals.SIGKILL:
+        return "signal 9: usually out of memory"
+    if signal:
+        return f"signal {signal}: {strsignal(signal) or 'unknown'}"
+    return "the cause of its end is not known" if exit_code is None else f"exit code {exit_code}"

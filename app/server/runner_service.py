@@ -1,0 +1,118 @@
+"""The runner service: what workers say. Each call is one verb of the store; wake-ups and the session's next follow."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from agent_runner.v1 import runner_pb2 as pb
+from agent_runner.v1 import runner_pb2_grpc
+
+from app.server.bundle import claim_reply
+from app.server.context import ServerContext
+from app.server.ends import fail, follow_up
+from app.server.presence import VERDICTS, PresenceBoard
+from status.failures import Code
+from status.phases import Phase, Step
+from status.store.records import NewDelta, Outcome
+
+CODES = {code.value: code for code in Code}
+
+
+class RunnerService(runner_pb2_grpc.RunnerServicer):
+    def __init__(self, ctx: ServerContext, presence: PresenceBoard) -> None:
+        self._ctx = ctx
+        self._presence = presence
+
+    async def begin(self, request: pb.BeginRequest, context: Any) -> pb.BeginReply:
+        begun = await self._ctx.store.begin(request.execution_id, request.begin_id, request.incarnation)
+        return pb.BeginReply(
+            granted=begun.granted,
+            refusal=begun.refusal,
+            session_id=begun.execution.session_id if begun.execution else "",
+            thread_id=begun.thread_id,
+        )
+
+    async def done(self, request: pb.DoneRequest, context: Any) -> pb.DoneReply:
+        return pb.DoneReply(
+            accepted=await self._ctx.store.done(request.execution_id, request.begin_id, request.thread_id)
+        )
+
+    async def claim(self, request: pb.ClaimRequest, context: Any) -> pb.ClaimReply:
+        claimed = await self._ctx.store.claim(request.execution_id, request.claim_id, request.incarnation)
+        if not claimed.granted:
+            return pb.ClaimReply(granted=False, refusal=claimed.refusal)
+        self._ctx.wakeups.notify(request.execution_id)
+        return await claim_reply(self._ctx, claimed)
+
+    async def append(self, request: pb.AppendRequest, context: Any) -> pb.AppendReply:
+        answered = []
+        for run in request.runs:
+            result = await self._ctx.store.append(
+                run.handle, run.fence, run.first, _deltas(run.deltas), run.head_checkpoint_id
+            )
+            answered.append(pb.RunAppended(handle=run.handle, verdict=VERDICTS[result.verdict], next=result.next))
+            if result.execution_id and run.deltas:
+                self._ctx.wakeups.notify(result.execution_id)
+                if result.snapshot_due:
+                    self._ctx.soon(self._snapshot(result.execution_id))
+        return pb.AppendReply(runs=answered)
+
+    async def _snapshot(self, execution_id: str) -> None:
+        await self._ctx.store.snapshot_if_due(execution_id)
+
+    async def beat(self, request: pb.BeatRequest, context: Any) -> pb.BeatReply:
+        return await self._presence.beat(request)
+
+    async def settle(self, request: pb.SettleRequest, context: Any) -> pb.SettleReply:
+        outcome = Outcome(
+            phase=Phase(request.phase),
+            code=CODES.get(request.code),
+            facts=json.loads(request.facts_json) if request.facts_json else {},
+        )
+        settled = await self._ctx.store.settle(
+            request.handle, request.fence, request.first, _deltas(request.deltas), request.head_checkpoint_id, outcome
+        )
+        follow_up(self._ctx, settled)
+        execution = settled.execution
+        return pb.SettleReply(
+            accepted=settled.accepted,
+            phase=execution.phase if execution else 0,
+            code=execution.error_code if execution else "",
+            last_seq=execution.last_seq if execution else 0,
+            next=settled.next,
+        )
+
+    async def handBack(self, request: pb.HandBackRequest, context: Any) -> pb.HandBackReply:  # noqa: N802
+        settled = await self._ctx.store.hand_back(
+            request.handle,
+            request.fence,
+            request.first,
+            _deltas(request.deltas),
+            request.head_checkpoint_id,
+            request.reason,
+        )
+        if settled.accepted and settled.execution and settled.execution.step is Step.EXECUTE:
+            self._ctx.wakeups.notify(settled.execution.id)
+            self._ctx.soon(self._ctx.dispatcher.send_later_if_failing(settled.execution.id))
+        return pb.HandBackReply(accepted=settled.accepted)
+
+    async def fail(self, request: pb.FailRequest, context: Any) -> pb.FailReply:
+        facts = json.loads(request.facts_json) if request.facts_json else {}
+        code = CODES.get(request.code, Code.SYSTEM)
+        settled = await fail(self._ctx, request.execution_id, code, facts, after_grace=request.after_grace)
+        execution = settled.execution
+        return pb.FailReply(
+            applied=settled.accepted,
+            phase=execution.phase if execution else 0,
+            code=execution.error_code if execution else "",
+            last_seq=execution.last_seq if execution else 0,
+        )
+
+    def presence(
+        self, request_iterator: AsyncIterator[pb.PresenceRequest], context: Any
+    ) -> AsyncIterator[pb.PresenceReply]:
+        return self._presence.attend(request_iterator, context)
+
+
+def _deltas(deltas: Any) -> list[NewDelta]:
+    return [NewDelta(kind=d.kind, payload=d.payload.decode()) for d in deltas]

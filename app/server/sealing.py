@@ -1,0 +1,107 @@
+"""Secrets at rest: what is stored is encrypted with a key that the database does not hold.
+
+Values of a `runtime_env` are sealed as one piece; single secret values inside resources one by one. What an answer
+shows of a secret is `REDACTED`, and a caller who sends that back keeps the stored value.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from app.server.problems import failed_precondition
+
+REDACTED = "***"
+SEALED = "sealed:"
+"""The beginning of a secret value in a stored resource."""
+
+
+class SealBroken(ValueError):
+    """What was stored cannot be opened: AGENT_RUNNER_SECRET_KEY is not the one it was stored with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvValue:
+    value: str
+    is_secret: bool
+
+
+class Sealing:
+    """Seals with a key derived from the operator's secret, which may be any text. Without one it refuses to seal."""
+
+    __slots__ = ("_fernet",)
+
+    def __init__(self, secret_key: str) -> None:
+        self._fernet = Fernet(_derived(secret_key)) if secret_key else None
+
+    def seal_env(self, values: Mapping[str, EnvValue]) -> bytes:
+        """Sealed bytes; empty for no values."""
+        if not values:
+            return b""
+        plain = {name: [v.value, v.is_secret] for name, v in values.items()}
+        return self._seal(json.dumps(plain).encode())
+
+    def open_env(self, sealed: bytes) -> dict[str, EnvValue]:
+        """What `seal_env` was given; raises `SealBroken`."""
+        if not sealed:
+            return {}
+        plain = json.loads(self._open(sealed))
+        return {name: EnvValue(value=value, is_secret=secret) for name, (value, secret) in plain.items()}
+
+    def seal_data(self, data: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+        """A resource's `data` (name -> {value, is_secret}) for the store. `before` is what is stored now."""
+        return {name: self._sealed_entry(entry, before.get(name)) for name, entry in data.items()}
+
+    def open_data(self, data: Mapping[str, Any]) -> dict[str, EnvValue]:
+        """A stored resource's `data` in clear, for the run that it belongs to; raises `SealBroken`."""
+        return {
+            name: EnvValue(value=self._opened(entry), is_secret=bool(entry.get("is_secret")))
+            for name, entry in data.items()
+        }
+
+    def _sealed_entry(self, entry: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
+        if not entry.get("is_secret"):
+            return dict(entry)
+        kept = str((before or {}).get("value", ""))
+        if entry.get("value") == REDACTED and (before or {}).get("is_secret") and kept.startswith(SEALED):
+            return {**entry, "value": kept}
+        return {**entry, "value": SEALED + self._seal(str(entry.get("value", "")).encode()).decode()}
+
+    def _opened(self, entry: Mapping[str, Any]) -> str:
+        value = str(entry.get("value", ""))
+        if not (entry.get("is_secret") and value.startswith(SEALED)):
+            return value
+        return self._open(value.removeprefix(SEALED).encode()).decode()
+
+    def _seal(self, plain: bytes) -> bytes:
+        if self._fernet is None:
+            raise failed_precondition(
+                "the server has no AGENT_RUNNER_SECRET_KEY, so it stores no environment values",
+                next_step="Set AGENT_RUNNER_SECRET_KEY on the server and start it again.",
+            )
+        return self._fernet.encrypt(plain)
+
+    def _open(self, sealed: bytes) -> bytes:
+        if self._fernet is None:
+            raise SealBroken("AGENT_RUNNER_SECRET_KEY is not set")
+        try:
+            return self._fernet.decrypt(sealed)
+        except InvalidToken:
+            raise SealBroken("AGENT_RUNNER_SECRET_KEY is not the one that the value was stored with") from None
+
+
+def redacted(data: Mapping[str, Any]) -> dict[str, Any]:
+    """`data` (name -> {value, is_secret}) as an answer may show it."""
+    return {
+        name: {**entry, "value": REDACTED} if entry.get("is_secret") else dict(entry) for name, entry in data.items()
+    }
+
+
+def _derived(secret_key: str) -> bytes:
+    kdf = HKDF(algorithm=SHA256(), length=32, salt=None, info=b"agent-runner sealing v1")
+    return base64.urlsafe_b64encode(kdf.derive(secret_key.encode()))

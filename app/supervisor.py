@@ -1,0 +1,192 @@
+"""Keeps one child process alive, and tells the server how each one died or why it could not start.
+
+Imports neither Celery nor gRPC nor any task: what takes a worker down must not take this down. The child gets a fresh
+incarnation id and the read end of a pipe that only this process holds open; its end says that the supervisor is gone.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Sequence
+from typing import IO, Any
+
+INCARNATION_ENV = "AGENT_RUNNER_INCARNATION"
+SUPERVISOR_FD_ENV = "AGENT_RUNNER_SUPERVISOR_FD"
+PARENT_FD_ENV = "AGENT_RUNNER_PARENT_FD"
+BANNER = b"STARTUP FAILURE"
+KEPT_BYTES = 4096
+PAUSE_FIRST_S, PAUSE_MOST_S = 0.5, 30.0
+LONG_LIFE_S = 10.0
+"""A child that lived this long was fine: the next pause is the shortest again."""
+REPORT_TIMEOUT_S, REPORT_PAUSE_S, REPORT_TRIES = 2.0, 1.0, 30
+LAST_REPORTS_S = 2.0
+_TICK_S = 0.02
+
+
+def supervise(
+    role: str,
+    argv: Sequence[str],
+    *,
+    queue: str,
+    http_url: str,
+    api_key: str,
+    ready: Callable[[int], None] | None = None,
+) -> int:
+    """Run `argv` again and again until a signal asks to stop; the exit code of the last child (128 + n for signal n).
+
+    `ready` is called with the pid of each new child. SIGINT is passed on as SIGTERM. Main thread only.
+    """
+    return _Supervisor(role, argv, queue=queue, http_url=http_url, api_key=api_key, ready=ready).run()
+
+
+class _Supervisor:
+    def __init__(self, role: str, argv: Sequence[str], *, queue: str, http_url: str, api_key: str, ready: Any) -> None:
+        self._role, self._argv, self._queue = role, list(argv), queue
+        self._url = f"{http_url.rstrip('/')}/v1/runner/exits"
+        self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
+        self._ready = ready
+        self._child: subprocess.Popen[bytes] | None = None
+        self._stop_signal = 0
+        self._reports: list[threading.Thread] = []
+
+    def run(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, self._on_signal)
+        if parent_fd := os.environ.pop(PARENT_FD_ENV, ""):
+            threading.Thread(target=_end_with, args=(int(parent_fd),), daemon=True).start()
+        pause_s = PAUSE_FIRST_S
+        code = 0
+        while not self._stop_signal:
+            born = time.monotonic()
+            code = self._one_life()
+            if time.monotonic() - born >= LONG_LIFE_S:
+                pause_s = PAUSE_FIRST_S
+            until = time.monotonic() + pause_s
+            while not self._stop_signal and time.monotonic() < until:
+                time.sleep(_TICK_S)
+            pause_s = min(pause_s * 2, PAUSE_MOST_S)
+        self._wait_for_reports()
+        return code if code >= 0 else 128 - code
+
+    def _one_life(self) -> int:
+        incarnation = uuid.uuid4().hex
+        child_end, our_end = os.pipe()
+        env = {**os.environ, INCARNATION_ENV: incarnation, SUPERVISOR_FD_ENV: str(child_end)}
+        try:
+            # A session of its own: Ctrl-C reaches the child once, through this process, and as SIGTERM.
+            child = subprocess.Popen(  # noqa: S603 - our own command line
+                self._argv, env=env, pass_fds=(child_end,), stderr=subprocess.PIPE, start_new_session=True
+            )
+        except OSError as exc:
+            os.close(our_end)
+            text = f"STARTUP FAILURE: {self._argv[0]} cannot be executed: {exc}\n"
+            sys.stderr.write(text)
+            self._report(incarnation, 127, text)
+            return 127
+        finally:
+            os.close(child_end)
+        self._child = child
+        if self._stop_signal:
+            self._forward(self._stop_signal)
+        if self._ready:
+            self._ready(child.pid)
+        errors = _Errors(child.stderr)
+        code = child.wait()
+        # A signal's reason is known at once; a banner may still be in the pipe, which others may hold open.
+        errors.finish(0.0 if code < 0 else 0.2)
+        self._child = None
+        os.close(our_end)
+        if not (self._stop_signal and code == 0):
+            self._report(incarnation, code, errors.banner() if code > 0 else "")
+        return code
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        self._stop_signal = signal.SIGQUIT if number == signal.SIGQUIT else signal.SIGTERM
+        self._forward(self._stop_signal)
+
+    def _forward(self, number: int) -> None:
+        child = self._child
+        if child is not None and child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, number)
+
+    def _report(self, incarnation: str, code: int, text: str) -> None:
+        said = {
+            "incarnation": incarnation,
+            "role": self._role,
+            "queue": self._queue,
+            "signal": -code if code < 0 else None,
+            "exit_code": code if code >= 0 else None,
+            "text": text,
+            "startup": bool(text),
+        }
+        thread = threading.Thread(target=self._send, args=(json.dumps(said).encode(),), name="exit report", daemon=True)
+        thread.start()
+        self._reports = [t for t in self._reports if t.is_alive()] + [thread]
+
+    def _send(self, body: bytes) -> None:
+        for _ in range(REPORT_TRIES):
+            request = urllib.request.Request(self._url, body, self._headers, method="POST")  # noqa: S310
+            try:
+                with _direct.open(request, timeout=REPORT_TIMEOUT_S):
+                    return
+            except (OSError, ValueError) as exc:
+                # An answer of 4xx will not get better; no server, or a 5xx, may.
+                if 400 <= getattr(exc, "code", 500) < 500:
+                    sys.stderr.write(f"supervisor: the exit report was refused: {exc}\n")
+                    return
+            time.sleep(REPORT_PAUSE_S)
+
+    def _wait_for_reports(self) -> None:
+        until = time.monotonic() + LAST_REPORTS_S
+        for thread in self._reports:
+            thread.join(max(until - time.monotonic(), 0.0))
+
+
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""The server is reached directly: a proxy of the environment is for model providers."""
+
+
+class _Errors:
+    """Passes the child's stderr on, and keeps what follows its startup failure banner."""
+
+    def __init__(self, pipe: IO[bytes] | None) -> None:
+        assert pipe is not None  # noqa: S101 - Popen was told to make it
+        self._pipe = pipe
+        self._kept = b""
+        self._thread = threading.Thread(target=self._pump, name="stderr", daemon=True)
+        self._thread.start()
+
+    def finish(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)
+
+    def banner(self) -> str:
+        """From the banner on, at most the last 4 KB with the banner's own line always first; empty without one."""
+        at = self._kept.find(BANNER)
+        return "" if at < 0 else self._kept[at : at + KEPT_BYTES].decode(errors="replace")
+
+    def _pump(self) -> None:
+        with self._pipe:
+            for line in iter(self._pipe.readline, b""):
+                if BANNER in self._kept:
+                    self._kept = self._kept[: 2 * KEPT_BYTES] if len(self._kept) > 2 * KEPT_BYTES else self._kept + line
+                elif BANNER in line:
+                    self._kept = line
+                with contextlib.suppress(OSError, ValueError):
+                    sys.stderr.buffer.write(line)
+                    sys.stderr.buffer.flush()
+
+
+def _end_with(parent_fd: int) -> None:
+    """Wait for the end of the parent's pipe, then stop as on SIGTERM."""
+    with contextlib.suppress(OSError):
+        while os.read(parent_fd, 64):
+            pass
+    os.kill(os.getpid(), signal.SIGTERM)

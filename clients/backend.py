@@ -1,0 +1,128 @@
+"""The server's Runner service, as the tasks call it: one channel per process and event loop.
+
+    BackendError            a call was given up
+      BackendUnavailable    nobody answered in time; the same call may be made again
+
+Every call may be repeated with the same arguments and gives the same answer, so calls are retried here when the server
+does not answer. Messages in and out are the protocol's own.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+from agent_runner.v1 import runner_pb2 as pb
+from agent_runner.v1.runner_pb2_grpc import RunnerAsyncStub, RunnerStub
+from google.protobuf.message import Message
+
+from clients.channel import authorization, channel_options, is_tls
+
+if TYPE_CHECKING:
+    from clients.settings import Settings
+
+log = logging.getLogger(__name__)
+
+CALL_S = 10.0
+"""One try of a call."""
+STATUS_WRITE_S, STATUS_WRITE_TRIES, STATUS_WRITE_PAUSE_S = 30.0, 3, 2.0
+CLAIM_TOTAL_S = 60.0
+"""How long a claim is tried. After that the message is left: the server sends another."""
+PAUSE_FIRST_S, PAUSE_MOST_S = 0.1, 2.0
+_MAY_PASS = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED})
+
+Request = TypeVar("Request", bound=Message)
+Reply = TypeVar("Reply", bound=Message)
+Method = Callable[..., Awaitable[Reply]]
+
+
+class BackendError(Exception):
+    """The server refused the call; the text holds its status and words."""
+
+
+class BackendUnavailable(BackendError):
+    """The server did not answer in time."""
+
+
+class Backend:
+    """Make it on the loop that uses it, after any fork. `close` is idempotent."""
+
+    def __init__(self, settings: "Settings") -> None:
+        endpoint = settings.backend_endpoint
+        options = channel_options()
+        self._channel = (
+            grpc.aio.secure_channel(endpoint, grpc.ssl_channel_credentials(), options=options)
+            if is_tls(endpoint)
+            else grpc.aio.insecure_channel(endpoint, options=options)
+        )
+        self._stub: RunnerAsyncStub = RunnerStub(self._channel)
+        self._metadata = authorization(settings)
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def begin(self, request: pb.BeginRequest) -> pb.BeginReply:
+        return await self._retried(self._stub.begin, request, total_s=CALL_S)
+
+    async def done(self, request: pb.DoneRequest) -> pb.DoneReply:
+        return await self._retried(self._stub.done, request, total_s=CALL_S)
+
+    async def claim(self, request: pb.ClaimRequest) -> pb.ClaimReply:
+        return await self._retried(self._stub.claim, request, total_s=CLAIM_TOTAL_S)
+
+    async def append(self, request: pb.AppendRequest) -> pb.AppendReply:
+        """One try: the flusher sends the same again, and adds to it nothing but later deltas."""
+        return await self._once(self._stub.append, request, timeout_s=CALL_S)
+
+    async def settle(self, request: pb.SettleRequest, *, stop: Callable[[], bool]) -> pb.SettleReply:
+        """Tried until it is answered or `stop()` says that nobody wants the answer any more."""
+        return await self._retried(self._stub.settle, request, total_s=None, stop=stop)
+
+    async def hand_back(self, request: pb.HandBackRequest) -> pb.HandBackReply:
+        return await self._tried(self._stub.handBack, request)
+
+    async def fail(self, request: pb.FailRequest) -> pb.FailReply:
+        return await self._tried(self._stub.fail, request)
+
+    async def _once(self, method: Method[Reply], request: Message, *, timeout_s: float) -> Reply:
+        try:
+            return await method(request, timeout=timeout_s, metadata=self._metadata, wait_for_ready=True)
+        except grpc.aio.AioRpcError as exc:
+            text = f"{exc.code().name}: {exc.details()}"
+            if exc.code() in _MAY_PASS:
+                raise BackendUnavailable(text) from exc
+            raise BackendError(text) from exc
+
+    async def _tried(self, method: Method[Reply], request: Message) -> Reply:
+        for left in reversed(range(STATUS_WRITE_TRIES)):
+            try:
+                return await self._once(method, request, timeout_s=STATUS_WRITE_S)
+            except BackendUnavailable as exc:
+                if not left:
+                    raise
+                log.warning("%s: %s; %d more tries", type(request).__name__, exc, left)
+                await asyncio.sleep(STATUS_WRITE_PAUSE_S)
+        raise AssertionError("unreachable")
+
+    async def _retried(
+        self,
+        method: Method[Reply],
+        request: Message,
+        *,
+        total_s: float | None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Reply:
+        end = None if total_s is None else time.monotonic() + total_s
+        pause_s = PAUSE_FIRST_S
+        while True:
+            left_s = CALL_S if end is None else min(CALL_S, max(end - time.monotonic(), 0.001))
+            try:
+                return await self._once(method, request, timeout_s=left_s)
+            except BackendUnavailable as exc:
+                if stop() or (end is not None and time.monotonic() + pause_s >= end):
+                    raise
+                log.warning("%s is not answered, trying again: %s", type(request).__name__, exc)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, PAUSE_MOST_S)

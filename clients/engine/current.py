@@ -1,0 +1,55 @@
+"""The run that the current code works for, found through a context variable.
+
+A compiled graph holds nothing of one run, so that concurrent runs share it: tools, the memory and the middleware find
+the run's sandbox, mask, gate and head here. Tasks and threads started inside the run inherit it.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from clients.masking import Mask
+from clients.sandbox.local import LocalSandbox
+
+
+class StopRun(Exception):
+    """Raised inside a run to end it, whatever tool or sub-agent it is in: no tool error handling swallows it."""
+
+
+class AgentExitError(StopRun):
+    """The agent's own code tried to leave the process or to cancel itself; the text names what it raised."""
+
+
+async def open_gate() -> None:
+    """The gate of a run that nobody holds up."""
+
+
+@dataclass(slots=True, kw_only=True)
+class CurrentRun:
+    """`gate` is awaited before each model and tool call: it may wait, or raise StopRun. `head_checkpoint_id` starts as
+    the head given with the claim and moves with each checkpoint of the main conversation that is durably written."""
+
+    thread_id: str
+    sandbox: LocalSandbox | None = None
+    mask: Mask = field(default_factory=Mask)
+    gate: Callable[[], Awaitable[None]] = open_gate
+    head_checkpoint_id: str = ""
+
+
+_current: ContextVar[CurrentRun | None] = ContextVar("agent_runner_current_run", default=None)
+
+
+def current_run() -> CurrentRun | None:
+    """The run that this code works for, or None outside of one."""
+    return _current.get()
+
+
+@contextmanager
+def running(run: CurrentRun) -> Iterator[CurrentRun]:
+    """Make `run` the current one for this task and everything that it starts inside the block."""
+    token = _current.set(run)
+    try:
+        yield run
+    finally:
+        _current.reset(token)

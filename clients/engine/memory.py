@@ -1,0 +1,134 @@
+"""The agents' memory: LangGraph checkpoints in SQLite or Postgres, with the head of each run tracked.
+
+LangGraph's checkpoints have no fence: a run that was given up and wakes later still writes. So a turn never starts
+from the latest checkpoint of a thread, but from the head that the server handed out with the claim, and the run
+reports the head that it reached. Both savers here tell the current run its new head after the checkpoint is durable.
+
+A saver belongs to the event loop that opened it: one per process, opened after any fork.
+Types that are not LangGraph's or langchain's own are not revived from a checkpoint (strict msgpack).
+"""
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, cast
+
+# Read when langgraph's serializer is imported.
+os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
+
+import aiosqlite
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver, ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from clients.engine.current import current_run
+
+SQLITE_BUSY_TIMEOUT_MS = 15_000
+POOL_MAX_SIZE = 10
+OPEN_TIMEOUT_S = 10.0
+
+
+class MemoryStoreError(Exception):
+    """The checkpoint store cannot be opened; the text names it without its password."""
+
+
+class HeadTracking:
+    """Mixed in before a saver: the current run learns each checkpoint of its main conversation once it is written."""
+
+    async def aput(
+        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
+    ) -> RunnableConfig:
+        saver = cast("BaseCheckpointSaver[str]", super())
+        written = await saver.aput(config, checkpoint, metadata, new_versions)
+        place, run = written["configurable"], current_run()
+        if run is not None and not place.get("checkpoint_ns") and place["thread_id"] == run.thread_id:
+            run.head_checkpoint_id = place["checkpoint_id"]
+        return written
+
+
+class SqliteMemory(HeadTracking, AsyncSqliteSaver):
+    """One connection per process; several processes share the file (WAL, busy timeout)."""
+
+
+class PostgresMemory(HeadTracking, AsyncPostgresSaver):
+    """A small pool of connections; no pipeline, so that it works behind PgBouncer too."""
+
+
+class Memory:
+    """An open saver and how to close it: `async with await open_saver(url) as memory: memory.saver`."""
+
+    def __init__(self, saver: "SqliteMemory | PostgresMemory", close: Callable[[], Awaitable[Any]]) -> None:
+        self.saver: BaseCheckpointSaver[str] = saver
+        self._close: Callable[[], Awaitable[Any]] | None = close
+
+    async def aclose(self) -> None:
+        """Idempotent."""
+        close, self._close = self._close, None
+        if close is not None:
+            await close()
+
+    async def __aenter__(self) -> "Memory":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+async def open_saver(url: str) -> Memory:
+    """Open and set up the store of `sqlite:///FILE` or `postgresql://...` (a `+driver` in the scheme is ignored)."""
+    scheme, _, rest = url.partition("://")
+    kind = scheme.partition("+")[0]
+    try:
+        if kind == "sqlite":
+            return await _open_sqlite(rest.partition("?")[0])
+        if kind in ("postgresql", "postgres"):
+            return await _open_postgres(f"postgresql://{rest}")
+    except Exception as error:
+        raise MemoryStoreError(f"checkpoint store {_shown(url)}: {error}") from error
+    raise MemoryStoreError(f"checkpoint store {_shown(url)}: must begin with sqlite:/// or postgresql://")
+
+
+async def _open_sqlite(rest: str) -> Memory:
+    # sqlite:///relative, sqlite:////absolute, as SQLAlchemy reads it.
+    path = rest.removeprefix("/")
+    if path and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    connection = aiosqlite.connect(path or ":memory:")
+    await connection
+    try:
+        await connection.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_TIMEOUT_MS}")
+        saver = SqliteMemory(connection)
+        await saver.setup()
+        await connection.execute("PRAGMA synchronous=NORMAL")
+    except BaseException:
+        await connection.close()
+        raise
+    return Memory(saver, connection.close)
+
+
+async def _open_postgres(url: str) -> Memory:
+    pool = AsyncConnectionPool[AsyncConnection[DictRow]](
+        url,
+        min_size=1,
+        max_size=POOL_MAX_SIZE,
+        open=False,
+        check=AsyncConnectionPool.check_connection,
+        kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
+    )
+    try:
+        await pool.open(wait=True, timeout=OPEN_TIMEOUT_S)
+        saver = PostgresMemory(pool)
+        await saver.setup()
+    except BaseException:
+        await pool.close()
+        raise
+    return Memory(saver, pool.close)
+
+
+def _shown(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

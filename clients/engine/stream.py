@@ -1,0 +1,280 @@
+"""A run of a graph in our own events, from LangGraph's `astream_events` (schema v2).
+
+What the stream does not say plainly, and how it is found here:
+- the id of a tool call when its tool starts: the node around it was given the call as its input;
+- which sub-agent something belongs to: the innermost tool run among its parents;
+- a tool that does not exist: it never starts, its node only puts out a ToolMessage;
+- a model call that failed: it never ends, the node around it does;
+- messages of nodes that ask no model: they are in the node's output and in nobody's input.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
+from langgraph.errors import GraphBubbleUp
+
+from clients.engine import messages as read
+from clients.engine.calls import Calls, Offer, offers_in
+from status import events
+from status.events import Event
+from status.tool_names import TODO_TOOL
+
+RECURSION_LIMIT = 1000
+"""Steps. Without it in the call's config `astream_events` stops at 25, whatever is bound to the graph."""
+_HIDDEN_TAGS = {"nostream", "langsmith:nostream", "langsmith:hidden"}
+
+
+async def run_events(graph: Any, graph_input: Any, config: Mapping[str, Any], **options: Any) -> AsyncIterator[Event]:
+    """Run `graph` and tell what it does. Raises what the graph raises. `options` go to `astream_events` (context,
+    durability, control, ...). An end of the iterator is an end of the graph, also by an interrupt (`Interrupted`)."""
+    story = V2Events()
+    config = {"recursion_limit": RECURSION_LIMIT, **config}
+    async with aclosing(graph.astream_events(graph_input, config, version="v2", **options)) as raw_events:
+        async for raw in raw_events:
+            for event in story.feed(raw):
+                yield event
+
+
+@dataclass(slots=True, kw_only=True)
+class _Model:
+    scope: str
+    parents: list[str]
+    hidden: bool
+    message_id: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Tool:
+    scope: str
+    id: str
+    name: str
+    namespace: str
+    args: Any
+
+    @property
+    def path(self) -> str:
+        return f"{self.scope}/{self.id}" if self.scope else self.id
+
+
+@dataclass(slots=True, kw_only=True)
+class _Seen:
+    """The AI messages that are known: told already, or part of the history."""
+
+    ids: set[str] = field(default_factory=set)
+    nameless: dict[int, AIMessage] = field(default_factory=dict)
+
+    def add(self, message: AIMessage) -> bool:
+        """Whether it was new."""
+        if message.id is None:
+            new = id(message) not in self.nameless
+            self.nameless[id(message)] = message
+            return new
+        new = message.id not in self.ids and id(message) not in self.nameless
+        self.ids.add(message.id)
+        return new
+
+
+class V2Events:
+    """Translates the events of one run, one at a time. Holds what it needs to tell whose they are."""
+
+    def __init__(self) -> None:
+        self._models: dict[str, _Model] = {}
+        self._tools: dict[str, _Tool] = {}
+        self._doubles: set[str] = set()
+        self._offers: dict[str, tuple[Offer, ...]] = {}
+        self._calls = Calls()
+        self._seen = _Seen()
+        self._message_ids: set[str] = set()
+        self._interrupted = False
+
+    def feed(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        """The events that `raw` amounts to; most amount to none."""
+        kind = raw["event"]
+        if kind == "on_chat_model_stream":
+            return self._model_stream(raw)
+        handler = _HANDLERS.get(kind)
+        return handler(self, raw) if handler else iter(())
+
+    def _model_start(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        metadata = raw["metadata"]
+        # middleware's own calls (a summary of the history, a choice of tools) are no part of the conversation
+        hidden = bool(_HIDDEN_TAGS & set(raw["tags"]) or metadata.get("lc_source") or metadata.get("lc_internal_call"))
+        model = _Model(scope=self._scope(raw), parents=list(raw["parent_ids"]), hidden=hidden)
+        self._models[raw["run_id"]] = model
+        yield events.ModelStarted(scope=model.scope, call_id=raw["run_id"])
+
+    def _model_stream(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        model = self._models.get(raw["run_id"])
+        chunk = raw["data"].get("chunk")
+        if model is None or model.hidden or not isinstance(chunk, AIMessageChunk):
+            return
+        if not model.message_id:
+            model.message_id = self._fresh_id(chunk.id or raw["run_id"])
+            yield events.MessageStarted(scope=model.scope, message_id=model.message_id)
+        if text := read.text_of(chunk):
+            yield events.MessageText(scope=model.scope, message_id=model.message_id, text=text)
+
+    def _model_end(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        model = self._models.pop(raw["run_id"], None)
+        message = raw["data"].get("output")
+        if model is None:
+            return
+        if isinstance(message, AIMessage) and not model.hidden:
+            self._seen.add(message)
+            id_ = model.message_id or self._fresh_id(message.id or raw["run_id"])
+            yield self._finished(message, model.scope, id_)
+        yield events.ModelEnded(scope=model.scope, call_id=raw["run_id"])
+
+    def _finished(self, message: AIMessage, scope: str, message_id: str) -> Event:
+        return events.MessageFinished(
+            scope=scope,
+            message_id=message_id,
+            text=read.text_of(message),
+            requests=self._calls.request(scope, message_id, message),
+            usage=read.usage_of(message),
+            model=read.model_of(message),
+            finish_reason=read.finish_reason_of(message),
+            reasoning=read.reasoning_of(message),
+        )
+
+    def _tool_start(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        namespace = raw["metadata"].get("langgraph_checkpoint_ns", "")
+        offers: tuple[Offer, ...] = ()
+        for parent in reversed(raw["parent_ids"]):
+            if parent in self._offers:
+                offers = self._offers[parent]
+                break
+            if parent in self._doubles or (parent in self._tools and self._tools[parent].namespace == namespace):
+                self._doubles.add(raw["run_id"])  # a tool within a tool: an MCP wrapper tells each call twice
+                return
+        scope, args = self._scope(raw), raw["data"].get("input")
+        id_ = self._calls.start(scope, raw["name"], args, offers, otherwise=raw["run_id"])
+        self._tools[raw["run_id"]] = _Tool(scope=scope, id=id_, name=raw["name"], namespace=namespace, args=args)
+        yield events.ToolStarted(scope=scope, tool_call_id=id_, name=raw["name"], args=args)
+
+    def _tool_end(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        tool = self._tools.get(raw["run_id"])
+        if tool is None:
+            return
+        outcome = read.tool_outcome(raw["data"].get("output"))
+        id_ = self._ended(tool, outcome.tool_call_id)
+        if tool.name == TODO_TOOL and not outcome.failed:
+            given = tool.args.get("todos") if isinstance(tool.args, Mapping) else None
+            todos = outcome.todos if outcome.todos is not None else read.todo_items(given)
+            if todos is not None:
+                yield events.TodosWritten(scope=tool.scope, todos=todos)
+        yield events.ToolFinished(
+            scope=tool.scope,
+            tool_call_id=id_,
+            name=tool.name,
+            result=outcome.result,
+            failed=outcome.failed,
+            error=outcome.error,
+        )
+
+    def _tool_error(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        tool = self._tools.get(raw["run_id"])
+        error = raw["data"].get("error")
+        if tool is None:
+            return
+        if isinstance(error, GraphBubbleUp):  # an interrupt asks a person; a drain stops between steps
+            yield events.ToolSuspended(scope=tool.scope, tool_call_id=tool.id)
+            return
+        id_ = self._ended(tool, raw["data"].get("tool_call_id") or "")
+        yield events.ToolFinished(
+            scope=tool.scope, tool_call_id=id_, name=tool.name, failed=True, error=read.error_text(error)
+        )
+
+    def _ended(self, tool: _Tool, raw_id: str) -> str:
+        """The id of the call that ended. What the end says is true, where the start was a guess."""
+        asked = self._calls.end(tool.scope, raw_id) if raw_id else None
+        if asked and asked.id != tool.id:
+            other = next((t for t in self._tools.values() if t.id == asked.id), None)
+            if other:
+                other.id = tool.id
+            tool.id = asked.id
+        return tool.id
+
+    def _chain_start(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        if self._is_node(raw) or not raw["parent_ids"]:
+            given = raw["data"].get("input")
+            last = None
+            for message in read.messages_in(given):
+                last = message if isinstance(message, AIMessage) else None
+                if last:
+                    self._seen.add(last)
+            if offers := offers_in(given, last):
+                self._offers[raw["run_id"]] = offers
+        return iter(())
+
+    def _chain_stream(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        chunk = raw["data"].get("chunk")
+        if not raw["parent_ids"] and isinstance(chunk, Mapping) and chunk.get("__interrupt__"):
+            self._interrupted = True
+            yield events.Interrupted(question=read.question_text(chunk["__interrupt__"]))
+
+    def _chain_end(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        if not raw["parent_ids"]:
+            yield from self._output(raw["data"].get("output"))
+            return
+        self._offers.pop(raw["run_id"], None)
+        if not self._is_node(raw):
+            return
+        for run_id in [id_ for id_, model in self._models.items() if raw["run_id"] in model.parents]:
+            model = self._models.pop(run_id)
+            if model.message_id:
+                yield events.MessageBroken(scope=model.scope, message_id=model.message_id)
+            yield events.ModelEnded(scope=model.scope, call_id=run_id)
+        scope = self._scope(raw)
+        for message in read.messages_in(raw["data"].get("output")):
+            if isinstance(message, AIMessage) and self._seen.add(message):
+                id_ = self._fresh_id(message.id or raw["run_id"])
+                yield self._finished(message, scope, id_)
+            elif isinstance(message, ToolMessage) and (asked := self._calls.end(scope, message.tool_call_id)):
+                yield events.ToolFinished(
+                    scope=scope,
+                    tool_call_id=asked.id,
+                    name=asked.name,
+                    result=message.content,
+                    failed=read.tool_failed(message),
+                )
+
+    def _output(self, output: Any) -> Iterator[Event]:
+        if self._interrupted or output is None:
+            return
+        if not isinstance(output, Mapping):
+            yield events.GraphOutput(output=output)
+        elif "structured_response" in output:
+            yield events.GraphOutput(output=output["structured_response"])
+        elif "messages" not in output and "__interrupt__" not in output:
+            yield events.GraphOutput(output=output)
+
+    def _scope(self, raw: Mapping[str, Any]) -> str:
+        return next((self._tools[p].path for p in reversed(raw["parent_ids"]) if p in self._tools), "")
+
+    def _fresh_id(self, id_: str) -> str:
+        fresh, number = id_, 1
+        while fresh in self._message_ids:
+            number += 1
+            fresh = f"{id_}~{number}"
+        self._message_ids.add(fresh)
+        return fresh
+
+    @staticmethod
+    def _is_node(raw: Mapping[str, Any]) -> bool:
+        return raw["name"] == raw["metadata"].get("langgraph_node") and "langsmith:hidden" not in raw["tags"]
+
+
+_HANDLERS = {
+    "on_chat_model_start": V2Events._model_start,
+    "on_chat_model_end": V2Events._model_end,
+    "on_tool_start": V2Events._tool_start,
+    "on_tool_end": V2Events._tool_end,
+    "on_tool_error": V2Events._tool_error,
+    "on_chain_start": V2Events._chain_start,
+    "on_chain_stream": V2Events._chain_stream,
+    "on_chain_end": V2Events._chain_end,
+}

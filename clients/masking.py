@@ -1,0 +1,48 @@
+"""Replaces secret values in text before it leaves the run.
+
+A `Mask` is used once, at the tool boundary (results before they enter the graph), and on error texts. It knows each
+value as it is, as JSON writes it, as a URL writes it, and the single lines of a value of several lines.
+
+Known limit: a command that prints a secret in another form (base64, reversed, one character per line) is not caught.
+"""
+
+import json
+import re
+from collections.abc import Iterable
+from urllib.parse import quote
+
+SHOWN = "********"
+MIN_LENGTH = 4
+"""Shorter values are left alone: masking every `1` or `on` would destroy what people read."""
+MIN_LINE_LENGTH = 8
+
+
+class Mask:
+    """`Mask(secrets)(text)` is `text` with every secret replaced by asterisks; longer secrets first."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        forms = {form for secret in secrets for form in _forms(secret) if len(form) >= MIN_LENGTH}
+        ordered = sorted(forms, key=lambda form: (-len(form), form))
+        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        self.longest = max((len(form.encode()) for form in ordered), default=0)
+        """Bytes of the longest form: whoever cuts text must cut this much more around the cut."""
+
+    def __call__(self, text: str) -> str:
+        return self._pattern.sub(SHOWN, text) if self._pattern else text
+
+    def __bool__(self) -> bool:
+        return self._pattern is not None
+
+
+def _forms(secret: str) -> Iterable[str]:
+    stripped = secret.strip()
+    if len(stripped) < MIN_LENGTH:
+        return
+    for value in (secret, stripped):
+        yield value
+        yield json.dumps(value)[1:-1]
+        yield json.dumps(value, ensure_ascii=False)[1:-1]
+        yield quote(value, safe="")
+    lines = stripped.splitlines()
+    if len(lines) > 1:
+        yield from (line.strip() for line in lines if len(line.strip()) >= MIN_LINE_LENGTH)

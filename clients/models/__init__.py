@@ -1,0 +1,1 @@
+"""Chat models: the cascade that finds one, and the offline demo model that needs nothing."""

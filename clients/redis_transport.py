@@ -1,0 +1,192 @@
+"""Kombu's Redis transport, made to survive an outage of Redis while late-acked messages are in flight.
+
+The stock transport of 5.7 ends the whole worker in that case (the closing channel asks a connection that is gone), and
+where it survives it puts messages back whose tasks are still running here, so that they run twice. This one acks
+through a client that no channel owns, keeps acks that could not be written until Redis is back, and puts nothing back
+while the worker is not shutting down. It is registered as a transport; nothing in kombu is patched.
+
+Known limit: a message that was popped when Redis died, before it was recorded as unacked, is lost. The server sends
+it again from the row.
+"""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from kombu import transport as kombu_transport
+from kombu.transport import redis as stock
+from kombu.transport import virtual
+
+log = logging.getLogger(__name__)
+
+PAUSE_AFTER_FAILURE_S = 1.0
+"""Acks come from the consumer's own thread: a Redis that does not answer must not hold it up once per ack."""
+
+
+class Acks:
+    """The acks of one Redis database that are not written yet, and a client of their own to write them with."""
+
+    def __init__(self, client: Any, unacked_key: str, index_key: str) -> None:
+        self._client = client
+        self._unacked_key = unacked_key
+        self._index_key = index_key
+        self._lock = threading.Lock()
+        self._pending: set[str] = set()
+        self._held: set[str] = set()
+        self._not_before = 0.0
+
+    def ack(self, tag: str) -> None:
+        """Write this ack, or keep it for the next one or the next connection. Never raises for an outage."""
+        with self._lock:
+            self._pending.add(tag)
+            self._held.discard(tag)
+        if time.monotonic() >= self._not_before:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write every pending ack. Writing one twice does no harm."""
+        with self._lock:
+            tags = tuple(self._pending)
+        if not tags:
+            return
+        try:
+            self._client.pipeline().zrem(self._index_key, *tags).hdel(self._unacked_key, *tags).execute()
+        except (redis.RedisError, OSError) as exc:
+            self._not_before = time.monotonic() + PAUSE_AFTER_FAILURE_S
+            log.warning("%d acks wait until Redis is back: %s", len(tags), exc)
+            return
+        with self._lock:
+            self._pending.difference_update(tags)
+
+    def hold(self, tags: set[str]) -> None:
+        """These were delivered by a channel that is gone, and their tasks are still running here."""
+        with self._lock:
+            self._held |= tags
+
+    def take_held(self) -> set[str]:
+        with self._lock:
+            held, self._held = self._held - self._pending, set()
+        return held
+
+
+_acks: dict[tuple[object, ...], Acks] = {}
+
+
+class QoS(stock.QoS):
+    """Acks through `Acks`; forgets instead of restoring while the worker is not shutting down."""
+
+    channel: Any
+    _delivered: Any
+    _on_collect: Any
+    _flush: Any
+
+    def ack(self, delivery_tag: str) -> None:
+        self.channel.acks.ack(delivery_tag)
+        virtual.QoS.ack(self, delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        if not requeue:
+            self.ack(delivery_tag)
+            return
+        try:
+            super().reject(delivery_tag, requeue=True)
+        except AttributeError as exc:
+            # The channel has lost its connection; an error of this kind is one that the consumer expects.
+            raise self.channel.connection_errors[0](f"cannot requeue, the channel is closed: {exc}") from exc
+
+    def restore_unacked_once(self, stderr: Any = None) -> None:
+        if not _worker_runs_on():
+            super().restore_unacked_once(stderr)
+            self._restore_held()
+            return
+        self._on_collect.cancel()
+        self._flush()
+        self.channel.acks.hold(set(self._delivered))
+        self._delivered.clear()
+        self._delivered.restored = True
+
+    def _restore_held(self) -> None:
+        for tag in self.channel.acks.take_held():
+            try:
+                self.restore_by_tag(tag)
+            except (redis.RedisError, OSError, AttributeError) as exc:
+                log.warning("message %s stays unacked until the visibility timeout: %s", tag, exc)
+
+
+def _worker_runs_on() -> bool:
+    """True in a Celery worker that nobody asked to stop. A publisher never imports the worker's state."""
+    state: Any = sys.modules.get("celery.worker.state")
+    return state is not None and state.should_stop is None and state.should_terminate is None
+
+
+class _Channel:
+    """What is different in our channels, for the plain and the Sentinel one."""
+
+    QoS = QoS
+    _steady: Any = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.acks = self._find_acks()
+        self.acks.flush()
+
+    def _find_acks(self: Any) -> Acks:
+        """One per database and process; made while connected, because a channel that is closed no longer can."""
+        info = self.connection.client
+        key = (info.hostname, info.port, info.virtual_host, tuple(info.alt), self.unacked_key, self.global_keyprefix)
+        if key not in _acks:
+            client = self.Client(connection_pool=self._get_pool())
+            # The pool belongs to no channel: closing this one must not close what finds its master.
+            self._sentinel_manager = None
+            _acks[key] = Acks(client, self.unacked_key, self.unacked_index_key)
+        return _acks[key]
+
+    @contextmanager
+    def conn_or_acquire(self: Any, client: Any = None) -> Iterator[Any]:
+        """The stock channel builds a new client object for every command: a sixth of the throughput."""
+        if client:
+            yield client
+            return
+        if self._steady is None or self._steady.connection_pool is not self.pool:
+            self._steady = self._create_client()
+        yield self._steady
+
+
+class Channel(_Channel, stock.Channel):  # type: ignore[misc]
+    pass
+
+
+class SentinelChannel(_Channel, stock.SentinelChannel):  # type: ignore[misc]
+    pass
+
+
+class Transport(stock.Transport):
+    Channel = Channel
+
+
+class SentinelTransport(stock.SentinelTransport):
+    Channel = SentinelChannel
+
+
+ALIASES = {
+    "redis": f"{__name__}:Transport",
+    "rediss": f"{__name__}:Transport",
+    "sentinel": f"{__name__}:SentinelTransport",
+}
+
+
+def register() -> None:
+    """Make redis://, rediss://, redis+socket:// and sentinel:// URLs use this transport in this process.
+
+    By alias and not by the `broker_transport` setting: that is lost when a connection fails over to the next URL of
+    a list, is not looked at for redis+socket://, and turns TLS off for a rediss:// URL without options.
+    """
+    known: Any = kombu_transport
+    for alias, path in ALIASES.items():
+        known.TRANSPORT_ALIASES[alias] = path
+        known._transport_cache.pop(alias, None)

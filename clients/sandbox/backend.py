@@ -1,0 +1,82 @@
+"""The deepagents backend over the sandbox of the current run, so that concurrent runs share one compiled graph."""
+
+import asyncio
+
+from deepagents.backends.protocol import (
+    DeleteResult,
+    EditResult,
+    ExecuteResponse,
+    FileDownloadResponse,
+    FileUploadResponse,
+    GlobResult,
+    GrepResult,
+    LsResult,
+    ReadResult,
+    SandboxBackendProtocol,
+    WriteResult,
+)
+
+from clients.engine.current import current_run
+from clients.sandbox.files import SandboxFiles
+from clients.sandbox.local import LocalSandbox, SandboxError
+
+
+class CurrentSandboxBackend(SandboxBackendProtocol):
+    """Holds nothing: every call finds the run's sandbox. Raises SandboxError outside a run or in one without any."""
+
+    @property
+    def id(self) -> str:
+        return str(_sandbox().root_dir)
+
+    def execute(self, command: str, *, timeout: int | None = None) -> ExecuteResponse:
+        result = _sandbox().execute_blocking(command, timeout)
+        return ExecuteResponse(output=result.output, exit_code=result.exit_code, truncated=result.truncated)
+
+    async def aexecute(self, command: str, *, timeout: int | None = None) -> ExecuteResponse:
+        result = await _sandbox().execute(command, timeout)
+        return ExecuteResponse(output=result.output, exit_code=result.exit_code, truncated=result.truncated)
+
+    def ls(self, path: str) -> LsResult:
+        return _files().ls(path)
+
+    def read(self, file_path: str, offset: int = 0, limit: int = 2000) -> ReadResult:
+        return _files().read(file_path, offset, limit)
+
+    def write(self, file_path: str, content: str) -> WriteResult:
+        return _files().write(file_path, content)
+
+    def edit(self, file_path: str, old_string: str, new_string: str, replace_all: bool = False) -> EditResult:
+        return _files().edit(file_path, old_string, new_string, replace_all)
+
+    def delete(self, file_path: str) -> DeleteResult:
+        return _files().delete(file_path)
+
+    def glob(self, pattern: str, path: str | None = None) -> GlobResult:
+        return _files().glob(pattern, path)
+
+    def grep(
+        self, pattern: str, path: str | None = None, glob: str | None = None, *, max_count: int | None = None
+    ) -> GrepResult:
+        return _files().grep(pattern, path, glob, max_count=max_count)
+
+    async def agrep(
+        self, pattern: str, path: str | None = None, glob: str | None = None, *, max_count: int | None = None
+    ) -> GrepResult:
+        return await asyncio.to_thread(self.grep, pattern, path, glob, max_count=max_count)
+
+    def upload_files(self, files: list[tuple[str, bytes]]) -> list[FileUploadResponse]:
+        return _files().upload_files(files)
+
+    def download_files(self, paths: list[str]) -> list[FileDownloadResponse]:
+        return _files().download_files(paths)
+
+
+def _sandbox() -> LocalSandbox:
+    run = current_run()
+    if run is None or run.sandbox is None:
+        raise SandboxError("this run has no sandbox")
+    return run.sandbox
+
+
+def _files() -> SandboxFiles:
+    return SandboxFiles(_sandbox())

@@ -1,0 +1,290 @@
+"""Turns what a run does into deltas of its log. Pure: no clock, no network; one builder per run.
+
+It knows what is open (messages that were not finished, calls that run), so that it can say at any moment what the run
+is in the middle of, and close what a failed model call or an end left behind.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from status import events
+from status.log import Delta
+from status.plain import plain, plain_text, result_text
+from status.tool_names import SUB_AGENT_TOOL, TODO_TOOL, component, display_name
+
+DEFAULT_MAX_TOOL_RESULT_BYTES = 256 * 1024
+MAX_ERROR_CHARS = 1000
+EMPTY_ANSWER = "The agent ended without an answer."
+_TODO_STATUS = {
+    "pending": "TODO_PENDING",
+    "in_progress": "TODO_IN_PROGRESS",
+    "completed": "TODO_COMPLETED",
+    "cancelled": "TODO_CANCELLED",
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class _OpenMessage:
+    scope: str
+    pieces: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Call:
+    scope: str
+    name: str
+    shown: str
+    message: str = ""
+    state: str = "TOOL_CALL_PENDING"
+
+
+class StatusBuilder:
+    """Feed it the run's events in order; each gives the deltas to append."""
+
+    def __init__(self, *, max_tool_result_bytes: int = DEFAULT_MAX_TOOL_RESULT_BYTES) -> None:
+        self.events_processed = 0
+        self.messages = 0
+        self.tool_calls = 0
+        self.usage: dict[str, int] = {}
+        """Tokens of all model calls so far: input_tokens, output_tokens, total_tokens."""
+        self.interrupted = False
+        self._max_bytes = max_tool_result_bytes
+        self._models: dict[str, str] = {}
+        self._open: dict[str, _OpenMessage] = {}
+        self._calls: dict[str, _Call] = {}
+        self._answered = False
+
+    def feed(self, event: events.Event) -> list[Delta]:
+        self.events_processed += 1
+        return _HANDLERS[type(event)](self, event)
+
+    def open_step(self) -> str:
+        """What the run is in the middle of: the innermost running tools, else a model call, else nothing (empty)."""
+        running = {id_: call for id_, call in self._calls.items() if call.state == "TOOL_CALL_RUNNING"}
+        inner = [c for id_, c in running.items() if not any(_within(other.scope, c, id_) for other in running.values())]
+        # a sub-agent's task call is open while its model is asked: then that model call is what is waited for
+        tools = [call for call in inner if call.name != SUB_AGENT_TOOL or not self._models]
+        if tools:
+            named = [f"tool '{c.name}'" + (f" ({c.shown})" if c.shown != c.name else "") for c in tools[:3]]
+            return ", ".join(named) + (f" and {len(tools) - 3} more" if len(tools) > 3 else "")
+        return "model call" if self._models or self._open else ""
+
+    def finish(self) -> list[Delta]:
+        """The run came to its end. Closes what is open, and says so if there is no answer."""
+        deltas = self.break_off()
+        for id_, call in self._calls.items():
+            if call.state == "TOOL_CALL_RUNNING" and not self.interrupted:
+                call.state = "TOOL_CALL_FAILED"
+                error = "The run ended while this call was open"
+                deltas.append(_delta("tool_end", id=id_, status=call.state, result="", error=error))
+        if not self._answered and not self.interrupted:
+            deltas += self.empty_answer_note()
+        return deltas
+
+    def break_off(self) -> list[Delta]:
+        """The run failed, was cancelled or is given away: half messages stay as they are, and are marked."""
+        self._models.clear()
+        return [delta for id_ in list(self._open) for delta in self._broken(id_)]
+
+    def interrupt(self, question: str) -> list[Delta]:
+        """The turn ends with a question to the user. Said twice it is told once."""
+        if self.interrupted:
+            return []
+        self.interrupted = True
+        self.messages += 1
+        text = plain_text(question)
+        return [_delta("message", id="interrupt", type="MESSAGE_AI", content=text, metadata={"interrupted": True})]
+
+    def empty_answer_note(self) -> list[Delta]:
+        note = {"note": "empty_answer"}
+        return [_delta("message", id="empty-answer", type="MESSAGE_SYSTEM", content=EMPTY_ANSWER, metadata=note)]
+
+    def _model_started(self, event: events.ModelStarted) -> list[Delta]:
+        self._models[event.call_id] = event.scope
+        return []
+
+    def _model_ended(self, event: events.ModelEnded) -> list[Delta]:
+        self._models.pop(event.call_id, None)
+        return []
+
+    def _message_started(self, event: events.MessageStarted) -> list[Delta]:
+        return self._start(event.message_id, event.scope)
+
+    def _start(self, message_id: str, scope: str, content: str = "") -> list[Delta]:
+        if message_id in self._open:
+            return []
+        self.messages += 1
+        self._open[message_id] = _OpenMessage(scope=scope)
+        made = _delta("message", id=message_id, type="MESSAGE_AI", content=content)
+        if scope:
+            made.payload["scope"] = scope
+        return [made]
+
+    def _message_text(self, event: events.MessageText) -> list[Delta]:
+        if not event.text:
+            return []
+        text = plain_text(event.text)
+        deltas = self._start(event.message_id, event.scope)
+        self._open[event.message_id].pieces.append(text)
+        return [*deltas, Delta(kind="text", payload={"id": event.message_id, "text": text})]
+
+    def _message_finished(self, event: events.MessageFinished) -> list[Delta]:
+        text = plain_text(event.text)
+        unseen = event.message_id not in self._open
+        deltas = self._start(event.message_id, event.scope, content=text)
+        streamed = "".join(self._open.pop(event.message_id).pieces)
+        end: dict[str, Any] = {"id": event.message_id}
+        if not unseen and streamed != text:
+            end["content"] = text
+        if metadata := self._message_metadata(event):
+            end["metadata"] = metadata
+        if len(end) > 1:
+            deltas.append(Delta(kind="message_end", payload=end))
+        if not event.scope:
+            self._answered = bool(text.strip())
+        for request in event.requests:
+            deltas += self._requested(request, event)
+        return deltas
+
+    def _message_metadata(self, event: events.MessageFinished) -> dict[str, Any]:
+        usage = {name: int(n) for name, n in event.usage.items() if isinstance(n, int | float)}
+        for name, tokens in usage.items():
+            self.usage[name] = self.usage.get(name, 0) + tokens
+        told = {
+            "usage": usage,
+            "model": event.model,
+            "finish_reason": event.finish_reason,
+            "reasoning": plain(event.reasoning, max_bytes=self._max_bytes),
+        }
+        return {name: value for name, value in told.items() if value}
+
+    def _requested(self, request: events.ToolRequest, event: events.MessageFinished) -> list[Delta]:
+        if request.name == TODO_TOOL:
+            return []
+        args = self._args(request.args)
+        deltas = [self._new_call(request.tool_call_id, request.name, args, event.scope, event.message_id)]
+        if request.invalid:
+            deltas += self._end_call(request.tool_call_id, "", failed=True, error=request.invalid)
+        return deltas
+
+    def _new_call(self, id_: str, name: str, args: dict[str, Any], scope: str, message: str = "") -> Delta:
+        self.tool_calls += 1
+        call = _Call(scope=scope, name=name, shown=display_name(name, args), message=message)
+        self._calls[id_] = call
+        made = _delta("tool_call", id=id_, message=message, name=plain_text(name), args=args, status=call.state)
+        made.payload["component"] = component(name, args, scope=scope)
+        if scope:
+            made.payload["scope"] = scope
+        return made
+
+    def _args(self, args: Any) -> dict[str, Any]:
+        while isinstance(args, Mapping) and len(args) == 1:  # tools without a schema get theirs wrapped
+            inner = args.get("kwargs", args.get("input"))
+            if not isinstance(inner, Mapping):
+                break
+            args = inner
+        shown = plain(args, max_bytes=self._max_bytes)
+        return shown if isinstance(shown, dict) else {} if shown is None else {"input": shown}
+
+    def _tool_started(self, event: events.ToolStarted) -> list[Delta]:
+        if event.name == TODO_TOOL:
+            return []
+        deltas = []
+        call = self._calls.get(event.tool_call_id)
+        args = self._args(event.args)
+        if call is None:
+            deltas.append(self._new_call(event.tool_call_id, event.name, args, event.scope))
+            call = self._calls[event.tool_call_id]
+            deltas[0].payload["status"] = "TOOL_CALL_RUNNING"
+        elif call.state != "TOOL_CALL_RUNNING":
+            told = {"id": event.tool_call_id, "message": call.message, "name": call.name}
+            deltas.append(Delta(kind="tool_call", payload={**told, "status": "TOOL_CALL_RUNNING"}))
+        call.state = "TOOL_CALL_RUNNING"
+        if event.name == SUB_AGENT_TOOL:
+            name = str(args.get("subagent_type") or "sub-agent")
+            sub = _delta("sub_agent", id=event.tool_call_id, name=name, status="SUB_AGENT_IN_PROGRESS")
+            deltas.append(sub)
+            if event.scope:
+                sub.payload["scope"] = event.scope
+        return deltas
+
+    def _tool_finished(self, event: events.ToolFinished) -> list[Delta]:
+        if event.name == TODO_TOOL:
+            return []
+        deltas: list[Delta] = []
+        call = self._calls.get(event.tool_call_id)
+        if call is None:
+            deltas.append(self._new_call(event.tool_call_id, event.name, {}, event.scope))
+        result = result_text(event.result, max_bytes=self._max_bytes)
+        return deltas + self._end_call(event.tool_call_id, result, failed=event.failed, error=event.error)
+
+    def _end_call(self, id_: str, result: str, *, failed: bool, error: str) -> list[Delta]:
+        call = self._calls[id_]
+        if call.state in ("TOOL_CALL_COMPLETED", "TOOL_CALL_FAILED"):
+            return []
+        call.state = "TOOL_CALL_FAILED" if failed else "TOOL_CALL_COMPLETED"
+        end = _delta("tool_end", id=id_, status=call.state, result=result)
+        if failed:
+            said = plain_text(error) or result or "The tool failed without saying why"
+            end.payload["error"] = said if len(said) <= MAX_ERROR_CHARS else "... " + said[-MAX_ERROR_CHARS:]
+        return [end]
+
+    def _tool_suspended(self, event: events.ToolSuspended) -> list[Delta]:
+        call = self._calls.get(event.tool_call_id)
+        if call is None or call.state != "TOOL_CALL_RUNNING":
+            return []
+        call.state = "TOOL_CALL_PENDING"
+        return [_delta("tool_call", id=event.tool_call_id, message=call.message, name=call.name, status=call.state)]
+
+    def _todos_written(self, event: events.TodosWritten) -> list[Delta]:
+        if event.scope:  # a sub-agent's own list; the status shows the main agent's
+            return []
+        todos = [
+            {
+                "content": plain(str(todo.get("content", "")), max_bytes=self._max_bytes),
+                "status": _TODO_STATUS.get(str(todo.get("status", "")).lower(), "TODO_PENDING"),
+            }
+            for todo in event.todos
+        ]
+        return [_delta("todos", todos=todos)]
+
+    def _interrupted(self, event: events.Interrupted) -> list[Delta]:
+        return self.interrupt(event.question)
+
+    def _graph_output(self, event: events.GraphOutput) -> list[Delta]:
+        self._answered = True
+        return [_delta("output", output=plain(event.output, max_bytes=self._max_bytes))]
+
+    def _message_broken(self, event: events.MessageBroken) -> list[Delta]:
+        return self._broken(event.message_id)
+
+    def _broken(self, message_id: str) -> list[Delta]:
+        if self._open.pop(message_id, None) is None:
+            return []
+        return [_delta("message_end", id=message_id, metadata={"incomplete": True})]
+
+
+def _within(scope: str, call: _Call, id_: str) -> bool:
+    path = f"{call.scope}/{id_}" if call.scope else id_
+    return scope == path or scope.startswith(f"{path}/")
+
+
+def _delta(kind: str, **payload: Any) -> Delta:
+    return Delta(kind=kind, payload=payload)
+
+
+_HANDLERS: dict[type, Callable[[StatusBuilder, Any], list[Delta]]] = {
+    events.ModelStarted: StatusBuilder._model_started,
+    events.ModelEnded: StatusBuilder._model_ended,
+    events.MessageStarted: StatusBuilder._message_started,
+    events.MessageText: StatusBuilder._message_text,
+    events.MessageFinished: StatusBuilder._message_finished,
+    events.MessageBroken: StatusBuilder._message_broken,
+    events.ToolStarted: StatusBuilder._tool_started,
+    events.ToolFinished: StatusBuilder._tool_finished,
+    events.ToolSuspended: StatusBuilder._tool_suspended,
+    events.TodosWritten: StatusBuilder._todos_written,
+    events.Interrupted: StatusBuilder._interrupted,
+    events.GraphOutput: StatusBuilder._graph_output,
+}

@@ -1,0 +1,79 @@
+"""The state machine of an execution, as data.
+
+An execution has a *phase*, which the published contract shows to everybody, and a *step*, which says what the system
+waits for next. The phase never goes back; the step does once, when a run is handed back to the queue. Every write to an
+execution is one of the named transitions in `TRANSITIONS`; the store's statements take their conditions from it and
+`docs/architecture/state-machine.md` is generated from it.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+
+class Phase(IntEnum):
+    """The numbers of the contract's `ExecutionPhase`."""
+
+    PENDING = 1
+    IN_PROGRESS = 2
+    COMPLETED = 3
+    FAILED = 4
+    CANCELLED = 5
+
+    @property
+    def wire_name(self) -> str:
+        """The contract's name, as it stands in JSON: `EXECUTION_PENDING`."""
+        return f"EXECUTION_{self.name}"
+
+
+TERMINAL_PHASES = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED})
+
+
+class Step(Enum):
+    """What the system waits for. The value is what the store holds."""
+
+    WAITING = "waiting"
+    """Behind another execution of its session. Left when that one ends, or by the thread-wait timeout."""
+    ENSURE_THREAD = "ensure_thread"
+    """EnsureThread is to be started by a worker. Left by `begin`, or by schedule-to-start."""
+    THREAD_STARTED = "thread_started"
+    """EnsureThread runs. Left by `done`, or by the step's own deadline if its worker died."""
+    EXECUTE = "execute"
+    """ExecuteGraphton is to be claimed by a worker. Left by `claim`, or by schedule-to-start."""
+    RUNNING = "running"
+    """A worker owns the run. Left by `settle`, by `hand back`, or by one of the run's deadlines."""
+    SETTLED = "settled"
+    """Over. Never left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """A named edge: the steps it may start from, where it leads, and what it does to the fence."""
+
+    name: str
+    sources: frozenset[Step]
+    step: Step
+    phases: frozenset[Phase]
+    """The phases it may end in."""
+    raises_fence: bool
+
+
+_OPEN = frozenset(Step) - {Step.SETTLED}
+
+
+def _edge(
+    name: str, sources: set[Step] | frozenset[Step], step: Step, *phases: Phase, fence: bool = False
+) -> Transition:
+    return Transition(name=name, sources=frozenset(sources), step=step, phases=frozenset(phases), raises_fence=fence)
+
+
+ADMIT = _edge("admit", {Step.WAITING}, Step.ENSURE_THREAD, Phase.PENDING)
+BEGIN = _edge("begin", {Step.ENSURE_THREAD}, Step.THREAD_STARTED, Phase.PENDING)
+DONE = _edge("done", {Step.THREAD_STARTED}, Step.EXECUTE, Phase.PENDING)
+CLAIM = _edge("claim", {Step.EXECUTE}, Step.RUNNING, Phase.IN_PROGRESS, fence=True)
+HAND_BACK = _edge("hand_back", {Step.RUNNING}, Step.EXECUTE, Phase.IN_PROGRESS, fence=True)
+SETTLE = _edge("settle", {Step.RUNNING}, Step.SETTLED, *TERMINAL_PHASES, fence=True)
+CANCEL_PENDING = _edge("cancel_pending", _OPEN - {Step.RUNNING}, Step.SETTLED, Phase.CANCELLED, fence=True)
+FAIL = _edge("fail", _OPEN, Step.SETTLED, Phase.FAILED, Phase.CANCELLED, fence=True)
+"""Written by the server: a deadline passed, a process died, a message could not be run."""
+
+TRANSITIONS = {t.name: t for t in (ADMIT, BEGIN, DONE, CLAIM, HAND_BACK, SETTLE, CANCEL_PENDING, FAIL)}

@@ -1,0 +1,74 @@
+"""The database's clock and two expressions that SQLite and Postgres spell differently.
+
+Deadlines are decided by `now()` of the database, so no process's clock matters; a test passes its own time, which
+`coalesce(:now, ...)` prefers.
+"""
+
+from typing import Any
+
+from sqlalchemy import Float, bindparam, func
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
+
+FOREVER = 9e15
+"""The deadline that never passes; a number, because SQLite's min() of a NULL is NULL."""
+
+
+class epoch(FunctionElement[float]):  # noqa: N801 - reads as SQL
+    """Seconds since 1970 by the database's clock, at the statement and not at the transaction's start."""
+
+    type = Float()
+    inherit_cache = True
+    name = "epoch"
+
+
+@compiles(epoch, "postgresql")
+def _epoch_postgres(element: epoch, compiler: SQLCompiler, **kw: Any) -> str:
+    return "(extract(epoch from clock_timestamp())::double precision)"
+
+
+@compiles(epoch, "sqlite")
+def _epoch_sqlite(element: epoch, compiler: SQLCompiler, **kw: Any) -> str:
+    return "((julianday('now') - 2440587.5) * 86400.0)"
+
+
+class earliest(FunctionElement[float]):  # noqa: N801
+    """The least of several columns, none of them NULL."""
+
+    type = Float()
+    inherit_cache = True
+    name = "earliest"
+
+
+@compiles(earliest, "postgresql")
+def _earliest_postgres(element: earliest, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"least({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(earliest, "sqlite")
+def _earliest_sqlite(element: earliest, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"min({compiler.process(element.clauses, **kw)})"
+
+
+class latest(FunctionElement[float]):  # noqa: N801
+    """The greatest of several columns, none of them NULL."""
+
+    type = Float()
+    inherit_cache = True
+    name = "latest"
+
+
+@compiles(latest, "postgresql")
+def _latest_postgres(element: latest, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"greatest({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(latest, "sqlite")
+def _latest_sqlite(element: latest, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"max({compiler.process(element.clauses, **kw)})"
+
+
+NOW: ColumnElement[float] = func.coalesce(bindparam("now", type_=Float(), required=True), epoch())
+"""Every statement that uses it is executed with `now`: None in production."""

@@ -1,0 +1,180 @@
+"""Create, admit to the thread, dispatch, cancel, delete. The row is the outbox: it exists before any message."""
+
+from typing import Any
+
+from sqlalchemy import Row, and_, case, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from status.failures import Code
+from status.phases import CANCEL_PENDING, TERMINAL_PHASES, Phase, Step
+from status.store.clock import FOREVER, NOW
+from status.store.ending import OPEN, E, End, Ending, dumps
+from status.store.records import Created, CreateVerdict, Execution, NewDelta, NewExecution
+from status.store.rows import limits_of, to_execution
+from status.store.schema import execution_log, execution_snapshots, executions, session_facts
+from status.timeouts import RESEND_UNSTAMPED_S
+
+TO_START = (Step.ENSURE_THREAD.value, Step.EXECUTE.value)
+"""The steps that wait for a worker."""
+
+
+class Creation(Ending):
+    async def create(self, new: NewExecution, *, queue_cap: int = 0) -> Created:
+        """Store an execution and admit it to its session, or queue it there. `queue_cap` 0: no cap on its queue."""
+        try:
+            async with self.write() as connection:
+                return await self._create(connection, new, queue_cap)
+        except IntegrityError:
+            return await self._known(new)
+
+    async def _create(self, connection: AsyncConnection, new: NewExecution, queue_cap: int) -> Created:
+        if known := await self._by_key(connection, new):
+            return Created(verdict=CreateVerdict.KNOWN, execution=to_execution(known))
+        if queue_cap and await self._queued(connection, new.runner_queue) >= queue_cap:
+            return Created(verdict=CreateVerdict.QUEUE_FULL, execution=None)
+        busy = bool(new.session_id) and await self._session_busy(connection, new.session_id)
+        if busy and new.reject_when_busy:
+            return Created(verdict=CreateVerdict.SESSION_BUSY, execution=None)
+        clocks: dict[str, Any] = (
+            {"step": Step.WAITING.value, "due_thread_wait": NOW + new.timeouts.thread_wait_s}
+            if busy
+            else {
+                "step": Step.ENSURE_THREAD.value,
+                "dispatchable_at": NOW,
+                "due_schedule_to_close": NOW + new.timeouts.schedule_to_close_s,
+                "next_dispatch_at": NOW + RESEND_UNSTAMPED_S,
+            }
+        )
+        statement = executions.insert().values(
+            id=new.id,
+            org=new.org,
+            session_id=new.session_id,
+            agent_id=new.agent_id,
+            name=new.name,
+            slug=new.slug,
+            graph=new.graph,
+            model_name=new.model_name,
+            redriven_from=new.redriven_from,
+            idempotency_key=new.idempotency_key or None,
+            spec=dumps(dict(new.spec)),
+            sealed_env=new.sealed_env or None,
+            phase=Phase.PENDING,
+            max_attempts=new.max_attempts,
+            runner_queue=new.runner_queue,
+            orchestrator_queue=new.orchestrator_queue,
+            created_at=NOW,
+            last_seq=2,
+            **limits_of(new.timeouts),
+            **clocks,
+        )
+        row = (await connection.execute(statement.returning(executions), self.params())).one()
+        human: dict[str, Any] = {"id": "user", "type": "MESSAGE_HUMAN", "content": new.message}
+        if new.input is not None:
+            human["metadata"] = {"input": new.input}
+        first = [
+            NewDelta(kind="message", payload=dumps(human)),
+            NewDelta(kind="phase", payload=dumps({"phase": Phase.PENDING.wire_name})),
+        ]
+        await self.write_log(connection, row.handle, 0, 0, first)
+        return Created(verdict=CreateVerdict.CREATED, execution=to_execution(row))
+
+    async def _session_busy(self, connection: AsyncConnection, session_id: str) -> bool:
+        """Take the session's lock (Postgres; SQLite has one writer) and look for an execution that has not ended."""
+        insert = sqlite_insert if self.is_sqlite else postgres_insert
+        row = insert(session_facts).values(session_id=session_id, sandbox_id=session_id, turns=1)
+        await connection.execute(
+            row.on_conflict_do_update(index_elements=["session_id"], set_={"turns": session_facts.c.turns + 1})
+        )
+        open_one = select(E.handle).where(E.session_id == session_id, OPEN).limit(1)
+        return await connection.scalar(open_one) is not None
+
+    async def _queued(self, connection: AsyncConnection, queue: str) -> int:
+        waiting = (
+            select(func.count()).select_from(executions).where(OPEN, E.runner_queue == queue, E.phase == Phase.PENDING)
+        )
+        return await connection.scalar(waiting) or 0
+
+    async def _by_key(self, connection: AsyncConnection, new: NewExecution) -> Row[Any] | None:
+        if not new.idempotency_key:
+            return None
+        query = select(executions).where(E.org == new.org, E.idempotency_key == new.idempotency_key)
+        return (await connection.execute(query)).one_or_none()
+
+    async def _known(self, new: NewExecution) -> Created:
+        """The insert met a row that came in between: the same key, or a given id that exists."""
+        async with self.read() as connection:
+            row = await self._by_key(connection, new)
+        if row:
+            return Created(verdict=CreateVerdict.KNOWN, execution=to_execution(row))
+        return Created(verdict=CreateVerdict.ID_TAKEN, execution=None)
+
+    async def dispatched(self, id: str) -> None:
+        """The step's message is published: its schedule-to-start clock starts, once."""
+        async with self.write() as connection:
+            await connection.execute(
+                update(executions)
+                .where(E.id == id, E.step.in_(TO_START), E.dispatched_at.is_(None))
+                .values(
+                    dispatched_at=NOW,
+                    due_schedule_to_start=NOW + E.limit_schedule_to_start,
+                    next_dispatch_at=NOW + E.limit_schedule_to_start / 3,
+                ),
+                self.params(),
+            )
+
+    async def due_for_dispatch(self, limit: int = 200) -> list[Execution]:
+        """Rows to publish (again): unstamped ones after 10 s, unclaimed ones at 1/3 and 2/3 of schedule-to-start."""
+        two_thirds = E.dispatched_at + E.limit_schedule_to_start * (2 / 3)
+        again = case(
+            (E.dispatched_at.is_(None), NOW + RESEND_UNSTAMPED_S), (two_thirds > NOW, two_thirds), else_=FOREVER
+        )
+        due = select(E.handle).where(OPEN, E.next_dispatch_at <= NOW).order_by(E.next_dispatch_at).limit(limit)
+        if not self.is_sqlite:
+            due = due.with_for_update(skip_locked=True)
+        async with self.write() as connection:
+            rows = await connection.execute(
+                update(executions)
+                .where(E.handle.in_(due), E.step.in_(TO_START))
+                .values(next_dispatch_at=again)
+                .returning(executions),
+                self.params(),
+            )
+            return [to_execution(r) for r in rows]
+
+    async def withdraw(self, id: str) -> bool:
+        """Take back an execution that could not be published; only if it never was, nor was started."""
+        never = and_(E.dispatched_at.is_(None), E.step.in_((Step.WAITING.value, Step.ENSURE_THREAD.value)))
+        return await self._remove(id, never)
+
+    async def delete(self, id: str) -> bool:
+        """Remove an execution that has ended, with its log."""
+        return await self._remove(id, E.phase >= min(TERMINAL_PHASES))
+
+    async def _remove(self, id: str, condition: Any) -> bool:
+        async with self.write() as connection:
+            statement = delete(executions).where(E.id == id, condition).returning(E.handle, E.session_id)
+            row = (await connection.execute(statement)).one_or_none()
+            if row is None:
+                return False
+            for table in (execution_log, execution_snapshots):
+                await connection.execute(delete(table).where(table.c.handle == row.handle))
+            await self.promote(connection, row.session_id)
+            return True
+
+    async def request_cancel(self, id: str, by: str) -> Execution | None:
+        """Ask for the end. What no worker runs is CANCELLED here and now; a running one gets its cancel timeout."""
+        not_running = E.step.in_([s.value for s in CANCEL_PENDING.sources])
+        end = End(phase=Phase.CANCELLED, code=Code.CANCELLED, facts={"by": by})
+        async with self.write() as connection:
+            if await self.end_row(connection, end, E.id == id, not_running) is None:
+                await connection.execute(
+                    update(executions)
+                    .where(E.id == id, E.step == Step.RUNNING.value, E.cancel_requested_at.is_(None))
+                    .values(cancel_requested_at=NOW, cancelled_by=by, due_cancel=NOW + E.limit_cancel),
+                    self.params(),
+                )
+            row = (await connection.execute(select(executions).where(E.id == id))).one_or_none()
+        return to_execution(row) if row else None

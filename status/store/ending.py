@@ -1,0 +1,178 @@
+"""The end of an execution, in one place: the terminal write, its log rows, the last snapshot, the next in the session.
+
+L2: the terminal write is the last one. It takes the row out of every condition (`step`, `fence`), so nothing that comes
+later matches. L8: it appends; it replaces nothing.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Update, and_, case, delete, exists, func, insert, select, true, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from status.failures import Code, tell
+from status.phases import ADMIT, FAIL, TERMINAL_PHASES, Phase, Step
+from status.store.clock import FOREVER, NOW
+from status.store.reading import Reading, folded
+from status.store.records import NewDelta, Settled
+from status.store.rows import to_execution
+from status.store.schema import execution_log, execution_snapshots, executions, session_facts
+from status.timeouts import TimeoutType
+
+E = executions.c
+OPEN = E.phase < min(TERMINAL_PHASES)
+NO_DEADLINES = {t.column: FOREVER for t in TimeoutType} | {"next_dispatch_at": FOREVER}
+ATTEMPT_CODES = frozenset({Code.HEARTBEAT, Code.WORKER_LOST, Code.START_TO_CLOSE, Code.WORKER_SHUTDOWN})
+"""What may be caused by the cancel itself: while one is pending they end CANCELLED."""
+
+
+PROMOTED_RESEND_S = 1.0
+"""Whoever ends an execution publishes its session's next one at once; if that fails the sweeper does, this soon."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How it is to end. `code` None is COMPLETED. `phase` only where the owner says it."""
+
+    phase: Phase
+    code: Code | None
+    facts: Mapping[str, Any]
+
+
+def terminal(end: End, *conditions: ColumnElement[bool], by_owner: bool = False) -> Update:
+    """The one conditional statement. The phase yields to a pending cancel where the precedence says so.
+
+    An owner's fence is kept, so that its settle may be repeated; the server's end is nobody's settle.
+    """
+    yields = end.code in ATTEMPT_CODES
+    phase: Any = (
+        case((E.cancel_requested_at.is_not(None), int(Phase.CANCELLED)), else_=int(end.phase)) if yields else end.phase
+    )
+    return (
+        update(executions)
+        .where(OPEN, *conditions)
+        .values(
+            phase=phase,
+            step=Step.SETTLED.value,
+            settled_fence=E.fence if by_owner else 0,
+            fence=E.fence + 1,
+            completed_at=NOW,
+            sealed_env=None,
+            **NO_DEADLINES,
+        )
+        .returning(executions)
+    )
+
+
+class Ending(Reading):
+    async def finish(self, connection: AsyncConnection, row: Row[Any], end: End, deltas: Sequence[NewDelta]) -> str:
+        """What follows the terminal write in its transaction. Gives the id of the session's next execution, or ''."""
+        phase = Phase(row.phase)
+        code, facts = end.code, dict(end.facts)
+        if phase is Phase.CANCELLED and code is not Code.CANCELLED:
+            code, facts = Code.CANCELLED, {"original_error": facts.get("original_error")}
+        last: dict[str, Any] = {"phase": phase.wire_name}
+        closing: list[NewDelta] = []
+        if code is not None:
+            told = tell(
+                code,
+                {"by": row.cancelled_by or None, "attempt": row.attempt or None, "worker": row.owner_name or None}
+                | facts,
+            )
+            message = {"id": "failure", "type": "MESSAGE_SYSTEM", "content": told.text, "metadata": told.metadata}
+            closing.append(NewDelta(kind="message", payload=dumps(message)))
+            last |= {"error": told.error, "error_code": code.value}
+        closing.append(NewDelta(kind="phase", payload=dumps(last)))
+        await self.write_log(connection, row.handle, row.last_seq, row.fence - 1, deltas)
+        seq = row.last_seq + len(deltas)
+        await self.write_log(connection, row.handle, seq, row.fence, closing)
+        seq += len(closing)
+        state = await folded(connection, row.handle)
+        await self.write_snapshot(connection, row.handle, seq, state.to_json())
+        await connection.execute(
+            update(executions)
+            .where(E.handle == row.handle)
+            .values(last_seq=seq, runner_seq=row.runner_seq + len(deltas), error_code=code.value if code else "")
+        )
+        return await self.promote(connection, row.session_id)
+
+    async def write_log(
+        self, connection: AsyncConnection, handle: int, last_seq: int, fence: int, deltas: Sequence[NewDelta]
+    ) -> None:
+        """Append rows after `last_seq`, all at the same time of the database."""
+        if not deltas:
+            return
+        at = await connection.scalar(select(NOW), self.params())
+        await connection.execute(
+            insert(execution_log),
+            [
+                {"handle": handle, "seq": last_seq + n, "at": at, "fence": fence, "kind": d.kind, "payload": d.payload}
+                for n, d in enumerate(deltas, 1)
+            ],
+        )
+
+    async def write_snapshot(self, connection: AsyncConnection, handle: int, seq: int, state: Any) -> None:
+        content = dumps(state)
+        await connection.execute(delete(execution_snapshots).where(execution_snapshots.c.handle == handle))
+        await connection.execute(insert(execution_snapshots).values(handle=handle, seq=seq, state=content))
+        await connection.execute(
+            update(executions)
+            .where(E.handle == handle)
+            .values(snapshot_seq=seq, snapshot_bytes=len(content), tail_bytes=0)
+        )
+
+    async def promote(self, connection: AsyncConnection, session_id: str) -> str:
+        """Admit the oldest waiting execution of a session that nobody holds (FIFO). Its id, or ''."""
+        if not session_id:
+            return ""
+        # Create takes this lock too: without it a create that saw us open and a promote that did not see its row
+        # would leave it waiting for ever. SQLite has one writer.
+        if not self.is_sqlite:
+            facts = session_facts.c.session_id
+            await connection.execute(select(facts).where(facts == session_id).with_for_update())
+        other = executions.alias("other")
+        waiting = select(func.min(E.handle)).where(E.session_id == session_id, E.step == Step.WAITING.value)
+        held = exists().where(
+            other.c.session_id == session_id, other.c.phase < min(TERMINAL_PHASES), other.c.step != Step.WAITING.value
+        )
+        statement = (
+            update(executions)
+            .where(E.handle == waiting.scalar_subquery(), ~held)
+            .values(
+                step=ADMIT.step.value,
+                dispatchable_at=NOW,
+                due_thread_wait=FOREVER,
+                due_schedule_to_close=NOW + E.limit_schedule_to_close,
+                next_dispatch_at=NOW + PROMOTED_RESEND_S,
+            )
+            .returning(E.id)
+        )
+        return (await connection.scalar(statement, self.params())) or ""
+
+    async def end_row(
+        self, connection: AsyncConnection, end: End, *conditions: ColumnElement[bool]
+    ) -> tuple[Row[Any], str] | None:
+        """Terminal write + what follows. None when the conditions did not hold (any more)."""
+        row = (await connection.execute(terminal(end, *conditions), self.params())).one_or_none()
+        if row is None:
+            return None
+        return row, await self.finish(connection, row, end, ())
+
+    async def fail(
+        self, id: str, code: Code, facts: Mapping[str, Any], *, only_steps: frozenset[Step] = FAIL.sources
+    ) -> Settled:
+        """End an execution from the server's side. A row that is terminal, or in another step, stays as it is."""
+        end = End(phase=Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED, code=code, facts=facts)
+        in_step: ColumnElement[bool] = E.step.in_([s.value for s in only_steps]) if only_steps else true()
+        async with self.write() as connection:
+            ended = await self.end_row(connection, end, and_(E.id == id, in_step))
+            row = (await connection.execute(select(executions).where(E.id == id))).one_or_none()
+        return Settled(
+            accepted=ended is not None, execution=to_execution(row) if row else None, promoted=ended[1] if ended else ""
+        )
+
+
+def dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

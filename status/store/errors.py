@@ -1,0 +1,33 @@
+"""What the store raises.
+
+StoreError
+├── StoreUnavailable     try again; nothing is known about the write
+├── Terminal             the execution is over
+├── ClaimedNatively      a worker owns it by the runner service; updateStatus is not for it
+├── SlugTaken            another resource of that kind and org has the slug, or the id exists
+└── StaleVersion         the resource was changed in between
+"""
+
+
+class StoreError(Exception):
+    """Base of all."""
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be reached or did not answer."""
+
+
+class Terminal(StoreError):
+    """The execution has ended; nothing about it changes any more."""
+
+
+class ClaimedNatively(StoreError):
+    """The execution was claimed by a worker of this system, which reports by itself."""
+
+
+class SlugTaken(StoreError):
+    """Another resource has this name or id."""
+
+
+class StaleVersion(StoreError):
+    """The resource was changed by somebody else in between."""

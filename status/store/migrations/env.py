@@ -1,0 +1,13 @@
+"""Alembic's environment: the connection is handed in by `status.store.schema.migrate`."""
+
+from alembic import context
+
+from status.store.schema import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    render_as_batch=True,
+    transactional_ddl=True,
+)
+context.run_migrations()

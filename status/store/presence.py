@@ -1,0 +1,137 @@
+"""Who is alive, per incarnation of a worker process.
+
+Absence proves nothing: only a live server that saw a stream end without a goodbye writes `disconnected_at`, a HELLO on
+any server clears it, and the sweeper declares the loss after the grace. A reported exit needs no grace.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from status.failures import Code
+from status.phases import Phase, Step
+from status.store.clock import FOREVER, NOW
+from status.store.ending import E, End, Ending
+from status.store.records import Execution, Worker
+from status.store.rows import to_execution, to_worker
+from status.store.schema import executions, startup_failures, workers
+
+OWNED_STEPS = (Step.THREAD_STARTED.value, Step.RUNNING.value)
+SHOWN_AFTER_S = 24 * 3600.0
+"""Workers that left longer ago than this are no longer listed."""
+
+
+class Presence(Ending):
+    async def hello(
+        self,
+        *,
+        incarnation: str,
+        queue: str,
+        role: str,
+        hostname: str,
+        pid: int,
+        slots: int,
+        name: str,
+        version: str,
+    ) -> None:
+        """A worker's stream is open. Whatever was thought of it before is forgotten."""
+        insert = sqlite_insert if self.is_sqlite else postgres_insert
+        facts = {
+            "queue": queue,
+            "role": role,
+            "hostname": hostname,
+            "pid": pid,
+            "slots": slots,
+            "name": name,
+            "version": version,
+        }
+        fresh = {"last_seen_at": NOW, "disconnected_at": None, "gone_at": None, "exit_text": ""}
+        statement = insert(workers).values(incarnation=incarnation, connected_at=NOW, **facts, **fresh)
+        async with self.write() as connection:
+            await connection.execute(
+                statement.on_conflict_do_update(index_elements=["incarnation"], set_=facts | fresh), self.params()
+            )
+            await connection.execute(
+                update(executions)
+                .where(E.owner == incarnation, E.step.in_(OWNED_STEPS))
+                .values(due_worker_lost=FOREVER)
+            )
+            await connection.execute(startup_failures.delete().where(startup_failures.c.queue == queue))
+
+    async def goodbye(self, incarnation: str) -> None:
+        """A worker leaves on purpose, with nothing running."""
+        async with self.write() as connection:
+            await connection.execute(
+                update(workers).where(workers.c.incarnation == incarnation).values(gone_at=NOW), self.params()
+            )
+
+    async def disconnected(self, incarnation: str, grace_s: float) -> None:
+        """Its stream ended without a goodbye, seen by a live server: its runs are lost unless it is back in time."""
+        async with self.write() as connection:
+            statement = update(workers).where(workers.c.incarnation == incarnation, workers.c.gone_at.is_(None))
+            found = await connection.execute(statement.values(disconnected_at=NOW), self.params())
+            if found.rowcount:
+                await connection.execute(
+                    update(executions)
+                    .where(E.owner == incarnation, E.step.in_(OWNED_STEPS))
+                    .values(due_worker_lost=NOW + grace_s),
+                    self.params(),
+                )
+
+    async def exited(self, incarnation: str, text: str) -> list[Execution]:
+        """A process is known to be dead, and how ("signal 9"): its runs end now. Prefork children die with it."""
+        mine = or_(workers.c.incarnation == incarnation, workers.c.incarnation.like(f"{incarnation}.%"))
+        owned = or_(E.owner == incarnation, E.owner.like(f"{incarnation}.%"))
+        async with self.write() as connection:
+            await connection.execute(update(workers).where(mine).values(gone_at=NOW, exit_text=text), self.params())
+            return await self._lose(connection, owned, text)
+
+    async def _lose(self, connection: AsyncConnection, owned: ColumnElement[bool], text: str) -> list[Execution]:
+        ended: list[Execution] = []
+        rows = list(await connection.execute(select(executions).where(owned, E.step.in_(OWNED_STEPS))))
+        for row in rows:
+            activity = "EnsureThread" if row.step == Step.THREAD_STARTED.value else "ExecuteGraphton"
+            facts = {"cause": text, "worker": row.owner_name, "activity": activity, "last_heartbeat": row.last_beat_at}
+            end = End(phase=Phase.FAILED, code=Code.WORKER_LOST, facts=facts)
+            if await self.end_row(connection, end, E.handle == row.handle, E.fence == row.fence):
+                ended.append(to_execution(row))
+        return ended
+
+    async def cancels_of(self, incarnations: Sequence[str]) -> list[Execution]:
+        """Runs of these processes that are to be cancelled."""
+        asked = select(executions).where(
+            E.owner.in_(incarnations), E.step == Step.RUNNING.value, E.cancel_requested_at.is_not(None)
+        )
+        async with self.read() as connection:
+            return [to_execution(r) for r in await connection.execute(asked)]
+
+    async def startup_failed(self, queue: str, role: str, text: str) -> None:
+        """A worker for this queue could not start; E101 quotes it until one does."""
+        insert = sqlite_insert if self.is_sqlite else postgres_insert
+        values = {"role": role, "at": NOW, "text": text}
+        statement = insert(startup_failures).values(queue=queue, **values)
+        async with self.write() as connection:
+            await connection.execute(
+                statement.on_conflict_do_update(index_elements=["queue"], set_=values), self.params()
+            )
+
+    async def last_startup_failure(self, queue: str) -> tuple[float, str] | None:
+        """(when, the banner's text) of the last worker that failed to start, if none has started since."""
+        query = select(startup_failures.c.at, startup_failures.c.text).where(startup_failures.c.queue == queue)
+        async with self.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return (row.at, row.text) if row else None
+
+    async def workers(self, queue: str | None = None) -> Sequence[Worker]:
+        """Those that are here or left lately, newest first."""
+        w = workers.c
+        query = select(workers).where(or_(w.gone_at.is_(None), w.gone_at > NOW - SHOWN_AFTER_S))
+        if queue is not None:
+            query = query.where(w.queue == queue)
+        async with self.read() as connection:
+            return [
+                to_worker(r) for r in await connection.execute(query.order_by(w.connected_at.desc()), self.params())
+            ]

@@ -1,0 +1,233 @@
+"""What the store takes and gives. Durations are seconds; times of day are epoch seconds of the database's clock."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from status.failures import Code
+from status.phases import Phase, Step
+from status.timeouts import Timeouts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewExecution:
+    """An accepted execution, before it has a row. `message` is the user's text; `input` the JSON for other graphs."""
+
+    id: str
+    org: str
+    session_id: str
+    agent_id: str
+    name: str
+    slug: str
+    message: str
+    timeouts: Timeouts
+    runner_queue: str
+    orchestrator_queue: str
+    max_attempts: int = 1
+    input: Any = None
+    graph: str = ""
+    model_name: str = ""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """The contract's spec and metadata as protobuf JSON, without message and secrets."""
+    sealed_env: bytes = b""
+    """runtime_env, encrypted."""
+    idempotency_key: str = ""
+    redriven_from: str = ""
+    reject_when_busy: bool = False
+
+
+class CreateVerdict(Enum):
+    CREATED = "created"
+    KNOWN = "known"
+    """The idempotency key was used before; the row is that of the first call."""
+    ID_TAKEN = "id_taken"
+    SESSION_BUSY = "session_busy"
+    QUEUE_FULL = "queue_full"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """The small facts of one execution: everything but its content."""
+
+    id: str
+    handle: int
+    org: str
+    session_id: str
+    agent_id: str
+    name: str
+    slug: str
+    graph: str
+    model_name: str
+    spec: dict[str, Any]
+    phase: Phase
+    step: Step
+    fence: int
+    attempt: int
+    max_attempts: int
+    claim_id: str
+    owner: str
+    """The incarnation of the worker process that runs it; empty when none does."""
+    owner_name: str
+    runner_seq: int
+    last_seq: int
+    thread_id: str
+    runner_queue: str
+    orchestrator_queue: str
+    timeouts: Timeouts
+    created_at: float
+    dispatchable_at: float | None
+    dispatched_at: float | None
+    claimed_at: float | None
+    last_beat_at: float | None
+    completed_at: float | None
+    cancel_requested_at: float | None
+    cancelled_by: str
+    progress: dict[str, Any]
+    error_code: str
+    redriven_from: str
+    idempotency_key: str
+    snapshot_seq: int
+    sealed_env: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Created:
+    verdict: CreateVerdict
+    execution: Execution | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Newest first. `next_token` is empty on the last page. `total` is counted up to 10,000."""
+
+    executions: Sequence[Execution]
+    next_token: str
+    total: int
+
+
+class RunnerVerdict(Enum):
+    """What the store says to a runner's write."""
+
+    OK = "ok"
+    CANCEL = "cancel"
+    FENCED_OUT = "fenced_out"
+    GAP = "gap"
+    """The deltas do not continue what is stored; `next` says from where to send."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    granted: bool
+    refusal: str
+    execution: Execution | None
+    thread_id: str = ""
+    """The session's, if an earlier turn made one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    granted: bool
+    refusal: str
+    execution: Execution | None
+    head_checkpoint_id: str = ""
+    sandbox_id: str = ""
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDelta:
+    """`payload` is JSON text."""
+
+    kind: str
+    payload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    verdict: RunnerVerdict
+    next: int
+    last_seq: int
+    execution_id: str
+    snapshot_due: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunBeat:
+    handle: int
+    fence: int
+    progress: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a run ended, as its owner says it. `facts` feed the failure table."""
+
+    phase: Phase
+    code: Code | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """`accepted` is also true for the same settle again. `promoted` is the next execution of the session, if any."""
+
+    accepted: bool
+    execution: Execution | None
+    next: int = 0
+    promoted: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    incarnation: str
+    queue: str
+    role: str
+    hostname: str
+    pid: int
+    slots: int
+    busy: int
+    name: str
+    version: str
+    connected_at: float
+    last_seen_at: float
+    disconnected_at: float | None
+    gone_at: float | None
+    """Set by a goodbye or a reported exit."""
+    exit_text: str
+    loop_lag_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticked:
+    """What one sweep did: the executions it ended and the ids of those that are now their session's turn."""
+
+    ended: Sequence[Execution]
+    promoted: Sequence[str]
+    resumed: bool
+    """This tick found a gap in the sweeping and granted amnesty."""
+
+
+class ResourceKind(Enum):
+    """The contract's resources besides executions. The value is the contract's kind name."""
+
+    AGENT = "Agent"
+    AGENT_INSTANCE = "AgentInstance"
+    SESSION = "Session"
+    SKILL = "Skill"
+    ENVIRONMENT = "Environment"
+    EXECUTION_CONTEXT = "ExecutionContext"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """`body` is the whole resource as protobuf JSON. `parent_id`: an instance's agent, a session's instance."""
+
+    kind: ResourceKind
+    id: str
+    org: str
+    slug: str
+    parent_id: str
+    created_at: float
+    version: int
+    body: dict[str, Any]

@@ -1,0 +1,81 @@
+"""The contract's resources besides executions: agents, instances, sessions, skills, environments, contexts."""
+
+import builtins
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from status.store.connection import Transactions
+from status.store.ending import dumps
+from status.store.errors import SlugTaken, StaleVersion
+from status.store.records import Resource, ResourceKind
+from status.store.rows import to_resource
+from status.store.schema import resources
+
+R = resources.c
+
+
+class Resources(Transactions):
+    async def put_resource(self, resource: Resource, *, expect_version: int | None = None) -> Resource:
+        """Create (`expect_version` None) or replace the version that was read. Gives what is stored.
+
+        Raises `SlugTaken` or `StaleVersion`.
+        """
+        values = {
+            "org": resource.org,
+            "slug": resource.slug,
+            "parent_id": resource.parent_id,
+            "created_at": resource.created_at,
+            "body": dumps(resource.body),
+        }
+        mine = (R.kind == resource.kind.value, R.id == resource.id)
+        try:
+            async with self.write() as connection:
+                if expect_version is None:
+                    statement = insert(resources).values(kind=resource.kind.value, id=resource.id, version=1, **values)
+                    row = (await connection.execute(statement.returning(resources))).one()
+                else:
+                    changed = update(resources).where(*mine, R.version == expect_version)
+                    found = await connection.execute(
+                        changed.values(version=R.version + 1, **values).returning(resources)
+                    )
+                    row = found.one_or_none()
+        except IntegrityError as error:
+            raise SlugTaken(f"{resource.kind.value} {resource.slug!r} exists in org {resource.org!r}") from error
+        if row is None:
+            raise StaleVersion(f"{resource.kind.value} {resource.id} was changed in between; read it again")
+        return to_resource(row)
+
+    async def get_resource(self, kind: ResourceKind, id: str) -> Resource | None:
+        return await self._one(R.kind == kind.value, R.id == id)
+
+    async def find_resource(self, kind: ResourceKind, org: str, slug: str) -> Resource | None:
+        return await self._one(R.kind == kind.value, R.org == org, R.slug == slug)
+
+    async def _one(self, *conditions: ColumnElement[bool]) -> Resource | None:
+        async with self.read() as connection:
+            row = (await connection.execute(select(resources).where(*conditions))).one_or_none()
+        return to_resource(row) if row else None
+
+    async def list_resources(
+        self, kind: ResourceKind, *, org: str = "", parent_ids: Sequence[str] = (), limit: int = 50, before: str = ""
+    ) -> tuple[builtins.list[Resource], int]:
+        """Newest first (ids are ULIDs: they sort by time), and the count. `before`: the last id of the page before."""
+        given: builtins.list[ColumnElement[bool]] = [R.kind == kind.value]
+        if org:
+            given.append(R.org == org)
+        if parent_ids:
+            given.append(R.parent_id.in_(parent_ids))
+        page = [*given, R.id < before] if before else given
+        async with self.read() as connection:
+            total = await connection.scalar(select(func.count()).select_from(resources).where(*given)) or 0
+            rows = await connection.execute(select(resources).where(*page).order_by(R.id.desc()).limit(limit))
+            return [to_resource(r) for r in rows], total
+
+    async def delete_resource(self, kind: ResourceKind, id: str) -> Resource | None:
+        """The resource as it was; None when there is none."""
+        statement = delete(resources).where(R.kind == kind.value, R.id == id).returning(resources)
+        async with self.write() as connection:
+            row = (await connection.execute(statement)).one_or_none()
+        return to_resource(row) if row else None

@@ -1,0 +1,46 @@
+"""From rows to records."""
+
+import json
+from typing import Any
+
+from sqlalchemy import Row
+
+from status.phases import Phase, Step
+from status.store.records import Execution, Resource, ResourceKind, Worker
+from status.store.schema import executions
+from status.timeouts import Timeouts
+
+LIMITS = tuple(c.name for c in executions.c if c.name.startswith("limit_"))
+
+
+def limits_of(timeouts: Timeouts) -> dict[str, float]:
+    """The `limit_*` columns of an execution under these timeouts."""
+    return {name: getattr(timeouts, f"{name.removeprefix('limit_')}_s") for name in LIMITS}
+
+
+def to_execution(row: Row[Any]) -> Execution:
+    r = row._mapping
+    return Execution(
+        **{name: r[name] for name in _COPIED},
+        spec=json.loads(r["spec"]),
+        phase=Phase(r["phase"]),
+        step=Step(r["step"]),
+        timeouts=Timeouts(**{f"{n.removeprefix('limit_')}_s": r[n] for n in LIMITS}),
+        progress=json.loads(r["progress"]),
+        idempotency_key=r["idempotency_key"] or "",
+        sealed_env=r["sealed_env"] or b"",
+    )
+
+
+_MADE = {"spec", "phase", "step", "timeouts", "progress", "idempotency_key", "sealed_env"}
+_COPIED = tuple(name for name in Execution.__dataclass_fields__ if name not in _MADE)
+
+
+def to_worker(row: Row[Any]) -> Worker:
+    return Worker(**{name: row._mapping[name] for name in Worker.__dataclass_fields__})
+
+
+def to_resource(row: Row[Any]) -> Resource:
+    r = row._mapping
+    copied = {name: r[name] for name in ("id", "org", "slug", "parent_id", "created_at", "version")}
+    return Resource(kind=ResourceKind(r["kind"]), body=json.loads(r["body"]), **copied)

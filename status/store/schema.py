@@ -1,0 +1,251 @@
+"""The tables. `migrations/` holds how they came about; a test finds no difference between the two.
+
+Content lives in `execution_log` only. `executions` holds the small facts, its deadlines (`due_*`, epoch seconds,
+`FOREVER` when the clock does not run) and the seconds they are computed from (`limit_*`).
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import (
+    URL,
+    BigInteger,
+    Column,
+    Computed,
+    Connection,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    create_engine,
+    make_url,
+    text,
+)
+
+from status.phases import TERMINAL_PHASES
+from status.store.clock import FOREVER, earliest
+from status.timeouts import TimeoutType
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(column_0_N_label)s",
+    }
+)
+
+_Big = BigInteger().with_variant(Integer, "sqlite")
+OPEN = text(f"phase < {min(TERMINAL_PHASES)}")
+"""True for rows that have not ended; what the partial indexes are about."""
+
+
+def _name(column: str, default: str = "") -> Column[str]:
+    return Column(column, String, nullable=False, server_default=default)
+
+
+def _count(column: str) -> Column[int]:
+    return Column(column, _Big, nullable=False, server_default="0")
+
+
+def _seconds(column: str) -> Column[float]:
+    return Column(column, Double, nullable=False)
+
+
+def _due(column: str) -> Column[float]:
+    return Column(column, Double, nullable=False, server_default=text(f"{FOREVER:.0f}"))
+
+
+def _when(column: str) -> Column[float | None]:
+    return Column(column, Double, nullable=True)
+
+
+_DUE = [_due(t.column) for t in TimeoutType]
+
+executions = Table(
+    "executions",
+    metadata,
+    Column("handle", _Big, primary_key=True, autoincrement=True),
+    Column("id", String, nullable=False, unique=True),
+    *[_name(n) for n in ("org", "session_id", "agent_id", "name", "slug", "graph", "model_name", "redriven_from")],
+    Column("idempotency_key", String, nullable=True),
+    Column("spec", Text, nullable=False),
+    Column("sealed_env", LargeBinary, nullable=True),
+    Column("phase", Integer, nullable=False),
+    _name("step"),
+    *[_count(n) for n in ("fence", "settled_fence", "attempt", "max_attempts", "resumable")],
+    *[
+        _name(n)
+        for n in ("begin_id", "claim_id", "owner", "owner_name", "thread_id", "runner_queue", "orchestrator_queue")
+    ],
+    *[_count(n) for n in ("runner_seq", "last_seq", "snapshot_seq", "snapshot_bytes", "tail_bytes")],
+    *[
+        _seconds(f"limit_{n}")
+        for n in (
+            "schedule_to_start",
+            "heartbeat",
+            "start_to_close",
+            "schedule_to_close",
+            "thread_wait",
+            "cancel",
+            "settle_grace",
+            "worker_lost_grace",
+            "ensure_thread",
+        )
+    ],
+    Column("created_at", Double, nullable=False),
+    *[
+        _when(n)
+        for n in (
+            "dispatchable_at",
+            "dispatched_at",
+            "claimed_at",
+            "last_beat_at",
+            "completed_at",
+            "cancel_requested_at",
+        )
+    ],
+    _due("next_dispatch_at"),
+    *_DUE,
+    Column("next_deadline", Double, Computed(earliest(*[Column(c.name, Double) for c in _DUE]), persisted=True)),
+    _name("cancelled_by"),
+    Column("progress", Text, nullable=False, server_default="{}"),
+    _name("error_code"),
+    UniqueConstraint("org", "idempotency_key"),
+    sqlite_autoincrement=True,
+)
+Index("ix_executions_next_deadline", executions.c.next_deadline, sqlite_where=OPEN, postgresql_where=OPEN)
+Index("ix_executions_next_dispatch_at", executions.c.next_dispatch_at, sqlite_where=OPEN, postgresql_where=OPEN)
+Index(
+    "ix_executions_open_session", executions.c.session_id, executions.c.handle, sqlite_where=OPEN, postgresql_where=OPEN
+)
+Index("ix_executions_open_owner", executions.c.owner, sqlite_where=OPEN, postgresql_where=OPEN)
+Index("ix_executions_session", executions.c.session_id, executions.c.handle.desc())
+Index("ix_executions_agent", executions.c.agent_id, executions.c.handle.desc())
+Index("ix_executions_phase", executions.c.phase, executions.c.handle.desc())
+
+execution_log = Table(
+    "execution_log",
+    metadata,
+    Column("handle", _Big, primary_key=True, autoincrement=False),
+    Column("seq", _Big, primary_key=True, autoincrement=False),
+    Column("at", Double, nullable=False),
+    Column("fence", _Big, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("payload", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+execution_snapshots = Table(
+    "execution_snapshots",
+    metadata,
+    Column("handle", _Big, primary_key=True, autoincrement=False),
+    Column("seq", _Big, nullable=False),
+    Column("state", Text, nullable=False),
+)
+
+session_facts = Table(
+    "session_facts",
+    metadata,
+    Column("session_id", String, primary_key=True),
+    *[_name(n) for n in ("thread_id", "head_checkpoint_id", "sandbox_id")],
+    _count("turns"),
+)
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("incarnation", String, primary_key=True),
+    *[_name(n) for n in ("queue", "role", "hostname", "name", "version", "exit_text")],
+    *[_count(n) for n in ("pid", "slots", "busy")],
+    _seconds("connected_at"),
+    _seconds("last_seen_at"),
+    _when("disconnected_at"),
+    _when("gone_at"),
+    Column("loop_lag_s", Double, nullable=False, server_default="0"),
+)
+Index("ix_workers_queue", workers.c.queue, workers.c.connected_at)
+
+startup_failures = Table(
+    "startup_failures",
+    metadata,
+    Column("queue", String, primary_key=True),
+    _name("role"),
+    _seconds("at"),
+    Column("text", Text, nullable=False),
+)
+
+sweeper = Table(
+    "sweeper",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    _seconds("alive_at"),
+    _when("resumed_at"),
+)
+
+resources = Table(
+    "resources",
+    metadata,
+    Column("kind", String, primary_key=True),
+    Column("id", String, primary_key=True),
+    *[_name(n) for n in ("org", "slug", "parent_id")],
+    _seconds("created_at"),
+    _count("version"),
+    Column("body", Text, nullable=False),
+    UniqueConstraint("kind", "org", "slug"),
+)
+Index("ix_resources_parent", resources.c.kind, resources.c.parent_id, resources.c.created_at.desc())
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def sync_url(url: str) -> URL:
+    """The same database with a driver that blocks: migrations run before any event loop."""
+    parsed = make_url(url)
+    backend = parsed.get_backend_name()
+    return parsed.set(drivername="sqlite" if backend == "sqlite" else "postgresql+psycopg")
+
+
+def migrate(url: str) -> None:
+    """Bring the database to the newest revision. Safe to call from several servers at once."""
+    from alembic import command
+
+    engine = create_engine(sync_url(url))
+    try:
+        with engine.connect() as connection, connection.begin():
+            if engine.dialect.name == "postgresql":
+                connection.execute(text("select pg_advisory_xact_lock(hashtext('agent_runner.migrate'))"))
+            command.upgrade(_alembic(connection), "head")
+    finally:
+        engine.dispose()
+
+
+def revision(url: str) -> tuple[str, str]:
+    """(the database's revision or '', the newest one)."""
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    engine = create_engine(sync_url(url))
+    try:
+        with engine.connect() as connection:
+            current = MigrationContext.configure(connection).get_current_revision() or ""
+            newest = ScriptDirectory.from_config(_alembic(connection)).get_current_head() or ""
+    finally:
+        engine.dispose()
+    return current, newest
+
+
+def _alembic(connection: Connection) -> "Config":
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,174 @@
+"""The sweep: one indexed select of rows whose earliest deadline has passed, and the ordinary end for each.
+
+It makes L1 true; everything else only makes it fast. Any number of servers may sweep: every end is conditional.
+L5: amnesty. When nobody swept for a while (the only server was restarted, the database was away) the clocks that a
+worker could not have met in the meantime start again: a deadline that nobody was able to meet is a false reason.
+"""
+
+import json
+from typing import Any
+
+from sqlalchemy import Row, case, func, select, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from status.failures import Code
+from status.phases import Phase, Step
+from status.store.clock import FOREVER, NOW, latest
+from status.store.creation import TO_START
+from status.store.ending import OPEN, E, End, Ending
+from status.store.records import Execution, Ticked
+from status.store.rows import to_execution
+from status.store.schema import executions, startup_failures, sweeper, workers
+from status.timeouts import TIMEOUT_CODES, TimeoutType
+
+BATCH = 200
+ACTIVITY = {Step.WAITING: "EnsureThread", Step.ENSURE_THREAD: "EnsureThread", Step.THREAD_STARTED: "EnsureThread"}
+"""By step; ExecuteGraphton otherwise."""
+
+
+class Sweeping(Ending):
+    async def tick(self, *, period_s: float) -> Ticked:
+        """Grant amnesty after a gap, then end every row whose deadline has passed."""
+        resumed = await self._alive(period_s)
+        ended: list[Execution] = []
+        promoted: list[str] = []
+        while True:
+            batch = await self._sweep_batch()
+            ended += [execution for execution, _ in batch]
+            promoted += [following for _, following in batch if following]
+            if len(batch) < BATCH:
+                return Ticked(ended=ended, promoted=promoted, resumed=resumed)
+
+    async def _alive(self, period_s: float) -> bool:
+        """Stamp this tick. True when the last one was too long ago and the clocks were moved."""
+        gap = max(5.0, 5 * period_s)
+        insert = sqlite_insert if self.is_sqlite else postgres_insert
+        s = sweeper.c
+        async with self.write() as connection:
+            await connection.execute(insert(sweeper).values(id=1, alive_at=NOW).on_conflict_do_nothing(), self.params())
+            late = s.alive_at < NOW - gap
+            stamped = update(sweeper).values(resumed_at=case((late, NOW), else_=s.resumed_at), alive_at=NOW)
+            before = await connection.scalar(select(s.resumed_at))
+            after = await connection.scalar(stamped.returning(s.resumed_at), self.params())
+            if after is None or after == before:
+                return False
+            await self._amnesty(connection)
+            return True
+
+    async def _amnesty(self, connection: AsyncConnection) -> None:
+        def at_least(column: Any, seconds: Any) -> Any:
+            return case((column < FOREVER, latest(column, NOW + seconds)), else_=column)
+
+        await connection.execute(
+            update(executions)
+            .where(OPEN)
+            .values(
+                due_heartbeat=at_least(E.due_heartbeat, E.limit_heartbeat),
+                due_schedule_to_start=at_least(E.due_schedule_to_start, E.limit_schedule_to_start),
+                due_ensure_thread=at_least(E.due_ensure_thread, E.limit_settle_grace),
+                due_worker_lost=at_least(E.due_worker_lost, E.limit_worker_lost_grace),
+                due_start_to_close=at_least(E.due_start_to_close, E.limit_settle_grace),
+                due_schedule_to_close=at_least(E.due_schedule_to_close, E.limit_settle_grace),
+                due_cancel=at_least(E.due_cancel, E.limit_settle_grace),
+                next_dispatch_at=case((E.step.in_(TO_START), NOW), else_=E.next_dispatch_at),
+            ),
+            self.params(),
+        )
+
+    async def _sweep_batch(self) -> list[tuple[Execution, str]]:
+        due = select(executions).where(OPEN, E.next_deadline <= NOW).order_by(E.next_deadline).limit(BATCH)
+        if not self.is_sqlite:
+            due = due.with_for_update(skip_locked=True)
+        ended: list[tuple[Execution, str]] = []
+        async with self.read() as connection:  # most ticks find nothing: do not take the writer for that
+            if (
+                await connection.scalar(select(E.handle).where(OPEN, E.next_deadline <= NOW).limit(1), self.params())
+                is None
+            ):
+                return []
+        async with self.write() as connection:
+            for row in list(await connection.execute(due, self.params())):
+                passed = min(TimeoutType, key=lambda t: row._mapping[t.column])
+                code = TIMEOUT_CODES[passed]
+                phase = Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED
+                end = End(phase=phase, code=code, facts=await self._facts(connection, row, passed))
+                result = await self.end_row(connection, end, E.handle == row.handle, E.next_deadline <= NOW)
+                if result:
+                    ended.append((to_execution(row), result[1]))
+        return ended
+
+    async def _facts(self, connection: AsyncConnection, row: Row[Any], passed: TimeoutType) -> dict[str, Any]:
+        """What is known about this row and this deadline, for the failure table."""
+        now = await connection.scalar(select(NOW), self.params())
+        step = Step(row.step)
+        facts: dict[str, Any] = {
+            "activity": ACTIVITY.get(step, "ExecuteGraphton"),
+            "step": step.value,
+            "queue": row.runner_queue,
+        }
+        match passed:
+            case TimeoutType.SCHEDULE_TO_START:
+                facts |= {"limit_s": row.limit_schedule_to_start, "cause": await self._nobody(connection, row)}
+            case TimeoutType.HEARTBEAT | TimeoutType.ENSURE_THREAD:
+                heard = row.last_beat_at or now - row.limit_ensure_thread
+                facts |= {
+                    "silent_s": round(now - heard, 1),
+                    "last_heartbeat": heard,
+                    "progress": _progress(row.progress),
+                }
+            case TimeoutType.WORKER_LOST:
+                grace = f"{row.limit_worker_lost_grace:g}"
+                facts |= {
+                    "cause": f"its connection closed and it was not back within {grace} s",
+                    "last_heartbeat": row.last_beat_at,
+                }
+            case TimeoutType.START_TO_CLOSE:
+                facts["limit_s"] = row.limit_start_to_close
+            case TimeoutType.SCHEDULE_TO_CLOSE:
+                facts["limit_s"] = row.limit_schedule_to_close
+            case TimeoutType.THREAD_WAIT:
+                facts |= {"limit_s": row.limit_thread_wait, "blocker": await self._blocker(connection, row)}
+            case TimeoutType.CANCEL:
+                facts["by"] = row.cancelled_by
+        return facts
+
+    async def _nobody(self, connection: AsyncConnection, row: Row[Any]) -> str:
+        """Why nobody took it: the last failed start, who was busy, or that nobody was ever there."""
+        failed = await connection.scalar(
+            select(startup_failures.c.text).where(startup_failures.c.queue == row.runner_queue)
+        )
+        if failed:
+            return f"the last worker on this queue failed to start: {failed.strip()}"
+        w = workers.c
+        here = select(func.count(), func.sum(w.slots), func.sum(w.busy)).where(
+            w.queue == row.runner_queue, w.gone_at.is_(None), w.disconnected_at.is_(None)
+        )
+        count, slots, busy = (await connection.execute(here)).one()
+        if count:
+            if busy >= slots:
+                return f"{count} workers online, all {slots} slots busy"
+            return f"{count} workers online, {busy} of {slots} slots busy, but none took it"
+        ever = await connection.scalar(select(func.max(w.last_seen_at)).where(w.queue == row.runner_queue))
+        if ever is None:
+            return "no worker ever connected (none is running, it failed to start, or it listens on another queue)"
+        now = await connection.scalar(select(NOW), self.params())
+        return f"no worker is online; the last one was heard {round(now - ever)} s ago"
+
+    async def _blocker(self, connection: AsyncConnection, row: Row[Any]) -> str:
+        held = (
+            select(E.id).where(E.session_id == row.session_id, OPEN, E.handle < row.handle).order_by(E.handle).limit(1)
+        )
+        found = await connection.scalar(held)
+        return f"execution {found}" if found else "another execution"
+
+
+def _progress(stored: str) -> str:
+    progress = json.loads(stored)
+    if not progress:
+        return ""
+    counts = ", ".join(
+        f"{progress[k]} {k.replace('_', ' ')}" for k in ("events_processed", "messages", "tool_calls") if k in progress
+    )
+    return f"; it had got to {counts}"

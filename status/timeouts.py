@@ -1,0 +1,122 @@
+"""The timeouts, as data: what starts each clock, what stops it, which failure it means.
+
+All values are seconds. Deadlines are columns of the execution's row and are compared with the database's clock only;
+a worker is told remaining seconds, never a time of day.
+"""
+
+from dataclasses import asdict, dataclass, fields, replace
+from enum import Enum
+
+from status.failures import Code
+
+
+class TimeoutType(Enum):
+    """The value is the column that holds the deadline, without its prefix `due_`."""
+
+    THREAD_WAIT = "thread_wait"
+    SCHEDULE_TO_START = "schedule_to_start"
+    ENSURE_THREAD = "ensure_thread"
+    HEARTBEAT = "heartbeat"
+    WORKER_LOST = "worker_lost"
+    START_TO_CLOSE = "start_to_close"
+    SCHEDULE_TO_CLOSE = "schedule_to_close"
+    CANCEL = "cancel"
+
+    @property
+    def column(self) -> str:
+        return f"due_{self.value}"
+
+
+TIMEOUT_CODES = {
+    TimeoutType.THREAD_WAIT: Code.THREAD_BUSY,
+    TimeoutType.SCHEDULE_TO_START: Code.SCHEDULE_TO_START,
+    TimeoutType.ENSURE_THREAD: Code.HEARTBEAT,
+    TimeoutType.HEARTBEAT: Code.HEARTBEAT,
+    TimeoutType.WORKER_LOST: Code.WORKER_LOST,
+    TimeoutType.START_TO_CLOSE: Code.START_TO_CLOSE,
+    TimeoutType.SCHEDULE_TO_CLOSE: Code.SCHEDULE_TO_CLOSE,
+    TimeoutType.CANCEL: Code.CANCELLED,
+}
+
+ENSURE_THREAD_TIMEOUT_S = 30.0
+ENSURE_THREAD_ATTEMPTS = 3
+ENSURE_THREAD_BACKOFF_S = 5.0
+ENSURE_THREAD_BACKOFF_FACTOR = 2.0
+RESEND_UNSTAMPED_S = 10.0
+"""A row without `dispatched_at` this long after it became dispatchable is published again."""
+SETTLE_BACKSTOP_SOFT_S, SETTLE_BACKSTOP_HARD_S = 5.0, 10.0
+"""Celery's own limits on prefork, after the run's own limit."""
+
+
+def ensure_thread_total_s() -> float:
+    """The longest that EnsureThread can take: its attempts and the pauses between them (30*3 + 5 + 10 = 105)."""
+    pauses = (ENSURE_THREAD_BACKOFF_S * ENSURE_THREAD_BACKOFF_FACTOR**n for n in range(ENSURE_THREAD_ATTEMPTS - 1))
+    return ENSURE_THREAD_TIMEOUT_S * ENSURE_THREAD_ATTEMPTS + sum(pauses)
+
+
+class TimeoutsError(ValueError):
+    """The timeouts contradict each other; the text lists every rule that is broken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """The seconds one execution runs under. Field names are those of the HTTP short form."""
+
+    schedule_to_start_s: float = 60.0
+    heartbeat_s: float = 30.0
+    start_to_close_s: float = 600.0
+    schedule_to_close_s: float = 900.0
+    thread_wait_s: float = 3600.0
+    cancel_s: float = 10.0
+    settle_grace_s: float = 5.0
+    worker_lost_grace_s: float = 3.0
+    ensure_thread_s: float = ensure_thread_total_s()
+
+    def problems(self, *, max_run_s: float = 3600.0) -> list[str]:
+        """Every rule these values break, in words; empty when they agree with each other."""
+        found = [f"{f.name} must be above 0" for f in fields(self) if getattr(self, f.name) <= 0]
+        if not self.heartbeat_s < self.start_to_close_s:
+            found.append("heartbeat_s must be below start_to_close_s")
+        if self.start_to_close_s > max_run_s:
+            found.append(f"start_to_close_s must be at most {max_run_s:g} (AGENT_RUNNER_MAX_RUN_S)")
+        least = 2 * self.schedule_to_start_s + self.ensure_thread_s + self.start_to_close_s + self.settle_grace_s
+        if not self.schedule_to_close_s > least:
+            found.append(
+                f"schedule_to_close_s must be above {least:g} (2 x schedule_to_start_s + {self.ensure_thread_s:g} for"
+                " EnsureThread + start_to_close_s + settle_grace_s), or it would cut a run that is within its limits"
+            )
+        return found
+
+    def overridden(self, given: dict[str, float], *, max_run_s: float = 3600.0) -> "Timeouts":
+        """These with the four that a caller may set replaced; raises `TimeoutsError` naming every broken rule.
+
+        Where only start-to-close or schedule-to-start is raised, schedule-to-close follows so that it stays above them.
+        """
+        unknown = sorted(set(given) - CALLER_TIMEOUTS)
+        if unknown:
+            raise TimeoutsError(
+                f"unknown timeouts {', '.join(unknown)}; known are {', '.join(sorted(CALLER_TIMEOUTS))}"
+            )
+        result = replace(self, **given)
+        if "heartbeat_s" not in given and result.heartbeat_s >= result.start_to_close_s:
+            result = replace(result, heartbeat_s=result.start_to_close_s / 2)
+        if "schedule_to_close_s" not in given:
+            spare = self.schedule_to_close_s - self._least()
+            result = replace(result, schedule_to_close_s=result._least() + max(spare, 1.0))
+        if problems := result.problems(max_run_s=max_run_s):
+            raise TimeoutsError("; ".join(problems))
+        return result
+
+    def _least(self) -> float:
+        return 2 * self.schedule_to_start_s + self.ensure_thread_s + self.start_to_close_s + self.settle_grace_s
+
+    @property
+    def beat_every_s(self) -> float:
+        """How often a worker beats: a third of the heartbeat timeout."""
+        return self.heartbeat_s / 3
+
+    def as_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+CALLER_TIMEOUTS = frozenset({"schedule_to_start_s", "heartbeat_s", "start_to_close_s", "schedule_to_close_s"})

@@ -1,0 +1,127 @@
+"""One event loop per process, on a thread of its own. Tasks submit to it; nobody calls `asyncio.run` per task.
+
+The loop notes each tick. A watch thread sees when it is blocked, logs the stack of what blocks it, and says so to
+whoever asked: a run that blocks the loop holds up all its neighbours.
+"""
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.25
+BLOCKED_S = 5.0
+SYNC_TOOL_THREADS = 64
+"""Python's default depends on the cores and is 6 on two of them: a few slow tools would stop all others."""
+
+OWNER: ContextVar[str] = ContextVar("agent_runner_owner", default="")
+"""The execution that the current code works for. Tasks are named after it, so that a blocked loop names its culprit."""
+
+T = TypeVar("T")
+
+
+class AgentLoop:
+    """`start` returns when the loop runs; `stop` is idempotent.
+
+    `on_blocked(owner, for_s)` is called once a second on the watch thread while the loop has not ticked for
+    BLOCKED_S; `on_free` when it ticks again. `owner` is the execution whose code blocks it, or empty.
+    """
+
+    def __init__(
+        self,
+        *,
+        threads: int = SYNC_TOOL_THREADS,
+        on_blocked: Callable[[str, float], None] = lambda owner, for_s: None,
+        on_free: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._loop.set_task_factory(_named_after_owner)
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="sync-tool")
+        self._loop.set_default_executor(self._executor)
+        self._on_blocked, self._on_free = on_blocked, on_free
+        self._ticked_at = time.monotonic()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="agents", daemon=True)
+        self._watch = threading.Thread(target=self._watch_ticks, name="loop watch", daemon=True)
+
+    def start(self) -> None:
+        running = threading.Event()
+        self._loop.call_soon(running.set)
+        self._loop.call_soon(self._tick)
+        self._thread.start()
+        running.wait()
+        self._watch.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(1.0)
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run it on the loop; from any thread but the loop's own."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
+        """From any thread, also from a signal handler."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(callback, *args)
+
+    def lag(self) -> float:
+        """Seconds since the loop was last seen to tick, beyond the tick itself."""
+        return max(0.0, time.monotonic() - self._ticked_at - TICK_S)
+
+    @property
+    def blocked(self) -> bool:
+        return self.lag() > BLOCKED_S
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+
+    def _tick(self) -> None:
+        self._ticked_at = time.monotonic()
+        self._loop.call_later(TICK_S, self._tick)
+
+    def _watch_ticks(self) -> None:
+        reported = False
+        while not self._stopped.wait(min(1.0, BLOCKED_S / 2)):
+            if self.blocked:
+                owner = self._owner()
+                if not reported:
+                    log.error("the event loop is blocked by %s:\n%s", owner or "unknown code", self._stack())
+                reported = True
+                self._on_blocked(owner, self.lag())
+            elif reported:
+                reported = False
+                log.warning("the event loop runs again")
+                self._on_free()
+
+    def _owner(self) -> str:
+        task = asyncio.current_task(self._loop)
+        name = task.get_name() if task else ""
+        return name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else ""
+
+    def _stack(self) -> str:
+        frame = sys._current_frames().get(self._thread.ident or 0)
+        return "".join(traceback.format_stack(frame)) if frame else "(the thread is gone)"
+
+
+_PREFIX = "run "
+
+
+def _named_after_owner(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> "asyncio.Task[Any]":
+    context = options.get("context")
+    owner = context.get(OWNER, "") if context is not None else OWNER.get()
+    if owner:
+        options["name"] = _PREFIX + owner
+    return asyncio.Task(work, loop=loop, **options)

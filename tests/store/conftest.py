@@ -1,0 +1,118 @@
+"""The store's conformance suite runs on SQLite always, and on Postgres where a server is named."""
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import psycopg
+import pytest
+
+from status.store import schema
+from status.store.records import Claimed, Execution, NewDelta, NewExecution
+from status.store.store import Store
+from status.timeouts import Timeouts
+
+POSTGRES = "AGENT_RUNNER_TEST_POSTGRES_URL"
+
+
+class Clock:
+    """The database's time, moved by the test."""
+
+    def __init__(self) -> None:
+        self.at = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.at
+
+    def advance(self, seconds: float) -> None:
+        self.at += seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path_factory.mktemp('store')}/store.db"
+        return
+    server = os.environ.get(POSTGRES, "")
+    if not server:
+        pytest.skip(f"needs a Postgres server: set {POSTGRES}")
+    name = f"agent_runner_test_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"create database {name}")
+    try:
+        yield f"{server.rsplit('/', 1)[0]}/{name}"
+    finally:
+        with psycopg.connect(server, autocommit=True) as admin:
+            admin.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+async def store(database_url: str, clock: Clock) -> AsyncIterator[Store]:
+    schema.migrate(database_url)
+    opened = Store.open(database_url, now=clock)
+    yield opened
+    await opened.close()
+
+
+class Flow:
+    """The usual way of an execution, in words."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def new(self, **given: object) -> NewExecution:
+        values: dict[str, object] = {
+            "id": f"aex-{uuid.uuid4().hex}",
+            "org": "local",
+            "session_id": f"ses-{uuid.uuid4().hex}",
+            "agent_id": "agt-1",
+            "name": "a run",
+            "slug": "a-run",
+            "message": "hello",
+            "timeouts": Timeouts(),
+            "runner_queue": "runner",
+            "orchestrator_queue": "orchestrator",
+        }
+        return NewExecution(**(values | given))  # type: ignore[arg-type]
+
+    async def created(self, **given: object) -> Execution:
+        created = await self.store.create(self.new(**given))
+        assert created.execution is not None
+        return created.execution
+
+    async def executable(self, **given: object) -> Execution:
+        """Created, dispatched, its thread ensured."""
+        execution = await self.created(**given)
+        await self.store.dispatched(execution.id)
+        assert (await self.store.begin(execution.id, "b1", "w1")).granted
+        assert await self.store.done(execution.id, "b1", "thread-1")
+        return execution
+
+    async def claimed(self, incarnation: str = "w1", **given: object) -> Claimed:
+        execution = await self.executable(**given)
+        claimed = await self.store.claim(execution.id, "c1", incarnation)
+        assert claimed.granted
+        return claimed
+
+    async def facts(self, id: str) -> Execution:
+        found = await self.store.get(id)
+        assert found is not None
+        return found
+
+    async def log(self, id: str) -> list[tuple[int, str]]:
+        return [(row.seq, row.kind) for row in await self.store.read_log(id)]
+
+
+@pytest.fixture
+def flow(store: Store) -> Flow:
+    return Flow(store)
+
+
+@pytest.fixture
+def text() -> Callable[[str], NewDelta]:
+    return lambda said: NewDelta(kind="text", payload=f'{{"id":"a1","text":"{said}"}}')
