@@ -1,10 +1,11 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test check format proto lock faults bench promises clean
+.PHONY: help setup run dev test check format docs proto lock promises clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-SOURCES := app tasks clients status tests bench
+# bench/ only when it holds something: mypy refuses an empty folder.
+SOURCES := app tasks clients status proto tests checks docs $(patsubst %/,%,$(sort $(dir $(wildcard bench/*.py))))
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,3 +20,67 @@ $(READY): requirements.lock pyproject.toml
 	@touch $(READY)
 
 setup: $(READY) ## set up .venv from the lock file (every target does this first)
+
+# What `make run` sends when no MSG is given: work for the offline demo model, real input for any other.
+define DEFAULT_MSG
+How large is this project, and which of its files are the largest?
+$$ ls
+$$ wc -l status/*.py | sort -n | tail -4
+$$ grep -c '^def test_\|^async def test_' tests/store/*.py
+@researcher find the three largest Python files of the server $$ wc -l app/server/*.py | sort -n | tail -4
+@reviewer count the decision records $$ ls docs/architecture/decisions | wc -l
+endef
+
+# A shell command in MSG is full of dollar signs, and make would expand them. $(value) takes the text as it was typed,
+# := keeps it from being expanded later, and the recipe reads it from the environment, where no quoting is needed.
+ifndef MSG
+override MSG := $(DEFAULT_MSG)
+else
+override MSG := $(value MSG)
+endif
+export MSG
+
+run: $(READY) ## run one message and show it live; MSG='$ ls' changes it, ARGS="--json" adds options
+	@$(BIN)/agent-runner run $(ARGS) -- "$$MSG"
+
+dev: $(READY) ## the whole stack in one terminal: Redis, server, worker, orchestrator, Flower
+	@$(BIN)/agent-runner dev $(ARGS)
+
+test: $(READY) ## all tests, in random order; ARGS="-k name" chooses
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(READY) ## format, lint, types, import directions, generated code and docs, links, file lengths
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports
+	$(BIN)/python proto/generate.py --check
+	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m checks.links
+	$(BIN)/python -m checks.paths
+	$(BIN)/python -m checks.catalogue
+	$(BIN)/python -m checks.file_length
+
+promises: $(READY) ## run the tests that prove a promise; per promise: passing, failing or without a test
+	@$(BIN)/python -m tests.promises $(ARGS)
+
+format: $(READY) ## format and repair what can be repaired by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: $(READY) ## generate the parts of docs/ that come from the code
+	$(BIN)/python docs/generate.py
+
+proto: $(READY) ## generate stubs/ from proto/
+	$(BIN)/python proto/generate.py
+
+# Exact versions with hashes for every platform and Python, and nothing about where they are downloaded from.
+# uv lives in a folder that is thrown away; ARGS="--upgrade" takes newer versions.
+lock: ## requirements.lock from pyproject.toml
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
+	$(PYTHON) -m venv "$$folder" && "$$folder/bin/python" -m pip install -qq --disable-pip-version-check uv && \
+	"$$folder/bin/uv" pip compile pyproject.toml --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock $(ARGS)
+
+clean: ## remove what was built; .venv and the data directory stay
+	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 from agent_runner.v1 import runner_pb2 as pb
-from agent_runner.v1.runner_pb2_grpc import RunnerAsyncStub, RunnerStub
+from agent_runner.v1.runner_pb2_grpc import RunnerStub
 from google.protobuf.message import Message
 
 from clients.channel import authorization, channel_options, is_tls
 
 if TYPE_CHECKING:
+    from agent_runner.v1.runner_pb2_grpc import RunnerAsyncStub
+
     from clients.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -81,8 +81,8 @@ class HttpApi:
         while True:
             try:
                 return await self._call("POST", "/v1/executions", json=dict(request), headers=headers)
-            except Unreachable:
-                await pauses.sleep_or_raise()
+            except Unreachable as error:
+                await pauses.sleep_or_raise(error)
 
     async def get(self, execution_id: str) -> Json:
         return await self._call("GET", f"/v1/executions/{quote(execution_id, safe='')}")
@@ -104,20 +104,14 @@ class HttpApi:
         """A new execution with the same input; answers the new one."""
         return await self._call("POST", f"/v1/executions/{quote(execution_id, safe='')}/redrive")
 
-    async def resources(self, plural: str, **params: str) -> Json:
-        """A list of `agents`, `agent-instances`, `sessions`, `skills` or `environments`."""
-        return await self._call("GET", f"/v1/{plural}", params=params)
-
-    async def put_resource(self, plural: str, resource: Mapping[str, Any], *, resource_id: str = "") -> Json:
-        """Create it, or replace the one with this id."""
-        if not resource_id:
-            return await self._call("POST", f"/v1/{plural}", json=dict(resource))
-        return await self._call("PUT", f"/v1/{plural}/{quote(resource_id, safe='')}", json=dict(resource))
+    async def apply(self, plural: str, resource: Mapping[str, Any]) -> Json:
+        """Create or replace one of `agents`, `agent-instances`, `sessions`, `skills`, `environments`."""
+        return await self._call("PUT", f"/v1/{plural}", json=dict(resource))
 
     async def workers(self) -> Rows:
-        """Who is online, one entry per worker process."""
+        """One entry per worker process that is here or left within a day; its `state` says which."""
         answer = await self._call("GET", "/v1/workers")
-        rows: Rows = answer.get("workers") or answer.get("entries") or []
+        rows: Rows = answer.get("workers") or []
         return rows
 
     async def health(self) -> Json:
@@ -134,6 +128,7 @@ class HttpApi:
         """
         seen, pauses = last_event_id, _Pauses(self._patience_s)
         while True:
+            broken: ApiError | None = None
             try:
                 async with aclosing(self._stream(execution_id, seen)) as stream:
                     async for event in stream:
@@ -149,7 +144,8 @@ class HttpApi:
             except ApiError as error:
                 if 400 <= error.status < 500 and error.status != 429:
                     raise
-            await pauses.sleep_or_raise()
+                broken = error
+            await pauses.sleep_or_raise(broken)
 
     async def _stream(self, execution_id: str, seen: int | None) -> AsyncGenerator[StreamEvent, None]:
         headers = {"Accept": "text/event-stream"} | ({} if seen is None else {"Last-Event-ID": str(seen)})
@@ -191,10 +187,10 @@ class _Pauses:
         self._since = monotonic()
         self._pause_s = FIRST_PAUSE_S
 
-    async def sleep_or_raise(self) -> None:
-        """Raises `Unreachable` when it has lasted too long."""
+    async def sleep_or_raise(self, error: ApiError | None) -> None:
+        """Raises `error`, else `Unreachable`, when it has lasted too long."""
         if monotonic() - self._since + self._pause_s > self._patience_s:
-            raise Unreachable(
+            raise error or Unreachable(
                 code="UNAVAILABLE",
                 title="No server answers",
                 detail=f"tried for {self._patience_s:g} s",

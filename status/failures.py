@@ -58,9 +58,9 @@ FAILURES: dict[Code, Failure] = dict(
             when="nobody claimed it in time",
             detection="the sweeper, at publish + schedule-to-start",
             says="No worker available to execute activity '{activity}' within {limit_s} s on queue '{queue}': {cause}",
-            next_step="Start a worker for this queue (agent-runner worker), or add workers if all slots are busy; "
-            "agent-runner doctor shows which queues have one. Usual causes: no worker runs, the worker failed to start,"
-            " or it listens on another queue.",
+            next_step="Start a worker for this queue (agent-runner worker), or add workers if all slots are busy;"
+            " agent-runner doctor shows which queues have one. Usual causes: no worker runs, the worker failed to"
+            " start, or it listens on another queue.",
             retryable=True,
         ),
         _row(
@@ -97,7 +97,7 @@ FAILURES: dict[Code, Failure] = dict(
             detection="the sweeper, at dispatchable + schedule-to-close",
             says="The execution did not end within its total time of {limit_s} s (schedule-to-close); it was in step"
             " '{step}'",
-            next_step="Raise schedule_to_close_s, or find out why it waited: agent-runner doctor shows workers and queues.",
+            next_step="Raise schedule_to_close_s, or find out why it waited: agent-runner doctor shows the queues.",
             retryable=True,
         ),
         _row(
@@ -106,7 +106,7 @@ FAILURES: dict[Code, Failure] = dict(
             detection="the worker, when the drain time has passed",
             says="The worker was shut down while activity '{activity}' was in the middle of a step{open_step}, and no"
             " attempt is left",
-            next_step="Send the message again. Raise AGENT_RUNNER_DRAIN_TIMEOUT_S if single steps take longer than that.",
+            next_step="Send the message again. Raise AGENT_RUNNER_DRAIN_TIMEOUT_S if single steps take longer.",
             retryable=True,
         ),
         _row(
@@ -114,7 +114,7 @@ FAILURES: dict[Code, Failure] = dict(
             when="it waited too long for its session",
             detection="the sweeper, at create + thread wait",
             says="The session was busy for {limit_s} s with {blocker}",
-            next_step="Wait for the execution in front or cancel it, then send the message again; or use another session.",
+            next_step="Wait for the execution in front or cancel it, then send the message again.",
             retryable=True,
         ),
         _row(
@@ -163,7 +163,7 @@ FAILURES: dict[Code, Failure] = dict(
             when="an environment could not be resolved",
             detection="the run, at once",
             says="Environment '{what}' could not be resolved. Original error: {original_error}",
-            next_step="Check that the environment exists and that AGENT_RUNNER_SECRET_KEY is the one it was stored with.",
+            next_step="Check that the environment exists and that AGENT_RUNNER_SECRET_KEY did not change.",
             retryable=False,
         ),
         _row(

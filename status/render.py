@@ -39,7 +39,7 @@ def rfc3339(at: float) -> str:
 
 def _render_message(message: Json, calls: Mapping[str, Json]) -> Json:
     metadata = message["metadata"]
-    if message["type"] == "MESSAGE_AI" and not message["id"].startswith("merged-"):
+    if message["type"] == "MESSAGE_AI" and not str(message["id"]).startswith("merged-"):
         metadata = {"message_id": message["id"], **metadata}
     return _set(
         {

@@ -6,6 +6,7 @@ there, change nothing: an older reader survives a newer writer.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -74,8 +75,10 @@ class State:
     def apply(self, row: LogRow) -> None:
         """Take one row in. Rows come in the order of their `seq`."""
         self.seq = row.seq
-        if fold_kind := _KINDS.get(row.kind):
-            fold_kind(self, row.payload, row.at)
+        # a row that makes no sense must not make the whole execution unreadable for ever
+        with suppress(AttributeError, KeyError, TypeError, ValueError):
+            if fold_kind := _KINDS.get(row.kind):
+                fold_kind(self, row.payload, row.at)
 
     def to_json(self) -> Json:
         """A compact JSON form; `from_json` of it equals this state."""
@@ -199,15 +202,15 @@ class State:
         self.todos = []
         for number, todo in enumerate(said["todos"], start=1):
             twins = old.get(todo["content"])
-            before = twins.pop(0) if twins else {"created_at": at}
+            before = twins.pop(0) if twins else {}
             kept = before.get("status") == todo["status"]
             self.todos.append(
                 {
                     "id": str(number),
                     "content": todo["content"],
                     "status": todo["status"],
-                    "created_at": before["created_at"],
-                    "updated_at": before["updated_at"] if kept else at,
+                    "created_at": before.get("created_at") or at,
+                    "updated_at": before.get("updated_at") or at if kept else at,
                 }
             )
 

@@ -11,9 +11,9 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,40 @@ SYNC_TOOL_THREADS = 64
 OWNER: ContextVar[str] = ContextVar("agent_runner_owner", default="")
 """The execution that the current code works for. Tasks are named after it, so that a blocked loop names its culprit."""
 
+_PREFIX = "run "
+
 T = TypeVar("T")
+
+
+class Work(Generic[T]):
+    """A coroutine on the loop, seen from another thread. After `cancel` it still runs to its own end."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._loop = loop
+        self._coroutine = coroutine
+        self._task: asyncio.Task[Any] | None = None
+        self._cancelled = False
+        self._future = asyncio.run_coroutine_threadsafe(self._run(), loop)
+
+    async def _run(self) -> T:
+        if self._cancelled:
+            self._coroutine.close()
+            raise asyncio.CancelledError
+        self._task = asyncio.current_task()
+        return await self._coroutine
+
+    def result(self, timeout_s: float | None = None) -> T:
+        """What it returned; raises what it raised. A cancel makes this return no earlier."""
+        return self._future.result(timeout_s)
+
+    def cancel(self) -> None:
+        """From any thread: not the future is cancelled but the task, so that the run can say how it ended."""
+        self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        self._cancelled = True
+        if self._task is not None:
+            self._task.cancel()
 
 
 class AgentLoop:
@@ -43,7 +76,8 @@ class AgentLoop:
         on_free: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = asyncio.new_event_loop()
-        self._loop.set_task_factory(_named_after_owner)
+        self._make_task: Callable[..., asyncio.Task[Any]] = asyncio.Task
+        self._loop.set_task_factory(self._named_task)
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="sync-tool")
         self._loop.set_default_executor(self._executor)
         self._on_blocked, self._on_free = on_blocked, on_free
@@ -67,14 +101,22 @@ class AgentLoop:
             self._thread.join(1.0)
         self._executor.shutdown(wait=False, cancel_futures=True)
 
-    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Work[T]:
         """Run it on the loop; from any thread but the loop's own."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        return Work(self._loop, coroutine)
 
     def call_soon(self, callback: Callable[..., object], *args: Any) -> None:
         """From any thread, also from a signal handler."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(callback, *args)
+
+    def also(self, install: Callable[[asyncio.AbstractEventLoop], None]) -> None:
+        """Let `install` set a task factory on the loop; tasks are made by that one, under our names."""
+        install(self._loop)
+        if factory := self._loop.get_task_factory():
+            inner: Callable[..., asyncio.Task[Any]] = factory  # type: ignore[assignment]
+            self._make_task = lambda work, *, loop, **options: inner(loop, work, **options)
+        self._loop.set_task_factory(self._named_task)
 
     def lag(self) -> float:
         """Seconds since the loop was last seen to tick, beyond the tick itself."""
@@ -86,7 +128,18 @@ class AgentLoop:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
+        while not self._stopped.is_set():
+            try:
+                self._loop.run_forever()
+            except BaseException:
+                # An exit or interrupt that agent code raises comes out here; its neighbours must run on.
+                log.exception("code on the event loop tried to end the process")
+
+    def _named_task(self, loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> "asyncio.Task[Any]":
+        context = options.get("context")
+        if owner := OWNER.get() if context is None else context.get(OWNER, ""):
+            options["name"] = _PREFIX + owner
+        return self._make_task(work, loop=loop, **options)
 
     def _tick(self) -> None:
         self._ticked_at = time.monotonic()
@@ -114,14 +167,3 @@ class AgentLoop:
     def _stack(self) -> str:
         frame = sys._current_frames().get(self._thread.ident or 0)
         return "".join(traceback.format_stack(frame)) if frame else "(the thread is gone)"
-
-
-_PREFIX = "run "
-
-
-def _named_after_owner(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> "asyncio.Task[Any]":
-    context = options.get("context")
-    owner = context.get(OWNER, "") if context is not None else OWNER.get()
-    if owner:
-        options["name"] = _PREFIX + owner
-    return asyncio.Task(work, loop=loop, **options)

@@ -11,8 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any
+from typing import Any, Protocol
 
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import WorkerLostError
@@ -23,6 +22,12 @@ log = logging.getLogger(__name__)
 FIRST_PID = 1_000_001
 """Above Linux' usual pids: nobody should take it for a process."""
 
+COLD_STOP_S = 3.0
+
+
+class Cancellable(Protocol):
+    def cancel(self) -> object: ...
+
 
 class Slot:
     """One task in the pool. `bind` gives it the coroutine that `cancel` ends, in whichever order they come."""
@@ -31,11 +36,11 @@ class Slot:
         self.pid = pid
         self.dropped = False
         """Its outcome is not told to Celery any more: the message goes back to the queue."""
-        self._work: Future[Any] | None = None
+        self._work: Cancellable | None = None
         self._cancelled = False
         self._lock = threading.Lock()
 
-    def bind(self, work: Future[Any]) -> None:
+    def bind(self, work: Cancellable) -> None:
         with self._lock:
             self._work = work
             cancelled = self._cancelled
@@ -73,6 +78,8 @@ class TaskPool(ThreadPool):
 
     limit: int
     executor: Any
+    cold = False
+    """Set when the worker stops cold."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -129,8 +136,21 @@ class TaskPool(ThreadPool):
         if slot := self._slots.get(pid):
             slot.cancel()
 
+    def on_stop(self) -> None:
+        """A warm stop waits for what runs; a cold one a little, for runs that say how they end."""
+        if not self.cold:
+            super().on_stop()
+            return
+        self._drop()
+        until = time.monotonic() + COLD_STOP_S
+        while self._slots and time.monotonic() < until:
+            time.sleep(0.02)
+
     def on_terminate(self) -> None:
-        """Cold stop, after runs were asked to hand back: what is left is cancelled and its messages go back."""
+        self._drop()
+
+    def _drop(self) -> None:
+        """After runs were asked to hand back: what is left is cancelled, and its messages go back to the queue."""
         for slot in list(self._slots.values()):
             slot.dropped = True
             slot.cancel()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from app.cli.failing import Failed, settings_or_exit
+from app.dev.tied import tied
 from clients.settings import DUMMY_LOCAL_KEY, Role, Settings, SettingsError, load_settings
 
 WORKER_MODULE, SERVER_MODULE = "tasks.worker", "app.server"
@@ -61,7 +62,7 @@ def flower(port: int, address: str) -> None:
         "FLOWER_TASK_RUNTIME_METRIC_BUCKETS": RUNTIME_BUCKETS,
     }
     os.environ.setdefault("FLOWER_BASIC_AUTH", f"admin:{settings.api_key.get_secret_value()}")
-    _supervise("flower", [sys.executable, "-m", "celery", "flower"], queue="")
+    _supervise("flower", tied([sys.executable, "-m", "celery", "flower"]), queue="")
 
 
 @click.command(hidden=True)
@@ -71,8 +72,7 @@ def redis(executable: str, folder: str) -> None:
     """The embedded Redis of a stack, from a folder that `dev` has prepared."""
     from app.dev.redis import CONFIG_NAME
 
-    argv = [sys.executable, "-m", "app.dev.redis", executable, os.path.join(folder, CONFIG_NAME)]
-    _supervise("redis", argv, queue="")
+    _supervise("redis", tied([executable, os.path.join(folder, CONFIG_NAME)]), queue="")
 
 
 @click.command()
@@ -81,7 +81,8 @@ def migrate() -> None:
     settings = settings_or_exit("migrate")
     from sqlalchemy.exc import SQLAlchemyError
 
-    from status.store.schema import migrate as bring_up, revision
+    from status.store.schema import migrate as bring_up
+    from status.store.schema import revision
 
     if settings.database_url.startswith("sqlite"):
         settings.data_dir.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
@@ -15,6 +15,7 @@ from clients.http_api import StreamEvent
 from status.log import LogRow, State
 from status.phases import TERMINAL_PHASES, Phase
 
+Said = Mapping[str, Any]
 RESULT_LINES, LINE_CHARS, SUMMARY_CHARS = 20, 400, 160
 _TODO_MARKS = {"completed": "[x]", "in_progress": "[>]", "cancelled": "[-]"}
 
@@ -51,6 +52,8 @@ class Story:
         """By message: the text after its last line end, not told yet."""
         self._todos: dict[str, str] = {}
         self._labels: dict[str, str] = {}
+        self._begun: set[str] = set()
+        """The open calls that were told; a call has a row when it is asked for and one when it starts."""
 
     def tell(self, event: StreamEvent) -> list[Line]:
         """The lines that this event adds."""
@@ -93,7 +96,14 @@ class Story:
     def tokens(self) -> tuple[int, int]:
         """(read, written) by the model, as far as the messages say."""
         usages = [m["metadata"].get("usage") or {} for m in self.state.messages.values()]
-        return tuple(sum(int(u.get(key) or 0) for u in usages) for key in ("input_tokens", "output_tokens"))  # type: ignore[return-value]
+        return sum(int(u.get("input_tokens") or 0) for u in usages), sum(
+            int(u.get("output_tokens") or 0) for u in usages
+        )
+
+    def model(self) -> str:
+        """The model that spoke last in the main conversation, as it names itself; empty when nobody said."""
+        named = [m["metadata"].get("model") for m in self.state.messages.values() if not m["metadata"].get("scope")]
+        return next((str(name) for name in reversed(named) if name), "")
 
     def _tell_snapshot(self, data: Mapping[str, Any]) -> Iterator[Line]:
         """A picture in the middle: told once as it stands, later rows go on from it."""
@@ -109,36 +119,39 @@ class Story:
             yield from self._tell_text(key, "".join(message["content"]) + "\n", message["type"])
 
     def _tell_row(self, row: LogRow) -> Iterator[Line]:
-        said = row.payload
-        match row.kind:
-            case "phase":
-                yield from self._flush()
-                yield Line(text=str(said.get("phase", "")).removeprefix("EXECUTION_"), tone=Tone.PHASE)
-            case "message":
-                yield from self._tell_text(said["id"], said.get("content", ""), said.get("type", ""))
-            case "text":
-                yield from self._tell_text(said["id"], said["text"])
-            case "message_end":
-                yield from self._tell_message_end(said)
-            case "todos":
-                yield from self._tell_todos()
-            case "tool_call":
-                yield from self._flush()
-                if said.get("name") != "task":  # told as a sub-agent
-                    yield from self._tell_call(said["id"])
-            case "tool_end":
-                yield from self._flush()
-                yield from self._tell_call_end(said["id"])
-            case "sub_agent":
-                yield from self._flush()
-                yield from self._tell_sub_agent(said["id"])
-            case "output":
-                text = json.dumps(said.get("output"), indent=2, ensure_ascii=False)
-                yield from (Line(text=line, tone=Tone.TEXT) for line in text.splitlines())
-            case "note":
-                yield Line(text=f"note: {said.get('text', '')}", tone=Tone.RESULT)
-            case "merge":
-                yield from self._tell_todos()
+        if row.kind in _BREAKS:
+            yield from self._flush()
+        if tell := _KINDS.get(row.kind):
+            yield from tell(self, row.payload)
+
+    def _tell_phase(self, said: Said) -> Iterator[Line]:
+        yield Line(text=str(said.get("phase", "")).removeprefix("EXECUTION_"), tone=Tone.PHASE)
+
+    def _tell_message(self, said: Said) -> Iterator[Line]:
+        yield from self._tell_text(said["id"], said.get("content", ""), said.get("type", ""))
+
+    def _tell_piece(self, said: Said) -> Iterator[Line]:
+        yield from self._tell_text(said["id"], said["text"])
+
+    def _tell_new_call(self, said: Said) -> Iterator[Line]:
+        if said.get("name") != "task" and said["id"] not in self._begun:  # a task is told as a sub-agent
+            yield from self._tell_call(said["id"])
+
+    def _tell_end_of_call(self, said: Said) -> Iterator[Line]:
+        yield from self._tell_call_end(said["id"])
+
+    def _tell_new_sub_agent(self, said: Said) -> Iterator[Line]:
+        yield from self._tell_sub_agent(said["id"])
+
+    def _tell_list(self, _said: Said) -> Iterator[Line]:
+        yield from self._tell_todos()
+
+    def _tell_output(self, said: Said) -> Iterator[Line]:
+        text = json.dumps(said.get("output"), indent=2, ensure_ascii=False)
+        yield from (Line(text=line, tone=Tone.TEXT) for line in text.splitlines())
+
+    def _tell_note(self, said: Said) -> Iterator[Line]:
+        yield Line(text=f"note: {said.get('text', '')}", tone=Tone.RESULT)
 
     def _tell_text(self, message: str, text: str, type_: str = "") -> Iterator[Line]:
         if type_ == "MESSAGE_SYSTEM":
@@ -152,7 +165,7 @@ class Story:
         if rest:
             self._unfinished[message] = rest
 
-    def _tell_message_end(self, said: Mapping[str, Any]) -> Iterator[Line]:
+    def _tell_message_end(self, said: Said) -> Iterator[Line]:
         if "content" in said:  # what was streamed is not what counts
             self._unfinished.pop(said["id"], None)
             yield from self._tell_text(said["id"], said["content"])
@@ -171,6 +184,7 @@ class Story:
                 yield Line(text=f"{_TODO_MARKS.get(status, '[ ]')} {todo['content']}", tone=Tone.TODO)
 
     def _tell_call(self, key: str) -> Iterator[Line]:
+        self._begun.add(key)
         call = self.state.tool_calls.get(key, {})
         text = f"-> {call.get('name', '')} {summary(call.get('args'))}".rstrip()
         yield Line(text=text, tone=Tone.CALL, who=self._who_calls(call))
@@ -179,6 +193,7 @@ class Story:
         call = self.state.tool_calls.get(key)
         if call is None:
             return
+        self._begun.discard(key)
         who, failed = self._who_calls(call), call.get("status") == "TOOL_CALL_FAILED"
         took = f"{max(_seconds(call.get('completed_at')) - _seconds(call.get('started_at')), 0):.1f} s"
         word = "failed" if failed else "done"
@@ -216,6 +231,23 @@ class Story:
 
     def _who_calls(self, call: Mapping[str, Any]) -> str:
         return self._who(str(((call.get("component") or {}).get("metadata") or {}).get("scope") or ""))
+
+
+_BREAKS = frozenset({"phase", "tool_call", "tool_end", "sub_agent"})
+"""Before these a half line is told as it stands, so that the order stays that of the log."""
+_KINDS: Mapping[str, Callable[[Story, Said], Iterator[Line]]] = {
+    "phase": Story._tell_phase,
+    "message": Story._tell_message,
+    "text": Story._tell_piece,
+    "message_end": Story._tell_message_end,
+    "todos": Story._tell_list,
+    "tool_call": Story._tell_new_call,
+    "tool_end": Story._tell_end_of_call,
+    "sub_agent": Story._tell_new_sub_agent,
+    "output": Story._tell_output,
+    "note": Story._tell_note,
+    "merge": Story._tell_list,
+}
 
 
 def state_of(execution: Mapping[str, Any], seq: int) -> State:

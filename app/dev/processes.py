@@ -9,13 +9,17 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import IO
 
 PARENT_FD = "AGENT_RUNNER_PARENT_FD"
+BANNER = b"STARTUP FAILURE"
+KEPT_LINES = 40
 FIRST_BACKOFF_S, LAST_BACKOFF_S, HEALTHY_AFTER_S = 0.5, 30.0, 60.0
 _FALLBACK = "import sys; del sys.argv[:2]; sys.argv.insert(0, 'agent-runner'); from app.cli.main import main; main()"
 
@@ -44,7 +48,7 @@ class Lifeline:
 
 
 class RoleProcess:
-    """One role's supervisor, and its successors when it dies."""
+    """One role's supervisor, and its successors when it dies. What it writes goes to `write`, line by line."""
 
     def __init__(
         self,
@@ -52,42 +56,46 @@ class RoleProcess:
         arguments: Sequence[str],
         environment: Mapping[str, str],
         lifeline: Lifeline,
-        *,
-        log: Path | None,
+        write: Callable[[str, bytes], None],
     ) -> None:
         self.role = role
+        self.failed_starts = 0
         self._argv = [*command_line(role), *arguments]
         self._environment = {**environment, PARENT_FD: str(lifeline.read_fd)}
         self._lifeline = lifeline
-        self._log = log
-        if log is not None:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            log.unlink(missing_ok=True)
+        self._write = write
+        self._tail: deque[bytes] = deque(maxlen=KEPT_LINES)
         self._backoff_s = FIRST_BACKOFF_S
         self._again_at = 0.0
         self.process = self._start()
 
     def _start(self) -> "subprocess.Popen[bytes]":
         self._started_at = monotonic()
-        with self._opened_log() as output:
-            return subprocess.Popen(
-                self._argv,
-                env=self._environment,
-                pass_fds=[self._lifeline.read_fd],
-                stdin=subprocess.DEVNULL,
-                # stdout of `dev` and `run` belongs to READY and to the answer.
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        process = subprocess.Popen(  # noqa: S603 - our own command line
+            self._argv,
+            env=self._environment,
+            pass_fds=[self._lifeline.read_fd],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._pump = threading.Thread(
+            target=self._read, args=(process.stdout,), name=f"output {self.role}", daemon=True
+        )
+        self._pump.start()
+        return process
 
-    @contextmanager
-    def _opened_log(self) -> Iterator[IO[bytes] | int]:
-        if self._log is None:
-            yield sys.stderr.fileno()
-            return
-        with self._log.open("ab") as file:
-            yield file
+    def _read(self, pipe: IO[bytes]) -> None:
+        with pipe:
+            for line in pipe:
+                self.failed_starts += BANNER in line
+                self._tail.append(line)
+                self._write(self.role, line)
+
+    def tail(self) -> str:
+        """The last lines that it wrote."""
+        return b"".join(self._tail).decode(errors="replace").rstrip()
 
     @property
     def exit_code(self) -> int | None:
@@ -123,14 +131,15 @@ class RoleProcess:
             os.killpg(self.process.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(5)
+        self._pump.join(1)
 
 
-def end_all(processes: Sequence[RoleProcess], *, within_s: float) -> None:
+def end_all(processes: Sequence[RoleProcess], *, within_s: float, impatient: Callable[[], bool]) -> None:
     """Ask all of them at once, wait for all, kill those that are still there."""
     for process in processes:
         process.terminate()
     deadline = monotonic() + within_s
-    while any(p.exit_code is None for p in processes) and monotonic() < deadline:
+    while any(p.exit_code is None for p in processes) and monotonic() < deadline and not impatient():
         sleep(0.05)
     for process in processes:
         process.kill()

@@ -2,24 +2,20 @@
 
 It listens on a loopback port with a random password (a Unix socket's path is limited to 108 bytes, a port works
 everywhere). Nothing is kept on disk: the database is the queue of record.
-
-Run as `python -m app.dev.redis CONFIG` this module becomes the server, and asks the kernel to end it with its parent.
 """
 
-import ctypes
 import importlib.util
 import os
 import secrets
 import shutil
-import signal
 import socket
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 
+from app.dev.tied import tied
+
 CONFIG_NAME, LOG_NAME = "redis.conf", "redis.log"
-_SET_PARENT_DEATH_SIGNAL = 1
 
 
 class RedisMissing(RuntimeError):
@@ -61,7 +57,7 @@ class EmbeddedRedis:
     @property
     def argv(self) -> list[str]:
         """The process to start; the password is in the configuration, not in the command line."""
-        return [sys.executable, "-m", "app.dev.redis", str(self.executable), str(self.folder / CONFIG_NAME)]
+        return tied([str(self.executable), str(self.folder / CONFIG_NAME)])
 
     def prepare(self) -> None:
         """Write the configuration, readable by this user only."""
@@ -110,16 +106,21 @@ def free_port() -> int:
 def port_is_free(port: int, *, within_s: float = 0.0) -> bool:
     """Whether a server can bind this port, at the latest after `within_s` (one that ends now may still hold it)."""
     deadline = monotonic() + within_s
-    while True:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("", port))
-                return True
-            except OSError:
-                if monotonic() >= deadline:
-                    return False
+    while not _can_bind(port):
+        if monotonic() >= deadline:
+            return False
         sleep(0.1)
+    return True
+
+
+def _can_bind(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def _reads(connection: socket.socket, wanted: bytes, *, within_s: float) -> bool:
@@ -135,17 +136,3 @@ def _reads(connection: socket.socket, wanted: bytes, *, within_s: float) -> bool
 def _quoted(path: Path) -> str:
     text = str(path).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{text}"'
-
-
-def become_redis(executable: str, config: str) -> None:
-    """Turn this process into redis-server. On Linux it dies with its parent, whatever ends that; never returns."""
-    parent = os.getppid()
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before we asked
-            sys.exit(1)
-    os.execv(executable, ["redis-server", config])
-
-
-if __name__ == "__main__":
-    become_redis(*sys.argv[1:3])

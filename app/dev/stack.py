@@ -1,15 +1,14 @@
 """The embedded stack: what `agent-runner dev` and `agent-runner run` bring up and take down.
 
-One stack per data directory, guarded by a lock that the kernel frees however the process ends. Order of start: Redis
-and the migrations, then all roles at once; they are up when each of them answers. Order of end: the roles that take work,
-the server, Redis.
+One stack per data directory, guarded by a lock that the kernel frees however the process ends. Order of start: Redis,
+then all roles at once (the server migrates the database); they are up when each of them answers. Order of end: the
+roles that take work, the server, Redis.
 """
 
 import fcntl
 import json
 import os
 import secrets
-import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,13 +18,15 @@ from typing import Any
 
 import httpx
 
-from app.dev.processes import Lifeline, RoleProcess, command_line, end_all
+from app.dev.processes import Lifeline, RoleProcess, end_all
 from app.dev.redis import EmbeddedRedis, find_redis_server, free_port, port_is_free
 from clients.local_stack import FILE_NAME, LOCK_NAME, SECRET_KEY_NAME
 from clients.settings import Settings
 
 START_LIMIT_S = 120.0
 REDIS_LIMIT_S = 10.0
+FAILED_STARTS = 2
+"""A role that printed its startup failure so often will not come up."""
 PORT_WAIT_S = 5.0
 DRAIN_S = 5.0
 """How long running executions may go on when a stack of one machine stops, unless a setting says otherwise."""
@@ -40,7 +41,7 @@ class StackError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackPlan:
-    """What to bring up. A port of 0 is a free one. With `log_dir` the processes write there instead of the terminal."""
+    """What to bring up. A port of 0 is a free one."""
 
     settings: Settings
     http_port: int = 0
@@ -50,7 +51,8 @@ class StackPlan:
     with_flower: bool = True
     keep_endpoint: bool = False
     """Workers report to the endpoint that is set (a proxy in front of the server), not to the server itself."""
-    log_dir: Path | None = None
+    write: Callable[[str, bytes], None] = lambda role, line: None
+    """Takes each line that a role's process writes."""
     announce: bool = True
     """Tell other commands of this data directory about it (`dev.json`)."""
 
@@ -65,6 +67,8 @@ class Stack:
         self._lifeline: Lifeline | None = None
         self._lock: int | None = None
         self._redis: EmbeddedRedis | None = None
+        self.impatient = False
+        """Set while `stop` waits (by a second Ctrl-C): it waits no longer."""
         self._announced = False
         self._http_port = self._grpc_port = self._flower_port = 0
 
@@ -75,17 +79,9 @@ class Stack:
         needs_redis = not (self.plan.settings.given("broker_url") and _redis_is_given(self.plan.settings))
         executable = find_redis_server() if needs_redis else None
         self._lock_data_dir()
-        self._lifeline = Lifeline()
         self._choose_ports()
-        migration = self._migration()
-        try:
-            if executable is not None:
-                self._start_redis(executable, stopping)
-            self._finish(migration, stopping)
-        finally:
-            if migration.poll() is None:
-                migration.kill()
-                migration.wait()
+        if executable is not None:
+            self._start_redis(executable, stopping)
         if stopping():
             return
         # The server first: the others need it, and each of them keeps a processor busy while it starts.
@@ -106,12 +102,11 @@ class Stack:
         within_s = self._drain_s() + KILL_AFTER_DRAIN_S
         groups = ((FLOWER, ORCHESTRATOR, WORKER), (SERVER,), (REDIS,))
         for group in groups:
-            end_all([self._roles[role] for role in group if role in self._roles], within_s=within_s)
-        self._clean_up()
-
-    def kill(self) -> None:
-        """The impatient end: no waiting."""
-        end_all(list(self._roles.values()), within_s=0)
+            end_all(
+                [self._roles[role] for role in group if role in self._roles],
+                within_s=within_s,
+                impatient=lambda: self.impatient,
+            )
         self._clean_up()
 
     @property
@@ -140,14 +135,6 @@ class Stack:
     @property
     def flower_url(self) -> str:
         return f"http://127.0.0.1:{self._flower_port}" if self.plan.with_flower else ""
-
-    def log_tail(self, role: str, lines: int = 30) -> str:
-        """The end of what a role wrote, when it writes to a file."""
-        if self.plan.log_dir is None:
-            return ""
-        with suppress(OSError):
-            return "\n".join((self.plan.log_dir / f"{role}.log").read_text(errors="replace").splitlines()[-lines:])
-        return ""
 
     def _planned(self) -> list[str]:
         worker = [WORKER] if self.plan.with_worker else []
@@ -186,33 +173,13 @@ class Stack:
                 raise StackError(f"{executable} does not answer after {REDIS_LIMIT_S:g} s: {redis.log_tail()}")
             sleep(0.05)
 
-    def _migration(self) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen(
-            command_line("migrate"), env=self._environment(SERVER), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-
-    def _finish(self, migration: "subprocess.Popen[bytes]", stopping: Callable[[], bool]) -> None:
-        deadline = monotonic() + START_LIMIT_S
-        while not stopping():
-            try:
-                output, _ = migration.communicate(timeout=0.1)
-            except subprocess.TimeoutExpired:
-                if monotonic() > deadline:
-                    raise StackError(f"the database migrations took longer than {START_LIMIT_S:g} s") from None
-                continue
-            if migration.returncode != 0:
-                raise StackError(f"the database cannot be prepared:\n{output.decode(errors='replace').strip()}")
-            return
-
     def _start(self, role: str) -> None:
         arguments = {
             FLOWER: ["--port", str(self._flower_port)],
             REDIS: [str(self._redis.executable), str(self._redis.folder)] if self._redis else [],
         }.get(role, [])
-        log = self.plan.log_dir / f"{role}.log" if self.plan.log_dir else None
-        assert self._lifeline is not None
-        self._roles[role] = RoleProcess(role, arguments, self._environment(role), self._lifeline, log=log)
+        self._lifeline = self._lifeline or Lifeline()
+        self._roles[role] = RoleProcess(role, arguments, self._environment(role), self._lifeline, self.plan.write)
 
     def _environment(self, role: str) -> Mapping[str, str]:
         settings = self.plan.settings
@@ -258,12 +225,16 @@ class Stack:
                 for role in up:
                     say(f"{role} is up")
                 missing = [role for role in missing if role not in up]
-                dead = next((r for r in self._roles if self._roles[r].exit_code is not None), "")
-                if dead or (missing and monotonic() > deadline):
-                    role = dead or missing[0]
-                    why = "ended" if dead else f"is not up after {START_LIMIT_S:g} s"
-                    raise StackError("\n".join(filter(None, [f"{role} {why}", self.log_tail(role)])))
+                self._complain(missing, late=monotonic() > deadline)
                 sleep(0.1 if missing else 0)
+
+    def _complain(self, missing: list[str], *, late: bool) -> None:
+        """Raise for a role that will not come up: it ended, it failed to start twice, or its time is over."""
+        for role, process in self._roles.items():
+            hopeless = process.failed_starts >= FAILED_STARTS and role in missing
+            if process.exit_code is not None or hopeless or (late and role in missing):
+                why = "does not start" if not late else f"is not up after {START_LIMIT_S:g} s"
+                raise StackError(f"{role} {why}. It wrote:\n{process.tail()}")
 
     def _up(self, http: httpx.Client, missing: list[str]) -> list[str]:
         up = []
@@ -278,9 +249,8 @@ class Stack:
 
     def _online(self, http: httpx.Client) -> set[str]:
         with suppress(httpx.HTTPError, ValueError):
-            answer = http.get(f"{self.http_url}/v1/workers").json()
-            rows: list[dict[str, Any]] = answer.get("workers") or answer.get("entries") or []
-            return {str(row.get("role")) for row in rows if not (row.get("gone_at") or row.get("disconnected_at"))}
+            rows: list[dict[str, Any]] = http.get(f"{self.http_url}/v1/workers").json().get("workers") or []
+            return {str(row.get("role")) for row in rows if row.get("state") == "online"}
         return set()
 
     def _announce(self) -> None:

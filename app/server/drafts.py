@@ -34,8 +34,6 @@ class Draft:
     input: Any = None
     timeouts: Mapping[str, float] | Timeouts = field(default_factory=dict)
     idempotency_key: str = ""
-    sealed_env: bytes | None = None
-    """Sealed already; the values in `execution` are then only shown."""
     redriven_from: str = ""
 
 
@@ -80,12 +78,9 @@ def _short(body: Mapping[str, Any], idempotency_key: str) -> Draft:
     execution.metadata.org = _text(body, "org")
     execution.spec.session_id = _text(body, "session_id")
     execution.spec.message = _text(body, "message") if "message" in body else _dumped(body["input"])
-    execution.spec.execution_config.model_name = _text(body, "model")
-    for name, value in _object(body, "env").items():
-        if not isinstance(value, str):
-            raise invalid(f"env.{name}: must be a string")
-        execution.spec.runtime_env[name].value = value
-        execution.spec.runtime_env[name].is_secret = True
+    if model := _text(body, "model"):
+        execution.spec.execution_config.model_name = model
+    put_secrets(execution, env_of(body))
     return Draft(
         execution=execution,
         agent=_text(body, "agent"),
@@ -95,6 +90,21 @@ def _short(body: Mapping[str, Any], idempotency_key: str) -> Draft:
         timeouts=_seconds(_object(body, "timeouts")),
         idempotency_key=idempotency_key,
     )
+
+
+def env_of(body: Mapping[str, Any]) -> dict[str, str]:
+    """The short form's `env`."""
+    env = _object(body, "env")
+    for name, value in env.items():
+        if not isinstance(value, str):
+            raise invalid(f"env.{name}: must be a string")
+    return env
+
+
+def put_secrets(execution: AgentExecution, env: Mapping[str, str]) -> None:
+    for name, value in env.items():
+        execution.spec.runtime_env[name].value = value
+        execution.spec.runtime_env[name].is_secret = True
 
 
 def _text(body: Mapping[str, Any], name: str) -> str:

@@ -12,13 +12,13 @@ from typing import Any
 from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 
 from app.server.context import ServerContext
-from app.server.drafts import GRAPH, Draft
+from app.server.drafts import GRAPH, Draft, put_secrets
 from app.server.ids import new_execution_id, slug_of
 from app.server.placing import Place, Placing
 from app.server.problems import Kind, Problem, broker_unavailable, failed_precondition, invalid, not_found, violated
 from app.server.render import API_VERSION, as_json, execution_from_json
 from app.server.rules import validate
-from app.server.sealing import EnvValue, redacted
+from app.server.sealing import REDACTED, EnvValue, redacted
 from clients.tasks_wire import PublishError
 from status.phases import TERMINAL_PHASES, Phase, Step
 from status.store.records import CreateVerdict, Execution, NewExecution, Page
@@ -44,19 +44,20 @@ class Executions:
         self._check(draft)
         timeouts = self._timeouts(draft)
         place = await self._placing.place(draft)
-        kept = False
         try:
             accepted = await self._store(self._new(draft, place, timeouts))
             if not accepted.known:
-                accepted = await self._publish(accepted)
-            kept = accepted.execution.session_id == place.session_id
-            return accepted
-        finally:
-            if not kept:
-                await self._placing.undo(place)
+                await self._publish(accepted.execution)
+        except Problem:  # refused: there is no row. Any other error leaves one, perhaps, which needs its session
+            await self._placing.undo(place)
+            raise
+        if accepted.execution.session_id != place.session_id:
+            await self._placing.undo(place)
+        return accepted
 
-    async def redrive(self, id: str, *, idempotency_key: str = "") -> Accepted:
-        """A new execution with the same input, session, model, environment and timeouts."""
+    async def redrive(self, id: str, *, env: Mapping[str, str], idempotency_key: str = "") -> Accepted:
+        """A new execution with the same input, session, model and timeouts. Secrets are gone with the end of the old
+        one, so `env` brings them again."""
         old, first = await self.get(id), await self._said(id)
         if old.phase not in TERMINAL_PHASES:
             raise failed_precondition(
@@ -66,13 +67,18 @@ class Executions:
         execution.metadata.org = old.org
         execution.spec.session_id = old.session_id
         execution.spec.message = first["content"]
+        put_secrets(execution, env)
+        if missing := sorted(n for n, v in execution.spec.runtime_env.items() if v.is_secret and v.value == REDACTED):
+            raise failed_precondition(
+                f"the secrets {', '.join(missing)} of AgentExecution '{id}' were removed when it ended",
+                next_step='Send them again with the redrive: {"env": {"NAME": "value"}}.',
+            )
         draft = Draft(
             execution=execution,
             graph=old.graph,
             input=first.get("metadata", {}).get("input"),
             timeouts=old.timeouts,
             idempotency_key=idempotency_key,
-            sealed_env=old.sealed_env,
             redriven_from=old.id,
         )
         return await self.create(draft)
@@ -178,8 +184,18 @@ class Executions:
             )
         if violations := validate(execution):
             raise violated(violations)
-        if "\0" in execution.spec.message:
-            raise invalid("spec.message: must not contain NUL characters")
+        _no_nul(
+            {
+                "spec.message": execution.spec.message,
+                "metadata.name": execution.metadata.name,
+                "metadata.org": execution.metadata.org,
+                "spec.session_id": execution.spec.session_id,
+                "model": execution.spec.execution_config.model_name,
+                "agent": draft.agent,
+                "graph": draft.graph,
+                "idempotency key": draft.idempotency_key,
+            }
+        )
         for name in execution.spec.runtime_env:
             if not name or "=" in name or "\0" in name:
                 raise invalid(f"spec.runtime_env: {name!r} is not a name of an environment variable")
@@ -221,8 +237,6 @@ class Executions:
         )
 
     def _sealed(self, draft: Draft) -> bytes:
-        if draft.sealed_env is not None:
-            return draft.sealed_env
         values = draft.execution.spec.runtime_env.items()
         return self._ctx.sealing.seal_env({n: EnvValue(value=v.value, is_secret=v.is_secret) for n, v in values})
 
@@ -242,16 +256,14 @@ class Executions:
             raise Problem(Kind.ALREADY_EXISTS, f"AgentExecution '{new.id}' exists", next_step="Send it again.")
         return Accepted(execution=created.execution, known=created.verdict is CreateVerdict.KNOWN)
 
-    async def _publish(self, accepted: Accepted) -> Accepted:
-        execution = accepted.execution
+    async def _publish(self, execution: Execution) -> None:
         if execution.step is not Step.ENSURE_THREAD:
-            return accepted  # it waits for its session
+            return  # it waits for its session
         try:
             await self._ctx.dispatcher.publish(execution.id)
         except PublishError as error:
             if await self._ctx.store.withdraw(execution.id):
                 raise broker_unavailable(str(error)) from error
-        return accepted
 
 
 def _stored_spec(execution: AgentExecution, graph: str) -> dict[str, Any]:
@@ -268,6 +280,13 @@ def _stored_spec(execution: AgentExecution, graph: str) -> dict[str, Any]:
 
 _KEPT_METADATA = ("labels", "annotations", "tags")
 _KEPT_SPEC = ("execution_config", "runtime_env", "callback_token")
+
+
+def _no_nul(texts: Mapping[str, str]) -> None:
+    """Neither a shell nor Postgres can take one."""
+    for name, text in texts.items():
+        if "\0" in text:
+            raise invalid(f"{name}: must not contain NUL characters")
 
 
 def _named(id: str) -> str:

@@ -6,7 +6,7 @@ A reader wakes by `Wakeups`, and looks by itself every second in case a wake-up 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +56,7 @@ class End:
 Followed = Snapshot | Updates | Quiet | End
 
 
-async def follow(ctx: ServerContext, execution_id: str, after: int | None) -> AsyncIterator[Followed]:
+async def follow(ctx: ServerContext, execution_id: str, after: int | None) -> AsyncGenerator[Followed, None]:
     """`after` None: first a snapshot; a number: only rows above it. Ends after `End`.
 
     Raises `Problem`: NOT_FOUND, or OUT_OF_RANGE when the log has no such position yet.
@@ -87,7 +87,7 @@ async def follow(ctx: ServerContext, execution_id: str, after: int | None) -> As
             await ctx.wakeups.wait(execution_id, LOOK_EVERY_S)
 
 
-async def states(ctx: ServerContext, execution_id: str) -> AsyncIterator[Snapshot]:
+async def states(ctx: ServerContext, execution_id: str) -> AsyncGenerator[Snapshot, None]:
     """The whole state now, then after changes, at most four times a second; the terminal one always, as the last."""
     with ctx.wakeups.subscribe(execution_id):
         shown = await snapshot(ctx, execution_id)

@@ -7,9 +7,9 @@ session where an agent is; else the built-in agent of the org, so that a message
 from dataclasses import dataclass
 
 from app.server.drafts import GRAPH, Draft
-from app.server.ids import new_resource_id
 from app.server.problems import Kind, Problem, failed_precondition, invalid
-from app.server.resources import DEFAULT_ORG, Resources
+from app.server.resource_bodies import DEFAULT_ORG
+from app.server.resources import Resources
 from status.store.errors import SlugTaken
 from status.store.records import Resource, ResourceKind
 from status.store.store import Store
@@ -100,8 +100,7 @@ class Placing:
         subject = " ".join(draft.execution.spec.message.split())[:SUBJECT_LENGTH]
         org = agent.org or draft.execution.metadata.org or DEFAULT_ORG
         spec = {"agent_instance_id": instance.id, "subject": subject}
-        name = new_resource_id(ResourceKind.SESSION)
-        return await self._resources.make(ResourceKind.SESSION, org=org, name=name, spec=spec)
+        return await self._resources.make(ResourceKind.SESSION, org=org, spec=spec)
 
 
 def _place(draft: Draft, agent: Resource, session: Resource, *, fresh: bool) -> Place:

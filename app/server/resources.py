@@ -4,7 +4,6 @@ Verbs take the contract's messages and give protobuf JSON with the original fiel
 never writes a resource's status; secret values are sealed before they are stored.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
@@ -12,24 +11,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
-from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from app.server.ids import kind_number, new_resource_id, slug_of
+from app.server.ids import kind_number, slug_of
 from app.server.problems import invalid, not_found, violated
-from app.server.render import API_VERSION, as_json
+from app.server.render import as_json
+from app.server.resource_bodies import (
+    DEFAULT_ORG,
+    Json,
+    checked,
+    new_body,
+    org_of,
+    parent_of,
+    record_of,
+    secret_holder,
+)
 from app.server.resource_kinds import DEFINITIONS, Definition
 from app.server.rules import Violation, validate
 from app.server.sealing import Sealing, redacted
-from status.log import rfc3339
 from status.store.errors import SlugTaken, StaleVersion
 from status.store.records import Resource, ResourceKind
 from status.store.store import Store
 
-DEFAULT_ORG = "local"
 DEFAULT_PAGE, MAX_PAGE, MAX_INSTANCES = 50, 500, 1000
 PLATFORM = 1
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +55,9 @@ class Resources:
     async def create(self, message: Message) -> Json:
         """A new resource. An agent gets its default instance with it."""
         definition = checked(message)
-        body = self._body(definition, as_json(message), before=None)
+        body = new_body(self._sealing, definition, as_json(message), before=None)
         await self._check_parent(definition, body)
-        stored = await self._store.put_resource(_record(definition, body))
+        stored = await self._store.put_resource(record_of(definition, body))
         if definition.kind is ResourceKind.AGENT:
             await self.default_instance(stored)
             stored = await self.stored(definition.kind, stored.id)
@@ -167,33 +172,24 @@ class Resources:
         return instance
 
     async def make(
-        self, kind: ResourceKind, *, org: str, name: str, spec: Mapping[str, Any], slug: str = ""
+        self, kind: ResourceKind, *, org: str, spec: Mapping[str, Any], name: str = "", slug: str = ""
     ) -> Resource:
-        """A resource that the server itself needs: a session, a default agent or instance."""
+        """A resource that the server itself needs: a session (named by its id), a default agent or instance."""
         scope = {"owner_scope": "organization"} if org else {"owner_scope": "platform"}
         given = {"metadata": {"name": name, "slug": slug, "org": org, **scope}, "spec": dict(spec)}
         definition = DEFINITIONS[kind]
-        body = self._body(definition, {"api_version": API_VERSION, "kind": kind.value, **given}, before=None)
-        return await self._store.put_resource(_record(definition, body))
+        body = new_body(self._sealing, definition, given, before=None, named_by_id=not name)
+        return await self._store.put_resource(record_of(definition, body))
 
     async def shown(self, resource: Resource) -> Json:
         """As an answer shows it: secrets redacted, a session with its thread and sandbox."""
         body = deepcopy(resource.body)
-        if (holder := _secret_holder(DEFINITIONS[resource.kind], body)) is not None:
+        if (holder := secret_holder(DEFINITIONS[resource.kind], body)) is not None:
             holder["data"] = redacted(holder["data"])
         if resource.kind is ResourceKind.SESSION:
             thread_id, _, sandbox_id = await self._store.session_facts(resource.id)
             known = {"thread_id": thread_id, "sandbox_id": sandbox_id}
             body.setdefault("spec", {}).update({name: value for name, value in known.items() if value})
-        return body
-
-    def opened(self, resource: Resource) -> Json:
-        """As the run that it belongs to needs it: secret values in clear. Never an answer of the API."""
-        body = deepcopy(resource.body)
-        if (holder := _secret_holder(DEFINITIONS[resource.kind], body)) is not None:
-            clear = self._sealing.open_data(holder["data"])
-            for name, entry in holder["data"].items():
-                entry["value"] = clear[name].value
         return body
 
     async def _own_instance(self, agent: Resource) -> Resource:
@@ -213,12 +209,12 @@ class Resources:
             return await self._put(body, found)
 
     async def _replace(self, definition: Definition, given: Json, before: Resource) -> Json:
-        body = self._body(definition, given, before=before)
+        body = new_body(self._sealing, definition, given, before=before)
         await self._check_parent(definition, body)
         return await self.shown(await self._put(body, before))
 
     async def _put(self, body: Json, before: Resource) -> Resource:
-        record = _record(DEFINITIONS[before.kind], body, before)
+        record = record_of(DEFINITIONS[before.kind], body, before)
         return await self._store.put_resource(record, expect_version=before.version)
 
     async def _named_in(self, definition: Definition, given: Json) -> Resource | None:
@@ -226,88 +222,8 @@ class Resources:
         if metadata.get("id"):
             return await self._store.get_resource(definition.kind, metadata["id"])
         slug = metadata.get("slug") or slug_of(metadata.get("name", ""))
-        return await self._store.find_resource(definition.kind, _org_of(metadata), slug) if slug else None
+        return await self._store.find_resource(definition.kind, org_of(metadata), slug) if slug else None
 
     async def _check_parent(self, definition: Definition, body: Json) -> None:
         if definition.parent is not None:
-            await self.stored(definition.parent, _parent_of(definition, body))
-
-    def _body(self, definition: Definition, given: Json, before: Resource | None) -> Json:
-        """What is stored: the caller's spec and labels; identity, status and audit are the server's."""
-        metadata = dict(given.get("metadata", {}))
-        was = before.body.get("metadata", {}) if before else {}
-        metadata["id"] = was.get("id") or new_resource_id(definition.kind)
-        metadata["org"] = was.get("org", "") if before else _org_of(metadata)
-        metadata["name"] = metadata.get("name") or was.get("name") or metadata.get("slug", "")
-        metadata["slug"] = was.get("slug") or slug_of(metadata.get("slug") or metadata["name"])
-        if not metadata["slug"]:
-            raise invalid("metadata.name: a name with at least one letter or digit is required")
-        status = deepcopy(before.body.get("status", {})) if before else {}
-        status["audit"] = {"spec_audit": _audited(status.get("audit", {}).get("spec_audit"))}
-        body = {
-            "api_version": API_VERSION,
-            "kind": definition.kind.value,
-            "metadata": {name: value for name, value in metadata.items() if value},
-            "spec": deepcopy(given.get("spec", {})),
-            "status": status,
-        }
-        if (holder := _secret_holder(definition, body)) is not None:
-            kept = _secret_holder(definition, before.body) if before else None
-            holder["data"] = self._sealing.seal_data(holder["data"], (kept or {}).get("data", {}))
-        return body
-
-
-def checked(message: Message) -> Definition:
-    """The definition of the message's kind; raises with every rule that the message breaks."""
-    if violations := validate(message):
-        raise violated(violations)
-    return DEFINITIONS[ResourceKind(message.DESCRIPTOR.name)]
-
-
-def parsed(kind: ResourceKind, given: Mapping[str, Any]) -> Message:
-    """JSON with either spelling of the field names as the kind's message."""
-    try:
-        return json_format.ParseDict(dict(given), DEFINITIONS[kind].message())
-    except (json_format.ParseError, ValueError, TypeError) as error:
-        raise invalid(f"not a {kind.value}: {error}") from None
-
-
-def _record(definition: Definition, body: Json, before: Resource | None = None) -> Resource:
-    metadata = body["metadata"]
-    return Resource(
-        kind=definition.kind,
-        id=metadata["id"],
-        org=metadata.get("org", ""),
-        slug=metadata["slug"],
-        parent_id=_parent_of(definition, body),
-        created_at=before.created_at if before else time.time(),
-        version=before.version if before else 0,
-        body=body,
-    )
-
-
-def _parent_of(definition: Definition, body: Json) -> str:
-    return str(body.get("spec", {}).get(definition.parent_field, "")) if definition.parent_field else ""
-
-
-def _org_of(metadata: Mapping[str, Any]) -> str:
-    return "" if metadata.get("owner_scope") == "platform" else str(metadata.get("org") or DEFAULT_ORG)
-
-
-def _secret_holder(definition: Definition, body: Json) -> Json | None:
-    """The object whose `data` holds the values; None when there is none."""
-    if not definition.secrets:
-        return None
-    holder: Any = body
-    for name in definition.secrets[:-1]:
-        holder = holder.get(name) or {}
-    return holder if holder.get("data") else None
-
-
-def _audited(before: Json | None) -> Json:
-    now = rfc3339(time.time())
-    return {
-        "created_at": (before or {}).get("created_at", now),
-        "updated_at": now,
-        "event": "updated" if before else "created",
-    }
+            await self.stored(definition.parent, parent_of(definition, body))

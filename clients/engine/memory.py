@@ -40,7 +40,11 @@ class HeadTracking:
     """Mixed in before a saver: the current run learns each checkpoint of its main conversation once it is written."""
 
     async def aput(
-        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, new_versions: ChannelVersions
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
     ) -> RunnableConfig:
         saver = cast("BaseCheckpointSaver[str]", super())
         written = await saver.aput(config, checkpoint, metadata, new_versions)
@@ -56,6 +60,11 @@ class SqliteMemory(HeadTracking, AsyncSqliteSaver):
 
 class PostgresMemory(HeadTracking, AsyncPostgresSaver):
     """A small pool of connections; no pipeline, so that it works behind PgBouncer too."""
+
+
+def tracks_heads(checkpointer: object) -> bool:
+    """Whether a graph's memory is ours."""
+    return isinstance(checkpointer, HeadTracking)
 
 
 class Memory:

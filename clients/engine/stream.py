@@ -10,7 +10,7 @@ What the stream does not say plainly, and how it is found here:
 
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
@@ -18,13 +18,14 @@ from langgraph.errors import GraphBubbleUp
 
 from clients.engine import messages as read
 from clients.engine.calls import Calls, Offer, offers_in
+from clients.engine.known import KnownMessages, finished
 from status import events
 from status.events import Event
 from status.tool_names import TODO_TOOL
 
 RECURSION_LIMIT = 1000
 """Steps. Without it in the call's config `astream_events` stops at 25, whatever is bound to the graph."""
-_HIDDEN_TAGS = {"nostream", "langsmith:nostream", "langsmith:hidden"}
+HIDDEN_TAGS = {"nostream", "langsmith:nostream", "langsmith:hidden"}
 
 
 async def run_events(graph: Any, graph_input: Any, config: Mapping[str, Any], **options: Any) -> AsyncIterator[Event]:
@@ -59,24 +60,6 @@ class _Tool:
         return f"{self.scope}/{self.id}" if self.scope else self.id
 
 
-@dataclass(slots=True, kw_only=True)
-class _Seen:
-    """The AI messages that are known: told already, or part of the history."""
-
-    ids: set[str] = field(default_factory=set)
-    nameless: dict[int, AIMessage] = field(default_factory=dict)
-
-    def add(self, message: AIMessage) -> bool:
-        """Whether it was new."""
-        if message.id is None:
-            new = id(message) not in self.nameless
-            self.nameless[id(message)] = message
-            return new
-        new = message.id not in self.ids and id(message) not in self.nameless
-        self.ids.add(message.id)
-        return new
-
-
 class V2Events:
     """Translates the events of one run, one at a time. Holds what it needs to tell whose they are."""
 
@@ -86,8 +69,7 @@ class V2Events:
         self._doubles: set[str] = set()
         self._offers: dict[str, tuple[Offer, ...]] = {}
         self._calls = Calls()
-        self._seen = _Seen()
-        self._message_ids: set[str] = set()
+        self._known = KnownMessages()
         self._interrupted = False
 
     def feed(self, raw: Mapping[str, Any]) -> Iterator[Event]:
@@ -101,7 +83,7 @@ class V2Events:
     def _model_start(self, raw: Mapping[str, Any]) -> Iterator[Event]:
         metadata = raw["metadata"]
         # middleware's own calls (a summary of the history, a choice of tools) are no part of the conversation
-        hidden = bool(_HIDDEN_TAGS & set(raw["tags"]) or metadata.get("lc_source") or metadata.get("lc_internal_call"))
+        hidden = bool(HIDDEN_TAGS & set(raw["tags"]) or metadata.get("lc_source") or metadata.get("lc_internal_call"))
         model = _Model(scope=self._scope(raw), parents=list(raw["parent_ids"]), hidden=hidden)
         self._models[raw["run_id"]] = model
         yield events.ModelStarted(scope=model.scope, call_id=raw["run_id"])
@@ -112,7 +94,7 @@ class V2Events:
         if model is None or model.hidden or not isinstance(chunk, AIMessageChunk):
             return
         if not model.message_id:
-            model.message_id = self._fresh_id(chunk.id or raw["run_id"])
+            model.message_id = self._known.fresh_id(chunk.id or raw["run_id"])
             yield events.MessageStarted(scope=model.scope, message_id=model.message_id)
         if text := read.text_of(chunk):
             yield events.MessageText(scope=model.scope, message_id=model.message_id, text=text)
@@ -123,22 +105,13 @@ class V2Events:
         if model is None:
             return
         if isinstance(message, AIMessage) and not model.hidden:
-            self._seen.add(message)
-            id_ = model.message_id or self._fresh_id(message.id or raw["run_id"])
+            self._known.add(message)
+            id_ = model.message_id or self._known.fresh_id(message.id or raw["run_id"])
             yield self._finished(message, model.scope, id_)
         yield events.ModelEnded(scope=model.scope, call_id=raw["run_id"])
 
     def _finished(self, message: AIMessage, scope: str, message_id: str) -> Event:
-        return events.MessageFinished(
-            scope=scope,
-            message_id=message_id,
-            text=read.text_of(message),
-            requests=self._calls.request(scope, message_id, message),
-            usage=read.usage_of(message),
-            model=read.model_of(message),
-            finish_reason=read.finish_reason_of(message),
-            reasoning=read.reasoning_of(message),
-        )
+        return finished(message, scope=scope, message_id=message_id, calls=self._calls)
 
     def _tool_start(self, raw: Mapping[str, Any]) -> Iterator[Event]:
         namespace = raw["metadata"].get("langgraph_checkpoint_ns", "")
@@ -205,7 +178,7 @@ class V2Events:
             for message in read.messages_in(given):
                 last = message if isinstance(message, AIMessage) else None
                 if last:
-                    self._seen.add(last)
+                    self._known.add(last)
             if offers := offers_in(given, last):
                 self._offers[raw["run_id"]] = offers
         return iter(())
@@ -230,8 +203,8 @@ class V2Events:
             yield events.ModelEnded(scope=model.scope, call_id=run_id)
         scope = self._scope(raw)
         for message in read.messages_in(raw["data"].get("output")):
-            if isinstance(message, AIMessage) and self._seen.add(message):
-                id_ = self._fresh_id(message.id or raw["run_id"])
+            if isinstance(message, AIMessage) and self._known.add(message):
+                id_ = self._known.fresh_id(message.id or raw["run_id"])
                 yield self._finished(message, scope, id_)
             elif isinstance(message, ToolMessage) and (asked := self._calls.end(scope, message.tool_call_id)):
                 yield events.ToolFinished(
@@ -243,29 +216,25 @@ class V2Events:
                 )
 
     def _output(self, output: Any) -> Iterator[Event]:
-        if self._interrupted or output is None:
-            return
-        if not isinstance(output, Mapping):
-            yield events.GraphOutput(output=output)
-        elif "structured_response" in output:
-            yield events.GraphOutput(output=output["structured_response"])
-        elif "messages" not in output and "__interrupt__" not in output:
-            yield events.GraphOutput(output=output)
+        if not self._interrupted:
+            yield from output_events(output)
 
     def _scope(self, raw: Mapping[str, Any]) -> str:
         return next((self._tools[p].path for p in reversed(raw["parent_ids"]) if p in self._tools), "")
 
-    def _fresh_id(self, id_: str) -> str:
-        fresh, number = id_, 1
-        while fresh in self._message_ids:
-            number += 1
-            fresh = f"{id_}~{number}"
-        self._message_ids.add(fresh)
-        return fresh
-
     @staticmethod
     def _is_node(raw: Mapping[str, Any]) -> bool:
         return raw["name"] == raw["metadata"].get("langgraph_node") and "langsmith:hidden" not in raw["tags"]
+
+
+def output_events(output: Any) -> Iterator[Event]:
+    """Of the final state of a graph: its structured answer, or all of it if it has no messages."""
+    if output is None:
+        return
+    if isinstance(output, Mapping) and "structured_response" in output:
+        yield events.GraphOutput(output=output["structured_response"])
+    elif not isinstance(output, Mapping) or not output.keys() & {"messages", "__interrupt__"}:
+        yield events.GraphOutput(output=output)
 
 
 _HANDLERS = {

@@ -20,7 +20,7 @@ from clients.models.demo import MODEL_NAME, DemoModel
 from clients.models.errors import ModelError
 
 PROVIDERS = ("anthropic", "openai", "ollama", "demo")
-DEFAULT_MODELS = {"anthropic": "claude-sonnet-4-6", "openai": "gpt-5.5", "demo": MODEL_NAME}
+DEFAULT_MODELS = {"anthropic": "claude-sonnet-4-5", "openai": "gpt-5.5", "demo": MODEL_NAME}
 DEFAULT_OLLAMA_URL = "http://localhost:11434"
 OLLAMA_PROBE_S = 0.5
 
@@ -141,6 +141,8 @@ def _anthropic(settings: ModelSettings, name: str) -> BaseChatModel:
     key = _key(settings, "anthropic", settings.anthropic_api_key, "ANTHROPIC_API_KEY")
     from langchain_anthropic import ChatAnthropic
 
+    # People, and the predecessor, write claude-sonnet-4.5; the API's names have no dot.
+    name = re.sub(r"(?<=\d)\.(?=\d)", "-", name)
     return ChatAnthropic(model_name=name, api_key=key, **_options(settings))
 
 

@@ -30,7 +30,7 @@ from typing import Any
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.ai import UsageMetadata, add_ai_message_chunks
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
@@ -78,11 +78,9 @@ class DemoModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        chunks = [piece.message for piece in _chunks(messages, self.model_name, **kwargs)]
-        whole = chunks[0]
-        for chunk in chunks[1:]:
-            whole = whole + chunk
-        assert isinstance(whole, AIMessageChunk)
+        pieces = [piece.message for piece in _chunks(messages, self.model_name, **kwargs)]
+        first, *rest = [piece for piece in pieces if isinstance(piece, AIMessageChunk)]
+        whole = add_ai_message_chunks(first, *rest)
         message = AIMessage(
             content=whole.content,
             id=whole.id,

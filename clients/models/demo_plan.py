@@ -200,6 +200,9 @@ def _report(name: str, args: dict[str, Any], result: ToolMessage | None, limit: 
     if name == "task":
         did = "failed" if failed else "answered"
         return f"{args.get('subagent_type', 'a sub-agent')} {did}:\n{_quote(content, limit)}"
+    if name == "read_file":
+        # The tool's own line about which lines these are.
+        content = re.sub(r"\A@@ lines .* @@\n", "", content)
     verb = {"write_file": "Writing", "read_file": "Reading"}.get(name, name)
     return f"{verb} {args.get('file_path', '')} {'failed' if failed else 'worked'}:\n{_quote(content, limit)}"
 

@@ -165,7 +165,7 @@ class LocalSandbox:
         status_read, status_write = os.pipe()
         arguments = [sys.executable, "-I", "-S", str(SHIM), str(self._pipe[0]), str(status_write), "--"]
         try:
-            shim = subprocess.Popen(
+            shim = subprocess.Popen(  # noqa: S603  running what the agent asks for is its purpose
                 [*arguments, "/bin/sh", "-c", command],
                 stdin=subprocess.DEVNULL,
                 stdout=output_write,

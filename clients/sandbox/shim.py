@@ -10,6 +10,7 @@ On Linux it becomes a child subreaper, so that descendants that left the session
 command's process group is killed.
 """
 
+import contextlib
 import ctypes
 import os
 import select
@@ -22,10 +23,8 @@ PR_SET_CHILD_SUBREAPER = 36
 
 def prctl(option: int, value: int) -> None:
     """Best effort: without it the process group is still killed."""
-    try:
+    with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
-    except (OSError, AttributeError):
-        pass
 
 
 def start(argv: list[str], inherited: tuple[int, ...]) -> int:
@@ -45,7 +44,7 @@ def start(argv: list[str], inherited: tuple[int, ...]) -> int:
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
-        os.execvp(argv[0], argv)
+        os.execvp(argv[0], argv)  # noqa: S606  the purpose of this program
     except FileNotFoundError:
         os._exit(127)
     except BaseException:
@@ -84,16 +83,12 @@ def kill_tree(leader: int | None) -> None:
     """
     signal.set_wakeup_fd(-1)
     for _ in range(100):
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             if leader is not None:
                 os.killpg(leader, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            pass
         for pid in descendants(os.getpid()):
-            try:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                pass
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass

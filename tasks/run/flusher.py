@@ -6,6 +6,7 @@ unchanged until it is answered, so that nothing is stored twice and nothing is l
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -26,6 +27,7 @@ RUN_BYTES = 8 << 20
 """A run that has more than this unanswered starts no further model or tool call until half of it is."""
 SEND_BYTES = 1 << 20
 PAUSE_FIRST_S, PAUSE_MOST_S = 0.1, 2.0
+FLUSH_S = 30.0
 _OVERHEAD_BYTES = 16
 
 
@@ -48,7 +50,7 @@ class RunLog:
         next_delta: int,
         wake: Callable[[], None],
         head: Callable[[], str],
-        on_verdict: "Callable[[pb.Verdict], None]",
+        on_verdict: Callable[[int], None],
     ) -> None:
         self.handle, self.fence = handle, fence
         self.on_verdict = on_verdict
@@ -176,9 +178,7 @@ class Flusher:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    def open(
-        self, claim: pb.ClaimReply, *, head: Callable[[], str], on_verdict: "Callable[[pb.Verdict], None]"
-    ) -> RunLog:
+    def open(self, claim: pb.ClaimReply, *, head: Callable[[], str], on_verdict: Callable[[int], None]) -> RunLog:
         run = RunLog(
             handle=claim.handle,
             fence=claim.fence,
@@ -195,13 +195,12 @@ class Flusher:
         self._logs.pop((run.handle, run.fence), None)
 
     async def flushed(self, run: RunLog, *, down_to_bytes: int = 0) -> None:
-        """Returns when at most that much of the run is unanswered, or the run was closed."""
+        """Returns when at most that much of the run is unanswered; or after FLUSH_S, then the last call has it all."""
         run.due_at = 0.0
         self._wake.set()
-        async with self._progress:
-            await self._progress.wait_for(
-                lambda: run.closed or run.empty or (down_to_bytes and run.unanswered_bytes <= down_to_bytes)
-            )
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_S), self._progress:
+                await self._progress.wait_for(lambda: run.closed or run.unanswered_bytes <= down_to_bytes)
 
     async def _run(self) -> None:
         pause_s = PAUSE_FIRST_S
@@ -259,7 +258,7 @@ class Flusher:
 
 
 def _json(payload: object) -> bytes:
-    return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def _size(delta: Delta) -> int:

@@ -18,12 +18,12 @@ MAX_TEXT = 3000
 log = logging.getLogger(__name__)
 
 
-def server_interceptors(ctx: ServerContext) -> list[grpc.aio.ServerInterceptor[Any, Any]]:
+def server_interceptors(ctx: ServerContext) -> list[grpc.aio.ServerInterceptor]:
     """For `grpc.aio.server(interceptors=...)`; they serve all services of the server."""
     return [Guard(ApiKey(ctx.settings.api_key.get_secret_value()))]
 
 
-class Guard(grpc.aio.ServerInterceptor[Any, Any]):
+class Guard(grpc.aio.ServerInterceptor):
     def __init__(self, api_key: ApiKey) -> None:
         self._api_key = api_key
 
@@ -55,7 +55,7 @@ def _guarded(handler: Any, allowed: bool, method: str) -> Any:
                 _check(allowed)
                 async for reply in stream(request, context):
                     yield reply
-            except Exception as error:  # noqa: BLE001 - the edge: everything has a status code
+            except Exception as error:
                 await _abort(context, error, method)
 
         make = (
@@ -68,10 +68,12 @@ def _guarded(handler: Any, allowed: bool, method: str) -> Any:
         try:
             _check(allowed)
             return await single(request, context)
-        except Exception as error:  # noqa: BLE001 - the edge: everything has a status code
+        except Exception as error:
             await _abort(context, error, method)
 
-    make_one = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+    make_one = (
+        grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+    )
     return make_one(answered, **codec)
 
 

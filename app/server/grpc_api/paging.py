@@ -13,9 +13,7 @@ MAX_NUMBER = 1000
 NEXT_PAGE_TOKEN = "next-page-token"  # noqa: S105 - the name of a header
 
 
-async def page(
-    read: Callable[[str], Awaitable[Found]], token: str, next_token: Callable[[Found], str]
-) -> Found | None:
+async def page(read: Callable[[str], Awaitable[Found]], token: str, next_token: Callable[[Found], str]) -> Found | None:
     """`read(token)` for the page that is meant; None when there is no page of this number."""
     if not token.isdecimal():
         return await read(token)

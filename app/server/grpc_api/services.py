@@ -13,7 +13,7 @@ from app.server.context import ServerContext
 from app.server.edges import Edges
 from app.server.grpc_api.execution_methods import execution_methods
 from app.server.grpc_api.resource_methods import resource_methods
-from app.server.problems import violated
+from app.server.problems import invalid, violated
 from app.server.rules import validate
 
 Method = Callable[[Any, Any], Any]
@@ -32,13 +32,13 @@ def register_services(server: grpc.aio.Server, ctx: ServerContext) -> list[str]:
     tables: dict[str, Mapping[str, Method]] = {**resource_methods(edges), **execution_methods(edges)}
     server.add_generic_rpc_handlers(tuple(_handlers(name, methods) for name, methods in tables.items()))
     names = [*tables, RUNNER_SERVICE]
-    _add_health(server, names)
+    _add_health(server, names, ctx)
     names += [health.SERVICE_NAME, reflection.SERVICE_NAME]
     reflection.enable_server_reflection(names, server)
     return names
 
 
-def _handlers(service: str, methods: Mapping[str, Method]) -> grpc.GenericRpcHandler[Any, Any]:
+def _handlers(service: str, methods: Mapping[str, Method]) -> grpc.GenericRpcHandler:
     described = descriptor_pool.Default().FindServiceByName(service).methods
     if missing := {m.name for m in described} ^ methods.keys():
         raise LookupError(f"{service}: methods without a handler, or unknown: {sorted(missing)}")
@@ -46,7 +46,7 @@ def _handlers(service: str, methods: Mapping[str, Method]) -> grpc.GenericRpcHan
 
 
 def _handler(described: MethodDescriptor, method: Method) -> Any:
-    codec = {
+    codec: dict[str, Any] = {
         "request_deserializer": message_factory.GetMessageClass(described.input_type).FromString,
         "response_serializer": message_factory.GetMessageClass(described.output_type).SerializeToString,
     }
@@ -69,13 +69,19 @@ def _handler(described: MethodDescriptor, method: Method) -> Any:
 
 
 def _check(request: Any, check: bool) -> None:
+    for field, value in request.ListFields():
+        if isinstance(value, str) and "\0" in value:
+            raise invalid(f"{field.name}: must not contain NUL characters")
     if check and (violations := validate(request)):
         raise violated(violations)
 
 
-def _add_health(server: grpc.aio.Server, names: list[str]) -> None:
+def _add_health(server: grpc.aio.Server, names: list[str], ctx: ServerContext) -> None:
     servicer = health.aio.HealthServicer()
-    for name in ("", *names):
-        # The status can be set without a loop's turn: nobody watches yet.
-        servicer._server_status[name] = health_pb2.HealthCheckResponse.SERVING
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+
+    async def serving() -> None:
+        for name in names:
+            await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+
+    ctx.soon(serving())

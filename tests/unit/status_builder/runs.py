@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from deepagents import create_deep_agent
+from deepagents import SubAgent, create_deep_agent
 from langchain.agents.middleware import TodoListMiddleware
 from langchain_core.tools import tool
 
@@ -80,7 +80,12 @@ def fail(why: str) -> str:
 
 def agent(model: ScriptedModel, **more: Any) -> Any:
     """A deep agent with todos, `add`, `fail` and the sub-agent `researcher`."""
-    researcher = {"name": "researcher", "description": "finds out", "system_prompt": "Find out.", "tools": [add]}
+    researcher: SubAgent = {
+        "name": "researcher",
+        "description": "finds out",
+        "system_prompt": "Find out.",
+        "tools": [add],
+    }
     return create_deep_agent(
         model=model, tools=[add, fail], middleware=[TodoListMiddleware()], subagents=[researcher], **more
     )

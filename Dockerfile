@@ -1,0 +1,28 @@
+# docker build -t agent-runner .
+FROM python:3.12-slim AS build
+WORKDIR /src
+COPY requirements.lock ./
+RUN python -m venv /opt/agent-runner \
+ && /opt/agent-runner/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY app app
+COPY clients clients
+COPY status status
+COPY stubs stubs
+COPY tasks tasks
+# The versions above are all there is: nothing more is looked for, and the build uses what the lock file holds.
+RUN /opt/agent-runner/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation .
+
+FROM python:3.12-slim
+RUN useradd --create-home --uid 10001 agent-runner \
+ && install -d -o agent-runner -g agent-runner /var/lib/agent-runner
+COPY --from=build /opt/agent-runner /opt/agent-runner
+ENV PATH=/opt/agent-runner/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    AGENT_RUNNER_DATA_DIR=/var/lib/agent-runner
+USER agent-runner
+WORKDIR /home/agent-runner
+VOLUME /var/lib/agent-runner
+EXPOSE 8080 50051
+ENTRYPOINT ["agent-runner"]
+CMD ["server"]

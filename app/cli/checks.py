@@ -1,0 +1,229 @@
+"""The checks of `doctor`. Each says up or down, why, and what to do; none of them changes anything."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from clients.environment import without_password
+from clients.http_api import ApiError, HttpApi, Rows
+from clients.settings import Settings
+
+LIMIT_S = 5
+START_SERVER = "agent-runner dev (everything) or agent-runner server"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    name: str
+    up: bool
+    why: str
+    fix: str = ""
+    required: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def check_all(settings: Settings, problems: list[str]) -> list[Check]:
+    """All checks, at the same time; each within its own few seconds."""
+    checks: list[Callable[[Settings], Check | list[Check]]] = [
+        check_broker, check_redis, check_database, check_checkpoints, check_backend, check_model, check_sandbox,
+        check_server,
+    ]  # fmt: skip
+    found = [_settings(problems)]
+    with ThreadPoolExecutor(len(checks)) as pool:
+        for result in pool.map(lambda check: _safely(check, settings), checks):
+            found += result if isinstance(result, list) else [result]
+    return found
+
+
+def check_broker(settings: Settings) -> Check:
+    url = settings.broker_url
+    if url.startswith(("redis://", "rediss://", "unix://")):
+        return _redis("broker", url, "AGENT_RUNNER_BROKER_URL")
+    import kombu
+
+    with kombu.Connection(url, connect_timeout=LIMIT_S) as connection:
+        try:
+            connection.ensure_connection(max_retries=1, timeout=LIMIT_S)
+        except Exception as error:  # every transport has exceptions of its own
+            return _down("broker", url, error, "Start it, or set AGENT_RUNNER_BROKER_URL.")
+    return Check(name="broker", up=True, why=without_password(url))
+
+
+def check_redis(settings: Settings) -> Check:
+    return _redis("redis", settings.redis_url, "AGENT_RUNNER_REDIS_URL")
+
+
+def check_database(settings: Settings) -> Check:
+    from status.store.schema import revision
+
+    url = settings.database_url
+    if (missing := _missing_file(url)) is not None:
+        fix = "agent-runner migrate (the server does it too when it starts)"
+        return Check(name="database", up=False, why=f"{missing} does not exist yet", fix=fix)
+    try:
+        now, newest = revision(url)
+    except Exception as error:  # any driver's
+        return _down("database", url, error, "Start it, or set AGENT_RUNNER_DATABASE_URL.")
+    if now != newest:
+        why = f"its schema is at {now or 'nothing'}, this version needs {newest}"
+        return Check(name="database", up=False, why=why, fix="agent-runner migrate")
+    return Check(name="database", up=True, why=f"{without_password(url)}, revision {now}")
+
+
+def check_checkpoints(settings: Settings) -> Check:
+    url, name = settings.checkpoint_url, "checkpoint store"
+    if url.startswith("sqlite"):
+        folder = os.path.dirname(_file(url)) or "."
+        parent = next((p for p in _ancestors(folder) if os.path.isdir(p)), "/")
+        up = os.access(parent, os.W_OK)
+        fix = "" if up else "Make the directory writable, or set AGENT_RUNNER_CHECKPOINT_URL."
+        return Check(name=name, up=up, why=f"{url}{'' if up else f': {parent} cannot be written'}", fix=fix)
+    import psycopg
+
+    try:
+        plain = url.replace("postgresql+psycopg://", "postgresql://").replace("postgres://", "postgresql://")
+        psycopg.connect(plain, connect_timeout=LIMIT_S).close()
+    except psycopg.Error as error:
+        return _down(name, url, error, "Start it, or set AGENT_RUNNER_CHECKPOINT_URL.")
+    return Check(name=name, up=True, why=without_password(url))
+
+
+def check_backend(settings: Settings) -> Check:
+    """The gRPC server that workers report to: its port, TLS or not."""
+    host, _, port = settings.backend_endpoint.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=LIMIT_S).close()
+    except OSError as error:
+        return _down("backend", settings.backend_endpoint, error, f"{START_SERVER}; or set STIGMER_BACKEND_ENDPOINT.")
+    return Check(name="backend", up=True, why=settings.backend_endpoint)
+
+
+def check_model(settings: Settings) -> Check:
+    """Which model the cascade finds; nothing is asked of it, so a wrong key is not seen here."""
+    from clients.models.cascade import build_model
+    from clients.models.errors import ModelError
+
+    try:
+        _, said = build_model(settings)
+    except ModelError as error:
+        return Check(name="model", up=False, why=str(error), fix=error.advice)
+    return Check(name="model", up=True, why=said)
+
+
+def check_sandbox(settings: Settings) -> Check:
+    kind = settings.sandbox
+    if kind == "none":
+        return Check(name="sandbox", up=True, why="none: agents have no files and no commands", required=False)
+    if kind == "local":
+        parent = next(p for p in _ancestors(str(settings.data_dir)) if os.path.isdir(p))
+        up = os.access(parent, os.W_OK)
+        fix = "" if up else "Make it writable, or set AGENT_RUNNER_DATA_DIR."
+        return Check(name="sandbox", up=up, why=f"local, under {settings.data_dir}", fix=fix)
+    return Check(
+        name="sandbox",
+        up=False,
+        why=f"'{kind}' is not available in this version",
+        fix="Set AGENT_RUNNER_SANDBOX to local.",
+    )
+
+
+def check_server(settings: Settings) -> list[Check]:
+    """The server, and through it who is online on each queue."""
+    queues = {"worker": settings.runner_queue, "orchestrator": settings.orchestrator_queue}
+    try:
+        health, workers = asyncio.run(_ask(settings))
+    except ApiError as error:
+        down = Check(name="server", up=False, why=str(error), fix=START_SERVER)
+        return [down, *(_nobody(role, queue, "the server cannot be asked") for role, queue in queues.items())]
+    why = settings.http_url if health.get("ready") else f"{settings.http_url} is not ready: {_details(health)}"
+    server = Check(
+        name="server", up=bool(health.get("ready")), why=why, fix="" if health.get("ready") else "See its log."
+    )
+    return [server, *(_online(role, queue, workers) for role, queue in queues.items())]
+
+
+async def _ask(settings: Settings) -> tuple[dict[str, Any], Rows]:
+    async with HttpApi(settings.http_url, settings.api_key.get_secret_value()) as api:
+        return await api.health(), await api.workers()
+
+
+def _online(role: str, queue: str, workers: Rows) -> Check:
+    here = [w for w in workers if w.get("queue") == queue and w.get("state") == "online"]
+    if not here:
+        return _nobody(role, queue, "nobody is online")
+    busy, slots = (sum(int(w.get(name) or 0) for w in here) for name in ("busy", "slots"))
+    return Check(name=f"{role}s", up=True, why=f"{len(here)} online on queue {queue}, {busy} of {slots} slots busy")
+
+
+def _nobody(role: str, queue: str, why: str) -> Check:
+    # Without an orchestrator executions still end, by the sweeper; without a worker none of them runs.
+    return Check(
+        name=f"{role}s", up=False, why=f"queue {queue}: {why}", fix=f"agent-runner {role}", required=role == "worker"
+    )
+
+
+def _settings(problems: list[str]) -> Check:
+    why = "; ".join(problems) or "all of them are usable"
+    return Check(
+        name="settings", up=not problems, why=why, fix="agent-runner doctor --settings lists them." if problems else ""
+    )
+
+
+def _redis(name: str, url: str, variable: str) -> Check:
+    import redis
+
+    try:
+        client = redis.Redis.from_url(url, socket_connect_timeout=LIMIT_S, socket_timeout=LIMIT_S)
+        version = client.info("server")["redis_version"]
+        client.close()
+    except (redis.RedisError, OSError, ValueError) as error:
+        return _down(name, url, error, f"Start it, or set {variable}; agent-runner dev brings its own.")
+    return Check(name=name, up=True, why=f"{without_password(url)}, Redis {version}")
+
+
+def _down(name: str, url: str, error: BaseException, fix: str) -> Check:
+    cause = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
+    return Check(
+        name=name, up=False, why=f"{without_password(url)}: {cause[0].replace(url, without_password(url))}", fix=fix
+    )
+
+
+def _safely(check: Callable[[Settings], Check | list[Check]], settings: Settings) -> Check | list[Check]:
+    try:
+        return check(settings)
+    except Exception as error:  # one broken check must not hide the others
+        name = check.__name__.removeprefix("check_")
+        return Check(
+            name=name, up=False, why=f"{type(error).__name__}: {error}", fix="Set up again from the lock file."
+        )
+
+
+def _details(health: dict[str, Any]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in health.items() if name != "ready") or "it does not say why"
+
+
+def _missing_file(url: str) -> str | None:
+    if not url.startswith("sqlite"):
+        return None
+    path = _file(url)
+    return None if path in ("", ":memory:") or os.path.exists(path) else path
+
+
+def _file(url: str) -> str:
+    """The path of `sqlite:///relative` or `sqlite:////absolute`."""
+    return urlsplit(url).path.removeprefix("/")
+
+
+def _ancestors(path: str) -> list[str]:
+    path = os.path.abspath(path)
+    found = [path]
+    while (parent := os.path.dirname(found[-1])) != found[-1]:
+        found.append(parent)
+    return found

@@ -1,0 +1,208 @@
+"""An execution on the terminal while it happens.
+
+`PlainDisplay` prints one line per change and nothing else: for pipes and logs. `LiveDisplay` prints the same lines and
+keeps what is going on right now (todos, running tools, sub-agents side by side, the sentence being said) below them.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from time import monotonic
+from typing import Any, Protocol, TextIO
+
+from rich.columns import Columns
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.spinner import Spinner
+from rich.text import Text
+
+from app.cli.story import Line, Story, Tone
+from clients.http_api import StreamEvent
+from status.phases import Phase
+
+REFRESH_PER_S, TALK_LINES = 8, 4
+PANEL_WIDTH = 38
+"""Two sub-agents side by side on the narrowest usual terminal."""
+_STYLES = {
+    Tone.PHASE: "bold cyan",
+    Tone.USER: "bold",
+    Tone.TODO: "yellow",
+    Tone.CALL: "blue",
+    Tone.RESULT: "dim",
+    Tone.FAILED: "red",
+    Tone.SUB_AGENT: "magenta",
+    Tone.TEXT: "",
+}
+
+
+class Display(Protocol):
+    story: Story
+
+    def show(self, event: StreamEvent) -> None:
+        """Take one event of the stream in."""
+
+    def note(self, text: str) -> None:
+        """Say something that is not part of the execution."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+class SilentDisplay:
+    """Shows nothing: `--json`."""
+
+    def __init__(self) -> None:
+        self.story = Story()
+
+    def show(self, event: StreamEvent) -> None:
+        self.story.tell(event)
+
+    def note(self, text: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class PlainDisplay:
+    """One line per change, flushed at once; nothing is ever taken back."""
+
+    def __init__(self, out: TextIO) -> None:
+        self.story = Story()
+        self._out = out
+
+    def show(self, event: StreamEvent) -> None:
+        for line in self.story.tell(event):
+            print(plain(line), file=self._out, flush=True)
+
+    def note(self, text: str) -> None:
+        print(text, file=self._out, flush=True)
+
+    def close(self) -> None:
+        self._out.flush()
+
+
+class LiveDisplay:
+    """The lines scroll up; below them stands what is going on now."""
+
+    def __init__(self, console: Console) -> None:
+        self.story = Story()
+        self._console = console
+        self._since = monotonic()
+        self._ahead: float | None = None
+        """How far the log's clock is ahead of ours, from the rows as they arrive."""
+        self._spinner = Spinner("dots")
+        self._live = Live(
+            get_renderable=self._now,
+            console=console,
+            refresh_per_second=REFRESH_PER_S,
+            transient=True,
+            redirect_stderr=False,
+        )
+        self._live.start()
+
+    def show(self, event: StreamEvent) -> None:
+        if event.kind == "update" and isinstance(event.data.get("at"), str):
+            self._ahead = _epoch(event.data["at"]) - monotonic()
+        if lines := self.story.tell(event):
+            self._live.refresh()  # or the sentence that these lines finish would stand below them once more
+            self._console.print(*map(styled, lines), sep="\n", soft_wrap=True)
+
+    def note(self, text: str) -> None:
+        self._console.print(Text(text, style="dim"))
+
+    def close(self) -> None:
+        self._live.stop()
+
+    def _now(self) -> RenderableType:
+        story = self.story
+        phase = story.state.phase.name if story.state.phase else "SENT"
+        head = Text(f"{phase}  {monotonic() - self._since:.0f} s{tokens_text(story)}", style=_STYLES[Tone.PHASE])
+        parts: list[RenderableType] = [Columns([self._spinner, head])]
+        parts += [Text(f"  {todo_text(todo)}", style=_STYLES[Tone.TODO]) for todo in story.state.todos]
+        calls = story.open_calls()
+        parts += [
+            Text(f"  -> {what}  {self._for(since)}", style=_STYLES[Tone.CALL]) for who, what, since in calls if not who
+        ]
+        panels = []
+        for label, task, since in story.open_sub_agents():
+            doing = [what for who, what, _ in calls if who == label]
+            said = [line.text for line in story.unfinished() if line.who == label]
+            body = Text("\n".join([task, *doing, *said][-TALK_LINES:]), overflow="ellipsis")
+            panels.append(
+                Panel(
+                    body, title=f"{label}  {self._for(since)}", border_style=_STYLES[Tone.SUB_AGENT], width=PANEL_WIDTH
+                )
+            )
+        if panels:
+            parts.append(Columns(panels))
+        parts += [Text(line.text) for line in story.unfinished() if not line.who][-TALK_LINES:]
+        return Group(*parts)
+
+    def _for(self, since: float) -> str:
+        return "" if self._ahead is None or not since else f"{max(self._ahead + monotonic() - since, 0):.0f} s"
+
+
+def display_for(out: TextIO) -> Display:
+    """Live on a terminal, plain lines elsewhere."""
+    console = Console(file=out, highlight=False)
+    return LiveDisplay(console) if console.is_terminal and not console.is_dumb_terminal else PlainDisplay(out)
+
+
+def plain(line: Line) -> str:
+    return f"[{line.who}] {line.text}" if line.who else line.text
+
+
+def styled(line: Line) -> Text:
+    text = Text(style=_STYLES[line.tone])
+    if line.who:
+        text.append(f"[{line.who}] ", style=_STYLES[Tone.SUB_AGENT])
+    return text.append(line.text)
+
+
+def todo_text(todo: Mapping[str, Any]) -> str:
+    marks = {"completed": "[x]", "in_progress": "[>]"}
+    status = str(todo.get("status", "")).lower().removeprefix("todo_")
+    return f"{marks.get(status, '[ ]')} {todo.get('content', '')}"
+
+
+def tokens_text(story: Story) -> str:
+    """`, 1,234 tokens (1,000 read, 234 written)`; empty when nobody counted them."""
+    read, written = story.tokens()
+    return f", {read + written:,} tokens ({read:,} read, {written:,} written)" if read + written else ""
+
+
+def ending(execution: Mapping[str, Any], story: Story, took_s: float) -> str:
+    """The last line: how it ended, how long it took, what it used."""
+    status = execution.get("status") or {}
+    phase = str(status.get("phase", "")).removeprefix("EXECUTION_")
+    calls, subs = len(status.get("tool_calls", [])), len(status.get("sub_agent_executions", []))
+    counts = [_count(calls, "tool call"), *([_count(subs, "sub-agent")] if subs else [])]
+    model = f", model {story.model()}" if story.model() else ""
+    return f"{phase} in {took_s:.1f} s, {', '.join(counts)}{tokens_text(story)}{model}"
+
+
+def failure(execution: Mapping[str, Any]) -> tuple[str, str]:
+    """(what happened, with its code; what to do next) of an execution that failed or was cancelled."""
+    status = execution.get("status") or {}
+    told: Mapping[str, Any] = {}
+    for message in status.get("messages", []):
+        if message.get("type") == "MESSAGE_SYSTEM":
+            told = message.get("metadata") or told
+    error = str(status.get("error") or "it failed for a reason that was not recorded")
+    code = str(told.get("error_code") or "")
+    return (error if code in error else f"{error} [{code}]"), str(told.get("next_step") or "")
+
+
+def phase_of(execution: Mapping[str, Any]) -> Phase | None:
+    name = str((execution.get("status") or {}).get("phase", "")).removeprefix("EXECUTION_")
+    return Phase.__members__.get(name)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _epoch(at: str) -> float:
+    try:
+        return datetime.fromisoformat(at).timestamp()
+    except ValueError:
+        return datetime.now(UTC).timestamp()

@@ -1,0 +1,140 @@
+"""`agent-runner executions`: the client of a server that runs."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from app.cli.display import SilentDisplay, display_for, failure
+from app.cli.failing import EXIT_CANCELLED, Failed, api_errors, settings_or_exit
+from app.cli.following import Interrupts, follow_and_report, told
+from clients.http_api import ApiError, HttpApi
+from status.phases import Phase
+
+_COLUMNS = (("ID", 30), ("PHASE", 12), ("CREATED", 20), ("SESSION", 30))
+
+
+@click.group()
+@click.option("--server", metavar="URL", help="AGENT_RUNNER_HTTP_URL [http://127.0.0.1:8080]")
+@click.pass_context
+def executions(ctx: click.Context, server: str | None) -> None:
+    """List, get, watch, cancel or redrive executions."""
+    settings = settings_or_exit("client")
+    ctx.obj = (server or settings.http_url, settings.api_key.get_secret_value())
+
+
+@executions.command("list")
+@click.option("--phase", type=click.Choice([p.name.lower() for p in Phase], case_sensitive=False))
+@click.option("--session", "session_id", default="")
+@click.option("--agent", default="")
+@click.option("--page-size", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--page-token", default="")
+@click.option("--json", "as_json", is_flag=True)
+@click.pass_obj
+def list_(
+    server: tuple[str, str], phase: str | None, session_id: str, agent: str, page_size: int, page_token: str,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Newest first."""
+
+    async def ask(api: HttpApi) -> dict[str, Any]:
+        wire = Phase[phase.upper()].wire_name if phase else ""
+        return await api.list(
+            phase=wire, session_id=session_id, agent=agent, page_size=page_size, page_token=page_token
+        )
+
+    page = _with_api(server, ask)
+    if as_json:
+        _print(page)
+        return
+    click.echo("  ".join(name.ljust(width) for name, width in _COLUMNS) + "  ERROR")
+    for execution in page.get("entries", []):
+        click.echo(_row(execution))
+    if token := page.get("next_page_token"):
+        click.echo(f"more: --page-token {token}")
+
+
+@executions.command()
+@click.argument("execution_id")
+@click.pass_obj
+def get(server: tuple[str, str], execution_id: str) -> None:
+    """One execution with its whole status, as JSON."""
+    _print(_with_api(server, lambda api: api.get(execution_id)))
+
+
+@executions.command()
+@click.argument("execution_id")
+@click.option("--json", "as_json", is_flag=True, help="The final execution as JSON on stdout and nothing else there.")
+@click.pass_obj
+def watch(server: tuple[str, str], execution_id: str, as_json: bool) -> None:
+    """Show it from its beginning to its end; Ctrl-C stops watching, not the execution. Exit code as of `run`."""
+    sys.exit(asyncio.run(_watch(server, execution_id, as_json=as_json)))
+
+
+@executions.command()
+@click.argument("execution_id")
+@click.pass_obj
+def cancel(server: tuple[str, str], execution_id: str) -> None:
+    """Ask for its end; `watch` shows when it has come."""
+    _with_api(server, lambda api: api.cancel(execution_id))
+    click.echo(f"cancel of {execution_id} was requested")
+
+
+@executions.command()
+@click.argument("execution_id")
+@click.option("--watch", "then_watch", is_flag=True, help="And show the new one.")
+@click.pass_obj
+def redrive(server: tuple[str, str], execution_id: str, then_watch: bool) -> None:
+    """A new execution with the same input."""
+    created = _with_api(server, lambda api: api.redrive(execution_id))
+    new_id = str((created.get("metadata") or {}).get("id", ""))
+    click.echo(new_id)
+    if then_watch:
+        sys.exit(asyncio.run(_watch(server, new_id, as_json=False)))
+
+
+async def _watch(server: tuple[str, str], execution_id: str, *, as_json: bool) -> int:
+    display = SilentDisplay() if as_json else display_for(sys.stdout)
+    try:
+        with Interrupts() as interrupts:
+            async with HttpApi(*server) as api:
+                return await follow_and_report(api, execution_id, display, interrupts, cancels=False, as_json=as_json)
+    except ApiError as error:
+        display.close()
+        return told(error)
+    except asyncio.CancelledError:
+        return EXIT_CANCELLED
+    finally:
+        display.close()
+
+
+def _with_api(server: tuple[str, str], ask: Any) -> Any:
+    async def call() -> Any:
+        async with HttpApi(*server) as api:
+            return await ask(api)
+
+    with api_errors():
+        return asyncio.run(call())
+
+
+def _row(execution: Mapping[str, Any]) -> str:
+    status, metadata = execution.get("status") or {}, execution.get("metadata") or {}
+    phase = str(status.get("phase", "")).removeprefix("EXECUTION_")
+    created = ((status.get("audit") or {}).get("status_audit") or {}).get("created_at", "") or status.get(
+        "started_at", ""
+    )
+    session = (execution.get("spec") or {}).get("session_id", "")
+    cells = (metadata.get("id", ""), phase, str(created)[:19], session)
+    error = failure(execution)[0].splitlines()[0][:120] if phase in ("FAILED", "CANCELLED") else ""
+    return (
+        "  ".join(str(cell).ljust(width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True)) + f"  {error}"
+    ).rstrip()
+
+
+def _print(document: Any) -> None:
+    if not isinstance(document, dict):
+        raise Failed("the server's answer is not JSON")
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))

@@ -1,0 +1,147 @@
+"""The methods of the contract's AgentExecution services and of `agent_runner.v1.Executions`."""
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from agent_runner.v1 import executions_pb2 as own
+from ai.stigmer.agentic.agentexecution.v1 import command_pb2, io_pb2
+from ai.stigmer.agentic.agentexecution.v1 import query_pb2 as _query
+from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceId
+
+from app.server.drafts import draft_of_contract
+from app.server.edges import Edges
+from app.server.follow import End, Snapshot, Updates, follow, phase_of, states
+from app.server.grpc_api.paging import NEXT_PAGE_TOKEN, page, pages
+from app.server.problems import invalid
+from app.server.render import as_json, execution_from_json, execution_message
+from status.log import LogRow, rfc3339
+from status.phases import Phase
+from status.store.records import Page
+
+CONTRACT = "ai.stigmer.agentic.agentexecution.v1"
+DEFAULT_PAGE = 50
+_REGISTERED = (_query,)
+"""Imported because that registers its service's descriptor."""
+
+
+def execution_methods(edges: Edges) -> dict[str, Mapping[str, Callable[[Any, Any], Any]]]:
+    methods = ExecutionMethods(edges)
+    return {
+        f"{CONTRACT}.AgentExecutionCommandController": {
+            "create": methods.create,
+            "update": methods.update,
+            "updateStatus": methods.update_status,
+            "delete": methods.delete,
+        },
+        f"{CONTRACT}.AgentExecutionQueryController": {
+            "get": methods.get,
+            "list": methods.list,
+            "listBySession": methods.list_by_session,
+            "subscribe": methods.subscribe,
+        },
+        "agent_runner.v1.Executions": {
+            "cancel": methods.cancel,
+            "watch": methods.watch,
+            "redrive": methods.redrive,
+        },
+    }
+
+
+class ExecutionMethods:
+    def __init__(self, edges: Edges) -> None:
+        self._edges = edges
+        self._ctx = edges.ctx
+
+    async def create(self, request: AgentExecution, context: Any) -> AgentExecution:
+        draft = draft_of_contract(request, idempotency_key=_idempotency_key(context))
+        accepted = await self._edges.executions.create(draft)
+        return await self._message(accepted.execution.id)
+
+    async def update(self, request: AgentExecution, context: Any) -> AgentExecution:
+        return await self._message((await self._edges.executions.update(request)).id)
+
+    async def update_status(self, request: command_pb2.AgentExecutionUpdateStatusInput, context: Any) -> AgentExecution:
+        await self._edges.executions.merge_status(request.execution_id, as_json(request.status))
+        return await self._message(request.execution_id)
+
+    async def delete(self, request: ApiResourceId, context: Any) -> AgentExecution:
+        was = await self._message(request.value)
+        await self._edges.executions.delete(request.value)
+        return was
+
+    async def get(self, request: io_pb2.AgentExecutionId, context: Any) -> AgentExecution:
+        return await self._message(request.value)
+
+    async def list(self, request: io_pb2.ListAgentExecutionsRequest, context: Any) -> io_pb2.AgentExecutionList:
+        phase = Phase(request.phase) if request.phase in {*Phase} else None
+        if request.phase and phase is None:
+            raise invalid(f"phase: {request.phase} is not a phase")
+        return await self._list(request, context, {"phase": phase}, set(request.tags))
+
+    async def list_by_session(
+        self, request: io_pb2.ListAgentExecutionsBySessionRequest, context: Any
+    ) -> io_pb2.AgentExecutionList:
+        return await self._list(request, context, {"session_id": request.session_id}, set())
+
+    async def subscribe(self, request: io_pb2.AgentExecutionId, context: Any) -> AsyncIterator[AgentExecution]:
+        """The current state, then changes at most four times a second; the terminal state is the last."""
+        async for seen in states(self._ctx, request.value):
+            yield execution_message(seen.execution, seen.state)
+
+    async def cancel(self, request: own.CancelRequest, context: Any) -> own.CancelReply:
+        execution = await self._edges.executions.cancel(request.execution_id)
+        return own.CancelReply(phase=execution.phase)
+
+    async def redrive(self, request: own.RedriveRequest, context: Any) -> AgentExecution:
+        key = _idempotency_key(context)
+        accepted = await self._edges.executions.redrive(request.execution_id, env={}, idempotency_key=key)
+        return await self._message(accepted.execution.id)
+
+    async def watch(self, request: own.WatchRequest, context: Any) -> AsyncIterator[own.WatchEvent]:
+        """As the SSE stream: a snapshot (or nothing, after a position), every later row, the end."""
+        async for event in follow(self._ctx, request.execution_id, request.from_seq or None):
+            match event:
+                case Snapshot():
+                    message = execution_message(event.execution, event.state)
+                    yield own.WatchEvent(snapshot=own.Snapshot(seq=event.seq, execution=message))
+                case Updates():
+                    for row in event.rows:
+                        yield own.WatchEvent(update=_update(row))
+                case End():
+                    yield own.WatchEvent(end=own.End(seq=event.seq, phase=event.phase, error_code=event.error_code))
+
+    async def _message(self, execution_id: str) -> AgentExecution:
+        return execution_from_json(await self._edges.shown(execution_id))
+
+    async def _list(
+        self, request: Any, context: Any, given: Mapping[str, Any], tags: set[str]
+    ) -> io_pb2.AgentExecutionList:
+        size = request.page_size if request.page_size > 0 else DEFAULT_PAGE
+
+        async def read(token: str) -> Page:
+            return await self._edges.executions.list(**given, page_size=size, page_token=token)
+
+        found = await page(read, request.page_token, lambda p: p.next_token)
+        if found is None:
+            return io_pb2.AgentExecutionList()
+        if found.next_token:
+            context.set_trailing_metadata(((NEXT_PAGE_TOKEN, found.next_token),))
+        shown = [e for e in await self._edges.shown_page(found) if tags <= set(e["metadata"].get("tags", ()))]
+        return io_pb2.AgentExecutionList(
+            total_pages=pages(found.total, size), entries=[execution_from_json(e) for e in shown]
+        )
+
+
+def _update(row: LogRow) -> own.Update:
+    payload = json.dumps(row.payload, ensure_ascii=False).encode()
+    phase = phase_of(row)
+    return own.Update(
+        seq=row.seq, at=rfc3339(row.at), fence=row.fence, kind=row.kind, payload=payload, phase=phase or 0
+    )
+
+
+def _idempotency_key(context: Any) -> str:
+    given = dict(context.invocation_metadata() or ()).get("idempotency-key", "")
+    return given if isinstance(given, str) else given.decode("utf-8", "replace")

@@ -1,0 +1,137 @@
+"""The methods of the contract's resource services: one engine, a table of who has which."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ai.stigmer.agentic.agent.v1 import command_pb2 as _c1
+from ai.stigmer.agentic.agent.v1 import query_pb2 as _q1
+from ai.stigmer.agentic.agentinstance.v1 import command_pb2 as _c2
+from ai.stigmer.agentic.agentinstance.v1 import io_pb2 as instance_io
+from ai.stigmer.agentic.agentinstance.v1 import query_pb2 as _q2
+from ai.stigmer.agentic.environment.v1 import command_pb2 as _c3
+from ai.stigmer.agentic.environment.v1 import query_pb2 as _q3
+from ai.stigmer.agentic.executioncontext.v1 import command_pb2 as _c4
+from ai.stigmer.agentic.executioncontext.v1 import query_pb2 as _q4
+from ai.stigmer.agentic.session.v1 import command_pb2 as _c5
+from ai.stigmer.agentic.session.v1 import io_pb2 as session_io
+from ai.stigmer.agentic.session.v1 import query_pb2 as _q5
+from ai.stigmer.agentic.skill.v1 import command_pb2 as _c6
+from ai.stigmer.agentic.skill.v1 import query_pb2 as _q6
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from app.server.edges import Edges
+from app.server.grpc_api.paging import NEXT_PAGE_TOKEN, page, pages
+from app.server.problems import Kind, Problem
+from app.server.resource_kinds import DEFINITIONS
+from app.server.resources import Listed
+from status.store.records import ResourceKind
+
+CONTRACT = "ai.stigmer.agentic"
+Methods = Mapping[str, Callable[[Any, Any], Any]]
+_REGISTERED = (_c1, _q1, _c2, _q2, _c3, _q3, _c4, _q4, _c5, _q5, _c6, _q6)
+"""Imported because that registers the descriptors of their services."""
+
+
+def resource_methods(edges: Edges) -> dict[str, Methods]:
+    found: dict[str, Methods] = {}
+    for kind in ResourceKind:
+        methods = ResourceMethods(edges, kind)
+        service = f"{CONTRACT}.{kind.value.lower()}.v1.{kind.value}"
+        found[f"{service}CommandController"] = methods.commands()
+        found[f"{service}QueryController"] = methods.queries()
+    return found
+
+
+class ResourceMethods:
+    """One kind's methods."""
+
+    def __init__(self, edges: Edges, kind: ResourceKind) -> None:
+        self._resources = edges.resources
+        self._kind = kind
+
+    def commands(self) -> Methods:
+        match self._kind:
+            case ResourceKind.SKILL:
+                return {"push": self.not_yet, "delete": self.delete}
+            case ResourceKind.EXECUTION_CONTEXT:
+                return {"apply": self.apply, "create": self.create, "delete": self.delete}
+            case _:
+                return {"apply": self.apply, "create": self.create, "update": self.update, "delete": self.delete}
+
+    def queries(self) -> Methods:
+        both: Methods = {"get": self.get, "getByReference": self.get_by_reference}
+        match self._kind:
+            case ResourceKind.SESSION:
+                return {"get": self.get, "list": self.list_sessions, "listByAgent": self.list_sessions}
+            case ResourceKind.AGENT_INSTANCE:
+                return {**both, "getByAgent": self.instances_of_agent}
+            case ResourceKind.SKILL:
+                return {**both, "getArtifact": self.not_yet}
+            case _:
+                return both
+
+    async def create(self, request: Message, context: Any) -> Message:
+        return self._message(await self._resources.create(request))
+
+    async def update(self, request: Message, context: Any) -> Message:
+        return self._message(await self._resources.update(request))
+
+    async def apply(self, request: Message, context: Any) -> Message:
+        return self._message(await self._resources.apply(request))
+
+    async def delete(self, request: Any, context: Any) -> Message:
+        by_input = "resource_id" in request.DESCRIPTOR.fields_by_name
+        return self._message(
+            await self._resources.delete(self._kind, request.resource_id if by_input else request.value)
+        )
+
+    async def get(self, request: Any, context: Any) -> Message:
+        return self._message(await self._resources.get(self._kind, request.value))
+
+    async def get_by_reference(self, request: Any, context: Any) -> Message:
+        return self._message(await self._resources.get_by_reference(self._kind, request))
+
+    async def list_sessions(self, request: Any, context: Any) -> session_io.SessionList:
+        """All sessions, or those of an agent."""
+        agent_id = getattr(request, "agent_id", "")
+        tags = set(getattr(request, "tags", ()))
+        size = max(0, request.page_size)
+
+        async def read(token: str) -> Listed:
+            if agent_id:
+                return await self._resources.sessions_of(agent_id, page_size=size, page_token=token)
+            return await self._resources.list(ResourceKind.SESSION, page_size=size, page_token=token)
+
+        found = await page(read, request.page_token, lambda listed: listed.next_token)
+        if found is None:
+            return session_io.SessionList()
+        if found.next_token:
+            context.set_trailing_metadata(((NEXT_PAGE_TOKEN, found.next_token),))
+        entries = [self._message(r) for r in found.resources if tags <= set(r["metadata"].get("tags", ()))]
+        return session_io.SessionList(total_pages=pages(found.total, found.page_size), entries=entries)  # type: ignore[arg-type]
+
+    async def instances_of_agent(self, request: Any, context: Any) -> instance_io.AgentInstanceList:
+        async def read(token: str) -> Listed:
+            return await self._resources.list(
+                self._kind,
+                parent_ids=[request.agent_id],
+                page_size=max(0, request.page_info.size),
+                page_token=token,
+            )
+
+        found = await page(read, str(max(0, request.page_info.num)), lambda listed: listed.next_token)
+        if found is None:
+            return instance_io.AgentInstanceList()
+        items = [self._message(r) for r in found.resources]
+        return instance_io.AgentInstanceList(total_count=found.total, items=items)  # type: ignore[arg-type]
+
+    async def not_yet(self, request: Any, context: Any) -> Message:
+        raise Problem(
+            Kind.UNIMPLEMENTED,
+            "this server does not store skill archives yet",
+            next_step="Create the skill from its SKILL.md by POST /v1/skills.",
+        )
+
+    def _message(self, shown: Mapping[str, Any]) -> Message:
+        return json_format.ParseDict(dict(shown), DEFINITIONS[self._kind].message(), ignore_unknown_fields=True)

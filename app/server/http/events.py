@@ -1,0 +1,76 @@
+"""The event stream of an execution: `snapshot` | `update`... | `end`, or `error`; `: ping` when nothing happens."""
+
+import json
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from app.server.context import ServerContext
+from app.server.follow import End, Followed, Quiet, Snapshot, Updates, follow, phase_of, unknown_position
+from app.server.problems import Problem, internal, of_exception
+from app.server.render import execution_json
+from status.log import LogRow, rfc3339
+
+MEDIA_TYPE = "text/event-stream"
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+PING = ": ping\n\n"
+log = logging.getLogger(__name__)
+
+
+async def event_stream(ctx: ServerContext, execution_id: str, last_event_id: str | None) -> AsyncGenerator[str, None]:
+    """What the client is sent, one string per page of rows. Ends after `end` or `error`."""
+    try:
+        after = await _position(ctx, execution_id, last_event_id)
+        async with aclosing(follow(ctx, execution_id, after)) as events:
+            async for event in events:
+                yield _written(event)
+    except Exception as error:
+        problem = of_exception(error)
+        if problem is None:
+            log.exception("the event stream of %s failed", execution_id)
+            problem = internal()
+        yield _error(problem)
+
+
+async def _position(ctx: ServerContext, execution_id: str, last_event_id: str | None) -> int | None:
+    if not last_event_id:
+        return None
+    if last_event_id.isascii() and last_event_id.isdecimal() and len(last_event_id) < 19:
+        return int(last_event_id)
+    execution = await ctx.store.get(execution_id)
+    raise unknown_position(last_event_id[:40], execution.last_seq if execution else 0)
+
+
+def _written(event: Followed) -> str:
+    match event:
+        case Snapshot():
+            shown = {"seq": event.seq, "execution": execution_json(event.execution, event.state)}
+            return _event("snapshot", event.seq, shown)
+        case Updates():
+            return "".join(_event("update", row.seq, _row(row)) for row in event.rows)
+        case End():
+            end = {"seq": event.seq, "phase": event.phase.wire_name, "error_code": event.error_code}
+            return _event("end", event.seq, end)
+        case Quiet():
+            return PING
+
+
+def _row(row: LogRow) -> dict[str, Any]:
+    shown = {"seq": row.seq, "at": rfc3339(row.at), "fence": row.fence, "kind": row.kind, "payload": row.payload}
+    if phase := phase_of(row):
+        shown["phase"] = phase.wire_name
+    return shown
+
+
+def _event(name: str, seq: int, data: dict[str, Any]) -> str:
+    return f"id: {seq}\nevent: {name}\ndata: {_json(data)}\n\n"
+
+
+def _error(problem: Problem) -> str:
+    """Without an id: the client's position stays what it was."""
+    return f"event: error\ndata: {_json(problem.as_json())}\n\n"
+
+
+def _json(data: dict[str, Any]) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))

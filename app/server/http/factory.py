@@ -1,0 +1,72 @@
+"""The HTTP application, put together."""
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, Response
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+
+from app.server.context import ServerContext
+from app.server.edges import Edges
+from app.server.http.answers import problem_answer
+from app.server.http.execution_routes import execution_routes
+from app.server.http.guard import Guard
+from app.server.http.metrics import Metrics
+from app.server.http.readiness import readiness_routes
+from app.server.http.resource_routes import resource_routes
+from app.server.http.runner_routes import runner_routes
+from app.server.problems import Kind, Problem, invalid
+
+STATIC = Path(__file__).parent / "static"
+PAGE_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'"
+_KINDS = {404: Kind.NOT_FOUND, 405: Kind.METHOD_NOT_ALLOWED, 413: Kind.TOO_LARGE}
+
+
+def build_http_app(ctx: ServerContext) -> FastAPI:
+    """Everything under `/v1` needs the key; the page, the docs, health and metrics hold no data and are open."""
+    edges = Edges.of(ctx)
+    metrics = Metrics(ctx)
+    app = FastAPI(title="Agent Runner", version=_version(), redoc_url=None)
+    documented = [Depends(HTTPBearer(auto_error=False, description="STIGMER_API_KEY"))]
+    for router in (execution_routes(edges, metrics), resource_routes(edges), runner_routes(edges)):
+        app.include_router(router, dependencies=documented)
+    app.include_router(readiness_routes(ctx))
+
+    @app.get("/metrics", include_in_schema=False)
+    async def show_metrics() -> Response:
+        return Response(await metrics.scraped(), media_type=metrics.content_type)
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache"}
+        return FileResponse(STATIC / "index.html", headers=headers)
+
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _not_valid)
+    app.add_middleware(Guard, api_key=edges.api_key, metrics=metrics)
+    return app
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """What the router itself refuses: no such route, wrong method."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    kind = _KINDS.get(status, Kind.INVALID_ARGUMENT if status < 500 else Kind.INTERNAL)
+    detail = f"{request.method} {request.url.path}: {getattr(error, 'detail', '')}"
+    return problem_answer(Problem(kind, detail, next_step="/docs lists the routes."))
+
+
+async def _not_valid(request: Request, error: Exception) -> Response:
+    """Parameters or bodies that the route's types refuse."""
+    errors = error.errors() if isinstance(error, RequestValidationError) else []
+    told = "; ".join(f"{'.'.join(str(part) for part in e['loc'][1:])}: {e['msg']}" for e in errors)
+    return problem_answer(invalid(told or "the request cannot be read"))
+
+
+def _version() -> str:
+    try:
+        return version("agent-runner")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,65 @@
+"""Around every HTTP request: the API key, the last catch of errors, the count for the metrics."""
+
+import logging
+import time
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.server.http.answers import problem_answer
+from app.server.http.metrics import Metrics
+from app.server.keys import ApiKey, unauthenticated
+from app.server.problems import internal, invalid, of_exception
+
+GUARDED = "/v1"
+log = logging.getLogger(__name__)
+
+
+class Guard:
+    def __init__(self, app: ASGIApp, *, api_key: ApiKey, metrics: Metrics) -> None:
+        self._app = app
+        self._api_key = api_key
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.monotonic()
+        status = 0
+
+        async def sent(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            if not self._allowed(scope):
+                raise unauthenticated()
+            if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+                raise invalid("the address must not contain NUL characters")
+            await self._app(scope, receive, sent)
+        except Exception as error:
+            if status:  # the answer has begun: only the connection's end can tell
+                raise
+            problem = of_exception(error)
+            if problem is None:
+                log.exception("%s %s failed", scope["method"], scope["path"])
+                problem = internal()
+            await problem_answer(problem)(scope, receive, sent)
+        finally:
+            self._metrics.request(scope["method"], _route(scope), status, time.monotonic() - began)
+
+    def _allowed(self, scope: Scope) -> bool:
+        path = scope["path"]
+        if path != GUARDED and not path.startswith(f"{GUARDED}/"):
+            return True
+        return self._api_key.accepts(Headers(scope=scope).get("authorization"))
+
+
+def _route(scope: Scope) -> str:
+    """The route's pattern, so that ids do not become labels."""
+    route: Any = scope.get("route")
+    return str(getattr(route, "path", "other"))

@@ -1,0 +1,71 @@
+"""`/healthz`: the process lives. `/readyz`: it has what it needs, and if not, what is missing and why."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from kombu import Connection
+
+from app.server.context import ServerContext
+from app.server.http.answers import PROBLEM
+from app.server.problems import Kind, Problem
+from clients.tasks_wire import celery_url
+
+CHECK_S = 3
+Check = Callable[[], Awaitable[object]]
+
+
+def readiness_routes(ctx: ServerContext) -> APIRouter:
+    routes = APIRouter(tags=["health"])
+    checks: Mapping[str, Check] = {
+        "database": ctx.store.ping,
+        "broker": lambda: _broker(ctx.settings.broker_url),
+        "redis": ctx.wakeups.ping,
+    }
+
+    @routes.get("/healthz")
+    async def healthz() -> JSONResponse:
+        """The process is up."""
+        return JSONResponse({"status": "ok"})
+
+    @routes.get("/readyz")
+    async def readyz() -> JSONResponse:
+        """200 when database, broker and Redis answer; else 503 naming those that do not."""
+        found = dict(zip(checks, await asyncio.gather(*map(_why_down, checks.values())), strict=True))
+        down = {name: why for name, why in found.items() if why}
+        body = {"ready": not down, "checks": {name: why or "up" for name, why in found.items()}}
+        if not down:
+            return JSONResponse(body)
+        problem = Problem(
+            Kind.UNAVAILABLE,
+            "; ".join(f"{name}: {why}" for name, why in down.items()),
+            next_step="agent-runner doctor shows what is down and how to start it.",
+        )
+        return JSONResponse(
+            {**problem.as_json(), **body, "missing": sorted(down)},
+            status_code=problem.kind.http_status,
+            media_type=PROBLEM,
+        )
+
+    return routes
+
+
+async def _why_down(check: Check) -> str:
+    """Empty when it is up. No addresses: a URL can hold a password."""
+    try:
+        await asyncio.wait_for(check(), CHECK_S)
+    except TimeoutError:
+        return f"did not answer within {CHECK_S} s"
+    except Exception as error:
+        return f"cannot be reached ({type(error).__name__})"
+    return ""
+
+
+async def _broker(url: str) -> None:
+    await asyncio.to_thread(_connect, url)
+
+
+def _connect(url: str) -> None:
+    with Connection(celery_url(url), connect_timeout=CHECK_S / 2) as connection:
+        connection.ensure_connection(max_retries=1, interval_start=0, timeout=CHECK_S)

@@ -1,0 +1,94 @@
+"""`/v1/agents`, `/v1/agent-instances`, `/v1/sessions`, `/v1/skills`, `/v1/environments`: one set of routes per kind."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from app.server.edges import Edges
+from app.server.http.answers import body_json
+from app.server.http.schemas import resource_body
+from app.server.problems import invalid
+from app.server.resource_bodies import DEFAULT_ORG, parsed
+from app.server.resource_kinds import DEFINITIONS, Definition
+from app.server.resources import Listed
+from status.store.records import ResourceKind
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
+
+
+def resource_routes(edges: Edges) -> APIRouter:
+    routes = APIRouter()
+    for definition in DEFINITIONS.values():
+        if definition.route:
+            routes.include_router(_routes_of(definition, edges))
+    return routes
+
+
+def _routes_of(definition: Definition, edges: Edges) -> APIRouter:
+    kind, resources = definition.kind, edges.resources
+    routes = APIRouter(prefix=f"/v1/{definition.route}", tags=[definition.route])
+    documented = resource_body(kind.value)
+
+    @routes.get("", name=f"list {definition.route}")
+    async def list_resources(org: str = "", agent: str = "", page_size: int = 0, page_token: str = "") -> Response:
+        """Newest first. `agent` (id or slug) where the kind belongs to one."""
+        found = await _listed(edges, kind, org, agent, max(0, page_size), page_token)
+        body = {"entries": found.resources, "next_page_token": found.next_token, "total": found.total}
+        return JSONResponse(body)
+
+    @routes.post("", status_code=201, name=f"create {kind.value}", openapi_extra=documented)
+    async def create(request: Request) -> Response:
+        message = parsed(kind, await _object(request))
+        return JSONResponse(await resources.create(message), status_code=201)
+
+    @routes.put("", name=f"apply {kind.value}", openapi_extra=documented)
+    async def apply(request: Request) -> Response:
+        """Create it, or replace the one with the same id, or the same org and slug."""
+        return JSONResponse(await resources.apply(parsed(kind, await _object(request))))
+
+    @routes.get("/{name}", name=f"get {kind.value}")
+    async def get(name: str, org: str = "") -> Response:
+        """By id, or by slug in the org."""
+        return JSONResponse(await resources.shown(await resources.named(kind, org or DEFAULT_ORG, name)))
+
+    @routes.put("/{name}", name=f"update {kind.value}", openapi_extra=documented)
+    async def update(name: str, request: Request, org: str = "") -> Response:
+        """Replace spec, labels, annotations and tags."""
+        given = await _object(request)
+        stored = await resources.named(kind, org or DEFAULT_ORG, name)
+        metadata = given.setdefault("metadata", {})
+        if not isinstance(metadata, dict) or metadata.setdefault("id", stored.id) != stored.id:
+            raise invalid(f"metadata.id: the body names another {kind.value} than the path")
+        return JSONResponse(await resources.update(parsed(kind, given)))
+
+    @routes.delete("/{name}", name=f"delete {kind.value}")
+    async def delete(name: str, org: str = "") -> Response:
+        """Answers what it was."""
+        stored = await resources.named(kind, org or DEFAULT_ORG, name)
+        return JSONResponse(await resources.delete(kind, stored.id))
+
+    return routes
+
+
+async def _listed(edges: Edges, kind: ResourceKind, org: str, agent: str, page_size: int, page_token: str) -> Listed:
+    resources = edges.resources
+    if not agent:
+        return await resources.list(kind, org=org, page_size=page_size, page_token=page_token)
+    agent_id = (await resources.named(ResourceKind.AGENT, org or DEFAULT_ORG, agent)).id
+    match kind:
+        case ResourceKind.SESSION:
+            return await resources.sessions_of(agent_id, page_size=page_size, page_token=page_token)
+        case ResourceKind.AGENT_INSTANCE:
+            return await resources.list(
+                kind, org=org, parent_ids=[agent_id], page_size=page_size, page_token=page_token
+            )
+        case _:
+            raise invalid(f"agent: {kind.value} resources do not belong to an agent")
+
+
+async def _object(request: Request) -> dict[str, Any]:
+    body = await body_json(request, MAX_BODY_BYTES)
+    if not isinstance(body, dict):
+        raise invalid("the body must be a JSON object")
+    return body

@@ -1,0 +1,93 @@
+"""What workers' processes tell and what is known of them: `/v1/workers`, `/v1/runner/exits`, `/v1/runner/failures`."""
+
+import time
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
+
+from app.server.edges import Edges
+from app.server.reports import Exit
+from status.log import rfc3339
+from status.store.records import Worker
+
+
+class ExitReport(BaseModel):
+    """From a supervisor: its child ended, or could not start (`startup`, with the banner's text)."""
+
+    incarnation: str = ""
+    role: str = ""
+    queue: str = ""
+    signal: int | None = None
+    exit_code: int | None = None
+    text: str = Field(default="", max_length=65536)
+    startup: bool = False
+
+
+class FailureReport(BaseModel):
+    """From a worker: a task failed and its body could not report it."""
+
+    execution_id: str = Field(min_length=1)
+    code: str
+    facts: dict[str, Any] = Field(default_factory=dict)
+    after_grace: bool = False
+    step: str = ""
+
+
+def runner_routes(edges: Edges) -> APIRouter:
+    routes = APIRouter(prefix="/v1", tags=["workers"])
+
+    @routes.get("/workers")
+    async def workers() -> Response:
+        """Worker processes that are here or left within a day, and the last failed start of each queue."""
+        settings, store = edges.ctx.settings, edges.ctx.store
+        silent_after_s = settings.timeouts.heartbeat_s
+        failed = {
+            queue: {"at": rfc3339(found[0]), "text": found[1]}
+            for queue in (settings.runner_queue, settings.orchestrator_queue)
+            if (found := await store.last_startup_failure(queue))
+        }
+        shown = [_worker(worker, silent_after_s) for worker in await store.workers()]
+        return JSONResponse({"workers": shown, "startup_failures": failed})
+
+    @routes.post("/runner/exits", status_code=202)
+    async def exits(report: ExitReport) -> Response:
+        """Runs of that process end now (E103); a failed start is quoted by E101 until a worker is up."""
+        ended = await edges.reports.exit(Exit(**report.model_dump()))
+        return JSONResponse({"ended": ended}, status_code=202)
+
+    @routes.post("/runner/failures", status_code=202)
+    async def failures(report: FailureReport) -> Response:
+        """End an execution that is still open; `after_grace` leaves time for a truer reason."""
+        settled = await edges.reports.failure(
+            report.execution_id, report.code, report.facts, step=report.step, after_grace=report.after_grace
+        )
+        execution = settled.execution if settled else None
+        body = {
+            "applied": bool(settled and settled.accepted),
+            "phase": execution.phase.wire_name if execution else "",
+            "code": execution.error_code if execution else "",
+        }
+        return JSONResponse(body, status_code=202)
+
+    return routes
+
+
+def _worker(worker: Worker, silent_after_s: float) -> dict[str, Any]:
+    times = {
+        name: rfc3339(at)
+        for name in ("connected_at", "last_seen_at", "disconnected_at", "gone_at")
+        if (at := getattr(worker, name)) is not None
+    }
+    names = ("incarnation", "name", "role", "queue", "hostname", "pid", "version", "slots", "busy", "exit_text")
+    facts = {name: getattr(worker, name) for name in names}
+    return {**facts, **times, "state": _state(worker, silent_after_s), "loop_lag_s": round(worker.loop_lag_s, 3)}
+
+
+def _state(worker: Worker, silent_after_s: float) -> str:
+    if worker.gone_at is not None:
+        return "gone"
+    if worker.disconnected_at is not None:
+        return "disconnected"
+    return "silent" if time.time() - worker.last_seen_at > silent_after_s else "online"

@@ -1,0 +1,108 @@
+"""What is stored of a resource: the message's JSON with identity, status and audit by the server, secrets sealed."""
+
+import time
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from app.server.ids import new_resource_id, slug_of
+from app.server.problems import invalid, violated
+from app.server.render import API_VERSION
+from app.server.resource_kinds import DEFINITIONS, Definition
+from app.server.rules import validate
+from app.server.sealing import Sealing
+from status.log import rfc3339
+from status.store.records import Resource, ResourceKind
+
+DEFAULT_ORG = "local"
+Json = dict[str, Any]
+
+
+def checked(message: Message) -> Definition:
+    """The definition of the message's kind; raises with every rule that the message breaks."""
+    if violations := validate(message):
+        raise violated(violations)
+    return DEFINITIONS[ResourceKind(message.DESCRIPTOR.name)]
+
+
+def parsed(kind: ResourceKind, given: Mapping[str, Any]) -> Message:
+    """JSON with either spelling of the field names as the kind's message."""
+    try:
+        return json_format.ParseDict(dict(given), DEFINITIONS[kind].message())
+    except (json_format.ParseError, ValueError, TypeError) as error:
+        raise invalid(f"not a {kind.value}: {error}") from None
+
+
+def new_body(
+    sealing: Sealing, definition: Definition, given: Json, before: Resource | None, *, named_by_id: bool = False
+) -> Json:
+    """What is stored: the caller's spec and labels; identity, status and audit are the server's."""
+    metadata = dict(given.get("metadata", {}))
+    was = before.body.get("metadata", {}) if before else {}
+    metadata["id"] = was.get("id") or new_resource_id(definition.kind)
+    if named_by_id:
+        metadata["name"] = metadata["id"]
+    metadata["org"] = was.get("org", "") if before else org_of(metadata)
+    metadata["name"] = metadata.get("name") or was.get("name") or metadata.get("slug", "")
+    metadata["slug"] = was.get("slug") or slug_of(metadata.get("slug") or metadata["name"])
+    if not metadata["slug"]:
+        raise invalid("metadata.name: a name with at least one letter or digit is required")
+    if "\0" in metadata["org"]:
+        raise invalid("metadata.org: must not contain NUL characters")
+    status = deepcopy(before.body.get("status", {})) if before else {}
+    status["audit"] = {"spec_audit": _audited(status.get("audit", {}).get("spec_audit"))}
+    body = {
+        "api_version": API_VERSION,
+        "kind": definition.kind.value,
+        "metadata": {name: value for name, value in metadata.items() if value},
+        "spec": deepcopy(given.get("spec", {})),
+        "status": status,
+    }
+    if (holder := secret_holder(definition, body)) is not None:
+        kept = secret_holder(definition, before.body) if before else None
+        holder["data"] = sealing.seal_data(holder["data"], (kept or {}).get("data", {}))
+    return body
+
+
+def record_of(definition: Definition, body: Json, before: Resource | None = None) -> Resource:
+    metadata = body["metadata"]
+    return Resource(
+        kind=definition.kind,
+        id=metadata["id"],
+        org=metadata.get("org", ""),
+        slug=metadata["slug"],
+        parent_id=parent_of(definition, body),
+        created_at=before.created_at if before else time.time(),
+        version=before.version if before else 0,
+        body=body,
+    )
+
+
+def parent_of(definition: Definition, body: Json) -> str:
+    return str(body.get("spec", {}).get(definition.parent_field, "")) if definition.parent_field else ""
+
+
+def org_of(metadata: Mapping[str, Any]) -> str:
+    return "" if metadata.get("owner_scope") == "platform" else str(metadata.get("org") or DEFAULT_ORG)
+
+
+def secret_holder(definition: Definition, body: Json) -> Json | None:
+    """The object whose `data` holds the values; None when there is none."""
+    if not definition.secrets:
+        return None
+    holder: Any = body
+    for name in definition.secrets[:-1]:
+        holder = holder.get(name) or {}
+    return holder if holder.get("data") else None
+
+
+def _audited(before: Json | None) -> Json:
+    now = rfc3339(time.time())
+    return {
+        "created_at": (before or {}).get("created_at", now),
+        "updated_at": now,
+        "event": "updated" if before else "created",
+    }

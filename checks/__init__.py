@@ -1,0 +1,1 @@
+"""What `make check` looks at besides format, lint, types and imports: one idea per file."""

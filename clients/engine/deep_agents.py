@@ -1,0 +1,141 @@
+"""Builds an agent with deepagents: planning, files, commands and sub-agents over the current run's sandbox."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, cast
+
+from deepagents import SubAgent, create_deep_agent
+from deepagents.backends import StateBackend
+from deepagents.backends.protocol import BackendProtocol
+from deepagents.middleware.filesystem import FilesystemMiddleware
+from langchain.agents.middleware import AgentMiddleware, TodoListMiddleware
+from langchain.tools import ToolRuntime
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import ToolMessage
+from langchain_core.tools import BaseTool, StructuredTool
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph.state import CompiledStateGraph
+from pydantic import BaseModel, Field
+
+from clients.engine.bundle import Bundle, SubAgentSpec
+from clients.engine.contain import guard_nodes
+from clients.engine.middleware import RunGuard
+from clients.sandbox.backend import CurrentSandboxBackend
+
+GENERAL_PURPOSE = SubAgentSpec(
+    name="general-purpose",
+    description="Does any delegated task of several steps with the same tools as the main agent.",
+    instructions="Do the delegated task. Only your last message is read: put the whole result into it.",
+)
+DEFAULT_BUNDLE = Bundle(
+    instructions=(
+        "You are a capable assistant that works in a sandbox. Plan work of several steps with write_todos and keep the"
+        " list up to date. Delegate independent parts to sub-agents, in parallel. Check results before you rely on"
+        " them; report failures as they are."
+    ),
+    sub_agents=(
+        SubAgentSpec(
+            name="researcher",
+            description="Finds things out: reads files, searches, runs commands, and reports what it found.",
+            instructions="You find things out. Report facts with where they come from; say what you could not find.",
+        ),
+        SubAgentSpec(
+            name="reviewer",
+            description="Checks work: reads it critically, runs it, and reports what is wrong.",
+            instructions="You check work. Try it, look for mistakes, and report each with its place and reason.",
+        ),
+    ),
+)
+SANDBOX_PROMPT = (
+    "Commands run in your working directory, which is also your home. In the file tools that directory is `/`: the"
+    " file `/notes.txt` is `notes.txt` in a command. Use relative paths in commands."
+)
+EXECUTE_DESCRIPTION = (
+    "Run a shell command (/bin/sh) in the sandbox and get its output (stdout and stderr) and exit code. Quote paths"
+    " with spaces. Join commands that depend on each other with &&. Output beyond the size limit is cut in the middle"
+    " and kept whole in a file that the result names. A command without a timeout may run as long as the run may."
+)
+
+
+class ExecuteArguments(BaseModel):
+    """The arguments of `execute`."""
+
+    command: Annotated[str, Field(description="the shell command")]
+    timeout: Annotated[int | None, Field(description="seconds after which it is killed; none by default", ge=1)] = None
+
+
+def build_deep_agent(
+    bundle: Bundle, model: BaseChatModel, saver: BaseCheckpointSaver[Any] | None, *, sandboxed: bool = True
+) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """A graph that holds nothing of one run and may be shared by concurrent ones. Takes tens of milliseconds of CPU.
+
+    Without a sandbox there are no commands, and files live in the conversation's state.
+    """
+    agent = bundle if bundle.instructions or bundle.sub_agents else DEFAULT_BUNDLE
+    backend: BackendProtocol = CurrentSandboxBackend() if sandboxed else StateBackend()
+    tools: list[BaseTool] = [_execute_tool()] if sandboxed else []
+    note = SANDBOX_PROMPT if sandboxed else ""
+    specs = {spec.name: spec for spec in (GENERAL_PURPOSE, *agent.sub_agents)}
+    graph = create_deep_agent(
+        model,
+        tools,
+        system_prompt=_join(agent.instructions, note),
+        subagents=[_sub_agent(spec, backend, note) for spec in specs.values()],
+        backend=backend,
+        middleware=[TodoListMiddleware(), *_around(backend, frozenset(specs))],
+        checkpointer=saver,
+    )
+    guard_nodes(graph)
+    return cast("CompiledStateGraph[Any, Any, Any, Any]", graph)
+
+
+def _sub_agent(spec: SubAgentSpec, backend: BackendProtocol, note: str) -> SubAgent:
+    return SubAgent(
+        name=spec.name,
+        description=spec.description or spec.name,
+        system_prompt=_join(spec.instructions, note),
+        middleware=list(_around(backend)),
+    )
+
+
+def _around(backend: BackendProtocol, sub_agents: frozenset[str] = frozenset()) -> Sequence[AgentMiddleware[Any, Any]]:
+    """The file tools without deepagents' own `execute`, which reports a failed command as a success; and our guard."""
+    files = FilesystemMiddleware(
+        backend=backend, tools=["ls", "read_file", "write_file", "edit_file", "delete", "glob", "grep"]
+    )
+    return (files, RunGuard(sub_agents))
+
+
+def _join(*parts: str) -> str:
+    return "\n\n".join(part.strip() for part in parts if part.strip())
+
+
+def _execute_tool() -> BaseTool:
+    """`execute` whose message is an error if the command's exit code is not 0; the agent reads it and goes on."""
+    backend = CurrentSandboxBackend()
+
+    async def execute(command: str, runtime: ToolRuntime, timeout: int | None = None) -> ToolMessage:
+        result = await backend.aexecute(command, timeout=timeout)
+        return _told(result, runtime.tool_call_id)
+
+    def execute_blocking(command: str, runtime: ToolRuntime, timeout: int | None = None) -> ToolMessage:
+        return _told(backend.execute(command, timeout=timeout), runtime.tool_call_id)
+
+    return StructuredTool.from_function(
+        name="execute",
+        description=EXECUTE_DESCRIPTION,
+        func=execute_blocking,
+        coroutine=execute,
+        infer_schema=False,
+        args_schema=ExecuteArguments,
+    )
+
+
+def _told(result: Any, tool_call_id: str | None) -> ToolMessage:
+    ended = "succeeded" if result.exit_code == 0 else "failed"
+    return ToolMessage(
+        content=f"{result.output.rstrip(chr(10))}\n[Command {ended} with exit code {result.exit_code}]",
+        name="execute",
+        tool_call_id=tool_call_id or "",
+        artifact={"exit_code": result.exit_code, "truncated": result.truncated},
+        status="success" if result.exit_code == 0 else "error",
+    )

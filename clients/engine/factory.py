@@ -1,0 +1,81 @@
+"""From a bundle to a compiled graph: the only place that knows which engine there is."""
+
+import asyncio
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, Protocol
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+
+from clients.engine.bundle import Bundle
+from clients.engine.user_graphs import Graph, UserGraphs
+from clients.models.cascade import ModelSettings, build_model
+
+MAX_CACHED = 64
+
+
+class EngineError(Exception):
+    """The engine of the settings cannot be used here; the text says what to do."""
+
+
+class EngineSettings(ModelSettings, Protocol):
+    """The part of the settings that the engine needs."""
+
+    @property
+    def engine(self) -> str: ...
+    @property
+    def graphs(self) -> Path: ...
+    @property
+    def sandbox(self) -> str: ...
+
+
+class EngineFactory:
+    """Graphs by bundle, built once and shared by concurrent runs. Belongs to the loop of its saver."""
+
+    def __init__(self, settings: EngineSettings, saver: BaseCheckpointSaver[Any] | None) -> None:
+        self.user_graphs = UserGraphs(settings.graphs, saver)
+        self._settings = settings
+        self._saver = saver
+        self._cache: OrderedDict[Bundle, asyncio.Task[tuple[Graph, str]]] = OrderedDict()
+
+    async def graph(self, bundle: Bundle, config: RunnableConfig | None = None) -> Graph:
+        """The graph of `bundle`; `config` is given to a user's graph function.
+
+        Raises GraphError, ModelError or EngineError.
+        """
+        if bundle.graph:
+            return await self.user_graphs.load(bundle.graph, config)
+        return (await self._deep_agent(bundle))[0]
+
+    async def model_line(self, bundle: Bundle) -> str:
+        """One line that says which model the bundle runs on and why; empty for a graph of the user's own."""
+        return "" if bundle.graph else (await self._deep_agent(bundle))[1]
+
+    async def _deep_agent(self, bundle: Bundle) -> tuple[Graph, str]:
+        task = self._cache.get(bundle)
+        if task is None:
+            task = self._cache[bundle] = asyncio.create_task(asyncio.to_thread(self._build, bundle))
+            # A failure is not kept: the next run may find a key set or Ollama started.
+            task.add_done_callback(lambda done: self._forget_failure(bundle, done))
+        self._cache.move_to_end(bundle)
+        while len(self._cache) > MAX_CACHED:
+            self._cache.popitem(last=False)
+        # One run that is cancelled must not cancel the build for the others.
+        return await asyncio.shield(task)
+
+    def _forget_failure(self, bundle: Bundle, task: "asyncio.Task[tuple[Graph, str]]") -> None:
+        failed = task.cancelled() or task.exception() is not None
+        if failed and self._cache.get(bundle) is task:
+            del self._cache[bundle]
+
+    def _build(self, bundle: Bundle) -> tuple[Graph, str]:
+        if self._settings.engine != "deepagents":
+            raise EngineError(
+                f"engine '{self._settings.engine}' is not available in this version; set AGENT_RUNNER_ENGINE=deepagents"
+            )
+        from clients.engine.deep_agents import build_deep_agent
+
+        model, line = build_model(self._settings, bundle.model_name)
+        sandboxed = self._settings.sandbox != "none"
+        return build_deep_agent(bundle, model, self._saver, sandboxed=sandboxed), line

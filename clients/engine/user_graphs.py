@@ -1,0 +1,180 @@
+"""Graphs of the user's own, from `langgraph.json` as LangGraph's own tools read it.
+
+    {"graphs": {"name": "./file.py:graph"}, "dependencies": ["."], "env": ".env"}
+
+`graph` is a compiled graph, a `StateGraph`, or a (sync or async) function of the run's config that returns one.
+Paths are relative to the file's folder, which is importable, as are the folders in `dependencies`. `env` (a file, or a
+mapping) is put into the process environment, where it overrides nothing. Each file is executed once per process.
+"""
+
+import asyncio
+import importlib
+import importlib.util
+import inspect
+import json
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from dotenv import dotenv_values
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import StateGraph
+from langgraph.pregel import Pregel
+
+from clients.engine.contain import contained_blocking, guard_nodes
+
+Graph = Pregel[Any, Any, Any, Any]
+
+
+class GraphError(Exception):
+    """A graph of the user cannot be loaded; the text names the file and, for a wrong name, the names that exist."""
+
+
+class UserGraphs:
+    """Reads `path` at the first use and again when the file has changed; modules stay loaded."""
+
+    def __init__(self, path: Path, saver: BaseCheckpointSaver[Any] | None = None) -> None:
+        self._path = Path(os.path.abspath(path))
+        self._saver = saver
+        self._read: tuple[int, dict[str, str]] | None = None
+        self._targets: dict[str, Any] = {}
+        self._ready: dict[str, Graph] = {}
+        self._lock = asyncio.Lock()
+
+    def names(self) -> list[str]:
+        """The graphs that the file names. Raises GraphError if it is there and cannot be read; no file, no names."""
+        return sorted(self._entries()) if self._path.exists() else []
+
+    async def load(self, name: str, config: RunnableConfig | None = None) -> Graph:
+        """The graph `name` with our memory attached if it has none of its own. A function is called for each run."""
+        async with self._lock:
+            await asyncio.to_thread(self._entries)  # a changed file forgets what was loaded by it
+            if name in self._ready:
+                return self._ready[name]
+            target = await asyncio.to_thread(self._target, name)
+            if isinstance(target, (StateGraph, Pregel)):
+                graph = self._ready[name] = await asyncio.to_thread(self._prepared, name, target)
+                return graph
+        made = await _call(name, target, config or {})
+        return await asyncio.to_thread(self._prepared, name, made)
+
+    def _prepared(self, name: str, made: Any) -> Graph:
+        if isinstance(made, StateGraph):
+            made = made.compile(checkpointer=self._saver)
+        if not isinstance(made, Pregel):
+            raise GraphError(
+                f"{self._path}: graph '{name}' is {type(made).__name__}, not a compiled graph or a StateGraph"
+            )
+        if made.checkpointer is None and self._saver is not None:
+            made = made.copy(update={"checkpointer": self._saver})
+        graph: Graph = made
+        guard_nodes(graph)
+        return graph
+
+    def _entries(self) -> dict[str, str]:
+        try:
+            changed = self._path.stat().st_mtime_ns
+            if self._read is not None and self._read[0] == changed:
+                return self._read[1]
+            document = json.loads(self._path.read_text("utf-8"))
+        except FileNotFoundError:
+            raise GraphError(
+                f"{self._path} does not exist: AGENT_RUNNER_GRAPHS must name your langgraph.json"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise GraphError(f"{self._path} cannot be read: {error}") from error
+        graphs = document.get("graphs") if isinstance(document, dict) else None
+        if not isinstance(graphs, dict) or not graphs:
+            raise GraphError(f'{self._path} names no graphs: expected {{"graphs": {{"name": "./file.py:graph"}}}}')
+        entries = {str(name): _spec_of(given) for name, given in graphs.items()}
+        self._prepare_process(document)
+        self._read = (changed, entries)
+        self._targets.clear()
+        self._ready.clear()
+        return entries
+
+    def _prepare_process(self, document: dict[str, Any]) -> None:
+        folder = self._path.parent
+        given = document.get("dependencies") or []
+        for place in [folder, *(folder / d for d in given if isinstance(d, str) and d.startswith("."))]:
+            resolved = str(Path(os.path.normpath(place)))
+            if resolved not in sys.path:
+                sys.path.append(resolved)
+        env = document.get("env") or {}
+        values = dotenv_values(folder / env) if isinstance(env, str) else env
+        for key, value in values.items():
+            if value is not None:
+                os.environ.setdefault(str(key), str(value))
+
+    def _target(self, name: str) -> Any:
+        entries = self._entries()
+        if name not in entries:
+            raise GraphError(f"{self._path} has no graph '{name}'. It has: {', '.join(sorted(entries))}")
+        if name not in self._targets:
+            place, _, attribute = entries[name].rpartition(":")
+            if not place or not attribute.isidentifier():
+                raise GraphError(f"{self._path}: graph '{name}' is '{entries[name]}', expected './file.py:graph'")
+            module = self._module(name, place)
+            if not hasattr(module, attribute):
+                raise GraphError(f"{self._path}: graph '{name}': {place} defines no '{attribute}'")
+            self._targets[name] = getattr(module, attribute)
+        return self._targets[name]
+
+    def _module(self, name: str, place: str) -> ModuleType:
+        try:
+            with contained_blocking():
+                if place.endswith(".py") or "/" in place:
+                    return _module_of_file(Path(os.path.normpath(self._path.parent / place)))
+                return importlib.import_module(place)
+        except FileNotFoundError as error:
+            raise GraphError(f"{self._path}: graph '{name}': {error.filename or place} does not exist") from error
+        except Exception as error:
+            raise GraphError(f"{self._path}: graph '{name}': importing {place} failed: {_named(error)}") from error
+
+
+def _spec_of(given: Any) -> str:
+    return str(given.get("path", "")) if isinstance(given, dict) else str(given)
+
+
+def _module_of_file(file: Path) -> ModuleType:
+    module_name = f"agent_runner_user_graphs.{file.stem}_{abs(hash(str(file))):x}"
+    if module_name in sys.modules:
+        return sys.modules[module_name]
+    spec = importlib.util.spec_from_file_location(module_name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Postponed annotations of its state are looked up here.
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[module_name]
+        raise
+    return module
+
+
+async def _call(name: str, target: Any, config: RunnableConfig) -> Any:
+    """Call a graph function in a thread (it may block) or, if it is async, here."""
+    if not callable(target):
+        raise GraphError(f"graph '{name}' is {type(target).__name__}, not a graph or a function that returns one")
+    try:
+        arguments = (config,) if inspect.signature(target).parameters else ()
+        if inspect.iscoroutinefunction(target):
+            return await target(*arguments)
+        made = await asyncio.to_thread(_call_blocking, target, arguments)
+        return await made if inspect.isawaitable(made) else made
+    except Exception as error:
+        raise GraphError(f"graph '{name}': its function failed: {_named(error)}") from error
+
+
+def _call_blocking(target: Any, arguments: tuple[Any, ...]) -> Any:
+    with contained_blocking():
+        return target(*arguments)
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

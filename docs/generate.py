@@ -1,0 +1,201 @@
+"""Writes the parts of docs/ that come from the code, and `.env.example`. Run by `make docs`.
+
+A generated part of a document stands between two comments, `<!-- generated: NAME -->` and `<!-- end -->`; the rest
+of the document is written by hand. With `--check` nothing is written; the exit status is 1 when something differs.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from clients.settings import Settings, describe_settings
+from status.failures import FAILURES
+from status.phases import TERMINAL_PHASES, TRANSITIONS, Phase, Step
+from status.timeouts import CALLER_TIMEOUTS, TIMEOUT_CODES, Timeouts, TimeoutType
+
+ROOT = Path(__file__).resolve().parent.parent
+PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+CLOCKS: dict[TimeoutType, tuple[str, str, str]] = {
+    TimeoutType.THREAD_WAIT: ("thread_wait_s", "create, behind another execution", "its turn in the session"),
+    TimeoutType.SCHEDULE_TO_START: ("schedule_to_start_s", "the step's message is published", "begin or claim"),
+    TimeoutType.ENSURE_THREAD: ("ensure_thread_s", "begin", "done"),
+    TimeoutType.HEARTBEAT: ("heartbeat_s", "the owner's last beat", "the next beat"),
+    TimeoutType.WORKER_LOST: ("worker_lost_grace_s", "the owner's stream ended", "the owner is back"),
+    TimeoutType.START_TO_CLOSE: ("start_to_close_s", "the claim", "settle"),
+    TimeoutType.SCHEDULE_TO_CLOSE: ("schedule_to_close_s", "the session's turn", "settle, all attempts included"),
+    TimeoutType.CANCEL: ("cancel_s", "the cancel request", "settle"),
+}
+"""Per timeout: the field of `Timeouts`, what starts its clock, what stops it."""
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table."""
+    heads = list(head)
+    lines = [heads, ["---"] * len(heads), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def diagram() -> str:
+    """The steps and their transitions; transitions between the same two steps share an arrow."""
+    arrows: dict[tuple[Step, Step], list[str]] = {}
+    for source in Step:
+        for t in TRANSITIONS.values():
+            if source in t.sources:
+                arrows.setdefault((source, t.step), []).append(t.name)
+    lines = ["stateDiagram-v2", f"    [*] --> {Step.WAITING.value}: create (the session is busy)"]
+    lines.append(f"    [*] --> {Step.ENSURE_THREAD.value}: create (the session is free)")
+    lines += [f"    {source.value} --> {step.value}: {', '.join(names)}" for (source, step), names in arrows.items()]
+    lines.append(f"    {Step.SETTLED.value} --> [*]")
+    return "```mermaid\n" + "\n".join(lines) + "\n```\n"
+
+
+def transitions() -> str:
+    return table(
+        ("transition", "from", "to", "phase afterwards", "raises the fence"),
+        (
+            (
+                f"`{t.name}`",
+                ", ".join(f"`{step.value}`" for step in Step if step in t.sources),
+                f"`{t.step.value}`",
+                " or ".join(phase.name for phase in Phase if phase in t.phases),
+                "yes" if t.raises_fence else "no",
+            )
+            for t in TRANSITIONS.values()
+        ),
+    )
+
+
+def phases() -> str:
+    return table(
+        ("number", "phase", "name on the wire", "terminal"),
+        ((str(p.value), p.name, f"`{p.wire_name}`", "yes" if p in TERMINAL_PHASES else "no") for p in Phase),
+    )
+
+
+def timeouts() -> str:
+    defaults = Timeouts()
+    known = {field.name for field in fields(Timeouts)}
+    settings = _settings_of_timeouts()
+    rows = []
+    for timeout in TimeoutType:
+        name, starts, stops = CLOCKS[timeout]
+        assert name in known, f"{name} is no field of Timeouts"  # noqa: S101
+        code = TIMEOUT_CODES[timeout]
+        setting = f"`{settings[name]}`" if name in settings else "fixed"
+        if name in CALLER_TIMEOUTS:
+            setting += f", or `{name}` of one execution"
+        rows.append(
+            (
+                timeout.value.replace("_", "-"),
+                f"{getattr(defaults, name):g} s",
+                starts,
+                stops,
+                f"{code.value} {code.name}",
+                setting,
+            )
+        )
+    return table(("timeout", "default", "its clock starts with", "and stops with", "else", "set by"), rows)
+
+
+def _settings_of_timeouts() -> dict[str, str]:
+    """Field of `Timeouts`: the environment variable that sets it; found by moving each setting and looking."""
+    before = Settings.model_construct().timeouts.as_dict()
+    found: dict[str, str] = {}
+    for row, (name, info) in zip(describe_settings(), Settings.model_fields.items(), strict=True):
+        if info.annotation is float:
+            moved = Settings.model_construct(None, **{name: -1.0}).timeouts.as_dict()
+            found |= {field: row["name"] for field, value in moved.items() if value != before[field]}
+    return found
+
+
+def failures() -> str:
+    overview = table(
+        ("code", "category", "when", "how it is seen", "worth another try"),
+        (
+            (
+                f"[{f.code.value}](#{f.code.value.lower()}-{f.category.lower()})",
+                f.category,
+                f.when,
+                f.detection,
+                "yes" if f.retryable else "no",
+            )
+            for f in FAILURES.values()
+        ),
+    )
+    texts = (
+        f"\n### {f.code.value} {f.category}\n\n> {f.says} [{f.code.value} {f.category}]\n\nNext step: {f.next_step}\n"
+        for f in FAILURES.values()
+    )
+    return overview + "".join(texts)
+
+
+def settings() -> str:
+    return table(
+        ("name", "default", "meaning"),
+        (
+            (
+                f"`{row['name']}`" + "".join(f" or `{name}`" for name in row["also"].split()),
+                f"`{row['default']}`" if row["default"] else "",
+                row["about"],
+            )
+            for row in describe_settings()
+        ),
+    )
+
+
+def env_example() -> str:
+    """Every setting with its default, commented out: a copy of this file changes nothing until it is edited."""
+    lines = ["# Copy to .env. The process environment wins over it. All settings: docs/guides/settings.md"]
+    for row in describe_settings():
+        lines += ["", f"# {row['about']}" + (f" (default: {row['default']})" if row["default"] else "")]
+        lines.append(f"#{row['name']}=")
+    return "\n".join(lines) + "\n"
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "diagram": diagram,
+    "transitions": transitions,
+    "phases": phases,
+    "timeouts": timeouts,
+    "failures": failures,
+    "settings": settings,
+}
+
+
+def generated() -> dict[Path, str]:
+    """Each file that holds something generated, with the content it should have."""
+    found = {ROOT / ".env.example": env_example()}
+    used: set[str] = set()
+    for path in sorted((ROOT / "docs").rglob("*.md")):
+        text = path.read_text()
+        used |= {match[2] for match in PART.finditer(text)}
+        fresh = PART.sub(lambda match: f"{match[1]}\n{PARTS[match[2]]()}\n{match[3]}", text)
+        if PART.search(text):
+            found[path] = fresh
+    if missing := set(PARTS) - used:
+        sys.exit(f"no document has a place for: {', '.join(sorted(missing))}")
+    return found
+
+
+def main() -> int:
+    """Exit status 0, or with --check 1 if something differs."""
+    parser = argparse.ArgumentParser(description="Writes the generated parts of docs/.")
+    parser.add_argument("--check", action="store_true", help="only tell whether docs/ is up to date")
+    check: bool = parser.parse_args().check
+    stale = {path: text for path, text in generated().items() if not path.exists() or path.read_text() != text}
+    for path, text in stale.items():
+        if check:
+            sys.stderr.write(f"{path.relative_to(ROOT)} is not what the code says: run make docs\n")
+        else:
+            path.write_text(text)
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

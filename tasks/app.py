@@ -1,0 +1,69 @@
+"""The Celery application of a worker: each role registers its own tasks and no others."""
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from celery import Celery, Task
+
+from clients.tasks_wire import CLEANUP_SANDBOX, ENSURE_THREAD, EXECUTE_GRAPHTON, REPORT_FAILURE, new_celery
+from tasks.workplace import Workplace
+
+if TYPE_CHECKING:
+    from clients.settings import Settings
+
+Role = Literal["worker", "orchestrator"]
+ROLES: tuple[Role, ...] = ("worker", "orchestrator")
+
+
+def build_app(settings: "Settings", role: Role, workplace: Workplace | None = None) -> Celery:
+    """Nothing is connected yet. Tasks find their process in `workplace`, which the worker fills when it starts."""
+    app = new_celery(settings, main=f"agent_runner.{role}")
+    app.conf.task_default_queue = queue_of(settings, role)
+    place = workplace or Workplace()
+    if role == "worker":
+        _register_runner(app, place)
+    else:
+        _register_orchestrator(app, place)
+    app.set_current()
+    app.finalize()
+    return app
+
+
+def queue_of(settings: "Settings", role: Role) -> str:
+    return settings.runner_queue if role == "worker" else settings.orchestrator_queue
+
+
+def registered(app: Celery) -> list[str]:
+    """The names of our own tasks that this application knows."""
+    return sorted(name for name in app.tasks if not name.startswith("celery."))
+
+
+def _register_runner(app: Celery, place: Workplace) -> None:
+    from tasks.cleanup_sandbox import cleanup_sandbox
+    from tasks.ensure_thread import ensure_thread
+    from tasks.execute_graphton import execute_graphton
+
+    @app.task(name=ENSURE_THREAD)
+    def ensure(execution_id: str) -> dict[str, Any]:
+        place.put_back_if_leaving()
+        return place.wait_for(ensure_thread(place.process, execution_id))
+
+    @app.task(name=EXECUTE_GRAPHTON, bind=True)
+    def run(self: "Task[Any, Any]", execution_id: str) -> dict[str, Any]:
+        place.put_back_if_leaving()
+        request = self.request
+        return place.wait_for(
+            execute_graphton(place.process, app, request.id or "", request.hostname or "", execution_id)
+        )
+
+    @app.task(name=CLEANUP_SANDBOX)
+    def cleanup(session_id: str, sandbox_id: str) -> dict[str, Any]:
+        return place.wait_for(cleanup_sandbox(place.process, session_id, sandbox_id))
+
+
+def _register_orchestrator(app: Celery, place: Workplace) -> None:
+    from tasks.report_failure import report_failure
+
+    # Bound, and sent with `.si`: then Celery always queues it, and never calls it inside the process that failed.
+    @app.task(name=REPORT_FAILURE, bind=True)
+    def report(self: "Task[Any, Any]", execution_id: str) -> dict[str, Any]:
+        return place.wait_for(report_failure(place.process, app, execution_id, self.request.parent_id or ""))

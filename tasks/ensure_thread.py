@@ -1,0 +1,68 @@
+"""EnsureThread: gives the execution its thread, the session's or a new one."""
+
+import asyncio
+import logging
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from agent_runner.v1 import runner_pb2 as pb
+from ulid import ULID
+
+from clients.backend import BackendError
+from status.failures import Code
+from status.timeouts import (
+    ENSURE_THREAD_ATTEMPTS,
+    ENSURE_THREAD_BACKOFF_FACTOR,
+    ENSURE_THREAD_BACKOFF_S,
+    ENSURE_THREAD_TIMEOUT_S,
+)
+from tasks.failing import ExecutionError
+
+if TYPE_CHECKING:
+    from tasks.process import RunnerProcess
+
+log = logging.getLogger(__name__)
+
+
+async def ensure_thread(process: "RunnerProcess", execution_id: str) -> dict[str, Any]:
+    """`{execution_id, thread_id}`; an empty thread id where another delivery has done it. Raises ExecutionError.
+
+    Tried again in here: a retry of Celery's would sit in this one worker's memory.
+    """
+    if not execution_id:
+        raise ExecutionError.of(Code.BAD_MESSAGE, "Execution ID is required")
+    begin_id = uuid.uuid4().hex
+    pause_s = ENSURE_THREAD_BACKOFF_S
+    for left in reversed(range(ENSURE_THREAD_ATTEMPTS)):
+        try:
+            async with asyncio.timeout(ENSURE_THREAD_TIMEOUT_S):
+                return await _attempt(process, execution_id, begin_id)
+        except (BackendError, TimeoutError) as exc:
+            if not left:
+                text = f"no thread after {ENSURE_THREAD_ATTEMPTS} attempts: {exc or 'it took too long'}"
+                raise ExecutionError.of(Code.SYSTEM, text) from None
+            log.warning("EnsureThread of %s: %s; again in %g s", execution_id, exc or "it took too long", pause_s)
+        await asyncio.sleep(pause_s)
+        pause_s *= ENSURE_THREAD_BACKOFF_FACTOR
+    raise AssertionError("unreachable")
+
+
+async def _attempt(process: "RunnerProcess", execution_id: str, begin_id: str) -> dict[str, Any]:
+    begun = await process.backend.begin(
+        pb.BeginRequest(execution_id=execution_id, begin_id=begin_id, incarnation=process.incarnation)
+    )
+    if not begun.granted:
+        log.info("EnsureThread of %s is not ours: %s", execution_id, begun.refusal)
+        return {"execution_id": execution_id, "thread_id": ""}
+    thread_id = begun.thread_id or new_thread_id(begun.session_id)
+    await process.backend.done(pb.DoneRequest(execution_id=execution_id, begin_id=begin_id, thread_id=thread_id))
+    log.info(
+        "EnsureThread of %s: session_id=%s (empty=%s) thread=%s",
+        *(execution_id, begun.session_id, not begun.session_id, thread_id),
+    )
+    return {"execution_id": execution_id, "thread_id": thread_id}
+
+
+def new_thread_id(session_id: str) -> str:
+    """A session has one thread; without a session it is used once."""
+    return f"thread-{session_id}" if session_id else f"ephemeral-{str(ULID()).lower()}"

@@ -1,0 +1,18 @@
+"""ExecuteGraphton: runs the agent. The run itself is `tasks/run/execution.py`."""
+
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery
+
+from tasks.run.execution import execute
+from tasks.run.progress import Progress
+
+if TYPE_CHECKING:
+    from tasks.process import RunnerProcess
+
+
+async def execute_graphton(
+    process: "RunnerProcess", app: Celery, task_id: str, hostname: str, execution_id: str
+) -> dict[str, Any]:
+    """`{execution_id, phase, code, last_seq}`: a failure of the agent and a cancel are results, not errors."""
+    return await execute(process, execution_id, Progress(app, task_id, hostname))

@@ -1,0 +1,92 @@
+"""ReportFailure: the error callback of both tasks, on the orchestrator's queue.
+
+Celery calls it once, twice or not at all, so it is idempotent and never the only one to tell. It never invents a
+reason: what it says is what the failed task left as its result.
+"""
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from agent_runner.v1 import runner_pb2 as pb
+from celery import Celery
+
+from clients.backend import BackendError
+from clients.tasks_wire import EXECUTE_GRAPHTON, STEP_OF_TASK
+from status.failures import Code
+from tasks.failing import ExecutionError
+
+if TYPE_CHECKING:
+    from tasks.process import RunnerProcess
+
+_TASK_OF_STEP = {step: task for task, step in STEP_OF_TASK.items()}
+_OWN_CODE = re.compile(r"\[(E\d{3})\] (.*)", re.DOTALL)
+_CODES = {code.value: code for code in Code}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a failed task's result says. `facts` feed the failure table."""
+
+    code: Code
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+async def report_failure(process: "RunnerProcess", app: Celery, execution_id: str, parent_id: str) -> dict[str, Any]:
+    """`{execution_id, phase, code, last_seq}` of the execution after the report. Raises ExecutionError."""
+    if not execution_id:
+        raise ExecutionError.of(Code.BAD_MESSAGE, "Execution ID is required")
+    step = parent_id.rpartition(":")[2]
+    found = read_failure(app, parent_id)
+    facts = {"activity": _TASK_OF_STEP.get(step, EXECUTE_GRAPHTON), **found.facts}
+    request = pb.FailRequest(
+        execution_id=execution_id,
+        code=found.code.value,
+        facts_json=json.dumps(facts),
+        after_grace=True,
+        # What a copy of EnsureThread left behind says nothing about the run that goes on since.
+        step=step if step in _TASK_OF_STEP else "",
+    )
+    try:
+        reply = await process.backend.fail(request)
+    except BackendError as exc:
+        raise ExecutionError.of(Code.WORKER_LOST, f"the failure was not reported: {exc}") from None
+    return {"execution_id": execution_id, "phase": reply.phase, "code": reply.code, "last_seq": reply.last_seq}
+
+
+def read_failure(app: Celery, task_id: str) -> Found:
+    """Blocks for one read of the result backend. A result that is gone gives no cause, and none is made up."""
+    if not task_id:
+        return Found(code=Code.SYSTEM)
+    meta = app.backend.get_task_meta(task_id)
+    error = meta.get("result")
+    if meta.get("status") != "FAILURE" or not isinstance(error, BaseException):
+        return Found(code=Code.SYSTEM)
+    return judge(type(error).__name__, str(error))
+
+
+def judge(name: str, text: str) -> Found:
+    """The failure that an exception of this class and text, as a result backend keeps them, stands for."""
+    if own := _OWN_CODE.search(text):
+        code = _CODES.get(own[1], Code.WORKER_LOST)
+        return Found(code=code, facts={"cause": own[2], "original_error": own[2]})
+    match name:
+        case "WorkerLostError" | "Terminated" | "SystemExit":
+            return Found(code=Code.WORKER_LOST, facts={"cause": lost_words(text)})
+        case "TimeLimitExceeded" | "SoftTimeLimitExceeded":
+            limit = re.search(r"[\d.]+", text)
+            return Found(code=Code.START_TO_CLOSE, facts={"limit_s": float(limit[0])} if limit else {})
+        case "NotRegistered":
+            return Found(code=Code.NOT_REGISTERED)
+        case "TypeError":
+            return Found(code=Code.BAD_MESSAGE, facts={"cause": text})
+        case _:
+            return Found(code=Code.SYSTEM, facts={"original_error": f"{name}: {text}" if text else name})
+
+
+def lost_words(text: str) -> str:
+    """`signal 9: usually out of memory` for what Celery says of a process that was killed."""
+    if re.search(r"signal 9\b", text):
+        return "signal 9: usually out of memory"
+    return text or "its process ended"

@@ -1,0 +1,215 @@
+"""A run, from the claim to its end: claim, prepare, stream, decide, report. What `ExecuteGraphton` does.
+
+Whatever happens inside, exactly one end is reported, unless somebody else owns the run by then: then nothing is said.
+The run is a task of its own, and this one watches it: an agent that swallows its cancel is given up, not waited for.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+import uuid
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from agent_runner.v1 import runner_pb2 as pb
+from langgraph.errors import GraphDrained
+
+from clients.backend import BackendError, BackendUnavailable
+from clients.engine.current import running
+from clients.engine.stream import run_events
+from clients.sandbox.local import LocalSandbox
+from status.failures import Code
+from status.phases import Phase
+from tasks.failing import ExecutionError
+from tasks.loop import OWNER
+from tasks.run.outcome import COMPLETED, HandBack, Outcome, Stop, broke, stopped
+from tasks.run.progress import Progress
+from tasks.run.report import hand_back, settle
+from tasks.run.run import Claim, Run
+from tasks.run.setup import PAUSE_FIRST_S, TRIES, is_infrastructure, prepare
+
+if TYPE_CHECKING:
+    from tasks.process import RunnerProcess
+
+log = logging.getLogger(__name__)
+
+STOP_WAIT_S = 2.0
+"""How long a run may take to end after its cancel. Below the cancel timeout and the settle grace."""
+YIELD_EVERY_S = 0.02
+"""A model that never really waits would keep the flusher from sending."""
+
+T = TypeVar("T")
+
+
+async def execute(process: "RunnerProcess", execution_id: str, progress: Progress) -> dict[str, Any]:
+    """The result of the task: `{execution_id, phase, code, last_seq}`. Raises only ExecutionError."""
+    if not execution_id:
+        raise ExecutionError.of(Code.BAD_MESSAGE, "Execution ID is required")
+    OWNER.set(execution_id)
+    claim = await take(process, execution_id)
+    if claim is None:
+        return {"execution_id": execution_id, "phase": "", "code": "", "last_seq": 0}
+    run = Run(
+        claim,
+        log=lambda run: process.flusher.open(
+            claim.told, head=lambda: run.current.head_checkpoint_id, on_verdict=run.on_verdict
+        ),
+        silent_s=process.silent_s,
+    )
+    process.own(run)
+    progress.watch(run)
+    try:
+        outcome = await _outcome(process, run)
+        await _undisturbed(progress.stop())
+        # A cancel that comes now must not keep the server from hearing how it ended.
+        return await _undisturbed(report(process, run, outcome))
+    finally:
+        await _undisturbed(progress.stop())
+        process.disown(run)
+        process.flusher.close(run.log)
+        if run.current.sandbox is not None:
+            await _undisturbed(_close(run.current.sandbox))
+
+
+async def take(process: "RunnerProcess", execution_id: str) -> Claim | None:
+    """Claim the run; None when it is refused (somebody else has it, or it is over) or nobody answers."""
+    request = pb.ClaimRequest(execution_id=execution_id, claim_id=uuid.uuid4().hex, incarnation=process.incarnation)
+    try:
+        told = await process.backend.claim(request)
+    except BackendUnavailable as exc:
+        # Not a failure of the execution: the server sends the message again, and its sweeper is the limit.
+        log.warning("execution %s is left, nobody answers its claim: %s", execution_id, exc)
+        return None
+    except BackendError as exc:
+        raise ExecutionError.of(Code.SYSTEM, f"the claim was not accepted: {exc}") from None
+    if not told.granted:
+        log.info("execution %s is not ours: %s", execution_id, told.refusal)
+        return None
+    log.info(
+        "execution %s begins: attempt=%d fence=%d session_id=%s (empty=%s) thread=%s model=%s graph=%s resume=%s",
+        *(execution_id, told.attempt, told.fence, told.session.metadata.id, not told.session.metadata.id),
+        *(told.thread_id, told.model_name or "default", told.graph or "-", told.resume),
+    )
+    return Claim(execution_id=execution_id, told=told, at=time.monotonic())
+
+
+async def _outcome(process: "RunnerProcess", run: Run) -> Outcome | HandBack | None:
+    """Let the run work until it ends or is stopped; None: it is somebody else's, say nothing."""
+    work = asyncio.create_task(_work(process, run))
+    stop = asyncio.create_task(run.stop_asked.wait())
+    open_step = ""
+    try:
+        await asyncio.wait({work, stop}, timeout=run.left_s, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            run.stop(Stop.TIMED_OUT)
+            open_step = run.open_step()
+            await _end(run, work)
+    except asyncio.CancelledError:
+        run.stop(Stop.REVOKED)
+        open_step = open_step or run.open_step()
+        await _undisturbed(_end(run, work))
+    finally:
+        stop.cancel()
+    run.give_up()
+    if run.stop_reason is Stop.FENCED_OUT:
+        return None
+    return _decide(process, run, work, open_step)
+
+
+async def _end(run: Run, work: "asyncio.Task[Any]") -> None:
+    """Cancel the run's task, its tools with it, and wait a little; an agent that ignores that is left behind."""
+    work.cancel()
+    if run.stop_reason is Stop.FENCED_OUT and run.current.sandbox is not None:
+        await _close(run.current.sandbox)
+    await asyncio.wait({work}, timeout=STOP_WAIT_S)
+    if not work.done():
+        log.error("execution %s ignores its cancel (%s); it is given up", run.id, run.open_step())
+        if run.current.sandbox is not None:
+            await _close(run.current.sandbox)
+
+
+def _decide(process: "RunnerProcess", run: Run, work: "asyncio.Task[Any]", open_step: str) -> Outcome | HandBack:
+    facts = {"worker": process.name, "attempt": run.claim.told.attempt}
+    error = None if not work.done() or work.cancelled() else work.exception()
+    if work.done() and not work.cancelled() and error is None:
+        run.say(run.builder.finish())
+        return COMPLETED
+    if isinstance(error, GraphDrained) and run.stop_reason is None:
+        run.say(run.builder.break_off())
+        return HandBack(reason=str(error) or "shutdown")
+    open_step = open_step or run.open_step()
+    run.say(run.builder.break_off())
+    if run.stop_reason is not None:
+        return stopped(run.stop_reason, limit_s=run.claim.told.start_to_close_s, open_step=open_step, **facts)
+    if error is None:
+        error = RuntimeError("the agent cancelled itself")
+    log.warning("execution %s failed: %s", run.id, run.mask(f"{type(error).__name__}: {error}"))
+    log.debug("execution %s: traceback", run.id, exc_info=error)
+    outcome = broke(error, began=run.began, sandbox=process.settings.sandbox, **facts)
+    masked = {name: run.mask(value) if isinstance(value, str) else value for name, value in outcome.facts.items()}
+    return Outcome(phase=outcome.phase, code=outcome.code, facts=masked)
+
+
+async def _work(process: "RunnerProcess", run: Run) -> None:
+    """Prepare and stream. Trying again is possible until the agent's first step starts, and no longer (law L4)."""
+    with running(run.current):
+        for left in reversed(range(TRIES)):
+            try:
+                prepared = await prepare(process.settings, process.engine, run)
+                await _stream(run, prepared.graph, prepared.turn.input, prepared.turn.config)
+            except Exception as exc:
+                if run.began or not left or not is_infrastructure(exc):
+                    raise
+                pause_s = PAUSE_FIRST_S * 2 ** (TRIES - 1 - left)
+                said = run.mask(f"{type(exc).__name__}: {exc}")
+                log.warning("execution %s: set-up failed, again in %g s: %s", run.id, pause_s, said)
+                await asyncio.sleep(pause_s)
+            else:
+                return
+
+
+async def _stream(run: Run, graph: Any, graph_input: Any, config: Any) -> None:
+    yielded_at = time.monotonic()
+    stream: Any = run_events(graph, graph_input, config, control=run.control)
+    async with contextlib.aclosing(stream) as events:
+        async for event in events:
+            run.feed(event)
+            if run.log.full:
+                await run.log.room()
+            if time.monotonic() - yielded_at > YIELD_EVERY_S:
+                await asyncio.sleep(0)
+                yielded_at = time.monotonic()
+
+
+async def report(process: "RunnerProcess", run: Run, outcome: Outcome | HandBack | None) -> dict[str, Any]:
+    """Tell the server how it ended, and make the task's result of its answer."""
+    result = {"execution_id": run.id, "phase": "", "code": "", "last_seq": 0}
+    if outcome is None:
+        log.warning("execution %s is somebody else's or over: stopped, nothing written", run.id)
+        return result
+    if isinstance(outcome, HandBack):
+        if await hand_back(process, run, outcome):
+            log.info("execution %s is handed back: %s", run.id, outcome.reason)
+            return {**result, "phase": Phase.IN_PROGRESS.wire_name}
+        outcome = stopped(run.stop_reason or Stop.SHUTDOWN, limit_s=0, open_step="", worker=process.name)
+    answer = await settle(process, run, outcome)
+    phase = Phase(answer.phase).wire_name if answer.phase else ""
+    log.info("execution %s ends: %s %s last_seq=%d", run.id, phase or "not ours any more", answer.code, answer.last_seq)
+    return {**result, "phase": phase, "code": answer.code, "last_seq": answer.last_seq}
+
+
+async def _close(sandbox: LocalSandbox) -> None:
+    try:
+        await sandbox.close()
+    except OSError as exc:
+        log.warning("the sandbox %s was not closed cleanly: %s", sandbox.root_dir, exc)
+
+
+async def _undisturbed(work: Awaitable[T]) -> T:
+    """Finish `work` even if this task is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
+    return task.result()

@@ -1,0 +1,96 @@
+"""How a run ended, decided from what happened to it: a value that is sent, not an effect."""
+
+import json
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from clients.models.errors import explain_model_error
+from clients.sandbox.local import SandboxError
+from status.failures import Code
+from status.phases import Phase
+
+MAX_ERROR_CHARS = 8_000
+ACTIVITY = "ExecuteGraphton"
+
+
+class SetupError(Exception):
+    """The run cannot begin, for a reason that trying again does not change."""
+
+
+class Stop(Enum):
+    """Why a run was told to stop, other than by its own end. The first one counts; being fenced out beats all."""
+
+    CANCEL = "cancel"
+    TIMED_OUT = "timed out"
+    SHUTDOWN = "shutdown"
+    REVOKED = "revoked"
+    FENCED_OUT = "fenced out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The end of a run. `facts` feed the failure table and are masked already."""
+
+    phase: Phase
+    code: Code | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def facts_json(self) -> str:
+        return json.dumps(self.facts, ensure_ascii=False, default=str) if self.facts else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandBack:
+    """Not an end: the run stands at a step boundary and goes on elsewhere."""
+
+    reason: str
+
+
+COMPLETED = Outcome(phase=Phase.COMPLETED)
+
+
+def failed(code: Code, **facts: Any) -> Outcome:
+    return Outcome(phase=Phase.FAILED, code=code, facts={"activity": ACTIVITY, **facts})
+
+
+def cancelled(**facts: Any) -> Outcome:
+    return Outcome(phase=Phase.CANCELLED, code=Code.CANCELLED, facts={"activity": ACTIVITY, **facts})
+
+
+def stopped(reason: Stop, *, limit_s: float, open_step: str, **facts: Any) -> Outcome:
+    """The end of a run that was told to stop."""
+    where = f" (open: {open_step})" if open_step else ""
+    match reason:
+        case Stop.CANCEL:
+            return cancelled(**facts)
+        case Stop.REVOKED:
+            return cancelled(by="an operator, who revoked the task", **facts)
+        case Stop.TIMED_OUT:
+            return failed(Code.START_TO_CLOSE, limit_s=limit_s, open_step=where, **facts)
+        case Stop.SHUTDOWN:
+            return failed(Code.WORKER_SHUTDOWN, open_step=where, **facts)
+        case Stop.FENCED_OUT:
+            raise ValueError("a run that is fenced out says nothing about its end")
+
+
+def broke(error: BaseException, *, began: bool, sandbox: str, **facts: Any) -> Outcome:
+    """The end of a run by an exception; `began`: the agent had started."""
+    if isinstance(error, SandboxError):
+        return failed(Code.SANDBOX, what=sandbox, original_error=words(error), **facts)
+    if explained := explain_model_error(error):
+        text, advice = explained
+        return failed(Code.APPLICATION, original_error=text[:MAX_ERROR_CHARS], advice=advice, **facts)
+    code = Code.APPLICATION if began else Code.SYSTEM
+    return failed(code, original_error=words(error), **facts)
+
+
+def words(error: BaseException) -> str:
+    """The original text; with the class where the text alone says nothing."""
+    text = str(error).strip()
+    if not text:
+        return type(error).__name__
+    if isinstance(error, LookupError | SystemExit | MemoryError):
+        text = f"{type(error).__name__}: {text}"
+    return text[:MAX_ERROR_CHARS]

@@ -1,0 +1,55 @@
+"""What Flower and `celery` see of a run while it goes on: a `task-progress` event and the state PROGRESS.
+
+Never drives anything: events are lossy. The status that people read goes by the flusher.
+"""
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+from celery import Celery
+
+from tasks.run.run import Run
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 0.5
+EVENTS_AT_LEAST = 5
+
+
+class Progress:
+    """For one delivery of one task: `watch` begins, `stop` ends and waits for what is being sent."""
+
+    def __init__(self, app: Celery, task_id: str, hostname: str) -> None:
+        self._app, self._task_id, self._hostname = app, task_id, hostname
+        self._told = 0
+        self._stopped = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def watch(self, run: Run) -> None:
+        self._task = asyncio.create_task(self._tell(run))
+
+    async def stop(self) -> None:
+        self._stopped.set()
+        if self._task is not None:
+            await asyncio.wait({self._task})
+
+    async def _tell(self, run: Run) -> None:
+        while not self._stopped.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EVERY_S):
+                    await self._stopped.wait()
+            progress = run.progress()
+            if self._stopped.is_set() or progress["events_processed"] - self._told < EVENTS_AT_LEAST:
+                continue
+            self._told = progress["events_processed"]
+            try:
+                await asyncio.to_thread(self._send, progress)
+            except Exception as exc:  # the operators' view is never worth a run
+                log.debug("progress of %s was not told: %s", self._task_id, exc)
+
+    def _send(self, progress: dict[str, Any]) -> None:
+        self._app.backend.store_result(self._task_id, progress, "PROGRESS")
+        with self._app.events.default_dispatcher(hostname=self._hostname) as dispatcher:
+            dispatcher.send("task-progress", uuid=self._task_id, **progress)

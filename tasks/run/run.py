@@ -1,0 +1,138 @@
+"""A run that this process owns: its live state, from the claim to the end. Used on the event loop, unless said."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from agent_runner.v1 import runner_pb2 as pb
+from langgraph.runtime import RunControl
+
+from clients.engine.current import CurrentRun, StopRun
+from clients.masking import Mask
+from status.builder import StatusBuilder
+from status.events import Event
+from status.log import Delta
+from status.phases import Phase
+from tasks.run.flusher import RunLog
+from tasks.run.outcome import Stop
+
+GATE_LOOK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A claim that was granted. Seconds in `told` count from `at` (monotonic)."""
+
+    execution_id: str
+    told: pb.ClaimReply
+    at: float
+
+    @property
+    def ends_at(self) -> float:
+        return self.at + self.told.start_to_close_s
+
+
+class Run:
+    """`silent_s` says how long the server has not answered a beat of this process."""
+
+    def __init__(self, claim: Claim, *, log: Callable[["Run"], RunLog], silent_s: Callable[[], float]) -> None:
+        self.claim = claim
+        self.mask = Mask(claim.told.env[name] for name in claim.told.secret_names)
+        self.current = CurrentRun(
+            thread_id=claim.told.thread_id,
+            mask=self.mask,
+            gate=self._gate,
+            head_checkpoint_id=claim.told.head_checkpoint_id,
+        )
+        self.builder = StatusBuilder(max_tool_result_bytes=claim.told.max_tool_result_bytes or 256 << 10)
+        self.control = RunControl()
+        self.log = log(self)
+        self.began = False
+        """The agent's first step has started: from here on nothing is tried again."""
+        self.open_nodes: dict[Any, str] = {}
+        self.can_hand_back = False
+        self.stop_reason: Stop | None = None
+        self.stop_asked = asyncio.Event()
+        self._silent_s = silent_s
+        self._given_up = False
+        self._draining = False
+
+    @property
+    def id(self) -> str:
+        return self.claim.execution_id
+
+    @property
+    def left_s(self) -> float:
+        return max(0.0, self.claim.ends_at - time.monotonic())
+
+    def open_step(self) -> str:
+        """What it is in the middle of, in words; empty between steps."""
+        if step := self.builder.open_step():
+            return step
+        return ", ".join(f"node '{name}'" for name in dict.fromkeys(self.open_nodes.values()))
+
+    def feed(self, event: Event) -> None:
+        if not self._given_up:
+            self.log.add(self.builder.feed(event))
+
+    def say(self, deltas: list[Delta]) -> None:
+        self.log.add(deltas)
+
+    def stop(self, reason: Stop) -> None:
+        """Ask it to end. The first reason counts, but nothing is said by a run that is fenced out."""
+        if self.stop_reason is None or reason is Stop.FENCED_OUT:
+            self.stop_reason = reason
+        self.stop_asked.set()
+
+    def on_verdict(self, verdict: int) -> None:
+        """What the server said about this run, to a beat or to an append."""
+        if verdict == pb.CANCEL:
+            self.stop(Stop.CANCEL)
+        elif verdict == pb.FENCED_OUT:
+            self.stop(Stop.FENCED_OUT)
+
+    def give_up(self) -> None:
+        """Whatever of it still runs says nothing more and starts nothing more."""
+        self._given_up = True
+
+    def ask_drain(self, reason: str) -> None:
+        """Stop at the next step boundary, if the run can go on from there elsewhere."""
+        self._draining = True
+        if self.can_hand_back:
+            self.control.request_drain(reason)
+
+    def allow_hand_back(self) -> None:
+        """Its graph keeps its state in our memory."""
+        self.can_hand_back = True
+        if self._draining:
+            self.control.request_drain("shutdown")
+
+    def beat(self) -> pb.RunBeat:
+        """Any thread."""
+        return pb.RunBeat(handle=self.log.handle, fence=self.log.fence, progress=pb.Progress(**self.progress()))
+
+    def progress(self) -> dict[str, Any]:
+        """Any thread. Counts, not content."""
+        return {
+            "events_processed": self.builder.events_processed,
+            "messages": self.builder.messages,
+            "tool_calls": self.builder.tool_calls,
+            "phase": Phase.IN_PROGRESS.wire_name,
+        }
+
+    @property
+    def unheard(self) -> bool:
+        """Nobody has answered for longer than the heartbeat timeout: the server may have given the run away."""
+        since_claim = time.monotonic() - self.claim.at
+        return min(self._silent_s(), since_claim) > self.claim.told.heartbeat_s
+
+    async def _gate(self) -> None:
+        """Awaited before each model and tool call: what is in flight goes on, nothing new starts."""
+        while True:
+            if self._given_up or self.stop_asked.is_set():
+                raise StopRun("the run was told to stop")
+            if not self.unheard and not self.log.full:
+                return
+            await asyncio.sleep(GATE_LOOK_S)

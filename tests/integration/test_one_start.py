@@ -1,0 +1,141 @@
+"""One start and no text twice, whatever is delivered, lost or cut (L4). The witness is a file outside the system."""
+
+import asyncio
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import redis
+
+from clients.settings import Settings
+from clients.tasks_wire import Publisher
+from status.phases import Step
+from status.timeouts import Timeouts
+from tests.integration.grpc_proxy import GrpcProxy
+from tests.integration.stack import Json, Stack, eventually, free_port
+
+
+class Witnessed:
+    """A run whose tools leave a line each in a file that only the test reads."""
+
+    def __init__(self, stack: Stack, folder: Path, *, pause_s: float = 1.5) -> None:
+        self._stack = stack
+        self.file = folder / "witness.txt"
+        self.file.touch()
+        self._message = "\n".join(
+            [
+                "Work.",
+                f"$ echo first >> {self.file}; echo first done",
+                f"$ sleep {pause_s}",
+                f"$ echo second >> {self.file}; echo second done",
+            ]
+        )
+
+    def start(self) -> str:
+        return str(self._stack.create(self._message)["metadata"]["id"])
+
+    def lines(self) -> list[str]:
+        return self.file.read_text().split()
+
+    def started(self) -> bool:
+        return "first" in self.lines()
+
+    def check(self, status: Json) -> None:
+        """Completed, each tool once, each message once."""
+        assert status["phase"] == "EXECUTION_COMPLETED", status
+        assert self.lines() == ["first", "second"]
+        assert [c["name"] for c in status["tool_calls"]] == ["execute"] * 3
+        texts = [m["content"] for m in status["messages"] if m["type"] == "MESSAGE_AI" and m["content"]]
+        assert len(texts) == len(set(texts))
+        final = texts[-1]
+        assert final.count("first done") == 1, final
+        assert final.count("second done") == 1, final
+
+
+def settle_down(stack: Stack, id: str, witnessed: Witnessed) -> None:
+    witnessed.check(stack.wait_for(id)["status"])
+    log = [seq for seq, kind, _ in stack.events(id, 0) if kind == "update"]
+    assert log == list(range(1, len(log) + 1))
+
+
+def publish_again(stack: Stack, id: str, *steps: Step) -> None:
+    environment = stack.environment()
+    settings = Settings(
+        broker_url=environment["AGENT_RUNNER_BROKER_URL"], redis_url=environment["AGENT_RUNNER_REDIS_URL"]
+    )
+    publisher = Publisher(settings)
+
+    async def send() -> None:
+        for step in steps:
+            await publisher.publish(id, step, "agent_execution_runner", "agent_execution_stigmer", Timeouts())
+
+    asyncio.run(send())
+    publisher.close()
+
+
+@pytest.mark.promise("3.14")
+def test_the_message_is_delivered_again(served: Stack, tmp_path: Path) -> None:
+    """Copies at once, while it runs and after the end start nothing."""
+    witnessed = Witnessed(served, tmp_path)
+    id = witnessed.start()
+    publish_again(served, id, Step.ENSURE_THREAD, Step.EXECUTE)
+    eventually(witnessed.started)
+    publish_again(served, id, Step.ENSURE_THREAD, Step.EXECUTE, Step.EXECUTE)
+    settle_down(served, id, witnessed)
+    publish_again(served, id, Step.ENSURE_THREAD, Step.EXECUTE)
+    queue_empties(served)
+    settle_down(served, id, witnessed)
+
+
+def queue_empties(stack: Stack) -> None:
+    with redis.Redis(port=stack.redis_port) as client:
+        eventually(lambda: client.llen("agent_execution_runner") == 0 and client.hlen("unacked") == 0)
+
+
+@pytest.mark.parametrize("down_s", [0.2, 3.0])
+def test_redis_is_restarted_in_mid_run(served: Stack, tmp_path: Path, down_s: float) -> None:
+    """The worker process lives, the run completes, and the next execution runs."""
+    worker = next(p for p in served.processes if p.name == "worker").child()
+    witnessed = Witnessed(served, tmp_path, pause_s=down_s + 1)
+    id = witnessed.start()
+    eventually(witnessed.started)
+    served.redis.popen.send_signal(signal.SIGKILL)
+    served.redis.popen.wait()
+    until = time.monotonic() + down_s
+    eventually(lambda: time.monotonic() >= until, within_s=down_s + 1)
+    served.start_redis()
+    settle_down(served, id, witnessed)
+    assert worker.is_running()
+    following = served.create("$ echo again")["metadata"]["id"]
+    assert served.wait_for(following)["status"]["phase"] == "EXECUTION_COMPLETED"
+    assert worker.is_running()
+    queue_empties(served)
+
+
+def test_the_workers_redis_connections_are_killed(served: Stack, tmp_path: Path) -> None:
+    """CLIENT KILL of every connection: no second copy, and the worker serves on."""
+    witnessed = Witnessed(served, tmp_path)
+    id = witnessed.start()
+    eventually(witnessed.started)
+    with redis.Redis(port=served.redis_port) as client:
+        assert int(client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")) > 0
+        client.execute_command("CLIENT", "KILL", "TYPE", "pubsub", "SKIPME", "yes")
+    settle_down(served, id, witnessed)
+    queue_empties(served)
+
+
+def test_a_reply_is_lost_after_the_commit(stack: Stack, tmp_path: Path) -> None:
+    """The replies of begin, done, claim, append and settle are dropped once each: nothing happens twice."""
+    port = free_port()
+    with GrpcProxy(port, stack.grpc_port) as proxy:
+        stack.start_worker(STIGMER_BACKEND_ENDPOINT=f"127.0.0.1:{port}")
+        witnessed = Witnessed(stack, tmp_path)
+        calls = ("begin", "done", "claim", "append", "settle")
+        for call in calls:
+            proxy.lose_reply(call)
+        id = witnessed.start()
+        settle_down(stack, id, witnessed)
+        assert dict(proxy.lost) == dict.fromkeys(calls, 1)
+        for process in [p for p in stack.processes if p.name == "worker"]:
+            process.stop()

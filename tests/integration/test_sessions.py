@@ -1,0 +1,37 @@
+"""Sessions: memory, order, and concurrency (L4, memory and ownership)."""
+
+import json
+
+import pytest
+
+from tests.integration.stack import Stack
+
+
+@pytest.mark.promise("4.17")
+def test_the_second_turn_knows_the_first(served: Stack) -> None:
+    """A session remembers what was said in it."""
+    first = served.create("My favourite colour is vermilion.")
+    session = first["spec"]["session_id"]
+    served.wait_for(first["metadata"]["id"], "EXECUTION_COMPLETED")
+    second = served.create("What did I say?", session_id=session)
+    ended = served.wait_for(second["metadata"]["id"], "EXECUTION_COMPLETED")
+    answers = [m["content"] for m in ended["status"]["messages"] if m["type"] == "MESSAGE_AI"]
+    assert "vermilion" in " ".join(answers)
+
+
+def test_a_session_runs_in_order_and_two_sessions_overlap(served: Stack) -> None:
+    """Two executions posted at once to one session run one after the other; two sessions run at the same time."""
+    opening = served.create("hello")
+    session = opening["spec"]["session_id"]
+    served.wait_for(opening["metadata"]["id"])
+    slow = "$ date +%s.%N; sleep 1; date +%s.%N"
+    same = [served.create(slow, session_id=session)["metadata"]["id"] for _ in range(2)]
+    other = served.create(slow)["metadata"]["id"]
+    spans = {}
+    for id in (*same, other):
+        call = served.wait_for(id, "EXECUTION_COMPLETED")["status"]["tool_calls"][0]
+        first, last = [float(line) for line in call["result"].split() if line.replace(".", "").isdigit()][:2]
+        spans[id] = (first, last)
+    assert spans[same[0]][1] <= spans[same[1]][0], json.dumps(spans)
+    assert spans[other][0] < spans[same[0]][1], json.dumps(spans)
+    assert spans[same[0]][0] < spans[other][1], json.dumps(spans)

@@ -1,0 +1,168 @@
+"""Which model is chosen, and what is said when none can be."""
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from subprocess import run
+from typing import Any
+
+import pytest
+from langchain_core.messages import HumanMessage
+from pydantic import SecretStr
+
+from clients.models.cascade import build_model, choose
+from clients.models.demo import DemoModel
+from clients.models.errors import ModelError, explain_model_error
+from tests.unit.models.settings import SomeSettings
+
+KEY = SecretStr("sk-test-key-1234")
+
+
+@contextmanager
+def server(status: int, answer: dict[str, object]) -> Iterator[str]:
+    """A real HTTP server that answers everything with `answer`."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.server_port}"
+        finally:
+            listening.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("settings", "asked", "expected"),
+    [
+        (SomeSettings(), "", ("demo", "offline-demo")),
+        (SomeSettings(anthropic_api_key=KEY, openai_api_key=KEY), "", ("anthropic", "claude-sonnet-4-5")),
+        (SomeSettings(openai_api_key=KEY), "", ("openai", "gpt-5.5")),
+        (SomeSettings(openai_base_url="http://localhost:1"), "", ("openai", "gpt-5.5")),
+        (SomeSettings(openai_base_url="http://localhost:1", llm_model="local"), "", ("openai", "local")),
+        (SomeSettings(llm_provider="openai", llm_model="m", anthropic_api_key=KEY), "", ("openai", "m")),
+        (SomeSettings(openai_api_key=KEY), "claude-x", ("anthropic", "claude-x")),
+        (SomeSettings(openai_api_key=KEY), "ollama:tiny", ("ollama", "tiny")),
+        (SomeSettings(openai_api_key=KEY), "demo", ("demo", "offline-demo")),
+        (SomeSettings(openai_api_key=KEY), "own-name", ("openai", "own-name")),
+        (SomeSettings(llm_provider="demo", anthropic_api_key=KEY), "", ("demo", "offline-demo")),
+    ],
+)
+def test_the_cascade(settings: SomeSettings, asked: str, expected: tuple[str, str]) -> None:
+    """The named provider, else the first that is configured, else the demo model; a name that is asked for wins."""
+    assert choose(settings, asked)[:2] == expected
+
+
+def test_a_reachable_ollama_is_found() -> None:
+    """An Ollama that answers with a model is used before the demo model."""
+    with server(200, {"models": [{"name": "tiny:1b"}]}) as url:
+        assert choose(SomeSettings(ollama_base_url=url))[:2] == ("ollama", "tiny:1b")
+
+
+def test_the_demo_model_is_said_in_one_line() -> None:
+    """With nothing configured the description says that it is the demo model and why."""
+    model, line = build_model(SomeSettings())
+    assert isinstance(model, DemoModel)
+    assert "offline demo model" in line
+    assert "no model is configured" in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("asked", ["claude-sonnet-4.5", "gpt-5.5", "anthropic:claude-x", "some-model"])
+def test_a_named_model_without_a_key_is_an_error_with_advice(asked: str) -> None:
+    """Nobody who names a model gets the demo model silently; the advice names a variable."""
+    with pytest.raises(ModelError) as caught:
+        build_model(SomeSettings(), asked)
+    assert "API_KEY" in caught.value.advice
+
+
+def test_an_unknown_provider_is_named() -> None:
+    """A wrong STIGMER_LLM_PROVIDER names the right ones."""
+    with pytest.raises(ModelError) as caught:
+        build_model(SomeSettings(llm_provider="gemini"))
+    assert "anthropic, openai, ollama, demo" in caught.value.advice
+
+
+def test_openai_asks_for_usage_also_at_another_base_url() -> None:
+    """Without stream_usage a custom base URL gives no token counts."""
+    settings = SomeSettings(openai_base_url="http://localhost:1/v1", llm_max_tokens=5, llm_temperature=0.5)
+    chosen: Any = build_model(settings, "openai:local")[0]
+    assert chosen.stream_usage is True
+    assert chosen.max_tokens == 5
+
+
+def test_a_dotted_claude_name_is_what_the_api_knows() -> None:
+    """claude-sonnet-4.5 is asked for as claude-sonnet-4-5."""
+    chosen: Any = build_model(SomeSettings(anthropic_api_key=KEY), "claude-sonnet-4.5")[0]
+    assert chosen.model == "claude-sonnet-4-5"
+
+
+def test_no_provider_is_imported_for_the_demo_model() -> None:
+    """Choosing the demo model does not pay for the providers' libraries."""
+    code = (
+        "import sys; from clients.models.cascade import build_model;"
+        "from tests.unit.models.settings import SomeSettings; build_model(SomeSettings());"
+        "print([m for m in ('anthropic', 'openai', 'ollama') if m in sys.modules])"
+    )
+    done = run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "cause"),
+    [
+        (401, "bad key", "refused the API key"),
+        (429, "slow down", "rate limit"),
+        (400, "This model's maximum context length is 8192 tokens", "context window"),
+        (404, "The model `x` does not exist", "does not know this model"),
+        (500, "oops", "failed on its side"),
+    ],
+)
+async def test_errors_of_a_provider_name_their_cause(status: int, body: str, cause: str) -> None:
+    """A real client against a real server: the text names the cause and keeps the original, the advice is there."""
+    with server(status, {"error": {"message": body}}) as url:
+        model, _ = build_model(SomeSettings(openai_base_url=url), "openai:x")
+        with pytest.raises(Exception) as caught:
+            await model.ainvoke([HumanMessage("hi")])
+    explained = explain_model_error(caught.value)
+    assert explained is not None
+    assert cause in explained[0]
+    assert body in explained[0]
+    assert explained[1]
+
+
+async def test_an_unreachable_provider_is_named() -> None:
+    """A refused connection is told as one, also deep in a chain of exceptions."""
+    model, _ = build_model(SomeSettings(openai_base_url="http://127.0.0.1:9"), "openai:x")
+    with pytest.raises(Exception) as caught:
+        await model.ainvoke([HumanMessage("hi")])
+    outer = RuntimeError("node failed")
+    outer.__cause__ = caught.value
+    explained = explain_model_error(outer)
+    assert explained is not None
+    assert "could not be reached" in explained[0]
+
+
+def test_other_errors_are_not_blamed_on_the_model() -> None:
+    """An exception of a tool is none of the model's."""
+    assert explain_model_error(ValueError("401 rate limit")) is None
+    assert explain_model_error(TimeoutError()) is None

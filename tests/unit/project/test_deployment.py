@@ -1,0 +1,54 @@
+"""The files for deployment name commands and settings that exist. No container is built or started here."""
+
+import re
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+
+from app.cli.main import COMMANDS
+from checks.tree import ROOT
+from clients.settings import Settings, env_names
+
+SETTINGS = {name for field in Settings.model_fields for name in env_names(field)}
+OURS = ("server", "worker", "orchestrator", "flower")
+
+
+def services() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    return found
+
+
+def test_the_procfile_names_our_commands() -> None:
+    """Each line of the Procfile is a role and the command of that name."""
+    lines = (ROOT / "Procfile").read_text().splitlines()
+    assert lines == [f"{role}: agent-runner {role}" for role in OURS]
+    assert set(OURS) <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("role", OURS)
+def test_compose_starts_our_roles_with_known_settings(role: str) -> None:
+    """Each service of ours runs its command, and every variable of it is a setting of ours or of Flower."""
+    service = services()[role]
+    assert service["command"] == [role]
+    unknown = [name for name in service["environment"] if name not in SETTINGS and not name.startswith("FLOWER_")]
+    assert unknown == []
+
+
+@pytest.mark.parametrize("role", ["worker", "orchestrator", "flower"])
+def test_only_the_server_can_reach_the_store(role: str) -> None:
+    """Nobody else is given the database, or the key that secrets in it are sealed with."""
+    environment = services()[role]["environment"]
+    assert not {"AGENT_RUNNER_DATABASE_URL", "AGENT_RUNNER_SECRET_KEY"} & set(environment)
+
+
+@pytest.mark.promise("1.62")
+def test_the_image_holds_every_package() -> None:
+    """The Dockerfile copies what the wheel is made of, .dockerignore lets it through, and it is not run as root."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    packages = {path.split("/")[0] for path in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]}
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert set(re.findall(r"^COPY (\w+) \1$", dockerfile, re.MULTILINE)) == packages
+    assert packages <= set(re.findall(r"^!(\w+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE))
+    assert re.findall(r"^USER (\S+)$", dockerfile, re.MULTILINE) == ["agent-runner"]

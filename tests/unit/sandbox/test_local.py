@@ -1,0 +1,213 @@
+"""The local sandbox with real shells: what commands see, what is kept of their output, and how they end."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from clients.masking import Mask
+from clients.sandbox.local import LocalSandbox, SandboxError
+
+SECRET = "s3cret-of-the-run"
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture
+async def sandbox(tmp_path: Path) -> AsyncIterator[LocalSandbox]:
+    opened = LocalSandbox(tmp_path / "box", None, {"TOKEN": SECRET}, Mask([SECRET]), max_result_bytes=10_000).open()
+    yield opened
+    await opened.close()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def until(true: Callable[[], bool], seconds: float = 3.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "did not happen in time"
+        await asyncio.sleep(0.01)
+
+
+async def pids_in(file: Path, count: int) -> list[int]:
+    await until(lambda: file.exists() and len(file.read_text().split()) >= count)
+    return [int(pid) for pid in file.read_text().split()]
+
+
+async def test_output_and_exit_code(sandbox: LocalSandbox) -> None:
+    """stdout and stderr come in order, with the command's exit code."""
+    result = await sandbox.execute("echo one; echo two >&2; echo three; exit 3")
+    assert (result.output, result.exit_code, result.truncated) == ("one\ntwo\nthree\n", 3, False)
+
+
+@pytest.mark.parametrize(("command", "code"), [("true", 0), ("kill -9 $$", 137), ("no-such-command", 127)])
+async def test_exit_codes(sandbox: LocalSandbox, command: str, code: int) -> None:
+    """A signal is 128 + its number, as shells say it."""
+    assert (await sandbox.execute(command)).exit_code == code
+
+
+async def test_the_environment_is_clean(sandbox: LocalSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command sees the run's variables and nothing of the worker's but PATH."""
+    monkeypatch.setenv("WORKER_ONLY", "worker-secret")
+    seen = (await sandbox.execute("env | cut -d= -f1")).output.split()
+    assert set(seen) <= {"PATH", "HOME", "PWD", "LANG", "TERM", "TMPDIR", "TOKEN", "OLDPWD", "SHLVL", "_"}
+    assert "TOKEN" in seen
+    home = (await sandbox.execute('cd; pwd; touch "$TMPDIR/x" && echo ok')).output.split()
+    assert home == [str(sandbox.work_dir), "ok"]
+
+
+async def test_no_descriptor_of_the_worker_is_inherited(sandbox: LocalSandbox) -> None:
+    """Neither the run's pipe nor anything else of the worker is open in a command."""
+    listed = (await sandbox.execute("ls /proc/$$/fd")).output.split()
+    assert {int(fd) for fd in listed} <= {0, 1, 2, 10}  # 10: where some shells keep their own
+
+
+async def test_secrets_are_masked(sandbox: LocalSandbox) -> None:
+    """What a command prints of the run's secrets does not come back."""
+    result = await sandbox.execute('echo "token is $TOKEN"')
+    assert result.output == "token is ********\n"
+
+
+async def test_long_output_is_cut_in_the_middle_and_kept_in_a_file(sandbox: LocalSandbox) -> None:
+    """Head and tail come back with a note that names the file with all of it."""
+    result = await sandbox.execute("echo first; seq 1 20000; echo last")
+    assert result.truncated
+    assert result.output.startswith("first\n1\n")
+    assert result.output.endswith("20000\nlast\n")
+    assert len(result.output) < 10_200
+    name = result.output.partition("full output is in /")[2].partition("]")[0]
+    assert (sandbox.work_dir / name).read_text() == f"first\n{''.join(f'{n}{chr(10)}' for n in range(1, 20001))}last\n"
+
+
+async def test_a_secret_across_the_cut_does_not_survive_in_halves(tmp_path: Path) -> None:
+    """Wherever the cut falls, no part of a secret of 8 characters or more is shown at it."""
+    for shift in range(len(SECRET) + 1):
+        box = LocalSandbox(tmp_path / f"b{shift}", None, {"T": SECRET}, Mask([SECRET]), max_result_bytes=2_000).open()
+        result = await box.execute(
+            f'printf "%{1000 - shift}s"; printf "$T"; printf "%5000s"; printf "$T%{990 + shift}s"'
+        )
+        await box.close()
+        assert result.truncated
+        assert SECRET[:8] not in result.output
+        assert SECRET[-8:] not in result.output
+
+
+async def test_a_command_that_prints_for_ever_is_bounded(sandbox: LocalSandbox) -> None:
+    """It ends at its timeout with exit code 124, and memory holds no more than the limit."""
+    result = await sandbox.execute("yes", timeout=0.4)
+    assert result.exit_code == 124
+    assert len(result.output) < 11_000
+    assert not sandbox.busy
+
+
+async def test_cancelling_kills_the_tree_before_it_returns(sandbox: LocalSandbox) -> None:
+    """Children, grandchildren and those that left the session are gone when the cancelled call is over."""
+    command = (
+        "sleep 100 & echo $! >> p; setsid sleep 100 & echo $! >> p; (sleep 100 & echo $! >> p); echo $$ >> p; wait"
+    )
+    task = asyncio.create_task(sandbox.execute(command))
+    pids = await pids_in(sandbox.work_dir / "p", 4)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert not [pid for pid in pids if alive(pid)]
+
+
+async def test_what_ignores_signals_is_killed_too(sandbox: LocalSandbox) -> None:
+    """SIGTERM is not asked for politely."""
+    task = asyncio.create_task(sandbox.execute("trap '' TERM INT HUP; echo $$ > p; while :; do sleep 0.1; done"))
+    (pid,) = await pids_in(sandbox.work_dir / "p", 1)
+    task.cancel()
+    await asyncio.wait([task], timeout=3)
+    assert task.cancelled()
+    assert not alive(pid)
+
+
+async def test_background_processes_live_until_the_run_ends(sandbox: LocalSandbox) -> None:
+    """A server started in one command serves the next; closing the run's sandbox ends it."""
+    started = time.monotonic()
+    result = await sandbox.execute("sleep 100 & echo $! > p; echo up")
+    assert (result.output, result.exit_code) == ("up\n", 0)
+    assert time.monotonic() - started < 2
+    (pid,) = await pids_in(sandbox.work_dir / "p", 1)
+    assert alive(pid)
+    assert sandbox.busy
+    await sandbox.close()
+    await until(lambda: not alive(pid))
+    with pytest.raises(SandboxError):
+        await sandbox.execute("true")
+
+
+async def test_commands_run_side_by_side(sandbox: LocalSandbox) -> None:
+    """Ten commands of 0.3 s take about as long as one."""
+    started = time.monotonic()
+    results = await asyncio.gather(*(sandbox.execute(f"sleep 0.3; echo {n}") for n in range(10)))
+    assert [int(r.output) for r in results] == list(range(10))
+    assert time.monotonic() - started < 2
+
+
+async def test_threads_can_execute(sandbox: LocalSandbox) -> None:
+    """The blocking form works from a thread while the loop does other things."""
+    result = await asyncio.to_thread(sandbox.execute_blocking, "echo hi")
+    assert result.output == "hi\n"
+
+
+async def test_a_killed_worker_leaves_no_tool_running(tmp_path: Path) -> None:
+    """SIGKILL of the process that holds the run's pipe ends the tool's whole tree within 3 s."""
+    program = (
+        "import asyncio, sys\nfrom pathlib import Path\nfrom clients.sandbox.local import LocalSandbox\n"
+        "box = LocalSandbox(Path(sys.argv[1])).open()\n"
+        "asyncio.run(box.execute('setsid sleep 100 & echo $! >> p; (sleep 100 & echo $! >> p) ; echo $$ >> p; wait'))\n"
+    )
+    worker = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "box")], cwd=REPOSITORY)
+    try:
+        pids = await pids_in(tmp_path / "box" / "workspace" / "p", 3)
+        assert all(alive(pid) for pid in pids)
+    finally:
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+    await until(lambda: not [pid for pid in pids if alive(pid)], 3.0)
+
+
+async def test_a_killed_shim_takes_its_command_with_it(sandbox: LocalSandbox) -> None:
+    """Even if the shim itself is killed, the command does not outlive it, and the result says so."""
+    task = asyncio.create_task(sandbox.execute("echo $PPID > p; echo $$ >> p; exec sleep 100"))
+    shim, command = await pids_in(sandbox.work_dir / "p", 2)
+    os.kill(shim, signal.SIGKILL)
+    result = await asyncio.wait_for(task, 5)
+    assert result.exit_code == 137
+    assert "killed from outside" in result.output
+    await until(lambda: not alive(command))
+
+
+async def test_the_users_entries_are_shown_by_links(tmp_path: Path) -> None:
+    """Entries of the workspace, but not hidden ones, are there under their names; removing the sandbox keeps them."""
+    mine = tmp_path / "mine"
+    (mine / "app").mkdir(parents=True)
+    (mine / "app" / "a.py").write_text("1\n2\n")
+    (mine / ".env").write_text("KEY=x")
+    (mine / "boxes").mkdir()
+    box = LocalSandbox(mine / "boxes" / "b", mine).open()
+    assert (await box.execute("wc -l app/*.py")).output.split()[:2] == ["2", "app/a.py"]
+    assert sorted((await box.execute("ls -A")).output.split()) == ["app"]
+    await box.close()
+    box.remove()
+    assert not box.root_dir.exists()
+    assert (mine / "app" / "a.py").read_text() == "1\n2\n"
+
+
+async def test_a_sandbox_that_cannot_be_made_says_why(tmp_path: Path) -> None:
+    """A file in the way is a typed error with its path."""
+    (tmp_path / "box").write_text("in the way")
+    with pytest.raises(SandboxError, match="box"):
+        LocalSandbox(tmp_path / "box").open()

@@ -1,0 +1,229 @@
+"""The supervisor with real children, real signals and a real HTTP server to report to."""
+
+import http.server
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.tasks.waiting import eventually
+
+CHILD = """
+import os, signal, sys, threading, time
+life = sys.argv[1]
+with open(sys.argv[2], "a") as journal:
+    journal.write(f"{os.getpid()} {os.environ['AGENT_RUNNER_INCARNATION']}\\n")
+if life == "broken":
+    sys.stderr.write("noise\\n" + "=" * 9 + "\\nSTARTUP FAILURE: Import Error\\nno such module\\n" + "x" * 9000 + "\\n")
+    sys.exit(1)
+if life == "polite":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGQUIT, lambda *_: sys.exit(7))
+if life == "watching":
+    fd = int(os.environ["AGENT_RUNNER_SUPERVISOR_FD"])
+    os.read(fd, 1)
+    sys.exit(0)
+time.sleep(60)
+"""
+RUN = """
+import sys
+from app.supervisor import supervise
+url, *argv = sys.argv[1:]
+sys.exit(supervise("worker", argv, queue="q", http_url=url, api_key="the key", ready=lambda pid: print(pid, flush=True)))
+"""
+
+
+class Receiver:
+    """Takes the exit reports: (monotonic time, authorization, body)."""
+
+    def __init__(self) -> None:
+        reports: queue.Queue[tuple[float, str, dict[str, Any]]] = queue.Queue()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                reports.put((time.monotonic(), f"{self.path} {self.headers['Authorization']}", body))
+                self.send_response(202)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.reports = reports
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class Supervised:
+    def __init__(self, popen: "subprocess.Popen[str]", journal: Path) -> None:
+        self.popen, self._journal = popen, journal
+
+    def lives(self) -> list[tuple[int, str]]:
+        """(pid, incarnation) of each child so far."""
+        lines = self._journal.read_text().splitlines() if self._journal.exists() else []
+        return [(int(pid), incarnation) for pid, incarnation in (line.split() for line in lines)]
+
+    def wait_lives(self, number: int) -> list[tuple[int, str]]:
+        eventually(lambda: len(self.lives()) >= number, what=f"child number {number}")
+        return self.lives()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture
+def supervise(receiver: Receiver, tmp_path: Path) -> Iterator[Callable[..., Supervised]]:
+    started: list[Supervised] = []
+
+    def start(life: str, **options: Any) -> Supervised:
+        journal = tmp_path / f"journal-{len(started)}"
+        argv = [sys.executable, "-c", RUN, receiver.url, sys.executable, "-c", CHILD, life, str(journal)]
+        popen = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+        started.append(Supervised(popen, journal))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.popen.kill()
+        each.popen.communicate()
+        for pid, _ in each.lives():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_killed_child_is_reported_at_once_and_started_again(
+    supervise: Callable[..., Supervised], receiver: Receiver
+) -> None:
+    """The report names the signal and the incarnation within a moment; the next child is a new incarnation."""
+    supervisor = supervise("plain")
+    pid, incarnation = supervisor.wait_lives(1)[0]
+    killed_at = time.monotonic()
+    os.kill(pid, signal.SIGKILL)
+    at, how, body = receiver.reports.get(timeout=5)
+    assert at - killed_at < 0.3
+    assert how == "/v1/runner/exits Bearer the key"
+    assert body == {
+        "incarnation": incarnation,
+        "role": "worker",
+        "queue": "q",
+        "signal": 9,
+        "exit_code": None,
+        "text": "",
+        "startup": False,
+    }
+    lives = supervisor.wait_lives(2)
+    assert lives[1][1] != incarnation
+    assert supervisor.popen.stdout is not None
+    assert supervisor.popen.stdout.readline().strip() == str(pid)
+
+
+def test_a_failed_start_is_told_with_its_banner(supervise: Callable[..., Supervised], receiver: Receiver) -> None:
+    """The text begins at the banner, is at most 4 KB long, and still reaches stderr; the pauses grow."""
+    supervisor = supervise("broken")
+    _, _, first = receiver.reports.get(timeout=5)
+    assert first["startup"] is True
+    assert first["exit_code"] == 1
+    assert first["text"].startswith("STARTUP FAILURE: Import Error\nno such module\n")
+    assert len(first["text"]) <= 4096
+    times = [receiver.reports.get(timeout=10)[0] for _ in range(3)]
+    assert times[2] - times[1] > times[1] - times[0]
+    supervisor.popen.terminate()
+    _, errors = supervisor.popen.communicate(timeout=10)
+    assert "noise" in errors
+    assert "STARTUP FAILURE: Import Error" in errors
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGQUIT, 7)])
+def test_signals_reach_the_child(
+    supervise: Callable[..., Supervised], receiver: Receiver, sent: signal.Signals, code: int
+) -> None:
+    """SIGTERM and SIGQUIT are passed on, SIGINT as SIGTERM; the child's exit code is ours, and it stays down."""
+    supervisor = supervise("polite")
+    pid = supervisor.wait_lives(1)[0][0]
+    eventually(lambda: _handles(pid, signal.SIGQUIT), what="the child has its handlers")
+    supervisor.popen.send_signal(sent)
+    assert supervisor.popen.wait(10) == code
+    assert len(supervisor.lives()) == 1
+    assert not alive(pid)
+    assert receiver.reports.empty() is (code == 0)
+
+
+def test_a_killed_supervisor_is_seen_by_its_child(supervise: Callable[..., Supervised]) -> None:
+    """The pipe that only the supervisor holds ends with it."""
+    supervisor = supervise("watching")
+    pid = supervisor.wait_lives(1)[0][0]
+    supervisor.popen.kill()
+    supervisor.popen.wait()
+    eventually(lambda: not alive(pid) or _zombie(pid), what="the child has ended")
+
+
+def test_the_end_of_the_parents_pipe_stops_the_supervisor(supervise: Callable[..., Supervised]) -> None:
+    """`dev` holds that pipe: however it ends, its supervisors end as on SIGTERM."""
+    reading, writing = os.pipe()
+    supervisor = supervise("polite", pass_fds=(reading,), env={**os.environ, "AGENT_RUNNER_PARENT_FD": str(reading)})
+    os.close(reading)
+    pid = supervisor.wait_lives(1)[0][0]
+    eventually(lambda: _handles(pid, signal.SIGTERM), what="the child has its handlers")
+    os.close(writing)
+    assert supervisor.popen.wait(10) == 0
+
+
+def test_the_supervisor_is_small() -> None:
+    """It imports neither Celery nor gRPC nor any task: what takes a worker down must not take it down."""
+    look = "import sys, app.supervisor; print(sorted(m for m in sys.modules if m.split('.')[0] in sys.argv[1:]))"
+    argv = [
+        sys.executable,
+        "-c",
+        look,
+        "celery",
+        "kombu",
+        "grpc",
+        "tasks",
+        "clients",
+        "langgraph",
+        "status",
+        "pydantic",
+    ]
+    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def _handles(pid: int, number: int) -> bool:
+    caught = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+def _zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True

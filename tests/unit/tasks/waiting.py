@@ -1,0 +1,18 @@
+"""Waiting for a state instead of sleeping."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(probe: Callable[[], T], *, within_s: float = 20.0, what: str = "") -> T:
+    """The first truthy answer of `probe`; fails after the deadline."""
+    until = time.monotonic() + within_s
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        assert time.monotonic() < until, f"not within {within_s} s: {what or probe}"
+        time.sleep(0.01)
