@@ -158,7 +158,7 @@ class _Errors:
     """Passes the child's stderr on, and keeps what follows its startup failure banner."""
 
     def __init__(self, pipe: IO[bytes] | None) -> None:
-        assert pipe is not None  # noqa: S101 - Popen was told to make it
+        assert pipe is not None
         self._pipe = pipe
         self._kept = b""
         self._thread = threading.Thread(target=self._pump, name="stderr", daemon=True)

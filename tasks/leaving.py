@@ -4,8 +4,6 @@ from collections.abc import Callable
 
 from celery.apps.worker import Worker
 
-from tasks.pool import TaskPool
-
 
 class LeavingWorker(Worker):
     """`leave` is called once or more, on the main thread, also in a signal handler; `leave_cold` may take its time."""
@@ -21,7 +19,4 @@ class LeavingWorker(Worker):
     def wait_for_soft_shutdown(self) -> bool:
         """Celery's first step of a cold stop; after it, it cancels what is left and stops the pool."""
         self.leave_cold()
-        pool: object = self.pool
-        if isinstance(pool, TaskPool):
-            pool.cold = True
         return True

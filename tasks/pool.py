@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from billiard.einfo import ExceptionInfo
 from billiard.exceptions import WorkerLostError
 from celery.concurrency.thread import TaskPool as ThreadPool
+from celery.worker import state as worker_state
 
 log = logging.getLogger(__name__)
 
@@ -78,8 +79,6 @@ class TaskPool(ThreadPool):
 
     limit: int
     executor: Any
-    cold = False
-    """Set when the worker stops cold."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -138,7 +137,8 @@ class TaskPool(ThreadPool):
 
     def on_stop(self) -> None:
         """A warm stop waits for what runs; a cold one a little, for runs that say how they end."""
-        if not self.cold:
+        stops_cold: object = worker_state.should_terminate
+        if stops_cold is None:
             super().on_stop()
             return
         self._drop()

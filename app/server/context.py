@@ -16,8 +16,8 @@ class Publisher(Protocol):
     async def publish(self, execution_id: str) -> None:
         """Put the execution's next step on its queue; raises `clients.tasks_wire.PublishError`."""
 
-    async def send_later_if_failing(self, execution_id: str) -> None:
-        """As `publish`; a failure is left to the re-send."""
+    async def resend_due(self) -> None:
+        """Publish whatever row's time has come."""
 
 
 class Waker(Protocol):

@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class Dispatcher:
-    """What is sent is what the row's step says: the chain, or ExecuteGraphton alone. A copy too many loses at the claim."""
+    """What is sent is what the row's step says: the chain, or ExecuteGraphton alone. A second copy loses the claim."""
 
     def __init__(self, store: Store, publisher: Publisher) -> None:
         self._store = store
@@ -33,21 +33,13 @@ class Dispatcher:
         )
         await self._store.dispatched(execution.id)
 
-    async def send_later_if_failing(self, execution_id: str) -> None:
-        """Publish; when that fails leave it to the re-send, which finds the row by its clock."""
-        try:
-            await self.publish(execution_id)
-        except (PublishError, StoreUnavailable) as error:
-            log.warning("execution %s not published yet, it is sent again soon: %s", execution_id, error)
+    async def resend_due(self) -> None:
+        """Publish what is due: its turn has come, or it was not stamped or not claimed in its time.
 
-    async def resend_due(self) -> int:
-        """Publish again what was not stamped or not claimed in its time. How many were sent."""
-        sent = 0
-        for execution in await self._store.due_for_dispatch():
-            try:
+        What cannot be published now is due again soon.
+        """
+        try:
+            for execution in await self._store.due_for_dispatch():
                 await self.send(execution)
-                sent += 1
-            except PublishError as error:
-                log.warning("execution %s not published: %s", execution.id, error)
-                break
-        return sent
+        except (PublishError, StoreUnavailable) as error:
+            log.warning("not published, it is sent again soon: %s", error)

@@ -30,7 +30,7 @@ class Edges:
             ctx=ctx,
             executions=executions,
             resources=resources,
-            reports=Reports(ctx, executions),
+            reports=Reports(ctx),
             api_key=ApiKey(ctx.settings.api_key.get_secret_value()),
         )
 

@@ -13,6 +13,7 @@ from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 
 from app.server.context import ServerContext
 from app.server.drafts import GRAPH, Draft, put_secrets
+from app.server.ends import after_end, publish_due
 from app.server.ids import new_execution_id, slug_of
 from app.server.placing import Place, Placing
 from app.server.problems import Kind, Problem, broker_unavailable, failed_precondition, invalid, not_found, violated
@@ -89,7 +90,7 @@ class Executions:
         if execution is None:
             raise not_found("AgentExecution", id)
         if execution.phase in TERMINAL_PHASES:
-            await self.after_end(execution)
+            after_end(self._ctx, execution)
         elif self._ctx.presence is not None:
             self._ctx.presence.push_cancel(execution)
         self._ctx.wakeups.notify(id)
@@ -155,16 +156,8 @@ class Executions:
         execution, promoted = merged
         self._ctx.wakeups.notify(id)
         if promoted:
-            self._ctx.soon(self._ctx.dispatcher.send_later_if_failing(promoted))
+            publish_due(self._ctx)
         return execution
-
-    async def after_end(self, execution: Execution) -> None:
-        """Wake its readers, and publish the session's next execution now instead of at the next sweep."""
-        self._ctx.wakeups.notify(execution.id)
-        page = await self._ctx.store.list(session_id=execution.session_id, phase=Phase.PENDING)
-        for waiting in page.executions:
-            if waiting.step is Step.ENSURE_THREAD and waiting.dispatched_at is None:
-                await self._ctx.dispatcher.send_later_if_failing(waiting.id)
 
     async def _said(self, id: str) -> dict[str, Any]:
         """What the user said: the first row of the log."""

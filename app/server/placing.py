@@ -4,21 +4,18 @@ session -> instance -> agent where a session is given; agent -> default instance
 session where an agent is; else the built-in agent of the org, so that a message alone is enough.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from app.server.drafts import GRAPH, Draft
 from app.server.problems import Kind, Problem, failed_precondition, invalid
 from app.server.resource_bodies import DEFAULT_ORG
 from app.server.resources import Resources
+from clients.engine.bundle import DEFAULT_AGENT
 from status.store.errors import SlugTaken
 from status.store.records import Resource, ResourceKind
 from status.store.store import Store
 
 BUILT_IN_NAME, BUILT_IN_SLUG = "AgentRunner", "agent-runner"
-BUILT_IN_INSTRUCTIONS = (
-    "You are a helpful assistant with a sandbox. Plan work of several steps as todos, use your tools to do it, and"
-    " answer from what the tools returned."
-)
 SUBJECT_LENGTH = 80
 
 
@@ -71,7 +68,11 @@ class Placing:
         if found is not None:
             return found
         try:
-            spec = {"description": "The built-in agent", "instructions": BUILT_IN_INSTRUCTIONS}
+            spec = {
+                "description": "The built-in agent",
+                "instructions": DEFAULT_AGENT.instructions,
+                "sub_agents": [asdict(sub_agent) for sub_agent in DEFAULT_AGENT.sub_agents],
+            }
             return await self._resources.make(
                 ResourceKind.AGENT, org=org, name=BUILT_IN_NAME, slug=BUILT_IN_SLUG, spec=spec
             )

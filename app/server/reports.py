@@ -7,8 +7,7 @@ from signal import Signals, strsignal
 from typing import Any
 
 from app.server.context import ServerContext
-from app.server.ends import follow_up
-from app.server.executions import Executions
+from app.server.ends import after_end, follow_up
 from app.server.problems import invalid, not_found
 from status.failures import Code
 from status.phases import FAIL, Step
@@ -31,9 +30,8 @@ class Exit:
 
 
 class Reports:
-    def __init__(self, ctx: ServerContext, executions: Executions) -> None:
+    def __init__(self, ctx: ServerContext) -> None:
         self._ctx = ctx
-        self._executions = executions
 
     async def exit(self, report: Exit) -> list[str]:
         """Its runs end now (E103). Answers their ids."""
@@ -43,7 +41,7 @@ class Reports:
             return []
         ended = await self._ctx.store.exited(report.incarnation, how(report.signal, report.exit_code))
         for execution in ended:
-            await self._executions.after_end(execution)
+            after_end(self._ctx, execution)
         return [execution.id for execution in ended]
 
     async def failure(

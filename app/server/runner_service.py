@@ -9,8 +9,9 @@ from agent_runner.v1 import runner_pb2_grpc
 
 from app.server.bundle import claim_reply
 from app.server.context import ServerContext
-from app.server.ends import fail, follow_up
+from app.server.ends import follow_up, publish_due
 from app.server.presence import VERDICTS, PresenceBoard
+from app.server.reports import Reports
 from status.failures import Code
 from status.phases import Phase, Step
 from status.store.records import NewDelta, Outcome
@@ -22,6 +23,7 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
     def __init__(self, ctx: ServerContext, presence: PresenceBoard) -> None:
         self._ctx = ctx
         self._presence = presence
+        self._reports = Reports(ctx)
 
     async def begin(self, request: pb.BeginRequest, context: Any) -> pb.BeginReply:
         begun = await self._ctx.store.begin(request.execution_id, request.begin_id, request.incarnation)
@@ -93,16 +95,17 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         )
         if settled.accepted and settled.execution and settled.execution.step is Step.EXECUTE:
             self._ctx.wakeups.notify(settled.execution.id)
-            self._ctx.soon(self._ctx.dispatcher.send_later_if_failing(settled.execution.id))
+            publish_due(self._ctx)
         return pb.HandBackReply(accepted=settled.accepted)
 
     async def fail(self, request: pb.FailRequest, context: Any) -> pb.FailReply:
         facts = json.loads(request.facts_json) if request.facts_json else {}
-        code = CODES.get(request.code, Code.SYSTEM)
-        settled = await fail(self._ctx, request.execution_id, code, facts, after_grace=request.after_grace)
-        execution = settled.execution
+        settled = await self._reports.failure(
+            request.execution_id, request.code, facts, step=request.step, after_grace=request.after_grace
+        )
+        execution = settled.execution if settled else await self._ctx.store.get(request.execution_id)
         return pb.FailReply(
-            applied=settled.accepted,
+            applied=settled is not None and settled.accepted,
             phase=execution.phase if execution else 0,
             code=execution.error_code if execution else "",
             last_seq=execution.last_seq if execution else 0,

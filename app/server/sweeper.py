@@ -1,6 +1,6 @@
 """The sweeper: every tick it ends what is due, publishes what is to be sent again, and pushes cancels to workers.
 
-Its promise is L1, "every execution ends in time"; its limit is that it needs the store. Any number of servers may run it.
+Its promise is L1, "every execution ends in time"; its limit is that it needs the store. Any number may run at once.
 """
 
 import asyncio
@@ -44,8 +44,6 @@ class Sweeper:
         for execution in swept.ended:
             log.info("execution %s ended by the sweeper in step %s", execution.id, execution.step.value)
             self._wakeups.notify(execution.id)
-        for following in swept.promoted:
-            await self._dispatcher.send_later_if_failing(following)
         await self._dispatcher.resend_due()
         await self._presence.push_cancels()
 

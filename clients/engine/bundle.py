@@ -17,10 +17,32 @@ class Bundle:
     """Hashable: equal bundles share one compiled graph.
 
     `graph` names an entry of `langgraph.json`; then the rest is not used. No `instructions` and no `sub_agents` means
-    the default agent. `model_name` empty means the model that the settings choose.
+    `DEFAULT_AGENT`. `model_name` empty means the model that the settings choose.
     """
 
     instructions: str = ""
     sub_agents: tuple[SubAgentSpec, ...] = ()
     model_name: str = ""
     graph: str = ""
+
+
+DEFAULT_AGENT = Bundle(
+    instructions=(
+        "You are a capable assistant that works in a sandbox. Plan work of several steps with write_todos and keep the"
+        " list up to date. Delegate independent parts to sub-agents, in parallel. Check results before you rely on"
+        " them; report failures as they are."
+    ),
+    sub_agents=(
+        SubAgentSpec(
+            name="researcher",
+            description="Finds things out: reads files, searches, runs commands, and reports what it found.",
+            instructions="You find things out. Report facts with where they come from; say what you could not find.",
+        ),
+        SubAgentSpec(
+            name="reviewer",
+            description="Checks work: reads it critically, runs it, and reports what is wrong.",
+            instructions="You check work. Try it, look for mistakes, and report each with its place and reason.",
+        ),
+    ),
+)
+"""Runs when nobody says which agent; the server shows it as the agent `agent-runner`."""

@@ -16,7 +16,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from pydantic import BaseModel, Field
 
-from clients.engine.bundle import Bundle, SubAgentSpec
+from clients.engine.bundle import DEFAULT_AGENT, Bundle, SubAgentSpec
 from clients.engine.contain import guard_nodes
 from clients.engine.middleware import RunGuard
 from clients.sandbox.backend import CurrentSandboxBackend
@@ -25,25 +25,6 @@ GENERAL_PURPOSE = SubAgentSpec(
     name="general-purpose",
     description="Does any delegated task of several steps with the same tools as the main agent.",
     instructions="Do the delegated task. Only your last message is read: put the whole result into it.",
-)
-DEFAULT_BUNDLE = Bundle(
-    instructions=(
-        "You are a capable assistant that works in a sandbox. Plan work of several steps with write_todos and keep the"
-        " list up to date. Delegate independent parts to sub-agents, in parallel. Check results before you rely on"
-        " them; report failures as they are."
-    ),
-    sub_agents=(
-        SubAgentSpec(
-            name="researcher",
-            description="Finds things out: reads files, searches, runs commands, and reports what it found.",
-            instructions="You find things out. Report facts with where they come from; say what you could not find.",
-        ),
-        SubAgentSpec(
-            name="reviewer",
-            description="Checks work: reads it critically, runs it, and reports what is wrong.",
-            instructions="You check work. Try it, look for mistakes, and report each with its place and reason.",
-        ),
-    ),
 )
 SANDBOX_PROMPT = (
     "Commands run in your working directory, which is also your home. In the file tools that directory is `/`: the"
@@ -70,7 +51,7 @@ def build_deep_agent(
 
     Without a sandbox there are no commands, and files live in the conversation's state.
     """
-    agent = bundle if bundle.instructions or bundle.sub_agents else DEFAULT_BUNDLE
+    agent = bundle if bundle.instructions or bundle.sub_agents else DEFAULT_AGENT
     backend: BackendProtocol = CurrentSandboxBackend() if sandboxed else StateBackend()
     tools: list[BaseTool] = [_execute_tool()] if sandboxed else []
     note = SANDBOX_PROMPT if sandboxed else ""

@@ -132,6 +132,9 @@ class Creation(Ending):
             (E.dispatched_at.is_(None), NOW + RESEND_UNSTAMPED_S), (two_thirds > NOW, two_thirds), else_=FOREVER
         )
         due = select(E.handle).where(OPEN, E.next_dispatch_at <= NOW).order_by(E.next_dispatch_at).limit(limit)
+        async with self.read() as connection:  # mostly nothing is due: do not take the writer for that
+            if await connection.scalar(due.limit(1), self.params()) is None:
+                return []
         if not self.is_sqlite:
             due = due.with_for_update(skip_locked=True)
         async with self.write() as connection:

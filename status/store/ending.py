@@ -28,10 +28,6 @@ ATTEMPT_CODES = frozenset({Code.HEARTBEAT, Code.WORKER_LOST, Code.START_TO_CLOSE
 """What may be caused by the cancel itself: while one is pending they end CANCELLED."""
 
 
-PROMOTED_RESEND_S = 1.0
-"""Whoever ends an execution publishes its session's next one at once; if that fails the sweeper does, this soon."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
     """How it is to end. `code` None is COMPLETED. `phase` only where the owner says it."""
@@ -145,7 +141,7 @@ class Ending(Reading):
                 dispatchable_at=NOW,
                 due_thread_wait=FOREVER,
                 due_schedule_to_close=NOW + E.limit_schedule_to_close,
-                next_dispatch_at=NOW + PROMOTED_RESEND_S,
+                next_dispatch_at=NOW,
             )
             .returning(E.id)
         )

@@ -200,10 +200,9 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ticked:
-    """What one sweep did: the executions it ended and the ids of those that are now their session's turn."""
+    """What one sweep did. `ended` are the executions as they were before their end."""
 
     ended: Sequence[Execution]
-    promoted: Sequence[str]
     resumed: bool
     """This tick found a gap in the sweeping and granted amnesty."""
 

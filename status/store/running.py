@@ -25,7 +25,6 @@ from status.store.records import (
 )
 from status.store.rows import to_execution
 from status.store.schema import executions, session_facts, workers
-from status.timeouts import RESEND_UNSTAMPED_S
 
 MIN_TAIL_BYTES = 256 * 1024
 """A snapshot is due when the tail since the last one is larger than this and than that snapshot."""
@@ -237,7 +236,7 @@ class Running(Ending):
                 due_worker_lost=FOREVER,
                 due_start_to_close=FOREVER,
                 dispatched_at=None,
-                next_dispatch_at=NOW + RESEND_UNSTAMPED_S,
+                next_dispatch_at=NOW,
             )
             .returning(executions)
         )

@@ -33,13 +33,11 @@ class Sweeping(Ending):
         """Grant amnesty after a gap, then end every row whose deadline has passed."""
         resumed = await self._alive(period_s)
         ended: list[Execution] = []
-        promoted: list[str] = []
         while True:
             batch = await self._sweep_batch()
-            ended += [execution for execution, _ in batch]
-            promoted += [following for _, following in batch if following]
+            ended += batch
             if len(batch) < BATCH:
-                return Ticked(ended=ended, promoted=promoted, resumed=resumed)
+                return Ticked(ended=ended, resumed=resumed)
 
     async def _alive(self, period_s: float) -> bool:
         """Stamp this tick. True when the last one was too long ago and the clocks were moved."""
@@ -77,11 +75,11 @@ class Sweeping(Ending):
             self.params(),
         )
 
-    async def _sweep_batch(self) -> list[tuple[Execution, str]]:
+    async def _sweep_batch(self) -> list[Execution]:
         due = select(executions).where(OPEN, E.next_deadline <= NOW).order_by(E.next_deadline).limit(BATCH)
         if not self.is_sqlite:
             due = due.with_for_update(skip_locked=True)
-        ended: list[tuple[Execution, str]] = []
+        ended: list[Execution] = []
         async with self.read() as connection:  # most ticks find nothing: do not take the writer for that
             if (
                 await connection.scalar(select(E.handle).where(OPEN, E.next_deadline <= NOW).limit(1), self.params())
@@ -94,9 +92,8 @@ class Sweeping(Ending):
                 code = TIMEOUT_CODES[passed]
                 phase = Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED
                 end = End(phase=phase, code=code, facts=await self._facts(connection, row, passed))
-                result = await self.end_row(connection, end, E.handle == row.handle, E.next_deadline <= NOW)
-                if result:
-                    ended.append((to_execution(row), result[1]))
+                if await self.end_row(connection, end, E.handle == row.handle, E.next_deadline <= NOW):
+                    ended.append(to_execution(row))
         return ended
 
     async def _facts(self, connection: AsyncConnection, row: Row[Any], passed: TimeoutType) -> dict[str, Any]:

@@ -49,8 +49,8 @@ class Witnessed:
         texts = [m["content"] for m in status["messages"] if m["type"] == "MESSAGE_AI" and m["content"]]
         assert len(texts) == len(set(texts))
         final = texts[-1]
-        assert final.count("first done") == 1, final
-        assert final.count("second done") == 1, final
+        assert final.count("\n> first done") == 1, final
+        assert final.count("\n> second done") == 1, final
 
 
 def settle_down(stack: Stack, id: str, witnessed: Witnessed) -> None:

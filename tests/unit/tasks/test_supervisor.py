@@ -1,5 +1,6 @@
 """The supervisor with real children, real signals and a real HTTP server to report to."""
 
+import contextlib
 import http.server
 import json
 import os
@@ -38,7 +39,8 @@ RUN = """
 import sys
 from app.supervisor import supervise
 url, *argv = sys.argv[1:]
-sys.exit(supervise("worker", argv, queue="q", http_url=url, api_key="the key", ready=lambda pid: print(pid, flush=True)))
+told = lambda pid: print(pid, flush=True)
+sys.exit(supervise("worker", argv, queue="q", http_url=url, api_key="the key", ready=told))
 """
 
 
@@ -107,10 +109,8 @@ def supervise(receiver: Receiver, tmp_path: Path) -> Iterator[Callable[..., Supe
         each.popen.kill()
         each.popen.communicate()
         for pid, _ in each.lives():
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
 
 
 def alive(pid: int) -> bool:

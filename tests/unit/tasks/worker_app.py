@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
+from celery.apps.worker import Worker
 
 from clients.settings import Settings
 from clients.tasks_wire import new_celery
-from tasks.leaving import LeavingWorker
 from tasks.loop import AgentLoop
 from tasks.pool import TaskPool, current_slot
 
@@ -87,7 +87,7 @@ def main(url: str, pool: str, journal: Path) -> int:
             file.write("ready\n")
 
     signals.worker_ready.connect(ready, weak=False)
-    worker = LeavingWorker(
+    worker = Worker(
         app=app,
         hostname=f"tests-{os.getpid()}@here",
         pool_cls=TaskPool if pool == "async" else pool,

@@ -1,0 +1,287 @@
+"""A run in this process with real LangGraph and a real gRPC server: what it reports, and when it says nothing."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent_runner.v1 import runner_pb2 as pb
+
+from clients.settings import Settings
+from status.phases import Phase
+from tasks.ensure_thread import ensure_thread
+from tasks.failing import ExecutionError
+from tasks.process import RunnerProcess
+from tasks.report_failure import judge
+from tasks.run.execution import execute
+from tests.unit.tasks.runner_server import HANDLE, RunnerServer
+from tests.unit.tasks.waiting import eventually
+
+GRAPH = """
+import asyncio
+from langchain_core.messages import AIMessage
+from langgraph.graph import END, START, MessagesState, StateGraph
+
+STARTS = []
+
+async def first(state):
+    what, _, argument = state["messages"][-1].content.partition(" ")
+    STARTS.append(what)
+    if what == "raise":
+        raise ValueError(argument)
+    if what == "lost":
+        raise ConnectionError(argument)
+    if what == "sleep":
+        await asyncio.sleep(float(argument))
+    if what == "stubborn":
+        for _ in range(100):
+            try:
+                await asyncio.sleep(0.1)
+            except asyncio.CancelledError:
+                pass
+    return {"messages": [AIMessage("one")]}
+
+async def second(state):
+    return {"messages": [AIMessage("two")]}
+
+builder = StateGraph(MessagesState)
+builder.add_node("first", first)
+builder.add_node("second", second)
+builder.add_edge(START, "first")
+builder.add_edge("first", "second")
+builder.add_edge("second", END)
+
+CALLS = []
+
+def flaky(config):
+    CALLS.append(1)
+    if len(CALLS) < 3:
+        raise ConnectionError("not yet")
+    return builder
+"""
+
+
+class Quiet:
+    """Progress that nobody watches."""
+
+    def watch(self, run: object) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RunnerServer]:
+    server = await RunnerServer().start()
+    server.claim_reply.graph = "agent"
+    server.claim_reply.thread_id = "thread-1"
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+def process(server: RunnerServer, tmp_path: Path) -> Iterator[RunnerProcess]:
+    (tmp_path / "graphs.py").write_text(GRAPH)
+    names = {"agent": "./graphs.py:builder", "flaky": "./graphs.py:flaky"}
+    (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": names}))
+    settings = Settings(
+        backend_endpoint=f"127.0.0.1:{server.port}",
+        data_dir=tmp_path,
+        graphs=tmp_path / "langgraph.json",
+        checkpoint_url=f"sqlite:///{tmp_path}/memory.db",
+    )
+    process = RunnerProcess(settings, role="worker", queue="q", incarnation="inc", name="worker@here", slots=2)
+    process.start()
+    process.announce()
+    yield process
+    process.leaving_now = True
+    process.stop()
+
+
+@pytest.fixture
+def run(process: RunnerProcess, server: RunnerServer) -> Callable[..., "asyncio.Future[Any]"]:
+    """Runs one execution with this message; its result."""
+
+    def start(message: str, **claim: Any) -> "asyncio.Future[Any]":
+        server.claim_reply.message = message
+        for name, value in claim.items():
+            setattr(server.claim_reply, name, value)
+        work = process.loop.submit(execute(process, "exec-1", Quiet()))  # type: ignore[arg-type]
+        return asyncio.ensure_future(asyncio.to_thread(work.result, 30))
+
+    return start
+
+
+Run = Callable[..., "asyncio.Future[Any]"]
+
+
+async def owned(process: RunnerProcess) -> None:
+    """The run has started its first step."""
+    await asyncio.to_thread(
+        eventually, lambda: any(run.open_nodes for run in list(process._runs.values())), what="a run at work"
+    )
+
+
+async def test_a_run_reports_what_it_says_and_its_end(run: Run, server: RunnerServer) -> None:
+    """The result of the task is what the server stored; the messages are in the log once."""
+    result = await run("hello")
+    assert result == {"execution_id": "exec-1", "phase": "EXECUTION_COMPLETED", "code": "", "last_seq": 2}
+    assert [p["content"] for k, p in server.stored if k == "message"] == ["one", "two"]
+    assert server.settled[0].head_checkpoint_id
+
+
+@pytest.mark.promise("3.29")
+@pytest.mark.promise("0.21")
+async def test_an_exception_of_the_agent_is_a_result(run: Run, server: RunnerServer) -> None:
+    """FAILED with the original text as a fact; the task itself succeeds."""
+    result = await run("raise test error")
+    assert (result["phase"], result["code"]) == ("EXECUTION_FAILED", "E301")
+    facts = json.loads(server.settled[0].facts_json)
+    assert facts["original_error"] == "test error"
+    assert facts["worker"] == "worker@here"
+
+
+@pytest.mark.promise("0.22")
+async def test_infrastructure_errors_are_tried_again_only_before_the_first_step(run: Run, server: RunnerServer) -> None:
+    """A factory that fails to connect is called again; a step that fails to connect is not."""
+    assert (await run("hello", graph="flaky"))["phase"] == "EXECUTION_COMPLETED"
+    server.stored.clear()
+    result = await run("lost connection", graph="agent")
+    assert result["code"] == "E301"
+
+
+@pytest.mark.promise("1.11")
+async def test_an_empty_session_is_named(run: Run, server: RunnerServer) -> None:
+    """An agent without its session is a failed set-up, in these words."""
+    result = await run("hello", graph="")
+    assert result["code"] == "E302"
+    told = json.loads(server.settled[0].facts_json)["original_error"]
+    assert told == "Session ID is required for execution exec-1"
+
+
+async def test_start_to_close_keeps_what_was_done(run: Run, server: RunnerServer) -> None:
+    """The run's own limit: E104, with the step it was in."""
+    result = await run("sleep 30", start_to_close_s=0.5)
+    assert result["code"] == "E104"
+    facts = json.loads(server.settled[0].facts_json)
+    assert facts["limit_s"] == 0.5
+    assert "first" in facts["open_step"]
+
+
+async def test_an_agent_that_ignores_its_cancel_is_given_up(run: Run, server: RunnerServer) -> None:
+    """The end is reported a moment after the limit, and what it says later is not."""
+    result = await run("stubborn", start_to_close_s=0.3)
+    assert result["code"] == "E104"
+    assert server.stored == []
+
+
+async def test_a_pushed_cancel_ends_the_run(run: Run, server: RunnerServer, process: RunnerProcess) -> None:
+    """Well before its sleep is over: CANCELLED."""
+    result = run("sleep 30")
+    await owned(process)
+    server.push(pb.CANCEL)
+    async with asyncio.timeout(5):
+        assert (await result)["phase"] == "EXECUTION_CANCELLED"
+    assert Phase(server.settled[0].phase) is Phase.CANCELLED
+
+
+async def test_who_is_fenced_out_writes_nothing(run: Run, server: RunnerServer, process: RunnerProcess) -> None:
+    """Stopped at once, no settle, an empty result."""
+    result = run("sleep 30")
+    await owned(process)
+    server.push(pb.FENCED_OUT)
+    async with asyncio.timeout(5):
+        assert (await result)["phase"] == ""
+    assert server.settled == []
+
+
+async def test_a_leaving_worker_hands_back_at_the_boundary(
+    run: Run, server: RunnerServer, process: RunnerProcess
+) -> None:
+    """The step that runs is finished, the next one is left to another worker; the head goes along."""
+    result = run("sleep 1")
+    await owned(process)
+    process.drain("deploy", 10)
+    assert (await result)["phase"] == "EXECUTION_IN_PROGRESS"
+    assert server.settled == []
+    assert server.handed_back[0].handle == HANDLE
+    assert server.handed_back[0].head_checkpoint_id
+    assert [p["content"] for k, p in server.stored if k == "message"] == ["one"]
+
+
+async def test_a_step_that_outlasts_the_drain_time_ends_the_run(
+    run: Run, server: RunnerServer, process: RunnerProcess
+) -> None:
+    """E106, with the step it was in."""
+    result = run("sleep 30")
+    await owned(process)
+    process.drain("deploy", 0.3)
+    assert (await result)["code"] == "E106"
+    assert "first" in json.loads(server.settled[0].facts_json)["open_step"]
+
+
+async def test_lost_answers_change_nothing(run: Run, server: RunnerServer) -> None:
+    """Claim, append and settle are answered only the second time: one end, each message once."""
+    server.drop_answers = 3
+    result = await run("hello")
+    assert result["phase"] == "EXECUTION_COMPLETED"
+    assert [p["content"] for k, p in server.stored if k == "message"] == ["one", "two"]
+
+
+async def test_a_run_that_nobody_answers_starts_nothing(process: RunnerProcess, server: RunnerServer, run: Run) -> None:
+    """Its gate is closed until a beat is answered."""
+    server.answer_beats = False
+    result = run("sleep 5", heartbeat_s=0.4)
+    await owned(process)
+    owner = next(iter(process._runs.values()))
+    await asyncio.to_thread(eventually, lambda: owner.unheard, what="nobody answers")
+    passed = process.loop.submit(owner.current.gate())
+    with pytest.raises(TimeoutError):
+        await asyncio.to_thread(passed.result, 0.5)
+    server.answer_beats = True
+    await asyncio.to_thread(passed.result, 5)
+    server.push(pb.CANCEL)
+    await result
+
+
+async def test_a_refused_claim_is_left_alone(process: RunnerProcess, server: RunnerServer, run: Run) -> None:
+    """The message is acked and nothing is written."""
+    server.claim_reply.granted = False
+    assert (await run("hello"))["phase"] == ""
+    assert server.appends == server.settled == []
+
+
+async def test_ensure_thread_gives_the_session_its_thread(process: RunnerProcess, server: RunnerServer) -> None:
+    """Named after the session, so that every execution of it has the same; asked for again when the answer is lost."""
+    server.drop_answers = 1
+    work = process.loop.submit(ensure_thread(process, "exec-1"))
+    result = await asyncio.to_thread(work.result, 20)
+    assert result == {"execution_id": "exec-1", "thread_id": "thread-ses-1"}
+
+
+async def test_an_empty_execution_id_is_refused(process: RunnerProcess) -> None:
+    """Before anything is asked of the server."""
+    work = process.loop.submit(execute(process, "", Quiet()))  # type: ignore[arg-type]
+    with pytest.raises(ExecutionError, match="Execution ID is required"):
+        await asyncio.to_thread(work.result, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "code", "cause"),
+    [
+        ("ExecutionError", "[E103] the end could not be reported", "E103", "the end could not be reported"),
+        ("WorkerLostError", "Worker exited prematurely: signal 9 (SIGKILL) Job: 0.", "E103", "signal 9: usually"),
+        ("TimeLimitExceeded", "TimeLimitExceeded(610.0,)", "E104", ""),
+        ("NotRegistered", "'Nope'", "E201", ""),
+        ("TypeError", "run() missing 1 required positional argument", "E202", "missing 1 required"),
+        ("EncodeError", "cannot encode", "E302", "EncodeError: cannot encode"),
+    ],
+)
+def test_the_error_callback_says_what_the_task_left(name: str, text: str, code: str, cause: str) -> None:
+    """Each kind of failed task has its code; the original text is kept."""
+    found = judge(name, text)
+    assert found.code.value == code
+    assert cause in str(found.facts)

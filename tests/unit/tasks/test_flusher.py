@@ -1,0 +1,179 @@
+"""What runs say reaches the server once and in order, whatever happens to calls and answers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from agent_runner.v1 import runner_pb2 as pb
+
+from clients.backend import Backend
+from clients.settings import Settings
+from status.log import Delta
+from tasks.run.flusher import RUN_BYTES, Flusher, RunLog
+from tests.unit.tasks.runner_server import RunnerServer
+
+
+def text(piece: str) -> Delta:
+    return Delta(kind="text", payload={"id": "m", "text": piece})
+
+
+def tool(number: int) -> Delta:
+    return Delta(kind="tool_call", payload={"id": f"call-{number}", "name": "t"})
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[RunnerServer]:
+    server = await RunnerServer().start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def flusher(server: RunnerServer) -> AsyncIterator[Flusher]:
+    backend = Backend(Settings(backend_endpoint=f"127.0.0.1:{server.port}"))
+    flusher = Flusher(backend)
+    flusher.start()
+    yield flusher
+    await flusher.stop()
+    await backend.close()
+
+
+class Heard:
+    """A run's log together with what the server said about the run."""
+
+    def __init__(self, flusher: Flusher, server: RunnerServer, head: str = "") -> None:
+        self.head = head
+        self.verdicts: list[int] = []
+        self.log: RunLog = flusher.open(server.claim_reply, head=lambda: self.head, on_verdict=self.verdicts.append)
+
+
+@pytest.fixture
+def run(flusher: Flusher, server: RunnerServer) -> Heard:
+    return Heard(flusher, server)
+
+
+async def until(condition: object, within_s: float = 10.0) -> None:
+    async with asyncio.timeout(within_s):
+        while not condition():  # type: ignore[operator]
+            await asyncio.sleep(0.005)
+
+
+async def test_nothing_is_lost_or_doubled_when_answers_are_lost(
+    flusher: Flusher, server: RunnerServer, run: Heard
+) -> None:
+    """Every second answer is lost after the server stored the deltas: the log holds each once, in order."""
+    said = ""
+    for number in range(40):
+        if number % 4 == 0:
+            server.drop_answers += 1
+        piece = f"{number} "
+        said += piece
+        run.log.add([text(piece), *([tool(number)] if number % 3 == 0 else [])])
+        await asyncio.sleep(0.01)
+    await flusher.flushed(run.log)
+    assert server.text() == said
+    assert [p["id"] for k, p in server.stored if k == "tool_call"] == [f"call-{n}" for n in range(0, 40, 3)]
+
+
+async def test_what_was_sent_is_sent_again_unchanged(flusher: Flusher, server: RunnerServer, run: Heard) -> None:
+    """New deltas wait behind the unanswered ones; they never change them."""
+    server.drop_answers = 1
+    run.log.add([text("first")])
+    await until(lambda: len(server.appends) == 1)
+    run.log.add([text("second")])
+    await flusher.flushed(run.log)
+    first, again = (request.runs[0] for request in server.appends[:2])
+    assert first == again
+    assert server.text() == "firstsecond"
+
+
+async def test_text_is_merged_and_everything_else_goes_at_once(
+    flusher: Flusher, server: RunnerServer, run: Heard
+) -> None:
+    """The first token goes alone; later tokens share a message; a tool call takes them along without waiting."""
+    run.log.add([text("a")])
+    await until(lambda: len(server.appends) == 1)
+    for piece in "bcdefgh":
+        run.log.add([text(piece)])
+    await asyncio.sleep(0.01)
+    assert len(server.appends) == 1
+    run.log.add([tool(1)])
+    await until(lambda: len(server.stored) == 3)
+    assert [kind for kind, _ in server.stored] == ["text", "text", "tool_call"]
+    assert server.text() == "abcdefgh"
+    assert len(server.appends) == 2
+
+
+async def test_slow_text_costs_few_messages(flusher: Flusher, server: RunnerServer, run: Heard) -> None:
+    """A token every 20 ms goes out about four times a second, not fifty times."""
+    for number in range(60):
+        run.log.add([text(f"t{number} ")])
+        await asyncio.sleep(0.02)
+    await flusher.flushed(run.log)
+    assert len(server.appends) <= 14
+
+
+async def test_all_runs_share_one_message(flusher: Flusher, server: RunnerServer) -> None:
+    """Runs that speak in the same moment are in one call."""
+    runs = []
+    for handle in range(20):
+        claim = pb.ClaimReply(granted=True, handle=handle, fence=1)
+        runs.append(flusher.open(claim, head=lambda: "", on_verdict=lambda _: None))
+    for log in runs:
+        log.add([tool(0)])
+    await until(lambda: bool(server.appends))
+    assert len(server.appends[0].runs) == 20
+
+
+async def test_the_head_goes_along_when_it_has_moved(flusher: Flusher, server: RunnerServer, run: Heard) -> None:
+    """Once per move, with deltas."""
+    for head in ("c1", "c1", "c2"):
+        run.head = head
+        run.log.add([tool(1)])
+        await flusher.flushed(run.log)
+    assert server.heads == ["c1", "c2"]
+
+
+async def test_verdicts_reach_the_run(flusher: Flusher, server: RunnerServer, run: Heard) -> None:
+    """A cancel, and being fenced out, come back with the answer to an append."""
+    server.verdict = pb.CANCEL
+    run.log.add([tool(1)])
+    await until(lambda: pb.CANCEL in run.verdicts)
+    server.verdict = pb.FENCED_OUT
+    run.log.add([tool(2)])
+    await until(lambda: pb.FENCED_OUT in run.verdicts)
+    assert len(server.stored) == 1
+
+
+async def test_a_run_that_says_too_much_must_wait(server: RunnerServer, flusher: Flusher, run: Heard) -> None:
+    """With the server away memory stays bounded: the run has no room until half of it is stored."""
+    await server.stop()
+    big = "x" * (RUN_BYTES // 8)
+    for number in range(9):
+        run.log.add([Delta(kind="tool_end", payload={"id": f"{number}", "result": big})])
+    assert run.log.full
+    again = RunnerServer(server.port)
+    await again.start()
+    async with asyncio.timeout(20):
+        await run.log.room()
+    await flusher.flushed(run.log)
+    assert [payload["id"] for _, payload in again.stored] == [str(n) for n in range(9)]
+    await again.stop()
+
+
+async def test_the_tail_holds_what_is_not_known_to_be_stored(
+    flusher: Flusher, server: RunnerServer, run: Heard
+) -> None:
+    """The call that ends a run takes everything unanswered, numbered as it was, and nothing is sent after it."""
+    run.log.add([tool(1)])
+    await flusher.flushed(run.log)
+    server.drop_answers = 100
+    run.log.add([tool(2)])
+    await until(lambda: len(server.stored) == 2)
+    run.log.add([text("end")])
+    tail = run.log.take_tail()
+    assert (tail.first, [d.kind for d in tail.deltas]) == (1, ["tool_call", "text"])
+    sent = len(server.appends)
+    run.log.add([tool(3)])
+    await asyncio.sleep(0.3)
+    assert len(server.appends) <= sent + 1
