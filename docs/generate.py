@@ -85,7 +85,7 @@ def timeouts() -> str:
     rows = []
     for timeout in TimeoutType:
         name, starts, stops = CLOCKS[timeout]
-        assert name in known, f"{name} is no field of Timeouts"  # noqa: S101
+        assert name in known, f"{name} is no field of Timeouts"
         code = TIMEOUT_CODES[timeout]
         setting = f"`{settings[name]}`" if name in settings else "fixed"
         if name in CALLER_TIMEOUTS:

@@ -114,7 +114,7 @@ def good_values(check: Check, of: Any) -> list[Any]:
         case rules.OneOf(field, values):
             return [{field: value} for value in values]
         case rules.EachItem(item):
-            return [[], [good for good in good_values(item, of)]]
+            return [[], list(good_values(item, of))]
     raise AssertionError(check)
 
 

@@ -20,6 +20,8 @@ class GrpcProxy(grpc.GenericRpcHandler):
         self._to_lose: Counter[str] = Counter()
         self.lost: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
+        self.bytes_sent: Counter[str] = Counter()
+        """By method, what went from the worker to the server."""
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._stop: asyncio.Event | None = None
@@ -58,7 +60,8 @@ class GrpcProxy(grpc.GenericRpcHandler):
         if method in STREAMS:
 
             async def stream(requests: AsyncIterator[bytes], _context: Any) -> AsyncIterator[bytes]:
-                call = self._channel.stream_stream(method)(requests, metadata=metadata)
+                call: Any = self._channel.stream_stream(method)
+                call = call(requests, metadata=metadata)
                 try:
                     async for reply in call:
                         yield reply
@@ -68,8 +71,10 @@ class GrpcProxy(grpc.GenericRpcHandler):
             return grpc.stream_stream_rpc_method_handler(stream)
 
         async def unary(request: bytes, context: Any) -> bytes:
+            self.bytes_sent[method.removeprefix(RUNNER)] += len(request)
             try:
-                reply: bytes = await self._channel.unary_unary(method)(request, metadata=metadata)
+                forward: Any = self._channel.unary_unary(method)
+                reply: bytes = await forward(request, metadata=metadata)
             except grpc.aio.AioRpcError as error:
                 await context.abort(error.code(), error.details() or "")
                 raise

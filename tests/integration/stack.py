@@ -28,7 +28,7 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def eventually(probe: Callable[[], T], *, within_s: float = 20.0, what: str = "") -> T:
+def eventually(probe: Callable[[], T | None], *, within_s: float = 20.0, what: str = "") -> T:
     """The first truthy answer of `probe`; fails after the deadline with the last answer."""
     deadline = time.monotonic() + within_s
     last: Any = None
@@ -57,7 +57,7 @@ class Process:
     def child(self) -> psutil.Process:
         """The supervised process, once it is there."""
         own = psutil.Process(self.pid)
-        return eventually(lambda: (own.children() or [None])[0], what=f"child of {self.name}")
+        return eventually(lambda: next(iter(own.children()), None), what=f"child of {self.name}")
 
     def output(self) -> str:
         return self.log.read_text(errors="replace")
@@ -230,7 +230,7 @@ class Stack:
     def wait_text(self, id: str, text: str, within_s: float = 30.0) -> Json:
         """The execution once `text` stands anywhere in its status."""
         return eventually(
-            lambda: (found := self.get(id)) and text in json.dumps(found["status"]) and found,
+            lambda: found if text in json.dumps((found := self.get(id))["status"]) else None,
             within_s=within_s,
             what=f"{text!r} in the status of {id}",
         )

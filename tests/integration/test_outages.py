@@ -44,7 +44,7 @@ def test_the_only_server_is_down_during_twenty_runs(tmp_path: Path) -> None:
 
 
 def test_a_zombie_wakes_after_the_next_turn(tmp_path: Path) -> None:
-    """Turn 1 stands still in a tool and fails; turn 2 completes; turn 1 wakes; turn 3 remembers turn 2 only rightly."""
+    """Turn 1 stands still in a tool and fails; turn 2 completes; turn 1 wakes; turn 3 remembers turn 2."""
     with Stack.open(tmp_path, AGENT_RUNNER_HEARTBEAT_TIMEOUT_S="3") as stack:
         first = stack.start_worker()
         one = stack.create("I am the first turn.\n$ sleep 4\n$ echo zombie was here")
@@ -59,7 +59,7 @@ def test_a_zombie_wakes_after_the_next_turn(tmp_path: Path) -> None:
         two = stack.create("Remember the word aubergine.", session_id=session)["metadata"]["id"]
         assert stack.wait_for(two)["status"]["phase"] == "EXECUTION_COMPLETED"
         frozen.resume()
-        eventually(lambda: "fenced out" in first.output(), what="the zombie to learn that it is fenced out")
+        eventually(lambda: "stopped, nothing written" in first.output(), what="the zombie to learn that it is over")
         eventually(lambda: not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "4"]])
         three = stack.create("What did I say?", session_id=session)["metadata"]["id"]
         answer = stack.wait_for(three)["status"]["messages"][-1]["content"]

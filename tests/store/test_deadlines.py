@@ -136,7 +136,9 @@ async def test_a_reported_exit_needs_no_grace(store: Store, flow: Flow) -> None:
     """The supervisor's report ends the runs of that process, and its prefork children's, at once."""
     own, child = (await flow.claimed("w1")).execution, (await flow.claimed("w1.77")).execution
     other = (await flow.claimed("w10")).execution
-    assert own is not None and child is not None and other is not None
+    assert own is not None
+    assert child is not None
+    assert other is not None
     lost = await store.exited("w1", "signal 9: usually out of memory")
     assert {e.id for e in lost} == {own.id, child.id}
     _, code, error = await ended(store, own.id)

@@ -87,7 +87,7 @@ class RunnerServer(runner_pb2_grpc.RunnerServicer):
                 self._store(run.first, run.deltas)
                 if run.head_checkpoint_id:
                     self.heads.append(run.head_checkpoint_id)
-            reply.runs.add(handle=run.handle, verdict=self.verdict, next=len(self.stored))  # type: ignore[arg-type]
+            reply.runs.add(handle=run.handle, verdict=self.verdict, next=len(self.stored))
         await self._maybe_drop(context)
         return reply
 
@@ -116,6 +116,7 @@ class RunnerServer(runner_pb2_grpc.RunnerServicer):
     ) -> AsyncIterator[pb.PresenceReply]:
         outbox: asyncio.Queue[pb.PresenceReply] = asyncio.Queue()
         self._outboxes.append(outbox)
+        withheld: list[pb.BeatRequest] = []
 
         async def read() -> None:
             async for request in request_iterator:
@@ -125,10 +126,10 @@ class RunnerServer(runner_pb2_grpc.RunnerServicer):
                     outbox.put_nowait(pb.PresenceReply(welcome=pb.Welcome(server_id="test", beat_every_s=5)))
                 elif what == "beat":
                     self.beats.append(request.beat)
-                    if self.answer_beats:
-                        runs = [
-                            pb.RunVerdict(handle=r.handle, fence=r.fence, verdict=pb.GO_ON) for r in request.beat.runs
-                        ]
+                    withheld.append(request.beat)
+                    while self.answer_beats and withheld:
+                        beat = withheld.pop(0)
+                        runs = [pb.RunVerdict(handle=r.handle, fence=r.fence, verdict=pb.GO_ON) for r in beat.runs]
                         outbox.put_nowait(pb.PresenceReply(beat=pb.BeatReply(runs=runs)))
                 else:
                     self.goodbyes += 1

@@ -238,7 +238,11 @@ async def test_a_run_that_nobody_answers_starts_nothing(process: RunnerProcess, 
     await owned(process)
     owner = next(iter(process._runs.values()))
     await asyncio.to_thread(eventually, lambda: owner.unheard, what="nobody answers")
-    passed = process.loop.submit(owner.current.gate())
+
+    async def pass_gate() -> None:
+        await owner.current.gate()
+
+    passed = process.loop.submit(pass_gate())
     with pytest.raises(TimeoutError):
         await asyncio.to_thread(passed.result, 0.5)
     server.answer_beats = True

@@ -1,0 +1,132 @@
+"""`agent-runner run` and `agent-runner dev` as a user meets them: embedded stack, one command, nothing left behind."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import httpx
+import psutil
+import pytest
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from tests.integration.stack import eventually
+
+PROGRAM = Path(sys.executable).parent / "agent-runner"
+SERVICES = json.loads((Path(__file__).parents[1] / "contract" / "wire_contract.json").read_text())["services"]
+READY = re.compile(r"READY http=(\S+) grpc=(\S+) flower=(\S+)")
+
+
+def environment() -> dict[str, str]:
+    return {"HOME": os.environ.get("HOME", "/"), "PATH": os.environ["PATH"], "AGENT_RUNNER_DEMO_TOKEN_DELAY_MS": "1"}
+
+
+def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, str(PROGRAM), "run", *arguments],
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Processes whose working directory or command line is in this folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        words = [*(process.info["cmdline"] or []), process.info["cwd"] or ""]
+        if process.pid != os.getpid() and any(str(folder) in word for word in words):
+            found.append(" ".join(process.info["cmdline"] or []))
+    return found
+
+
+@pytest.mark.promise("2.13")
+def test_run_shows_the_execution_and_leaves_nothing(tmp_path: Path) -> None:
+    """Phases, todos, tools with real results, two sub-agents, an answer; no process and no socket afterwards."""
+    (tmp_path / "poem.txt").write_text("one\ntwo\nthree\n")
+    message = "Look.\n$ wc -l poem.txt\n$ echo two\n$ exit 3\n@researcher $ echo left\n@reviewer $ echo right"
+    done = run(tmp_path, message)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for expected in ("PENDING", "IN_PROGRESS", "COMPLETED", "3 poem.txt", "researcher", "reviewer", "left", "right"):
+        assert expected in done.stdout, expected
+    assert processes_in(tmp_path) == []
+    sockets = [p for p in tmp_path.rglob("*") if p.is_socket()]
+    assert sockets == []
+
+
+@pytest.mark.promise("0.25")
+def test_run_json_is_one_document(tmp_path: Path) -> None:
+    """One JSON document on stdout; a call is the same in both lists; identical commands are two calls."""
+    done = run(tmp_path, "--json", "$ echo same\n$ echo same\n$ exit 3")
+    assert done.returncode == 0, done.stderr
+    execution = json.loads(done.stdout)
+    calls = execution["status"]["tool_calls"]
+    inside = [c for m in execution["status"]["messages"] for c in m.get("tool_calls", [])]
+    assert calls == inside
+    assert [(c["args"]["command"], c["status"]) for c in calls] == [
+        ("echo same", "TOOL_CALL_COMPLETED"),
+        ("echo same", "TOOL_CALL_COMPLETED"),
+        ("exit 3", "TOOL_CALL_FAILED"),
+    ]
+    assert len({c["id"] for c in calls}) == 3
+    assert execution["status"]["phase"] == "EXECUTION_COMPLETED"
+
+
+@pytest.fixture
+def dev(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", re.Match[str]]]:
+    """`agent-runner dev` on free ports, ended by SIGTERM, nothing left."""
+    ports = ("--http-port", "0", "--grpc-port", "0", "--flower-port", "0", "--data-dir", str(tmp_path / "data"))
+    process = subprocess.Popen(
+        [sys.executable, str(PROGRAM), "dev", *ports],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    lines = iter(process.stdout.readline, "")
+    ready = next((found for line in lines if (found := READY.search(line))), None)
+    assert ready is not None, "dev ended without being ready"
+    yield process, ready
+    process.send_signal(signal.SIGTERM)
+    process.stdout.close()
+    assert process.wait(30) == 0
+    eventually(lambda: not processes_in(tmp_path), what="no process of the stack left")
+
+
+def test_dev_is_separate_processes_and_shows_every_service(
+    dev: tuple["subprocess.Popen[str]", re.Match[str]], tmp_path: Path
+) -> None:
+    """Redis, server, worker, orchestrator and Flower each have a process; reflection lists the whole contract."""
+    process, ready = dev
+    commands = [" ".join(p.cmdline()) for p in psutil.Process(process.pid).children(recursive=True)]
+    for role in ("server", "worker", "orchestrator", "flower", "redis"):
+        assert any(f"agent-runner {role}" in c for c in commands), (role, commands)
+    assert any("redis-server" in c for c in commands)
+    with grpc.insecure_channel(ready.group(2)) as channel:
+        listed = set(ProtoReflectionDescriptorDatabase(channel).get_services())
+    assert set(SERVICES) <= listed
+    assert {"agent_runner.v1.Runner", "agent_runner.v1.Executions", "grpc.health.v1.Health"} <= listed
+    assert httpx.get(ready.group(3)).status_code == 401
+    assert httpx.get(ready.group(3), auth=("admin", "dummy-local-key"), follow_redirects=True).status_code == 200
+
+
+def test_dev_restarts_what_dies(dev: tuple["subprocess.Popen[str]", re.Match[str]]) -> None:
+    """A killed worker, with its supervisor, is there again and serves."""
+    process, ready = dev
+    with httpx.Client(base_url=ready.group(1), headers={"Authorization": "Bearer dummy-local-key"}) as http:
+        for supervisor in psutil.Process(process.pid).children():
+            if supervisor.cmdline()[-1] == "worker":
+                for victim in (supervisor, *supervisor.children(recursive=True)):
+                    victim.kill()
+        created = http.post("/v1/executions?wait=30", json={"message": "$ echo back"}, timeout=40)
+        assert created.json()["status"]["phase"] == "EXECUTION_COMPLETED", created.text
