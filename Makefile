@@ -1,7 +1,9 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test check format docs proto lock promises clean
+.PHONY: help setup run dev test faults check format docs proto lock promises clean
 
 PYTHON ?= python3
+# Most tests wait for processes: more of them than cores run at a time.
+TEST_PROCESSES ?= 3
 BIN := .venv/bin
 READY := .venv/.ready
 # bench/ only when it holds something: mypy refuses an empty folder.
@@ -47,7 +49,11 @@ dev: $(READY) ## the whole stack in one terminal: Redis, server, worker, orchest
 	@$(BIN)/agent-runner dev $(ARGS)
 
 test: $(READY) ## all tests, in random order; ARGS="-k name" chooses
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(ARGS)
+
+faults: $(READY) ## provoke every fault of the catalogue on real processes; ONLY=F07 ROUNDS=3 PARALLEL=3 POOL=prefork
+	@$(BIN)/python -m tests.faults.run --only "$(ONLY)" --rounds "$(or $(ROUNDS),1)" \
+		--parallel "$(or $(PARALLEL),3)" --pool "$(POOL)" $(ARGS)
 
 check: $(READY) ## format, lint, types, import directions, generated code and docs, links, file lengths
 	$(BIN)/ruff format --check .

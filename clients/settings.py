@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from clients.environment import NamedVariables, load_env_file, names_of, setting, shown
 from clients.local_stack import running_stack
-from status.timeouts import Timeouts
+from status.timeouts import ENSURE_THREAD_BACKOFF_S, ENSURE_THREAD_TIMEOUT_S, Timeouts, ensure_thread_total_s
 
 DUMMY_LOCAL_KEY = "dummy-local-key"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
@@ -123,6 +123,12 @@ class Settings(BaseSettings):
     heartbeat_timeout_s: float = _own("HEARTBEAT_TIMEOUT_S", default=30.0, gt=0, about="longest silence of a worker")
     start_to_close_timeout_s: float = _own("START_TO_CLOSE_TIMEOUT_S", default=600.0, gt=0, about="claim to end")
     schedule_to_close_timeout_s: float = _own("SCHEDULE_TO_CLOSE_TIMEOUT_S", default=900.0, gt=0, about="all of it")
+    ensure_thread_timeout_s: float = _own(
+        "ENSURE_THREAD_TIMEOUT_S", default=ENSURE_THREAD_TIMEOUT_S, gt=0, about="one attempt of EnsureThread, of three"
+    )
+    ensure_thread_backoff_s: float = _own(
+        "ENSURE_THREAD_BACKOFF_S", default=ENSURE_THREAD_BACKOFF_S, gt=0, about="before its second attempt, then twice"
+    )
     sweep_interval_s: float = _own(
         "SWEEP_INTERVAL_S", default=1.0, gt=0, le=60, about="how often deadlines are looked at"
     )
@@ -136,6 +142,9 @@ class Settings(BaseSettings):
     max_run_s: float = _own("MAX_RUN_S", default=3600.0, gt=0, about="the most that an execution may ask for")
     status_update_interval: int = _own(
         "STATUS_UPDATE_INTERVAL", default=10, ge=1, about="events per update, compatible only"
+    )
+    max_queued: int = _own(
+        "MAX_QUEUED", default=10_000, ge=0, about="more waiting executions of a queue get 429; 0: any"
     )
     reporting: Literal["native", "compatible"] = _own("REPORTING", default="native", about="native or compatible")
     max_message_bytes: int = _own("MAX_MESSAGE_BYTES", default=1 << 20, ge=1, about="a larger message is refused")
@@ -226,7 +235,9 @@ class Settings(BaseSettings):
     @property
     def timeouts(self) -> Timeouts:
         """The defaults that an execution runs under."""
-        return Timeouts(**{ours: getattr(self, name) for name, ours in _TIMEOUT_FIELDS.items()})
+        given = {ours: getattr(self, name) for name, ours in _TIMEOUT_FIELDS.items()}
+        ensure_thread_s = ensure_thread_total_s(self.ensure_thread_timeout_s, self.ensure_thread_backoff_s)
+        return Timeouts(**given, ensure_thread_s=ensure_thread_s)
 
     def given(self, field: str) -> bool:
         """Whether somebody set it: the environment, `.env`, a running stack or the caller."""
@@ -241,6 +252,11 @@ class Settings(BaseSettings):
                 for name in _required(role)
                 if not self.given(name)
             ]
+        found += [
+            (frozenset({field}), f"{env_names(field)[0]}={value} is not available in this version; use {instead}")
+            for field, value, instead in _NOT_YET
+            if getattr(self, field) == value
+        ]
         for text in self.timeouts.problems(max_run_s=self.max_run_s):
             concerned = {name for name, ours in _TIMEOUT_FIELDS.items() if re.search(rf"\b{ours}\b", text)}
             for name in concerned:
@@ -259,6 +275,12 @@ _TIMEOUT_FIELDS = {
     "settle_grace_s": "settle_grace_s",
     "worker_lost_grace_s": "worker_lost_grace_s",
 }
+_NOT_YET = (
+    ("reporting", "compatible", "native"),
+    ("engine", "graphton", "deepagents"),
+    ("sandbox", "docker", "local or none"),
+    ("sandbox", "daytona", "local or none"),
+)
 _DATABASES = ("sqlite", "postgresql", "postgres")
 _SCHEMES = {
     "broker_url": ("redis", "rediss", "unix", "sentinel", "amqp", "amqps", "pyamqp"),

@@ -153,6 +153,9 @@ class Publisher:
         if options:
             options |= {"socket_timeout": deadline_s * 0.8, "socket_connect_timeout": deadline_s * 0.6}
         self._app.conf.update(
+            # A publisher that knows the result backend subscribes to every result it will never read, and gives up the
+            # subscription where the result object is collected: blocking, on the event loop.
+            result_backend=None,
             broker_transport_options=options,
             broker_connection_timeout=deadline_s * 0.6,
             broker_pool_limit=PUBLISH_THREADS,

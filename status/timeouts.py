@@ -48,10 +48,12 @@ SETTLE_BACKSTOP_SOFT_S, SETTLE_BACKSTOP_HARD_S = 5.0, 10.0
 """Celery's own limits on prefork, after the run's own limit."""
 
 
-def ensure_thread_total_s() -> float:
+def ensure_thread_total_s(
+    timeout_s: float = ENSURE_THREAD_TIMEOUT_S, backoff_s: float = ENSURE_THREAD_BACKOFF_S
+) -> float:
     """The longest that EnsureThread can take: its attempts and the pauses between them (30*3 + 5 + 10 = 105)."""
-    pauses = (ENSURE_THREAD_BACKOFF_S * ENSURE_THREAD_BACKOFF_FACTOR**n for n in range(ENSURE_THREAD_ATTEMPTS - 1))
-    return ENSURE_THREAD_TIMEOUT_S * ENSURE_THREAD_ATTEMPTS + sum(pauses)
+    pauses = (backoff_s * ENSURE_THREAD_BACKOFF_FACTOR**n for n in range(ENSURE_THREAD_ATTEMPTS - 1))
+    return timeout_s * ENSURE_THREAD_ATTEMPTS + sum(pauses)
 
 
 class TimeoutsError(ValueError):

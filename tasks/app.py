@@ -42,12 +42,12 @@ def _register_runner(app: Celery, place: Workplace) -> None:
     from tasks.ensure_thread import ensure_thread
     from tasks.execute_graphton import execute_graphton
 
-    @app.task(name=ENSURE_THREAD)
+    @app.task(name=ENSURE_THREAD, shared=False)
     def ensure(execution_id: str) -> dict[str, Any]:
         place.put_back_if_leaving()
         return place.wait_for(ensure_thread(place.process, execution_id))
 
-    @app.task(name=EXECUTE_GRAPHTON, bind=True)
+    @app.task(name=EXECUTE_GRAPHTON, shared=False, bind=True)
     def run(self: "Task[Any, Any]", execution_id: str) -> dict[str, Any]:
         place.put_back_if_leaving()
         request = self.request
@@ -55,7 +55,7 @@ def _register_runner(app: Celery, place: Workplace) -> None:
             execute_graphton(place.process, app, request.id or "", request.hostname or "", execution_id)
         )
 
-    @app.task(name=CLEANUP_SANDBOX)
+    @app.task(name=CLEANUP_SANDBOX, shared=False)
     def cleanup(session_id: str, sandbox_id: str) -> dict[str, Any]:
         return place.wait_for(cleanup_sandbox(place.process, session_id, sandbox_id))
 
@@ -64,6 +64,6 @@ def _register_orchestrator(app: Celery, place: Workplace) -> None:
     from tasks.report_failure import report_failure
 
     # Bound, and sent with `.si`: then Celery always queues it, and never calls it inside the process that failed.
-    @app.task(name=REPORT_FAILURE, bind=True)
+    @app.task(name=REPORT_FAILURE, shared=False, bind=True)
     def report(self: "Task[Any, Any]", execution_id: str) -> dict[str, Any]:
         return place.wait_for(report_failure(place.process, app, execution_id, self.request.parent_id or ""))

@@ -10,12 +10,7 @@ from ulid import ULID
 
 from clients.backend import BackendError
 from status.failures import Code
-from status.timeouts import (
-    ENSURE_THREAD_ATTEMPTS,
-    ENSURE_THREAD_BACKOFF_FACTOR,
-    ENSURE_THREAD_BACKOFF_S,
-    ENSURE_THREAD_TIMEOUT_S,
-)
+from status.timeouts import ENSURE_THREAD_ATTEMPTS, ENSURE_THREAD_BACKOFF_FACTOR
 from tasks.failing import ExecutionError
 
 if TYPE_CHECKING:
@@ -32,10 +27,10 @@ async def ensure_thread(process: "RunnerProcess", execution_id: str) -> dict[str
     if not execution_id:
         raise ExecutionError.of(Code.BAD_MESSAGE, "Execution ID is required")
     begin_id = uuid.uuid4().hex
-    pause_s = ENSURE_THREAD_BACKOFF_S
+    pause_s = process.settings.ensure_thread_backoff_s
     for left in reversed(range(ENSURE_THREAD_ATTEMPTS)):
         try:
-            async with asyncio.timeout(ENSURE_THREAD_TIMEOUT_S):
+            async with asyncio.timeout(process.settings.ensure_thread_timeout_s):
                 return await _attempt(process, execution_id, begin_id)
         except (BackendError, TimeoutError) as exc:
             if not left:

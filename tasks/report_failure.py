@@ -4,6 +4,7 @@ Celery calls it once, twice or not at all, so it is idempotent and never the onl
 reason: what it says is what the failed task left as its result.
 """
 
+import asyncio
 import json
 import re
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ async def report_failure(process: "RunnerProcess", app: Celery, execution_id: st
     if not execution_id:
         raise ExecutionError.of(Code.BAD_MESSAGE, "Execution ID is required")
     step = parent_id.rpartition(":")[2]
-    found = read_failure(app, parent_id)
+    found = await asyncio.to_thread(read_failure, app, parent_id)
     facts = {"activity": _TASK_OF_STEP.get(step, EXECUTE_GRAPHTON), **found.facts}
     request = pb.FailRequest(
         execution_id=execution_id,
@@ -80,7 +81,7 @@ def judge(name: str, text: str) -> Found:
         case "NotRegistered":
             return Found(code=Code.NOT_REGISTERED)
         case "TypeError":
-            return Found(code=Code.BAD_MESSAGE, facts={"cause": text})
+            return Found(code=Code.BAD_MESSAGE, facts={"cause": re.sub(r"\S*<locals>\.", "", text)})
         case _:
             return Found(code=Code.SYSTEM, facts={"original_error": f"{name}: {text}" if text else name})
 

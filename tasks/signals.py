@@ -59,7 +59,8 @@ class Signals:
 
     def on_failure(self, sender: Any = None, exception: BaseException | None = None, args: Any = (), **_: Any) -> None:
         """A pool child that died, in its parent; or an exception that no body of ours lets out."""
-        execution_id = args[0] if args and isinstance(args[0], str) else ""
+        named = args[0] if args and isinstance(args[0], str) else ""
+        execution_id = named or _execution_of(getattr(sender, "request", None))
         activity = getattr(sender, "name", "")
         if exception is None or activity not in STEP_OF_TASK or isinstance(exception, ExecutionError):
             # Our own error is told by the error callback, after the grace.

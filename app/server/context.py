@@ -16,6 +16,9 @@ class Publisher(Protocol):
     async def publish(self, execution_id: str) -> None:
         """Put the execution's next step on its queue; raises `clients.tasks_wire.PublishError`."""
 
+    async def clean_up(self, session_id: str, queue: str) -> None:
+        """Have a worker remove the sandbox of a session that is gone."""
+
     async def resend_due(self) -> None:
         """Publish whatever row's time has come."""
 

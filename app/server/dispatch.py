@@ -33,6 +33,15 @@ class Dispatcher:
         )
         await self._store.dispatched(execution.id)
 
+    async def clean_up(self, session_id: str, queue: str) -> None:
+        """Have a worker remove a deleted session's sandbox. Best effort: retention takes what stays behind."""
+        try:
+            _, _, sandbox_id = await self._store.session_facts(session_id)
+            if sandbox_id:
+                await self._publisher.publish_cleanup(session_id, sandbox_id, queue)
+        except (PublishError, StoreUnavailable) as error:
+            log.warning("the sandbox of session %s stays for now: %s", session_id, error)
+
     async def resend_due(self) -> None:
         """Publish what is due: its turn has come, or it was not stamped or not claimed in its time.
 

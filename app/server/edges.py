@@ -24,7 +24,10 @@ class Edges:
 
     @classmethod
     def of(cls, ctx: ServerContext) -> Self:
-        resources = Resources(ctx.store, ctx.sealing)
+        async def session_deleted(session_id: str) -> None:
+            await ctx.dispatcher.clean_up(session_id, ctx.settings.runner_queue)
+
+        resources = Resources(ctx.store, ctx.sealing, session_deleted)
         executions = Executions(ctx, Placing(ctx.store, resources))
         return cls(
             ctx=ctx,

@@ -234,7 +234,7 @@ class Executions:
         return self._ctx.sealing.seal_env({n: EnvValue(value=v.value, is_secret=v.is_secret) for n, v in values})
 
     async def _store(self, new: NewExecution) -> Accepted:
-        created = await self._ctx.store.create(new)
+        created = await self._ctx.store.create(new, queue_cap=self._ctx.settings.max_queued)
         if created.verdict is CreateVerdict.QUEUE_FULL:
             raise Problem(
                 Kind.TOO_MANY,

@@ -4,7 +4,7 @@ Verbs take the contract's messages and give protobuf JSON with the original fiel
 never writes a resource's status; secret values are sealed before they are stored.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass
@@ -48,9 +48,10 @@ class Listed:
 
 
 class Resources:
-    def __init__(self, store: Store, sealing: Sealing) -> None:
+    def __init__(self, store: Store, sealing: Sealing, session_deleted: Callable[[str], Awaitable[None]]) -> None:
         self._store = store
         self._sealing = sealing
+        self._session_deleted = session_deleted
 
     async def create(self, message: Message) -> Json:
         """A new resource. An agent gets its default instance with it."""
@@ -93,6 +94,8 @@ class Resources:
         if kind is ResourceKind.AGENT and (instance := resource.body.get("status", {}).get("default_instance_id")):
             await self._store.delete_resource(ResourceKind.AGENT_INSTANCE, instance)
         await self._store.delete_resource(kind, resource.id)
+        if kind is ResourceKind.SESSION:
+            await self._session_deleted(resource.id)
         return shown
 
     async def get(self, kind: ResourceKind, id: str) -> Json:

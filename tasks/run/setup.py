@@ -11,6 +11,7 @@ import httpx
 import psycopg
 import redis
 from langchain_core.callbacks import BaseCallbackHandler
+from langgraph.constants import START
 
 from clients.engine.bundle import Bundle, SubAgentSpec
 from clients.engine.factory import EngineFactory
@@ -133,11 +134,12 @@ class _Steps(BaseCallbackHandler):
         self._run = run
 
     def on_chain_start(self, *args: Any, run_id: Any, parent_run_id: Any = None, **kwargs: Any) -> None:
-        if parent_run_id is None:
+        node = (kwargs.get("metadata") or {}).get("langgraph_node")
+        # The graph itself, and LangGraph's own first step, which only takes the input in, are none of the agent's.
+        if parent_run_id is None or node in (None, START):
             return
         self._run.began = True
-        node = (kwargs.get("metadata") or {}).get("langgraph_node")
-        if node and kwargs.get("name") == node:
+        if kwargs.get("name") == node:
             self._run.open_nodes[run_id] = node
 
     def on_chain_end(self, *args: Any, run_id: Any, **kwargs: Any) -> None:

@@ -36,6 +36,7 @@ class GrpcProxy(grpc.GenericRpcHandler):
         assert self._stop is not None
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(10)
+        self._loop.close()
 
     def lose_reply(self, method: str, times: int = 1) -> None:
         self._to_lose[RUNNER + method] += times

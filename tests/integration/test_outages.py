@@ -47,7 +47,7 @@ def test_a_zombie_wakes_after_the_next_turn(tmp_path: Path) -> None:
     """Turn 1 stands still in a tool and fails; turn 2 completes; turn 1 wakes; turn 3 remembers turn 2."""
     with Stack.open(tmp_path, AGENT_RUNNER_HEARTBEAT_TIMEOUT_S="3") as stack:
         first = stack.start_worker()
-        one = stack.create("I am the first turn.\n$ sleep 4\n$ echo zombie was here")
+        one = stack.create("I am the first turn.\n$ sleep 4.25\n$ echo zombie was here")
         session, one_id = one["spec"]["session_id"], one["metadata"]["id"]
         eventually(lambda: stack.get(one_id)["status"].get("tool_calls"))
         frozen = psutil.Process(first.child().pid)
@@ -60,7 +60,7 @@ def test_a_zombie_wakes_after_the_next_turn(tmp_path: Path) -> None:
         assert stack.wait_for(two)["status"]["phase"] == "EXECUTION_COMPLETED"
         frozen.resume()
         eventually(lambda: "stopped, nothing written" in first.output(), what="the zombie to learn that it is over")
-        eventually(lambda: not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "4"]])
+        eventually(lambda: not [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", "4.25"]])
         three = stack.create("What did I say?", session_id=session)["metadata"]["id"]
         answer = stack.wait_for(three)["status"]["messages"][-1]["content"]
         assert "aubergine" in answer

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.integration.stack import Stack
+from tests.integration.stack import Stack, eventually
 
 
 @pytest.mark.promise("4.17")
@@ -35,3 +35,15 @@ def test_a_session_runs_in_order_and_two_sessions_overlap(served: Stack) -> None
     assert spans[same[0]][1] <= spans[same[1]][0], json.dumps(spans)
     assert spans[other][0] < spans[same[0]][1], json.dumps(spans)
     assert spans[same[0]][0] < spans[other][1], json.dumps(spans)
+
+
+@pytest.mark.promise("4.07")
+def test_a_deleted_session_takes_its_sandbox_along(served: Stack) -> None:
+    """CleanupSandbox removes the directory on the worker."""
+    id = served.create("$ echo kept > note.txt")
+    served.wait_for(id["metadata"]["id"], "EXECUTION_COMPLETED")
+    session = id["spec"]["session_id"]
+    (note,) = served.folder.rglob("note.txt")
+    served.http.delete(f"/v1/sessions/{session}").raise_for_status()
+    eventually(lambda: not note.exists(), what="the sandbox to be removed")
+    eventually(lambda: not note.parent.parent.exists(), what="its directory to be removed")

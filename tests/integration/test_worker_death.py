@@ -2,17 +2,20 @@
 
 import signal
 import time
+import uuid
 
 import psutil
 import pytest
 
 from tests.integration.stack import Process, Stack, eventually
 
-SLOW_TOOL = "Before.\n$ echo alive\n$ sleep 61"
+SECONDS = f"61.{uuid.uuid4().int % 10**9}"
+"""Nobody else's sleep has this length: the process is known by it."""
+SLOW_TOOL = f"Before.\n$ echo alive\n$ sleep {SECONDS}"
 
 
-def tool_processes(seconds: int = 61) -> list[psutil.Process]:
-    return [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", str(seconds)]]
+def tool_processes() -> list[psutil.Process]:
+    return [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] == ["sleep", SECONDS]]
 
 
 def in_the_tool(stack: Stack, **given: object) -> str:

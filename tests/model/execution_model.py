@@ -1,21 +1,24 @@
 """An independent model of executions, written from the design and never imported by the product.
 
-It knows what must happen to one session's executions under any order of calls, and nothing of SQL.
+It knows what must happen to one session's executions under any order of calls, and nothing of SQL. Every verb answers
+with a word; which words there are for which verb is `VERDICTS` of the test that counts them.
 """
 
 from dataclasses import dataclass, field
 
 FOREVER = float("inf")
+CLOCKS = ("wait", "start", "thread", "beat", "lost", "run", "total", "cancel")
+"""In this order where two deadlines are the same moment."""
 LIMITS = {
+    "wait": 3600.0,
     "start": 60.0,
+    "thread": 105.0,
     "beat": 30.0,
+    "lost": 3.0,
     "run": 600.0,
     "total": 900.0,
-    "wait": 3600.0,
     "cancel": 10.0,
     "grace": 5.0,
-    "lost": 3.0,
-    "thread": 105.0,
 }
 CODE_OF = {
     "wait": "E107",
@@ -28,21 +31,26 @@ CODE_OF = {
     "cancel": "E401",
 }
 YIELDS_TO_CANCEL = {"E102", "E103", "E104", "E106"}
+RESEND = 10.0
 
 
 @dataclass
 class Modelled:
     id: str
-    place: int
+    limits: dict[str, float]
+    key: str = ""
     step: str = "waiting"
     phase: str = "PENDING"
     fence: int = 0
     attempt: int = 0
     numbers: int = 0
     """How many deltas its owners have stored."""
+    text: str = ""
+    """What they said."""
     code: str = ""
     cancelled: bool = False
-    stamped: bool = False
+    stamped: float | None = None
+    send_at: float = FOREVER
     resumable: bool = False
     begin_id: str = ""
     claim_id: str = ""
@@ -54,153 +62,272 @@ class Modelled:
     def over(self) -> bool:
         return self.step == "settled"
 
+    @property
+    def to_start(self) -> bool:
+        return self.step in ("ensure_thread", "execute")
+
+
+@dataclass
+class Swept:
+    ended: list[str] = field(default_factory=list)
+    codes: list[str] = field(default_factory=list)
+    resumed: bool = False
+
 
 @dataclass
 class Model:
-    """One session. `now` is moved by the test; every verb answers what the store must answer."""
+    """One session. `now` is moved by the test."""
 
     now: float
-    swept_at: float = -FOREVER
+    swept_at: float
     rows: list[Modelled] = field(default_factory=list)
+    thread: str = ""
+    head: str = ""
+    seen: dict[str, bool] = field(default_factory=dict)
+    """Workers that ever said hello: are they still there?"""
 
-    def create(self, id: str) -> None:
-        row = Modelled(id=id, place=len(self.rows))
-        busy = any(not other.over for other in self.rows)
-        self.rows.append(row)
+    # the server
+
+    def create(self, new: Modelled, *, reject: bool, cap: int) -> str:
+        if new.key and any(row.key == new.key for row in self.rows):
+            return "known"
+        if cap and sum(row.phase == "PENDING" for row in self.rows) >= cap:
+            return "queue_full"
+        busy = any(not row.over for row in self.rows)
+        if busy and reject:
+            return "session_busy"
+        if any(row.id == new.id for row in self.rows):
+            return "id_taken"
+        self.rows.append(new)
         if busy:
-            row.due["wait"] = self.now + LIMITS["wait"]
-        else:
-            self._admit(row)
+            new.due["wait"] = self.now + new.limits["wait"]
+            return "queued"
+        self._admit(new)
+        new.send_at = self.now + RESEND
+        return "admitted"
 
     def _admit(self, row: Modelled) -> None:
-        row.step = "ensure_thread"
-        row.due = {"total": self.now + LIMITS["total"]}
+        row.step, row.send_at = "ensure_thread", self.now
+        row.due = {"total": self.now + row.limits["total"]}
 
-    def dispatched(self, row: Modelled) -> None:
-        if row.step in ("ensure_thread", "execute") and not row.stamped:
-            row.stamped = True
-            row.due["start"] = self.now + LIMITS["start"]
+    def dispatched(self, row: Modelled) -> str:
+        if not row.to_start:
+            return "too_late"
+        if row.stamped is not None:
+            return "resent"
+        self._stamp(row)
+        return "stamped"
 
-    def begin(self, row: Modelled, token: str, owner: str) -> bool:
+    def _stamp(self, row: Modelled) -> None:
+        row.stamped = self.now
+        row.send_at = self.now + row.limits["start"] / 3
+        row.due["start"] = self.now + row.limits["start"]
+
+    def due_for_dispatch(self) -> list[str]:
+        found = [row for row in self.rows if row.to_start and row.send_at <= self.now]
+        for row in found:
+            if row.stamped is None:
+                row.send_at = self.now + RESEND
+            else:
+                last = row.stamped + row.limits["start"] * (2 / 3)
+                row.send_at = last if last > self.now else FOREVER
+        return [row.id for row in found]
+
+    def cancel(self, row: Modelled) -> str:
+        if row.over:
+            return "over"
+        if row.step != "running":
+            self._end(row, "CANCELLED", "E401")
+            return "at_once"
+        if row.cancelled:
+            return "asked_again"
+        row.cancelled = True
+        row.due["cancel"] = self.now + row.limits["cancel"]
+        return "asked"
+
+    def fail(self, row: Modelled, code: str, steps: frozenset[str]) -> str:
+        """No steps: any."""
+        if row.over:
+            return "over"
+        if steps and row.step not in steps:
+            return "other_step"
+        self._end(row, "FAILED", code)
+        return "ended"
+
+    def withdraw(self, row: Modelled) -> str:
+        if row.step not in ("waiting", "ensure_thread") or row.stamped is not None:
+            return "refused"
+        self.rows.remove(row)
+        self._next()
+        return "removed"
+
+    def delete(self, row: Modelled) -> str:
+        if not row.over:
+            return "refused"
+        self.rows.remove(row)
+        return "removed"
+
+    # a worker
+
+    def begin(self, row: Modelled, token: str, owner: str) -> str:
         if row.step == "ensure_thread" and row.due.get("start", FOREVER) > self.now:
-            row.step, row.begin_id, row.owner = "thread_started", token, owner
+            row.step, row.begin_id, row.owner, row.send_at = "thread_started", token, owner, FOREVER
             row.due.pop("start", None)
-            row.due["thread"] = self.now + LIMITS["thread"]
-            return True
-        return row.step == "thread_started" and row.begin_id == token
+            row.due["thread"] = self.now + row.limits["thread"]
+            return "granted"
+        if row.step == "ensure_thread":
+            return "late"
+        return "again" if row.step == "thread_started" and row.begin_id == token else "refused"
 
-    def done(self, row: Modelled, token: str) -> bool:
+    def done(self, row: Modelled, token: str, thread: str) -> str:
         if row.step == "thread_started" and row.begin_id == token:
-            row.step, row.owner, row.stamped = "execute", "", True
+            row.step, row.owner = "execute", ""
             for clock in ("thread", "lost"):
                 row.due.pop(clock, None)
-            row.due["start"] = self.now + LIMITS["start"]
-            return True
-        return not row.over and row.begin_id == token and row.step in ("execute", "running")
+            self._stamp(row)
+            self.thread = self.thread or thread
+            return "stored"
+        again = row.step in ("execute", "running") and row.begin_id == token
+        return "again" if again else "refused"
 
-    def claim(self, row: Modelled, token: str, owner: str) -> bool:
-        open_ = row.due.get("start", FOREVER) > self.now and row.due.get("total", FOREVER) > self.now
-        if row.step == "execute" and open_:
+    def claim(self, row: Modelled, token: str, owner: str) -> str:
+        if row.step == "execute":
+            if min(row.due.get("start", FOREVER), row.due["total"]) <= self.now:
+                return "late"
             row.step, row.phase, row.claim_id, row.owner = "running", "IN_PROGRESS", token, owner
             row.fence += 1
             row.attempt += 0 if row.resumable else 1
             row.due.pop("start", None)
-            row.due["beat"] = self.now + LIMITS["beat"]
-            row.due["run"] = self.now + LIMITS["run"] + LIMITS["grace"]
-            return True
-        return row.step == "running" and row.claim_id == token
+            row.send_at = FOREVER
+            row.due["beat"] = self.now + row.limits["beat"]
+            row.due["run"] = self.now + row.limits["run"] + row.limits["grace"]
+            return "resumed" if row.resumable else "granted"
+        if row.step == "running":
+            return "again" if row.claim_id == token else "taken"
+        return "over" if row.over else "too_early"
 
-    def owns(self, row: Modelled, fence: int) -> bool:
+    def _owns(self, row: Modelled, fence: int) -> bool:
         return row.step == "running" and row.fence == fence
 
-    def append(self, row: Modelled, fence: int, first: int, count: int) -> str:
-        if not self.owns(row, fence):
+    def append(self, row: Modelled, fence: int, first: int, said: list[str], head: str) -> str:
+        if not self._owns(row, fence):
             return "fenced_out"
         if first == row.numbers:
-            row.numbers += count
+            self._store(row, said, head)
             return "cancel" if row.cancelled else "ok"
-        return "ok" if row.numbers >= first + count else "gap"
+        return "again" if row.numbers >= first + len(said) else "gap"
+
+    def _store(self, row: Modelled, said: list[str], head: str) -> None:
+        row.numbers += len(said)
+        row.text += "".join(said)
+        self.head = head or self.head
 
     def beat(self, row: Modelled, fence: int) -> str:
-        if not self.owns(row, fence):
+        if not self._owns(row, fence):
             return "fenced_out"
-        row.due["beat"] = self.now + LIMITS["beat"]
+        row.due["beat"] = self.now + row.limits["beat"]
         return "cancel" if row.cancelled else "ok"
 
-    def settle(self, row: Modelled, fence: int, first: int, count: int, phase: str, code: str) -> bool:
-        if self.owns(row, fence) and first == row.numbers:
-            row.numbers += count
-            self._end(row, phase, code, by=fence)
-            return True
-        return row.over and 0 < fence == row.settled_by
+    def settle(self, row: Modelled, fence: int, first: int, said: list[str], head: str, end: tuple[str, str]) -> str:
+        if self._owns(row, fence):
+            if first != row.numbers:
+                return "gap"
+            self._store(row, said, head)
+            self._end(row, *end, by=fence)
+            return "yielded" if (row.phase, row.code) != end else "accepted"
+        return "again" if row.over and 0 < fence == row.settled_by else "fenced_out"
 
-    def hand_back(self, row: Modelled, fence: int, first: int) -> bool:
-        if self.owns(row, fence) and first == row.numbers and not row.cancelled:
-            row.step, row.owner, row.resumable, row.stamped, row.settled_by = "execute", "", True, False, fence
-            row.fence += 1
-            for clock in ("beat", "lost", "run"):
-                row.due.pop(clock, None)
-            return True
-        return 0 < fence == row.settled_by
+    def hand_back(self, row: Modelled, fence: int, first: int, said: list[str], head: str) -> str:
+        if not self._owns(row, fence):
+            return "again" if 0 < fence == row.settled_by else "fenced_out"
+        if first != row.numbers:
+            return "gap"
+        if row.cancelled:
+            return "cancel"
+        self._store(row, said, head)
+        row.step, row.owner, row.resumable, row.stamped, row.settled_by = "execute", "", True, None, fence
+        row.fence += 1
+        row.send_at = self.now
+        for clock in ("beat", "lost", "run"):
+            row.due.pop(clock, None)
+        return "accepted"
 
-    def cancel(self, row: Modelled) -> None:
-        if row.over:
-            return
-        if row.step != "running":
-            self._end(row, "CANCELLED", "E401")
-        elif not row.cancelled:
-            row.cancelled = True
-            row.due["cancel"] = self.now + LIMITS["cancel"]
+    # who is alive
 
-    def fail(self, row: Modelled, code: str) -> bool:
-        if row.over:
-            return False
-        self._end(row, "FAILED", code)
-        return True
+    def hello(self, owner: str) -> str:
+        self.seen[owner] = True
+        lost = [row.due.pop("lost") for row in self._owned(owner) if "lost" in row.due]
+        return "saved" if lost else "came"
 
-    def disconnected(self, owner: str) -> None:
-        for row in self._owned(owner):
-            row.due["lost"] = self.now + LIMITS["lost"]
+    def goodbye(self, owner: str) -> str:
+        if owner in self.seen:
+            self.seen[owner] = False
+        return "left"
 
-    def hello(self, owner: str) -> None:
-        for row in self._owned(owner):
-            row.due.pop("lost", None)
+    def disconnected(self, owner: str) -> str:
+        owned = self._owned(owner)
+        if not self.seen.get(owner):
+            return "proves_nothing" if owned else "ignored"
+        for row in owned:
+            row.due["lost"] = self.now + row.limits["lost"]
+        return "counts" if owned else "noted"
 
-    def exited(self, owner: str) -> None:
-        for row in self._owned(owner):
+    def exited(self, owner: str) -> list[str]:
+        """The ids of the runs that ended with it and with the children of its pool."""
+        family = {row.owner for row in self.rows if row.owner == owner or row.owner.startswith(f"{owner}.")}
+        for gone in [o for o in self.seen if o == owner or o.startswith(f"{owner}.")]:
+            self.seen[gone] = False
+        lost = [row for member in family for row in self._owned(member)]
+        for row in lost:
             self._end(row, "FAILED", "E103")
+        return [row.id for row in lost]
 
     def _owned(self, owner: str) -> list[Modelled]:
-        return [r for r in self.rows if r.owner == owner and r.step in ("thread_started", "running")]
+        return [r for r in self.rows if owner and r.owner == owner and r.step in ("thread_started", "running")]
 
-    def sweep(self, gap: float) -> None:
-        if self.swept_at > -FOREVER and self.swept_at < self.now - gap:
+    # time
+
+    def sweep(self, gap: float) -> Swept:
+        swept = Swept(resumed=self.swept_at < self.now - gap)
+        if swept.resumed:
             self._amnesty()
         self.swept_at = self.now
-        while due := [r for r in self.rows if not r.over and min(r.due.values()) <= self.now]:
-            row = min(due, key=lambda r: min(r.due.values()))
-            clock = min(row.due, key=lambda name: row.due[name])
+        while (row := self.next_due()) and min(row.due.values()) <= self.now:
+            clock = min((c for c in CLOCKS if c in row.due), key=lambda c: row.due[c])
             self._end(row, "CANCELLED" if clock == "cancel" else "FAILED", CODE_OF[clock])
+            swept.ended.append(row.id)
+            swept.codes.append(row.code)
+        return swept
+
+    def next_due(self) -> Modelled | None:
+        """Whose deadline comes first."""
+        open_ = [row for row in self.rows if not row.over]
+        return min(open_, key=lambda row: min(row.due.values()), default=None)
 
     def _amnesty(self) -> None:
-        fresh = {
-            "beat": LIMITS["beat"],
-            "start": LIMITS["start"],
-            "lost": LIMITS["lost"],
-            "thread": LIMITS["grace"],
-            "run": LIMITS["grace"],
-            "total": LIMITS["grace"],
-            "cancel": LIMITS["grace"],
-        }
+        grace = {"thread", "run", "total", "cancel"}
         for row in self.rows:
-            if not row.over:
-                row.due = {k: max(v, self.now + fresh[k]) if k in fresh else v for k, v in row.due.items()}
+            if row.over:
+                continue
+            for clock in row.due.keys() - {"wait"}:
+                fresh = row.limits["grace" if clock in grace else clock]
+                row.due[clock] = max(row.due[clock], self.now + fresh)
+            row.send_at = self.now if row.to_start else row.send_at
+
+    # the end
 
     def _end(self, row: Modelled, phase: str, code: str, by: int = 0) -> None:
         if row.cancelled and code in YIELDS_TO_CANCEL:
             phase, code = "CANCELLED", "E401"
         row.step, row.phase, row.code, row.settled_by, row.due = "settled", phase, code, by, {}
+        row.send_at = FOREVER
         row.fence += 1
-        waiting = [r for r in self.rows if r.step == "waiting"]
-        if waiting and not any(r.step not in ("waiting", "settled") for r in self.rows):
-            self._admit(waiting[0])
+        self._next()
+
+    def _next(self) -> None:
+        """The session's oldest waiting execution gets its turn if nobody else has it."""
+        if all(row.step in ("waiting", "settled") for row in self.rows):
+            for row in self.rows:
+                if row.step == "waiting":
+                    return self._admit(row)
+        return None

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ async def server() -> AsyncIterator[RunnerServer]:
 
 
 @pytest.fixture
-def process(server: RunnerServer, tmp_path: Path) -> Iterator[RunnerProcess]:
+async def process(server: RunnerServer, tmp_path: Path) -> AsyncIterator[RunnerProcess]:
     (tmp_path / "graphs.py").write_text(GRAPH)
     names = {"agent": "./graphs.py:builder", "flaky": "./graphs.py:flaky"}
     (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": names}))
@@ -98,7 +98,7 @@ def process(server: RunnerServer, tmp_path: Path) -> Iterator[RunnerProcess]:
     process.announce()
     yield process
     process.leaving_now = True
-    process.stop()
+    await asyncio.to_thread(process.stop)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def build(url: str, journal: Path | None = None, loop: AgentLoop | None = None) 
         with journal.open("a") as file:
             file.write(" ".join(map(str, words)) + "\n")
 
-    @app.task(name="work", bind=True)
+    @app.task(name="work", bind=True, shared=False)
     def work(self: Any, name: str, what: str = "sleep", seconds: float = 0.0) -> str:
         note("start", name)
         if what == "exit":

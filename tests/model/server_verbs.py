@@ -1,0 +1,161 @@
+"""What users and servers do: create, publish, cancel, fail, take back; presence, time, restarts."""
+
+import uuid
+from typing import Any
+
+from hypothesis import strategies as st
+
+from status.failures import Code
+from status.phases import Step
+from status.store.records import NewExecution
+from status.timeouts import Timeouts
+from tests.model.execution_model import LIMITS, Modelled
+from tests.model.side_by_side import MOST_ROWS, Draw, Known, SideBySide
+
+OFTEN_S, SELDOM_S = 1.0, 60.0
+"""The sweeper's period as it tells the store: a pause is an outage above 5 s, or above 300 s."""
+FIELDS = {
+    "wait": "thread_wait_s",
+    "start": "schedule_to_start_s",
+    "thread": "ensure_thread_s",
+    "beat": "heartbeat_s",
+    "lost": "worker_lost_grace_s",
+    "run": "start_to_close_s",
+    "total": "schedule_to_close_s",
+    "cancel": "cancel_s",
+    "grace": "settle_grace_s",
+}
+STEPS = {step.value: step for step in Step}
+HELLO: dict[str, Any] = {"queue": "q", "role": "worker", "hostname": "h", "pid": 1, "slots": 1, "name": "w"}
+
+profiles = st.sampled_from([{}, {}, {}, {"run": 15.0}, {"total": 45.0}, {"wait": 15.0}])
+"""Which limit is short, so that each is the first to pass now and then."""
+which = st.integers(0, 9)
+
+
+class ServerVerbs(SideBySide):
+    def add(
+        self, profile: dict[str, float], *, key: str = "", reject: bool = False, cap: int = 0, id: str = ""
+    ) -> None:
+        limits = LIMITS | profile
+        limits["wait"] += (self.seen["create", "queued"] % 4096) * 2**-16  # no two end in the same moment
+        new = Modelled(id=id or f"aex-{uuid.uuid4().hex}", limits=limits, key=key and f"{self.session}-{key}")
+        asked = NewExecution(
+            id=new.id,
+            org="o",
+            session_id=self.session,
+            agent_id="a",
+            name="n",
+            slug="n",
+            message="hello",
+            timeouts=Timeouts(**{FIELDS[name]: value for name, value in limits.items()}),
+            runner_queue=self.session,
+            orchestrator_queue="o",
+            idempotency_key=new.key,
+            reject_when_busy=reject,
+        )
+        created = self.world.run(self.world.store.create(asked, queue_cap=cap))
+        verdict = self.saw("create", self.model.create(new, reject=reject, cap=cap))
+        assert created.verdict.value == {"admitted": "created", "queued": "created"}.get(verdict, verdict)
+        if verdict in ("admitted", "queued"):
+            assert created.execution is not None
+            self.known[new.id] = Known(handle=created.execution.handle)
+            self.touched.append(new)
+
+    def create(self, draw: Draw) -> None:
+        if len(self.model.rows) == MOST_ROWS:
+            self.delete_what_is_over()
+        how = draw(st.sampled_from(["", "", "key", "reject", "cap", "taken"]))
+        self.add(
+            draw(profiles),
+            key="k1" if how == "key" else "",
+            reject=how == "reject",
+            cap=2 if how == "cap" else 0,
+            id=self.model.rows[0].id if how == "taken" and self.model.rows else "",
+        )
+
+    def delete_what_is_over(self) -> None:
+        for row in [row for row in self.model.rows if row.over]:
+            self.touched.append(row)
+            self.world.run(self.world.store.delete(row.id))
+            self.saw("delete", self.model.delete(row))
+
+    def dispatch(self, row: Modelled) -> None:
+        self.touched.append(row)
+        self.world.run(self.world.store.dispatched(row.id))
+        self.saw("dispatched", self.model.dispatched(row))
+
+    def ask_to_cancel(self, row: Modelled) -> None:
+        self.world.run(self.world.store.request_cancel(row.id, "tester"))
+        self.saw("cancel", self.model.cancel(row))
+        asked = self.world.run(self.world.store.cancels_of(self.owners))
+        assert [e.id for e in asked] == [r.id for r in self.model.rows if r.cancelled and not r.over]
+        self.touched += self.model.rows
+
+    def fail(self, draw: Draw) -> None:
+        row = self.row(draw(which))
+        steps = draw(
+            st.sampled_from([frozenset({"thread_started"}), frozenset({"ensure_thread", "execute"}), frozenset[str]()])
+        )
+        only = frozenset(STEPS[step] for step in steps)
+        failed = self.world.run(self.world.store.fail(row.id, Code.BAD_MESSAGE, {}, only_steps=only))
+        assert failed.accepted == (self.saw("fail", self.model.fail(row, "E202", steps)) == "ended")
+        self.touched += self.model.rows
+
+    def withdraw(self, draw: Draw) -> None:
+        row = self.row(draw(st.integers(7, 9)))
+        removed = self.world.run(self.world.store.withdraw(row.id))
+        assert removed == (self.saw("withdraw", self.model.withdraw(row)) == "removed")
+        self.touched += self.model.rows
+
+    def delete(self, draw: Draw) -> None:
+        row = self.row(draw(which))
+        removed = self.world.run(self.world.store.delete(row.id))
+        assert removed == (self.saw("delete", self.model.delete(row)) == "removed")
+
+    def hello(self, owner: str) -> None:
+        self.world.run(self.world.store.hello(incarnation=owner, version="1", **HELLO))
+        self.saw("hello", self.model.hello(owner))
+
+    def presence(self, draw: Draw) -> None:
+        """Of the worker that runs something, mostly."""
+        back = any("lost" in row.due for row in self.model.rows)
+        what = draw(
+            st.sampled_from(["hello" if back else "disconnected"] * 6 + ["hello", "goodbye", "goodbye", "exited"])
+        )
+        mine = [row.owner for row in self.model.rows if row.owner and not row.over]
+        owner = mine[0] if mine and draw(which) < 8 else draw(st.sampled_from(self.owners))
+        self.touched += self.model.rows
+        if what == "hello":
+            self.hello(owner)
+        elif what == "goodbye":
+            self.world.run(self.world.store.goodbye(owner))
+            self.saw("goodbye", self.model.goodbye(owner))
+        elif what == "disconnected":
+            self.world.run(self.world.store.disconnected(owner, LIMITS["lost"]))
+            self.saw("disconnected", self.model.disconnected(owner))
+        else:
+            ended = self.world.run(self.world.store.exited(owner, "signal 9"))
+            lost = self.model.exited(owner)
+            assert [e.id for e in ended] == lost
+            self.saw("exited", "ended" if lost else "nothing")
+
+    def time_passes(self, draw: Draw) -> None:
+        """To around the next deadline, where things are decided; or an outage."""
+        until = draw(st.sampled_from(["before"] * 4 + ["a little"] * 3 + ["at", "at", "after", "outage"]))
+        row = self.model.next_due()
+        due = min(row.due.values()) if row else self.model.now
+        moments = {"before": due - 0.5, "at": due, "after": due + 0.5, "outage": self.model.now + 400.0}
+        self.set_time(max(moments.get(until, 0.0), self.model.now + (0.0 if until == "at" else 0.5)))
+        if until == "outage":
+            self.sweep(OFTEN_S)
+        elif swept := draw(st.sampled_from([SELDOM_S] * 5 + [OFTEN_S, 0.0])):
+            self.sweep(swept)
+
+    def restart(self, draw: Draw) -> None:
+        self.world.restart()
+        self.saw("server", "restarted")
+
+    def snapshot(self, draw: Draw) -> None:
+        written = self.world.run(self.world.store.snapshot_if_due(self.row(0).id))
+        self.saw("snapshot", "written" if written else "not_due")

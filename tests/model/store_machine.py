@@ -1,0 +1,58 @@
+"""Which step comes how often. One weighted draw for each: every example meets everything in about these shares."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, rule
+
+from tests.model.server_verbs import profiles
+from tests.model.worker_verbs import WorkerVerbs
+from tests.model.world import World
+
+SHARES = {
+    "go_on": 3,
+    "works": 4,
+    "append": 6,
+    "beat": 2,
+    "settle": 4,
+    "hand_back": 4,
+    "delivery_comes_twice": 2,
+    "delivery_is_early": 3,
+    "delivery_comes_late": 1,
+    "create": 2,
+    "publish_again": 1,
+    "publish_what_is_due": 2,
+    "cancel": 3,
+    "fail": 1,
+    "withdraw": 1,
+    "delete": 1,
+    "presence": 4,
+    "time_passes": 6,
+    "snapshot": 2,
+    "restart": 1,
+}
+
+
+class StoreAndModel(WorkerVerbs):
+    @initialize(profile=profiles, steps=st.sampled_from([5, 5, 5, 2, 0]), behind=st.integers(0, 2), later=profiles)
+    def begin_somewhere(self, profile: dict[str, float], steps: int, behind: int, later: dict[str, float]) -> None:
+        """Mostly at a run that a worker has claimed."""
+        for owner in self.owners[:2]:
+            self.hello(owner)
+        self.way_on(self.owners[0], profile, steps)
+        for _ in range(behind):
+            self.add(later)
+
+    @rule(what=st.sampled_from([verb for verb, share in SHARES.items() for _ in range(share)]), data=st.data())
+    def step(self, what: str, data: Any) -> None:
+        if not self.model.rows:
+            what = "go_on"
+        getattr(self, what)(data.draw)
+
+    @invariant()
+    def the_same(self) -> None:
+        self.compare_touched()
+
+
+def machine(world: World) -> type[StoreAndModel]:
+    return type("StoreAndModel", (StoreAndModel,), {"world": world})

@@ -1,0 +1,244 @@
+"""What workers do: the ordinary way of a run, and everything that goes wrong with deliveries, fences and replies."""
+
+import json
+from collections.abc import Callable
+
+from hypothesis import strategies as st
+
+from status.failures import Code
+from status.phases import Phase
+from status.store.records import NewDelta, Outcome, RunBeat
+from tests.model.execution_model import FOREVER, Modelled
+from tests.model.server_verbs import SELDOM_S, ServerVerbs, profiles, which
+from tests.model.side_by_side import MOST_ROWS, Draw
+
+tokens = st.sampled_from(["t1", "t2"])
+slips = st.sampled_from([0] * 7 + [-1, 1, -2])
+"""How far a fence or a number is off; mostly right."""
+lost_replies = st.sampled_from([False, False, True])
+"""The caller did not hear the answer, and calls again."""
+heads = st.sampled_from(["", "ck-1", "ck-2"])
+PHASE_OF = {"COMPLETED": Phase.COMPLETED, "E401": Phase.CANCELLED}
+
+
+class WorkerVerbs(ServerVerbs):
+    fresh = 0
+
+    def said(self, first: int, count: int) -> tuple[list[NewDelta], list[str]]:
+        """Deltas numbered from `first`, and what they say: the first one opens the message, the rest is text."""
+        deltas, words = [], []
+        for number in range(first, first + count):
+            self.fresh += 1
+            words.append(f"{self.fresh}{'.' * 40} ")
+            kind, key = ("text", "text") if number else ("message", "content")
+            deltas.append(NewDelta(kind=kind, payload=json.dumps({"id": "a1", key: words[-1]})))
+        return deltas, words
+
+    def told(self, draw: Draw, verb: str, call: Callable[[], None]) -> None:
+        """Call, and sometimes again with the same arguments because the reply got lost."""
+        call()
+        if draw(lost_replies):
+            self.saw("lost reply", verb)
+            call()
+
+    # the ordinary way
+
+    def go_on(self, draw: Draw) -> None:
+        self.way_on(draw(st.sampled_from(self.owners)), draw(profiles))
+
+    def way_on(self, owner: str, profile: dict[str, float], steps: int = 4) -> None:
+        """To the next claimed run: without it most examples would be about nothing."""
+        if all(row.over for row in self.model.rows):
+            if len(self.model.rows) == MOST_ROWS:
+                self.delete_what_is_over()
+            self.add(profile)
+        for _ in range(steps):
+            self.next_step(owner)
+
+    def next_step(self, owner: str) -> None:
+        for row in [row for row in self.model.rows if row.step not in ("waiting", "settled", "running")]:
+            if row.to_start and row.stamped is None:
+                self.dispatch(row)
+            elif row.step == "ensure_thread":
+                self.begins(row, "t1", owner)
+            elif row.step == "thread_started":
+                self.is_done(row, row.begin_id)
+            else:
+                self.claims(row, "t2" if row.claim_id == "t1" else "t1", owner)
+
+    def run_of(self, draw: Draw) -> Modelled:
+        """Mostly one that a worker has claimed."""
+        index = draw(which)
+        if index < 8 and not any(row.step == "running" for row in self.model.rows):
+            self.way_on(self.owners[0], {})
+        return self.row(index)
+
+    def works(self, draw: Draw) -> None:
+        """A worker that is alive and says something."""
+        row = self.run_of(draw)
+        if row.step == "running":
+            self.beats(row, row.fence)
+            self.appends(row, row.fence, row.numbers, draw(st.integers(1, 2)), "")()
+
+    # begin, done, claim
+
+    def delivery_comes_twice(self, draw: Draw) -> None:
+        what = draw(st.sampled_from(["begin", "done", "claim", "claim"]))
+        row = self.row(draw(which))
+        self.delivered(row, what, draw(tokens), draw(st.sampled_from(self.owners)))
+
+    def delivery_is_early(self, draw: Draw) -> None:
+        """While the next execution is on its way, at any of its steps."""
+        self.let_go(draw)
+        self.way_on(self.owners[0], draw(profiles), draw(st.integers(0, 3)))
+        for _ in range(2):
+            self.delivery_comes_twice(draw)
+
+    def delivery_comes_late(self, draw: Draw) -> None:
+        """When schedule-to-start has passed and nobody has swept yet."""
+        row = self.to_start(draw)
+        self.set_time(row.due.get("start", 0.0))
+        self.delivered(row, "begin" if row.step == "ensure_thread" else "claim", "t1", self.owners[0])
+        if draw(st.booleans()):
+            self.sweep(SELDOM_S)
+
+    def let_go(self, draw: Draw) -> None:
+        """The worker ends its run, or hands it back."""
+        for row in [row for row in self.model.rows if row.step == "running"]:
+            self.touched += self.model.rows
+            if draw(st.booleans()) and not row.cancelled:
+                self.hands_back(row, row.fence, row.numbers, 0, "")()
+            else:
+                self.settles(row, row.fence, row.numbers, 0, "", "COMPLETED")()
+
+    def to_start(self, draw: Draw) -> Modelled:
+        """An execution that is published and waits for a worker, at its first step or its second."""
+        self.let_go(draw)
+        self.way_on(self.owners[0], {}, draw(st.sampled_from([1, 3])))
+        if row := next((row for row in self.model.rows if row.step == "running"), None):
+            self.hands_back(row, row.fence, row.numbers, 0, "")()
+        row = next(row for row in self.model.rows if row.step not in ("waiting", "settled"))
+        if row.step == "thread_started":
+            self.is_done(row, row.begin_id)
+        self.dispatch(row)
+        return row
+
+    def publish_again(self, draw: Draw) -> None:
+        self.dispatch(self.to_start(draw) if draw(st.booleans()) else self.row(9))
+
+    def publish_what_is_due(self, draw: Draw) -> None:
+        """First or again, at the time for it; a re-send moves no deadline."""
+        if draw(st.booleans()):
+            self.to_start(draw)
+            self.set_time(min((row.send_at for row in self.model.rows), default=FOREVER))
+        due = sorted(e.id for e in self.world.run(self.world.store.due_for_dispatch()))
+        assert due == sorted(self.model.due_for_dispatch())
+        self.saw("due_for_dispatch", "some" if due else "none")
+        for row in [row for row in self.model.rows if row.id in due]:
+            self.dispatch(row)
+
+    def delivered(self, row: Modelled, what: str, token: str, owner: str) -> None:
+        if what == "begin":
+            self.begins(row, token, owner)
+        elif what == "done":
+            self.is_done(row, token)
+        else:
+            self.claims(row, token, owner)
+
+    def begins(self, row: Modelled, token: str, owner: str) -> None:
+        self.touched.append(row)
+        begun = self.world.run(self.world.store.begin(row.id, token, owner))
+        verdict = self.saw("begin", self.model.begin(row, token, owner))
+        assert begun.granted == (verdict in ("granted", "again")), begun.refusal
+        assert begun.thread_id == (self.model.thread if begun.granted else "")
+
+    def is_done(self, row: Modelled, token: str) -> None:
+        self.touched.append(row)
+        thread = f"thread-{row.id}"
+        stored = self.world.run(self.world.store.done(row.id, token, thread))
+        assert stored == (self.saw("done", self.model.done(row, token, thread)) in ("stored", "again"))
+
+    def claims(self, row: Modelled, token: str, owner: str) -> None:
+        self.touched.append(row)
+        claimed = self.world.run(self.world.store.claim(row.id, token, owner))
+        verdict = self.saw("claim", self.model.claim(row, token, owner))
+        assert claimed.granted == (verdict in ("granted", "resumed", "again")), claimed.refusal
+        if claimed.execution:
+            assert (claimed.execution.fence, claimed.execution.attempt) == (row.fence, row.attempt)
+            assert claimed.execution.runner_seq == row.numbers
+            assert (claimed.resume, claimed.head_checkpoint_id) == (row.resumable, self.model.head)
+
+    # append, beat, hand back, settle
+
+    def append(self, draw: Draw) -> None:
+        row, count = self.run_of(draw), draw(st.integers(1, 3))
+        fence, first = row.fence + draw(slips), max(0, row.numbers + draw(slips) * count)
+        self.told(draw, "append", self.appends(row, fence, first, count, draw(heads)))
+
+    def appends(self, row: Modelled, fence: int, first: int, count: int, head: str) -> Callable[[], None]:
+        deltas, words = self.said(first, count)
+
+        def call() -> None:
+            answer = self.world.run(self.world.store.append(self.known[row.id].handle, fence, first, deltas, head))
+            verdict = self.saw("append", self.model.append(row, fence, first, words, head))
+            # a repeat may be told of the cancel, as the first call was, or only that it is stored
+            allowed = {"ok", "cancel"} if verdict == "again" and row.cancelled else {verdict}
+            assert answer.verdict.value in {"ok" if word == "again" else word for word in allowed}
+            assert answer.next == (0 if verdict == "fenced_out" else row.numbers)
+
+        return call
+
+    def beat(self, draw: Draw) -> None:
+        row = self.run_of(draw)
+        fence = row.fence + draw(slips)
+        self.told(draw, "beat", lambda: self.beats(row, fence))
+
+    def beats(self, row: Modelled, fence: int) -> None:
+        beat = RunBeat(handle=self.known[row.id].handle, fence=fence, progress={})
+        answer = self.world.run(self.world.store.beat(row.owner, [beat]))[beat.handle, fence]
+        assert answer.value == self.saw("beat", self.model.beat(row, fence))
+
+    def hand_back(self, draw: Draw) -> None:
+        row = self.run_of(draw)
+        fence, first = row.fence + draw(slips), max(0, row.numbers + draw(slips))
+        self.told(draw, "hand_back", self.hands_back(row, fence, first, draw(st.integers(0, 2)), draw(heads)))
+
+    def hands_back(self, row: Modelled, fence: int, first: int, count: int, head: str) -> Callable[[], None]:
+        deltas, words = self.said(first, count)
+
+        def call() -> None:
+            handle = self.known[row.id].handle
+            answer = self.world.run(self.world.store.hand_back(handle, fence, first, deltas, head, "deploy"))
+            verdict = self.saw("hand_back", self.model.hand_back(row, fence, first, words, head))
+            assert answer.accepted == (verdict in ("accepted", "again"))
+
+        return call
+
+    def settle(self, draw: Draw) -> None:
+        row = self.run_of(draw)
+        fence, first = row.fence + draw(slips), max(0, row.numbers + draw(slips))
+        how = draw(st.sampled_from(["COMPLETED", "E301", "E104", "E106", "E401"]))
+        self.touched += self.model.rows
+        self.told(draw, "settle", self.settles(row, fence, first, draw(st.integers(0, 2)), draw(heads), how))
+
+    def settles(self, row: Modelled, fence: int, first: int, count: int, head: str, how: str) -> Callable[[], None]:
+        deltas, words = self.said(first, count)
+        phase, code = PHASE_OF.get(how, Phase.FAILED), "" if how == "COMPLETED" else how
+        outcome = Outcome(phase=phase, code=Code(code) if code else None)
+
+        def call() -> None:
+            handle = self.known[row.id].handle
+            answer = self.world.run(self.world.store.settle(handle, fence, first, deltas, head, outcome))
+            verdict = self.saw("settle", self.model.settle(row, fence, first, words, head, (phase.name, code)))
+            assert answer.accepted == (verdict in ("accepted", "yielded", "again"))
+            assert answer.next == row.numbers or verdict != "gap"
+            if answer.accepted and answer.execution:
+                assert (answer.execution.phase.name, answer.execution.error_code) == (row.phase, row.code)
+
+        return call
+
+    def cancel(self, draw: Draw) -> None:
+        """Half of them of what runs; then the worker ends it, or does not."""
+        self.ask_to_cancel(self.run_of(draw) if draw(st.booleans()) else self.row(9))
+        if draw(st.booleans()):
+            self.settle(draw)

@@ -1,0 +1,64 @@
+"""One database for all examples, its clock, and what was seen in it. Each example has a session of its own."""
+
+import asyncio
+import uuid
+from collections import Counter
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+
+from status.store import running, schema
+from status.store.store import Store
+
+T = TypeVar("T")
+SMALL_TAIL_BYTES = 100
+"""Instead of 256 KB, so that snapshots occur."""
+
+
+class World:
+    def __init__(self, url: str) -> None:
+        schema.migrate(url)
+        self.now = 1_000_000.0
+        self.swept_at = self.now
+        self.seen: Counter[tuple[str, str]] = Counter()
+        """(verb, verdict of the model): how often."""
+        self.loop = asyncio.new_event_loop()
+        self.url = url
+        self.store = Store.open(url, now=lambda: self.now)
+        self.run(self.store.tick(period_s=1.0))
+
+    def run(self, call: Coroutine[Any, Any, T]) -> T:
+        return self.loop.run_until_complete(call)
+
+    def restart(self) -> None:
+        """A server restart: nothing but the database survives."""
+        self.run(self.store.close())
+        self.store = Store.open(self.url, now=lambda: self.now)
+
+    def close(self) -> None:
+        self.run(self.store.close())
+        self.loop.close()
+
+
+@contextmanager
+def world(postgres: str, folder: Path) -> Iterator[World]:
+    """On a Postgres server (URL), or on SQLite in this folder where that is empty."""
+    kept, running.MIN_TAIL_BYTES = running.MIN_TAIL_BYTES, SMALL_TAIL_BYTES
+    name = f"agent_runner_model_{uuid.uuid4().hex[:8]}"
+    url = f"sqlite:///{folder}/model.db"
+    if postgres:
+        url = f"{postgres.rsplit('/', 1)[0]}/{name}"
+        with psycopg.connect(postgres, autocommit=True) as admin:
+            admin.execute(f"create database {name}")
+    made = World(url)
+    try:
+        yield made
+    finally:
+        made.close()
+        running.MIN_TAIL_BYTES = kept
+        if postgres:
+            with psycopg.connect(postgres, autocommit=True) as admin:
+                admin.execute(f"drop database {name} with (force)")
