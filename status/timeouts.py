@@ -102,7 +102,7 @@ class Timeouts:
         result = replace(self, **given)
         if "heartbeat_s" not in given and result.heartbeat_s >= result.start_to_close_s:
             result = replace(result, heartbeat_s=result.start_to_close_s / 2)
-        if "schedule_to_close_s" not in given:
+        if "schedule_to_close_s" not in given and result._least() != self._least():
             spare = self.schedule_to_close_s - self._least()
             result = replace(result, schedule_to_close_s=result._least() + max(spare, 1.0))
         if problems := result.problems(max_run_s=max_run_s):

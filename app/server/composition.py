@@ -75,6 +75,7 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
         sealing=Sealing(settings.secret_key.get_secret_value()),
         presence=presence,
     )
+    store.on_end = ctx.counted.count
     await store.tick(period_s=settings.sweep_interval_s)
     await wakeups.start()
     sweeper.start()

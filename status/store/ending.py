@@ -5,7 +5,7 @@ later matches. L8: it appends; it replaces nothing.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ class End:
     phase: Phase
     code: Code | None
     facts: Mapping[str, Any]
+    late_s: float | None = None
+    """Since the deadline that is the reason, if one is."""
 
 
 def terminal(end: End, *conditions: ColumnElement[bool], by_owner: bool = False) -> Update:
@@ -63,6 +65,9 @@ def terminal(end: End, *conditions: ColumnElement[bool], by_owner: bool = False)
 
 
 class Ending(Reading):
+    on_end: Callable[[Phase, Code | None, float | None], None] | None = None
+    """Called once for each end that this store writes, for counting."""
+
     async def finish(self, connection: AsyncConnection, row: Row[Any], end: End, deltas: Sequence[NewDelta]) -> str:
         """What follows the terminal write in its transaction. Gives the id of the session's next execution, or ''."""
         phase = Phase(row.phase)
@@ -92,6 +97,8 @@ class Ending(Reading):
             .where(E.handle == row.handle)
             .values(last_seq=seq, runner_seq=row.runner_seq + len(deltas), error_code=code.value if code else "")
         )
+        if self.on_end is not None:
+            self.on_end(phase, code, end.late_s)
         return await self.promote(connection, row.session_id)
 
     async def write_log(

@@ -91,14 +91,17 @@ class Sweeping(Ending):
                 passed = min(TimeoutType, key=lambda t: row._mapping[t.column])
                 code = TIMEOUT_CODES[passed]
                 phase = Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED
-                end = End(phase=phase, code=code, facts=await self._facts(connection, row, passed))
+                now: float = await connection.scalar(select(NOW), self.params()) or row.next_deadline
+                facts = await self._facts(connection, row, passed, now)
+                end = End(phase=phase, code=code, facts=facts, late_s=now - row.next_deadline)
                 if await self.end_row(connection, end, E.handle == row.handle, E.next_deadline <= NOW):
                     ended.append(to_execution(row))
         return ended
 
-    async def _facts(self, connection: AsyncConnection, row: Row[Any], passed: TimeoutType) -> dict[str, Any]:
+    async def _facts(
+        self, connection: AsyncConnection, row: Row[Any], passed: TimeoutType, now: float
+    ) -> dict[str, Any]:
         """What is known about this row and this deadline, for the failure table."""
-        now = await connection.scalar(select(NOW), self.params())
         step = Step(row.step)
         facts: dict[str, Any] = {
             "activity": ACTIVITY.get(step, "ExecuteGraphton"),

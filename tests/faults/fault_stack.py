@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import random
 import signal
 import socket
 import threading
@@ -17,7 +18,7 @@ from tests.integration.stack import Process, Stack
 
 GRAPHS = Path(__file__).with_name("graphs") / "langgraph.json"
 _FIRST_PORT, _LAST_PORT = 12_000, 32_000
-_ports = itertools.cycle(range(_FIRST_PORT, _LAST_PORT))
+_ports = itertools.cycle(random.sample(range(_FIRST_PORT, _LAST_PORT), _LAST_PORT - _FIRST_PORT))
 _lock = threading.Lock()
 
 

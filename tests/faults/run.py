@@ -79,7 +79,7 @@ def provoke(row: Row, pool: str, catalogue: Catalogue, number: int = 1) -> Resul
     except Exception as error:
         problems.append(f"the harness failed: {type(error).__name__}: {error}"[:1500])
         (folder / "traceback.log").write_text(traceback.format_exc())
-    problems = [*(judged.problems if judged else ()), *problems]
+    problems += judged.problems if judged else ()
     result = Result(
         fault=row.fault,
         part=row.part,

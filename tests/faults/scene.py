@@ -6,6 +6,7 @@ the catalogue: code, bounds, texts, subscribers, and that nothing of before the 
 """
 
 import itertools
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,7 +68,7 @@ class Scene:
         self.notes: list[str] = []
         self._evidence: list[tuple[bool, str]] = []
         self._problems: list[str] = []
-        self.token = f"{next(_tokens) % 900 + 100}"
+        self.token = f"{os.getpid() % 1000:03}{next(_tokens) % 1000:03}"
         """Digits that tell this case's tool processes from all others."""
 
     # -- what a case starts

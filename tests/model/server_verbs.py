@@ -28,7 +28,7 @@ FIELDS = {
 STEPS = {step.value: step for step in Step}
 HELLO: dict[str, Any] = {"queue": "q", "role": "worker", "hostname": "h", "pid": 1, "slots": 1, "name": "w"}
 
-profiles = st.sampled_from([{}, {}, {}, {"run": 15.0}, {"total": 45.0}, {"wait": 15.0}])
+profiles = st.sampled_from([{}, {"run": 15.0}, {"total": 45.0}])
 """Which limit is short, so that each is the first to pass now and then."""
 which = st.integers(0, 9)
 
@@ -37,6 +37,8 @@ class ServerVerbs(SideBySide):
     def add(
         self, profile: dict[str, float], *, key: str = "", reject: bool = False, cap: int = 0, id: str = ""
     ) -> None:
+        if len(self.model.rows) >= MOST_ROWS:
+            self.delete_what_is_over()
         limits = LIMITS | profile
         limits["wait"] += (self.seen["create", "queued"] % 4096) * 2**-16  # no two end in the same moment
         new = Modelled(id=id or f"aex-{uuid.uuid4().hex}", limits=limits, key=key and f"{self.session}-{key}")
@@ -63,16 +65,13 @@ class ServerVerbs(SideBySide):
             self.touched.append(new)
 
     def create(self, draw: Draw) -> None:
-        if len(self.model.rows) == MOST_ROWS:
-            self.delete_what_is_over()
-        how = draw(st.sampled_from(["", "", "key", "reject", "cap", "taken"]))
-        self.add(
-            draw(profiles),
-            key="k1" if how == "key" else "",
-            reject=how == "reject",
-            cap=2 if how == "cap" else 0,
-            id=self.model.rows[0].id if how == "taken" and self.model.rows else "",
-        )
+        how = draw(st.sampled_from(["", "key", "reject", "cap", "taken", "waits in vain"]))
+        taken = self.model.rows[0].id if how == "taken" and self.model.rows else ""
+        profile = {"wait": 15.0} if how == "waits in vain" else draw(profiles)
+        self.add(profile, key="k1" if how == "key" else "", reject=how == "reject", cap=2 * (how == "cap"), id=taken)
+        if how == "waits in vain" and "wait" in self.model.rows[-1].due:
+            self.set_time(self.model.rows[-1].due["wait"])
+            self.sweep(SELDOM_S)
 
     def delete_what_is_over(self) -> None:
         for row in [row for row in self.model.rows if row.over]:
@@ -103,7 +102,9 @@ class ServerVerbs(SideBySide):
         self.touched += self.model.rows
 
     def withdraw(self, draw: Draw) -> None:
-        row = self.row(draw(st.integers(7, 9)))
+        if draw(st.booleans()):
+            self.add({})
+        row = self.model.rows[-1] if draw(st.booleans()) else self.row(draw(which))
         removed = self.world.run(self.world.store.withdraw(row.id))
         assert removed == (self.saw("withdraw", self.model.withdraw(row)) == "removed")
         self.touched += self.model.rows
@@ -119,10 +120,7 @@ class ServerVerbs(SideBySide):
 
     def presence(self, draw: Draw) -> None:
         """Of the worker that runs something, mostly."""
-        back = any("lost" in row.due for row in self.model.rows)
-        what = draw(
-            st.sampled_from(["hello" if back else "disconnected"] * 6 + ["hello", "goodbye", "goodbye", "exited"])
-        )
+        what = draw(st.sampled_from(["disconnected"] * 5 + ["exited", "hello", "hello", "goodbye", "goodbye"]))
         mine = [row.owner for row in self.model.rows if row.owner and not row.over]
         owner = mine[0] if mine and draw(which) < 8 else draw(st.sampled_from(self.owners))
         self.touched += self.model.rows
@@ -131,18 +129,26 @@ class ServerVerbs(SideBySide):
         elif what == "goodbye":
             self.world.run(self.world.store.goodbye(owner))
             self.saw("goodbye", self.model.goodbye(owner))
-        elif what == "disconnected":
-            self.world.run(self.world.store.disconnected(owner, LIMITS["lost"]))
-            self.saw("disconnected", self.model.disconnected(owner))
-        else:
+        elif what == "exited":
             ended = self.world.run(self.world.store.exited(owner, "signal 9"))
             lost = self.model.exited(owner)
             assert [e.id for e in ended] == lost
             self.saw("exited", "ended" if lost else "nothing")
+        else:
+            self.world.run(self.world.store.disconnected(owner, LIMITS["lost"]))
+            self.saw("disconnected", self.model.disconnected(owner))
+            self.is_back(owner, draw(st.sampled_from([0.0, LIMITS["lost"] - 0.5, LIMITS["lost"]])))
+
+    def is_back(self, owner: str, seconds: float) -> None:
+        """In time, or too late; 0: not now."""
+        if seconds:
+            self.set_time(self.model.now + seconds)
+            self.sweep(SELDOM_S)
+            self.hello(owner)
 
     def time_passes(self, draw: Draw) -> None:
         """To around the next deadline, where things are decided; or an outage."""
-        until = draw(st.sampled_from(["before"] * 4 + ["a little"] * 3 + ["at", "at", "after", "outage"]))
+        until = draw(st.sampled_from(["at"] + ["before"] * 4 + ["a little"] * 3 + ["after", "outage"]))
         row = self.model.next_due()
         due = min(row.due.values()) if row else self.model.now
         moments = {"before": due - 0.5, "at": due, "after": due + 0.5, "outage": self.model.now + 400.0}

@@ -1,4 +1,4 @@
-"""The store and the model of one session, side by side: which row a step is about, and what must be the same after it."""
+"""The store and the model of one session: which row a step is about, and what must be the same after it."""
 
 import uuid
 from collections import Counter

@@ -10,7 +10,7 @@ from status.phases import Phase
 from status.store.records import NewDelta, Outcome, RunBeat
 from tests.model.execution_model import FOREVER, Modelled
 from tests.model.server_verbs import SELDOM_S, ServerVerbs, profiles, which
-from tests.model.side_by_side import MOST_ROWS, Draw
+from tests.model.side_by_side import Draw
 
 tokens = st.sampled_from(["t1", "t2"])
 slips = st.sampled_from([0] * 7 + [-1, 1, -2])
@@ -49,8 +49,6 @@ class WorkerVerbs(ServerVerbs):
     def way_on(self, owner: str, profile: dict[str, float], steps: int = 4) -> None:
         """To the next claimed run: without it most examples would be about nothing."""
         if all(row.over for row in self.model.rows):
-            if len(self.model.rows) == MOST_ROWS:
-                self.delete_what_is_over()
             self.add(profile)
         for _ in range(steps):
             self.next_step(owner)
@@ -83,9 +81,14 @@ class WorkerVerbs(ServerVerbs):
     # begin, done, claim
 
     def delivery_comes_twice(self, draw: Draw) -> None:
-        what = draw(st.sampled_from(["begin", "done", "claim", "claim"]))
+        """The last call of its way repeated, or any call of anybody."""
         row = self.row(draw(which))
-        self.delivered(row, what, draw(tokens), draw(st.sampled_from(self.owners)))
+        last = {"thread_started": "begin", "execute": "done", "running": "claim"}.get(row.step, "claim")
+        if draw(st.booleans()):
+            self.delivered(row, last, row.claim_id if last == "claim" else row.begin_id, row.owner)
+        else:
+            what = draw(st.sampled_from(["begin", "done", "claim"]))
+            self.delivered(row, what, draw(tokens), draw(st.sampled_from(self.owners)))
 
     def delivery_is_early(self, draw: Draw) -> None:
         """While the next execution is on its way, at any of its steps."""

@@ -3,7 +3,7 @@
 import time
 from collections import Counter as Tally
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
 from app.server.context import ServerContext
 from status.phases import Phase
@@ -17,7 +17,7 @@ class Metrics:
 
     def __init__(self, ctx: ServerContext) -> None:
         self._store = ctx.store
-        self._registry = CollectorRegistry()
+        self._registry = ctx.counted.registry
         kept = self._registry
         self._requests = Counter(
             "agent_runner_http_requests", "HTTP requests answered", ["method", "route", "status"], registry=kept

@@ -21,7 +21,7 @@ def awaiting(scene: Scene) -> None:
     scene.strike(at=scene.claimed_at())
     status = scene.end()
     scene.evidence(SAID["text"] in str(status["messages"]), "it had begun and was waiting")
-    scene.demand(SAID["text"] in [m["content"] for m in status["messages"]], "the partial message is gone")
+    scene.demand(SAID["text"] in [m.get("content") for m in status["messages"]], "the partial message is gone")
     scene.next_works()
 
 
@@ -36,7 +36,7 @@ def tool_thread(scene: Scene) -> None:
     status = scene.end()
     naps = [call for call in status["tool_calls"] if call["name"] == "nap"]
     scene.evidence(naps and not naps[0].get("result"), "it was in the tool")
-    scene.demand(SAID["text"] in [m["content"] for m in status["messages"]], "the partial message is gone")
+    scene.demand(SAID["text"] in [m.get("content") for m in status["messages"]], "the partial message is gone")
     scene.next_works()
     scene.demand(child.is_running(), "the worker process was replaced")
 
