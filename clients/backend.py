@@ -18,7 +18,7 @@ from agent_runner.v1 import runner_pb2 as pb
 from agent_runner.v1.runner_pb2_grpc import RunnerStub
 from google.protobuf.message import Message
 
-from clients.channel import authorization, channel_options, is_tls
+from clients.channel import authorization, open_channel
 
 if TYPE_CHECKING:
     from agent_runner.v1.runner_pb2_grpc import RunnerAsyncStub
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 CALL_S = 10.0
 """One try of a call."""
 STATUS_WRITE_S, STATUS_WRITE_TRIES, STATUS_WRITE_PAUSE_S = 30.0, 3, 2.0
+SKILL_S = 30.0
+"""One try of fetching an archive of up to 32 MiB."""
 CLAIM_TOTAL_S = 60.0
 """How long a claim is tried. After that the message is left: the server sends another."""
 PAUSE_FIRST_S, PAUSE_MOST_S = 0.1, 2.0
@@ -52,13 +54,7 @@ class Backend:
     """Make it on the loop that uses it, after any fork. `close` is idempotent."""
 
     def __init__(self, settings: "Settings") -> None:
-        endpoint = settings.backend_endpoint
-        options = channel_options()
-        self._channel = (
-            grpc.aio.secure_channel(endpoint, grpc.ssl_channel_credentials(), options=options)
-            if is_tls(endpoint)
-            else grpc.aio.insecure_channel(endpoint, options=options)
-        )
+        self._channel = open_channel(settings)
         self._stub: RunnerAsyncStub = RunnerStub(self._channel)
         self._metadata = authorization(settings)
 
@@ -73,6 +69,11 @@ class Backend:
 
     async def claim(self, request: pb.ClaimRequest) -> pb.ClaimReply:
         return await self._retried(self._stub.claim, request, total_s=CLAIM_TOTAL_S)
+
+    async def skill(self, artifact_key: str) -> bytes:
+        """A skill's archive, by the key that the claim named."""
+        request = pb.SkillRequest(artifact_key=artifact_key)
+        return (await self._retried(self._stub.skill, request, total_s=CLAIM_TOTAL_S, try_s=SKILL_S)).archive
 
     async def append(self, request: pb.AppendRequest) -> pb.AppendReply:
         """One try: the flusher sends the same again, and adds to it nothing but later deltas."""
@@ -114,12 +115,13 @@ class Backend:
         request: Message,
         *,
         total_s: float | None,
+        try_s: float = CALL_S,
         stop: Callable[[], bool] = lambda: False,
     ) -> Reply:
         end = None if total_s is None else time.monotonic() + total_s
         pause_s = PAUSE_FIRST_S
         while True:
-            left_s = CALL_S if end is None else min(CALL_S, max(end - time.monotonic(), 0.001))
+            left_s = try_s if end is None else min(try_s, max(end - time.monotonic(), 0.001))
             try:
                 return await self._once(method, request, timeout_s=left_s)
             except BackendUnavailable as exc:

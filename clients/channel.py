@@ -2,6 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+import grpc
+
+from clients.tls import is_tls, target
+
 if TYPE_CHECKING:
     from clients.settings import Settings
 
@@ -31,9 +35,29 @@ def channel_options() -> list[tuple[str, int]]:
     ]
 
 
-def is_tls(endpoint: str) -> bool:
-    """TLS iff the endpoint ends with `:443`."""
-    return endpoint.endswith(":443")
+def open_channel(settings: "Settings") -> grpc.aio.Channel:
+    """To the backend, for the event loop that runs."""
+    address, options = target(settings.backend_endpoint), channel_options()
+    credentials = _credentials(settings)
+    if credentials is None:
+        return grpc.aio.insecure_channel(address, options=options)
+    return grpc.aio.secure_channel(address, credentials, options=options)
+
+
+def open_blocking_channel(settings: "Settings") -> grpc.Channel:
+    """To the backend, for threads."""
+    address, options = target(settings.backend_endpoint), channel_options()
+    credentials = _credentials(settings)
+    if credentials is None:
+        return grpc.insecure_channel(address, options=options)
+    return grpc.secure_channel(address, credentials, options=options)
+
+
+def _credentials(settings: "Settings") -> grpc.ChannelCredentials | None:
+    """None where the endpoint is spoken to in clear."""
+    if not is_tls(settings.backend_endpoint, settings.tls_ca):
+        return None
+    return grpc.ssl_channel_credentials(settings.tls_ca.read_bytes() if settings.tls_ca else None)
 
 
 def authorization(settings: "Settings") -> tuple[tuple[str, str], ...]:

@@ -1,7 +1,8 @@
 """Replaces secret values in text before it leaves the run.
 
 A `Mask` is used once, at the tool boundary (results before they enter the graph), and on error texts. It knows each
-value as it is, as JSON writes it, as a URL writes it, and the single lines of a value of several lines.
+value as it is, as JSON, a URL, Python and the shell's `export -p` write it, and the single lines of a value of several
+lines.
 
 Known limit: a command that prints a secret in another form (base64, reversed, one character per line) is not caught.
 """
@@ -9,6 +10,7 @@ Known limit: a command that prints a secret in another form (base64, reversed, o
 import json
 import re
 from collections.abc import Iterable
+from typing import Any
 from urllib.parse import quote
 
 SHOWN = "********"
@@ -30,6 +32,17 @@ class Mask:
     def __call__(self, text: str) -> str:
         return self._pattern.sub(SHOWN, text) if self._pattern else text
 
+    def within(self, value: Any) -> Any:
+        """The same with every text in it masked, however deep it lies in lists and objects."""
+        match value:
+            case str():
+                return self(value)
+            case dict():
+                return {name: self.within(inner) for name, inner in value.items()}
+            case list() | tuple():
+                return type(value)(map(self.within, value)) if type(value) in (list, tuple) else value
+        return value
+
     def __bool__(self) -> bool:
         return self._pattern is not None
 
@@ -43,6 +56,9 @@ def _forms(secret: str) -> Iterable[str]:
         yield json.dumps(value)[1:-1]
         yield json.dumps(value, ensure_ascii=False)[1:-1]
         yield quote(value, safe="")
+        yield repr(value)[1:-1]
+        yield value.replace("'", "'\"'\"'")
+        yield re.sub(r'([\\"$`])', r"\\\1", value)
     lines = stripped.splitlines()
     if len(lines) > 1:
         yield from (line.strip() for line in lines if len(line.strip()) >= MIN_LINE_LENGTH)

@@ -17,7 +17,7 @@ import grpc
 from agent_runner.v1 import runner_pb2 as pb
 from agent_runner.v1.runner_pb2_grpc import RunnerStub
 
-from clients.channel import RECONNECT_MOST_S, authorization, channel_options, is_tls
+from clients.channel import RECONNECT_MOST_S, authorization, open_blocking_channel
 
 if TYPE_CHECKING:
     from clients.settings import Settings
@@ -54,7 +54,7 @@ class PresenceThread:
         pulse: Callable[[], Pulse],
         on_verdicts: Callable[[Sequence[pb.RunVerdict]], None],
     ) -> None:
-        self._endpoint = settings.backend_endpoint
+        self._settings = settings
         self._metadata = authorization(settings)
         self._hello = hello
         self._pulse = pulse
@@ -90,12 +90,7 @@ class PresenceThread:
         self._said_goodbye.wait(timeout_s if self.connected.is_set() else min(timeout_s, 0.2))
 
     def _run(self) -> None:
-        options = channel_options()
-        channel = (
-            grpc.secure_channel(self._endpoint, grpc.ssl_channel_credentials(), options=options)
-            if is_tls(self._endpoint)
-            else grpc.insecure_channel(self._endpoint, options=options)
-        )
+        channel = open_blocking_channel(self._settings)
         stub = RunnerStub(channel)
         pause_s = BEAT_AT_LEAST_EVERY_S
         while not self._leaving:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from clients.edge_settings import EdgeSettings
 from clients.environment import NamedVariables, load_env_file, names_of, setting, shown
 from clients.local_stack import running_stack
 from status.timeouts import ENSURE_THREAD_BACKOFF_S, ENSURE_THREAD_TIMEOUT_S, Timeouts, ensure_thread_total_s
@@ -49,7 +50,7 @@ def _queue(name: str, default: str, about: str) -> Any:
     return setting(name, f"TEMPORAL_{name}", default=default, about=about, pattern=r"^[A-Za-z0-9_.:\-]{1,200}$")
 
 
-class Settings(BaseSettings):
+class Settings(EdgeSettings):
     """Frozen. Seconds are floats, paths are absolute, secrets are `SecretStr`; `repr` shows no secret."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
@@ -84,21 +85,6 @@ class Settings(BaseSettings):
         derived=lambda data: _sqlite(data["data_dir"], "checkpoints.db"),
         shown="SQLite in the data directory",
         about="the agents' memory: sqlite:///FILE or postgresql://...",
-    )
-    bind: str = _own("BIND", default="127.0.0.1", about="the address that the server listens on; 0.0.0.0 for all")
-    http_port: int = _own("HTTP_PORT", default=8080, ge=0, le=65535, about="the server's HTTP port")
-    grpc_port: int = _own("GRPC_PORT", default=50051, ge=0, le=65535, about="the server's gRPC port")
-    http_url: str = _own(
-        "HTTP_URL",
-        derived=lambda data: f"http://127.0.0.1:{data['http_port']}",
-        shown="http://127.0.0.1:HTTP_PORT",
-        about="where clients and supervisors reach the server",
-    )
-    backend_endpoint: str = setting(
-        "STIGMER_BACKEND_ENDPOINT",
-        derived=lambda data: f"localhost:{data['grpc_port']}",
-        shown="localhost:50051",
-        about="the gRPC server that workers report to; required outside MODE=local",
     )
     api_key: SecretStr = setting(
         "STIGMER_API_KEY",
@@ -205,20 +191,6 @@ class Settings(BaseSettings):
             raise ValueError(f"must begin with one of {', '.join(f'{s}://' for s in _SCHEMES[info.field_name])}")
         return value
 
-    @field_validator("http_url", mode="after")
-    @classmethod
-    def _web_address(cls, value: str) -> str:
-        if not value.startswith(("http://", "https://")):
-            raise ValueError("must begin with http:// or https://")
-        return value.rstrip("/")
-
-    @field_validator("backend_endpoint", mode="after")
-    @classmethod
-    def _endpoint(cls, value: str) -> str:
-        if not re.fullmatch(r"[^\s/]+:\d{1,5}", value):
-            raise ValueError("must be host:port")
-        return value
-
     @classmethod
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
@@ -257,6 +229,7 @@ class Settings(BaseSettings):
             for field, value, instead in _NOT_YET
             if getattr(self, field) == value
         ]
+        found += self.tls_problems(serves=role == "server")
         for text in self.timeouts.problems(max_run_s=self.max_run_s):
             concerned = {name for name, ours in _TIMEOUT_FIELDS.items() if re.search(rf"\b{ours}\b", text)}
             for name in concerned:

@@ -17,7 +17,7 @@ from celery.canvas import Signature
 from kombu import Queue
 from kombu.exceptions import ChannelError
 
-from clients import redis_transport
+from clients import rabbitmq_transport, redis_transport
 from status.phases import Step
 from status.timeouts import SETTLE_BACKSTOP_HARD_S, SETTLE_BACKSTOP_SOFT_S, Timeouts
 
@@ -39,6 +39,8 @@ PUBLISH_THREADS = 4
 RUBBISH_AFTER_S = 3600.0
 """A message is thrown away this long after schedule-to-start. Rubbish collection only: it uses a worker's clock."""
 RESULTS_KEPT_S = 86_400.0
+BROKER_HEARTBEAT_S = 30.0
+"""RabbitMQ only: a dead link to it is found after two of them."""
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel")
 
 
@@ -55,6 +57,9 @@ def celery_config(settings: "Settings") -> dict[str, Any]:
         "broker_transport_options": _transport_options(settings.broker_url, visibility_timeout_s),
         "broker_connection_retry_on_startup": True,
         "broker_connection_timeout": 5.0,
+        # RabbitMQ closes a channel whose messages stay unacknowledged for too long; Celery would end the worker.
+        "broker_channel_error_retry": True,
+        "broker_heartbeat": BROKER_HEARTBEAT_S,
         "broker_pool_limit": min(settings.concurrency, 20) + PUBLISH_THREADS,
         "broker_pool_acquire_timeout": 10.0,
         "task_queues": [
@@ -133,6 +138,7 @@ def _queue(name: str, url: str, unacked_for_s: float) -> Queue:
 def new_celery(settings: "Settings", *, main: str = "agent_runner") -> Celery:
     """An application with our configuration and transport and no tasks. It is not made the process's current one."""
     redis_transport.register()
+    rabbitmq_transport.register()
     app = Celery(main, set_as_current=False)
     app.conf.update(celery_config(settings))
     return app
@@ -150,8 +156,10 @@ class Publisher:
         self._app = new_celery(settings, main="agent_runner.publisher")
         self._deadline_s = deadline_s
         options = dict(self._app.conf.broker_transport_options)
-        if options:
+        if _is_redis(settings.broker_url):
             options |= {"socket_timeout": deadline_s * 0.8, "socket_connect_timeout": deadline_s * 0.6}
+        else:
+            options |= {"reply_timeout": deadline_s * 0.8}
         self._app.conf.update(
             # A publisher that knows the result backend subscribes to every result it will never read, and gives up the
             # subscription where the result object is collected: blocking, on the event loop.
@@ -237,9 +245,13 @@ class Publisher:
         return Signature(task, args=args, options=options, immutable=True, app=self._app)
 
     def _length(self, queue: str) -> int:
-        with self._app.connection_or_acquire() as connection, connection.channel() as channel:
+        def look(channel: Any) -> int:
+            return int(channel.queue_declare(queue, passive=True).message_count)
+
+        with self._app.connection_or_acquire() as connection:
             try:
-                return int(channel.queue_declare(queue, passive=True).message_count)
+                # A connection of the pool may be one that the broker has closed meanwhile.
+                return int(connection.autoretry(look, max_retries=1)()[0])
             except (ChannelError, *connection.channel_errors):
                 return 0
 

@@ -110,7 +110,8 @@ def _settings_of_timeouts() -> dict[str, str]:
     for row, (name, info) in zip(describe_settings(), Settings.model_fields.items(), strict=True):
         if info.annotation is float:
             moved = Settings.model_construct(None, **{name: -1.0}).timeouts.as_dict()
-            found |= {field: row["name"] for field, value in moved.items() if value != before[field]}
+            # The first one, where several have a part in it.
+            found = {field: row["name"] for field, value in moved.items() if value != before[field]} | found
     return found
 
 

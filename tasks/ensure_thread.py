@@ -33,10 +33,11 @@ async def ensure_thread(process: "RunnerProcess", execution_id: str) -> dict[str
             async with asyncio.timeout(process.settings.ensure_thread_timeout_s):
                 return await _attempt(process, execution_id, begin_id)
         except (BackendError, TimeoutError) as exc:
+            cause = str(exc) or f"the server did not answer within {process.settings.ensure_thread_timeout_s:g} s"
             if not left:
-                text = f"no thread after {ENSURE_THREAD_ATTEMPTS} attempts: {exc or 'it took too long'}"
+                text = f"no thread after {ENSURE_THREAD_ATTEMPTS} attempts: {cause}"
                 raise ExecutionError.of(Code.SYSTEM, text) from None
-            log.warning("EnsureThread of %s: %s; again in %g s", execution_id, exc or "it took too long", pause_s)
+            log.warning("EnsureThread of %s: %s; again in %g s", execution_id, cause, pause_s)
         await asyncio.sleep(pause_s)
         pause_s *= ENSURE_THREAD_BACKOFF_FACTOR
     raise AssertionError("unreachable")

@@ -6,12 +6,14 @@ prefork    the parent forks and opens no channel; each child has its own, with a
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
 import time
 import uuid
 import warnings
+from multiprocessing.sharedctypes import RawValue
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, signals
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 COLD_DRAIN_S, COLD_LAST_WORD_S = 5.0, 3.0
+"""After SIGQUIT: to reach a step boundary, unless the drain time is shorter still; and to say how it ended."""
 ORCHESTRATOR_SLOTS = 10
 CHILDREN_PER_CORE = 2
 """Prefork children unless told otherwise: each is a process of 150 MB and more that runs one agent at a time."""
@@ -47,7 +50,8 @@ class Station:
         self._incarnation = os.environ.get("AGENT_RUNNER_INCARNATION") or uuid.uuid4().hex
         self._name = f"{role}-{os.getpid()}@{socket.gethostname()}"
         self._forks = role == "worker" and settings.pool == "prefork"
-        self._left = False
+        # Set before children are told to leave, and read by them: they were forked with it.
+        self._within_s = RawValue("d", math.inf)
 
     def open(self) -> None:
         with self._app.connection_for_read() as connection:
@@ -93,10 +97,10 @@ class Station:
         return int(worker.exitcode or 0)
 
     def leave(self, within_s: float) -> None:
-        """Have the runs stop at their next step. Once; safe in a signal handler."""
-        if self._left:
+        """Have the runs stop at their next step. Again only to leave them less time; safe in a signal handler."""
+        if within_s >= self._within_s.value:
             return
-        self._left = True
+        self._within_s.value = within_s
         if not self._forks:
             self._workplace.process.drain("the worker is leaving", within_s)
             return
@@ -145,7 +149,7 @@ class Station:
 
     def _leave_cold(self) -> None:
         """In the handler of SIGQUIT, before Celery cancels what runs: time to reach a step boundary."""
-        self.leave(COLD_DRAIN_S)
+        self.leave(min(COLD_DRAIN_S, self._settings.drain_timeout_s))
         until = time.monotonic() + COLD_DRAIN_S + COLD_LAST_WORD_S
         while time.monotonic() < until and self._busy():
             time.sleep(0.05)
@@ -169,8 +173,7 @@ class Station:
     def _on_child(self, **_: Any) -> None:
         process = self._start_process(f"{self._incarnation}.{os.getpid()}", 1)
         self._workplace.process = process
-        within_s = self._settings.drain_timeout_s
-        signal.signal(signal.SIGUSR2, lambda *_: process.drain("the worker is leaving", within_s))
+        signal.signal(signal.SIGUSR2, lambda *_: process.drain("the worker is leaving", self._within_s.value))
         process.announce()
 
     def _on_child_end(self, **_: Any) -> None:

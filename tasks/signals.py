@@ -57,10 +57,14 @@ class Signals:
         if execution_id:
             self._reports.tell(execution_id, Code.CANCELLED, {"by": "an operator, who revoked the task"})
 
-    def on_failure(self, sender: Any = None, exception: BaseException | None = None, args: Any = (), **_: Any) -> None:
-        """A pool child that died, in its parent; or an exception that no body of ours lets out."""
-        named = args[0] if args and isinstance(args[0], str) else ""
-        execution_id = named or _execution_of(getattr(sender, "request", None))
+    def on_failure(
+        self, sender: Any = None, task_id: str = "", exception: BaseException | None = None, **_: Any
+    ) -> None:
+        """A pool child that died, in its parent; or an exception that no body of ours lets out.
+
+        The parent has no request. The arguments are never asked whose it is: they may be what is wrong.
+        """
+        execution_id = _execution_of(getattr(sender, "request", None)) or _execution_by(task_id)
         activity = getattr(sender, "name", "")
         if exception is None or activity not in STEP_OF_TASK or isinstance(exception, ExecutionError):
             # Our own error is told by the error callback, after the grace.
@@ -90,7 +94,11 @@ def _execution_of(request: Any) -> str:
     told = getattr(request, "execution_id", None)
     if isinstance(told, str) and told:
         return told
-    execution_id, colon, step = str(getattr(request, "id", "")).rpartition(":")
+    return _execution_by(str(getattr(request, "id", "")))
+
+
+def _execution_by(task_id: str) -> str:
+    execution_id, colon, step = task_id.rpartition(":")
     return execution_id if colon and step in _TASK_OF_STEP else ""
 
 

@@ -1,24 +1,37 @@
 """The answer to a claim: everything that a run needs, so that a worker reads no database.
 
-Session -> instance -> agent, and the environment merged in layers: the agent's, then the instance's references in
-order, then the execution's own. What cannot be resolved any more goes into `bundle_error`: the run ends E302 naming it.
+Session -> instance -> agent; the environment merged in layers: the agent's, then the instance's references in order,
+then the execution's own; and which version of each skill. What cannot be resolved any more goes into `bundle_error`
+with the code that the run ends with. References are looked up at the same time.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agent_runner.v1 import runner_pb2 as pb
 from ai.stigmer.agentic.agent.v1.api_pb2 import Agent
+from ai.stigmer.commons.apiresource.enum_pb2 import ApiResourceOwnerScope
+from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
 from google.protobuf import json_format
 
+from app.server.artifacts import Artifacts
 from app.server.context import ServerContext
+from app.server.problems import Problem
 from app.server.sealing import EnvValue, SealBroken
+from clients.skill_archive import SkillArchiveError, read_skill_md
+from status.failures import Code
 from status.store.ending import dumps
 from status.store.records import Claimed, Execution, Resource, ResourceKind
 
 
 class BundleError(Exception):
-    """Something that the run needs is gone; the text names it."""
+    """Something that the run needs is gone; the text names it. `what` is the skill or the environment."""
+
+    def __init__(self, text: str, *, code: Code = Code.SYSTEM, what: str = "") -> None:
+        super().__init__(text)
+        self.code = code
+        self.what = what
 
 
 async def claim_reply(ctx: ServerContext, claimed: Claimed) -> pb.ClaimReply:
@@ -51,8 +64,8 @@ async def claim_reply(ctx: ServerContext, claimed: Claimed) -> pb.ClaimReply:
         env = await _resolve(ctx, execution, reply)
     except BundleError as error:
         reply.bundle_error = str(error)
-    except SealBroken as error:
-        reply.bundle_error = f"a secret cannot be read: {error}"
+        reply.bundle_error_code = error.code.value
+        reply.bundle_error_what = error.what
     else:
         for name, value in env.items():
             reply.env[name] = value.value
@@ -61,22 +74,28 @@ async def claim_reply(ctx: ServerContext, claimed: Claimed) -> pb.ClaimReply:
 
 
 async def _resolve(ctx: ServerContext, execution: Execution, reply: pb.ClaimReply) -> dict[str, EnvValue]:
-    """Fill in session and agent; give the merged environment."""
+    """Fill in session, agent and skills; give the merged environment."""
     env: dict[str, EnvValue] = {}
     if execution.session_id:
         session = await _need(ctx, ResourceKind.SESSION, execution.session_id)
         json_format.ParseDict(session.body, reply.session, ignore_unknown_fields=True)
         instance = await _need(ctx, ResourceKind.AGENT_INSTANCE, session.parent_id)
         agent = await _need(ctx, ResourceKind.AGENT, instance.parent_id)
-        env |= _opened(ctx, agent.body.get("spec", {}).get("env_spec", {}))
-        for reference in instance.body.get("spec", {}).get("environment_refs", []):
-            slug, org = reference.get("slug", ""), reference.get("org", "") or execution.org
-            found = await ctx.store.find_resource(ResourceKind.ENVIRONMENT, org, slug)
-            if found is None:
-                raise BundleError(f"environment {slug!r} of org {org!r} does not exist any more")
-            env |= _opened(ctx, found.body.get("spec", {}))
-        reply.agent.CopyFrom(_agent(agent))
-    return env | ctx.sealing.open_env(execution.sealed_env)
+        message = _agent(agent)
+        references = [_reference(r) for r in instance.body.get("spec", {}).get("environment_refs", [])]
+        layers, skills = await asyncio.gather(
+            _all(_environment(ctx, r, execution.org) for r in references),
+            _all(_skill(ctx, r, execution.org, who) for r, who in _skill_refs(message)),
+        )
+        env |= _opened(ctx, agent.body.get("spec", {}).get("env_spec", {}), f"env_spec of agent {agent.slug}")
+        for layer in layers:
+            env |= layer
+        reply.skills.extend(_in_folders(skills))
+        reply.agent.CopyFrom(message)
+    try:
+        return env | ctx.sealing.open_env(execution.sealed_env)
+    except SealBroken as error:
+        raise _broken(error, "runtime_env of the execution") from None
 
 
 async def _need(ctx: ServerContext, kind: ResourceKind, id: str) -> Resource:
@@ -86,8 +105,78 @@ async def _need(ctx: ServerContext, kind: ResourceKind, id: str) -> Resource:
     return found
 
 
-def _opened(ctx: ServerContext, holder: Mapping[str, Any]) -> dict[str, EnvValue]:
-    return ctx.sealing.open_data(holder.get("data", {}))
+async def _all(lookups: Iterable[Any]) -> list[Any]:
+    """The answers in order; of several errors the first in order."""
+    answers = await asyncio.gather(*lookups, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return answers
+
+
+async def _environment(ctx: ServerContext, reference: ApiResourceReference, org: str) -> dict[str, EnvValue]:
+    found = await _referenced(ctx, ResourceKind.ENVIRONMENT, reference, org)
+    return _opened(ctx, found.body.get("spec", {}), reference.slug)
+
+
+async def _skill(ctx: ServerContext, reference: ApiResourceReference, org: str, sub_agent: str) -> pb.RunSkill:
+    skill = await _referenced(ctx, ResourceKind.SKILL, reference, org)
+    try:
+        version = await Artifacts(ctx.store).version(skill, reference.version)
+        text = read_skill_md(version.skill_md)
+    except (Problem, SkillArchiveError) as error:
+        raise BundleError(str(error), code=Code.SKILL, what=reference.slug) from None
+    return pb.RunSkill(
+        name=text.name or skill.body.get("metadata", {}).get("name", "") or skill.slug,
+        description=text.description,
+        folder=skill.slug,
+        version_hash=version.version_hash,
+        artifact_key=version.artifact_key,
+        sub_agent=sub_agent,
+    )
+
+
+async def _referenced(ctx: ServerContext, kind: ResourceKind, reference: ApiResourceReference, org: str) -> Resource:
+    """Whether it may be referred to was decided when the reference was written."""
+    code = Code.SKILL if kind is ResourceKind.SKILL else Code.ENVIRONMENT
+    owner = "" if reference.scope == ApiResourceOwnerScope.platform else reference.org or org
+    found = await ctx.store.find_resource(kind, owner, reference.slug)
+    if found is None:
+        where = f"in org {owner!r}" if owner else "on the platform"
+        raise BundleError(f"it does not exist {where}, or not any more", code=code, what=reference.slug)
+    return found
+
+
+def _reference(given: Mapping[str, Any]) -> ApiResourceReference:
+    return json_format.ParseDict(dict(given), ApiResourceReference(), ignore_unknown_fields=True)
+
+
+def _skill_refs(agent: Agent) -> list[tuple[ApiResourceReference, str]]:
+    """(reference, the sub-agent whose it is, or '')."""
+    own = [(reference, "") for reference in agent.spec.skill_refs]
+    return own + [(reference, sub.name) for sub in agent.spec.sub_agents for reference in sub.skill_refs]
+
+
+def _in_folders(skills: Iterable[pb.RunSkill]) -> list[pb.RunSkill]:
+    """Each once for each of its users; two versions, or two skills of one name, in folders of their own."""
+    taken: dict[str, str] = {}
+    once: dict[tuple[str, str, str], pb.RunSkill] = {}
+    for skill in skills:
+        if taken.setdefault(skill.folder, skill.version_hash) != skill.version_hash:
+            skill.folder = f"{skill.folder}-{skill.version_hash[:12]}"
+        once.setdefault((skill.sub_agent, skill.folder, skill.version_hash), skill)
+    return list(once.values())
+
+
+def _opened(ctx: ServerContext, holder: Mapping[str, Any], what: str) -> dict[str, EnvValue]:
+    try:
+        return ctx.sealing.open_data(holder.get("data", {}))
+    except SealBroken as error:
+        raise _broken(error, what) from None
+
+
+def _broken(error: SealBroken, what: str) -> BundleError:
+    return BundleError(f"a secret cannot be read: {error}", code=Code.ENVIRONMENT, what=what)
 
 
 def _agent(resource: Resource) -> Agent:

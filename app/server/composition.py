@@ -15,9 +15,12 @@ from ulid import ULID
 
 from app.server.context import ServerContext
 from app.server.dispatch import Dispatcher
+from app.server.gate import Gate
 from app.server.grpc_api import register_services, server_interceptors
 from app.server.http import build_http_app
+from app.server.keys import Keys
 from app.server.presence import PresenceBoard
+from app.server.rate import RateLimit
 from app.server.runner_service import RunnerService
 from app.server.sealing import Sealing
 from app.server.sweeper import Sweeper
@@ -73,6 +76,7 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
         dispatcher=dispatcher,
         wakeups=wakeups,
         sealing=Sealing(settings.secret_key.get_secret_value()),
+        gate=Gate(Keys(store, settings.api_key.get_secret_value()), RateLimit(settings.rate_limit_per_s)),
         presence=presence,
     )
     store.on_end = ctx.counted.count
@@ -101,9 +105,18 @@ async def _start_grpc(ctx: ServerContext, presence: PresenceBoard) -> tuple[grpc
     server = grpc.aio.server(interceptors=server_interceptors(ctx), options=GRPC_OPTIONS)
     runner_pb2_grpc.add_RunnerServicer_to_server(RunnerService(ctx, presence), server)
     register_services(server, ctx)
-    port = server.add_insecure_port(f"{ctx.settings.bind}:{ctx.settings.grpc_port}")
+    address = f"{ctx.settings.bind}:{ctx.settings.grpc_port}"
+    credentials = server_credentials(ctx.settings)
+    port = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     await server.start()
     return server, port
+
+
+def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
+    """For the gRPC port; None without TLS."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return grpc.ssl_server_credentials([(settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())])
 
 
 async def _start_http(ctx: ServerContext) -> tuple[uvicorn.Server, int, asyncio.Task[None]]:
@@ -114,6 +127,8 @@ async def _start_http(ctx: ServerContext) -> tuple[uvicorn.Server, int, asyncio.
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=int(STOP_GRACE_S),
+        ssl_certfile=ctx.settings.tls_cert,
+        ssl_keyfile=ctx.settings.tls_key,
     )
     server = uvicorn.Server(config)
     # The process's signals are the composition's business, not the HTTP library's.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from app.server.counting import Ends
+from app.server.gate import Gate
 from app.server.sealing import Sealing
 from clients.settings import Settings
 from status.store.records import Execution
@@ -51,6 +52,7 @@ class ServerContext:
     dispatcher: Publisher
     wakeups: Waker
     sealing: Sealing
+    gate: Gate
     presence: Canceller | None = None
     counted: Ends = field(default_factory=Ends)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)

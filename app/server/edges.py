@@ -1,29 +1,34 @@
 """What both edges call, made once from the context."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
+from app.server.artifacts import Artifacts
 from app.server.context import ServerContext
 from app.server.executions import Executions
 from app.server.follow import snapshot
-from app.server.keys import ApiKey
 from app.server.placing import Placing
 from app.server.render import execution_json
 from app.server.reports import Reports
 from app.server.resources import Resources
+from app.server.skills import Skills
+from app.server.visible import Visible
 from status.store.records import Page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edges:
     ctx: ServerContext
+    """With the store as the caller of each call may see it."""
     executions: Executions
     resources: Resources
+    skills: Skills
     reports: Reports
-    api_key: ApiKey
 
     @classmethod
-    def of(cls, ctx: ServerContext) -> Self:
+    def of(cls, server: ServerContext) -> Self:
+        ctx = replace(server, store=Visible(server.store, server.gate.keys.confirm))
+
         async def session_deleted(session_id: str) -> None:
             await ctx.dispatcher.clean_up(session_id, ctx.settings.runner_queue)
 
@@ -33,8 +38,8 @@ class Edges:
             ctx=ctx,
             executions=executions,
             resources=resources,
-            reports=Reports(ctx),
-            api_key=ApiKey(ctx.settings.api_key.get_secret_value()),
+            skills=Skills(Artifacts(ctx.store), ctx.sealing, resources),
+            reports=Reports(server),
         )
 
     async def shown(self, execution_id: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from app.server.placing import Place, Placing
 from app.server.problems import Kind, Problem, broker_unavailable, failed_precondition, invalid, not_found, violated
 from app.server.render import API_VERSION, as_json, execution_from_json
 from app.server.rules import validate
-from app.server.sealing import REDACTED, EnvValue, redacted
+from app.server.sealing import REDACTED, EnvValue, check_env, redacted
 from clients.tasks_wire import PublishError
 from status.phases import TERMINAL_PHASES, Phase, Step
 from status.store.records import CreateVerdict, Execution, NewExecution, Page
@@ -189,9 +189,7 @@ class Executions:
                 "idempotency key": draft.idempotency_key,
             }
         )
-        for name in execution.spec.runtime_env:
-            if not name or "=" in name or "\0" in name:
-                raise invalid(f"spec.runtime_env: {name!r} is not a name of an environment variable")
+        check_env({name: value.value for name, value in execution.spec.runtime_env.items()}, "spec.runtime_env")
 
     def _timeouts(self, draft: Draft) -> Timeouts:
         if isinstance(draft.timeouts, Timeouts):

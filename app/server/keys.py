@@ -1,31 +1,156 @@
-"""The one API key. Every call carries it as `Authorization: Bearer <key>`."""
+"""API keys: who a call's `Authorization: Bearer <key>` belongs to, and making and revoking keys.
 
+The key of the environment (STIGMER_API_KEY) has all scopes and all orgs, and costs no look-up. All others look like
+`ark_<id>_<secret>`; the store knows them by their id and by a digest, which is enough for 256 random bits.
+"""
+
+import asyncio
+import hashlib
 import hmac
+import logging
+import secrets
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 
-from app.server.problems import Kind, Problem
+from app.server.principal import Principal, current, must_own
+from app.server.problems import Kind, Problem, invalid, not_found
+from status.api_keys import ApiKey, Scope
+from status.store.errors import StoreError, StoreUnavailable
+from status.store.store import Store
 
-SCHEME = "bearer"
-
-
-class ApiKey:
-    """Knows the key and compares in constant time; never shows it."""
-
-    __slots__ = ("_key",)
-
-    def __init__(self, key: str) -> None:
-        self._key = key.encode()
-
-    def accepts(self, authorization: str | None) -> bool:
-        """Whether this header value carries the key. An empty key accepts nobody."""
-        scheme, _, given = (authorization or "").partition(" ")
-        if scheme.lower() != SCHEME or not self._key:
-            return False
-        return hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._key)
+SCHEME, PREFIX = "bearer", "ark"
+FRESH_S = 3.0
+"""What was read of a key holds so long, so that a call costs no query; a revocation takes no longer than that."""
+USED_EVERY_S = 60.0
+MOST_KNOWN = 10_000
+log = logging.getLogger(__name__)
 
 
-def unauthenticated() -> Problem:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    since: float
+    found: asyncio.Task[ApiKey | None]
+
+
+class Keys:
+    """One per process: it remembers what it has read."""
+
+    def __init__(self, store: Store, environment_key: str) -> None:
+        self._store = store
+        self._environment_key = environment_key.encode()
+        self._known: dict[str, _Known] = {}
+        self._used: dict[str, float] = {}
+        self._noting: set[asyncio.Task[None]] = set()
+
+    async def principal(self, authorization: str | None) -> Principal:
+        """Whom this header value belongs to. Raises UNAUTHENTICATED."""
+        scheme, _, rest = (authorization or "").partition(" ")
+        given = rest.strip().encode("utf-8", "surrogateescape")
+        if scheme.lower() != SCHEME or not given:
+            raise unauthenticated()
+        if self._environment_key and hmac.compare_digest(given, self._environment_key):
+            return Principal(name="STIGMER_API_KEY", scopes=frozenset(Scope))
+        key = await self._find(_id_of(given))
+        if key is None or not hmac.compare_digest(key.digest, _digest(given)):
+            raise unauthenticated()
+        _check_valid(key)
+        self._note_use(key.id)
+        return Principal(name=key.name, scopes=key.scopes, org=key.org, key_id=key.id)
+
+    async def confirm(self) -> None:
+        """Whether the caller's key still holds: asked again and again by what lasts. Raises UNAUTHENTICATED."""
+        key_id = current().key_id
+        if not key_id:
+            return
+        try:
+            key = await self._find(key_id)
+        except StoreUnavailable:
+            return  # nothing is known that would speak against it
+        if key is None:
+            raise unauthenticated()
+        _check_valid(key)
+
+    async def make(self, *, name: str, scopes: Iterable[Scope], org: str = "") -> tuple[ApiKey, str]:
+        """A new key as it is stored, and the key itself, which is known now and never again."""
+        org, scopes = org or current().org, frozenset(scopes)
+        must_own(org)
+        if org and Scope.RUNNER in scopes:
+            raise invalid("scopes: a runner takes work of all orgs, so a key with the scope 'runner' has no org")
+        id = secrets.token_hex(8)
+        key = f"{PREFIX}_{id}_{secrets.token_hex(32)}"
+        made = await self._store.add_key(id=id, name=name, scopes=scopes, org=org, digest=_digest(key.encode()))
+        return made, key
+
+    async def listed(self) -> list[ApiKey]:
+        """Newest first, revoked ones too; those of the caller's org."""
+        return await self._store.list_keys(org=current().org)
+
+    async def revoke(self, id: str) -> ApiKey:
+        """Here at once, on other servers within `FRESH_S`. Raises NOT_FOUND."""
+        found = await self._store.find_key(id)
+        if found is None or (current().org and found.org != current().org):
+            raise not_found("ApiKey", id)
+        revoked = await self._store.revoke_key(id)
+        self._known.pop(id, None)
+        return revoked or found
+
+    async def _find(self, id: str) -> ApiKey | None:
+        if not id:
+            return None
+        now = time.monotonic()
+        known = self._known.get(id)
+        if known is None or now - known.since > FRESH_S:
+            self._make_room(now)
+            known = _Known(now, asyncio.get_running_loop().create_task(self._store.find_key(id)))
+            self._known[id] = known
+        try:
+            # Shared by all calls with this key: the end of one of them must not take it from the others.
+            return await asyncio.shield(known.found)
+        except StoreError:
+            if self._known.get(id) is known:
+                del self._known[id]
+            raise
+
+    def _make_room(self, now: float) -> None:
+        if len(self._known) >= MOST_KNOWN:
+            self._known = {id: known for id, known in self._known.items() if now - known.since <= FRESH_S}
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+
+    def _note_use(self, id: str) -> None:
+        now = time.monotonic()
+        if now - self._used.get(id, float("-inf")) < USED_EVERY_S:
+            return
+        self._used[id] = now
+        task = asyncio.get_running_loop().create_task(self._write_use(id))
+        self._noting.add(task)
+        task.add_done_callback(self._noting.discard)
+
+    async def _write_use(self, id: str) -> None:
+        with suppress(StoreError):  # it is coarse anyway
+            await self._store.key_used(id)
+
+
+def unauthenticated(why: str = "") -> Problem:
     return Problem(
         Kind.UNAUTHENTICATED,
-        "this call needs the header 'Authorization: Bearer <key>' with the server's API key",
-        next_step="Set STIGMER_API_KEY to the server's key (dummy-local-key on a local stack).",
+        why or "this call needs the header 'Authorization: Bearer <key>' with an API key of this server",
+        next_step="Set STIGMER_API_KEY to a key of the server (dummy-local-key on a local stack).",
     )
+
+
+def _check_valid(key: ApiKey) -> None:
+    if key.revoked_at is not None:
+        raise unauthenticated(f"the key '{key.name}' ({key.id}) was revoked")
+
+
+def _id_of(given: bytes) -> str:
+    """The public part; empty for what is none of our keys."""
+    parts = given.decode("ascii", "replace").split("_")
+    return parts[1] if len(parts) == 3 and parts[0] == PREFIX and parts[1].isalnum() else ""
+
+
+def _digest(given: bytes) -> str:
+    return hashlib.sha256(given).hexdigest()

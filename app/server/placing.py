@@ -7,8 +7,8 @@ session where an agent is; else the built-in agent of the org, so that a message
 from dataclasses import asdict, dataclass
 
 from app.server.drafts import GRAPH, Draft
+from app.server.principal import default_org, must_own
 from app.server.problems import Kind, Problem, failed_precondition, invalid
-from app.server.resource_bodies import DEFAULT_ORG
 from app.server.resources import Resources
 from clients.engine.bundle import DEFAULT_AGENT
 from status.store.errors import SlugTaken
@@ -35,6 +35,8 @@ class Placing:
         self._resources = resources
 
     async def place(self, draft: Draft) -> Place:
+        if org := draft.execution.metadata.org:
+            must_own(org)
         if session_id := draft.execution.spec.session_id:
             session = await self._resources.stored(ResourceKind.SESSION, session_id)
             agent = await self._agent_of(session)
@@ -53,10 +55,10 @@ class Placing:
         """The id of an agent given by id or slug. An id of a deleted agent stays as it is."""
         if agent.startswith("agt-"):
             return agent
-        return (await self._resources.named(ResourceKind.AGENT, org or DEFAULT_ORG, agent)).id
+        return (await self._resources.named(ResourceKind.AGENT, org or default_org(), agent)).id
 
     async def _agent(self, draft: Draft) -> Resource:
-        org = draft.execution.metadata.org or DEFAULT_ORG
+        org = draft.execution.metadata.org or default_org()
         if draft.agent:
             return await self._resources.named(ResourceKind.AGENT, org, draft.agent)
         if not (draft.default_agent or draft.graph):
@@ -99,7 +101,7 @@ class Placing:
 
     async def _new_session(self, draft: Draft, agent: Resource, instance: Resource) -> Resource:
         subject = " ".join(draft.execution.spec.message.split())[:SUBJECT_LENGTH]
-        org = agent.org or draft.execution.metadata.org or DEFAULT_ORG
+        org = agent.org or draft.execution.metadata.org or default_org()
         spec = {"agent_instance_id": instance.id, "subject": subject}
         return await self._resources.make(ResourceKind.SESSION, org=org, spec=spec)
 
@@ -107,7 +109,7 @@ class Placing:
 def _place(draft: Draft, agent: Resource, session: Resource, *, fresh: bool) -> Place:
     annotated = agent.body.get("metadata", {}).get("annotations", {}).get(GRAPH, "")
     return Place(
-        org=session.org or draft.execution.metadata.org or DEFAULT_ORG,
+        org=session.org or draft.execution.metadata.org or default_org(),
         session_id=session.id,
         agent_id=agent.id,
         graph=draft.graph or annotated,

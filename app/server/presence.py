@@ -6,7 +6,7 @@ server that stops or dies writes nothing: its workers reconnect elsewhere.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -17,6 +17,7 @@ from status.store.errors import StoreUnavailable
 from status.store.records import RunBeat, RunnerVerdict
 from status.store.store import Store
 
+CONFIRM_EVERY_S = 1.0
 log = logging.getLogger(__name__)
 VERDICTS = {
     RunnerVerdict.OK: pb.GO_ON,
@@ -38,9 +39,9 @@ class PresenceBoard:
         self.leaving = False
 
     async def attend(
-        self, requests: AsyncIterator[pb.PresenceRequest], context: Any
+        self, requests: AsyncIterator[pb.PresenceRequest], context: Any, confirm: Callable[[], Awaitable[None]]
     ) -> AsyncIterator[pb.PresenceReply]:
-        """One worker's stream, from its HELLO to its end."""
+        """One worker's stream, from its HELLO to its end. `confirm` raises when its key does not hold any more."""
         first = await anext(requests, None)
         if first is None or first.WhichOneof("what") != "hello":
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be hello")
@@ -55,11 +56,12 @@ class PresenceBoard:
             yield pb.PresenceReply(welcome=pb.Welcome(server_id=self._server_id, beat_every_s=self._beat_every_s))
             while not reader.done() or not outbox.empty():
                 waiting = asyncio.create_task(outbox.get())
-                await asyncio.wait({waiting, reader}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({waiting, reader}, timeout=CONFIRM_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
                 if waiting.done():
                     yield waiting.result()
                 else:
                     waiting.cancel()
+                await confirm()
             polite = reader.exception() is None and reader.result()
         finally:
             reader.cancel()

@@ -26,6 +26,7 @@ class Kind(Enum):
     INVALID_ARGUMENT = ("INVALID_ARGUMENT", 400, "The request is not valid")
     OUT_OF_RANGE = ("OUT_OF_RANGE", 400, "The position does not exist")
     UNAUTHENTICATED = ("UNAUTHENTICATED", 401, "The API key is missing or wrong")
+    PERMISSION_DENIED = ("PERMISSION_DENIED", 403, "The API key may not do this")
     NOT_FOUND = ("NOT_FOUND", 404, "Not found")
     METHOD_NOT_ALLOWED = ("UNIMPLEMENTED", 405, "The method is not allowed here")
     ALREADY_EXISTS = ("ALREADY_EXISTS", 409, "It exists already")
@@ -33,6 +34,7 @@ class Kind(Enum):
     CONFLICT = ("ABORTED", 409, "It was changed in between")
     TOO_LARGE = ("RESOURCE_EXHAUSTED", 413, "The request is too large")
     TOO_MANY = ("RESOURCE_EXHAUSTED", 429, "Too many are waiting")
+    TOO_FAST = ("RESOURCE_EXHAUSTED", 429, "Too many requests")
     INTERNAL = ("INTERNAL", 500, "The server failed")
     UNIMPLEMENTED = ("UNIMPLEMENTED", 501, "Not available")
     UNAVAILABLE = ("UNAVAILABLE", 503, "Something the server needs cannot be reached")
@@ -62,6 +64,7 @@ class Problem(Exception):
         next_step: str = "",
         code: str = "",
         violations: Sequence[Violation] = (),
+        retry_after_s: int = 0,
     ) -> None:
         super().__init__(detail)
         self.kind = kind
@@ -69,6 +72,7 @@ class Problem(Exception):
         self.next_step = next_step
         self.code = code or kind.grpc_code
         self.violations = tuple(violations)
+        self.retry_after_s = retry_after_s
 
     @property
     def text(self) -> str:

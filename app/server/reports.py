@@ -14,6 +14,14 @@ from status.phases import FAIL, Step
 from status.store.records import Settled
 
 MAX_TEXT = 4096
+STEPS_OF_MESSAGE = {
+    Step.ENSURE_THREAD.value: frozenset({Step.ENSURE_THREAD, Step.THREAD_STARTED}),
+    Step.EXECUTE.value: frozenset({Step.EXECUTE, Step.RUNNING}),
+}
+"""A message's header `step` names its task; a failed copy of one task's message says nothing about the other's run."""
+TO_START = frozenset({Step.ENSURE_THREAD, Step.EXECUTE})
+NOT_STARTED_CODES = frozenset({Code.NOT_REGISTERED, Code.BAD_MESSAGE})
+"""About a message that started nothing: a bad copy must not end a run that another copy started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +59,11 @@ class Reports:
         known = next((c for c in Code if c.value == code), None)
         if known is None:
             raise invalid(f"code: {code!r} is not a failure code")
-        if step and step not in {s.value for s in Step}:
-            raise invalid(f"step: {step!r} is not a step")
-        steps = frozenset({Step(step)}) if step else FAIL.sources
+        if step and step not in STEPS_OF_MESSAGE:
+            raise invalid(f"step: {step!r} is not the step of a message")
+        steps = STEPS_OF_MESSAGE[step] if step else FAIL.sources
+        if known in NOT_STARTED_CODES:
+            steps &= TO_START
         if not after_grace:
             return await self._fail(id, known, facts, steps)
         if await self._ctx.store.get(id) is None:

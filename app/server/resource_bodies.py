@@ -9,15 +9,15 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from app.server.ids import new_resource_id, slug_of
+from app.server.principal import default_org
 from app.server.problems import invalid, violated
 from app.server.render import API_VERSION
 from app.server.resource_kinds import DEFINITIONS, Definition
 from app.server.rules import validate
-from app.server.sealing import Sealing
+from app.server.sealing import Sealing, check_env
 from status.log import rfc3339
 from status.store.records import Resource, ResourceKind
 
-DEFAULT_ORG = "local"
 Json = dict[str, Any]
 
 
@@ -62,6 +62,8 @@ def new_body(
         "status": status,
     }
     if (holder := secret_holder(definition, body)) is not None:
+        given_values = {name: str(entry.get("value", "")) for name, entry in holder["data"].items()}
+        check_env(given_values, f"{'.'.join(definition.secrets)}")
         kept = secret_holder(definition, before.body) if before else None
         holder["data"] = sealing.seal_data(holder["data"], (kept or {}).get("data", {}))
     return body
@@ -86,7 +88,7 @@ def parent_of(definition: Definition, body: Json) -> str:
 
 
 def org_of(metadata: Mapping[str, Any]) -> str:
-    return "" if metadata.get("owner_scope") == "platform" else str(metadata.get("org") or DEFAULT_ORG)
+    return "" if metadata.get("owner_scope") == "platform" else str(metadata.get("org") or default_org())
 
 
 def secret_holder(definition: Definition, body: Json) -> Json | None:

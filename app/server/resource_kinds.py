@@ -46,6 +46,12 @@ DEFINITIONS = {
         ),
         Definition(kind=ResourceKind.SKILL, message=Skill, route="skills"),
         Definition(kind=ResourceKind.ENVIRONMENT, message=Environment, route="environments", secrets=("spec", "data")),
-        Definition(kind=ResourceKind.EXECUTION_CONTEXT, message=ExecutionContext, route="", secrets=("spec", "data")),
+        Definition(
+            kind=ResourceKind.EXECUTION_CONTEXT,
+            message=ExecutionContext,
+            route="",
+            parent_field="execution_id",
+            secrets=("spec", "data"),
+        ),
     )
 }

@@ -14,10 +14,10 @@ from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
 from google.protobuf.message import Message
 
 from app.server.ids import kind_number, slug_of
+from app.server.principal import SERVER, acting_as, default_org
 from app.server.problems import invalid, not_found, violated
 from app.server.render import as_json
 from app.server.resource_bodies import (
-    DEFAULT_ORG,
     Json,
     checked,
     new_body,
@@ -68,7 +68,7 @@ class Resources:
         """Replace spec, labels, annotations and tags of the resource with this id (else org and slug)."""
         definition = checked(message)
         given = as_json(message)
-        before = await self._named_in(definition, given)
+        before = await self.named_in(definition, given)
         if before is None:
             metadata = given.get("metadata", {})
             raise not_found(
@@ -80,7 +80,7 @@ class Resources:
         """Update it if it exists, else create it; the same call again changes nothing."""
         definition = checked(message)
         given = as_json(message)
-        if before := await self._named_in(definition, given):
+        if before := await self.named_in(definition, given):
             return await self._replace(definition, given, before)
         try:
             return await self.create(message)
@@ -102,6 +102,10 @@ class Resources:
         return await self.shown(await self.stored(kind, id))
 
     async def get_by_reference(self, kind: ResourceKind, reference: ApiResourceReference) -> Json:
+        return await self.shown(await self.referenced(kind, reference))
+
+    async def referenced(self, kind: ResourceKind, reference: ApiResourceReference) -> Resource:
+        """As it is stored, secrets sealed. The reference's version is not looked at. Raises NOT_FOUND."""
         if violations := validate(reference):
             raise violated(violations)
         if reference.kind not in (0, kind_number(kind)):
@@ -110,11 +114,11 @@ class Resources:
             )
         if not reference.slug:
             raise invalid("slug: a reference needs a slug")
-        org = "" if reference.scope == PLATFORM else reference.org or DEFAULT_ORG
+        org = "" if reference.scope == PLATFORM else reference.org or default_org()
         found = await self._store.find_resource(kind, org, reference.slug)
         if found is None:
             raise not_found(kind.value, f"{org}/{reference.slug}" if org else reference.slug)
-        return await self.shown(found)
+        return found
 
     async def list(
         self,
@@ -167,11 +171,12 @@ class Resources:
         noted = agent.body.get("status", {}).get("default_instance_id", "")
         if noted and (instance := await self._store.get_resource(ResourceKind.AGENT_INSTANCE, noted)):
             return instance
-        instance = await self._own_instance(agent)
-        body = deepcopy(agent.body)
-        body.setdefault("status", {})["default_instance_id"] = instance.id
-        with suppress(StaleVersion):  # somebody else changed the agent; it is noted the next time
-            await self._put(body, agent)
+        with acting_as(SERVER):  # the agent may be the platform's
+            instance = await self._own_instance(agent)
+            body = deepcopy(agent.body)
+            body.setdefault("status", {})["default_instance_id"] = instance.id
+            with suppress(StaleVersion):  # somebody else changed the agent; it is noted the next time
+                await self._put(body, agent)
         return instance
 
     async def make(
@@ -220,7 +225,7 @@ class Resources:
         record = record_of(DEFINITIONS[before.kind], body, before)
         return await self._store.put_resource(record, expect_version=before.version)
 
-    async def _named_in(self, definition: Definition, given: Json) -> Resource | None:
+    async def named_in(self, definition: Definition, given: Json) -> Resource | None:
         metadata = given.get("metadata", {})
         if metadata.get("id"):
             return await self._store.get_resource(definition.kind, metadata["id"])

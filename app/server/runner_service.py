@@ -7,6 +7,7 @@ from typing import Any
 from agent_runner.v1 import runner_pb2 as pb
 from agent_runner.v1 import runner_pb2_grpc
 
+from app.server.artifacts import Artifacts
 from app.server.bundle import claim_reply
 from app.server.context import ServerContext
 from app.server.ends import follow_up, publish_due
@@ -111,10 +112,14 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
             last_seq=execution.last_seq if execution else 0,
         )
 
+    async def skill(self, request: pb.SkillRequest, context: Any) -> pb.SkillReply:
+        _, archive = await Artifacts(self._ctx.store).get(request.artifact_key)
+        return pb.SkillReply(archive=archive)
+
     def presence(
         self, request_iterator: AsyncIterator[pb.PresenceRequest], context: Any
     ) -> AsyncIterator[pb.PresenceReply]:
-        return self._presence.attend(request_iterator, context)
+        return self._presence.attend(request_iterator, context, self._ctx.gate.keys.confirm)
 
 
 def _deltas(deltas: Any) -> list[NewDelta]:

@@ -1,5 +1,8 @@
 """Secrets at rest: what is stored is encrypted with a key that the database does not hold.
 
+There may be several keys, separated by commas: the first one seals, all of them open, so that a key can be replaced
+while values are stored that were sealed with the one before (`docs/guides/secrets.md`).
+
 Values of a `runtime_env` are sealed as one piece; single secret values inside resources one by one. What an answer
 shows of a secret is `REDACTED`, and a caller who sends that back keeps the stored value.
 """
@@ -10,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from app.server.problems import failed_precondition
+from app.server.problems import failed_precondition, invalid
 
 REDACTED = "***"
 SEALED = "sealed:"
@@ -37,7 +40,10 @@ class Sealing:
     __slots__ = ("_fernet",)
 
     def __init__(self, secret_key: str) -> None:
-        self._fernet = Fernet(_derived(secret_key)) if secret_key else None
+        keys = [key.strip() for key in secret_key.split(",") if key.strip()]
+        # Last the whole text: before there could be several keys, a comma was a part of the one.
+        ciphers = [Fernet(_derived(key)) for key in dict.fromkeys([*keys, secret_key])]
+        self._fernet = MultiFernet(ciphers) if keys else None
 
     def seal_env(self, values: Mapping[str, EnvValue]) -> bytes:
         """Sealed bytes; empty for no values."""
@@ -69,7 +75,7 @@ class Sealing:
             return dict(entry)
         kept = str((before or {}).get("value", ""))
         if entry.get("value") == REDACTED and (before or {}).get("is_secret") and kept.startswith(SEALED):
-            return {**entry, "value": kept}
+            return {**entry, "value": SEALED + self._again(kept.removeprefix(SEALED).encode()).decode()}
         return {**entry, "value": SEALED + self._seal(str(entry.get("value", "")).encode()).decode()}
 
     def _opened(self, entry: Mapping[str, Any]) -> str:
@@ -86,13 +92,29 @@ class Sealing:
             )
         return self._fernet.encrypt(plain)
 
+    def _again(self, sealed: bytes) -> bytes:
+        """The same with the first key. What no key opens is kept: the key may come back."""
+        try:
+            return self._fernet.rotate(sealed) if self._fernet else sealed
+        except InvalidToken:
+            return sealed
+
     def _open(self, sealed: bytes) -> bytes:
         if self._fernet is None:
             raise SealBroken("AGENT_RUNNER_SECRET_KEY is not set")
         try:
             return self._fernet.decrypt(sealed)
         except InvalidToken:
-            raise SealBroken("AGENT_RUNNER_SECRET_KEY is not the one that the value was stored with") from None
+            raise SealBroken("AGENT_RUNNER_SECRET_KEY does not hold the key that the value was stored with") from None
+
+
+def check_env(values: Mapping[str, str], field: str) -> None:
+    """What no process can have in its environment is refused when it is written, not when a tool is started."""
+    for name, value in values.items():
+        if not name or "=" in name or "\0" in name:
+            raise invalid(f"{field}: {name!r} is not a name of an environment variable")
+        if "\0" in value:
+            raise invalid(f"{field}: the value of {name!r} must not contain NUL characters")
 
 
 def redacted(data: Mapping[str, Any]) -> dict[str, Any]:

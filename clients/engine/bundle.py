@@ -4,12 +4,24 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SkillSpec:
+    """A skill that an agent may use. `path`: its folder in the file tools; empty without a sandbox. `body`: its text
+    without front matter, only if it is to be in the instructions as a whole."""
+
+    name: str
+    description: str
+    path: str
+    body: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubAgentSpec:
     """One sub-agent. `description` is what the main agent reads when it decides whom to give a task."""
 
     name: str
     description: str
     instructions: str = ""
+    skills: tuple[SkillSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,13 +29,14 @@ class Bundle:
     """Hashable: equal bundles share one compiled graph.
 
     `graph` names an entry of `langgraph.json`; then the rest is not used. No `instructions` and no `sub_agents` means
-    `DEFAULT_AGENT`. `model_name` empty means the model that the settings choose.
+    those of `DEFAULT_AGENT`. `model_name` empty means the model that the settings choose.
     """
 
     instructions: str = ""
     sub_agents: tuple[SubAgentSpec, ...] = ()
     model_name: str = ""
     graph: str = ""
+    skills: tuple[SkillSpec, ...] = ()
 
 
 DEFAULT_AGENT = Bundle(

@@ -1,6 +1,7 @@
 """Builds an agent with deepagents: planning, files, commands and sub-agents over the current run's sandbox."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, cast
 
 from deepagents import SubAgent, create_deep_agent
@@ -19,6 +20,7 @@ from pydantic import BaseModel, Field
 from clients.engine.bundle import DEFAULT_AGENT, Bundle, SubAgentSpec
 from clients.engine.contain import guard_nodes
 from clients.engine.middleware import RunGuard
+from clients.engine.skills_prompt import skills_prompt
 from clients.sandbox.backend import CurrentSandboxBackend
 
 GENERAL_PURPOSE = SubAgentSpec(
@@ -55,11 +57,12 @@ def build_deep_agent(
     backend: BackendProtocol = CurrentSandboxBackend() if sandboxed else StateBackend()
     tools: list[BaseTool] = [_execute_tool()] if sandboxed else []
     note = SANDBOX_PROMPT if sandboxed else ""
-    specs = {spec.name: spec for spec in (GENERAL_PURPOSE, *agent.sub_agents)}
+    skills = skills_prompt(bundle.skills)
+    specs = {spec.name: spec for spec in (replace(GENERAL_PURPOSE, skills=bundle.skills), *agent.sub_agents)}
     graph = create_deep_agent(
         model,
         tools,
-        system_prompt=_join(agent.instructions, note),
+        system_prompt=_join(agent.instructions, note, skills),
         subagents=[_sub_agent(spec, backend, note) for spec in specs.values()],
         backend=backend,
         middleware=[TodoListMiddleware(), *_around(backend, frozenset(specs))],
@@ -73,7 +76,7 @@ def _sub_agent(spec: SubAgentSpec, backend: BackendProtocol, note: str) -> SubAg
     return SubAgent(
         name=spec.name,
         description=spec.description or spec.name,
-        system_prompt=_join(spec.instructions, note),
+        system_prompt=_join(spec.instructions, note, skills_prompt(spec.skills)),
         middleware=list(_around(backend)),
     )
 

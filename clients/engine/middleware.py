@@ -6,6 +6,7 @@ still ends it: an interrupt, a drain, `StopRun`, and everything that is no Excep
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware
@@ -17,6 +18,7 @@ from langgraph.types import Command
 
 from clients.engine.contain import contained
 from clients.engine.current import StopRun, current_run
+from clients.masking import Mask
 
 NO_DESCRIPTION = "The call was not made."
 
@@ -94,7 +96,18 @@ def _failed(call: Any, text: str) -> ToolMessage:
 def _masked(result: ToolMessage | Command[Any]) -> ToolMessage | Command[Any]:
     """Tools of the sandbox mask by themselves; this is for all others."""
     run = current_run()
-    if run is None or not run.mask or not isinstance(result, ToolMessage) or not isinstance(result.content, str):
+    if run is None or not run.mask:
         return result
-    masked = run.mask(result.content)
-    return result if masked == result.content else result.model_copy(update={"content": masked})
+    if isinstance(result, ToolMessage):
+        return _masked_message(run.mask, result)
+    if isinstance(result.update, dict) and isinstance(said := result.update.get("messages"), list):
+        masked = [_masked_message(run.mask, one) if isinstance(one, ToolMessage) else one for one in said]
+        return replace(result, update={**result.update, "messages": masked})
+    return result
+
+
+def _masked_message(mask: Mask, message: ToolMessage) -> ToolMessage:
+    """The content and what the tool keeps beside it: both are written into checkpoints."""
+    update = {"content": mask.within(message.content), "artifact": mask.within(message.artifact)}
+    same = update["content"] == message.content and update["artifact"] == message.artifact
+    return message if same else message.model_copy(update=update)

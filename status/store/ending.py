@@ -26,6 +26,8 @@ OPEN = E.phase < min(TERMINAL_PHASES)
 NO_DEADLINES = {t.column: FOREVER for t in TimeoutType} | {"next_dispatch_at": FOREVER}
 ATTEMPT_CODES = frozenset({Code.HEARTBEAT, Code.WORKER_LOST, Code.START_TO_CLOSE, Code.WORKER_SHUTDOWN})
 """What may be caused by the cancel itself: while one is pending they end CANCELLED."""
+SMALL_TAIL_BYTES = 4096
+"""A log that ends with a tail below this is read as it is: a last snapshot would cost more than it saves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,15 +41,17 @@ class End:
     """Since the deadline that is the reason, if one is."""
 
 
-def terminal(end: End, *conditions: ColumnElement[bool], by_owner: bool = False) -> Update:
+def terminal(end: End, *conditions: ColumnElement[bool], by_owner: bool = False, deltas: int = 0) -> Update:
     """The one conditional statement. The phase yields to a pending cancel where the precedence says so.
 
-    An owner's fence is kept, so that its settle may be repeated; the server's end is nobody's settle.
+    An owner's fence is kept, so that its settle may be repeated; the server's end is nobody's settle. `deltas` is how
+    many rows come before the closing ones: the numbers of all rows are reserved here.
     """
+    cancelled = E.cancel_requested_at.is_not(None)
     yields = end.code in ATTEMPT_CODES
-    phase: Any = (
-        case((E.cancel_requested_at.is_not(None), int(Phase.CANCELLED)), else_=int(end.phase)) if yields else end.phase
-    )
+    phase: Any = case((cancelled, int(Phase.CANCELLED)), else_=int(end.phase)) if yields else end.phase
+    said = end.code.value if end.code else ""
+    code: Any = case((cancelled, Code.CANCELLED.value), else_=said) if yields else said
     return (
         update(executions)
         .where(OPEN, *conditions)
@@ -57,6 +61,9 @@ def terminal(end: End, *conditions: ColumnElement[bool], by_owner: bool = False)
             settled_fence=E.fence if by_owner else 0,
             fence=E.fence + 1,
             completed_at=NOW,
+            error_code=code,
+            runner_seq=E.runner_seq + deltas,
+            last_seq=E.last_seq + deltas + (2 if end.code else 1),
             sealed_env=None,
             **NO_DEADLINES,
         )
@@ -86,17 +93,12 @@ class Ending(Reading):
             closing.append(NewDelta(kind="message", payload=dumps(message)))
             last |= {"error": told.error, "error_code": code.value}
         closing.append(NewDelta(kind="phase", payload=dumps(last)))
-        await self.write_log(connection, row.handle, row.last_seq, row.fence - 1, deltas)
-        seq = row.last_seq + len(deltas)
-        await self.write_log(connection, row.handle, seq, row.fence, closing)
-        seq += len(closing)
-        state = await folded(connection, row.handle)
-        await self.write_snapshot(connection, row.handle, seq, state.to_json())
-        await connection.execute(
-            update(executions)
-            .where(E.handle == row.handle)
-            .values(last_seq=seq, runner_seq=row.runner_seq + len(deltas), error_code=code.value if code else "")
-        )
+        before = row.last_seq - len(closing) - len(deltas)
+        await self.write_log(connection, row.handle, before, row.fence - 1, deltas)
+        await self.write_log(connection, row.handle, before + len(deltas), row.fence, closing)
+        if row.tail_bytes + sum(len(d.payload) for d in deltas) > SMALL_TAIL_BYTES:
+            state = await folded(connection, row.handle)
+            await self.write_snapshot(connection, row.handle, row.last_seq, state.to_json())
         if self.on_end is not None:
             self.on_end(phase, code, end.late_s)
         return await self.promote(connection, row.session_id)
@@ -104,16 +106,13 @@ class Ending(Reading):
     async def write_log(
         self, connection: AsyncConnection, handle: int, last_seq: int, fence: int, deltas: Sequence[NewDelta]
     ) -> None:
-        """Append rows after `last_seq`, all at the same time of the database."""
+        """Append rows after `last_seq`, at the time of the database."""
         if not deltas:
             return
-        at = await connection.scalar(select(NOW), self.params())
+        fixed = self.params(handle=handle, fence=fence)
         await connection.execute(
-            insert(execution_log),
-            [
-                {"handle": handle, "seq": last_seq + n, "at": at, "fence": fence, "kind": d.kind, "payload": d.payload}
-                for n, d in enumerate(deltas, 1)
-            ],
+            insert(execution_log).values(at=NOW),
+            [{**fixed, "seq": last_seq + n, "kind": d.kind, "payload": d.payload} for n, d in enumerate(deltas, 1)],
         )
 
     async def write_snapshot(self, connection: AsyncConnection, handle: int, seq: int, state: Any) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from status.failures import Code
+from status.log import rfc3339
 from status.phases import Phase, Step
 from status.store.clock import FOREVER, NOW
 from status.store.ending import E, End, Ending
@@ -94,7 +95,12 @@ class Presence(Ending):
         rows = list(await connection.execute(select(executions).where(owned, E.step.in_(OWNED_STEPS))))
         for row in rows:
             activity = "EnsureThread" if row.step == Step.THREAD_STARTED.value else "ExecuteGraphton"
-            facts = {"cause": text, "worker": row.owner_name, "activity": activity, "last_heartbeat": row.last_beat_at}
+            facts = {
+                "cause": text,
+                "worker": row.owner_name,
+                "activity": activity,
+                "last_heartbeat": row.last_beat_at and rfc3339(row.last_beat_at),
+            }
             end = End(phase=Phase.FAILED, code=Code.WORKER_LOST, facts=facts)
             if await self.end_row(connection, end, E.handle == row.handle, E.fence == row.fence):
                 ended.append(to_execution(row))

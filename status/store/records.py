@@ -230,3 +230,15 @@ class Resource:
     created_at: float
     version: int
     body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkillVersion:
+    """One version of a skill, without its archive. `version_hash` is the archive's SHA-256; tags may move."""
+
+    skill_id: str
+    version_hash: str
+    artifact_key: str
+    tag: str
+    skill_md: str
+    created_at: float

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from status.store.connection import Transactions
 from status.store.ending import dumps
 from status.store.errors import SlugTaken, StaleVersion
 from status.store.records import Resource, ResourceKind
 from status.store.rows import to_resource
-from status.store.schema import resources
+from status.store.schema import resources, skill_artifacts, skill_tags
 
 R = resources.c
 
@@ -22,6 +23,11 @@ class Resources(Transactions):
 
         Raises `SlugTaken` or `StaleVersion`.
         """
+        async with self.write() as connection:
+            return await self.put_in(connection, resource, expect_version)
+
+    async def put_in(self, connection: AsyncConnection, resource: Resource, expect_version: int | None) -> Resource:
+        """`put_resource` as a part of a larger transaction."""
         values = {
             "org": resource.org,
             "slug": resource.slug,
@@ -31,16 +37,13 @@ class Resources(Transactions):
         }
         mine = (R.kind == resource.kind.value, R.id == resource.id)
         try:
-            async with self.write() as connection:
-                if expect_version is None:
-                    statement = insert(resources).values(kind=resource.kind.value, id=resource.id, version=1, **values)
-                    row = (await connection.execute(statement.returning(resources))).one()
-                else:
-                    changed = update(resources).where(*mine, R.version == expect_version)
-                    found = await connection.execute(
-                        changed.values(version=R.version + 1, **values).returning(resources)
-                    )
-                    row = found.one_or_none()
+            if expect_version is None:
+                statement = insert(resources).values(kind=resource.kind.value, id=resource.id, version=1, **values)
+                row = (await connection.execute(statement.returning(resources))).one()
+            else:
+                changed = update(resources).where(*mine, R.version == expect_version)
+                found = await connection.execute(changed.values(version=R.version + 1, **values).returning(resources))
+                row = found.one_or_none()
         except IntegrityError as error:
             raise SlugTaken(f"{resource.kind.value} {resource.slug!r} exists in org {resource.org!r}") from error
         if row is None:
@@ -59,12 +62,24 @@ class Resources(Transactions):
         return to_resource(row) if row else None
 
     async def list_resources(
-        self, kind: ResourceKind, *, org: str = "", parent_ids: Sequence[str] = (), limit: int = 50, before: str = ""
+        self,
+        kind: ResourceKind,
+        *,
+        org: str = "",
+        orgs: Sequence[str] = (),
+        parent_ids: Sequence[str] = (),
+        limit: int = 50,
+        before: str = "",
     ) -> tuple[builtins.list[Resource], int]:
-        """Newest first (ids are ULIDs: they sort by time), and the count. `before`: the last id of the page before."""
+        """Newest first (ids are ULIDs: they sort by time), and the count. `before`: the last id of the page before.
+
+        `orgs`: of any of these, where the empty string is the platform; without it of all.
+        """
         given: builtins.list[ColumnElement[bool]] = [R.kind == kind.value]
         if org:
             given.append(R.org == org)
+        if orgs:
+            given.append(R.org.in_(orgs))
         if parent_ids:
             given.append(R.parent_id.in_(parent_ids))
         page = [*given, R.id < before] if before else given
@@ -74,8 +89,11 @@ class Resources(Transactions):
             return [to_resource(r) for r in rows], total
 
     async def delete_resource(self, kind: ResourceKind, id: str) -> Resource | None:
-        """The resource as it was; None when there is none."""
+        """The resource as it was; None when there is none. A skill goes with all its versions."""
         statement = delete(resources).where(R.kind == kind.value, R.id == id).returning(resources)
         async with self.write() as connection:
             row = (await connection.execute(statement)).one_or_none()
+            if row is not None and kind is ResourceKind.SKILL:
+                await connection.execute(delete(skill_artifacts).where(skill_artifacts.c.skill_id == id))
+                await connection.execute(delete(skill_tags).where(skill_tags.c.skill_id == id))
         return to_resource(row) if row else None

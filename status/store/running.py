@@ -203,7 +203,9 @@ class Running(Ending):
         end = End(phase=outcome.phase, code=outcome.code, facts=outcome.facts)
         async with self.write() as connection:
             row = (
-                await connection.execute(terminal(end, *_owned(handle, fence, first), by_owner=True), self.params())
+                await connection.execute(
+                    terminal(end, *_owned(handle, fence, first), by_owner=True, deltas=len(deltas)), self.params()
+                )
             ).one_or_none()
             promoted = ""
             if row is not None:

@@ -203,6 +203,36 @@ resources = Table(
 )
 Index("ix_resources_parent", resources.c.kind, resources.c.parent_id, resources.c.created_at.desc())
 
+skill_artifacts = Table(
+    "skill_artifacts",
+    metadata,
+    Column("skill_id", String, primary_key=True),
+    Column("version_hash", String, primary_key=True),
+    Column("artifact_key", String, nullable=False, unique=True),
+    Column("skill_md", Text, nullable=False),
+    _seconds("created_at"),
+    Column("content", LargeBinary, nullable=False),
+)
+
+skill_tags = Table(
+    "skill_tags",
+    metadata,
+    Column("skill_id", String, primary_key=True),
+    Column("tag", String, primary_key=True),
+    Column("version_hash", String, nullable=False),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String, primary_key=True),
+    *[_name(n) for n in ("name", "scopes", "org")],
+    Column("digest", String, nullable=False),
+    _seconds("created_at"),
+    _when("last_used_at"),
+    _when("revoked_at"),
+)
+
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 

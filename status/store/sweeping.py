@@ -8,24 +8,29 @@ worker could not have met in the meantime start again: a deadline that nobody wa
 import json
 from typing import Any
 
-from sqlalchemy import Row, case, func, select, update
+from sqlalchemy import Row, case, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from status.failures import Code
+from status.log import rfc3339
 from status.phases import Phase, Step
 from status.store.clock import FOREVER, NOW, latest
 from status.store.creation import TO_START
 from status.store.ending import OPEN, E, End, Ending
-from status.store.records import Execution, Ticked
+from status.store.records import Execution, ResourceKind, Ticked
 from status.store.rows import to_execution
-from status.store.schema import executions, startup_failures, sweeper, workers
+from status.store.schema import executions, resources, startup_failures, sweeper, workers
 from status.timeouts import TIMEOUT_CODES, TimeoutType
 
 BATCH = 200
 ACTIVITY = {Step.WAITING: "EnsureThread", Step.ENSURE_THREAD: "EnsureThread", Step.THREAD_STARTED: "EnsureThread"}
 """By step; ExecuteGraphton otherwise."""
+_CONTEXTS_OF_ENDED = delete(resources).where(
+    resources.c.kind == ResourceKind.EXECUTION_CONTEXT.value, exists().where(E.id == resources.c.parent_id, ~OPEN)
+)
+"""Values that an operator gave for one execution go with it; there are hardly ever any."""
 
 
 class Sweeping(Ending):
@@ -45,6 +50,7 @@ class Sweeping(Ending):
         insert = sqlite_insert if self.is_sqlite else postgres_insert
         s = sweeper.c
         async with self.write() as connection:
+            await connection.execute(_CONTEXTS_OF_ENDED)
             await connection.execute(insert(sweeper).values(id=1, alive_at=NOW).on_conflict_do_nothing(), self.params())
             late = s.alive_at < NOW - gap
             stamped = update(sweeper).values(resumed_at=case((late, NOW), else_=s.resumed_at), alive_at=NOW)
@@ -76,10 +82,16 @@ class Sweeping(Ending):
         )
 
     async def _sweep_batch(self) -> list[Execution]:
-        due = select(executions).where(OPEN, E.next_deadline <= NOW).order_by(E.next_deadline).limit(BATCH)
+        due = (
+            select(executions, NOW.label("now_at"))
+            .where(OPEN, E.next_deadline <= NOW)
+            .order_by(E.next_deadline)
+            .limit(BATCH)
+        )
         if not self.is_sqlite:
             due = due.with_for_update(skip_locked=True)
         ended: list[Execution] = []
+        nobody: dict[str, str] = {}
         async with self.read() as connection:  # most ticks find nothing: do not take the writer for that
             if (
                 await connection.scalar(select(E.handle).where(OPEN, E.next_deadline <= NOW).limit(1), self.params())
@@ -91,15 +103,14 @@ class Sweeping(Ending):
                 passed = min(TimeoutType, key=lambda t: row._mapping[t.column])
                 code = TIMEOUT_CODES[passed]
                 phase = Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED
-                now: float = await connection.scalar(select(NOW), self.params()) or row.next_deadline
-                facts = await self._facts(connection, row, passed, now)
-                end = End(phase=phase, code=code, facts=facts, late_s=now - row.next_deadline)
+                facts = await self._facts(connection, row, passed, nobody)
+                end = End(phase=phase, code=code, facts=facts, late_s=row.now_at - row.next_deadline)
                 if await self.end_row(connection, end, E.handle == row.handle, E.next_deadline <= NOW):
                     ended.append(to_execution(row))
         return ended
 
     async def _facts(
-        self, connection: AsyncConnection, row: Row[Any], passed: TimeoutType, now: float
+        self, connection: AsyncConnection, row: Row[Any], passed: TimeoutType, nobody: dict[str, str]
     ) -> dict[str, Any]:
         """What is known about this row and this deadline, for the failure table."""
         step = Step(row.step)
@@ -110,19 +121,21 @@ class Sweeping(Ending):
         }
         match passed:
             case TimeoutType.SCHEDULE_TO_START:
-                facts |= {"limit_s": row.limit_schedule_to_start, "cause": await self._nobody(connection, row)}
+                if row.runner_queue not in nobody:
+                    nobody[row.runner_queue] = await self._nobody(connection, row)
+                facts |= {"limit_s": row.limit_schedule_to_start, "cause": nobody[row.runner_queue]}
             case TimeoutType.HEARTBEAT | TimeoutType.ENSURE_THREAD:
-                heard = row.last_beat_at or now - row.limit_ensure_thread
+                heard = row.last_beat_at or row.now_at - row.limit_ensure_thread
                 facts |= {
-                    "silent_s": round(now - heard, 1),
-                    "last_heartbeat": heard,
+                    "silent_s": round(row.now_at - heard, 1),
+                    "last_heartbeat": rfc3339(heard),
                     "progress": _progress(row.progress),
                 }
             case TimeoutType.WORKER_LOST:
                 grace = f"{row.limit_worker_lost_grace:g}"
                 facts |= {
                     "cause": f"its connection closed and it was not back within {grace} s",
-                    "last_heartbeat": row.last_beat_at,
+                    "last_heartbeat": row.last_beat_at and rfc3339(row.last_beat_at),
                 }
             case TimeoutType.START_TO_CLOSE:
                 facts["limit_s"] = row.limit_start_to_close

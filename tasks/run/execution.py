@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
+import traceback
 import uuid
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -145,7 +146,7 @@ def _decide(process: "RunnerProcess", run: Run, work: "asyncio.Task[Any]", open_
     if error is None:
         error = RuntimeError("the agent cancelled itself")
     log.warning("execution %s failed: %s", run.id, run.mask(f"{type(error).__name__}: {error}"))
-    log.debug("execution %s: traceback", run.id, exc_info=error)
+    log.debug("execution %s: %s", run.id, run.mask("".join(traceback.format_exception(error))))
     outcome = broke(error, began=run.began, sandbox=process.settings.sandbox, **facts)
     masked = {name: run.mask(value) if isinstance(value, str) else value for name, value in outcome.facts.items()}
     return Outcome(phase=outcome.phase, code=outcome.code, facts=masked)
@@ -156,7 +157,7 @@ async def _work(process: "RunnerProcess", run: Run) -> None:
     with running(run.current):
         for left in reversed(range(TRIES)):
             try:
-                prepared = await prepare(process.settings, process.engine, run)
+                prepared = await prepare(process.settings, process.engine, run, process.backend.skill)
                 await _stream(run, prepared.graph, prepared.turn.input, prepared.turn.config)
             except Exception as exc:
                 if run.began or not left or not is_infrastructure(exc):

@@ -7,6 +7,7 @@ from typing import Any
 
 from clients.models.errors import explain_model_error
 from clients.sandbox.local import SandboxError
+from clients.skills import SkillError
 from status.failures import Code
 from status.phases import Phase
 
@@ -15,7 +16,12 @@ ACTIVITY = "ExecuteGraphton"
 
 
 class SetupError(Exception):
-    """The run cannot begin, for a reason that trying again does not change."""
+    """The run cannot begin, for a reason that trying again does not change. `what`: the part that failed."""
+
+    def __init__(self, text: str, *, code: Code = Code.SYSTEM, what: str | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+        self.what = what
 
 
 class Stop(Enum):
@@ -79,6 +85,10 @@ def broke(error: BaseException, *, began: bool, sandbox: str, **facts: Any) -> O
     """The end of a run by an exception; `began`: the agent had started."""
     if isinstance(error, SandboxError):
         return failed(Code.SANDBOX, what=sandbox, original_error=words(error), **facts)
+    if isinstance(error, SkillError):
+        return failed(Code.SKILL, what=error.skill, original_error=words(error), **facts)
+    if isinstance(error, SetupError):
+        return failed(error.code, what=error.what, original_error=words(error), **facts)
     if explained := explain_model_error(error):
         text, advice = explained
         return failed(Code.APPLICATION, original_error=text[:MAX_ERROR_CHARS], advice=advice, **facts)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import re
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,12 +14,14 @@ import redis
 from langchain_core.callbacks import BaseCallbackHandler
 from langgraph.constants import START
 
-from clients.engine.bundle import Bundle, SubAgentSpec
+from clients.engine.bundle import Bundle, SkillSpec, SubAgentSpec
 from clients.engine.factory import EngineFactory
 from clients.engine.memory import HeadTracking
 from clients.engine.turn import Turn, open_turn
 from clients.engine.user_graphs import Graph
 from clients.sandbox.local import LocalSandbox, SandboxError
+from clients.skills import SkillShelf, lay_out
+from status.failures import Code
 from tasks.run.outcome import SetupError
 from tasks.run.run import Claim, Run
 
@@ -29,6 +32,8 @@ log = logging.getLogger(__name__)
 
 TRIES, PAUSE_FIRST_S = 4, 0.5
 """Infrastructure errors before the agent's first step: tried again after 0.5, 1 and 2 s."""
+SKILLS, INJECT = "agent-runner/skills", "inject"
+"""The annotation of an agent, and its value for skills whose texts are in the prompt as a whole."""
 _INFRASTRUCTURE = (ConnectionError, httpx.TransportError, psycopg.OperationalError, redis.ConnectionError)
 
 
@@ -38,12 +43,15 @@ class Prepared:
     turn: Turn
 
 
-async def prepare(settings: "Settings", engine: EngineFactory, run: Run) -> Prepared:
-    """Everything before the agent's first step. Raises what went wrong."""
+async def prepare(
+    settings: "Settings", engine: EngineFactory, run: Run, fetch: Callable[[str], Awaitable[bytes]]
+) -> Prepared:
+    """Everything before the agent's first step. `fetch` gets a skill's archive by its key. Raises what went wrong."""
     check(run.claim)
-    bundle = bundle_of(run.claim)
     if run.current.sandbox is None:
         run.current.sandbox = await open_sandbox(settings, run)
+    skills = await set_up_skills(SkillShelf(settings.data_dir / "skills", fetch), run)
+    bundle = bundle_of(run.claim, skills)
     graph = await engine.graph(bundle, {"configurable": {"thread_id": run.current.thread_id}})
     memory: object = graph.checkpointer
     if isinstance(memory, HeadTracking):
@@ -59,7 +67,8 @@ def check(claim: Claim) -> None:
     if not claim.execution_id:
         raise SetupError("Execution ID is required")
     if told.bundle_error:
-        raise SetupError(told.bundle_error)
+        code = next((code for code in Code if code.value == told.bundle_error_code), Code.SYSTEM)
+        raise SetupError(told.bundle_error, code=code, what=told.bundle_error_what or None)
     if not told.graph and not told.session.metadata.id:
         raise SetupError(f"Session ID is required for execution {claim.execution_id}")
     if not told.thread_id:
@@ -68,8 +77,8 @@ def check(claim: Claim) -> None:
         raise SetupError(f"Message is required for execution {claim.execution_id}")
 
 
-def bundle_of(claim: Claim) -> Bundle:
-    """What shapes the graph, out of what the claim gave."""
+def bundle_of(claim: Claim, skills: Mapping[str, tuple[SkillSpec, ...]]) -> Bundle:
+    """What shapes the graph, out of what the claim gave. `skills` by the sub-agent whose they are, '' the agent."""
     told = claim.told
     if told.graph:
         return Bundle(graph=told.graph, model_name=told.model_name)
@@ -77,11 +86,40 @@ def bundle_of(claim: Claim) -> Bundle:
     return Bundle(
         instructions=spec.instructions,
         sub_agents=tuple(
-            SubAgentSpec(name=sub.name, description=sub.description, instructions=sub.instructions)
+            SubAgentSpec(
+                name=sub.name,
+                description=sub.description,
+                instructions=sub.instructions,
+                skills=skills.get(sub.name, ()),
+            )
             for sub in spec.sub_agents
         ),
         model_name=told.model_name,
+        skills=skills.get("", ()),
     )
+
+
+async def set_up_skills(shelf: SkillShelf, run: Run) -> dict[str, tuple[SkillSpec, ...]]:
+    """Lay the skills of the claim out in the sandbox. By sub-agent, '' for the agent's own. Raises SkillError.
+
+    Their texts are in the prompt only where the agent asks for that, or where there is no sandbox to read files in.
+    """
+    told, sandbox = run.claim.told, run.current.sandbox
+    whole = sandbox is None or told.agent.metadata.annotations.get(SKILLS) == INJECT
+    archives = await asyncio.gather(*(shelf.archive(s.name, s.version_hash, s.artifact_key) for s in told.skills))
+    found: dict[str, tuple[SkillSpec, ...]] = {}
+    paths: dict[str, str] = {}
+    for skill, archive in zip(told.skills, archives, strict=True):
+        if sandbox is not None and skill.folder not in paths:
+            paths[skill.folder] = await asyncio.to_thread(lay_out, sandbox, skill.name, skill.folder, archive)
+        spec = SkillSpec(
+            name=skill.name,
+            description=skill.description,
+            path=paths.get(skill.folder, ""),
+            body=archive.text.body if whole else "",
+        )
+        found[skill.sub_agent] = (*found.get(skill.sub_agent, ()), spec)
+    return found
 
 
 async def open_sandbox(settings: "Settings", run: Run) -> LocalSandbox | None:

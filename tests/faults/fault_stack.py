@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 
-from tests.integration.stack import Process, Stack
+from tests.integration.stack import Stack
 
 GRAPHS = Path(__file__).with_name("graphs") / "langgraph.json"
 _FIRST_PORT, _LAST_PORT = 12_000, 32_000
@@ -52,11 +52,6 @@ class FaultStack(Stack):
             with contextlib.suppress(psutil.Error):
                 process.send_signal(signal.SIGCONT)
         super().__exit__(*failure)
-
-    def end_process(self, process: Process, number: int = signal.SIGKILL) -> None:
-        """Send a signal to a supervisor or a program of ours and wait until it is gone."""
-        process.kill(number)
-        process.popen.wait(10)
 
 
 def stop(process: psutil.Process) -> None:

@@ -9,7 +9,7 @@ import itertools
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,8 @@ class Scene:
         self.facts: dict[str, str] = {}
         """What the catalogue's texts may name in braces; the ids of the roles are added."""
         self.notes: list[str] = []
+        self.afterwards = ExitStack()
+        """What the judgement still needs; closed when every process of the case is gone."""
         self._evidence: list[tuple[bool, str]] = []
         self._problems: list[str] = []
         self.token = f"{os.getpid() % 1000:03}{next(_tokens) % 1000:03}"
@@ -90,8 +92,11 @@ class Scene:
     def _watched(self, role: str, body: Json) -> str:
         answer = self.stack.http.post("/v1/executions", json=body)
         assert answer.status_code == 201, f"create: {answer.status_code} {answer.text[:500]}"
+        return self.watch(str(answer.json()["metadata"]["id"]), role)
+
+    def watch(self, id: str, role: str = "run") -> str:
+        """Give an execution that the case created by itself a role and a witness."""
         created_at = time.monotonic()
-        id = str(answer.json()["metadata"]["id"])
         witness = Witness(
             id, http_port=self.stack.http_port, grpc_port=self.stack.grpc_port, reconnects=self.row.reconnects
         )
@@ -329,8 +334,8 @@ def _at(items: list[Json], number: int) -> Json | None:
 def opened(row: Row, pool: str, catalogue: Catalogue, folder: Path) -> Iterator[Scene]:
     """The scene with Redis and a server running; everything of it is gone afterwards."""
     stack = FaultStack(folder=folder, settings={**catalogue.settings, **row.settings})
-    with stack:
-        scene = Scene(row, pool, catalogue, stack)
+    scene = Scene(row, pool, catalogue, stack)
+    with scene.afterwards, stack:
         try:
             yield scene
         finally:

@@ -1,7 +1,11 @@
-"""A link between two processes that a case can reset, black-hole, refuse and heal; it counts what it did."""
+"""A link between two processes that a case can reset, black-hole, refuse and heal; it counts what it did.
+
+With several targets it is the address in front of several servers: a new connection goes to one that takes it.
+"""
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import struct
 import threading
@@ -15,10 +19,12 @@ class TcpProxy:
     """`with TcpProxy(port, target_port) as link:` passes bytes; `cut` counts connections reset, `held` chunks kept
     back. With `refusing` nothing listens until `heal`."""
 
-    def __init__(self, port: int, target_port: int, *, refusing: bool = False) -> None:
-        self.port, self._target = port, target_port
+    def __init__(self, port: int, *target_ports: int, refusing: bool = False) -> None:
+        self.port, self._targets = port, itertools.cycle(target_ports)
+        self._count = len(target_ports)
         self.cut = self.held = self.accepted = self.forwarded = 0
         self._refusing = refusing
+        self._muted = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"link {port}", daemon=True)
         self._open: asyncio.Event
@@ -47,6 +53,10 @@ class TcpProxy:
     def blackhole(self) -> int:
         """Bytes go nowhere, in both directions, and nobody is told; connections stay. How many there are."""
         return int(self._do(self._blackhole))
+
+    def mute(self) -> None:
+        """What the target answers goes nowhere until `heal`: it is told things, does them, and nobody hears of it."""
+        self._muted = True
 
     def heal(self) -> None:
         """What was held goes on its way, as after a healed network; new connections are taken."""
@@ -84,6 +94,7 @@ class TcpProxy:
         return len(self._pairs)
 
     async def _heal(self) -> None:
+        self._muted = False
         self._open.set()
         await self._listen()
 
@@ -96,20 +107,33 @@ class TcpProxy:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target, limit=CHUNK)
+            far_reader, far_writer = await self._connect()
         except OSError:
             _abort(writer)
             return
         pair = (writer, far_writer)
         self._pairs.add(pair)
-        for source, sink in ((reader, far_writer), (far_reader, writer)):
-            task = self._loop.create_task(self._pump(source, sink))
+        for source, sink, answers in ((reader, far_writer, False), (far_reader, writer, True)):
+            task = self._loop.create_task(self._pump(source, sink, answers=answers))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """To the target whose turn it is, else to the next one that listens."""
+        refused = OSError("no target")
+        for _ in range(self._count):
+            try:
+                return await asyncio.open_connection("127.0.0.1", next(self._targets), limit=CHUNK)
+            except OSError as error:
+                refused = error
+        raise refused
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, answers: bool) -> None:
         try:
             while chunk := await source.read(CHUNK):
+                if answers and self._muted:
+                    self.held += 1
+                    continue
                 if not self._open.is_set():
                     self.held += 1
                     await self._open.wait()

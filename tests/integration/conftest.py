@@ -1,15 +1,30 @@
+import os
 import pathlib
 from collections.abc import Iterator
 
 import pytest
 
+from tests.integration.rabbitmq import VARIABLE, RabbitNode, a_node
 from tests.integration.stack import Stack
 
 
 @pytest.fixture
-def stack(tmp_path: pathlib.Path) -> Iterator[Stack]:
+def broker(request: pytest.FixtureRequest) -> str:
+    """The URL of RabbitMQ, or nothing: the stack's own Redis. See `EVERY_BROKER`."""
+    return os.environ[VARIABLE] if getattr(request, "param", "redis") == "rabbitmq" else ""
+
+
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitNode]:
+    """A RabbitMQ that a test may restart; it leaves it running."""
+    with a_node(tmp_path_factory.mktemp("rabbitmq")) as started:
+        yield started
+
+
+@pytest.fixture
+def stack(tmp_path: pathlib.Path, broker: str) -> Iterator[Stack]:
     """Redis and a server; the test starts its workers."""
-    with Stack.open(tmp_path) as opened:
+    with Stack.open(tmp_path, broker) as opened:
         yield opened
 
 

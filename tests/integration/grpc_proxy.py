@@ -13,7 +13,10 @@ STREAMS = {RUNNER + "presence"}
 
 
 class GrpcProxy(grpc.GenericRpcHandler):
-    """Forwards bytes. `lose_reply("claim")` answers UNAVAILABLE once, after the real server has answered."""
+    """Forwards bytes. `lose_reply("claim")` answers UNAVAILABLE once, after the real server has answered.
+
+    Methods of other services than the runner's go by their whole path.
+    """
 
     def __init__(self, port: int, target_port: int) -> None:
         self._port, self._target = port, f"127.0.0.1:{target_port}"
@@ -39,7 +42,7 @@ class GrpcProxy(grpc.GenericRpcHandler):
         self._loop.close()
 
     def lose_reply(self, method: str, times: int = 1) -> None:
-        self._to_lose[RUNNER + method] += times
+        self._to_lose[method if method.startswith("/") else RUNNER + method] += times
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()

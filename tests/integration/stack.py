@@ -1,5 +1,6 @@
 """Real processes for the integration tests: redis-server, server, workers, orchestrator, each on ports of its own."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +17,8 @@ from typing import Any, TypeVar
 
 import httpx
 import psutil
+from amqp.exceptions import ChannelError
+from kombu import Connection
 
 KEY = "integration-test-key"
 T = TypeVar("T")
@@ -77,18 +81,37 @@ class Process:
 
 @dataclass
 class Stack:
-    """`with Stack.open(tmp_path) as stack:` Redis and server run; workers are started by the test."""
+    """`with Stack.open(tmp_path) as stack:` Redis and server run; workers are started by the test.
+
+    With `broker` (a URL) messages go over that one, on queues of this stack's own; without, over the stack's Redis.
+    """
 
     folder: Path
     settings: dict[str, str]
+    broker: str = ""
+    runner_queue: str = "agent_execution_runner"
+    orchestrator_queue: str = "agent_execution_stigmer"
     redis_port: int = field(default_factory=free_port)
     http_port: int = field(default_factory=free_port)
     grpc_port: int = field(default_factory=free_port)
     processes: list[Process] = field(default_factory=list)
 
     @classmethod
-    def open(cls, folder: Path, **settings: str) -> "Stack":
-        return cls(folder=folder, settings=settings)
+    def open(cls, folder: Path, broker: str = "", **settings: str) -> "Stack":
+        if not broker:
+            return cls(folder=folder, settings=settings)
+        own = uuid.uuid4().hex[:12]
+        return cls(
+            folder=folder,
+            settings={
+                "AGENT_EXECUTION_RUNNER_TASK_QUEUE": f"test_{own}_runner",
+                "AGENT_EXECUTION_STIGMER_TASK_QUEUE": f"test_{own}_orchestrator",
+                **settings,
+            },
+            broker=broker,
+            runner_queue=f"test_{own}_runner",
+            orchestrator_queue=f"test_{own}_orchestrator",
+        )
 
     def __enter__(self) -> "Stack":
         self.start_redis()
@@ -106,6 +129,8 @@ class Stack:
         leftovers = self.survivors()
         for survivor in leftovers:
             survivor.kill()
+        if self.broker:
+            _delete_queues(self.broker, self.runner_queue, self.orchestrator_queue)
         assert not leftovers, f"left behind: {leftovers}"
 
     def survivors(self) -> list[psutil.Process]:
@@ -128,7 +153,7 @@ class Stack:
                 "PATH": os.environ["PATH"],
                 "HOME": os.environ.get("HOME", "/"),
                 "AGENT_RUNNER_DATA_DIR": str(self.folder),
-                "AGENT_RUNNER_BROKER_URL": redis,
+                "AGENT_RUNNER_BROKER_URL": self.broker or redis,
                 "AGENT_RUNNER_REDIS_URL": redis,
                 "AGENT_RUNNER_DATABASE_URL": f"sqlite:///{self.folder}/agent-runner.db",
                 "AGENT_RUNNER_CHECKPOINT_URL": f"sqlite:///{self.folder}/checkpoints.db",
@@ -250,6 +275,15 @@ class Stack:
                 elif frame:
                     yield int(frame.get("id", -1)), frame.get("event", "message"), json.loads(frame["data"])
                     frame = {}
+
+
+def _delete_queues(url: str, *names: str) -> None:
+    """With the exchanges that Celery makes for them."""
+    with Connection(url, connect_timeout=5) as connection:
+        for name in names:
+            for delete in ("queue_delete", "exchange_delete"):
+                with contextlib.suppress(ChannelError):
+                    getattr(connection.default_channel, delete)(name)
 
 
 def _answers(port: int) -> bool:

@@ -13,7 +13,10 @@ from clients.tasks_wire import Publisher
 from status.phases import Step
 from status.timeouts import Timeouts
 from tests.integration.grpc_proxy import GrpcProxy
+from tests.integration.rabbitmq import EVERY_BROKER, messages_ready
 from tests.integration.stack import Json, Stack, eventually, free_port
+
+pytestmark = EVERY_BROKER
 
 
 class Witnessed:
@@ -68,7 +71,7 @@ def publish_again(stack: Stack, id: str, *steps: Step) -> None:
 
     async def send() -> None:
         for step in steps:
-            await publisher.publish(id, step, "agent_execution_runner", "agent_execution_stigmer", Timeouts())
+            await publisher.publish(id, step, stack.runner_queue, stack.orchestrator_queue, Timeouts())
 
     asyncio.run(send())
     publisher.close()
@@ -89,6 +92,9 @@ def test_the_message_is_delivered_again(served: Stack, tmp_path: Path) -> None:
 
 
 def queue_empties(stack: Stack) -> None:
+    if stack.broker:
+        eventually(lambda: messages_ready(stack.broker, stack.runner_queue) == 0)
+        return
     with redis.Redis(port=stack.redis_port) as client:
         eventually(lambda: client.llen("agent_execution_runner") == 0 and client.hlen("unacked") == 0)
 

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import psutil
 
+from tests.integration.rabbitmq import EVERY_BROKER
 from tests.integration.stack import Stack, eventually
+
+pytestmark = EVERY_BROKER
 
 
 def kill_server(stack: Stack) -> None:
@@ -22,9 +25,9 @@ def wait_s(seconds: float) -> None:
     eventually(lambda: time.monotonic() >= until, within_s=seconds + 5)
 
 
-def test_the_only_server_is_down_during_twenty_runs(tmp_path: Path) -> None:
+def test_the_only_server_is_down_during_twenty_runs(tmp_path: Path, broker: str) -> None:
     """20 runs, the server killed for 5 s in their middle: 20 COMPLETED."""
-    with Stack.open(tmp_path, AGENT_RUNNER_CONCURRENCY="25") as stack:
+    with Stack.open(tmp_path, broker, AGENT_RUNNER_CONCURRENCY="25") as stack:
         stack.start_worker()
         ids = [stack.create(f"$ echo start {n}\n$ sleep 7\n$ echo end {n}")["metadata"]["id"] for n in range(20)]
         for id in ids:
@@ -43,9 +46,9 @@ def test_the_only_server_is_down_during_twenty_runs(tmp_path: Path) -> None:
             ]
 
 
-def test_a_zombie_wakes_after_the_next_turn(tmp_path: Path) -> None:
+def test_a_zombie_wakes_after_the_next_turn(tmp_path: Path, broker: str) -> None:
     """Turn 1 stands still in a tool and fails; turn 2 completes; turn 1 wakes; turn 3 remembers turn 2."""
-    with Stack.open(tmp_path, AGENT_RUNNER_HEARTBEAT_TIMEOUT_S="3") as stack:
+    with Stack.open(tmp_path, broker, AGENT_RUNNER_HEARTBEAT_TIMEOUT_S="3") as stack:
         first = stack.start_worker()
         one = stack.create("I am the first turn.\n$ sleep 4.25\n$ echo zombie was here")
         session, one_id = one["spec"]["session_id"], one["metadata"]["id"]

@@ -4,7 +4,10 @@ import json
 
 import pytest
 
+from tests.integration.rabbitmq import EVERY_BROKER
 from tests.integration.stack import Stack, eventually
+
+pytestmark = EVERY_BROKER
 
 
 @pytest.mark.promise("4.17")

@@ -2,7 +2,10 @@
 
 import pytest
 
+from tests.integration.rabbitmq import EVERY_BROKER
 from tests.integration.stack import TERMINAL, Stack
+
+pytestmark = EVERY_BROKER
 
 WORK = "Look around.\n$ echo one\n$ echo two\n$ exit 3\n@researcher Count. $ echo sub"
 

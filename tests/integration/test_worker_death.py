@@ -7,7 +7,10 @@ import uuid
 import psutil
 import pytest
 
+from tests.integration.rabbitmq import EVERY_BROKER
 from tests.integration.stack import Process, Stack, eventually
+
+pytestmark = EVERY_BROKER
 
 SECONDS = f"61.{uuid.uuid4().int % 10**9}"
 """Nobody else's sleep has this length: the process is known by it."""

@@ -68,7 +68,9 @@ class ServerVerbs(SideBySide):
         how = draw(st.sampled_from(["", "key", "reject", "cap", "taken", "waits in vain"]))
         taken = self.model.rows[0].id if how == "taken" and self.model.rows else ""
         profile = {"wait": 15.0} if how == "waits in vain" else draw(profiles)
-        self.add(profile, key="k1" if how == "key" else "", reject=how == "reject", cap=2 * (how == "cap"), id=taken)
+        pending = sum(row.phase == "PENDING" for row in self.model.rows)
+        cap = max(1, pending) if how == "cap" else 0
+        self.add(profile, key="k1" if how == "key" else "", reject=how == "reject", cap=cap, id=taken)
         if how == "waits in vain" and "wait" in self.model.rows[-1].due:
             self.set_time(self.model.rows[-1].due["wait"])
             self.sweep(SELDOM_S)
@@ -89,7 +91,7 @@ class ServerVerbs(SideBySide):
         self.saw("cancel", self.model.cancel(row))
         asked = self.world.run(self.world.store.cancels_of(self.owners))
         assert [e.id for e in asked] == [r.id for r in self.model.rows if r.cancelled and not r.over]
-        self.touched += self.model.rows
+        self.touch_open()
 
     def fail(self, draw: Draw) -> None:
         row = self.row(draw(which))
@@ -99,15 +101,16 @@ class ServerVerbs(SideBySide):
         only = frozenset(STEPS[step] for step in steps)
         failed = self.world.run(self.world.store.fail(row.id, Code.BAD_MESSAGE, {}, only_steps=only))
         assert failed.accepted == (self.saw("fail", self.model.fail(row, "E202", steps)) == "ended")
-        self.touched += self.model.rows
+        self.touch_open()
 
     def withdraw(self, draw: Draw) -> None:
         if draw(st.booleans()):
             self.add({})
         row = self.model.rows[-1] if draw(st.booleans()) else self.row(draw(which))
+        self.touched.append(row)
         removed = self.world.run(self.world.store.withdraw(row.id))
         assert removed == (self.saw("withdraw", self.model.withdraw(row)) == "removed")
-        self.touched += self.model.rows
+        self.touch_open()
 
     def delete(self, draw: Draw) -> None:
         row = self.row(draw(which))
@@ -120,24 +123,31 @@ class ServerVerbs(SideBySide):
 
     def presence(self, draw: Draw) -> None:
         """Of the worker that runs something, mostly."""
-        what = draw(st.sampled_from(["disconnected"] * 5 + ["exited", "hello", "hello", "goodbye", "goodbye"]))
+        what = draw(
+            st.sampled_from(["disconnected"] * 5 + ["exited", "exited", "hello", "hello", "goodbye", "goodbye"])
+        )
         mine = [row.owner for row in self.model.rows if row.owner and not row.over]
         owner = mine[0] if mine and draw(which) < 8 else draw(st.sampled_from(self.owners))
-        self.touched += self.model.rows
+        self.touch_open()
         if what == "hello":
             self.hello(owner)
         elif what == "goodbye":
             self.world.run(self.world.store.goodbye(owner))
             self.saw("goodbye", self.model.goodbye(owner))
+            if draw(st.booleans()):
+                self.disconnect(owner)
         elif what == "exited":
             ended = self.world.run(self.world.store.exited(owner, "signal 9"))
             lost = self.model.exited(owner)
             assert [e.id for e in ended] == lost
             self.saw("exited", "ended" if lost else "nothing")
         else:
-            self.world.run(self.world.store.disconnected(owner, LIMITS["lost"]))
-            self.saw("disconnected", self.model.disconnected(owner))
-            self.is_back(owner, draw(st.sampled_from([0.0, LIMITS["lost"] - 0.5, LIMITS["lost"]])))
+            self.disconnect(owner)
+            self.is_back(owner, draw(st.sampled_from([LIMITS["lost"], LIMITS["lost"] - 0.5, 0.0])))
+
+    def disconnect(self, owner: str) -> None:
+        self.world.run(self.world.store.disconnected(owner, LIMITS["lost"]))
+        self.saw("disconnected", self.model.disconnected(owner))
 
     def is_back(self, owner: str, seconds: float) -> None:
         """In time, or too late; 0: not now."""

@@ -58,6 +58,13 @@ class SideBySide(RuleBasedStateMachine):
         self.touched.append(row)
         return row
 
+    def touch_open(self) -> None:
+        """Whoever may have been promoted or ended. What was over before is compared at the end of the example."""
+        for row in self.model.rows:
+            state = self.known[row.id].state
+            if not (state and state.terminal):
+                self.touched.append(row)
+
     def set_time(self, now: float) -> None:
         self.world.now = self.model.now = max(now, self.world.now)
 
@@ -70,7 +77,7 @@ class SideBySide(RuleBasedStateMachine):
             self.saw("sweep", code)
         if swept.resumed:
             self.saw("sweep", "amnesty")
-        self.touched += self.model.rows
+        self.touch_open()
 
     def compare_touched(self) -> None:
         for row in {row.id: row for row in self.touched}.values():

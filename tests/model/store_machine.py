@@ -26,7 +26,7 @@ SHARES = {
     "fail": 2,
     "withdraw": 2,
     "delete": 1,
-    "presence": 5,
+    "presence": 6,
     "time_passes": 5,
     "snapshot": 2,
     "restart": 1,
@@ -39,7 +39,8 @@ class StoreAndModel(WorkerVerbs):
         """Mostly at a run that a worker has claimed."""
         for owner in self.owners[:2]:
             self.hello(owner)
-        self.way_on(self.owners[0], profile, steps)
+        self.add(profile, key="k1")
+        self.way_on(self.owners[0], {}, steps)
         for _ in range(behind):
             self.add(later)
 
@@ -47,7 +48,6 @@ class StoreAndModel(WorkerVerbs):
     def step(self, what: str, data: Any) -> None:
         if not self.model.rows:
             what = "go_on"
-        self.saw("zstep", what)
         getattr(self, what)(data.draw)
 
     @invariant()
@@ -55,5 +55,5 @@ class StoreAndModel(WorkerVerbs):
         self.compare_touched()
 
 
-def machine(world: World) -> type[StoreAndModel]:
-    return type("StoreAndModel", (StoreAndModel,), {"world": world})
+def machine(world: World, name: str) -> type[StoreAndModel]:
+    return type(name, (StoreAndModel,), {"world": world})

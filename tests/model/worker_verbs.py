@@ -81,11 +81,13 @@ class WorkerVerbs(ServerVerbs):
     # begin, done, claim
 
     def delivery_comes_twice(self, draw: Draw) -> None:
-        """The last call of its way repeated, or any call of anybody."""
-        row = self.row(draw(which))
-        last = {"thread_started": "begin", "execute": "done", "running": "claim"}.get(row.step, "claim")
-        if draw(st.booleans()):
+        """The last call of its way repeated, by another delivery of it, or any call of anybody."""
+        row, how = self.row(draw(which)), draw(st.sampled_from(["repeat", "another", "any"]))
+        last = {"thread_started": "begin", "execute": "done"}.get(row.step, "claim")
+        if how == "repeat":
             self.delivered(row, last, row.claim_id if last == "claim" else row.begin_id, row.owner)
+        elif how == "another":
+            self.delivered(row, last, "t3", self.owners[2])
         else:
             what = draw(st.sampled_from(["begin", "done", "claim"]))
             self.delivered(row, what, draw(tokens), draw(st.sampled_from(self.owners)))
@@ -100,7 +102,7 @@ class WorkerVerbs(ServerVerbs):
     def delivery_comes_late(self, draw: Draw) -> None:
         """When schedule-to-start has passed and nobody has swept yet."""
         row = self.to_start(draw)
-        self.set_time(row.due.get("start", 0.0))
+        self.set_time(row.due["start"])
         self.delivered(row, "begin" if row.step == "ensure_thread" else "claim", "t1", self.owners[0])
         if draw(st.booleans()):
             self.sweep(SELDOM_S)
@@ -108,26 +110,30 @@ class WorkerVerbs(ServerVerbs):
     def let_go(self, draw: Draw) -> None:
         """The worker ends its run, or hands it back."""
         for row in [row for row in self.model.rows if row.step == "running"]:
-            self.touched += self.model.rows
+            self.touch_open()
             if draw(st.booleans()) and not row.cancelled:
                 self.hands_back(row, row.fence, row.numbers, 0, "")()
             else:
                 self.settles(row, row.fence, row.numbers, 0, "", "COMPLETED")()
 
     def to_start(self, draw: Draw) -> Modelled:
-        """An execution that is published and waits for a worker, at its first step or its second."""
+        """An execution that is published and waits for a worker, at its first step, at its second, or handed back."""
+        steps = draw(st.sampled_from([1, 3, 4]))
+        for row in [row for row in self.model.rows if row.step not in ("waiting", "settled") and steps == 1]:
+            self.ask_to_cancel(row)
         self.let_go(draw)
-        self.way_on(self.owners[0], {}, draw(st.sampled_from([1, 3])))
-        if row := next((row for row in self.model.rows if row.step == "running"), None):
+        self.way_on(self.owners[0], {}, steps)
+        for row in [row for row in self.model.rows if row.step == "running"]:
             self.hands_back(row, row.fence, row.numbers, 0, "")()
         row = next(row for row in self.model.rows if row.step not in ("waiting", "settled"))
         if row.step == "thread_started":
             self.is_done(row, row.begin_id)
-        self.dispatch(row)
+        if row.stamped is None:
+            self.dispatch(row)
         return row
 
     def publish_again(self, draw: Draw) -> None:
-        self.dispatch(self.to_start(draw) if draw(st.booleans()) else self.row(9))
+        self.dispatch(self.to_start(draw) if draw(st.booleans()) else self.run_of(draw))
 
     def publish_what_is_due(self, draw: Draw) -> None:
         """First or again, at the time for it; a re-send moves no deadline."""
@@ -221,7 +227,7 @@ class WorkerVerbs(ServerVerbs):
         row = self.run_of(draw)
         fence, first = row.fence + draw(slips), max(0, row.numbers + draw(slips))
         how = draw(st.sampled_from(["COMPLETED", "E301", "E104", "E106", "E401"]))
-        self.touched += self.model.rows
+        self.touch_open()
         self.told(draw, "settle", self.settles(row, fence, first, draw(st.integers(0, 2)), draw(heads), how))
 
     def settles(self, row: Modelled, fence: int, first: int, count: int, head: str, how: str) -> Callable[[], None]:
@@ -241,7 +247,18 @@ class WorkerVerbs(ServerVerbs):
         return call
 
     def cancel(self, draw: Draw) -> None:
-        """Half of them of what runs; then the worker ends it, or does not."""
-        self.ask_to_cancel(self.run_of(draw) if draw(st.booleans()) else self.row(9))
-        if draw(st.booleans()):
-            self.settle(draw)
+        """Half of them of what runs; then its worker does something, or does not."""
+        row = self.run_of(draw) if draw(st.booleans()) else self.row(9)
+        self.told(draw, "cancel", lambda: self.ask_to_cancel(row))
+        then = draw(st.sampled_from([self.gives_up, self.settle, self.hand_back, self.beat, self.says_nothing]))
+        then(draw)
+
+    def gives_up(self, draw: Draw) -> None:
+        how = draw(st.sampled_from(["E104", "E106", "E301", "COMPLETED"]))
+        for row in [row for row in self.model.rows if row.step == "running"]:
+            self.touch_open()
+            self.settles(row, row.fence, row.numbers, 1, "", how)()
+
+    def says_nothing(self, draw: Draw) -> None:
+        self.set_time(min((min(row.due.values()) for row in self.model.rows if not row.over), default=0.0))
+        self.sweep(SELDOM_S)

@@ -1,4 +1,4 @@
-"""Every call: the API key is checked, and whatever goes wrong has a status code that says what (never UNKNOWN)."""
+"""Every call: key and scope are checked, and whatever goes wrong has a status code that says what (never UNKNOWN)."""
 
 import asyncio
 import logging
@@ -8,11 +8,10 @@ from typing import Any, NoReturn
 import grpc
 
 from app.server.context import ServerContext
-from app.server.keys import ApiKey, unauthenticated
+from app.server.gate import Gate
 from app.server.problems import internal, of_exception
+from app.server.scopes import OPEN
 
-OPEN_SERVICES = ("/grpc.health.v1.", "/grpc.reflection.")
-"""Need no key: they hold no data."""
 MAX_TEXT = 3000
 """A status text travels in a header, which has a limit."""
 log = logging.getLogger(__name__)
@@ -20,12 +19,12 @@ log = logging.getLogger(__name__)
 
 def server_interceptors(ctx: ServerContext) -> list[grpc.aio.ServerInterceptor]:
     """For `grpc.aio.server(interceptors=...)`; they serve all services of the server."""
-    return [Guard(ApiKey(ctx.settings.api_key.get_secret_value()))]
+    return [Guard(ctx.gate)]
 
 
 class Guard(grpc.aio.ServerInterceptor):
-    def __init__(self, api_key: ApiKey) -> None:
-        self._api_key = api_key
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
 
     async def intercept_service(
         self,
@@ -34,15 +33,19 @@ class Guard(grpc.aio.ServerInterceptor):
     ) -> Any:
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or method.startswith(OPEN_SERVICES):
+        if handler is None or method.startswith(OPEN):
             return handler
         given = dict(handler_call_details.invocation_metadata or ()).get("authorization")
-        allowed = self._api_key.accepts(given if isinstance(given, str) else None)
-        return _guarded(handler, allowed, method)
+
+        async def enter() -> None:
+            await self._gate.enter(given if isinstance(given, str) else None)
+            self._gate.admit(method)
+
+        return _guarded(handler, enter, method)
 
 
-def _guarded(handler: Any, allowed: bool, method: str) -> Any:
-    """The same handler, behind the check and with errors mapped."""
+def _guarded(handler: Any, enter: Callable[[], Awaitable[None]], method: str) -> Any:
+    """The same handler, behind the check and with errors mapped. The call's task becomes its principal's."""
     codec = {
         "request_deserializer": handler.request_deserializer,
         "response_serializer": handler.response_serializer,
@@ -52,7 +55,7 @@ def _guarded(handler: Any, allowed: bool, method: str) -> Any:
 
         async def streamed(request: Any, context: Any) -> AsyncIterator[Any]:
             try:
-                _check(allowed)
+                await enter()
                 async for reply in stream(request, context):
                     yield reply
             except Exception as error:
@@ -66,7 +69,7 @@ def _guarded(handler: Any, allowed: bool, method: str) -> Any:
 
     async def answered(request: Any, context: Any) -> Any:
         try:
-            _check(allowed)
+            await enter()
             return await single(request, context)
         except Exception as error:
             await _abort(context, error, method)
@@ -77,11 +80,6 @@ def _guarded(handler: Any, allowed: bool, method: str) -> Any:
     return make_one(answered, **codec)
 
 
-def _check(allowed: bool) -> None:
-    if not allowed:
-        raise unauthenticated()
-
-
 async def _abort(context: Any, error: Exception, method: str) -> NoReturn:
     if isinstance(error, (grpc.aio.AbortError, asyncio.CancelledError)):
         raise error
@@ -90,5 +88,8 @@ async def _abort(context: Any, error: Exception, method: str) -> NoReturn:
         log.error("%s failed", method, exc_info=error)
         problem = internal()
     code = getattr(grpc.StatusCode, problem.kind.grpc_code)
-    await context.abort(code, problem.text[:MAX_TEXT], trailing_metadata=(("error-code", problem.code),))
+    trailing = [("error-code", problem.code)]
+    if problem.retry_after_s:
+        trailing.append(("retry-after", str(problem.retry_after_s)))
+    await context.abort(code, problem.text[:MAX_TEXT], trailing_metadata=tuple(trailing))
     raise AssertionError("abort always raises")

@@ -16,13 +16,13 @@ from ai.stigmer.agentic.session.v1 import command_pb2 as _c5
 from ai.stigmer.agentic.session.v1 import io_pb2 as session_io
 from ai.stigmer.agentic.session.v1 import query_pb2 as _q5
 from ai.stigmer.agentic.skill.v1 import command_pb2 as _c6
+from ai.stigmer.agentic.skill.v1 import io_pb2 as skill_io
 from ai.stigmer.agentic.skill.v1 import query_pb2 as _q6
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from app.server.edges import Edges
 from app.server.grpc_api.paging import NEXT_PAGE_TOKEN, page, pages
-from app.server.problems import Kind, Problem
 from app.server.resource_kinds import DEFINITIONS
 from app.server.resources import Listed
 from status.store.records import ResourceKind
@@ -36,7 +36,7 @@ _REGISTERED = (_c1, _q1, _c2, _q2, _c3, _q3, _c4, _q4, _c5, _q5, _c6, _q6)
 def resource_methods(edges: Edges) -> dict[str, Methods]:
     found: dict[str, Methods] = {}
     for kind in ResourceKind:
-        methods = ResourceMethods(edges, kind)
+        methods = SkillMethods(edges) if kind is ResourceKind.SKILL else ResourceMethods(edges, kind)
         service = f"{CONTRACT}.{kind.value.lower()}.v1.{kind.value}"
         found[f"{service}CommandController"] = methods.commands()
         found[f"{service}QueryController"] = methods.queries()
@@ -52,8 +52,6 @@ class ResourceMethods:
 
     def commands(self) -> Methods:
         match self._kind:
-            case ResourceKind.SKILL:
-                return {"push": self.not_yet, "delete": self.delete}
             case ResourceKind.EXECUTION_CONTEXT:
                 return {"apply": self.apply, "create": self.create, "delete": self.delete}
             case _:
@@ -66,8 +64,6 @@ class ResourceMethods:
                 return {"get": self.get, "list": self.list_sessions, "listByAgent": self.list_sessions}
             case ResourceKind.AGENT_INSTANCE:
                 return {**both, "getByAgent": self.instances_of_agent}
-            case ResourceKind.SKILL:
-                return {**both, "getArtifact": self.not_yet}
             case _:
                 return both
 
@@ -126,12 +122,28 @@ class ResourceMethods:
         items = [self._message(r) for r in found.resources]
         return instance_io.AgentInstanceList(total_count=found.total, items=items)  # type: ignore[arg-type]
 
-    async def not_yet(self, request: Any, context: Any) -> Message:
-        raise Problem(
-            Kind.UNIMPLEMENTED,
-            "this server does not store skill archives yet",
-            next_step="Create the skill from its SKILL.md by POST /v1/skills.",
-        )
-
     def _message(self, shown: Mapping[str, Any]) -> Message:
         return json_format.ParseDict(dict(shown), DEFINITIONS[self._kind].message(), ignore_unknown_fields=True)
+
+
+class SkillMethods(ResourceMethods):
+    """Skills have versions and archives."""
+
+    def __init__(self, edges: Edges) -> None:
+        super().__init__(edges, ResourceKind.SKILL)
+        self._skills = edges.skills
+
+    def commands(self) -> Methods:
+        return {"push": self.push, "delete": self.delete}
+
+    def queries(self) -> Methods:
+        return {"get": self.get, "getByReference": self.get_by_reference, "getArtifact": self.get_artifact}
+
+    async def push(self, request: skill_io.PushSkillRequest, context: Any) -> Message:
+        return self._message(await self._skills.push(request))
+
+    async def get_by_reference(self, request: Any, context: Any) -> Message:
+        return self._message(await self._skills.get_by_reference(request))
+
+    async def get_artifact(self, request: skill_io.GetArtifactRequest, context: Any) -> skill_io.GetArtifactResponse:
+        return skill_io.GetArtifactResponse(artifact=await self._skills.artifact(request.artifact_storage_key))

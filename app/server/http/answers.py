@@ -9,17 +9,39 @@ from fastapi.responses import JSONResponse
 from app.server.problems import Kind, Problem, invalid
 
 PROBLEM = "application/problem+json"
+MAX_RESOURCE_BYTES = 4 * 1024 * 1024
 DRAINED = 8
 """So many times the limit is read and dropped, so that the sender gets to read the refusal."""
 
 
 def problem_answer(problem: Problem) -> JSONResponse:
-    headers = {"WWW-Authenticate": "Bearer"} if problem.kind is Kind.UNAUTHENTICATED else None
+    headers = {"WWW-Authenticate": "Bearer"} if problem.kind is Kind.UNAUTHENTICATED else {}
+    if problem.retry_after_s:
+        headers["Retry-After"] = str(problem.retry_after_s)
     return JSONResponse(problem.as_json(), status_code=problem.kind.http_status, headers=headers, media_type=PROBLEM)
 
 
 async def body_json(request: Request, limit: int, *, optional: bool = False) -> Any:
     """The body as JSON; `{}` for none where it is optional. Refuses what is longer than `limit` without keeping it."""
+    body = await body_bytes(request, limit)
+    if optional and not body:
+        return {}
+    try:
+        return json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"the body is not JSON: {error}") from None
+
+
+async def body_object(request: Request) -> dict[str, Any]:
+    """The body of a resource: a JSON object."""
+    body = await body_json(request, MAX_RESOURCE_BYTES)
+    if not isinstance(body, dict):
+        raise invalid("the body must be a JSON object")
+    return body
+
+
+async def body_bytes(request: Request, limit: int) -> bytes:
+    """The body as it is. Refuses what is longer than `limit` without keeping it."""
     kept: list[bytes] = []
     size = 0
     async for piece in request.stream():
@@ -34,12 +56,7 @@ async def body_json(request: Request, limit: int, *, optional: bool = False) -> 
             f"the body has more than {limit} bytes",
             next_step="Put large content into a file of the workspace and name it in the message.",
         )
-    if optional and not size:
-        return {}
-    try:
-        return json.loads(b"".join(kept), parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise invalid(f"the body is not JSON: {error}") from None
+    return b"".join(kept)
 
 
 def _no_constant(name: str) -> NoReturn:

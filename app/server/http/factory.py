@@ -14,6 +14,8 @@ from app.server.edges import Edges
 from app.server.http.answers import problem_answer
 from app.server.http.execution_routes import execution_routes
 from app.server.http.guard import Guard
+from app.server.http.key_routes import key_routes
+from app.server.http.limits import TOO_LARGE_NEXT, add_inner, add_outer
 from app.server.http.metrics import Metrics
 from app.server.http.readiness import readiness_routes
 from app.server.http.resource_routes import resource_routes
@@ -30,9 +32,14 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
     edges = Edges.of(ctx)
     metrics = Metrics(ctx)
     app = FastAPI(title="Agent Runner", version=_version(), redoc_url=None)
-    documented = [Depends(HTTPBearer(auto_error=False, description="STIGMER_API_KEY"))]
-    for router in (execution_routes(edges, metrics), resource_routes(edges), runner_routes(edges)):
-        app.include_router(router, dependencies=documented)
+
+    async def admitted(request: Request) -> None:
+        ctx.gate.admit(f"{request.method} {request.scope['route'].path}")
+
+    documented = HTTPBearer(auto_error=False, description="STIGMER_API_KEY, or a key of `agent-runner keys`")
+    guarded = [Depends(documented), Depends(admitted)]
+    for router in (execution_routes(edges, metrics), resource_routes(edges), runner_routes(edges), key_routes(edges)):
+        app.include_router(router, dependencies=guarded)
     app.include_router(readiness_routes(ctx))
 
     @app.get("/metrics", include_in_schema=False)
@@ -46,7 +53,9 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
 
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)
-    app.add_middleware(Guard, api_key=edges.api_key, metrics=metrics)
+    add_inner(app, max_request_bytes=ctx.settings.max_request_bytes)
+    app.add_middleware(Guard, gate=ctx.gate, metrics=metrics)
+    add_outer(app, origins=ctx.settings.allowed_origins)
     return app
 
 
@@ -55,7 +64,8 @@ async def _refused(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     kind = _KINDS.get(status, Kind.INVALID_ARGUMENT if status < 500 else Kind.INTERNAL)
     detail = f"{request.method} {request.url.path}: {getattr(error, 'detail', '')}"
-    return problem_answer(Problem(kind, detail, next_step="/docs lists the routes."))
+    next_step = TOO_LARGE_NEXT if kind is Kind.TOO_LARGE else "/docs lists the routes."
+    return problem_answer(Problem(kind, detail, next_step=next_step))
 
 
 async def _not_valid(request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""Around every HTTP request: the API key, the last catch of errors, the count for the metrics."""
+"""Around every HTTP request: whose it is, the last catch of errors, the count for the metrics."""
 
 import logging
 import time
@@ -7,9 +7,9 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.server.gate import Gate
 from app.server.http.answers import problem_answer
 from app.server.http.metrics import Metrics
-from app.server.keys import ApiKey, unauthenticated
 from app.server.problems import internal, invalid, of_exception
 
 GUARDED = "/v1"
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 
 
 class Guard:
-    def __init__(self, app: ASGIApp, *, api_key: ApiKey, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, gate: Gate, metrics: Metrics) -> None:
         self._app = app
-        self._api_key = api_key
+        self._gate = gate
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,8 +36,8 @@ class Guard:
             await send(message)
 
         try:
-            if not self._allowed(scope):
-                raise unauthenticated()
+            if _guarded(scope["path"]):
+                await self._gate.enter(Headers(scope=scope).get("authorization"))
             if "\0" in scope["path"] or b"%00" in scope["query_string"]:
                 raise invalid("the address must not contain NUL characters")
             await self._app(scope, receive, sent)
@@ -52,11 +52,9 @@ class Guard:
         finally:
             self._metrics.request(scope["method"], _route(scope), status, time.monotonic() - began)
 
-    def _allowed(self, scope: Scope) -> bool:
-        path = scope["path"]
-        if path != GUARDED and not path.startswith(f"{GUARDED}/"):
-            return True
-        return self._api_key.accepts(Headers(scope=scope).get("authorization"))
+
+def _guarded(path: str) -> bool:
+    return path == GUARDED or path.startswith(f"{GUARDED}/")
 
 
 def _route(scope: Scope) -> str:

@@ -1,20 +1,18 @@
 """`/v1/agents`, `/v1/agent-instances`, `/v1/sessions`, `/v1/skills`, `/v1/environments`: one set of routes per kind."""
 
-from typing import Any
-
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from app.server.edges import Edges
-from app.server.http.answers import body_json
+from app.server.http.answers import body_object
 from app.server.http.schemas import resource_body
+from app.server.http.skill_routes import skill_routes
+from app.server.principal import default_org
 from app.server.problems import invalid
-from app.server.resource_bodies import DEFAULT_ORG, parsed
+from app.server.resource_bodies import parsed
 from app.server.resource_kinds import DEFINITIONS, Definition
 from app.server.resources import Listed
 from status.store.records import ResourceKind
-
-MAX_BODY_BYTES = 4 * 1024 * 1024
 
 
 def resource_routes(edges: Edges) -> APIRouter:
@@ -22,11 +20,34 @@ def resource_routes(edges: Edges) -> APIRouter:
     for definition in DEFINITIONS.values():
         if definition.route:
             routes.include_router(_routes_of(definition, edges))
+        if definition.kind is ResourceKind.SKILL:
+            routes.include_router(skill_routes(edges))
+        elif definition.route:
+            routes.include_router(_create_and_get(definition, edges))
+    return routes
+
+
+def _create_and_get(definition: Definition, edges: Edges) -> APIRouter:
+    kind, resources = definition.kind, edges.resources
+    routes = APIRouter(prefix=f"/v1/{definition.route}", tags=[definition.route])
+
+    @routes.post("", status_code=201, name=f"create {kind.value}", openapi_extra=resource_body(kind.value))
+    async def create(request: Request) -> Response:
+        message = parsed(kind, await body_object(request))
+        return JSONResponse(await resources.create(message), status_code=201)
+
+    @routes.get("/{name}", name=f"get {kind.value}")
+    async def get(name: str, org: str = "") -> Response:
+        """By id, or by slug in the org."""
+        return JSONResponse(await resources.shown(await resources.named(kind, org or default_org(), name)))
+
     return routes
 
 
 def _routes_of(definition: Definition, edges: Edges) -> APIRouter:
+    """What all kinds have in the same way."""
     kind, resources = definition.kind, edges.resources
+    write = edges.skills if kind is ResourceKind.SKILL else resources
     routes = APIRouter(prefix=f"/v1/{definition.route}", tags=[definition.route])
     documented = resource_body(kind.value)
 
@@ -37,35 +58,25 @@ def _routes_of(definition: Definition, edges: Edges) -> APIRouter:
         body = {"entries": found.resources, "next_page_token": found.next_token, "total": found.total}
         return JSONResponse(body)
 
-    @routes.post("", status_code=201, name=f"create {kind.value}", openapi_extra=documented)
-    async def create(request: Request) -> Response:
-        message = parsed(kind, await _object(request))
-        return JSONResponse(await resources.create(message), status_code=201)
-
     @routes.put("", name=f"apply {kind.value}", openapi_extra=documented)
     async def apply(request: Request) -> Response:
         """Create it, or replace the one with the same id, or the same org and slug."""
-        return JSONResponse(await resources.apply(parsed(kind, await _object(request))))
-
-    @routes.get("/{name}", name=f"get {kind.value}")
-    async def get(name: str, org: str = "") -> Response:
-        """By id, or by slug in the org."""
-        return JSONResponse(await resources.shown(await resources.named(kind, org or DEFAULT_ORG, name)))
+        return JSONResponse(await write.apply(parsed(kind, await body_object(request))))
 
     @routes.put("/{name}", name=f"update {kind.value}", openapi_extra=documented)
     async def update(name: str, request: Request, org: str = "") -> Response:
         """Replace spec, labels, annotations and tags."""
-        given = await _object(request)
-        stored = await resources.named(kind, org or DEFAULT_ORG, name)
+        given = await body_object(request)
+        stored = await resources.named(kind, org or default_org(), name)
         metadata = given.setdefault("metadata", {})
         if not isinstance(metadata, dict) or metadata.setdefault("id", stored.id) != stored.id:
             raise invalid(f"metadata.id: the body names another {kind.value} than the path")
-        return JSONResponse(await resources.update(parsed(kind, given)))
+        return JSONResponse(await write.update(parsed(kind, given)))
 
     @routes.delete("/{name}", name=f"delete {kind.value}")
     async def delete(name: str, org: str = "") -> Response:
         """Answers what it was."""
-        stored = await resources.named(kind, org or DEFAULT_ORG, name)
+        stored = await resources.named(kind, org or default_org(), name)
         return JSONResponse(await resources.delete(kind, stored.id))
 
     return routes
@@ -75,7 +86,7 @@ async def _listed(edges: Edges, kind: ResourceKind, org: str, agent: str, page_s
     resources = edges.resources
     if not agent:
         return await resources.list(kind, org=org, page_size=page_size, page_token=page_token)
-    agent_id = (await resources.named(ResourceKind.AGENT, org or DEFAULT_ORG, agent)).id
+    agent_id = (await resources.named(ResourceKind.AGENT, org or default_org(), agent)).id
     match kind:
         case ResourceKind.SESSION:
             return await resources.sessions_of(agent_id, page_size=page_size, page_token=page_token)
@@ -85,10 +96,3 @@ async def _listed(edges: Edges, kind: ResourceKind, org: str, agent: str, page_s
             )
         case _:
             raise invalid(f"agent: {kind.value} resources do not belong to an agent")
-
-
-async def _object(request: Request) -> dict[str, Any]:
-    body = await body_json(request, MAX_BODY_BYTES)
-    if not isinstance(body, dict):
-        raise invalid("the body must be a JSON object")
-    return body

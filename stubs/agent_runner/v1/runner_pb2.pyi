@@ -218,6 +218,9 @@ class ClaimReply(_message.Message):
     MAX_TOOL_RESULT_BYTES_FIELD_NUMBER: _builtins.int
     SETTLE_GRACE_S_FIELD_NUMBER: _builtins.int
     ORG_FIELD_NUMBER: _builtins.int
+    SKILLS_FIELD_NUMBER: _builtins.int
+    BUNDLE_ERROR_CODE_FIELD_NUMBER: _builtins.int
+    BUNDLE_ERROR_WHAT_FIELD_NUMBER: _builtins.int
     granted: _builtins.bool
     refusal: _builtins.str
     handle: _builtins.int
@@ -243,6 +246,10 @@ class ClaimReply(_message.Message):
     max_tool_result_bytes: _builtins.int
     settle_grace_s: _builtins.float
     org: _builtins.str
+    bundle_error_code: _builtins.str
+    """"E303", "E304"; empty means SYSTEM"""
+    bundle_error_what: _builtins.str
+    """the skill or the environment that bundle_error is about"""
     @_builtins.property
     def agent(self) -> _api_pb2.Agent: ...
     @_builtins.property
@@ -252,6 +259,10 @@ class ClaimReply(_message.Message):
     @_builtins.property
     def secret_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """the names in env whose values are masked"""
+
+    @_builtins.property
+    def skills(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunSkill]:
+        """of the agent and of its sub-agents, in order"""
 
     def __init__(
         self,
@@ -280,14 +291,95 @@ class ClaimReply(_message.Message):
         max_tool_result_bytes: _builtins.int = ...,
         settle_grace_s: _builtins.float = ...,
         org: _builtins.str = ...,
+        skills: _abc.Iterable[Global___RunSkill] | None = ...,
+        bundle_error_code: _builtins.str = ...,
+        bundle_error_what: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempt", b"attempt", "bundle_error", b"bundle_error", "env", b"env", "fence", b"fence", "granted", b"granted", "graph", b"graph", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "heartbeat_s", b"heartbeat_s", "input_json", b"input_json", "max_tool_result_bytes", b"max_tool_result_bytes", "message", b"message", "model_name", b"model_name", "next_delta", b"next_delta", "org", b"org", "refusal", b"refusal", "resume", b"resume", "sandbox_id", b"sandbox_id", "secret_names", b"secret_names", "session", b"session", "settle_grace_s", b"settle_grace_s", "start_to_close_s", b"start_to_close_s", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempt", b"attempt", "bundle_error", b"bundle_error", "bundle_error_code", b"bundle_error_code", "bundle_error_what", b"bundle_error_what", "env", b"env", "fence", b"fence", "granted", b"granted", "graph", b"graph", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "heartbeat_s", b"heartbeat_s", "input_json", b"input_json", "max_tool_result_bytes", b"max_tool_result_bytes", "message", b"message", "model_name", b"model_name", "next_delta", b"next_delta", "org", b"org", "refusal", b"refusal", "resume", b"resume", "sandbox_id", b"sandbox_id", "secret_names", b"secret_names", "session", b"session", "settle_grace_s", b"settle_grace_s", "skills", b"skills", "start_to_close_s", b"start_to_close_s", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClaimReply: _TypeAlias = ClaimReply  # noqa: Y015
+
+@_typing.final
+class RunSkill(_message.Message):
+    """A skill that a run may use."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    FOLDER_FIELD_NUMBER: _builtins.int
+    VERSION_HASH_FIELD_NUMBER: _builtins.int
+    ARTIFACT_KEY_FIELD_NUMBER: _builtins.int
+    SUB_AGENT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    description: _builtins.str
+    folder: _builtins.str
+    """below skills/ in the sandbox; the same for the same version only"""
+    version_hash: _builtins.str
+    """SHA-256 of the archive, in hex"""
+    artifact_key: _builtins.str
+    sub_agent: _builtins.str
+    """whose it is; empty: the agent's own"""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        folder: _builtins.str = ...,
+        version_hash: _builtins.str = ...,
+        artifact_key: _builtins.str = ...,
+        sub_agent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_key", b"artifact_key", "description", b"description", "folder", b"folder", "name", b"name", "sub_agent", b"sub_agent", "version_hash", b"version_hash"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunSkill: _TypeAlias = RunSkill  # noqa: Y015
+
+@_typing.final
+class SkillRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARTIFACT_KEY_FIELD_NUMBER: _builtins.int
+    artifact_key: _builtins.str
+    def __init__(
+        self,
+        *,
+        artifact_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_key", b"artifact_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SkillRequest: _TypeAlias = SkillRequest  # noqa: Y015
+
+@_typing.final
+class SkillReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ARCHIVE_FIELD_NUMBER: _builtins.int
+    archive: _builtins.bytes
+    """a zip file"""
+    def __init__(
+        self,
+        *,
+        archive: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive", b"archive"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SkillReply: _TypeAlias = SkillReply  # noqa: Y015
 
 @_typing.final
 class Delta(_message.Message):

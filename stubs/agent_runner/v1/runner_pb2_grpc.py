@@ -74,6 +74,11 @@ class RunnerStub:
                 request_serializer=agent__runner_dot_v1_dot_runner__pb2.FailRequest.SerializeToString,
                 response_deserializer=agent__runner_dot_v1_dot_runner__pb2.FailReply.FromString,
                 _registered_method=True)
+        self.skill = channel.unary_unary(
+                '/agent_runner.v1.Runner/skill',
+                request_serializer=agent__runner_dot_v1_dot_runner__pb2.SkillRequest.SerializeToString,
+                response_deserializer=agent__runner_dot_v1_dot_runner__pb2.SkillReply.FromString,
+                _registered_method=True)
         self.presence = channel.stream_stream(
                 '/agent_runner.v1.Runner/presence',
                 request_serializer=agent__runner_dot_v1_dot_runner__pb2.PresenceRequest.SerializeToString,
@@ -139,6 +144,13 @@ class RunnerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def skill(self, request, context):
+        """A skill's archive, by the key that a claim named. Below the message limit that both sides set.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def presence(self, request_iterator, context):
         """One stream per worker process. Its end without a goodbye means that the process is gone.
         """
@@ -188,6 +200,11 @@ def add_RunnerServicer_to_server(servicer, server):
                     servicer.fail,
                     request_deserializer=agent__runner_dot_v1_dot_runner__pb2.FailRequest.FromString,
                     response_serializer=agent__runner_dot_v1_dot_runner__pb2.FailReply.SerializeToString,
+            ),
+            'skill': grpc.unary_unary_rpc_method_handler(
+                    servicer.skill,
+                    request_deserializer=agent__runner_dot_v1_dot_runner__pb2.SkillRequest.FromString,
+                    response_serializer=agent__runner_dot_v1_dot_runner__pb2.SkillReply.SerializeToString,
             ),
             'presence': grpc.stream_stream_rpc_method_handler(
                     servicer.presence,
@@ -411,6 +428,33 @@ class Runner:
             '/agent_runner.v1.Runner/fail',
             agent__runner_dot_v1_dot_runner__pb2.FailRequest.SerializeToString,
             agent__runner_dot_v1_dot_runner__pb2.FailReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def skill(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_runner.v1.Runner/skill',
+            agent__runner_dot_v1_dot_runner__pb2.SkillRequest.SerializeToString,
+            agent__runner_dot_v1_dot_runner__pb2.SkillReply.FromString,
             options,
             channel_credentials,
             insecure,

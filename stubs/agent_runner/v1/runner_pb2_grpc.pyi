@@ -48,6 +48,8 @@ class RunnerStub:
     """Give a run back at a step boundary: a new fence, the same attempt."""
     fail: _grpc.UnaryUnaryMultiCallable[_runner_pb2.FailRequest, _runner_pb2.FailReply]
     """What the body of a task could not report itself (signals, error callback)."""
+    skill: _grpc.UnaryUnaryMultiCallable[_runner_pb2.SkillRequest, _runner_pb2.SkillReply]
+    """A skill's archive, by the key that a claim named. Below the message limit that both sides set."""
     presence: _grpc.StreamStreamMultiCallable[_runner_pb2.PresenceRequest, _runner_pb2.PresenceReply]
     """One stream per worker process. Its end without a goodbye means that the process is gone."""
 
@@ -69,6 +71,8 @@ class RunnerAsyncStub(RunnerStub):
     """Give a run back at a step boundary: a new fence, the same attempt."""
     fail: _aio.UnaryUnaryMultiCallable[_runner_pb2.FailRequest, _runner_pb2.FailReply]  # type: ignore[assignment]
     """What the body of a task could not report itself (signals, error callback)."""
+    skill: _aio.UnaryUnaryMultiCallable[_runner_pb2.SkillRequest, _runner_pb2.SkillReply]  # type: ignore[assignment]
+    """A skill's archive, by the key that a claim named. Below the message limit that both sides set."""
     presence: _aio.StreamStreamMultiCallable[_runner_pb2.PresenceRequest, _runner_pb2.PresenceReply]  # type: ignore[assignment]
     """One stream per worker process. Its end without a goodbye means that the process is gone."""
 
@@ -135,6 +139,14 @@ class RunnerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_runner_pb2.FailReply, _abc.Awaitable[_runner_pb2.FailReply]]:
         """What the body of a task could not report itself (signals, error callback)."""
+
+    @_abc_1.abstractmethod
+    def skill(
+        self,
+        request: _runner_pb2.SkillRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runner_pb2.SkillReply, _abc.Awaitable[_runner_pb2.SkillReply]]:
+        """A skill's archive, by the key that a claim named. Below the message limit that both sides set."""
 
     @_abc_1.abstractmethod
     def presence(

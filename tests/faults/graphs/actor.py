@@ -8,6 +8,7 @@
 {"do": "raise", "what": NAME, "text": T}   raises that built-in exception (or CancelledError)
 {"do": "exit_process", "code": N}     os._exit
 {"do": "recurse"}                     RecursionError, for real
+{"do": "hold_memory", "mb": N}        takes that much memory and keeps it
 {"do": "nothing"}                     a step without an event of its own
 """
 
@@ -23,6 +24,8 @@ from langchain_core.tools import tool
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
 from langgraph.prebuilt import ToolNode
+
+_held: list[bytearray] = []
 
 
 class Script(TypedDict, total=False):
@@ -79,6 +82,8 @@ async def _do(action: dict[str, Any]) -> AIMessage | None:
             os._exit(action["code"])
         case "recurse":
             _recurse(0)
+        case "hold_memory":
+            _held.append(bytearray(b"x") * (action["mb"] << 20))
         case "nothing":
             pass
         case unknown:

@@ -140,8 +140,18 @@ async def test_a_failure_after_the_grace_leaves_room(http: httpx.AsyncClient) ->
 
 
 async def test_a_report_for_another_step_does_nothing(http: httpx.AsyncClient) -> None:
-    """A failure that names a step applies only while the execution is in that step."""
+    """A failure of one task's message applies only while that task's step is open."""
     id = (await created(http))["metadata"]["id"]
-    report = {"execution_id": id, "code": "E302", "step": "running"}
+    report = {"execution_id": id, "code": "E302", "step": "execute"}
     assert (await http.post("/v1/runner/failures", json=report)).json()["applied"] is False
     assert (await http.get(f"/v1/executions/{id}")).json()["status"]["phase"] == "EXECUTION_PENDING"
+
+
+async def test_a_bad_copy_ends_no_started_run(http: httpx.AsyncClient, server: RunningServer) -> None:
+    """A message that cannot be decoded ends what waits for it, and not what another copy has started."""
+    id = (await created(http))["metadata"]["id"]
+    assert (await server.ctx.store.begin(id, "b1", "w1")).granted
+    report = {"execution_id": id, "code": "E202", "step": "ensure_thread"}
+    assert (await http.post("/v1/runner/failures", json=report)).json()["applied"] is False
+    lost = {**report, "code": "E103"}
+    assert (await http.post("/v1/runner/failures", json=lost)).json()["applied"] is True

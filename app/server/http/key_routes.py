@@ -1,0 +1,56 @@
+"""`/v1/keys`: make, list and revoke API keys."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.server.edges import Edges
+from status.api_keys import ApiKey, Scope
+from status.log import rfc3339
+
+_Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")]
+
+
+class NewKey(BaseModel):
+    """An empty `org` means all orgs, or the caller's if its key has one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[_Text, Field(min_length=1)]
+    scopes: list[Scope] = Field(min_length=1)
+    org: _Text = ""
+
+
+def key_routes(edges: Edges) -> APIRouter:
+    routes = APIRouter(prefix="/v1/keys", tags=["keys"])
+    keys = edges.ctx.gate.keys
+
+    @routes.post("", status_code=201)
+    async def create_key(new: NewKey) -> Response:
+        """A new key. `key` in the answer is the key itself: it is shown now and never again."""
+        made, key = await keys.make(name=new.name, scopes=new.scopes, org=new.org)
+        return JSONResponse({**_shown(made), "key": key}, status_code=201, headers={"Cache-Control": "no-store"})
+
+    @routes.get("")
+    async def list_keys() -> Response:
+        """Newest first, revoked ones too."""
+        return JSONResponse({"keys": [_shown(key) for key in await keys.listed()]})
+
+    @routes.delete("/{key_id}")
+    async def revoke_key(key_id: str) -> Response:
+        """It opens nothing any more, at the latest in 5 s on every server. Again: the same answer."""
+        return JSONResponse(_shown(await keys.revoke(key_id)))
+
+    return routes
+
+
+def _shown(key: ApiKey) -> dict[str, Any]:
+    times = {
+        name: rfc3339(at)
+        for name in ("created_at", "last_used_at", "revoked_at")
+        if (at := getattr(key, name)) is not None
+    }
+    scopes = [scope.value for scope in Scope if scope in key.scopes]
+    return {"id": key.id, "name": key.name, "scopes": scopes, "org": key.org, **times}

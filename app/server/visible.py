@@ -1,0 +1,138 @@
+"""The store as the caller may see it: the one place where orgs are kept apart.
+
+Everything that handlers read or write goes through here, each time for the principal of the call. A key of one org
+finds its own and, to read only, what belongs to the platform. What lasts (a stream) reads again and again, and so ends
+soon after its key was revoked.
+"""
+
+import builtins
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from app.server.principal import PLATFORM, current, must_own, sees
+from status.log import LogRow, State
+from status.phases import Phase
+from status.store.records import Created, Execution, NewExecution, Page, Resource, ResourceKind, SkillVersion
+from status.store.store import Store
+
+
+class Visible(Store):
+    __slots__ = ("_confirm",)
+
+    def __init__(self, store: Store, confirm: Callable[[], Awaitable[None]]) -> None:
+        """Another face of the same store, not another store. `confirm` raises when the caller's key was revoked."""
+        self.__dict__ = store.__dict__
+        self._confirm = confirm
+
+    async def get(self, id: str) -> Execution | None:
+        await self._confirm()
+        found = await super().get(id)
+        return found if found is not None and sees(found.org) else None
+
+    async def state(self, id: str) -> tuple[Execution, State] | None:
+        found = await super().state(id)
+        return found if found is not None and sees(found[0].org) else None
+
+    async def read_log(self, id: str, after: int = 0, limit: int = 1000) -> builtins.list[LogRow]:
+        """Callers have read the execution before: it is known to be theirs."""
+        await self._confirm()
+        return await super().read_log(id, after, limit)
+
+    async def list(
+        self,
+        *,
+        org: str = "",
+        phase: Phase | None = None,
+        session_id: str = "",
+        agent_id: str = "",
+        page_size: int = 50,
+        page_token: str = "",
+    ) -> Page:
+        mine = current().org
+        if mine and org not in ("", mine):
+            return Page(executions=[], next_token="", total=0)
+        return await super().list(
+            org=mine or org, phase=phase, session_id=session_id, agent_id=agent_id, page_size=page_size,
+            page_token=page_token,
+        )  # fmt: skip
+
+    async def create(self, new: NewExecution, *, queue_cap: int = 0) -> Created:
+        must_own(new.org)
+        if current().org:  # a session of the platform is nobody's: what was said in it would be shared by all
+            session = await self.get_resource(ResourceKind.SESSION, new.session_id)
+            must_own(session.org if session else new.org)
+        return await super().create(new, queue_cap=queue_cap)
+
+    async def request_cancel(self, id: str, by: str) -> Execution | None:
+        return await super().request_cancel(id, by) if await self._mine(id) else None
+
+    async def merge_status(self, id: str, partial: Mapping[str, Any]) -> tuple[Execution, str] | None:
+        return await super().merge_status(id, partial) if await self._mine(id) else None
+
+    async def delete(self, id: str) -> bool:
+        return await self._mine(id) and await super().delete(id)
+
+    async def get_resource(self, kind: ResourceKind, id: str) -> Resource | None:
+        found = await super().get_resource(kind, id)
+        return found if found is not None and sees(found.org) else None
+
+    async def find_resource(self, kind: ResourceKind, org: str, slug: str) -> Resource | None:
+        return await super().find_resource(kind, org, slug) if sees(org) else None
+
+    async def list_resources(
+        self,
+        kind: ResourceKind,
+        *,
+        org: str = "",
+        orgs: Sequence[str] = (),
+        parent_ids: Sequence[str] = (),
+        limit: int = 50,
+        before: str = "",
+    ) -> tuple[builtins.list[Resource], int]:
+        if mine := current().org:
+            if org not in ("", mine):
+                return [], 0
+            orgs = (mine, PLATFORM)
+        return await super().list_resources(kind, org=org, orgs=orgs, parent_ids=parent_ids, limit=limit, before=before)
+
+    async def put_resource(self, resource: Resource, *, expect_version: int | None = None) -> Resource:
+        _must_write(resource)
+        return await super().put_resource(resource, expect_version=expect_version)
+
+    async def delete_resource(self, kind: ResourceKind, id: str) -> Resource | None:
+        found = await self.get_resource(kind, id)
+        if found is None:
+            return None
+        must_own(found.org)
+        return await super().delete_resource(kind, id)
+
+    async def push_skill(
+        self, skill: Resource, version: SkillVersion, archive: bytes, *, expect_version: int | None = None
+    ) -> Resource:
+        _must_write(skill)
+        return await super().push_skill(skill, version, archive, expect_version=expect_version)
+
+    async def _mine(self, id: str) -> bool:
+        return not current().org or await self.get(id) is not None
+
+
+def _must_write(resource: Resource) -> None:
+    """Its own org, and every org that it refers to: a reference is followed when it runs, for whoever runs it."""
+    must_own(resource.org)
+    if current().org:
+        for org in _referenced(resource.body.get("spec")):
+            if org != PLATFORM:
+                must_own(org)
+
+
+def _referenced(value: Any) -> Iterator[str]:
+    """The orgs of all references (`{"org", "slug", ...}`) anywhere in there."""
+    match value:
+        case {"slug": str(), "org": str(org)}:
+            yield org
+        case dict():
+            for inner in value.values():
+                yield from _referenced(inner)
+        case list():
+            for inner in value:
+                yield from _referenced(inner)

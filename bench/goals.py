@@ -1,0 +1,77 @@
+"""What each measurement is called, its unit, and the goal it is held to."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """The value is to be at most (or at least) `factor` x the baseline + `plus`."""
+
+    measure: str
+    unit: str
+    factor: float = 0.0
+    plus: float = 0.0
+    at_least: bool = False
+
+    def limit(self, baseline: float) -> float:
+        return self.factor * baseline + self.plus
+
+    def is_met(self, value: float, baseline: float) -> bool:
+        limit = self.limit(baseline)
+        return value >= limit if self.at_least else value <= limit
+
+    def __str__(self) -> str:
+        parts = [f"{self.factor:.3g} x baseline"] if self.factor else []
+        parts += [f"{self.plus:g} {self.unit}"] if self.plus or not parts else []
+        return f"{'>=' if self.at_least else '<='} {' + '.join(parts)}"
+
+
+GOALS: dict[str, dict[str, Goal]] = {
+    "S1": {
+        "p50": Goal(measure="POST to end, idle, p50; baseline: chain + graph", unit="ms", factor=2.5),
+        "p99": Goal(measure="POST to end, idle, p99; baseline: its p50", unit="ms", factor=3),
+    },
+    "S2": {
+        "first": Goal(measure="POST to first token, idle, p50; baseline: chain alone", unit="ms", factor=3, plus=2),
+        "chunk": Goal(measure="first chunk of a model to client, idle, p50; baseline: bare loop", unit="ms", plus=3),
+    },
+    "S3": {
+        "ratio": Goal(
+            measure="runs/s of 32 clients; baseline: chain + graph", unit="runs/s", factor=1 / 1.5, at_least=True
+        ),
+        "rate": Goal(measure="runs/s of 32 clients, one worker", unit="runs/s", plus=110, at_least=True),
+    },
+    "S4": {
+        "complete": Goal(
+            measure="200 slow runs at once: complete; baseline: started", unit="runs", factor=1, at_least=True
+        ),
+        "time": Goal(
+            measure="200 slow runs at once: time beyond a run's own; baseline: 200 / (runs/s)", unit="s", factor=1.3
+        ),
+    },
+    "S5": {
+        "tokens": Goal(measure="worker CPU per event, 2,000 tokens; baseline: bare loop", unit="us", factor=1.15),
+        "tools": Goal(measure="worker CPU per event, 50 tools; baseline: bare loop", unit="us", factor=1.6),
+        "fixed": Goal(measure="worker CPU per run of 20 tokens; baseline: chain + graph", unit="ms", factor=1, plus=3),
+    },
+    "S6": {
+        "plain": Goal(measure="memory per concurrent run, plain graph; baseline: chain + graph", unit="MiB", plus=0.5),
+        "deep": Goal(measure="memory per concurrent run, deep agent; baseline: chain + graph", unit="MiB", plus=0.5),
+    },
+    "S7": {
+        "tools_wire": Goal(measure="300 tools: bytes sent by the worker; baseline: final status", unit="KB", factor=3),
+        "tools_store": Goal(measure="300 tools: bytes of log and snapshots; baseline: the same", unit="KB", factor=3),
+        "slow_wire": Goal(measure="20 tokens/s: bytes sent by the worker; baseline: final status", unit="KB", factor=3),
+        "slow_store": Goal(measure="20 tokens/s: bytes of log and snapshots; baseline: the same", unit="KB", factor=3),
+    },
+    "S9": {
+        "cpu": Goal(measure="server CPU per delivered event, 1,000 readers; baseline: bare server", unit="us", plus=40),
+        "lost": Goal(measure="events lost; baseline: events to deliver", unit="events"),
+    },
+    "S11": {
+        "start": Goal(measure="worker start to end of the first run; baseline: chain + graph", unit="s", plus=2),
+        "help": Goal(
+            measure="fastapi, sqlalchemy, langgraph imported by --help; baseline: all", unit="packages", plus=0
+        ),
+    },
+}

@@ -1,0 +1,79 @@
+"""A stack of real processes with the bench's graphs, and the bare worker beside it on the same Redis."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.bare_worker import READY
+from clients.settings import Settings
+from tests.integration.stack import KEY, Process, Stack, eventually
+
+GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What a measurement works with. `worker` and `bare` are the processes that run graphs, not their supervisors."""
+
+    stack: Stack
+    server: psutil.Process
+    worker: psutil.Process | None
+    bare: psutil.Process | None
+
+    @property
+    def port(self) -> int:
+        return self.stack.http_port
+
+    @property
+    def settings(self) -> Settings:
+        """For the client of the bare worker."""
+        redis = f"redis://127.0.0.1:{self.stack.redis_port}/0"
+        return Settings(data_dir=self.stack.folder, broker_url=redis, redis_url=redis, api_key=KEY)  # type: ignore[arg-type]
+
+
+@contextmanager
+def opened(*, worker: bool = True, bare: bool = True, concurrency: int = 50, **settings: str) -> Iterator[Scene]:
+    """Redis and a server, a worker and a bare worker unless told otherwise; all gone at the end."""
+    given = {"AGENT_RUNNER_GRAPHS": str(GRAPHS), "AGENT_RUNNER_CONCURRENCY": str(concurrency), **settings}
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, Stack.open(Path(folder), **given) as stack:
+        yield Scene(
+            stack=stack,
+            server=stack.server.child(),
+            worker=stack.start_worker().child() if worker else None,
+            bare=psutil.Process(start_bare(stack).pid) if bare else None,
+        )
+
+
+def start_bare(stack: Stack, *, wait: bool = True) -> Process:
+    process = stack.spawn("bare", [sys.executable, "-m", "bench.bare_worker"])
+    if wait:
+        eventually(lambda: READY in process.output(), within_s=40, what=f"bare worker:\n{process.output()[-2000:]}")
+    return process
+
+
+def cpu_s(process: psutil.Process | None) -> float:
+    """Seconds of CPU that it has used so far."""
+    assert process is not None
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+def rss_mib(process: psutil.Process | None) -> float:
+    assert process is not None
+    return float(process.memory_info().rss) / MIB
+
+
+def bare_loop(graph: str, message: str, times: int) -> dict[str, Any]:
+    """What `python -m bench.bare_loop` says, see there."""
+    command = [sys.executable, "-m", "bench.bare_loop", graph, message, str(times)]
+    said: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return said

@@ -1,0 +1,29 @@
+"""API keys: what one may do, and what is known of it. The key itself is kept by nobody; only its digest is."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class Scope(Enum):
+    """What a key may be used for. Which calls that are: `app/server/scopes.py`."""
+
+    ADMIN = "admin"
+    EXECUTE = "execute"
+    READ = "read"
+    RUNNER = "runner"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """Times are epoch seconds of the database's clock. An empty `org` means all orgs."""
+
+    id: str
+    name: str
+    scopes: frozenset[Scope]
+    org: str
+    digest: str = field(repr=False)
+    """SHA-256 of the whole key, in hexadecimal."""
+    created_at: float
+    last_used_at: float | None
+    """Coarse: written at most once a minute by each server."""
+    revoked_at: float | None

@@ -1,0 +1,56 @@
+"""API keys: made, found by their public id, listed, revoked. A revoked one stays, so that it can be told apart."""
+
+import builtins
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Row, func, insert, select, update
+
+from status.api_keys import ApiKey, Scope
+from status.store.clock import NOW
+from status.store.connection import Transactions
+from status.store.schema import api_keys
+
+K = api_keys.c
+
+
+class ApiKeys(Transactions):
+    async def add_key(self, *, id: str, name: str, scopes: Iterable[Scope], org: str, digest: str) -> ApiKey:
+        values = {"id": id, "name": name, "scopes": _text(scopes), "org": org, "digest": digest, "created_at": NOW}
+        async with self.write() as connection:
+            statement = insert(api_keys).values(**values).returning(api_keys)
+            return _record((await connection.execute(statement, self.params())).one())
+
+    async def find_key(self, id: str) -> ApiKey | None:
+        """By the public part of the key; also one that was revoked."""
+        async with self.read() as connection:
+            row = (await connection.execute(select(api_keys).where(K.id == id))).one_or_none()
+        return _record(row) if row else None
+
+    async def list_keys(self, *, org: str = "") -> builtins.list[ApiKey]:
+        """Newest first, with those that were revoked. An empty `org` means the keys of all orgs."""
+        query = select(api_keys).order_by(K.created_at.desc(), K.id.desc())
+        async with self.read() as connection:
+            rows = await connection.execute(query.where(K.org == org) if org else query)
+            return [_record(row) for row in rows]
+
+    async def revoke_key(self, id: str) -> ApiKey | None:
+        """From now on it opens nothing. A second time changes nothing; None when there is no such key."""
+        statement = update(api_keys).where(K.id == id).values(revoked_at=func.coalesce(K.revoked_at, NOW))
+        async with self.write() as connection:
+            row = (await connection.execute(statement.returning(api_keys), self.params())).one_or_none()
+        return _record(row) if row else None
+
+    async def key_used(self, id: str) -> None:
+        """Note that it was used now."""
+        async with self.write() as connection:
+            await connection.execute(update(api_keys).where(K.id == id).values(last_used_at=NOW), self.params())
+
+
+def _text(scopes: Iterable[Scope]) -> str:
+    return " ".join(sorted(scope.value for scope in scopes))
+
+
+def _record(row: Row[Any]) -> ApiKey:
+    values = dict(row._mapping)
+    return ApiKey(**{**values, "scopes": frozenset(Scope(scope) for scope in values["scopes"].split())})

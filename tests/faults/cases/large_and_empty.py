@@ -1,0 +1,103 @@
+"""F33 and F34: far too much, and nothing at all."""
+
+import json
+
+import grpc
+from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+from ai.stigmer.agentic.agentexecution.v1.command_pb2_grpc import AgentExecutionCommandControllerStub
+
+from tests.faults.registry import case
+from tests.faults.scene import Scene
+from tests.faults.witness import METADATA
+
+MESSAGE_BYTES = 20_000_000
+RESULT_BYTES = 50_000_000
+TOKENS = 100_000
+EMPTY_NOTE = "The agent ended without an answer."
+
+
+@case("F33/message")
+def large_message(scene: Scene) -> None:
+    """Refused by both edges, with the limit's name, while another run goes on."""
+    scene.worker()
+    scene.send("$ echo alive\n$ sleep 3\n$ echo and on")
+    scene.in_flight(text="alive")
+    listed = len(scene.stack.http.get("/v1/executions").json()["entries"])
+    scene.strike()
+    message = "x" * MESSAGE_BYTES
+    answer = scene.stack.http.post("/v1/executions", json={"message": message})
+    scene.demand(answer.status_code == 413, f"HTTP answered {answer.status_code}: {answer.text[:300]}")
+    scene.demand("AGENT_RUNNER_MAX_MESSAGE_BYTES" in answer.text, f"HTTP does not name the limit: {answer.text[:300]}")
+    refused = _create(scene, message)
+    scene.demand(
+        refused is not None and refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED, f"gRPC answered {refused}"
+    )
+    told = str(refused.details()) if refused is not None else ""
+    scene.demand("AGENT_RUNNER_MAX_MESSAGE_BYTES" in told, f"gRPC does not name the limit: {told[:300]}")
+    entries = scene.stack.http.get("/v1/executions").json()["entries"]
+    scene.evidence(len(entries) == listed, "no execution was made of it")
+    scene.end()
+    scene.next_works()
+
+
+@case("F33/result")
+def large_result(scene: Scene) -> None:
+    """Of a command in the sandbox, and of a Python tool, where nothing but ours stands between it and the status."""
+    scene.worker()
+    scene.send(f"Print.\n$ head -c {RESULT_BYTES} /dev/zero | tr '\\0' x\n$ echo and on")
+    scene.send(str(RESULT_BYTES), role="graph", graph="result")
+    scene.strike(*(role for role in scene.roles if scene.stack.phase(scene.roles[role].id) != "EXECUTION_COMPLETED"))
+    most = 2 * scene.bound("max_tool_result_bytes")
+    for role, note in (("run", "bytes cut here"), ("graph", "[cut here:")):
+        status = scene.end(role)
+        results = [str(call.get("result", "")) for call in status["tool_calls"]]
+        scene.evidence(str(RESULT_BYTES) in json.dumps(status), f"{role} says how much there was")
+        scene.demand(any(note in result for result in results), f"{role}: no note of what is missing")
+        size = len(json.dumps(status))
+        scene.demand(size < most, f"the status of {role} has {size} bytes")
+    scene.demand("and on" in json.dumps(scene.end()), "the agent did not go on")
+
+
+@case("F33/events")
+def many_events(scene: Scene) -> None:
+    """100,000 tokens of two characters: all of them arrive, in far fewer rows, and a neighbour is not held up."""
+    scene.worker()
+    scene.send(str(TOKENS), graph="tokens")
+    scene.in_flight(text=". . . .")
+    scene.send("$ echo beside", role="neighbour")
+    scene.strike()
+    scene.end("neighbour")
+    status = scene.end()
+    text = str(status["messages"][-1].get("content", ""))
+    scene.evidence(text == ". " * TOKENS, f"all tokens were told: {len(text) // 2} of {TOKENS}")
+    rows = scene.roles["run"].witness.sse.rows
+    scene.demand(len(rows) < TOKENS / 50, f"they took {len(rows)} rows")
+    scene.note(f"{len(rows)} rows")
+
+
+@case("F34")
+def no_event(scene: Scene) -> None:
+    """No message, no tool: an empty answer, and a note that says so."""
+    scene.worker()
+    scene.act({"do": "await", "s": 0.5}, {"do": "nothing"})
+    scene.strike()
+    status = scene.end()
+    said = [m for m in status["messages"] if m["type"] == "MESSAGE_AI"]
+    notes = [m["content"] for m in status["messages"] if m["type"] == "MESSAGE_SYSTEM"]
+    scene.evidence(not said and not status.get("tool_calls"), f"it did nothing that could be told: {said}")
+    scene.demand(notes == [EMPTY_NOTE], f"the note: {notes}")
+    scene.demand(not status.get("error"), f"an error: {status.get('error')}")
+    scene.next_works()
+
+
+def _create(scene: Scene, message: str) -> grpc.Call | None:
+    """The contract's create; what it was refused with."""
+    request = AgentExecution(api_version="agentic.stigmer.ai/v1", kind="AgentExecution")
+    request.spec.message = message
+    request.metadata.annotations["agent-runner/graph"] = "actor"
+    with grpc.insecure_channel(f"127.0.0.1:{scene.stack.grpc_port}") as channel:
+        try:
+            AgentExecutionCommandControllerStub(channel).create(request, metadata=METADATA, timeout=20)
+        except grpc.RpcError as error:
+            return error  # type: ignore[return-value]
+    return None
