@@ -7,15 +7,18 @@ ApiError            the server refused: `code`, `title`, `detail`, `next_step` o
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic
 from typing import Any, Literal, Self, cast
 from urllib.parse import quote, urlsplit
 
 import httpx
 import httpx_sse
+
+from clients.tls import trusted
 
 CONNECT_TIMEOUT_S, ANSWER_TIMEOUT_S = 5.0, 30.0
 SILENCE_S = 40.0
@@ -51,13 +54,15 @@ class StreamEvent:
 class HttpApi:
     """One server. Use as an async context manager, or `close()` it."""
 
-    def __init__(self, url: str, api_key: str, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, url: str, api_key: str, tls_ca: Path | None = None, *, patience_s: float = PATIENCE_S) -> None:
+        """`tls_ca`: the authority whose certificates are trusted, instead of the usual ones."""
         self.url = url.rstrip("/")
         self._patience_s = patience_s
         self._http = httpx.AsyncClient(
             base_url=self.url,
             headers={"Authorization": f"Bearer {api_key}"},
             timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+            verify=trusted(tls_ca) if tls_ca else True,
             # A proxy of the environment cannot reach this machine's own address.
             trust_env=urlsplit(self.url).hostname not in ("127.0.0.1", "localhost", "::1"),
         )
@@ -107,6 +112,18 @@ class HttpApi:
     async def apply(self, plural: str, resource: Mapping[str, Any]) -> Json:
         """Create or replace one of `agents`, `agent-instances`, `sessions`, `skills`, `environments`."""
         return await self._call("PUT", f"/v1/{plural}", json=dict(resource))
+
+    async def create_key(self, *, name: str, scopes: Iterable[str], org: str = "") -> Json:
+        """A new API key; `key` in the answer is the key itself, and is never told again."""
+        return await self._call("POST", "/v1/keys", json={"name": name, "scopes": list(scopes), "org": org})
+
+    async def keys(self) -> Rows:
+        """All API keys, newest first, revoked ones too."""
+        rows: Rows = (await self._call("GET", "/v1/keys")).get("keys") or []
+        return rows
+
+    async def revoke_key(self, key_id: str) -> Json:
+        return await self._call("DELETE", f"/v1/keys/{quote(key_id, safe='')}")
 
     async def workers(self) -> Rows:
         """One entry per worker process that is here or left within a day; its `state` says which."""

@@ -150,6 +150,7 @@ class PresenceThread:
         if reply.WhichOneof("what") == "welcome":
             self._server_every_s = reply.welcome.beat_every_s or BEAT_AT_MOST_EVERY_S
             self.connected.set()
+            self.beat_soon()  # the first beat went before it was known how often
             log.info("present at server %s", reply.welcome.server_id)
             return
         if self._sent:

@@ -6,9 +6,11 @@ call waits for ever. It is registered as a transport; nothing in kombu is patche
 """
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from amqp.exceptions import ChannelError, PreconditionFailed, RecoverableConnectionError
+from kombu import Queue
 from kombu import transport as kombu_transport
 from kombu.exceptions import OperationalError
 from kombu.transport import pyamqp
@@ -19,6 +21,8 @@ log = logging.getLogger(__name__)
 REPLY_TIMEOUT_S = 30.0
 QUORUM_QUEUES_SINCE = (3, 8)
 CONSUMER_TIMEOUT_PER_QUEUE_SINCE = (3, 12)
+CONSUMER_TIMEOUT_DEFAULT_S = 1800.0
+"""A channel that leaves a message unacknowledged for longer is closed by the server."""
 NO_ROUTE = 312
 
 
@@ -34,7 +38,9 @@ class Channel(pyamqp.Channel):
 
     connection: Any
 
-    def basic_publish(self, msg: Any, exchange: str = "", routing_key: str = "", **options: Any) -> Any:
+    def basic_publish(  # type: ignore[override]
+        self, msg: Any, exchange: str = "", routing_key: str = "", **options: Any
+    ) -> Any:
         if exchange:
             return super().basic_publish(msg, exchange, routing_key, **options)
         try:
@@ -50,7 +56,7 @@ class Channel(pyamqp.Channel):
             self.connection.collect()
             raise RecoverableConnectionError(f"there is no queue {routing_key}") from exc
 
-    def queue_declare(
+    def queue_declare(  # type: ignore[override]
         self,
         queue: str = "",
         passive: bool = False,
@@ -63,16 +69,41 @@ class Channel(pyamqp.Channel):
         declare = super().queue_declare
         if passive or exclusive or auto_delete or not durable:
             return declare(queue, passive, durable, exclusive, auto_delete, nowait, arguments)
-        # Not among the queue's own arguments: Celery would set up its delayed delivery, some 60 queues and exchanges.
+        if refused := self.declare_task_queue(queue, arguments or {}):
+            log.warning("the queue %s stays as it is: %s", queue, refused)
+        return declare(queue, passive=True)
+
+    def declare_task_queue(self, queue: str, arguments: dict[str, Any]) -> str:
+        """Empty; or why not, if there is one of that name that was declared otherwise."""
+        # Not among the queue's own arguments: Celery would set up its delayed delivery, 28 more queues.
         if rabbitmq_version(self.connection.server_properties) >= QUORUM_QUEUES_SINCE:
-            arguments = {"x-queue-type": "quorum", **(arguments or {})}
+            arguments = {"x-queue-type": "quorum", **arguments}
         # On a channel of its own: the server closes one where it refuses, and with it goes the consumer's prefetch.
         with self.connection.channel() as own:
             try:
-                return pyamqp.Channel.queue_declare(own, queue, False, True, False, False, False, arguments)
+                pyamqp.Channel.queue_declare(own, queue, durable=True, auto_delete=False, arguments=arguments)
             except PreconditionFailed as exc:
-                log.warning("the queue %s stays as it is: %s", queue, exc.reply_text)
-        return declare(queue, passive=True)
+                return str(exc.reply_text)
+        return ""
+
+
+def remarks(connection: Any, queues: Iterable[Queue], longest_run_s: float) -> list[str]:
+    """What an operator should know of this broker. Declares nothing that is not there."""
+    channel = connection.default_channel
+    version = rabbitmq_version(channel.connection.server_properties)
+    found = [f"RabbitMQ {'.'.join(map(str, version))}" if version else "not RabbitMQ: never tried"]
+    if version and version < CONSUMER_TIMEOUT_PER_QUEUE_SINCE and longest_run_s > CONSUMER_TIMEOUT_DEFAULT_S:
+        found.append(
+            "give it a consumer_timeout of twice AGENT_RUNNER_MAX_RUN_S; before 3.12 a queue cannot have its own"
+        )
+    for queue in queues:
+        try:
+            channel.queue_declare(queue.name, passive=True)
+        except ChannelError:
+            continue
+        if refused := channel.declare_task_queue(queue.name, queue.queue_arguments):
+            found.append(f"queue {queue.name} was declared otherwise ({refused}); delete it when it is empty")
+    return found
 
 
 class Connection(pyamqp.Connection):

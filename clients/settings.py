@@ -249,7 +249,6 @@ _TIMEOUT_FIELDS = {
     "worker_lost_grace_s": "worker_lost_grace_s",
 }
 _NOT_YET = (
-    ("reporting", "compatible", "native"),
     ("engine", "graphton", "deepagents"),
     ("sandbox", "docker", "local or none"),
     ("sandbox", "daytona", "local or none"),

@@ -1,6 +1,8 @@
 """When clients use TLS, and whom they trust."""
 
 import ssl
+import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 SECURE, PLAIN = ("grpcs://", "https://"), ("grpc://", "http://")
@@ -21,3 +23,15 @@ def target(endpoint: str) -> str:
 def trusted(ca: Path | None) -> ssl.SSLContext:
     """For HTTPS: this authority only, else the system's. Raises OSError for a file that is none."""
     return ssl.create_default_context(cafile=str(ca) if ca else None)
+
+
+def direct_opener(ca: Path | None) -> urllib.request.OpenerDirector:
+    """For reports to the server, which is reached directly: a proxy of the environment is for model providers.
+
+    A file that cannot be read is no authority: wrong settings must not end who would report them.
+    """
+    handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+    if ca is not None:
+        with suppress(OSError):
+            handlers.append(urllib.request.HTTPSHandler(context=trusted(ca)))
+    return urllib.request.build_opener(*handlers)

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from clients.tls import direct_opener
 from status.failures import Code
 
 if TYPE_CHECKING:
@@ -39,8 +40,7 @@ class FailureReports:
         self._url = f"{settings.http_url.rstrip('/')}/v1/runner/failures"
         key = settings.api_key.get_secret_value()
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-        # The server is reached directly: a proxy of the environment is for model providers.
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._opener = direct_opener(settings.tls_ca)
 
     def tell(self, execution_id: str, code: Code, facts: Mapping[str, Any], *, after_grace: bool = False) -> None:
         options = {"after_grace": after_grace}

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from agent_runner.v1 import runner_pb2 as pb
 
-from clients.backend import Backend
-from clients.presence import BEAT_AT_MOST_EVERY_S, PresenceThread, Pulse
+from clients.presence import BEAT_AT_MOST_EVERY_S, Pulse
+from clients.reporting import Reporting, is_native, latest_head, open_reporting, presence_of
 from status.failures import Code
 from tasks.failing import FailureReports
 from tasks.loop import AgentLoop
@@ -43,7 +43,7 @@ class RunnerProcess:
     """`name` is Celery's node name. `slots` is how many runs fit; `on_blocked`/`on_free` stop and resume consuming."""
 
     engine: "EngineFactory"
-    backend: Backend
+    backend: Reporting
     flusher: Flusher
 
     def __init__(
@@ -68,7 +68,7 @@ class RunnerProcess:
         self._on_blocked, self._on_free = on_blocked, on_free
         self._consuming = True
         self.loop = AgentLoop(on_blocked=self._blocked, on_free=self._free)
-        self._presence = PresenceThread(
+        self._presence = presence_of(
             settings,
             pb.Hello(
                 incarnation=incarnation,
@@ -113,7 +113,7 @@ class RunnerProcess:
     def own(self, run: "Run") -> None:
         self._runs[run.log.handle] = run
         if self.draining:
-            run.ask_drain("shutdown")
+            self._ask_drain(run, "shutdown")
         self._presence.beat_soon()
 
     def disown(self, run: "Run") -> None:
@@ -128,8 +128,8 @@ class RunnerProcess:
         return time.monotonic() - self._presence.answered_at
 
     async def _open(self) -> None:
-        self.backend = Backend(self.settings)
-        self.flusher = Flusher(self.backend)
+        self.backend = open_reporting(self.settings, self._head_of)
+        self.flusher = Flusher(self.backend, merged=is_native(self.settings))
         self.flusher.start()
         if self.role == "worker":
             from clients.engine.contain import contain
@@ -139,6 +139,9 @@ class RunnerProcess:
             self.loop.also(contain)
             self._memory = await open_saver(self.settings.checkpoint_url)
             self.engine = EngineFactory(self.settings, self._memory.saver)
+
+    async def _head_of(self, thread_id: str) -> str:
+        return await latest_head(self._memory.saver, thread_id) if self._memory is not None else ""
 
     async def _close(self) -> None:
         await self.flusher.stop()
@@ -164,10 +167,15 @@ class RunnerProcess:
     def _drain(self, reason: str, within_s: float) -> None:
         log.info("%d runs are asked to stop at their next step, within %g s (%s)", len(self._runs), within_s, reason)
         for run in list(self._runs.values()):
-            run.ask_drain(reason)
+            self._ask_drain(run, reason)
         loop = asyncio.get_running_loop()
         loop.call_later(within_s, self._stop_runs)
         loop.call_later(within_s + LAST_WORD_S, setattr, self, "leaving_now", True)
+
+    def _ask_drain(self, run: "Run", reason: str) -> None:
+        """A run that cannot be handed back is left to its end, for as long as the drain time allows."""
+        if is_native(self.settings):
+            run.ask_drain(reason)
 
     def _stop_runs(self) -> None:
         for run in list(self._runs.values()):

@@ -56,6 +56,8 @@ class Station:
     def open(self) -> None:
         with self._app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, interval_start=1, timeout=BROKER_S)
+            # A broker that refuses the queue ends the start, which is told; Celery would ask it again for ever.
+            self._app.amqp.queues[self._queue](connection.default_channel).declare()
         if self._forks:
             # Imported before the fork: children share the pages.
             import clients.engine.deep_agents

@@ -29,7 +29,7 @@ def apply(files: tuple[Path, ...], server: str | None) -> None:
     settings = settings_or_exit("client")
 
     async def all_of_them() -> None:
-        async with HttpApi(server or settings.http_url, settings.api_key.get_secret_value()) as api:
+        async with HttpApi(server or settings.http_url, settings.api_key.get_secret_value(), settings.tls_ca) as api:
             for file in files:
                 for document in documents(file):
                     metadata = (await _apply(api, document)).get("metadata") or {}

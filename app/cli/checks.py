@@ -5,13 +5,14 @@ import os
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from clients.environment import without_password
 from clients.http_api import ApiError, HttpApi, Rows
 from clients.settings import Settings
+from clients.tls import target
 
 LIMIT_S = 5
 START_SERVER = "agent-runner dev (everything) or agent-runner server"
@@ -32,8 +33,8 @@ class Check:
 def check_all(settings: Settings, problems: list[str]) -> list[Check]:
     """All checks, at the same time; each within its own few seconds."""
     checks: list[Callable[[Settings], Check | list[Check]]] = [
-        check_broker, check_redis, check_database, check_checkpoints, check_backend, check_model, check_sandbox,
-        check_server,
+        check_broker, check_redis, check_database, check_checkpoints, check_backend, check_reporting,
+        check_model, check_sandbox, check_server,
     ]  # fmt: skip
     found = [_settings(problems)]
     with ThreadPoolExecutor(len(checks)) as pool:
@@ -46,14 +47,19 @@ def check_broker(settings: Settings) -> Check:
     url = settings.broker_url
     if url.startswith(("redis://", "rediss://", "unix://")):
         return _redis("broker", url, "AGENT_RUNNER_BROKER_URL")
-    import kombu
+    from clients import rabbitmq_transport
+    from clients.tasks_wire import celery_config, new_celery
 
-    with kombu.Connection(url, connect_timeout=LIMIT_S) as connection:
+    why = [without_password(url)]
+    with new_celery(settings).connection_for_read(connect_timeout=LIMIT_S) as connection:
         try:
             connection.ensure_connection(max_retries=1, timeout=LIMIT_S)
+            if connection.transport.driver_type == "amqp":
+                queues = celery_config(settings)["task_queues"]
+                why += rabbitmq_transport.remarks(connection, queues, settings.max_run_s)
         except Exception as error:  # every transport has exceptions of its own
             return _down("broker", url, error, "Start it, or set AGENT_RUNNER_BROKER_URL.")
-    return Check(name="broker", up=True, why=without_password(url))
+    return Check(name="broker", up=True, why="; ".join(why))
 
 
 def check_redis(settings: Settings) -> Check:
@@ -97,12 +103,21 @@ def check_checkpoints(settings: Settings) -> Check:
 
 def check_backend(settings: Settings) -> Check:
     """The gRPC server that workers report to: its port, TLS or not."""
-    host, _, port = settings.backend_endpoint.rpartition(":")
+    host, _, port = target(settings.backend_endpoint).rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=LIMIT_S).close()
     except OSError as error:
         return _down("backend", settings.backend_endpoint, error, f"{START_SERVER}; or set STIGMER_BACKEND_ENDPOINT.")
     return Check(name="backend", up=True, why=settings.backend_endpoint)
+
+
+def check_reporting(settings: Settings) -> Check:
+    """How workers report, and which laws do not hold that way."""
+    from clients.compatible import NOT_HELD
+    from clients.reporting import is_native
+
+    why = "native: the eleven laws hold" if is_native(settings) else NOT_HELD
+    return Check(name="reporting", up=True, why=why, required=False)
 
 
 def check_model(settings: Settings) -> Check:
@@ -135,7 +150,12 @@ def check_sandbox(settings: Settings) -> Check:
 
 
 def check_server(settings: Settings) -> list[Check]:
-    """The server, and through it who is online on each queue."""
+    """The server, and through it who is online on each queue. Compatible workers report to another, and are not seen."""
+    found = _ask_server(settings)
+    return found if settings.reporting == "native" else [replace(check, required=False) for check in found]
+
+
+def _ask_server(settings: Settings) -> list[Check]:
     queues = {"worker": settings.runner_queue, "orchestrator": settings.orchestrator_queue}
     try:
         health, workers = asyncio.run(_ask(settings))
@@ -150,7 +170,7 @@ def check_server(settings: Settings) -> list[Check]:
 
 
 async def _ask(settings: Settings) -> tuple[dict[str, Any], Rows]:
-    async with HttpApi(settings.http_url, settings.api_key.get_secret_value()) as api:
+    async with HttpApi(settings.http_url, settings.api_key.get_secret_value(), settings.tls_ca) as api:
         return await api.health(), await api.workers()
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +15,8 @@ from app.cli.following import Interrupts, follow_and_report, told
 from clients.http_api import ApiError, HttpApi
 from status.phases import Phase
 
+Server = tuple[str, str, Path | None]
+"""Address, key, trusted authority."""
 _COLUMNS = (("ID", 30), ("PHASE", 12), ("CREATED", 20), ("SESSION", 30))
 
 
@@ -23,7 +26,7 @@ _COLUMNS = (("ID", 30), ("PHASE", 12), ("CREATED", 20), ("SESSION", 30))
 def executions(ctx: click.Context, server: str | None) -> None:
     """List, get, watch, cancel or redrive executions."""
     settings = settings_or_exit("client")
-    ctx.obj = (server or settings.http_url, settings.api_key.get_secret_value())
+    ctx.obj = (server or settings.http_url, settings.api_key.get_secret_value(), settings.tls_ca)
 
 
 @executions.command("list")
@@ -35,7 +38,7 @@ def executions(ctx: click.Context, server: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_obj
 def list_(
-    server: tuple[str, str], phase: str | None, session_id: str, agent: str, page_size: int, page_token: str,
+    server: Server, phase: str | None, session_id: str, agent: str, page_size: int, page_token: str,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Newest first."""
@@ -60,7 +63,7 @@ def list_(
 @executions.command()
 @click.argument("execution_id")
 @click.pass_obj
-def get(server: tuple[str, str], execution_id: str) -> None:
+def get(server: Server, execution_id: str) -> None:
     """One execution with its whole status, as JSON."""
     _print(_with_api(server, lambda api: api.get(execution_id)))
 
@@ -69,7 +72,7 @@ def get(server: tuple[str, str], execution_id: str) -> None:
 @click.argument("execution_id")
 @click.option("--json", "as_json", is_flag=True, help="The final execution as JSON on stdout and nothing else there.")
 @click.pass_obj
-def watch(server: tuple[str, str], execution_id: str, as_json: bool) -> None:
+def watch(server: Server, execution_id: str, as_json: bool) -> None:
     """Show it from its beginning to its end; Ctrl-C stops watching, not the execution. Exit code as of `run`."""
     sys.exit(asyncio.run(_watch(server, execution_id, as_json=as_json)))
 
@@ -77,7 +80,7 @@ def watch(server: tuple[str, str], execution_id: str, as_json: bool) -> None:
 @executions.command()
 @click.argument("execution_id")
 @click.pass_obj
-def cancel(server: tuple[str, str], execution_id: str) -> None:
+def cancel(server: Server, execution_id: str) -> None:
     """Ask for its end; `watch` shows when it has come."""
     _with_api(server, lambda api: api.cancel(execution_id))
     click.echo(f"cancel of {execution_id} was requested")
@@ -87,7 +90,7 @@ def cancel(server: tuple[str, str], execution_id: str) -> None:
 @click.argument("execution_id")
 @click.option("--watch", "then_watch", is_flag=True, help="And show the new one.")
 @click.pass_obj
-def redrive(server: tuple[str, str], execution_id: str, then_watch: bool) -> None:
+def redrive(server: Server, execution_id: str, then_watch: bool) -> None:
     """A new execution with the same input."""
     created = _with_api(server, lambda api: api.redrive(execution_id))
     new_id = str((created.get("metadata") or {}).get("id", ""))
@@ -96,7 +99,7 @@ def redrive(server: tuple[str, str], execution_id: str, then_watch: bool) -> Non
         sys.exit(asyncio.run(_watch(server, new_id, as_json=False)))
 
 
-async def _watch(server: tuple[str, str], execution_id: str, *, as_json: bool) -> int:
+async def _watch(server: Server, execution_id: str, *, as_json: bool) -> int:
     display = SilentDisplay() if as_json else display_for(sys.stdout)
     try:
         with Interrupts() as interrupts:
@@ -111,7 +114,7 @@ async def _watch(server: tuple[str, str], execution_id: str, *, as_json: bool) -
         display.close()
 
 
-def _with_api(server: tuple[str, str], ask: Any) -> Any:
+def _with_api(server: Server, ask: Any) -> Any:
     async def call() -> Any:
         async with HttpApi(*server) as api:
             return await ask(api)

@@ -15,6 +15,7 @@ COMMANDS = {
     "flower": ("app.cli.roles:flower", "Flower, the operators' view of Celery."),
     "apply": ("app.cli.apply:apply", "Create or update resources from a file."),
     "executions": ("app.cli.executions:executions", "List, get, watch, cancel or redrive executions."),
+    "keys": ("app.cli.keys:keys", "Make, list or revoke API keys."),
     "doctor": ("app.cli.doctor:doctor", "Check everything that this system needs."),
     "migrate": ("app.cli.roles:migrate", "Bring the database to the newest schema."),
     "redis": ("app.cli.roles:redis", ""),

@@ -117,6 +117,7 @@ def _supervise(role: Role, argv: Sequence[str], *, queue: str) -> None:
             queue=str(getattr(settings, queue)) if queue else "",
             http_url=settings.http_url,
             api_key=_key(settings),
+            tls_ca=settings.tls_ca,
         )
     )
 

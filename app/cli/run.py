@@ -73,7 +73,7 @@ async def _run_on(url: str, settings: Settings, request: Request) -> int:
     display: Display = SilentDisplay() if request.as_json else display_for(sys.stdout)
     try:
         with Interrupts() as interrupts:
-            async with HttpApi(url, settings.api_key.get_secret_value()) as api:
+            async with HttpApi(url, settings.api_key.get_secret_value(), settings.tls_ca) as api:
                 body = dict(request.body)
                 if request.agent_file is not None:
                     from app.cli.apply import apply_file

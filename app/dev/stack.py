@@ -196,6 +196,8 @@ class Stack:
             "AGENT_RUNNER_WORKSPACE": str(settings.workspace or Path.cwd()),
             "STIGMER_API_KEY": settings.api_key.get_secret_value(),
         }
+        # Within one machine everything is spoken in clear: an empty variable counts as not set, also against `.env`.
+        ours |= dict.fromkeys(("AGENT_RUNNER_TLS_CERT", "AGENT_RUNNER_TLS_KEY", "AGENT_RUNNER_TLS_CA"), "")
         if not (self.plan.keep_endpoint and settings.given("backend_endpoint")):
             ours["STIGMER_BACKEND_ENDPOINT"] = self.grpc_endpoint
         if not settings.given("drain_timeout_s"):

@@ -12,6 +12,7 @@ from copy import deepcopy
 
 from ai.stigmer.agentic.skill.v1.status_pb2 import SkillState
 
+from app.server.principal import SERVER, acting_as
 from app.server.problems import Kind, Problem, invalid, not_found
 from app.server.resource_bodies import Json, record_of
 from app.server.resource_kinds import DEFINITIONS
@@ -93,7 +94,7 @@ class Artifacts:
     async def _first(self, skill: Resource) -> str:
         """A skill from before there were archives gets the one of its text. The hash of that version."""
         archive = await of_text(skill.body.get("spec", {}).get("skill_md", ""))
-        with suppress(StaleVersion):  # another request has just done the same, or has pushed
+        with acting_as(SERVER), suppress(StaleVersion):  # another request has just done the same, or has pushed
             await self.put({**deepcopy(skill.body), "status": dict(skill.body.get("status", {}))}, archive, skill)
         return archive.version_hash
 

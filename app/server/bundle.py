@@ -79,7 +79,7 @@ async def _resolve(ctx: ServerContext, execution: Execution, reply: pb.ClaimRepl
     if execution.session_id:
         session = await _need(ctx, ResourceKind.SESSION, execution.session_id)
         json_format.ParseDict(session.body, reply.session, ignore_unknown_fields=True)
-        instance = await _need(ctx, ResourceKind.AGENT_INSTANCE, session.parent_id)
+        instance = await _instance(ctx, session, execution)
         agent = await _need(ctx, ResourceKind.AGENT, instance.parent_id)
         message = _agent(agent)
         references = [_reference(r) for r in instance.body.get("spec", {}).get("environment_refs", [])]
@@ -96,6 +96,14 @@ async def _resolve(ctx: ServerContext, execution: Execution, reply: pb.ClaimRepl
         return env | ctx.sealing.open_env(execution.sealed_env)
     except SealBroken as error:
         raise _broken(error, "runtime_env of the execution") from None
+
+
+async def _instance(ctx: ServerContext, session: Resource, execution: Execution) -> Resource:
+    found = await ctx.store.get_resource(ResourceKind.AGENT_INSTANCE, session.parent_id)
+    if found is None and execution.agent_id:
+        # An agent takes its default instance with it: what somebody deleted is to be named.
+        await _need(ctx, ResourceKind.AGENT, execution.agent_id)
+    return found or await _need(ctx, ResourceKind.AGENT_INSTANCE, session.parent_id)
 
 
 async def _need(ctx: ServerContext, kind: ResourceKind, id: str) -> Resource:

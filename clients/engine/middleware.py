@@ -1,26 +1,32 @@
 """What stands around every model and tool call of an agent and of its sub-agents.
 
 The gate: each call first waits for the current run's gate, so that a run which nobody answers starts nothing new.
+Malformed tool calls: a model that gives nothing else is told, and asked again, a few times.
 Tool errors: an exception of a tool becomes a failed tool message, masked, and the agent goes on. What ends the run
 still ends it: an interrupt, a drain, `StopRun`, and everything that is no Exception.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from langchain.agents.middleware import AgentMiddleware
 from langchain.agents.middleware.types import ModelRequest, ModelResponse, ToolCallRequest
 from langchain_core.callbacks import AsyncCallbackHandler
-from langchain_core.messages import ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMessage
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 
 from clients.engine.contain import contained
 from clients.engine.current import StopRun, current_run
 from clients.masking import Mask
+from clients.models.errors import ModelError
 
 NO_DESCRIPTION = "The call was not made."
+OUT_OF_TOKENS = frozenset({"length", "max_tokens"})
+CUT_OFF = f"the model ran out of tokens in the middle of this call. {NO_DESCRIPTION} Use shorter arguments."
+MALFORMED_MOST = 3
+TOO_MALFORMED = f"the model gave tool calls whose arguments are no JSON, {MALFORMED_MOST + 1} times in a row"
 
 
 class RunGuard(AgentMiddleware[Any, Any, Any]):
@@ -33,8 +39,21 @@ class RunGuard(AgentMiddleware[Any, Any, Any]):
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
+        """A model whose only tool calls have arguments that are no JSON is told so and asked again: LangChain would
+        take them for the end of the conversation. What it said stays in the history."""
         await pass_gate()
-        return await handler(request)
+        response = await handler(request)
+        said: list[AnyMessage] = []
+        for _ in range(MALFORMED_MOST):
+            if not (answers := _malformed(response.result)):
+                break
+            said += [*response.result, *answers]  # type: ignore[list-item]
+            await pass_gate()
+            response = await handler(request.override(messages=[*request.messages, *said]))
+        else:
+            if _malformed(response.result):
+                raise ModelError(TOO_MALFORMED, "Send the message again, or choose a model that is better with tools.")
+        return replace(response, result=[*said, *response.result]) if said else response
 
     async def awrap_tool_call(
         self,
@@ -45,6 +64,8 @@ class RunGuard(AgentMiddleware[Any, Any, Any]):
         call = request.tool_call
         if call["name"] == "task" and (unknown := self._unknown_sub_agent(call["args"])):
             return _failed(call, unknown)
+        if _cut_off(request):
+            return _failed(call, CUT_OFF)
         try:
             async with contained():
                 result = await handler(request)
@@ -85,6 +106,32 @@ async def pass_gate() -> None:
     run = current_run()
     if run is not None:
         await run.gate()
+
+
+def _malformed(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
+    """What to answer to an AI message all of whose tool calls are malformed; nothing to any other."""
+    last = messages[-1] if messages else None
+    if not isinstance(last, AIMessage) or last.tool_calls:
+        return []
+    return [
+        _failed(
+            {"name": call.get("name") or "unknown", "id": call["id"]}, f"the arguments are no JSON. {NO_DESCRIPTION}"
+        )
+        for call in last.invalid_tool_calls
+        if call.get("id")
+    ]
+
+
+def _cut_off(request: ToolCallRequest) -> bool:
+    """Whether the model ran out of tokens in this call. LangChain completes its JSON: a cut `rm -rf /work/tmp` is
+    then `rm -rf /work`."""
+    id = request.tool_call["id"]
+    messages: Sequence[BaseMessage] = request.state["messages"] if isinstance(request.state, dict) else ()
+    for said in reversed(messages):
+        if isinstance(said, AIMessage) and any(call["id"] == id for call in said.tool_calls):
+            ended = said.response_metadata.get("finish_reason") or said.response_metadata.get("stop_reason")
+            return ended in OUT_OF_TOKENS and said.tool_calls[-1]["id"] == id
+    return False
 
 
 def _failed(call: Any, text: str) -> ToolMessage:

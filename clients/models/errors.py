@@ -56,13 +56,19 @@ def explain_model_error(error: BaseException) -> tuple[str, str] | None:
 
     Works by class names and status codes, so that no provider's library is imported for it.
     """
+    found: _Cause | None = None
+    texts: list[str] = []
     for link in _chain(error):
-        if isinstance(link, ModelError):
+        if isinstance(link, ModelError) and found is None:
             return str(link), link.advice
-        if (cause := _cause_of(link)) is not None:
-            original = " ".join(str(link).split())
-            return (f"{cause.text}: {original}" if original else cause.text), cause.advice
-    return None
+        cause = _cause_of(link)
+        if cause is None or found not in (None, cause):
+            continue
+        found = cause
+        text = " ".join(str(link).split())
+        if text and not any(text in known for known in texts):
+            texts.append(text)  # what wraps it may have said less than the provider
+    return (": ".join([found.text, *texts]), found.advice) if found else None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

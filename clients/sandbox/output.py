@@ -1,5 +1,9 @@
-"""What a command printed, within bounds: the head and the tail in memory, all of it in a file once it is too much."""
+"""What a command printed, within bounds: the head and the tail in memory, all of it in a file once it is too much.
 
+A disk that cannot take the file costs the file and not the result: the note says why there is none.
+"""
+
+import contextlib
 from collections import deque
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +27,7 @@ class Output:
         self._tail: deque[bytes] = deque()
         self._tail_size = 0
         self._file: BinaryIO | None = None
+        self._not_kept = ""
         self.size = 0
 
     @property
@@ -40,9 +45,12 @@ class Output:
         self._push(chunk)
 
     def close(self) -> None:
-        if self._file:
-            self._file.close()
-            self._file = None
+        file, self._file = self._file, None
+        if file:
+            try:
+                file.close()
+            except OSError as error:
+                self._lose_file(error)
 
     def text(self) -> str:
         """The masked text, cut in the middle with a note that names the file if it was too long."""
@@ -56,20 +64,37 @@ class Output:
         tail = self._mask(_decode(b"".join(self._tail)[-self._keep :]))
         head, tail = head[: len(head) - margin], tail[margin:]
         kept = len(head.encode()) + len(tail.encode())
-        note = f"[{max(self.size - kept, 0)} of {self.size} bytes cut here; the full output is in {self._shown_path}]"
+        where = self._not_kept or f"the full output is in {self._shown_path}"
+        note = f"[{max(self.size - kept, 0)} of {self.size} bytes cut here; {where}]"
         return f"{head}\n{note}\n{tail}"
 
     def _spill(self, everything: bytes) -> None:
         self._whole = None
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("wb")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("wb")
+        except OSError as error:
+            self._lose_file(error)
         self._write(everything)
         self._head = everything[: self._keep]
         self._push(everything)
 
     def _write(self, chunk: bytes) -> None:
         if self._file and self._file.tell() + len(chunk) <= MAX_FILE_BYTES:
-            self._file.write(chunk)
+            try:
+                self._file.write(chunk)
+            except OSError as error:
+                self._lose_file(error)
+
+    def _lose_file(self, error: OSError) -> None:
+        """Give the place back that half of it has taken."""
+        self._not_kept = f"the full output could not be kept: {error.strerror or error}"
+        file, self._file = self._file, None
+        with contextlib.suppress(OSError):
+            if file:
+                file.close()
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
 
     def _push(self, chunk: bytes) -> None:
         self._tail.append(chunk)

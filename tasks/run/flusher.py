@@ -2,7 +2,8 @@
 
 The first token of a run and everything that is not text go at once; text waits 50 to 250 ms, the longer the less of it
 there is (a token alone costs several times its size). What has been sent is numbered and frozen: it is sent again
-unchanged until it is answered, so that nothing is stored twice and nothing is lost (laws L3, L10).
+unchanged until it is answered, so that nothing is stored twice and nothing is lost (laws L3, L10). In compatible
+reporting nothing waits here and nothing is merged: the adapter counts events.
 """
 
 import asyncio
@@ -16,7 +17,8 @@ from dataclasses import dataclass
 
 from agent_runner.v1 import runner_pb2 as pb
 
-from clients.backend import Backend, BackendError
+from clients.backend import BackendError
+from clients.reporting import Reporting
 from status.log import Delta, coalesce
 
 log = logging.getLogger(__name__)
@@ -51,8 +53,10 @@ class RunLog:
         wake: Callable[[], None],
         head: Callable[[], str],
         on_verdict: Callable[[int], None],
+        merged: bool = True,
     ) -> None:
         self.handle, self.fence = handle, fence
+        self._merged = merged
         self.on_verdict = on_verdict
         self.due_at = 0.0
         self.closed = False
@@ -71,7 +75,7 @@ class RunLog:
         """Take what the run says; never waits. `room` says when to wait."""
         now = time.monotonic()
         for delta in deltas:
-            urgent = delta.kind != "text" or not self._spoke
+            urgent = delta.kind != "text" or not self._spoke or not self._merged
             self._spoke = self._spoke or delta.kind == "text"
             if urgent:
                 self.due_at = now
@@ -138,7 +142,7 @@ class RunLog:
 
     def _freeze(self) -> None:
         """Give the pending deltas their place, at most SEND_BYTES of them; text that came together becomes one."""
-        told = coalesce(self._pending)
+        told = coalesce(self._pending) if self._merged else self._pending
         self._pending, self._pending_bytes = [], 0
         size = 0
         for index, delta in enumerate(told):
@@ -161,10 +165,11 @@ class RunLog:
 
 
 class Flusher:
-    """`start` and `stop` on the loop; `open` gives a run its log, `close` forgets it."""
+    """`start` and `stop` on the loop; `open` gives a run its log, `close` forgets it. `merged`: text waits a little."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Reporting, *, merged: bool = True) -> None:
         self._backend = backend
+        self._merged = merged
         self._logs: dict[tuple[int, int], RunLog] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -186,6 +191,7 @@ class Flusher:
             wake=self._wake.set,
             head=head,
             on_verdict=on_verdict,
+            merged=self._merged,
         )
         self._logs[run.handle, run.fence] = run
         return run

@@ -42,6 +42,7 @@ class Answer(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def begin_stream(self) -> None:
+        self._id = f"chatcmpl-{len(self.server.stub.asked)}"
         self.send_response(200)
         self.send_header("content-type", "text/event-stream")
         self.send_header("transfer-encoding", "chunked")
@@ -49,7 +50,7 @@ class Answer(BaseHTTPRequestHandler):
 
     def delta(self, delta: Mapping[str, Any], finish: str | None = None) -> None:
         choice = {"index": 0, "delta": delta, "finish_reason": finish}
-        chunk = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "stub", "choices": [choice]}
+        chunk = {"id": self._id, "object": "chat.completion.chunk", "created": 1, "model": "stub", "choices": [choice]}
         self._chunk(f"data: {json.dumps(chunk)}\n\n".encode())
         time.sleep(TOKEN_PAUSE_S)
 

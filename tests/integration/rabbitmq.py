@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kombu import Connection
@@ -30,7 +31,8 @@ EVERY_BROKER = pytest.mark.parametrize(
 
 def messages_ready(url: str, queue: str) -> int:
     with Connection(url, connect_timeout=5) as connection:
-        return int(connection.default_channel.queue_declare(queue, passive=True).message_count)
+        channel: Any = connection.default_channel
+        return int(channel.queue_declare(queue, passive=True).message_count)
 
 
 def scripts() -> Path | None:
@@ -97,9 +99,17 @@ class RabbitNode:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._popen.pid, number)
 
+    def end(self, number: int) -> None:
+        """Until it is gone."""
+        self.signal(number)
+        self._popen.wait(30)
+
     def kill(self) -> None:
-        self.signal(signal.SIGKILL)
-        self._popen.wait(10)
+        self.end(signal.SIGKILL)
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        return tuple(int(n) for n in self.ctl("version").strip().split(".")[:2])
 
     def ctl(self, *words: str) -> str:
         done = subprocess.run(

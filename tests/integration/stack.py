@@ -114,18 +114,26 @@ class Stack:
         )
 
     def __enter__(self) -> "Stack":
-        self.start_redis()
-        self.start("server")
+        # Supervisors end with this pipe: nothing is left behind even if the test's process is killed.
+        self.lifeline = os.pipe()
         self.http = httpx.Client(
             base_url=f"http://127.0.0.1:{self.http_port}", headers={"Authorization": f"Bearer {KEY}"}, timeout=30
         )
-        self.wait_ready()
+        try:
+            self.start_redis()
+            self.start("server")
+            self.wait_ready()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self.http.close()
         for process in reversed(self.processes):
             process.stop()
+        for end in self.lifeline:
+            os.close(end)
         leftovers = self.survivors()
         for survivor in leftovers:
             survivor.kill()
@@ -175,7 +183,8 @@ class Stack:
         with log.open("wb") as output:
             popen = subprocess.Popen(
                 argv,
-                env=self.environment(extra),
+                env=self.environment(extra) | {"AGENT_RUNNER_PARENT_FD": str(self.lifeline[0])},
+                pass_fds=[self.lifeline[0]],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,

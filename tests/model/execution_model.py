@@ -233,6 +233,7 @@ class Model:
             if first != row.numbers:
                 return "gap"
             self._store(row, said, head)
+            end = ("CANCELLED", "E401") if end[0] == "CANCELLED" else end
             self._end(row, *end, by=fence)
             return "yielded" if (row.phase, row.code) != end else "accepted"
         return "again" if row.over and 0 < fence == row.settled_by else "fenced_out"

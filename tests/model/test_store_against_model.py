@@ -64,7 +64,7 @@ def test_the_store_does_what_the_model_says(backend: str) -> None:
                 settings=settings(
                     max_examples=BATCH,
                     stateful_step_count=STEPS,
-                    derandomize=bool(examples),  # each batch by its name
+                    derandomize=not examples,  # each batch by its name
                     database=None,
                     phases=[Phase.generate, *shrink],
                     deadline=None,

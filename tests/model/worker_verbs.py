@@ -18,7 +18,7 @@ slips = st.sampled_from([0] * 7 + [-1, 1, -2])
 lost_replies = st.sampled_from([False, False, True])
 """The caller did not hear the answer, and calls again."""
 heads = st.sampled_from(["", "ck-1", "ck-2"])
-PHASE_OF = {"COMPLETED": Phase.COMPLETED, "E401": Phase.CANCELLED}
+PHASE_OF = {"COMPLETED": Phase.COMPLETED, "E401": Phase.CANCELLED, "CANCELLED": Phase.CANCELLED}
 
 
 class WorkerVerbs(ServerVerbs):
@@ -232,7 +232,7 @@ class WorkerVerbs(ServerVerbs):
 
     def settles(self, row: Modelled, fence: int, first: int, count: int, head: str, how: str) -> Callable[[], None]:
         deltas, words = self.said(first, count)
-        phase, code = PHASE_OF.get(how, Phase.FAILED), "" if how == "COMPLETED" else how
+        phase, code = PHASE_OF.get(how, Phase.FAILED), "" if how in Phase.__members__ else how
         outcome = Outcome(phase=phase, code=Code(code) if code else None)
 
         def call() -> None:

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from status.store import running, schema
+from status.store import ending, running, schema
 from status.store.store import Store
 
 T = TypeVar("T")
 SMALL_TAIL_BYTES = 100
-"""Instead of 256 KB, so that snapshots occur."""
+"""Instead of 256 KB and 4 KB, so that snapshots occur."""
 
 
 class World:
@@ -46,7 +46,8 @@ class World:
 @contextmanager
 def world(postgres: str, folder: Path) -> Iterator[World]:
     """On a Postgres server (URL), or on SQLite in this folder where that is empty."""
-    kept, running.MIN_TAIL_BYTES = running.MIN_TAIL_BYTES, SMALL_TAIL_BYTES
+    kept = running.MIN_TAIL_BYTES, ending.SMALL_TAIL_BYTES
+    running.MIN_TAIL_BYTES = ending.SMALL_TAIL_BYTES = SMALL_TAIL_BYTES
     name = f"agent_runner_model_{uuid.uuid4().hex[:8]}"
     url = f"sqlite:///{folder}/model.db"
     if postgres:
@@ -58,7 +59,7 @@ def world(postgres: str, folder: Path) -> Iterator[World]:
         yield made
     finally:
         made.close()
-        running.MIN_TAIL_BYTES = kept
+        running.MIN_TAIL_BYTES, ending.SMALL_TAIL_BYTES = kept
         if postgres:
             with psycopg.connect(postgres, autocommit=True) as admin:
                 admin.execute(f"drop database {name} with (force)")

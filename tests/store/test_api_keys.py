@@ -58,7 +58,7 @@ async def test_keys_are_listed_newest_first(store: Store, clock: Clock) -> None:
 async def test_an_id_is_used_once(store: Store) -> None:
     """A second key with the same id is refused, and the first one stays."""
     await key(store, scopes=(Scope.READ,))
-    with pytest.raises(Exception, match="(?i)unique|duplicate"):
+    with pytest.raises(Exception, match=r"(?i)unique|duplicate"):
         await key(store, scopes=(Scope.ADMIN,))
     found = await store.find_key("k1")
     assert found is not None

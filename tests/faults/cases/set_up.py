@@ -14,7 +14,7 @@ TRIED_AGAIN = "; again in"
 AGENT = {
     "api_version": "agentic.stigmer.ai/v1",
     "kind": "Agent",
-    "metadata": {"name": "Short lived", "org": "default", "owner_scope": "organization", "slug": "short-lived"},
+    "metadata": {"name": "Short lived", "org": "local", "owner_scope": "organization"},
     "spec": {"instructions": "Answer shortly, please."},
 }
 
@@ -82,7 +82,7 @@ def _deleted(scene: Scene, route: str) -> None:
     child = scene.worker().child()
     stop(child)
     try:
-        id = scene.send("Who am I talking to?", agent=agent["metadata"]["slug"])
+        id = scene.send("Who am I talking to?", agent=agent["metadata"]["id"])
         ids = {
             "agents": agent["metadata"]["id"],
             "agent-instances": agent["status"]["default_instance_id"],

@@ -19,8 +19,6 @@ from ai.stigmer.agentic.agentinstance.v1 import io_pb2 as instance_io
 from ai.stigmer.agentic.agentinstance.v1 import query_pb2_grpc as instance_query
 from ai.stigmer.agentic.session.v1 import io_pb2 as session_io
 from ai.stigmer.agentic.session.v1 import query_pb2_grpc as session_query
-from ai.stigmer.agentic.skill.v1 import command_pb2_grpc as skill_command
-from ai.stigmer.agentic.skill.v1 import io_pb2 as skill_io
 from ai.stigmer.commons.apiresource.apiresourcekind.api_resource_kind_pb2 import ApiResourceKind
 from ai.stigmer.commons.apiresource.enum_pb2 import organization
 from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceId, ApiResourceReference
@@ -342,15 +340,6 @@ async def test_sessions_and_instances_of_an_agent(client: Client, channel: grpc.
     by_agent = instance_io.GetAgentInstancesByAgentRequest(agent_id=made.spec.agent_id)
     listed = await instances.getByAgent(by_agent, metadata=AUTHORIZED)
     assert (listed.total_count, list(listed.items)) == (1, [instance])
-
-
-async def test_what_is_not_there_yet_says_so(channel: grpc.aio.Channel) -> None:
-    """Skill archives are UNIMPLEMENTED with a way out."""
-    stub: Any = skill_command.SkillCommandControllerStub(channel)
-    request = skill_io.PushSkillRequest(name="a", artifact=b"x")
-    code, text = await code_of(stub.push(request, metadata=AUTHORIZED))
-    assert code is grpc.StatusCode.UNIMPLEMENTED
-    assert "/v1/skills" in text
 
 
 async def test_apply_twice_changes_nothing_but_the_time(client: Client) -> None:

@@ -69,7 +69,7 @@ def test_a_name_with_nul() -> None:
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR, stat.S_IFBLK, stat.S_IFSOCK])
 def test_links_and_devices(kind: int) -> None:
     """Only files and folders."""
-    with pytest.raises(SkillArchiveError, match="link|neither"):
+    with pytest.raises(SkillArchiveError, match=r"link|neither"):
         read_archive(with_entry("entry", mode=kind | 0o777, content="/etc/passwd"))
 
 

@@ -29,6 +29,9 @@ class RunnerServer(runner_pb2_grpc.RunnerServicer):
         self.failed: list[pb.FailRequest] = []
         self.beats: list[pb.BeatRequest] = []
         self.hellos: list[pb.Hello] = []
+        self.archives: dict[str, bytes] = {}
+        """Skills' archives by their key."""
+        self.fetched: list[str] = []
         self.goodbyes = 0
         self.drop_answers = 0
         self.verdict: int = pb.GO_ON
@@ -36,7 +39,7 @@ class RunnerServer(runner_pb2_grpc.RunnerServicer):
         self._outboxes: list[asyncio.Queue[pb.PresenceReply]] = []
 
     async def start(self) -> "RunnerServer":
-        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_send_message_length", 64 << 20)])
         runner_pb2_grpc.add_RunnerServicer_to_server(self, self._server)
         self.port = self._server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self._server.start()
@@ -110,6 +113,13 @@ class RunnerServer(runner_pb2_grpc.RunnerServicer):
     async def fail(self, request: pb.FailRequest, context: Any) -> pb.FailReply:
         self.failed.append(request)
         return pb.FailReply(applied=True, phase=4, code=request.code, last_seq=3)
+
+    async def skill(self, request: pb.SkillRequest, context: Any) -> pb.SkillReply:
+        self.fetched.append(request.artifact_key)
+        await self._maybe_drop(context)
+        if request.artifact_key not in self.archives:
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"artifact '{request.artifact_key}' not found")
+        return pb.SkillReply(archive=self.archives[request.artifact_key])
 
     async def presence(
         self, request_iterator: AsyncIterator[pb.PresenceRequest], context: Any

@@ -1,0 +1,193 @@
+"""RabbitMQ goes away in mid-run, refuses, forgets: every tool runs once (L4), and publishing works again by itself."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from app.cli.checks import check_broker
+from clients.settings import Settings
+from clients.tasks_wire import Publisher, PublishError
+from status.phases import Step
+from status.timeouts import Timeouts
+from tests.integration.rabbitmq import RabbitNode
+from tests.integration.stack import Stack, eventually
+from tests.integration.test_one_start import Witnessed, settle_down
+
+QUEUE = "publishing"
+
+
+@contextmanager
+def serving(folder: Path, node: RabbitNode, **settings: str) -> Iterator[Stack]:
+    with Stack.open(folder, node.url, **settings) as stack:
+        stack.start_worker()
+        yield stack
+
+
+def all_acknowledged(node: RabbitNode, stack: Stack) -> None:
+    eventually(lambda: node.queues()[stack.runner_queue] == ("quorum", 0), what=f"empty queues, not {node.queues()}")
+
+
+def outage_of(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    eventually(lambda: time.monotonic() >= until, within_s=seconds + 5)
+
+
+@pytest.mark.parametrize("pool", ["async", "prefork"])
+@pytest.mark.parametrize(("how", "down_s"), [(signal.SIGKILL, 0.2), (signal.SIGTERM, 3.0)])
+def test_the_node_is_restarted_in_mid_run(
+    node: RabbitNode, tmp_path: Path, how: signal.Signals, down_s: float, pool: str
+) -> None:
+    """Killed or stopped: the worker process lives, the run completes with one start, and the next execution runs."""
+    with serving(tmp_path, node, AGENT_RUNNER_POOL=pool, AGENT_RUNNER_CONCURRENCY="2") as stack:
+        worker = next(p for p in stack.processes if p.name == "worker").child()
+        witnessed = Witnessed(stack, tmp_path, pause_s=4)
+        id = witnessed.start()
+        eventually(witnessed.started)
+        node.end(how)
+        outage_of(down_s)
+        node.start()
+        settle_down(stack, id, witnessed)
+        following = stack.create("$ echo again")["metadata"]["id"]
+        assert stack.wait_for(following)["status"]["phase"] == "EXECUTION_COMPLETED"
+        assert worker.is_running()
+        all_acknowledged(node, stack)
+        assert witnessed.lines() == ["first", "second"]
+
+
+@pytest.mark.parametrize("pool", ["async", "prefork"])
+def test_every_connection_is_closed_by_an_operator(node: RabbitNode, tmp_path: Path, pool: str) -> None:
+    """The message comes again while its run goes on, and starts nothing."""
+    with serving(tmp_path, node, AGENT_RUNNER_POOL=pool, AGENT_RUNNER_CONCURRENCY="2") as stack:
+        worker = next(p for p in stack.processes if p.name == "worker").child()
+        witnessed = Witnessed(stack, tmp_path, pause_s=4)
+        id = witnessed.start()
+        eventually(witnessed.started)
+        node.close_connections()
+        settle_down(stack, id, witnessed)
+        all_acknowledged(node, stack)
+        assert witnessed.lines() == ["first", "second"]
+        following = stack.create("$ echo again")["metadata"]["id"]
+        assert stack.wait_for(following)["status"]["phase"] == "EXECUTION_COMPLETED"
+        assert worker.is_running()
+
+
+def test_a_run_is_longer_than_the_brokers_consumer_timeout(node: RabbitNode, tmp_path: Path) -> None:
+    """RabbitMQ before 3.12 knows no timeout per queue and closes the channel: the worker lives, the run completes."""
+    with serving(tmp_path, node) as stack:
+        worker = next(p for p in stack.processes if p.name == "worker")
+        child = worker.child()
+        witnessed = Witnessed(stack, tmp_path, pause_s=16)
+        id = witnessed.start()
+        settle_down(stack, id, witnessed)
+        if not node.version >= (3, 12):
+            assert "delivery acknowledgement on channel" in worker.output()
+        assert child.is_running()
+        all_acknowledged(node, stack)
+
+
+@pytest.fixture
+def publisher(node: RabbitNode) -> Iterator[Publisher]:
+    publisher = Publisher(Settings(broker_url=node.url, redis_url="redis://127.0.0.1:1/0"))
+    yield publisher
+    publisher.close()
+    if QUEUE in node.queues():
+        node.ctl("delete_queue", QUEUE)
+
+
+async def publish(publisher: Publisher, times: int = 1) -> None:
+    sent = (publisher.publish(f"exec-{n}", Step.EXECUTE, QUEUE, QUEUE, Timeouts()) for n in range(times))
+    await asyncio.gather(*sent)
+
+
+async def refused(publisher: Publisher) -> None:
+    began = time.monotonic()
+    with pytest.raises(PublishError):
+        await publish(publisher)
+    assert time.monotonic() - began < 5.5
+
+
+async def test_publishing_works_again_after_the_broker_was_away(node: RabbitNode, publisher: Publisher) -> None:
+    """No stale connection stays in the pool, and what was confirmed survives the kill of the node."""
+    await publish(publisher, 8)
+    await asyncio.to_thread(node.kill)
+    for _ in range(5):
+        await refused(publisher)
+    with pytest.raises(PublishError):
+        await publisher.queue_length(QUEUE)
+    await asyncio.to_thread(node.start)
+    await publish(publisher, 8)
+    assert await publisher.queue_length(QUEUE) == 16
+    await asyncio.to_thread(node.close_connections)
+    assert await publisher.queue_length(QUEUE) == 16
+    await asyncio.to_thread(node.close_connections)
+    await publish(publisher, 8)
+    assert await publisher.queue_length(QUEUE) == 24
+
+
+async def test_a_broker_that_stands_still_or_takes_nothing_is_told_in_time(
+    node: RabbitNode, publisher: Publisher
+) -> None:
+    """Frozen, or out of memory: PublishError within the deadline, and at once well again afterwards."""
+    await publish(publisher)
+    node.signal(signal.SIGSTOP)
+    try:
+        await refused(publisher)
+        await refused(publisher)
+    finally:
+        node.signal(signal.SIGCONT)
+    await publish(publisher)
+    await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0.00001")
+    try:
+        await refused(publisher)
+    finally:
+        await asyncio.to_thread(node.ctl, "set_vm_memory_high_watermark", "0.4")
+    await publish(publisher)
+
+
+async def test_a_deleted_queue_is_declared_again(node: RabbitNode, publisher: Publisher) -> None:
+    """A message to a queue that is gone does not vanish."""
+    await publish(publisher)
+    node.ctl("delete_queue", QUEUE)
+    assert await publisher.queue_length(QUEUE) == 0
+    await publish(publisher)
+    assert await publisher.queue_length(QUEUE) == 1
+
+
+async def test_queues_are_quorum_queues_and_doctor_knows_the_others(
+    node: RabbitNode, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A queue that was declared otherwise is used as it is, and said so."""
+    settings = Settings(broker_url=node.url, redis_url="redis://h/0", runner_queue=QUEUE, orchestrator_queue="absent")
+    await publish(publisher)
+    assert node.queues()[QUEUE] == ("quorum", 1)
+    check = await asyncio.to_thread(check_broker, settings)
+    assert check.up
+    assert "RabbitMQ 3." in check.why or "RabbitMQ 4." in check.why
+    assert "declared otherwise" not in check.why
+    assert "guest:guest" not in check.why
+    node.ctl("delete_queue", QUEUE)
+    node.ctl(
+        "eval",
+        f'{{new, _}} = rabbit_amqqueue:declare({{resource, <<"/">>, queue, <<"{QUEUE}">>}}, true, false, [], none, <<"test">>), ok.',
+    )
+    node.close_connections()
+    await publish(publisher)
+    assert node.queues()[QUEUE] == ("classic", 1)
+    assert f"the queue {QUEUE} stays as it is" in caplog.text
+    check = await asyncio.to_thread(check_broker, settings)
+    assert check.up
+    assert f"queue {QUEUE} was declared otherwise" in check.why
+    assert "absent" not in node.queues()
+
+
+def test_a_broker_that_is_down_is_red(node: RabbitNode) -> None:
+    """`doctor` says where it looked, without the password."""
+    check = check_broker(Settings(broker_url="amqp://user:secret@127.0.0.1:1//", redis_url="redis://h/0"))
+    assert not check.up
+    assert "127.0.0.1:1" in check.why
+    assert "secret" not in check.why

@@ -1,0 +1,117 @@
+"""The timeouts as data: each has its code, its column and its words; the rules between them hold for any values."""
+
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.dialects import sqlite
+
+from status.failures import FAILURES, Code, tell
+from status.store.schema import executions
+from status.timeouts import CALLER_TIMEOUTS, TIMEOUT_CODES, Timeouts, TimeoutsError, TimeoutType
+
+NAMES = [f.name for f in fields(Timeouts)]
+seconds = st.one_of(st.floats(-10, 4000), st.sampled_from([0.0, 1.0, 30.0, 60.0, 600.0, 900.0, 3600.0]))
+any_timeouts = st.builds(Timeouts, **dict.fromkeys(NAMES, seconds))
+a_limit = st.floats(1, 7200)
+
+
+@st.composite
+def sound(draw: st.DrawFn) -> Timeouts:
+    """Timeouts that agree with each other for a longest run of 3600 s."""
+    parts = {name: draw(st.floats(0.5, 3000)) for name in NAMES}
+    run = parts["start_to_close_s"]
+    found = Timeouts(**(parts | {"heartbeat_s": run * draw(st.floats(0.1, 0.9))}))
+    return replace(found, schedule_to_close_s=least(found) + draw(st.floats(0.1, 500)))
+
+
+def least(t: Timeouts) -> float:
+    """What schedule-to-close must exceed, from the design."""
+    return 2 * t.schedule_to_start_s + t.ensure_thread_s + t.start_to_close_s + t.settle_grace_s
+
+
+def agree(t: Timeouts, max_run_s: float) -> bool:
+    """The rules of the design, a second time."""
+    positive = all(getattr(t, name) > 0 for name in NAMES)
+    return positive and t.heartbeat_s < t.start_to_close_s <= max_run_s and t.schedule_to_close_s > least(t)
+
+
+@pytest.mark.parametrize("timeout", TimeoutType)
+def test_each_timeout_has_its_code_its_column_and_its_words(timeout: TimeoutType) -> None:
+    """What passes can be stored, found by the sweep, and told to a person."""
+    code = TIMEOUT_CODES[timeout]
+    assert timeout.column in executions.c
+    assert not executions.c[timeout.column].nullable
+    told = tell(code, {})
+    assert code in FAILURES
+    assert "sweeper" in FAILURES[code].detection or code in (Code.WORKER_LOST, Code.CANCELLED)
+    assert "{" not in told.error + told.next_step
+    assert told.error.endswith(f"[{code.value} {code.name}]")
+
+
+def test_the_next_deadline_is_the_least_of_all() -> None:
+    """No column `due_*` is without its timeout, and none is left out of the one that is indexed."""
+    columns = {t.column for t in TimeoutType}
+    assert {c.name for c in executions.c if c.name.startswith("due_")} == columns
+    computed = executions.c.next_deadline.computed
+    assert computed is not None
+    said = str(computed.sqltext.compile(dialect=sqlite.dialect()))
+    assert {column for column in columns if f"{column}," in f"{said[:-1]},"} == columns
+
+
+@given(any_timeouts, a_limit)
+def test_problems_are_found_exactly_where_the_rules_are_broken(timeouts: Timeouts, max_run_s: float) -> None:
+    """No problem means that all rules hold, and the other way round."""
+    assert (timeouts.problems(max_run_s=max_run_s) == []) == agree(timeouts, max_run_s)
+
+
+@given(any_timeouts)
+def test_every_value_that_is_not_positive_is_named(timeouts: Timeouts) -> None:
+    """All of them at once, so that nobody mends one after the other."""
+    said = timeouts.problems()
+    for name in NAMES:
+        assert (f"{name} must be above 0" in said) == (getattr(timeouts, name) <= 0)
+
+
+@given(any_timeouts, st.floats(0, 5000))
+def test_more_total_time_never_adds_a_problem(timeouts: Timeouts, more: float) -> None:
+    """Whoever raises schedule-to-close as the text says gets rid of that problem and into no other."""
+    raised = replace(timeouts, schedule_to_close_s=timeouts.schedule_to_close_s + more)
+    assert set(raised.problems()) <= set(timeouts.problems())
+    mended = replace(timeouts, schedule_to_close_s=max(least(timeouts), 0) + 1)
+    assert not [text for text in mended.problems() if text.startswith("schedule_to_close_s")]
+
+
+@given(st.dictionaries(st.sampled_from(sorted(CALLER_TIMEOUTS)), seconds), sound(), a_limit)
+def test_what_a_caller_gives_is_kept_or_refused(wanted: dict[str, float], base: Timeouts, max_run_s: float) -> None:
+    """Either the rules hold afterwards with exactly the given values and the rest untouched, or it is refused."""
+    assert agree(base, 3600)
+    try:
+        result = base.overridden(wanted, max_run_s=max_run_s)
+    except TimeoutsError:
+        return
+    assert agree(result, max_run_s)
+    assert {name: getattr(result, name) for name in wanted} == wanted
+    kept = set(NAMES) - wanted.keys() - {"heartbeat_s", "schedule_to_close_s"}
+    assert all(getattr(result, name) == getattr(base, name) for name in kept)
+
+
+@given(st.floats(1, 3600), st.floats(1, 3600))
+def test_raising_a_part_raises_the_whole(start: float, run: float) -> None:
+    """Any positive schedule-to-start and start-to-close are accepted alone: the others follow."""
+    result = Timeouts().overridden({"schedule_to_start_s": start, "start_to_close_s": run})
+    assert agree(result, 3600)
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - CALLER_TIMEOUTS))
+def test_the_rest_is_not_for_callers(name: str) -> None:
+    """Graces and the thread's wait are settings of the operator; the text lists what a caller may set."""
+    with pytest.raises(TimeoutsError, match=f"unknown timeouts {name}.*heartbeat_s"):
+        Timeouts().overridden({name: 1.0})
+
+
+def test_the_defaults_agree() -> None:
+    """Nobody has to set anything."""
+    assert Timeouts().problems() == []
+    assert Timeouts().overridden({}) == Timeouts()

@@ -1,0 +1,21 @@
+"""What a command printed, within bounds."""
+
+from pathlib import Path
+
+from clients.masking import Mask
+from clients.sandbox.output import Output
+
+
+def test_a_file_that_cannot_be_written_costs_nothing_but_itself(tmp_path: Path) -> None:
+    """Head, tail and size are shown, and the note says why the whole is nowhere."""
+    (tmp_path / "taken").write_text("no folder")
+    output = Output(limit=100, mask=Mask(), path=tmp_path / "taken" / "output.txt", shown_path="/output.txt")
+    for n in range(1000):
+        output.feed(f"line {n}\n".encode())
+    output.close()
+    text = output.text()
+    assert output.truncated
+    assert text.startswith("line 0\n")
+    assert text.endswith("line 999\n")
+    assert f"of {output.size} bytes cut here; the full output could not be kept: " in text
+    assert "/output.txt" not in text
