@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test faults check format docs proto lock promises clean
+.PHONY: help setup run dev test mutants faults check format docs proto lock promises clean
 
 PYTHON ?= python3
 # Most tests wait for processes: more of them than cores run at a time.
@@ -50,6 +50,9 @@ dev: $(READY) ## the whole stack in one terminal: Redis, server, worker, orchest
 
 test: $(READY) ## all tests, in random order; ARGS="-k name" chooses
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(ARGS)
+
+mutants: $(READY) ## break the product on purpose, one law at a time: a named test must see each; ARGS="drop-the-fence" chooses
+	@$(BIN)/python -m tests.mutants.run $(ARGS)
 
 faults: $(READY) ## provoke every fault of the catalogue on real processes; ONLY=F07 ROUNDS=3 PARALLEL=3 POOL=prefork
 	@$(BIN)/python -m tests.faults.run --only "$(ONLY)" --rounds "$(or $(ROUNDS),1)" \

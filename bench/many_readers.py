@@ -79,7 +79,9 @@ async def _bare(frames: int, size: int) -> float:
     assert server.stdout is not None
     port = int(await server.stdout.readline())
     await asyncio.gather(*[_drain(port) for _ in range(READERS)])
-    return float(json.loads(await server.stdout.readline())["cpu_s"])
+    said = await server.stdout.readline()
+    await server.wait()
+    return float(json.loads(said)["cpu_s"])
 
 
 async def _drain(port: int) -> None:

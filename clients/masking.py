@@ -1,8 +1,9 @@
 """Replaces secret values in text before it leaves the run.
 
 A `Mask` is used once, at the tool boundary (results before they enter the graph), and on error texts. It knows each
-value as it is, as JSON, a URL, Python and the shell's `export -p` write it, and the single lines of a value of several
-lines.
+value as it is, as JSON, a URL, Python and the shell's `export -p` write it, the single lines of a value of several
+lines, and what stands between characters that a program may write in its own way (quotes, backslashes, `$`, tabs,
+letters that are not ASCII).
 
 Known limit: a command that prints a secret in another form (base64, reversed, one character per line) is not caught.
 """
@@ -17,6 +18,9 @@ SHOWN = "********"
 MIN_LENGTH = 4
 """Shorter values are left alone: masking every `1` or `on` would destroy what people read."""
 MIN_LINE_LENGTH = 8
+MIN_PART_LENGTH = 12
+"""And with a digit in it: the words in a file of credentials are no secrets."""
+_ESCAPED = re.compile(r"""["'`$\\]|[^ -~]""")
 
 
 class Mask:
@@ -59,6 +63,8 @@ def _forms(secret: str) -> Iterable[str]:
         yield repr(value)[1:-1]
         yield value.replace("'", "'\"'\"'")
         yield re.sub(r'([\\"$`])', r"\\\1", value)
+    parts = [part.strip() for part in _ESCAPED.split(stripped)]
+    yield from (part for part in parts if len(part) >= MIN_PART_LENGTH and any(map(str.isdigit, part)))
     lines = stripped.splitlines()
     if len(lines) > 1:
         yield from (line.strip() for line in lines if len(line.strip()) >= MIN_LINE_LENGTH)

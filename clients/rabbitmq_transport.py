@@ -6,19 +6,20 @@ call waits for ever. It is registered as a transport; nothing in kombu is patche
 """
 
 import logging
+import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
-from amqp.exceptions import ChannelError, PreconditionFailed, RecoverableConnectionError
+from amqp.exceptions import ChannelError, MessageNacked, PreconditionFailed, RecoverableConnectionError
 from kombu import Queue
 from kombu import transport as kombu_transport
-from kombu.exceptions import OperationalError
 from kombu.transport import pyamqp
 from kombu.utils.text import version_string_as_tuple
 
 log = logging.getLogger(__name__)
 
-REPLY_TIMEOUT_S = 30.0
+REPLY_TIMEOUT_S = 10.0
 QUORUM_QUEUES_SINCE = (3, 8)
 CONSUMER_TIMEOUT_PER_QUEUE_SINCE = (3, 12)
 CONSUMER_TIMEOUT_DEFAULT_S = 1800.0
@@ -37,24 +38,57 @@ class Channel(pyamqp.Channel):
     """Confirms task messages; declares quorum queues; takes a queue that exists as it is."""
 
     connection: Any
+    events: Any
+    _confirm_selected: bool
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._sent, self._awaited, self._taken = 0, 0, False
+        for event, taken in (("basic_ack", True), ("basic_nack", False)):
+            self.events[event].add(partial(self._on_confirm, taken))
+
+    def _do_revive(self) -> None:
+        """The server closed this channel; it is opened again, and counts from the start."""
+        self._sent = self._awaited = 0
+        super()._do_revive()  # type: ignore[misc]
 
     def basic_publish(  # type: ignore[override]
         self, msg: Any, exchange: str = "", routing_key: str = "", **options: Any
     ) -> Any:
+        if not exchange and not self._confirm_selected:
+            self.confirm_select()
+            self._confirm_selected = True
+        self._sent += self._confirm_selected
         if exchange:
             return super().basic_publish(msg, exchange, routing_key, **options)
+        # An event on the same channel is confirmed too, perhaps after the next task: the numbers tell them apart.
+        self._awaited = self._sent
         try:
-            return self.basic_publish_confirm(msg, exchange, routing_key, **{**options, "mandatory": True})
+            answer = super().basic_publish(msg, "", routing_key, **{**options, "mandatory": True})
+            self._wait_for_confirm()
         except TimeoutError as exc:
-            # A confirmation that comes later would be taken for the next message's.
             self.connection.collect()
-            raise OperationalError("the broker did not confirm the message in time") from exc
+            raise RecoverableConnectionError("the broker did not confirm the message in time") from exc
         except ChannelError as exc:
             if exc.reply_code != NO_ROUTE:
                 raise
             # Somebody deleted the queue: a new connection declares it again.
             self.connection.collect()
             raise RecoverableConnectionError(f"there is no queue {routing_key}") from exc
+        return answer
+
+    def _wait_for_confirm(self) -> None:
+        until = time.monotonic() + self.connection.reply_timeout
+        while self._awaited:
+            if self.connection is None:
+                raise RecoverableConnectionError("the connection was closed before the message was confirmed")
+            self.connection.drain_events(timeout=max(0.001, until - time.monotonic()))
+        if not self._taken:
+            raise MessageNacked("the broker did not take the message")
+
+    def _on_confirm(self, taken: bool, number: int, multiple: bool) -> None:
+        if self._awaited and (number == self._awaited or (multiple and number > self._awaited)):
+            self._awaited, self._taken = 0, taken
 
     def queue_declare(  # type: ignore[override]
         self,
@@ -114,11 +148,11 @@ class Connection(pyamqp.Connection):
 
     def __init__(self, *args: Any, reply_timeout: float = REPLY_TIMEOUT_S, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._reply_timeout = reply_timeout
+        self.reply_timeout = reply_timeout
 
     def connect(self, callback: Any = None) -> Any:
         answer = super().connect(callback)
-        self.transport.sock.settimeout(self._reply_timeout)
+        self.transport.sock.settimeout(self.reply_timeout)
         return answer
 
 

@@ -95,7 +95,7 @@ class Settings(EdgeSettings):
     secret_key: SecretStr = _own(
         "SECRET_KEY",
         default=SecretStr(""),
-        about="encrypts stored secrets; a server without it stores none",
+        about="seals stored secrets, a server without it stores none; with commas between: the first seals, all open",
         shown="generated in dev",
     )
     runner_queue: str = _queue("AGENT_EXECUTION_RUNNER_TASK_QUEUE", "agent_execution_runner", "the workers' queue")

@@ -86,8 +86,9 @@ def lay_out(sandbox: LocalSandbox, skill: str, folder: str, archive: SkillArchiv
     Gives the folder's path as the agent's file tools have it. Raises SkillError.
     """
     try:
-        root = _root(sandbox.work_dir)
-        target = root / folder
+        if folder in ("", ".", "..") or "/" in folder:
+            raise SkillArchiveError(f"{folder!r} is not the name of a folder")
+        target = _root(sandbox.work_dir) / folder
         _clear(target)
         for path, content, executable in archive.files():
             file = target / path

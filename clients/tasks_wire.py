@@ -159,7 +159,8 @@ class Publisher:
         if _is_redis(settings.broker_url):
             options |= {"socket_timeout": deadline_s * 0.8, "socket_connect_timeout": deadline_s * 0.6}
         else:
-            options |= {"reply_timeout": deadline_s * 0.8}
+            # Time for a second try, on a new connection.
+            options |= {"reply_timeout": deadline_s * 0.4}
         self._app.conf.update(
             # A publisher that knows the result backend subscribes to every result it will never read, and gives up the
             # subscription where the result object is collected: blocking, on the event loop.

@@ -90,4 +90,6 @@ def lost_words(text: str) -> str:
     """`signal 9: usually out of memory` for what Celery says of a process that was killed."""
     if re.search(r"signal 9\b", text):
         return "signal 9: usually out of memory"
+    if code := re.search(r"exitcode (\d+)", text):
+        return f"exit code {code[1]}"
     return text or "its process ended"

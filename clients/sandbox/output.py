@@ -12,13 +12,15 @@ from clients.masking import Mask
 
 MAX_FILE_BYTES = 64 << 20
 """A command that prints for ever fills no disk: what comes after this is counted and dropped."""
+NOTES_BYTES = 512
+"""Of the limit, for our note and the tool's line with the exit code: else the end would be cut off again later."""
 
 
 class Output:
     """Collects chunks of bytes. `limit` is in bytes of the final text; `path` is written only if it is exceeded."""
 
     def __init__(self, *, limit: int, mask: Mask, path: Path, shown_path: str) -> None:
-        self._half = max(limit // 2, 1)
+        self._half = max((limit - min(NOTES_BYTES, limit // 4)) // 2, 1)
         self._mask = mask
         self._path, self._shown_path = path, shown_path
         self._keep = self._half + mask.longest

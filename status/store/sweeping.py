@@ -14,7 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from status.failures import Code
-from status.log import rfc3339
+from status.log import State, rfc3339
 from status.phases import Phase, Step
 from status.store.clock import FOREVER, NOW, latest
 from status.store.creation import TO_START
@@ -129,7 +129,7 @@ class Sweeping(Ending):
                 facts |= {
                     "silent_s": round(row.now_at - heard, 1),
                     "last_heartbeat": rfc3339(heard),
-                    "progress": _progress(row.progress),
+                    "progress": _progress(row.progress, await folded(connection, row.handle)),
                 }
             case TimeoutType.WORKER_LOST:
                 grace = f"{row.limit_worker_lost_grace:g}"
@@ -177,11 +177,8 @@ class Sweeping(Ending):
         return f"execution {found}" if found else "another execution"
 
 
-def _progress(stored: str) -> str:
-    progress = json.loads(stored)
-    if not progress:
-        return ""
-    counts = ", ".join(
-        f"{progress[k]} {k.replace('_', ' ')}" for k in ("events_processed", "messages", "tool_calls") if k in progress
-    )
-    return f"; it had got to {counts}"
+def _progress(stored: str, state: State) -> str:
+    """How far it had got: what the log holds, and the events of the last beat, which may be a while ago."""
+    events = json.loads(stored).get("events_processed", 0)
+    counted = f"{state.message_count} messages and {state.tool_call_count} tool calls"
+    return f"; it had got to {counted}" + (f", {events} events processed at the last beat" if events else "")

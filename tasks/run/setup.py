@@ -106,17 +106,19 @@ async def set_up_skills(shelf: SkillShelf, run: Run) -> dict[str, tuple[SkillSpe
     """
     told, sandbox = run.claim.told, run.current.sandbox
     whole = sandbox is None or told.agent.metadata.annotations.get(SKILLS) == INJECT
-    archives = await asyncio.gather(*(shelf.archive(s.name, s.version_hash, s.artifact_key) for s in told.skills))
     found: dict[str, tuple[SkillSpec, ...]] = {}
-    paths: dict[str, str] = {}
-    for skill, archive in zip(told.skills, archives, strict=True):
-        if sandbox is not None and skill.folder not in paths:
-            paths[skill.folder] = await asyncio.to_thread(lay_out, sandbox, skill.name, skill.folder, archive)
+    laid_out: dict[str, tuple[str, str]] = {}
+    for skill in told.skills:  # one after the other: an archive may be large
+        if skill.folder not in laid_out:
+            archive = await shelf.archive(skill.name, skill.version_hash, skill.artifact_key)
+            path = await asyncio.to_thread(lay_out, sandbox, skill.name, skill.folder, archive) if sandbox else ""
+            laid_out[skill.folder] = path, archive.text.body if whole else ""
+        path, body = laid_out[skill.folder]
         spec = SkillSpec(
             name=skill.name,
             description=skill.description,
-            path=paths.get(skill.folder, ""),
-            body=archive.text.body if whole else "",
+            path=path,
+            body=body,
         )
         found[skill.sub_agent] = (*found.get(skill.sub_agent, ()), spec)
     return found

@@ -85,7 +85,7 @@ def says(text: str) -> Reply:
     return reply
 
 
-def calls(name: str, arguments: str) -> Reply:
+def calls(name: str, arguments: str, finish: str = "tool_calls") -> Reply:
     """A tool call; `arguments` go out as they are, JSON or not."""
 
     def reply(answer: Answer) -> None:
@@ -95,7 +95,7 @@ def calls(name: str, arguments: str) -> Reply:
         for start in range(0, len(arguments), 8):
             piece = {"index": 0, "function": {"arguments": arguments[start : start + 8]}}
             answer.delta({"tool_calls": [piece]})
-        answer.end_stream("tool_calls")
+        answer.end_stream(finish)
 
     return reply
 

@@ -1,18 +1,40 @@
 """A run whose tools leave a line each in a file outside of the product: who runs anything twice is seen there."""
 
+import contextlib
+import os
+
 from tests.faults.scene import Scene
 from tests.integration.stack import Json
 
 
-class Once:
-    """`message` for an agent of ours: `steps` commands that leave a line each, with a pause before each but the first."""
+class Gate:
+    """A pipe that holds whoever reads it: no run gets past it before `let_go`, however slow or fast the machine is."""
 
-    def __init__(self, scene: Scene, *, steps: int = 3, pause_s: float = 1.0, name: str = "once") -> None:
+    def __init__(self, scene: Scene) -> None:
+        self.path = scene.stack.folder / "gate"
+        os.mkfifo(self.path)
+
+    def let_go(self) -> None:
+        """Those that wait here now. Call it again for those that come later."""
+        with contextlib.suppress(OSError):  # nobody waits
+            os.close(os.open(self.path, os.O_WRONLY | os.O_NONBLOCK))
+
+
+class Once:
+    """`message` for an agent of ours: `steps` commands that leave a line each, with a pause before each but the first.
+
+    With a `gate` the last pause is as long as that is closed.
+    """
+
+    def __init__(
+        self, scene: Scene, *, steps: int = 3, pause_s: float = 1.0, name: str = "once", gate: Gate | None = None
+    ) -> None:
         self._steps = steps
         self._file = scene.stack.folder / f"{name}.txt"
         lines = ["Work."]
         for n in range(1, steps + 1):
-            lines += [f"$ sleep {pause_s}"] if n > 1 else []
+            pause = f"cat {gate.path}" if gate and n == steps else f"sleep {pause_s}"
+            lines += [f"$ {pause}"] if n > 1 else []
             lines.append(f"$ echo {n} >> {self._file}; echo line {n} done")
         self.message = "\n".join(lines)
 

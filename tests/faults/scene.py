@@ -6,6 +6,7 @@ the catalogue: code, bounds, texts, subscribers, and that nothing of before the 
 """
 
 import itertools
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -107,12 +108,18 @@ class Scene:
     # -- the state that the fault meets
 
     def in_flight(self, role: str = "run", text: str = "") -> Json:
-        """Wait until it runs (and `text` stands in its status): what the fault is to hit."""
+        """Wait until it runs (and has said `text`, or a call of it shows it): what the fault is to hit."""
         id = self.roles[role].id
         self.stack.wait_for(id, "EXECUTION_IN_PROGRESS", within_s=15)
         if text:
-            self.stack.wait_text(id, text, within_s=15)
+            eventually(lambda: text in self._said(id), within_s=15, what=f"{role} to say {text!r}")
         return self.stack.get(id)
+
+    def _said(self, id: str) -> str:
+        """What the run itself has brought forth: no message of the user's, no plan."""
+        status = self.stack.get(id)["status"]
+        own = [message for message in status["messages"] if message["type"] != "MESSAGE_HUMAN"]
+        return json.dumps([own, status.get("tool_calls")])
 
     def claimed_at(self, role: str = "run") -> float:
         """When SSE brought the row that says IN_PROGRESS (monotonic): the start of start-to-close."""
@@ -272,8 +279,6 @@ class Scene:
 
 def _events(http: httpx.Client, id: str) -> list[tuple[int, str, Json]]:
     """The whole log of an ended execution, read anew."""
-    import json
-
     frames: list[tuple[int, str, Json]] = []
     frame: dict[str, str] = {}
     answer = http.get(f"/v1/executions/{id}/events", headers={"Last-Event-ID": "0"})

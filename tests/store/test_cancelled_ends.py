@@ -9,7 +9,6 @@ from status.store.store import Store
 from tests.store.conftest import Flow
 from tests.store.test_runner_calls import Text
 
-
 NO_CODE = pytest.mark.xfail(
     reason="ending.terminal() reserves one row too few for CANCELLED without a code: the insert fails"
 )

@@ -85,7 +85,7 @@ async def test_silence(store: Store, flow: Flow, clock: Clock) -> None:
     phase, code, error = await ended(store, execution.id)
     assert (phase, code) == (Phase.FAILED, "E102")
     assert "Activity stopped sending heartbeat (worker may have crashed)" in error
-    assert "7 events processed" in error
+    assert "it had got to 2 messages and 0 tool calls, 7 events processed at the last beat" in error
     found = await store.state(execution.id)
     assert found is not None
     contents = [m["content"] for m in render(found[1])["messages"]]

@@ -44,7 +44,7 @@ def _shifted(scene: Scene, off_s: int) -> None:
     clock = _clock(scene, off_s)
     worker = scene.worker(**clock)
     scene.stack.start("orchestrator", **clock)
-    once = Once(scene)
+    once = Once(scene, pause_s=0.3)
     id = scene.send(once.message)
     scene.strike()
     once.check(scene, scene.end())

@@ -34,8 +34,7 @@ def quit_at_a_boundary(scene: Scene) -> None:
     workers = _two_workers(scene)
     steps = [action for n in range(20) for action in ({"do": "await", "s": 0.2}, {"do": "say", "text": f"step {n}"})]
     scene.act(*steps)
-    scene.in_flight()
-    eventually(lambda: "step 2" in _said(scene.stack.get(scene.roles["run"].id)["status"]), what="its third step")
+    scene.in_flight(text="step 2")
     leaving = owner(scene, workers)
     struck = scene.strike()
     leaving.kill(signal.SIGQUIT)

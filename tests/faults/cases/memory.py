@@ -7,6 +7,7 @@ import psutil
 
 from tests.faults.registry import case
 from tests.faults.scene import Scene
+from tests.integration.stack import eventually
 
 LIMIT_KB = 200_000
 HELD_MB = 200
@@ -43,6 +44,7 @@ def process_out_of_memory(scene: Scene) -> None:
     scene.evidence(held > HELD_MB << 20, f"the process held {held >> 20} MB")
     scene.evidence(not _runs(largest), "the process is dead")
     scene.demand(scene.pool == "async" or _runs(child), "the parent died too")
+    eventually(scene.stack.workers, within_s=10, what="a worker that serves the next")
     scene.next_works()
 
 

@@ -13,7 +13,7 @@ QUESTION = "What is the weather like in Lisbon?"
 ANSWER = "It is sunny in Lisbon today."
 PARTIAL = "It is sunny in"
 NO_JSON = '{"command": "echo "never""}'
-"""The quotes are not escaped; what only ends too early is completed by LangChain."""
+"""The quotes are not escaped."""
 RETRY_AFTER_S = 1
 
 
@@ -54,7 +54,19 @@ def context_too_long(scene: Scene) -> None:
 @case("F17/malformed")
 def malformed_tool_call(scene: Scene) -> None:
     """Arguments that are no JSON: the call is shown as failed, the model is told and goes on."""
-    with _asked(scene, calls("execute", NO_JSON), says(ANSWER)) as model:
+    _call_fails(scene, calls("execute", NO_JSON))
+
+
+@case("F17/out-of-tokens")
+def tool_call_cut_off(scene: Scene) -> None:
+    """The model may say no more in the middle of a call, whose half is a command too: it is not run."""
+    lines = scene.stack.folder / "lines.txt"
+    _call_fails(scene, calls("execute", f'{{"command": "echo ran >> {lines} && echo no', finish="length"))
+    scene.demand(not lines.exists(), "half a command was run")
+
+
+def _call_fails(scene: Scene, call: Reply) -> None:
+    with _asked(scene, call, says(ANSWER)) as model:
         status = scene.end()
         scene.evidence(len(model.asked) >= 1, "it was asked")
         shown = [call for call in status["tool_calls"] if call["status"] == "TOOL_CALL_FAILED"]
@@ -62,7 +74,7 @@ def malformed_tool_call(scene: Scene) -> None:
         scene.demand(all(call.get("error") for call in shown), "it is shown without its error")
         scene.demand(len(model.asked) == 2, f"the model was asked {len(model.asked)} times: it did not go on")
         told = [m for m in model.asked[-1]["messages"] if m["role"] == "tool"]
-        scene.demand(told, "the model was not told that its call was malformed")
+        scene.demand(told, "the model was not told that its call failed")
         scene.demand(_answers(status)[-1:] == [ANSWER], f"the answer is {_answers(status)}")
 
 

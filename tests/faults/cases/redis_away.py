@@ -88,6 +88,4 @@ def _kill_connections(scene: Scene, worker: Process) -> int:
         if connection.raddr and connection.raddr.port == scene.stack.redis_port
     }
     with redis.Redis(port=scene.stack.redis_port) as client:
-        return sum(
-            int(client.execute_command("CLIENT", "KILL", "ADDR", f"127.0.0.1:{port}") == b"OK") for port in ports
-        )
+        return sum(client.client_kill_filter(addr=f"127.0.0.1:{port}") for port in ports)

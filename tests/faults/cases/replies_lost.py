@@ -1,4 +1,4 @@
-"""F37: the server has done it, and its answer never arrives: create (HTTP and gRPC), begin, done, claim, append, settle."""
+"""F37: the server has done it, and its answer is lost: create (HTTP and gRPC), begin, done, claim, append, settle."""
 
 import json
 import socket

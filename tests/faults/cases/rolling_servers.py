@@ -8,11 +8,11 @@ import httpx
 import psycopg
 
 from tests.faults.fault_stack import FaultStack, fresh_port
-from tests.faults.once import Once
+from tests.faults.once import Gate, Once
 from tests.faults.registry import case
 from tests.faults.scene import Scene
 from tests.faults.tcp_proxy import TcpProxy
-from tests.integration.stack import Process, eventually
+from tests.integration.stack import TERMINAL, Json, Process, eventually
 
 POSTGRES = os.environ.get("AGENT_RUNNER_TEST_POSTGRES_URL") or "postgresql://postgres@127.0.0.1:5432/postgres"
 RUNS = 50
@@ -31,24 +31,25 @@ def servers_rolled(scene: Scene) -> None:
     for (port, _), server in zip(addresses, servers, strict=True):
         _ready(port, server)
     worker = scene.worker()
-    work = [Once(scene, pause_s=4, name=f"run-{n}") for n in range(RUNS)]
+    gate = Gate(scene)
+    work = [Once(scene, pause_s=2, steps=4, name=f"run-{n}", gate=gate) for n in range(RUNS)]
     ids = [scene.send(work[0].message)] + [stack.create(one.message)["metadata"]["id"] for one in work[1:]]
     for id in ids:
-        stack.wait_for(id, "EXECUTION_IN_PROGRESS", within_s=20)
+        stack.wait_for(id, "EXECUTION_IN_PROGRESS", within_s=30)
     scene.strike()
     before = [server.child().pid for server in servers]
     for n, address in enumerate(addresses):
         servers[n].kill(signal.SIGTERM)
-        eventually(lambda gone=servers[n]: gone.popen.poll() is not None, within_s=15, what="a server to stop")
+        _wait_for_end(servers[n])
         servers[n] = _start(stack, *address)
         _ready(address[0], servers[n])
-    open_now = [id for id in ids if stack.phase(id) == "EXECUTION_IN_PROGRESS"]
+    phases = {stack.phase(id) for id in ids}
     after = [server.child().pid for server in servers]
     scene.evidence(not set(before) & set(after), "both servers were replaced")
-    scene.evidence(len(open_now) >= RUNS / 2, f"most runs were still going on after it: {len(open_now)}")
+    scene.evidence(phases == {"EXECUTION_IN_PROGRESS"}, f"all runs were still going on after it: {phases}")
     scene.evidence(worker.output().count("present at server") >= 2, "the worker moved from one server to another")
     for n, (id, one) in enumerate(zip(ids, work, strict=True)):
-        status = stack.wait_for(id)["status"]
+        status = _ended(scene, id, gate)
         scene.demand(status["phase"] == "EXECUTION_COMPLETED", f"run {n}: {status['phase']} {status.get('error')}")
         one.check(scene, status, f"run {n}")
     scene.next_works()
@@ -58,6 +59,19 @@ def _start(stack: FaultStack, http_port: int, grpc_port: int) -> Process:
     ports = {"AGENT_RUNNER_HTTP_PORT": str(http_port), "AGENT_RUNNER_GRPC_PORT": str(grpc_port)}
     # Its supervisor tells it, not the shared address, how the child ended.
     return stack.start("server", **ports, AGENT_RUNNER_HTTP_URL=f"http://127.0.0.1:{http_port}")
+
+
+def _wait_for_end(server: Process) -> None:
+    eventually(lambda: server.popen.poll() is not None, within_s=15, what="a server to stop")
+
+
+def _ended(scene: Scene, id: str, gate: Gate) -> Json:
+    def ended() -> Json | None:
+        gate.let_go()
+        status: Json = scene.stack.get(id)["status"]
+        return status if status["phase"] in TERMINAL else None
+
+    return eventually(ended, within_s=60, what=f"the end of {id}")
 
 
 def _ready(port: int, server: Process) -> None:

@@ -24,7 +24,7 @@ def database_locked(scene: Scene) -> None:
     """Somebody holds the database; one run ends meanwhile, one goes on."""
     away_s = 10.0
     scene.worker()
-    runs = [OneStart(scene, "run", pause_s=away_s + 1).send(), OneStart(scene, "other", pause_s=2).send()]
+    runs = [OneStart(scene, "run", pause_s=away_s + 1).send(), OneStart(scene, "other", pause_s=1.5).send()]
     for run in runs:
         run.in_the_middle()
     scene.strike()
@@ -43,7 +43,7 @@ def database_locked(scene: Scene) -> None:
 def _server_down(scene: Scene, down_s: float) -> None:
     """One run goes on beyond the outage, one ends in its middle."""
     worker = scene.worker()
-    runs = [OneStart(scene, "run", pause_s=down_s + 1).send(), OneStart(scene, "other", pause_s=2).send()]
+    runs = [OneStart(scene, "run", pause_s=down_s + 1).send(), OneStart(scene, "other", pause_s=1.5).send()]
     for run in runs:
         run.in_the_middle()
     server, supervisor = scene.stack.server.child(), scene.stack.server

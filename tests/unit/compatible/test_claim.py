@@ -9,7 +9,8 @@ import pytest
 from agent_runner.v1 import runner_pb2 as pb
 from ai.stigmer.agentic.agentexecution.v1.enum_pb2 import ExecutionPhase, MessageType
 
-from clients.backend import BackendError
+from clients import compatible
+from clients.backend import BackendError, BackendUnavailable
 from clients.compatible import CompatibleBackend
 from status.phases import Phase
 from tests.unit.compatible.claims import Saying, claim
@@ -229,3 +230,16 @@ async def test_a_run_is_not_handed_back(server: ContractServer, backend: Compati
     run = await Saying.begun(server, backend)
     assert not (await backend.hand_back(pb.HandBackRequest(handle=run.told.handle, fence=1))).accepted
     assert (await run.settle()).phase == Phase.COMPLETED
+
+
+async def test_a_server_that_does_not_answer_is_told_about(
+    server: ContractServer, backend: CompatibleBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody sends the message again, so the claim is not left in silence: the error callback gets its reason."""
+    monkeypatch.setattr(compatible, "CLAIM_TOTAL_S", 0.3)
+    await server.stop()
+    with pytest.raises(BackendError) as caught:
+        await claim(backend)
+    assert not isinstance(caught.value, BackendUnavailable)
+    await server.start()
+    assert (await claim(backend)).granted

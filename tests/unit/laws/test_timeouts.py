@@ -66,6 +66,24 @@ def test_problems_are_found_exactly_where_the_rules_are_broken(timeouts: Timeout
     assert (timeouts.problems(max_run_s=max_run_s) == []) == agree(timeouts, max_run_s)
 
 
+@given(sound())
+def test_the_total_must_exceed_its_parts(timeouts: Timeouts) -> None:
+    """Two schedule-to-starts, EnsureThread, the run and its grace: exactly their sum is not enough, a bit more is."""
+    assert timeouts.problems() == []
+    cut = replace(timeouts, schedule_to_close_s=least(timeouts))
+    assert [text.split()[0] for text in cut.problems()] == ["schedule_to_close_s"]
+
+
+@given(sound())
+def test_a_heartbeat_is_shorter_than_its_run_and_a_run_than_the_longest(timeouts: Timeouts) -> None:
+    """Equal is not shorter; the longest run itself is allowed."""
+    run = timeouts.start_to_close_s
+    silent = replace(timeouts, heartbeat_s=run)
+    assert silent.problems() == ["heartbeat_s must be below start_to_close_s"]
+    assert timeouts.problems(max_run_s=run) == []
+    assert [text.split()[0] for text in timeouts.problems(max_run_s=run * 0.99)] == ["start_to_close_s"]
+
+
 @given(any_timeouts)
 def test_every_value_that_is_not_positive_is_named(timeouts: Timeouts) -> None:
     """All of them at once, so that nobody mends one after the other."""

@@ -94,7 +94,7 @@ async def test_a_secret_across_the_cut_does_not_survive_in_halves(tmp_path: Path
     for shift in range(len(SECRET) + 1):
         box = LocalSandbox(tmp_path / f"b{shift}", None, {"T": SECRET}, Mask([SECRET]), max_result_bytes=2_000).open()
         result = await box.execute(
-            f'printf "%{1000 - shift}s"; printf "$T"; printf "%5000s"; printf "$T%{990 + shift}s"'
+            f'printf "%{750 - shift}s"; printf "$T"; printf "%5000s"; printf "$T%{740 + shift}s"'
         )
         await box.close()
         assert result.truncated

@@ -17,10 +17,14 @@ from clients.masking import SHOWN, Mask
         ("p@ss/word", "postgres://u:p%40ss%2Fword@h"),
         ("-----BEGIN-----\nMIIabcdef\n-----END-----", "3: MIIabcdef"),
         ("with-newline\n", "with-newline"),
+        ("it's\tone", repr({"K": "it's\tone"})),
+        ("it's one", """export K='it'"'"'s one'"""),
+        ('a "b" $c', r'declare -x K="a \"b\" \$c"'),
+        ("'q' 0123456789ab\tx", r"""ls: cannot access ''\''q'\'' 0123456789ab'$'\t''x'"""),
     ],
 )
 def test_a_secret_is_masked(secret: str, text: str) -> None:
-    """As it is, escaped in JSON, quoted in a URL, and line by line."""
+    """As it is, escaped in JSON, by a shell and in Python, quoted in a URL, line by line, and in parts."""
     masked = Mask([secret])(text)
     assert SHOWN in masked
     assert secret not in masked
@@ -36,3 +40,18 @@ def test_short_values_and_no_values_change_nothing() -> None:
     assert Mask(["on", "1", "", "abc"])("1 is on, abc") == "1 is on, abc"
     assert not Mask([])
     assert Mask(["long enough"])
+
+
+def test_the_words_in_credentials_are_no_secrets() -> None:
+    """Of a value with quotes only long parts with a digit are masked by themselves."""
+    mask = Mask(['{"type": "service_account", "private_key_id": "0123456789abcdef"}'])
+    assert mask("the service_account 0123456789abcdef") == f"the service_account {SHOWN}"
+
+
+def test_a_structure_is_masked_within() -> None:
+    """Texts in lists and objects, however deep; what holds none is the same object."""
+    mask = Mask(["hunter2"])
+    number = object()
+    given = {"a": ["hunter2", {"b": ("x hunter2", number)}], "n": 1}
+    assert mask.within(given) == {"a": [SHOWN, {"b": (f"x {SHOWN}", number)}], "n": 1}
+    assert mask.within(None) is None

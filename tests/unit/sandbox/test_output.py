@@ -19,3 +19,11 @@ def test_a_file_that_cannot_be_written_costs_nothing_but_itself(tmp_path: Path) 
     assert text.endswith("line 999\n")
     assert f"of {output.size} bytes cut here; the full output could not be kept: " in text
     assert "/output.txt" not in text
+
+
+def test_the_limit_holds_for_the_text_with_its_note(tmp_path: Path) -> None:
+    """Whoever cuts at the same limit afterwards cuts nothing, though the tool adds a line of its own."""
+    output = Output(limit=10_000, mask=Mask(), path=tmp_path / "output.txt", shown_path="/output.txt")
+    for n in range(10_000):
+        output.feed(f"line {n}\n".encode())
+    assert len(output.text().encode()) + len("\n[Command succeeded with exit code 0]") < 10_000

@@ -1,7 +1,7 @@
 """Skills on a worker: fetched once, checked, laid out in the sandbox, told in the prompt."""
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,8 +33,10 @@ class Server:
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path) -> LocalSandbox:
-    return LocalSandbox(tmp_path / "box").open()
+async def sandbox(tmp_path: Path) -> AsyncIterator[LocalSandbox]:
+    opened = LocalSandbox(tmp_path / "box").open()
+    yield opened
+    await opened.close()
 
 
 async def test_an_archive_is_fetched_once(tmp_path: Path) -> None:
@@ -99,14 +101,14 @@ async def test_the_shelf_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.promise("1.27")
-def test_the_agents_tools_read_what_was_laid_out(sandbox: LocalSandbox) -> None:
+async def test_the_agents_tools_read_what_was_laid_out(sandbox: LocalSandbox) -> None:
     """The path that is told is the one of the file tools; in commands it is the same without its first slash."""
     path = lay_out(sandbox, "invoices", "invoices", read_archive(archive({"scripts/read.sh": "#!/bin/sh\necho read"})))
     assert path == "/skills/invoices"
     read = SandboxFiles(sandbox).read(f"{path}/SKILL.md")
     assert read.file_data is not None
     assert "# Invoices" in read.file_data["content"]
-    result = sandbox.execute_blocking(f".{path}/scripts/read.sh && cat {path[1:]}/SKILL.md")
+    result = await sandbox.execute(f".{path}/scripts/read.sh && cat {path[1:]}/SKILL.md")
     assert (result.exit_code, result.output) == (0, f"read\n{SKILL_MD}")
 
 
@@ -119,13 +121,14 @@ def test_a_new_version_takes_the_place_of_the_old(sandbox: LocalSandbox) -> None
     assert (sandbox.work_dir / "skills/s/SKILL.md").read_text() == SKILL_MD
 
 
-def test_the_users_own_files_are_not_touched(tmp_path: Path) -> None:
+async def test_the_users_own_files_are_not_touched(tmp_path: Path) -> None:
     """A user's folder `skills` that is shown in the sandbox stays as it is: ours is beside it."""
     own = tmp_path / "project"
     (own / "skills").mkdir(parents=True)
     (own / "skills" / "mine.txt").write_text("mine")
     sandbox = LocalSandbox(tmp_path / "box", own).open()
     path = lay_out(sandbox, "s", "s", read_archive(archive()))
+    await sandbox.close()
     assert path == "/.agent-runner/skills/s"
     assert SandboxFiles(sandbox).read(f"{path}/SKILL.md").error is None
     assert os.listdir(own / "skills") == ["mine.txt"]

@@ -11,7 +11,7 @@ from agent_runner.v1 import runner_pb2 as pb
 from langchain_core.messages import BaseMessage
 
 from clients.models import demo
-from clients.models.demo_plan import Action, Tools
+from clients.models.demo_plan import Action, Tools, next_action
 from clients.settings import Settings
 from clients.skill_archive import hash_of
 from status.phases import Phase
@@ -60,7 +60,6 @@ async def process(server: RunnerServer, tmp_path: Path, request: Any) -> AsyncIt
 def prompts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The system prompts that the model was given."""
     seen: list[str] = []
-    next_action = demo.next_action
 
     def watched(messages: list[BaseMessage], tools: Tools) -> Action:
         seen.append(str(messages[0].text))
