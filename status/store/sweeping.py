@@ -19,6 +19,7 @@ from status.phases import Phase, Step
 from status.store.clock import FOREVER, NOW, latest
 from status.store.creation import TO_START
 from status.store.ending import OPEN, E, End, Ending
+from status.store.reading import folded
 from status.store.records import Execution, ResourceKind, Ticked
 from status.store.rows import to_execution
 from status.store.schema import executions, resources, startup_failures, sweeper, workers

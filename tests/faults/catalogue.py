@@ -48,6 +48,8 @@ class Row:
     ends: Mapping[str, End]
     """By the role that the execution plays in the case."""
     settings: Mapping[str, str]
+    needs: str
+    """The variable that names a service which not every machine has; without it the row is left out."""
     reconnects: bool
     """Subscribers lose their server in this case and come back with the last seq they saw."""
 
@@ -110,6 +112,7 @@ def _row(given: dict[str, Any]) -> Row:
         pools=tuple(given.get("pools", POOLS[:1])),
         ends={role: _end(end) for role, end in given["ends"].items()},
         settings=given.get("settings", {}),
+        needs=given.get("needs", ""),
         reconnects=given.get("reconnects", False),
     )
 

@@ -7,6 +7,7 @@ again. The exit status is 1 if a row fails. Logs of failed rows are kept under b
 """
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -31,11 +32,12 @@ def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     catalogue = load()
     load_cases()
+    named = [row for row in catalogue.rows if _is_chosen(row, options.only)]
+    for row in named:
+        if _is_left_out(row):
+            print(f"{row.id} is left out: {row.needs} is not set")
     chosen = [
-        (row, pool)
-        for row in catalogue.rows
-        for pool in row.pools
-        if options.pool in ("", pool) and _is_chosen(row, options.only)
+        (row, pool) for row in named for pool in row.pools if options.pool in ("", pool) and not _is_left_out(row)
     ]
     if not chosen:
         print(f"no row of the catalogue is called {options.only!r}", file=sys.stderr)
@@ -122,6 +124,10 @@ def _keep_logs(folder: Path, kept: Path) -> None:
 def _is_chosen(row: Row, only: str) -> bool:
     names = [name.strip() for name in only.split(",") if name.strip()]
     return not names or row.fault in names or row.id in names
+
+
+def _is_left_out(row: Row) -> bool:
+    return bool(row.needs) and not os.environ.get(row.needs)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

@@ -84,7 +84,6 @@ def publish_taken(scene: Scene) -> None:
         BrokerHand(scene).empties()
         run.check()
         _rows_are(scene, 2)
-        scene.stack.server.stop()
 
 
 @contextmanager

@@ -1,12 +1,24 @@
 """F26 and F27: the only server, or its database, is away for a while. Nobody is to blame, and nobody is blamed."""
 
+import os
 import signal
 import sqlite3
 import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import psycopg
+from sqlalchemy.engine import make_url
+
+from tests.faults.fault_stack import fresh_port
 from tests.faults.one_start import OneStart
 from tests.faults.registry import case
 from tests.faults.scene import Scene
+from tests.faults.tcp_proxy import TcpProxy
+
+POSTGRES = "AGENT_RUNNER_TEST_POSTGRES_URL"
+DATABASE_AWAY_S = 10.0
 
 
 @case("F26/short")
@@ -19,33 +31,71 @@ def server_away_for_two_heartbeats(scene: Scene) -> None:
     _server_down(scene, scene.bound("2 * heartbeat_timeout_s"))
 
 
-@case("F27")
+@case("F27/locked")
 def database_locked(scene: Scene) -> None:
-    """Somebody holds the database; one run ends meanwhile, one goes on."""
-    away_s = 10.0
-    scene.worker()
-    runs = [OneStart(scene, "run", pause_s=away_s + 1).send(), OneStart(scene, "other", pause_s=1.5).send()]
-    for run in runs:
-        run.in_the_middle()
+    """SQLite, which somebody else holds; one run ends meanwhile, one goes on."""
+    runs = _two_in_the_middle(scene, DATABASE_AWAY_S)
     scene.strike()
-    with sqlite3.connect(scene.stack.folder / "agent-runner.db", isolation_level=None, timeout=5) as holder:
-        holder.execute("BEGIN EXCLUSIVE")
-        time.sleep(away_s)
-        scene.evidence(scene.stack.phase(scene.roles["other"].id) == "EXECUTION_IN_PROGRESS", "nothing was written")
-        scene.evidence(runs[1].lines() == ["first", "second"], "a run went on meanwhile")
-        holder.execute("ROLLBACK")
+    holder = sqlite3.connect(scene.stack.folder / "agent-runner.db", isolation_level=None, timeout=5)
+    holder.execute("BEGIN EXCLUSIVE")
+    time.sleep(DATABASE_AWAY_S)
+    scene.evidence(scene.stack.phase(scene.roles["other"].id) == "EXECUTION_IN_PROGRESS", "nothing was written")
+    scene.evidence(runs[1].lines() == ["first", "second"], "a run went on meanwhile")
+    holder.execute("ROLLBACK")
     holder.close()
     for run in runs:
         run.check()
     scene.next_works()
 
 
-def _server_down(scene: Scene, down_s: float) -> None:
+@case("F27/unreachable")
+def database_unreachable(scene: Scene) -> None:
+    """Postgres, whose connections break and which takes no new ones."""
+    link = scene.afterwards.enter_context(_on_postgres(scene))
+    runs = _two_in_the_middle(scene, DATABASE_AWAY_S)
+    scene.strike()
+    scene.evidence(link.reset() > 0, "the server's connections were cut")
+    time.sleep(DATABASE_AWAY_S)
+    answer = scene.stack.http.get(f"/v1/executions/{scene.roles['run'].id}")
+    scene.evidence(answer.status_code == 503, f"nothing could be read: {answer.status_code}")
+    scene.evidence(runs[1].lines() == ["first", "second"], "a run went on meanwhile")
+    link.heal()
+    for run in runs:
+        run.check()
+    scene.next_works()
+
+
+@contextmanager
+def _on_postgres(scene: Scene) -> Iterator[TcpProxy]:
+    """The scene's server anew, on a database of its own behind a link."""
+    admin = os.environ[POSTGRES]
+    url = make_url(admin)
+    name = f"agent_runner_fault_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f"create database {name}".encode())
+    try:
+        with TcpProxy(fresh_port(), url.port or 5432) as link:
+            scene.stack.server.stop()
+            linked = url.set(host="127.0.0.1", port=link.port, database=name).render_as_string(hide_password=False)
+            scene.stack.start("server", AGENT_RUNNER_DATABASE_URL=linked)
+            scene.stack.wait_ready()
+            yield link
+    finally:
+        with psycopg.connect(admin, autocommit=True) as connection:
+            connection.execute(f"drop database {name} with (force)".encode())
+
+
+def _two_in_the_middle(scene: Scene, down_s: float) -> tuple[OneStart, OneStart]:
     """One run goes on beyond the outage, one ends in its middle."""
-    worker = scene.worker()
-    runs = [OneStart(scene, "run", pause_s=down_s + 1).send(), OneStart(scene, "other", pause_s=1.5).send()]
+    scene.worker()
+    runs = OneStart(scene, "run", pause_s=down_s + 1).send(), OneStart(scene, "other", pause_s=1.5).send()
     for run in runs:
         run.in_the_middle()
+    return runs
+
+
+def _server_down(scene: Scene, down_s: float) -> None:
+    runs = _two_in_the_middle(scene, down_s)
     server, supervisor = scene.stack.server.child(), scene.stack.server
     scene.strike()
     supervisor.kill(signal.SIGKILL)
@@ -58,5 +108,4 @@ def _server_down(scene: Scene, down_s: float) -> None:
     scene.stack.wait_ready()
     for run in runs:
         run.check()
-    scene.demand(worker.popen.poll() is None, "the worker ended")
     scene.next_works()
