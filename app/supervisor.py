@@ -15,10 +15,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import IO, Any
-
-from clients.tls import direct_opener
 
 INCARNATION_ENV = "AGENT_RUNNER_INCARNATION"
 SUPERVISOR_FD_ENV = "AGENT_RUNNER_SUPERVISOR_FD"
@@ -40,24 +37,25 @@ def supervise(
     queue: str,
     http_url: str,
     api_key: str,
-    tls_ca: Path | None = None,
+    opener: urllib.request.OpenerDirector | None = None,
     ready: Callable[[int], None] | None = None,
 ) -> int:
     """Run `argv` again and again until a signal asks to stop; the exit code of the last child (128 + n for signal n).
 
+    Reports to the server go through `opener`, else directly: a proxy of the environment is for model providers.
     `ready` is called with the pid of each new child. SIGINT is passed on as SIGTERM. Main thread only.
     """
-    return _Supervisor(role, argv, queue=queue, http_url=http_url, api_key=api_key, tls_ca=tls_ca, ready=ready).run()
+    return _Supervisor(role, argv, queue=queue, http_url=http_url, api_key=api_key, opener=opener, ready=ready).run()
 
 
 class _Supervisor:
     def __init__(
-        self, role: str, argv: Sequence[str], *, queue: str, http_url: str, api_key: str, tls_ca: Any, ready: Any
+        self, role: str, argv: Sequence[str], *, queue: str, http_url: str, api_key: str, opener: Any, ready: Any
     ) -> None:
         self._role, self._argv, self._queue = role, list(argv), queue
         self._url = f"{http_url.rstrip('/')}/v1/runner/exits"
         self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
-        self._direct = direct_opener(tls_ca)
+        self._opener = opener or urllib.request.build_opener(urllib.request.ProxyHandler({}))
         self._ready = ready
         self._child: subprocess.Popen[bytes] | None = None
         self._stop_signal = 0
@@ -142,7 +140,7 @@ class _Supervisor:
         for _ in range(REPORT_TRIES):
             request = urllib.request.Request(self._url, body, self._headers, method="POST")  # noqa: S310
             try:
-                with self._direct.open(request, timeout=REPORT_TIMEOUT_S):
+                with self._opener.open(request, timeout=REPORT_TIMEOUT_S):
                     return
             except (OSError, ValueError) as exc:
                 # An answer of 4xx will not get better; no server, or a 5xx, may.

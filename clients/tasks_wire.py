@@ -246,15 +246,16 @@ class Publisher:
         return Signature(task, args=args, options=options, immutable=True, app=self._app)
 
     def _length(self, queue: str) -> int:
-        def look(channel: Any) -> int:
-            return int(channel.queue_declare(queue, passive=True).message_count)
-
         with self._app.connection_or_acquire() as connection:
-            try:
-                # A connection of the pool may be one that the broker has closed meanwhile.
-                return int(connection.autoretry(look, max_retries=1)()[0])
-            except (ChannelError, *connection.channel_errors):
-                return 0
+
+            def look(channel: Any) -> int:
+                try:
+                    return int(channel.queue_declare(queue, passive=True).message_count)
+                except (ChannelError, *connection.channel_errors):
+                    return 0
+
+            # A connection of the pool may be one that the broker has closed meanwhile.
+            return int(connection.autoretry(look, max_retries=1)()[0])
 
 
 def _identity(execution_id: str, task: str) -> dict[str, Any]:

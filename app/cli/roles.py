@@ -9,6 +9,7 @@ import click
 from app.cli.failing import Failed, settings_or_exit
 from app.dev.tied import tied
 from clients.settings import DUMMY_LOCAL_KEY, Role, Settings, SettingsError, load_settings
+from clients.tls import direct_opener
 
 WORKER_MODULE, SERVER_MODULE = "tasks.worker", "app.server"
 FLOWER_PORT = 5555
@@ -117,7 +118,7 @@ def _supervise(role: Role, argv: Sequence[str], *, queue: str) -> None:
             queue=str(getattr(settings, queue)) if queue else "",
             http_url=settings.http_url,
             api_key=_key(settings),
-            tls_ca=settings.tls_ca,
+            opener=direct_opener(settings.tls_ca),
         )
     )
 

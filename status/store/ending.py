@@ -40,6 +40,11 @@ class End:
     late_s: float | None = None
     """Since the deadline that is the reason, if one is."""
 
+    @property
+    def reason(self) -> Code | None:
+        """What is said of it: CANCELLED has one code, whatever code came with it."""
+        return Code.CANCELLED if self.phase is Phase.CANCELLED else self.code
+
 
 def terminal(end: End, *conditions: ColumnElement[bool], by_owner: bool = False, deltas: int = 0) -> Update:
     """The one conditional statement. The phase yields to a pending cancel where the precedence says so.
@@ -50,7 +55,7 @@ def terminal(end: End, *conditions: ColumnElement[bool], by_owner: bool = False,
     cancelled = E.cancel_requested_at.is_not(None)
     yields = end.code in ATTEMPT_CODES
     phase: Any = case((cancelled, int(Phase.CANCELLED)), else_=int(end.phase)) if yields else end.phase
-    said = end.code.value if end.code else ""
+    said = end.reason.value if end.reason else ""
     code: Any = case((cancelled, Code.CANCELLED.value), else_=said) if yields else said
     return (
         update(executions)
@@ -63,7 +68,7 @@ def terminal(end: End, *conditions: ColumnElement[bool], by_owner: bool = False,
             completed_at=NOW,
             error_code=code,
             runner_seq=E.runner_seq + deltas,
-            last_seq=E.last_seq + deltas + (2 if end.code else 1),
+            last_seq=E.last_seq + deltas + (2 if end.reason else 1),
             sealed_env=None,
             **NO_DEADLINES,
         )
@@ -78,8 +83,8 @@ class Ending(Reading):
     async def finish(self, connection: AsyncConnection, row: Row[Any], end: End, deltas: Sequence[NewDelta]) -> str:
         """What follows the terminal write in its transaction. Gives the id of the session's next execution, or ''."""
         phase = Phase(row.phase)
-        code, facts = end.code, dict(end.facts)
-        if phase is Phase.CANCELLED and code is not Code.CANCELLED:
+        code, facts = end.reason, dict(end.facts)
+        if phase is Phase.CANCELLED and end.code is not Code.CANCELLED:
             code, facts = Code.CANCELLED, {"original_error": facts.get("original_error")}
         last: dict[str, Any] = {"phase": phase.wire_name}
         closing: list[NewDelta] = []

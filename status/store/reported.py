@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import case, select, update
 
 from status.phases import TERMINAL_PHASES, Phase, Step
 from status.store.clock import FOREVER, NOW
@@ -36,6 +36,11 @@ class Reported(Ending):
                         due_ensure_thread=FOREVER,
                         due_worker_lost=FOREVER,
                         due_thread_wait=FOREVER,
+                        # A row that waited for its session has no other deadline yet (L1).
+                        due_schedule_to_close=case(
+                            (E.due_schedule_to_close >= FOREVER, NOW + E.limit_schedule_to_close),
+                            else_=E.due_schedule_to_close,
+                        ),
                         next_dispatch_at=FOREVER,
                         last_beat_at=NOW,
                     )

@@ -290,9 +290,12 @@ def _unapplied(row: Row[Any] | None, fence: int, first: int, count: int) -> Appe
     """Why an append did not match: not the owner, already stored, or a gap."""
     if row is None or row.fence != fence or row.step != Step.RUNNING.value:
         return Appended(verdict=RunnerVerdict.FENCED_OUT, next=0, last_seq=0, execution_id=row.id if row else "")
-    known = row.runner_seq >= first + count
+    if row.runner_seq < first + count:
+        verdict = RunnerVerdict.GAP
+    else:
+        verdict = RunnerVerdict.OK if row.cancel_requested_at is None else RunnerVerdict.CANCEL
     return Appended(
-        verdict=RunnerVerdict.OK if known else RunnerVerdict.GAP,
+        verdict=verdict,
         next=row.runner_seq,
         last_seq=row.last_seq,
         execution_id=row.id,

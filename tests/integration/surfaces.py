@@ -66,7 +66,7 @@ class Events:
         headers = {"Authorization": f"Bearer {KEY}"}
         address = f"http://127.0.0.1:{self._stack.http_port}/v1/executions/{self._id}/events"
         with httpx.stream("GET", address, headers=headers, timeout=60, trust_env=False) as answer:
-            self._read.extend(answer.iter_raw())
+            self._read.extend(answer.iter_bytes())
 
     def whole(self) -> bytes:
         self._thread.join(60)

@@ -9,7 +9,7 @@ from status.failures import Code
 from status.phases import Phase
 from status.store.records import NewDelta, Outcome, RunBeat
 from tests.model.execution_model import FOREVER, Modelled
-from tests.model.server_verbs import SELDOM_S, ServerVerbs, profiles, which
+from tests.model.server_verbs import OFTEN_S, SELDOM_S, ServerVerbs, profiles, which
 from tests.model.side_by_side import Draw
 
 tokens = st.sampled_from(["t1", "t2"])
@@ -100,12 +100,12 @@ class WorkerVerbs(ServerVerbs):
             self.delivery_comes_twice(draw)
 
     def delivery_comes_late(self, draw: Draw) -> None:
-        """When schedule-to-start has passed and nobody has swept yet."""
+        """When schedule-to-start has passed and nobody has swept yet; what sweeps then may have been away."""
         row = self.to_start(draw)
         self.set_time(row.due["start"])
         self.delivered(row, "begin" if row.step == "ensure_thread" else "claim", "t1", self.owners[0])
-        if draw(st.booleans()):
-            self.sweep(SELDOM_S)
+        if sweep := draw(st.sampled_from([SELDOM_S, OFTEN_S, 0.0])):
+            self.sweep(sweep)
 
     def let_go(self, draw: Draw) -> None:
         """The worker ends its run, or hands it back."""

@@ -9,20 +9,8 @@ from status.store.store import Store
 from tests.store.conftest import Flow
 from tests.store.test_runner_calls import Text
 
-NO_CODE = pytest.mark.xfail(
-    reason="ending.terminal() reserves one row too few for CANCELLED without a code: the insert fails"
-)
-OTHER_CODE = pytest.mark.xfail(reason="ending.terminal() writes the code that was given, ending.finish() E401")
 
-
-@pytest.mark.parametrize(
-    "code",
-    [
-        pytest.param(None, marks=NO_CODE),
-        Code.CANCELLED,
-        pytest.param(Code.APPLICATION, marks=OTHER_CODE),
-    ],
-)
+@pytest.mark.parametrize("code", [None, Code.CANCELLED, Code.APPLICATION])
 async def test_a_settle_as_cancelled(store: Store, flow: Flow, text: Text, code: Code | None) -> None:
     """Row and log agree, the log has no gap, and its last row is the end."""
     execution = (await flow.claimed()).execution
@@ -33,7 +21,6 @@ async def test_a_settle_as_cancelled(store: Store, flow: Flow, text: Text, code:
     await agrees(store, flow, execution.id)
 
 
-@NO_CODE
 async def test_a_status_update_as_cancelled(store: Store, flow: Flow) -> None:
     """The published contract's updateStatus can say it too."""
     execution = await flow.created()
@@ -52,7 +39,6 @@ async def agrees(store: Store, flow: Flow, id: str) -> None:
     assert log[-1][1] == "phase"
 
 
-@pytest.mark.xfail(reason="running._unapplied() answers OK without looking at cancel_requested_at")
 async def test_an_append_that_is_repeated_while_a_cancel_is_pending(store: Store, flow: Flow, text: Text) -> None:
     """The answer to a repeated call is the answer to the first one: cancel."""
     execution = (await flow.claimed()).execution

@@ -1,13 +1,10 @@
 """`updateStatus` of the published contract, and the laws that it must not break."""
 
-import pytest
-
 from status.phases import Phase
 from status.store.store import Store
 from tests.store.conftest import Clock, Flow
 
 
-@pytest.mark.xfail(reason="reported.merge_status() takes a WAITING row to RUNNING and clears its only deadline")
 async def test_a_status_update_of_a_waiting_execution_leaves_it_a_deadline(
     store: Store, flow: Flow, clock: Clock
 ) -> None:

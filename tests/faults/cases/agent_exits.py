@@ -8,7 +8,7 @@ from tests.integration.stack import Json, Process, eventually
 
 EXIT_CODE = 3
 BEFORE: Json = {"do": "say", "text": "before"}
-MOMENT: Json = {"do": "await", "s": 0.7}
+MOMENT: Json = {"do": "await", "s": 1.2}
 BOTH = ("async", "prefork")
 
 
@@ -44,7 +44,7 @@ def process_exits(scene: Scene) -> None:
     scene.end("culprit")
     scene.end("neighbour")
     scene.evidence(not child.is_running(), "the process is gone")
-    eventually(scene.stack.workers, within_s=10, what="the process that replaces it")
+    eventually(scene.stack.workers, within_s=20, what="the process that replaces it")
     scene.next_works()
 
 
@@ -56,6 +56,7 @@ def pool_child_exits(scene: Scene) -> None:
     children = _processes(worker)
     _two(scene, {"do": "exit_process", "code": EXIT_CODE})
     scene.end("culprit")
+    eventually(lambda: _processes(worker) != children, within_s=5, what="the child to be gone")
     scene.evidence(_processes(worker) != children, "a child is gone")
     scene.demand(parent.is_running(), "the parent died too")
     scene.end("neighbour")

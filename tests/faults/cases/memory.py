@@ -44,7 +44,7 @@ def process_out_of_memory(scene: Scene) -> None:
     scene.evidence(held > HELD_MB << 20, f"the process held {held >> 20} MB")
     scene.evidence(not _runs(largest), "the process is dead")
     scene.demand(scene.pool == "async" or _runs(child), "the parent died too")
-    eventually(scene.stack.workers, within_s=10, what="a worker that serves the next")
+    eventually(scene.stack.workers, within_s=20, what="a worker that serves the next")
     scene.next_works()
 
 

@@ -57,7 +57,8 @@ def test_no_key_is_no_key(key: str) -> None:
 
 async def test_an_agent_that_is_written_back_keeps_its_values(http: httpx.AsyncClient, server: RunningServer) -> None:
     """What replacing a key does to every resource: GET, then PUT of what was shown."""
-    spec: dict[str, Any] = {"env_spec": {"data": {"KEY": {"value": "hunter2", "is_secret": True}, "PLAIN": {"value": "p"}}}}
+    data = {"KEY": {"value": "hunter2", "is_secret": True}, "PLAIN": {"value": "p"}}
+    spec: dict[str, Any] = {"env_spec": {"data": data}}
     made = (await http.post("/v1/agents", json=agent(**spec))).json()
     id = made["metadata"]["id"]
     shown = (await http.get(f"/v1/agents/{id}")).json()

@@ -2,11 +2,16 @@
 
 from typing import Any
 
+import grpc
 import httpx
 import pytest
+from ai.stigmer.agentic.skill.v1 import io_pb2, query_pb2_grpc
 
+from app.server.composition import RunningServer
 from clients.skill_archive import MAX_ARCHIVE_BYTES, hash_of, pack, read_archive
+from tests.unit.server.conftest import http_client
 from tests.unit.server.test_create import assert_problem
+from tests.unit.server.test_grpc import code_of
 from tests.unit.skills.archives import SKILL_MD, archive
 
 ZIP = {"Content-Type": "application/zip"}
@@ -107,6 +112,30 @@ async def test_the_list_shows_the_latest(http: httpx.AsyncClient) -> None:
     listed = (await http.get("/v1/skills")).json()
     assert [entry["spec"]["skill_md"] for entry in listed["entries"]] == ["# Two"]
     assert listed["total"] == 1
+
+
+async def test_skills_of_another_org(http: httpx.AsyncClient, server: RunningServer) -> None:
+    """A key of one org finds its own and the platform's; the rest is not there, whatever is known of it."""
+    theirs = await push(http, archive(skill_md="# theirs"), org="other", tag="v1")
+    await push(http, archive(skill_md="# shared"), name="Shared", scope="platform")
+    made = await http.post("/v1/keys", json={"name": "acme", "scopes": ["admin"], "org": "acme"})
+    async with http_client(server, made.json()["key"]) as acme:
+        mine = await push(acme, archive(skill_md="# mine"))
+        assert mine["metadata"]["org"] == "acme"
+        names = [entry["spec"]["skill_md"] for entry in (await acme.get("/v1/skills")).json()["entries"]]
+        assert sorted(names) == ["# mine", "# shared"]
+        assert (await acme.get("/v1/skills/shared/archive")).status_code == 200
+        id = theirs["metadata"]["id"]
+        for path in (f"/v1/skills/{id}", f"/v1/skills/{id}/archive", f"/v1/skills/{id}?version=v1"):
+            assert_problem(await acme.get(path), 404, "NOT_FOUND")
+        assert_problem(await acme.delete(f"/v1/skills/{id}"), 404, "NOT_FOUND")
+        refused = await acme.post("/v1/skills", params={"name": "x", "org": "other"}, content=archive(), headers=ZIP)
+        assert_problem(refused, 403, "PERMISSION_DENIED")
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        query: Any = query_pb2_grpc.SkillQueryControllerStub(channel)
+        request = io_pb2.GetArtifactRequest(artifact_storage_key=theirs["status"]["artifact_storage_key"])
+        call = query.getArtifact(request, metadata=(("authorization", f"Bearer {made.json()['key']}"),))
+        assert (await code_of(call))[0] is grpc.StatusCode.NOT_FOUND
 
 
 @pytest.mark.parametrize("name", ["..%2f..%2fetc", "%2e%2e", "invoices%00"])
