@@ -1,6 +1,6 @@
 """A lean HTTP client of the event stream: what it costs is not what is measured.
 
-`Client.run` creates an execution and follows it in one request; `Client.follow` reads a stream that is there.
+`Client.run` creates an execution and follows it in one request; `Client.follow` follows one that is there.
 """
 
 import asyncio
@@ -53,6 +53,8 @@ class Stream:
     def is_complete(self) -> bool:
         """Every row from the snapshot on, once and in order, and then a good end."""
         events = self.events()
+        if not events:
+            return False
         seqs = [data["seq"] for event, data in events if event != "end"]
         last = events[-1]
         in_order = seqs == list(range(seqs[0], seqs[-1] + 1))
@@ -78,21 +80,13 @@ class Client:
         """Create an execution and follow it to its end. An empty graph is the default agent."""
         body = json.dumps({"message": message} | ({"graph": graph} if graph else {})).encode()
         head = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        return await self._stream(f"POST /v1/executions HTTP/1.1\r\n{head}", body)
+        return await self.read_to_end(await self._ask(f"POST /v1/executions HTTP/1.1\r\n{head}", body))
 
-    async def follow(self, execution_id: str, after: int) -> Stream:
-        """Read the rows above `after`, to the end."""
-        return await self._stream(
-            f"GET /v1/executions/{execution_id}/events HTTP/1.1\r\nLast-Event-ID: {after}\r\n", b""
-        )
+    async def follow(self, execution_id: str) -> Stream:
+        """Returns when the server has answered; `read_to_end` reads what comes."""
+        return await self._ask(f"GET /v1/executions/{execution_id}/events HTTP/1.1\r\n", b"")
 
-    async def _stream(self, head: str, body: bytes) -> Stream:
-        stream = Stream(time.monotonic())
-        common = f"Host: bench\r\nAuthorization: Bearer {KEY}\r\nAccept: text/event-stream\r\n\r\n"
-        self._writer.write(f"{head}{common}".encode() + body)
-        answer = await self._reader.readuntil(b"\r\n\r\n")
-        if b" 20" not in answer[:14]:
-            raise RuntimeError(f"the server answered {answer!r} {await self._reader.read(2000)!r}")
+    async def read_to_end(self, stream: Stream) -> Stream:
         left = b""
         async for chunk in self._chunks():
             *frames, left = (left + chunk).split(b"\n\n")
@@ -100,6 +94,15 @@ class Client:
                 stream.take(frame)
         if not stream.ended_at:
             raise RuntimeError(f"the stream closed without an end: {stream.frames[-1:]}")
+        return stream
+
+    async def _ask(self, head: str, body: bytes) -> Stream:
+        stream = Stream(time.monotonic())
+        common = f"Host: bench\r\nAuthorization: Bearer {KEY}\r\nAccept: text/event-stream\r\n\r\n"
+        self._writer.write(f"{head}{common}".encode() + body)
+        answer = await self._reader.readuntil(b"\r\n\r\n")
+        if b" 20" not in answer[:14]:
+            raise RuntimeError(f"the server answered {answer!r} {await self._reader.read(2000)!r}")
         return stream
 
     async def _chunks(self) -> AsyncIterator[bytes]:

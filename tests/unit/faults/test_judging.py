@@ -12,7 +12,7 @@ from tests.faults.witness import Seen, Witness
 
 
 def judged(*evidence: bool) -> Judgement:
-    row = Row(fault="F99", part="", title="nothing", pools=("async",), ends={}, settings={}, reconnects=False)
+    row = Row(fault="F99", part="", title="nothing", pools=("async",), ends={}, settings={}, reconnects=False, needs="")
     scene = Scene(row, "async", load(), FaultStack(folder=Path("/nowhere"), settings={}))
     for happened in evidence:
         scene.evidence(happened, "the process died")
