@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test mutants faults check format docs proto lock promises clean
+.PHONY: help setup run dev test mutants faults bench check format docs proto lock promises clean
 
 PYTHON ?= python3
 # Most tests wait for processes: more of them than cores run at a time.
@@ -57,6 +57,9 @@ mutants: $(READY) ## break the product on purpose, one law at a time: a named te
 faults: $(READY) ## provoke every fault of the catalogue on real processes; ONLY=F07 ROUNDS=3 PARALLEL=3 POOL=prefork
 	@$(BIN)/python -m tests.faults.run --only "$(ONLY)" --rounds "$(or $(ROUNDS),1)" \
 		--parallel "$(or $(PARALLEL),3)" --pool "$(POOL)" $(ARGS)
+
+bench: $(READY) ## measure against bare Celery and bare LangGraph in the same run; ONLY=S1,S3 ROUNDS=3
+	@$(BIN)/python -m bench.run --only "$(ONLY)" --rounds "$(or $(ROUNDS),3)" $(ARGS)
 
 check: $(READY) ## format, lint, types, import directions, generated code and docs, links, file lengths
 	$(BIN)/ruff format --check .

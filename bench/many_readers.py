@@ -15,6 +15,8 @@ READERS = RUNS * READERS_EACH
 TOKENS, EVERY_S = 400, 0.05
 SLOW = json.dumps({"tokens": TOKENS, "every_s": EVERY_S})
 SETTLED_S = 1.0
+PATIENT_S, LONG_S = "300", "1800"
+"""1,000 readers come before the first run is let begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,12 @@ class Delivered:
 
 def measure(rounds: int) -> list[Row]:
     cpu, lost = [], []
-    with opened(bare=False, concurrency=RUNS + 10) as scene:
+    with opened(
+        bare=False,
+        concurrency=RUNS + 10,
+        AGENT_RUNNER_SCHEDULE_TO_START_TIMEOUT_S=PATIENT_S,
+        AGENT_RUNNER_SCHEDULE_TO_CLOSE_TIMEOUT_S=LONG_S,
+    ) as scene:
         scene.stack.wait_for(scene.stack.create('{"tokens": 1}', graph="tokens")["metadata"]["id"])
         for _ in range(rounds):
             ours = asyncio.run(_ours(scene))

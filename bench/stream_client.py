@@ -26,6 +26,8 @@ class Stream:
     frames: list[bytes] = field(default_factory=list)
 
     def take(self, frame: bytes) -> None:
+        if frame.startswith(b":"):
+            return  # a ping
         self.frames.append(frame)
         if not self.first_text_at and b'"kind":"text"' in frame:
             self.first_text_at = time.monotonic()

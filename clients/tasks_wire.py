@@ -40,8 +40,8 @@ RUBBISH_AFTER_S = 3600.0
 """A message is thrown away this long after schedule-to-start. Rubbish collection only: it uses a worker's clock."""
 RESULTS_KEPT_S = 86_400.0
 BROKER_HEARTBEAT_S = 10.0
-"""RabbitMQ only. It hands messages to a worker that stands still, too, and takes them back after two or three of these:
-a fraction of schedule-to-start."""
+"""RabbitMQ only. It hands messages to a worker that stands still, too, and takes them back after three of these: half
+of schedule-to-start."""
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel")
 
 

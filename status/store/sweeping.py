@@ -6,9 +6,11 @@ worker could not have met in the meantime start again: a deadline that nobody wa
 """
 
 import json
+import logging
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, case, delete, exists, func, select, update
+from sqlalchemy import Row, Select, case, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,12 +21,14 @@ from status.phases import Phase, Step
 from status.store.clock import FOREVER, NOW, latest
 from status.store.creation import TO_START
 from status.store.ending import OPEN, E, End, Ending
+from status.store.errors import StoreUnavailable
 from status.store.reading import folded
 from status.store.records import Execution, ResourceKind, Ticked
 from status.store.rows import to_execution
 from status.store.schema import executions, resources, startup_failures, sweeper, workers
 from status.timeouts import TIMEOUT_CODES, TimeoutType
 
+log = logging.getLogger(__name__)
 BATCH = 200
 ACTIVITY = {Step.WAITING: "EnsureThread", Step.ENSURE_THREAD: "EnsureThread", Step.THREAD_STARTED: "EnsureThread"}
 """By step; ExecuteGraphton otherwise."""
@@ -91,23 +95,53 @@ class Sweeping(Ending):
         )
         if not self.is_sqlite:
             due = due.with_for_update(skip_locked=True)
+        async with self.read() as connection:  # most ticks find nothing: do not take the writer for that
+            first = select(E.handle).where(OPEN, E.next_deadline <= NOW).limit(1)
+            if await connection.scalar(first, self.params()) is None:
+                return []
+        try:
+            async with self.write() as connection:
+                rows = list(await connection.execute(due, self.params()))
+                return await self._end_rows(connection, rows)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            # One row that cannot be ended as usual must not keep all others from their end (L1).
+            log.exception("a sweep of several rows failed; they are ended one by one")
+            return await self._one_by_one(due)
+
+    async def _end_rows(
+        self, connection: AsyncConnection, rows: Sequence[Row[Any]], *, with_facts: bool = True
+    ) -> list[Execution]:
         ended: list[Execution] = []
         nobody: dict[str, str] = {}
-        async with self.read() as connection:  # most ticks find nothing: do not take the writer for that
-            if (
-                await connection.scalar(select(E.handle).where(OPEN, E.next_deadline <= NOW).limit(1), self.params())
-                is None
-            ):
-                return []
-        async with self.write() as connection:
-            for row in list(await connection.execute(due, self.params())):
-                passed = min(TimeoutType, key=lambda t: row._mapping[t.column])
-                code = TIMEOUT_CODES[passed]
-                phase = Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED
-                facts = await self._facts(connection, row, passed, nobody)
-                end = End(phase=phase, code=code, facts=facts, late_s=row.now_at - row.next_deadline)
-                if await self.end_row(connection, end, E.handle == row.handle, E.next_deadline <= NOW):
-                    ended.append(to_execution(row))
+        for row in rows:
+            passed = min(TimeoutType, key=lambda t: row._mapping[t.column])
+            code = TIMEOUT_CODES[passed]
+            phase = Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED
+            facts = await self._facts(connection, row, passed, nobody) if with_facts else {}
+            end = End(phase=phase, code=code, facts=facts, late_s=row.now_at - row.next_deadline)
+            if await self.end_row(connection, end, E.handle == row.handle, E.next_deadline <= NOW) and with_facts:
+                ended.append(to_execution(row))
+        return ended
+
+    async def _one_by_one(self, due: Select[Any]) -> list[Execution]:
+        """Each row in a transaction of its own; what cannot be told about it is left out."""
+        ended: list[Execution] = []
+        async with self.read() as connection:
+            overdue = select(E.handle).where(OPEN, E.next_deadline <= NOW).limit(BATCH)
+            handles = list(await connection.scalars(overdue, self.params()))
+        for handle in handles:
+            for with_facts in (True, False):
+                try:
+                    async with self.write() as connection:
+                        rows = list(await connection.execute(due.where(E.handle == handle), self.params()))
+                        ended += await self._end_rows(connection, rows, with_facts=with_facts)
+                    break
+                except StoreUnavailable:
+                    raise
+                except Exception:
+                    log.exception("the row %d could not be ended %s facts", handle, "with" if with_facts else "without")
         return ended
 
     async def _facts(

@@ -40,7 +40,7 @@ class ServerVerbs(SideBySide):
         if len(self.model.rows) >= MOST_ROWS:
             self.delete_what_is_over()
         limits = LIMITS | profile
-        limits["wait"] += (self.seen["create", "queued"] % 4096) * 2**-16  # no two end in the same moment
+        limits["wait"] += len(self.known) * 2**-16  # no two end in the same moment
         new = Modelled(id=id or f"aex-{uuid.uuid4().hex}", limits=limits, key=key and f"{self.session}-{key}")
         asked = NewExecution(
             id=new.id,
@@ -127,7 +127,8 @@ class ServerVerbs(SideBySide):
             st.sampled_from(["disconnected"] * 5 + ["exited", "exited", "hello", "hello", "goodbye", "goodbye"])
         )
         mine = [row.owner for row in self.model.rows if row.owner and not row.over]
-        owner = mine[0] if mine and draw(which) < 8 else draw(st.sampled_from(self.owners))
+        his = mine and what != "exited" and draw(which) < 8
+        owner = mine[0] if his else draw(st.sampled_from(self.owners))
         self.touch_open()
         if what == "hello":
             self.hello(owner)

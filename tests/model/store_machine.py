@@ -37,6 +37,7 @@ class StoreAndModel(WorkerVerbs):
     @initialize(profile=profiles, steps=st.sampled_from([5, 5, 5, 2, 0]), behind=st.integers(0, 2), later=profiles)
     def begin_somewhere(self, profile: dict[str, float], steps: int, behind: int, later: dict[str, float]) -> None:
         """Mostly at a run that a worker has claimed."""
+        self.agree = False
         for owner in self.owners[:2]:
             self.hello(owner)
         self.add(profile, key="k1")
@@ -46,6 +47,7 @@ class StoreAndModel(WorkerVerbs):
 
     @rule(what=st.sampled_from([verb for verb, share in SHARES.items() for _ in range(share)]), data=st.data())
     def step(self, what: str, data: Any) -> None:
+        self.agree = False
         if not self.model.rows:
             what = "go_on"
         getattr(self, what)(data.draw)

@@ -68,7 +68,7 @@ class WorkerVerbs(ServerVerbs):
         """Mostly one that a worker has claimed."""
         index = draw(which)
         if index < 8 and not any(row.step == "running" for row in self.model.rows):
-            self.way_on(self.owners[0], {})
+            self.way_on(draw(st.sampled_from(self.owners)), {})
         return self.row(index)
 
     def works(self, draw: Draw) -> None:
@@ -250,8 +250,18 @@ class WorkerVerbs(ServerVerbs):
         """Half of them of what runs; then its worker does something, or does not."""
         row = self.run_of(draw) if draw(st.booleans()) else self.row(9)
         self.told(draw, "cancel", lambda: self.ask_to_cancel(row))
-        then = draw(st.sampled_from([self.gives_up, self.settle, self.hand_back, self.beat, self.says_nothing]))
+        then = draw(
+            st.sampled_from([self.asks_again, self.gives_up, self.settle, self.hand_back, self.beat, self.says_nothing])
+        )
         then(draw)
+
+    def asks_again(self, draw: Draw) -> None:
+        """A second request later changes nothing: least of all the deadline of the first."""
+        for row in [row for row in self.model.rows if row.step == "running"]:
+            self.ask_to_cancel(row)
+            self.set_time(self.model.now + draw(st.sampled_from([1.0, 9.0])))
+            self.ask_to_cancel(row)
+            self.says_nothing(draw)
 
     def gives_up(self, draw: Draw) -> None:
         how = draw(st.sampled_from(["E104", "E106", "E301", "COMPLETED"]))

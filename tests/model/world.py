@@ -22,13 +22,11 @@ class World:
     def __init__(self, url: str) -> None:
         schema.migrate(url)
         self.now = 1_000_000.0
-        self.swept_at = self.now
         self.seen: Counter[tuple[str, str]] = Counter()
         """(verb, verdict of the model): how often."""
         self.loop = asyncio.new_event_loop()
         self.url = url
         self.store = Store.open(url, now=lambda: self.now)
-        self.run(self.store.tick(period_s=1.0))
 
     def run(self, call: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(call)

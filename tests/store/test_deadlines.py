@@ -3,11 +3,13 @@
 import asyncio
 
 import pytest
+from sqlalchemy import update
 
 from status.failures import Code
 from status.log import render
 from status.phases import Phase, Step
 from status.store.records import CreateVerdict, NewDelta, Outcome, RunBeat, RunnerVerdict
+from status.store.schema import executions
 from status.store.store import Store
 from status.timeouts import Timeouts
 from tests.store.conftest import Clock, Flow
@@ -296,3 +298,20 @@ async def test_pages_are_stable_under_inserts(store: Store, flow: Flow) -> None:
     assert (first.total, third.next_token) == (5, "")
     with pytest.raises(ValueError, match="page_token"):
         await store.list(page_token="nonsense")
+
+
+async def test_a_row_that_cannot_be_told_about_ends_and_holds_up_nobody(store: Store, flow: Flow, clock: Clock) -> None:
+    """One broken row does not stop the sweep: it ends without its facts, and the others end as usual (L1)."""
+    await store.tick(period_s=1)
+    broken = (await flow.claimed("w1")).execution
+    fine = (await flow.claimed("w2")).execution
+    assert broken is not None
+    assert fine is not None
+    async with store.write() as connection:
+        await connection.execute(
+            update(executions).where(executions.c.handle == broken.handle).values(progress="no JSON")
+        )
+    await run_to(store, clock, 31)
+    assert (await ended(store, fine.id))[1] == "E102"
+    log = await store.read_log(broken.id)
+    assert log[-1].payload["error_code"] == "E102"
