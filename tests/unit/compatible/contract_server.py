@@ -57,6 +57,9 @@ class ContractServer:
     foreign: list[str] = field(default_factory=list)
     metadata: list[dict[str, Any]] = field(default_factory=list)
     delay_s: dict[str, float] = field(default_factory=dict)
+    delayed: int = 0
+    most_delayed: int = 0
+    """How many slow calls were in here at once, at the most."""
     refuse: Callable[[str, int], grpc.StatusCode | None] = lambda method, number: None
     """Gets the method and how many calls of it there were before."""
     lose_answers: set[str] = field(default_factory=set)
@@ -136,7 +139,10 @@ class ContractServer:
         if (code := self.refuse(method, before)) is not None:
             await context.abort(code, "refused by the test")
         if delay_s := self.delay_s.get(method, 0.0):
+            self.delayed += 1
+            self.most_delayed = max(self.most_delayed, self.delayed)
             await asyncio.sleep(delay_s)
+            self.delayed -= 1
         reply = await self._carry_out(method, request, reply_type, context)
         if method in self.lose_answers:
             self.lose_answers.discard(method)

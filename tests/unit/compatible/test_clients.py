@@ -114,13 +114,12 @@ async def test_every_method_of_the_contract_has_a_client(clients: ContractClient
 
 @pytest.mark.promise("1.68")
 async def test_references_are_resolved_side_by_side(clients: ContractClients, server: ContractServer) -> None:
-    """Five references to a server that takes 200 ms for each take less than 600 ms, and keep their order."""
+    """Five references to a server that takes 200 ms for each are asked at once, and keep their order."""
     for number in range(5):
         server.add_environment(f"env-{number}", NUMBER=str(number))
     server.delay_s["Environment.getByReference"] = 0.2
-    began = time.monotonic()
     found = await clients.environments.list_by_refs(server.instance.spec.environment_refs)
-    assert time.monotonic() - began < 0.6
+    assert server.most_delayed == 5
     assert [e.spec.data["NUMBER"].value for e in found] == ["0", "1", "2", "3", "4"]
 
 
