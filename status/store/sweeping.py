@@ -116,7 +116,8 @@ class Sweeping(Ending):
         ended: list[Execution] = []
         nobody: dict[str, str] = {}
         for row in rows:
-            passed = min(TimeoutType, key=lambda t: row._mapping[t.column])
+            # After an amnesty deadlines coincide: what the user asked for is the reason then.
+            passed = min(TimeoutType, key=lambda t: (row._mapping[t.column], t is not TimeoutType.CANCEL))
             code = TIMEOUT_CODES[passed]
             phase = Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED
             facts = await self._facts(connection, row, passed, nobody) if with_facts else {}

@@ -294,7 +294,7 @@ class Model:
             self._amnesty()
         self.swept_at = self.now
         while (row := self.next_due()) and min(row.due.values()) <= self.now:
-            clock = min((c for c in CLOCKS if c in row.due), key=lambda c: row.due[c])
+            clock = min((c for c in CLOCKS if c in row.due), key=lambda c: (row.due[c], c != "cancel"))
             self._end(row, "CANCELLED" if clock == "cancel" else "FAILED", CODE_OF[clock])
             swept.ended.append(row.id)
             swept.codes.append(row.code)

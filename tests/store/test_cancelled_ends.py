@@ -1,12 +1,14 @@
 """An end in CANCELLED is E401 in the row and in the log, whoever says it and with whatever code (L6)."""
 
 import pytest
+from sqlalchemy import update
 
 from status.failures import Code
 from status.phases import Phase
 from status.store.records import Outcome, RunnerVerdict
+from status.store.schema import executions
 from status.store.store import Store
-from tests.store.conftest import Flow
+from tests.store.conftest import Clock, Flow
 from tests.store.test_runner_calls import Text
 
 
@@ -47,3 +49,21 @@ async def test_an_append_that_is_repeated_while_a_cancel_is_pending(store: Store
     first = await store.append(execution.handle, 1, 0, [text("x")])
     again = await store.append(execution.handle, 1, 0, [text("x")])
     assert (first.verdict, again.verdict) == (RunnerVerdict.CANCEL, RunnerVerdict.CANCEL)
+
+
+async def test_a_cancel_that_was_due_first_is_the_reason_after_an_outage(
+    store: Store, flow: Flow, clock: Clock
+) -> None:
+    """L5: both deadlines passed while nobody swept; the cancel was the earlier one, and the user asked for it."""
+    await store.tick(period_s=1)
+    execution = (await flow.claimed()).execution
+    assert execution is not None
+    await store.request_cancel(execution.id, "alice")
+    later = {"due_schedule_to_close": clock.at + 20, "due_start_to_close": clock.at + 5000}
+    async with store.write() as connection:  # as after a hand-back and a second claim
+        await connection.execute(update(executions).where(executions.c.id == execution.id).values(**later))
+    clock.advance(100)
+    assert (await store.tick(period_s=1)).resumed
+    clock.advance(5)
+    assert [e.id for e in (await store.tick(period_s=1)).ended] == [execution.id]
+    await agrees(store, flow, execution.id)
