@@ -7,8 +7,8 @@ with a word; which words there are for which verb is `VERDICTS` of the test that
 from dataclasses import dataclass, field
 
 FOREVER = float("inf")
-CLOCKS = ("wait", "start", "thread", "beat", "lost", "run", "total", "cancel")
-"""In this order where two deadlines are the same moment."""
+CLOCKS = ("cancel", "wait", "start", "thread", "beat", "lost", "run", "total")
+"""In this order where two deadlines are the same moment: after an amnesty, what the user asked for is the reason."""
 LIMITS = {
     "wait": 3600.0,
     "start": 60.0,

@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine
 from status.failures import Code
 from status.log import LogRow, State, fold, render
 from status.phases import TERMINAL_PHASES
-from tests.model.execution_model import Model, Modelled
+from tests.model.execution_model import FOREVER, Model, Modelled
 from tests.model.world import World
 
 MOST_ROWS = 6
@@ -65,7 +65,9 @@ class SideBySide(RuleBasedStateMachine):
                 self.touched.append(row)
 
     def set_time(self, now: float) -> None:
-        self.world.now = self.model.now = max(now, self.world.now)
+        """Forwards only, and never to the end of time."""
+        if self.world.now < now < FOREVER:
+            self.world.now = self.model.now = now
 
     def sweep(self, period_s: float) -> None:
         ticked = self.world.run(self.world.store.tick(period_s=period_s))
