@@ -42,11 +42,6 @@ class Reading(Transactions):
             row = (await connection.execute(select(executions).where(executions.c.id == id))).one_or_none()
         return to_execution(row) if row else None
 
-    async def get_by_handle(self, handle: int) -> Execution | None:
-        async with self.read() as connection:
-            row = (await connection.execute(select(executions).where(executions.c.handle == handle))).one_or_none()
-        return to_execution(row) if row else None
-
     async def read_log(self, id: str, after: int = 0, limit: int = 1000) -> list[LogRow]:
         """Rows with a `seq` above `after`, in order."""
         async with self.read() as connection:

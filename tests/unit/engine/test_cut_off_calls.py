@@ -1,7 +1,6 @@
 """A tool call in which the model ran out of tokens is not run."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,7 +49,7 @@ class OutOfTokens(BaseChatModel):
 
 
 @pytest.mark.parametrize(("key", "word"), [("finish_reason", "length"), ("stop_reason", "max_tokens")])
-async def test_a_call_that_was_cut_is_refused_and_the_others_run(tmp_path: Path, key: str, word: str) -> None:
+async def test_a_call_that_was_cut_is_refused_and_the_others_run(key: str, word: str) -> None:
     """Only whole calls run; the cut one fails with the reason, and the agent goes on."""
     removed: list[str] = []
 

@@ -42,7 +42,7 @@ PLATFORM = {"owner_scope": "platform"}
 ABOUT_NOBODY = {"phase_counts", "oldest_open", "ping"}
 AFTER_A_READ = {"states", "session_facts", "skill_version", "skill_tags", "skill_artifact", "withdraw"}
 """Called with what a verb of `Visible` has just given; an archive is given away after its skill was read."""
-NOT_FOR_HANDLERS = {"get_by_handle", "dispatched", "due_for_dispatch", "put_in"}
+NOT_FOR_HANDLERS = {"dispatched", "due_for_dispatch", "put_in"}
 
 
 @pytest.fixture
