@@ -4,6 +4,7 @@ All values are seconds. Deadlines are columns of the execution's row and are com
 a worker is told remaining seconds, never a time of day.
 """
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 
@@ -99,6 +100,11 @@ class Timeouts:
             raise TimeoutsError(
                 f"unknown timeouts {', '.join(unknown)}; known are {', '.join(sorted(CALLER_TIMEOUTS))}"
             )
+        longest = {"schedule_to_start_s": max_run_s, "schedule_to_close_s": 4 * max_run_s + self.ensure_thread_s}
+        if above := [name for name in sorted(given) if given[name] > longest.get(name, math.inf)]:
+            # L1: an end that lies years ahead is none.
+            said = [f"{name} must be at most {longest[name]:g} (from AGENT_RUNNER_MAX_RUN_S)" for name in above]
+            raise TimeoutsError("; ".join(said))
         result = replace(self, **given)
         if "heartbeat_s" not in given and result.heartbeat_s >= result.start_to_close_s:
             result = replace(result, heartbeat_s=result.start_to_close_s / 2)

@@ -1,5 +1,6 @@
 """The timeouts as data: each has its code, its column and its words; the rules between them hold for any values."""
 
+import math
 from dataclasses import fields, replace
 
 import pytest
@@ -133,3 +134,21 @@ def test_the_defaults_agree() -> None:
     """Nobody has to set anything."""
     assert Timeouts().problems() == []
     assert Timeouts().overridden({}) == Timeouts()
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"schedule_to_start_s": 101.0}, "schedule_to_start_s must be at most 100"),
+        ({"schedule_to_close_s": 506.0}, "schedule_to_close_s must be at most 505"),
+        ({"schedule_to_close_s": math.inf}, "schedule_to_close_s must be at most 505"),
+        ({"start_to_close_s": 101.0}, "start_to_close_s must be at most 100"),
+    ],
+)
+def test_a_caller_cannot_put_the_end_off_for_years(given: dict[str, float], named: str) -> None:
+    """L1: each has a maximum that follows from the longest run; one second above it is refused by name."""
+    base = Timeouts(schedule_to_start_s=10, heartbeat_s=5, start_to_close_s=100, schedule_to_close_s=300)
+    with pytest.raises(TimeoutsError, match=named):
+        base.overridden(given, max_run_s=100)
+    within = {name: value - 1 for name, value in given.items() if math.isfinite(value)}
+    assert base.overridden(within, max_run_s=100)
