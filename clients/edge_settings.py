@@ -50,6 +50,12 @@ class EdgeSettings(BaseSettings):
         ge=0,
         about="calls per second and key at one server; more get 429; 0: any",
     )
+    metrics_open: bool = setting(
+        "AGENT_RUNNER_METRICS_OPEN",
+        default=True,
+        shown="true",
+        about="/metrics without a key; false: it needs a key that may read",
+    )
     max_request_bytes: int = setting(
         "AGENT_RUNNER_MAX_REQUEST_BYTES", default=64 << 20, ge=1, about="a larger HTTP request gets 413"
     )

@@ -91,9 +91,11 @@ SCOPES: Mapping[str, Scope] = {
     "GET /v1/skills/{name}/archive": Scope.READ,
     **_collection("sessions", write=Scope.EXECUTE),
     "GET /v1/workers": Scope.READ,
+    "GET /metrics": Scope.READ,
     "POST /v1/keys": Scope.ADMIN,
     "GET /v1/keys": Scope.ADMIN,
     "DELETE /v1/keys/{key_id}": Scope.ADMIN,
+    "POST /v1/retention": Scope.ADMIN,
 }
 
 

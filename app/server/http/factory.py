@@ -13,17 +13,19 @@ from app.server.context import ServerContext
 from app.server.edges import Edges
 from app.server.http.answers import problem_answer
 from app.server.http.execution_routes import execution_routes
-from app.server.http.guard import Guard
+from app.server.http.guard import METRICS, Guard
 from app.server.http.key_routes import key_routes
 from app.server.http.limits import TOO_LARGE_NEXT, add_inner, add_outer
 from app.server.http.metrics import Metrics
 from app.server.http.readiness import readiness_routes
 from app.server.http.resource_routes import resource_routes
+from app.server.http.retention_routes import retention_routes
 from app.server.http.runner_routes import runner_routes
 from app.server.problems import Kind, Problem, invalid
 
 STATIC = Path(__file__).parent / "static"
 PAGE_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'"
+_ROUTES = (resource_routes, runner_routes, key_routes, retention_routes)
 _KINDS = {404: Kind.NOT_FOUND, 405: Kind.METHOD_NOT_ALLOWED, 413: Kind.TOO_LARGE}
 
 
@@ -38,12 +40,15 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
 
     documented = HTTPBearer(auto_error=False, description="STIGMER_API_KEY, or a key of `agent-runner keys`")
     guarded = [Depends(documented), Depends(admitted)]
-    for router in (execution_routes(edges, metrics), resource_routes(edges), runner_routes(edges), key_routes(edges)):
+    routers = (execution_routes(edges, metrics), *(routes(edges) for routes in _ROUTES))
+    for router in routers:
         app.include_router(router, dependencies=guarded)
     app.include_router(readiness_routes(ctx))
 
-    @app.get("/metrics", include_in_schema=False)
+    @app.get(METRICS, include_in_schema=False)
     async def show_metrics() -> Response:
+        if not ctx.settings.metrics_open:
+            ctx.gate.admit(f"GET {METRICS}")
         return Response(await metrics.scraped(), media_type=metrics.content_type)
 
     @app.get("/", include_in_schema=False)
@@ -54,7 +59,7 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)
     add_inner(app, max_request_bytes=ctx.settings.max_request_bytes)
-    app.add_middleware(Guard, gate=ctx.gate, metrics=metrics)
+    app.add_middleware(Guard, gate=ctx.gate, metrics=metrics, metrics_open=ctx.settings.metrics_open)
     add_outer(app, origins=ctx.settings.allowed_origins)
     return app
 

@@ -13,12 +13,14 @@ from app.server.http.metrics import Metrics
 from app.server.problems import internal, invalid, of_exception
 
 GUARDED = "/v1"
+METRICS = "/metrics"
 log = logging.getLogger(__name__)
 
 
 class Guard:
-    def __init__(self, app: ASGIApp, *, gate: Gate, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, gate: Gate, metrics: Metrics, metrics_open: bool) -> None:
         self._app = app
+        self._metrics_open = metrics_open
         self._gate = gate
         self._metrics = metrics
 
@@ -36,7 +38,7 @@ class Guard:
             await send(message)
 
         try:
-            if _guarded(scope["path"]):
+            if self._guarded(scope["path"]):
                 await self._gate.enter(Headers(scope=scope).get("authorization"))
             if "\0" in scope["path"] or b"%00" in scope["query_string"]:
                 raise invalid("the address must not contain NUL characters")
@@ -52,9 +54,8 @@ class Guard:
         finally:
             self._metrics.request(scope["method"], _route(scope), status, time.monotonic() - began)
 
-
-def _guarded(path: str) -> bool:
-    return path == GUARDED or path.startswith(f"{GUARDED}/")
+    def _guarded(self, path: str) -> bool:
+        return path == GUARDED or path.startswith(f"{GUARDED}/") or (path == METRICS and not self._metrics_open)
 
 
 def _route(scope: Scope) -> str:

@@ -5,7 +5,8 @@ import asyncio
 import httpx
 import pytest
 
-from app.server.composition import RunningServer
+from app.server.composition import RunningServer, running_server
+from clients.settings import Settings
 from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.test_create import assert_problem
 
@@ -29,6 +30,22 @@ async def test_what_holds_no_data_is_open(server: RunningServer) -> None:
     async with http_client(server, key="wrong") as client:
         for path in ("/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics"):
             assert (await client.get(path)).status_code == 200, path
+
+
+async def test_a_setting_closes_the_metrics(settings: Settings) -> None:
+    """Without a key 401, with a runner's 403; a key that may read scrapes as before."""
+    async with running_server(settings.model_copy(update={"metrics_open": False})) as server:
+        async with http_client(server, key="wrong") as stranger:
+            assert_problem(await stranger.get("/metrics"), 401, "UNAUTHENTICATED")
+            assert (await stranger.get("/healthz")).status_code == 200
+        async with http_client(server) as operator:
+            made = [
+                (await operator.post("/v1/keys", json={"name": scope, "scopes": [scope]})).json()["key"]
+                for scope in ("read", "runner")
+            ]
+        async with http_client(server, key=made[0]) as reader, http_client(server, key=made[1]) as runner:
+            assert "agent_runner_store_up 1.0" in (await reader.get("/metrics")).text
+            assert_problem(await runner.get("/metrics"), 403, "PERMISSION_DENIED")
 
 
 async def test_the_page_needs_nothing_from_elsewhere(http: httpx.AsyncClient) -> None:
