@@ -74,4 +74,17 @@ GOALS: dict[str, dict[str, Goal]] = {
             measure="fastapi, sqlalchemy, langgraph imported by --help; baseline: all", unit="packages", plus=0
         ),
     },
+    "S12": {
+        "share": Goal(
+            measure="compatible reporting: seconds of updates; baseline: the run of 60 s", unit="s", factor=0.01
+        ),
+    },
+    "S13": {
+        "sqlite": Goal(
+            measure="executions ended by a sweep, SQLite; baseline: bare updates", unit="1/s", plus=200, at_least=True
+        ),
+        "postgres": Goal(
+            measure="executions ended by a sweep, Postgres; baseline: bare updates", unit="1/s", plus=200, at_least=True
+        ),
+    },
 }

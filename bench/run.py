@@ -18,7 +18,9 @@ from pathlib import Path
 from bench import (
     bytes_written,
     cold_start,
+    compatible_updates,
     cpu_per_event,
+    expiries,
     many_readers,
     many_slow_runs,
     memory_per_run,
@@ -39,6 +41,8 @@ MEASUREMENTS: dict[str, Callable[[int], list[Row]]] = {
     "S7": bytes_written.measure,
     "S9": many_readers.measure,
     "S11": cold_start.measure,
+    "S12": compatible_updates.measure,
+    "S13": expiries.measure,
 }
 HEAD = ("id", "value", "baseline", "unit", "ratio", "goal", "verdict", "rounds", "spread", "measure")
 

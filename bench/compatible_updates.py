@@ -1,0 +1,37 @@
+"""S12: what the updates of compatible reporting cost a run of a minute, from the worker's own count."""
+
+import json
+import re
+
+from bench.arithmetic import Pair, Row, row
+from bench.scene import opened
+from tests.integration.stack import Process, eventually
+
+EVENTS, EVERY_S = 150, 0.4
+SAID = r"execution {id}: \d+ events, (\d+) updates and the last one \((\d+) failed\), ([\d.]+) s of calls in all"
+
+
+def measure(rounds: int) -> list[Row]:
+    """All rounds at once: each is a run of its own, and all of them mostly wait for their model."""
+    message = json.dumps({"tokens": EVENTS, "every_s": EVERY_S})
+    with opened(worker=False, bare=False) as scene:
+        stack = scene.stack
+        worker = stack.start("worker", AGENT_RUNNER_REPORTING="compatible")
+        eventually(lambda: " is ready: " in worker.output(), within_s=40, what="the worker")
+        ids = [stack.create(message, graph="tokens")["metadata"]["id"] for _ in range(rounds)]
+        statuses = {id: stack.wait_for(id, within_s=2 * EVENTS * EVERY_S)["status"] for id in ids}
+        told = {id: _told(worker, id) for id in ids}
+        worker.stop()
+    if wrong := {id: status["phase"] for id, status in statuses.items() if status["phase"] != "EXECUTION_COMPLETED"}:
+        raise RuntimeError(f"not all completed: {wrong}")
+    updates = sorted({sent for sent, _ in told.values()})
+    pairs = [Pair(value=spent_s, baseline=EVENTS * EVERY_S) for _, spent_s in told.values()]
+    return [row("S12", "share", pairs, f"updates of a run before the last one: {', '.join(map(str, updates))}")]
+
+
+def _told(worker: Process, id: str) -> tuple[int, float]:
+    """Updates that were sent, and the seconds that the calls took."""
+    found = eventually(lambda: re.search(SAID.format(id=id), worker.output()), what=f"the count of {id}")
+    if int(found[2]):
+        raise RuntimeError(f"{found[2]} updates of {id} failed")
+    return int(found[1]), float(found[3])
