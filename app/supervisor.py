@@ -26,6 +26,7 @@ PAUSE_FIRST_S, PAUSE_MOST_S = 0.5, 30.0
 LONG_LIFE_S = 10.0
 """A child that lived this long was fine: the next pause is the shortest again."""
 REPORT_TIMEOUT_S, REPORT_PAUSE_S, REPORT_TRIES = 2.0, 1.0, 30
+DETOUR_AFTER_TRIES = 3
 LAST_REPORTS_S = 2.0
 _TICK_S = 0.02
 
@@ -38,28 +39,26 @@ def supervise(
     http_url: str,
     api_key: str,
     opener: urllib.request.OpenerDirector | None = None,
+    detour: Callable[[bytes], object] | None = None,
     ready: Callable[[int], None] | None = None,
 ) -> int:
     """Run `argv` again and again until a signal asks to stop; the exit code of the last child (128 + n for signal n).
 
-    Reports to the server go through `opener`, else directly: a proxy of the environment is for model providers.
+    Reports to the server go through `opener`, else directly: a proxy of the environment is for model providers. What
+    the server refuses or does not take at once goes the `detour`, which raises when it cannot either.
     `ready` is called with the pid of each new child. SIGINT is passed on as SIGTERM. Main thread only.
     """
-    return _Supervisor(role, argv, queue=queue, http_url=http_url, api_key=api_key, opener=opener, ready=ready).run()
+    told = _Telling(http_url, api_key, opener, detour)
+    return _Supervisor(role, argv, queue=queue, told=told, ready=ready).run()
 
 
 class _Supervisor:
-    def __init__(
-        self, role: str, argv: Sequence[str], *, queue: str, http_url: str, api_key: str, opener: Any, ready: Any
-    ) -> None:
+    def __init__(self, role: str, argv: Sequence[str], *, queue: str, told: "_Telling", ready: Any) -> None:
         self._role, self._argv, self._queue = role, list(argv), queue
-        self._url = f"{http_url.rstrip('/')}/v1/runner/exits"
-        self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
-        self._opener = opener or urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._told = told
         self._ready = ready
         self._child: subprocess.Popen[bytes] | None = None
         self._stop_signal = 0
-        self._reports: list[threading.Thread] = []
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
@@ -77,7 +76,7 @@ class _Supervisor:
             while not self._stop_signal and time.monotonic() < until:
                 time.sleep(_TICK_S)
             pause_s = min(pause_s * 2, PAUSE_MOST_S)
-        self._wait_for_reports()
+        self._told.finish()
         return code if code >= 0 else 128 - code
 
     def _one_life(self) -> int:
@@ -132,24 +131,52 @@ class _Supervisor:
             "text": text,
             "startup": bool(text),
         }
+        self._told.tell(said)
+
+
+class _Telling:
+    """Tells the server, in threads: a server that is away must not hold up the next child."""
+
+    def __init__(self, http_url: str, api_key: str, opener: Any, detour: Callable[[bytes], object] | None) -> None:
+        self._url = f"{http_url.rstrip('/')}/v1/runner/exits"
+        self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
+        self._opener = opener or urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._detour = detour
+        self._reports: list[threading.Thread] = []
+
+    def tell(self, said: dict[str, Any]) -> None:
         thread = threading.Thread(target=self._send, args=(json.dumps(said).encode(),), name="exit report", daemon=True)
         thread.start()
         self._reports = [t for t in self._reports if t.is_alive()] + [thread]
 
     def _send(self, body: bytes) -> None:
-        for _ in range(REPORT_TRIES):
+        for tries in range(1, REPORT_TRIES + 1):
             request = urllib.request.Request(self._url, body, self._headers, method="POST")  # noqa: S310
             try:
                 with self._opener.open(request, timeout=REPORT_TIMEOUT_S):
                     return
             except (OSError, ValueError) as exc:
                 # An answer of 4xx will not get better; no server, or a 5xx, may.
-                if 400 <= getattr(exc, "code", 500) < 500:
+                refused = 400 <= getattr(exc, "code", 500) < 500
+                if (refused or tries >= DETOUR_AFTER_TRIES) and self._by_detour(body):
+                    return
+                if refused:
                     sys.stderr.write(f"supervisor: the exit report was refused: {exc}\n")
                     return
             time.sleep(REPORT_PAUSE_S)
 
-    def _wait_for_reports(self) -> None:
+    def _by_detour(self, body: bytes) -> bool:
+        if self._detour is None:
+            return False
+        try:
+            self._detour(body)
+        except Exception as exc:  # whatever its client raises: the next try, or the banner in the log, must do
+            sys.stderr.write(f"supervisor: the exit report could not be left for the server either: {exc}\n")
+            return False
+        return True
+
+    def finish(self) -> None:
+        """Give the last reports a moment."""
         until = time.monotonic() + LAST_REPORTS_S
         for thread in self._reports:
             thread.join(max(until - time.monotonic(), 0.0))

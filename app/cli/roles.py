@@ -111,14 +111,23 @@ def _supervise(role: Role, argv: Sequence[str], *, queue: str) -> None:
         settings = load_settings(role)
     except SettingsError as error:
         settings = error.settings
+
+    queue_name = str(getattr(settings, queue)) if queue else ""
+
+    def leave_in_redis(report: bytes) -> None:
+        from clients.exit_reports import leave  # imported when needed: hardly ever
+
+        leave(settings.redis_url, queue_name, report)
+
     sys.exit(
         supervise(
             role,
             list(argv),
-            queue=str(getattr(settings, queue)) if queue else "",
+            queue=queue_name,
             http_url=settings.http_url,
             api_key=_key(settings),
             opener=direct_opener(settings.tls_ca),
+            detour=leave_in_redis if queue_name else None,
         )
     )
 

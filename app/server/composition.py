@@ -19,8 +19,11 @@ from app.server.gate import Gate
 from app.server.grpc_api import register_services, server_interceptors
 from app.server.http import build_http_app
 from app.server.keys import Keys
+from app.server.left_reports import LeftReports
 from app.server.presence import PresenceBoard
 from app.server.rate import RateLimit
+from app.server.reports import Reports
+from app.server.retention import Retention
 from app.server.runner_service import RunnerService
 from app.server.sealing import Sealing
 from app.server.sweeper import Sweeper
@@ -83,6 +86,10 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
     await store.tick(period_s=settings.sweep_interval_s)
     await wakeups.start()
     sweeper.start()
+    left_reports = LeftReports(settings, Reports(ctx))
+    left_reports.start()
+    retention = Retention.of(ctx)
+    retention.start()
     rpc, grpc_port = await _start_grpc(ctx, presence)
     http, http_port, http_task = await _start_http(ctx)
     try:
@@ -95,6 +102,8 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
         await rpc.stop(STOP_GRACE_S)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(http_task, STOP_GRACE_S)
+        await left_reports.stop()
+        await retention.stop()
         await sweeper.stop()
         await wakeups.stop()
         await asyncio.to_thread(publisher.close)

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 from signal import Signals, strsignal
 from typing import Any
+
+from pydantic import BaseModel, Field
 
 from app.server.context import ServerContext
 from app.server.ends import after_end, follow_up
@@ -24,26 +25,25 @@ NOT_STARTED_CODES = frozenset({Code.NOT_REGISTERED, Code.BAD_MESSAGE})
 """About a message that started nothing: a bad copy must not end a run that another copy started."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exit:
-    """A process ended. `text` is what a failed start printed; `startup` says that it was one."""
+class ExitReport(BaseModel):
+    """From a supervisor: its child ended, or could not start (`startup`, with the banner's text)."""
 
-    incarnation: str
-    role: str
-    queue: str
-    signal: int | None
-    exit_code: int | None
-    text: str
-    startup: bool
+    incarnation: str = ""
+    role: str = ""
+    queue: str = ""
+    signal: int | None = None
+    exit_code: int | None = None
+    text: str = Field(default="", max_length=65536)
+    startup: bool = False
 
 
 class Reports:
     def __init__(self, ctx: ServerContext) -> None:
         self._ctx = ctx
 
-    async def exit(self, report: Exit) -> list[str]:
-        """Its runs end now (E103). Answers their ids."""
-        if report.startup and report.queue:
+    async def exit(self, report: ExitReport, *, late: bool = False) -> list[str]:
+        """Its runs end now (E103). Answers their ids. `late`: told by detour; a worker may have started since."""
+        if report.startup and report.queue and not (late and await self._online(report.queue)):
             await self._ctx.store.startup_failed(report.queue, report.role, report.text[-MAX_TEXT:])
         if not report.incarnation:
             return []
@@ -51,6 +51,10 @@ class Reports:
         for execution in ended:
             after_end(self._ctx, execution)
         return [execution.id for execution in ended]
+
+    async def _online(self, queue: str) -> bool:
+        workers = await self._ctx.store.workers(queue)
+        return any(w.gone_at is None and w.disconnected_at is None for w in workers)
 
     async def failure(
         self, id: str, code: str, facts: Mapping[str, Any], *, step: str = "", after_grace: bool = False

@@ -8,21 +8,9 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from app.server.edges import Edges
-from app.server.reports import Exit
+from app.server.reports import ExitReport
 from status.log import rfc3339
 from status.store.records import Worker
-
-
-class ExitReport(BaseModel):
-    """From a supervisor: its child ended, or could not start (`startup`, with the banner's text)."""
-
-    incarnation: str = ""
-    role: str = ""
-    queue: str = ""
-    signal: int | None = None
-    exit_code: int | None = None
-    text: str = Field(default="", max_length=65536)
-    startup: bool = False
 
 
 class FailureReport(BaseModel):
@@ -54,7 +42,7 @@ def runner_routes(edges: Edges) -> APIRouter:
     @routes.post("/runner/exits", status_code=202)
     async def exits(report: ExitReport) -> Response:
         """Runs of that process end now (E103); a failed start is quoted by E101 until a worker is up."""
-        ended = await edges.reports.exit(Exit(**report.model_dump()))
+        ended = await edges.reports.exit(report)
         return JSONResponse({"ended": ended}, status_code=202)
 
     @routes.post("/runner/failures", status_code=202)

@@ -10,7 +10,7 @@ from tests.faults.fault_stack import fresh_port
 from tests.faults.registry import case
 from tests.faults.scene import Scene
 from tests.faults.tcp_proxy import TcpProxy
-from tests.integration.stack import eventually
+from tests.integration.stack import Process, eventually
 
 TASKS = Path(__file__).resolve().parents[3] / "tasks"
 MISSING = "a_module_that_nobody_installed"
@@ -44,7 +44,17 @@ def broken_import(scene: Scene) -> None:
 
 @case("F03")
 def settings_missing(scene: Scene) -> None:
-    names = ("AGENT_RUNNER_BROKER_URL", "STIGMER_BACKEND_ENDPOINT")
+    _without(scene, "AGENT_RUNNER_BROKER_URL", "STIGMER_BACKEND_ENDPOINT")
+
+
+@case("F03/key")
+def key_missing(scene: Scene) -> None:
+    """HTTP refuses what the supervisor tells without a key; Redis takes it to the server."""
+    worker = _without(scene, "STIGMER_API_KEY", "STIGMER_BACKEND_ENDPOINT")
+    scene.evidence("could not be left" not in worker.output(), "Redis took the report")
+
+
+def _without(scene: Scene, *names: str) -> Process:
     environment = {"MODE": "production", **dict.fromkeys(names, "")}
     scene.send("What is missing?")
     scene.strike(at=scene.roles["run"].struck_at)
@@ -52,6 +62,7 @@ def settings_missing(scene: Scene) -> None:
     scene.end()
     _one_banner(scene, environment, "Configuration Error", *names)
     scene.evidence(BANNER in worker.output(), "the worker did not start")
+    return worker
 
 
 @case("F04")

@@ -1,0 +1,56 @@
+"""Takes the exit reports that supervisors left in Redis because they could not tell them over HTTP."""
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from pydantic import ValidationError
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from app.server.reports import ExitReport, Reports
+from clients.exit_reports import take
+from clients.settings import Settings
+from status.store.errors import StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+
+class LeftReports:
+    """`start()`, `stop()`. Looks once a sweep; Redis being away costs these reports' speed, nothing else."""
+
+    def __init__(self, settings: Settings, reports: Reports) -> None:
+        self._redis = Redis.from_url(settings.redis_url, socket_connect_timeout=2, socket_timeout=5)
+        self._queues = (settings.runner_queue, settings.orchestrator_queue)
+        self._reports = reports
+        self._period_s = settings.sweep_interval_s
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="left exit reports")
+
+    async def stop(self) -> None:
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        with suppress(RedisError, OSError):
+            await self._redis.aclose()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                for queue in self._queues:
+                    for given in await take(self._redis, queue):
+                        await self._apply(given)
+            except (RedisError, OSError) as error:
+                log.debug("no look for exit reports in Redis: %s", error)
+            await asyncio.sleep(self._period_s)
+
+    async def _apply(self, given: object) -> None:
+        try:
+            ended = await self._reports.exit(ExitReport.model_validate(given), late=True)
+            log.info("an exit report was left in Redis; %d executions ended by it", len(ended))
+        except ValidationError as error:
+            log.warning("an exit report in Redis is not one: %s", error)
+        except StoreUnavailable as error:
+            log.error("an exit report from Redis is lost, the store is away: %s", error)
