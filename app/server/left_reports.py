@@ -20,31 +20,34 @@ class LeftReports:
     """`start()`, `stop()`. Looks once a sweep; Redis being away costs these reports' speed, nothing else."""
 
     def __init__(self, settings: Settings, reports: Reports) -> None:
-        self._redis = Redis.from_url(settings.redis_url, socket_connect_timeout=2, socket_timeout=5)
+        self._redis = Redis.from_url(settings.redis_url, socket_connect_timeout=2, socket_timeout=2)
         self._queues = (settings.runner_queue, settings.orchestrator_queue)
         self._reports = reports
         self._period_s = settings.sweep_interval_s
+        self._stopped = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="left exit reports")
 
     async def stop(self) -> None:
+        """After the round that is under way: a cancel in the middle of a call would lose what it has taken."""
+        self._stopped.set()
         if self._task:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._task
         with suppress(RedisError, OSError):
             await self._redis.aclose()
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopped.is_set():
             try:
                 for queue in self._queues:
                     for given in await take(self._redis, queue):
                         await self._apply(given)
             except (RedisError, OSError) as error:
                 log.debug("no look for exit reports in Redis: %s", error)
-            await asyncio.sleep(self._period_s)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), self._period_s)
 
     async def _apply(self, given: object) -> None:
         try:
