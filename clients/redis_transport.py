@@ -14,7 +14,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from queue import Empty
 from typing import Any
 
 import redis
@@ -129,11 +130,28 @@ class _Channel:
 
     QoS = QoS
     _steady: Any = None
+    _reads = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.acks = self._find_acks()
         self.acks.flush()
+
+    def end_poll(self: Any) -> None:
+        """Wait for what the BRPOP that is under way still brings, at most its second. Without a consumer it goes back.
+
+        For a worker that leaves: in its socket a message is lost to everybody. Safe in a signal handler.
+        """
+        if self._in_poll and not self._reads:
+            with suppress(Empty):
+                self._brpop_read()
+
+    def _brpop_read(self, **options: Any) -> Any:
+        self._reads = True
+        try:
+            return super()._brpop_read(**options)  # type: ignore[misc]
+        finally:
+            self._reads = False
 
     def _find_acks(self: Any) -> Acks:
         """One per database and process; made while connected, because a channel that is closed no longer can."""

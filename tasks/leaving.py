@@ -1,8 +1,13 @@
 """Celery's worker, which says that it leaves before it waits for its tasks, warm (SIGTERM) or cold (SIGQUIT)."""
 
 from collections.abc import Callable
+from typing import Any
 
 from celery.apps.worker import Worker
+from celery.utils.threads import bound_open_broker_sockets  # type: ignore[attr-defined]
+from kombu.common import ignore_errors
+
+BROKER_S = 5.0
 
 
 class LeavingWorker(Worker):
@@ -10,13 +15,34 @@ class LeavingWorker(Worker):
 
     leave: Callable[[], None] = staticmethod(lambda: None)
     leave_cold: Callable[[], None] = staticmethod(lambda: None)
+    consumer: Any
 
     def _shutdown(self, warm: bool = True) -> None:
         if warm:
             self.leave()
         super()._shutdown(warm)  # type: ignore[misc]
 
+    def stop_consuming(self) -> None:
+        """Take no further message, and give back what the broker sends meanwhile. A broker that is silent gets 5 s.
+
+        Celery does so at the end of a cold stop's first step, which lasts seconds; until then a message that its
+        open poll has got is in nobody's hands.
+        """
+        tasks = getattr(self.consumer, "task_consumer", None)
+        if tasks is None:
+            return
+        bound_open_broker_sockets(self.consumer.connection, BROKER_S)
+        with ignore_errors(self.consumer):
+            tasks.on_message = _give_back
+            tasks.cancel()
+            if end_poll := getattr(tasks.channel, "end_poll", None):
+                end_poll()
+
     def wait_for_soft_shutdown(self) -> bool:
         """Celery's first step of a cold stop; after it, it cancels what is left and stops the pool."""
         self.leave_cold()
         return True
+
+
+def _give_back(message: Any) -> None:
+    message.requeue()

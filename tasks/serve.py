@@ -152,6 +152,7 @@ class Station:
     def _leave_cold(self) -> None:
         """In the handler of SIGQUIT, before Celery cancels what runs: time to reach a step boundary."""
         self.leave(min(COLD_DRAIN_S, self._settings.drain_timeout_s))
+        self._worker.stop_consuming()
         until = time.monotonic() + COLD_DRAIN_S + COLD_LAST_WORD_S
         while time.monotonic() < until and self._busy():
             time.sleep(0.05)

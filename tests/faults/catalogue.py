@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from clients.settings import Settings, env_names
+from tests.integration import rabbitmq
 
 FILE = Path(__file__).with_name("catalogue.json")
 POOLS = ("async", "prefork")
+BROKERS = ("redis", "rabbitmq")
+RABBITMQ_URL = rabbitmq.VARIABLE
 _OPERATORS: dict[type[ast.operator], Callable[[float, float], float]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -45,11 +48,14 @@ class Row:
     part: str
     title: str
     pools: tuple[str, ...]
+    brokers: tuple[str, ...] = BROKERS[:1]
+    """What carries the messages. Redis is there in any case: it carries wake-ups and results."""
     ends: Mapping[str, End]
     """By the role that the execution plays in the case."""
     settings: Mapping[str, str]
     needs: str
-    """The variable that names a service which not every machine has; without it the row is left out."""
+    """The variable that names a service which not every machine has; without it the row is left out. Whatever has
+    RabbitMQ as broker needs `AGENT_RUNNER_TEST_AMQP_URL`."""
     reconnects: bool
     """Subscribers lose their server in this case and come back with the last seq they saw."""
 
@@ -60,6 +66,11 @@ class Row:
     @property
     def expected(self) -> str:
         return told({role: end.code for role, end in self.ends.items()})
+
+    def missing(self, broker: str, environment: Mapping[str, str]) -> str:
+        """The first variable without which it cannot be played with that broker; empty if it can."""
+        needed = [self.needs, RABBITMQ_URL if broker == "rabbitmq" else ""]
+        return next((name for name in needed if name and not environment.get(name)), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +121,7 @@ def _row(given: dict[str, Any]) -> Row:
         part=given.get("part", ""),
         title=given["title"],
         pools=tuple(given.get("pools", POOLS[:1])),
+        brokers=tuple(given.get("brokers", BROKERS[:1])),
         ends={role: _end(end) for role, end in given["ends"].items()},
         settings=given.get("settings", {}),
         needs=given.get("needs", ""),

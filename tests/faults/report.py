@@ -7,18 +7,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-HEAD = ("fault", "pool", "expected", "got", "seconds", "bound", "verdict", "what was done")
+HEAD = ("fault", "pool", "broker", "expected", "got", "seconds", "bound", "verdict", "what was done")
 WIDEST = 44
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One row in one pool in one round. `seconds`: fault to terminal event at the subscriber. `lasted`: the case."""
+    """One row in one pool with one broker in one round.
+
+    `seconds`: from the fault to the terminal event at the subscriber. `lasted`: the whole case.
+    """
 
     fault: str
     part: str
     title: str
     pool: str
+    broker: str
     round: int
     expected: str
     got: str
@@ -49,7 +53,8 @@ def write(path: Path, results: Sequence[Result]) -> None:
 
 def line(result: Result) -> str:
     """One result as it comes."""
-    shown = f"  {result.verdict}  {result.name:<18} {result.pool:<8} {result.got:<12} {result.lasted:5.1f} s"
+    where = f"{result.name:<18} {result.pool:<8} {result.broker:<9}"
+    shown = f"  {result.verdict}  {where} {result.got:<12} {result.lasted:5.1f} s"
     return shown if result.passed else f"{shown}\n        {result.detail}"
 
 
@@ -69,6 +74,7 @@ def _cells(result: Result) -> tuple[str, ...]:
     return (
         result.name,
         result.pool,
+        result.broker,
         _short(result.expected),
         _short(result.got),
         f"{result.seconds:.2f}",

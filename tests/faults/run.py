@@ -1,6 +1,7 @@
 """`make faults`: runs the catalogue on real processes and prints what came out.
 
     python -m tests.faults.run [--only F07,F10/thread] [--rounds 3] [--parallel 3] [--pool async|prefork]
+                                [--broker redis|rabbitmq]
 
 Every case has a stack of its own and waits most of the time, so several run at once. Nothing that fails is tried
 again. The exit status is 1 if a row fails. Logs of failed rows are kept under build/faults/.
@@ -14,11 +15,12 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from typing import NamedTuple
 
-from tests.faults.catalogue import POOLS, Catalogue, Row, load
+from tests.faults.catalogue import BROKERS, POOLS, Catalogue, Row, load
 from tests.faults.registry import CASES, load_cases
 from tests.faults.report import Result, line, table, write
 from tests.faults.scene import Judgement, Scene, Vacuous, opened
@@ -28,19 +30,21 @@ BUILD = ROOT / "build"
 KEPT_LOGS = BUILD / "faults"
 
 
+class Play(NamedTuple):
+    """A row in one of its pools with one of its brokers."""
+
+    row: Row
+    pool: str
+    broker: str
+
+
 def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     catalogue = load()
     load_cases()
-    named = [row for row in catalogue.rows if _is_chosen(row, options.only)]
-    for row in named:
-        if _is_left_out(row):
-            print(f"{row.id} is left out: {row.needs} is not set")
-    chosen = [
-        (row, pool) for row in named for pool in row.pools if options.pool in ("", pool) and not _is_left_out(row)
-    ]
+    chosen = list(_chosen(catalogue, options))
     if not chosen:
-        print(f"no row of the catalogue is called {options.only!r}", file=sys.stderr)
+        print(f"nothing of the catalogue is chosen by {' '.join(arguments)}", file=sys.stderr)
         return 2
     shutil.rmtree(KEPT_LOGS, ignore_errors=True)
     began = time.monotonic()
@@ -57,24 +61,37 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-def _round(chosen: Sequence[tuple[Row, str]], catalogue: Catalogue, number: int, parallel: int) -> list[Result]:
-    results: dict[tuple[str, str], Result] = {}
+def _chosen(catalogue: Catalogue, options: argparse.Namespace) -> Iterator[Play]:
+    """What is left out for want of a service is said."""
+    for row in catalogue.rows:
+        if not _is_named(row, options.only):
+            continue
+        for broker in row.brokers:
+            if options.broker not in ("", broker):
+                continue
+            if missing := row.missing(broker, os.environ):
+                print(f"{row.id} with {broker} as broker is left out: {missing} is not set")
+                continue
+            yield from (Play(row, pool, broker) for pool in row.pools if options.pool in ("", pool))
+
+
+def _round(chosen: Sequence[Play], catalogue: Catalogue, number: int, parallel: int) -> list[Result]:
     with ThreadPoolExecutor(parallel, thread_name_prefix="case") as threads:
-        begun = {threads.submit(provoke, row, pool, catalogue, number): (row.id, pool) for row, pool in chosen}
+        begun = [threads.submit(provoke, play, catalogue, number) for play in chosen]
         for ended in as_completed(begun):
-            results[begun[ended]] = result = ended.result()
-            print(line(result), flush=True)
-    return [results[row.id, pool] for row, pool in chosen]
+            print(line(ended.result()), flush=True)
+    return [ended.result() for ended in begun]
 
 
-def provoke(row: Row, pool: str, catalogue: Catalogue, number: int = 1) -> Result:
-    """Play one row in one pool and judge it. Never raises: what goes wrong is the row's verdict."""
+def provoke(play: Play, catalogue: Catalogue, number: int = 1) -> Result:
+    """Play it and judge it. Never raises: what goes wrong is the row's verdict."""
+    row, pool, broker = play
     folder = Path(tempfile.mkdtemp(prefix=f"faults-{row.fault}-"))
     judged = None
     problems: list[str] = []
     began = time.monotonic()
     try:
-        with opened(row, pool, catalogue, folder) as scene:
+        with opened(row, pool, broker, catalogue, folder) as scene:
             judged = _play(scene, problems)
     except AssertionError as error:
         problems.append(f"{error}"[:1500])
@@ -87,6 +104,7 @@ def provoke(row: Row, pool: str, catalogue: Catalogue, number: int = 1) -> Resul
         part=row.part,
         title=row.title,
         pool=pool,
+        broker=broker,
         round=number,
         expected=row.expected,
         got=judged.got if judged else "nothing",
@@ -97,7 +115,7 @@ def provoke(row: Row, pool: str, catalogue: Catalogue, number: int = 1) -> Resul
         lasted=round(time.monotonic() - began, 1),
     )
     if problems:
-        _keep_logs(folder, KEPT_LOGS / f"{row.fault}-{row.part or 'only'}-{pool}-{number}")
+        _keep_logs(folder, KEPT_LOGS / f"{row.fault}-{row.part or 'only'}-{pool}-{broker}-{number}")
     shutil.rmtree(folder, ignore_errors=True)
     return result
 
@@ -121,13 +139,9 @@ def _keep_logs(folder: Path, kept: Path) -> None:
         shutil.copy(log, kept)
 
 
-def _is_chosen(row: Row, only: str) -> bool:
+def _is_named(row: Row, only: str) -> bool:
     names = [name.strip() for name in only.split(",") if name.strip()]
     return not names or row.fault in names or row.id in names
-
-
-def _is_left_out(row: Row) -> bool:
-    return bool(row.needs) and not os.environ.get(row.needs)
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -136,6 +150,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--parallel", type=int, default=3)
     parser.add_argument("--pool", default="", choices=("", *POOLS))
+    parser.add_argument("--broker", default="", choices=("", *BROKERS))
     return parser.parse_args(arguments)
 
 

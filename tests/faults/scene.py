@@ -9,7 +9,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import psutil
 
-from tests.faults.catalogue import Catalogue, End, Row, seconds, told
+from tests.faults.catalogue import BROKERS, RABBITMQ_URL, Catalogue, End, Row, seconds, told
 from tests.faults.fault_stack import FaultStack
 from tests.faults.witness import Seen, Witness
 from tests.integration.stack import TERMINAL, Json, Process, eventually
@@ -69,10 +69,16 @@ class Scene:
         self.notes: list[str] = []
         self.afterwards = ExitStack()
         """What the judgement still needs; closed when every process of the case is gone."""
+        self._at_the_end: list[Callable[[Scene], None]] = []
         self._evidence: list[tuple[bool, str]] = []
         self._problems: list[str] = []
         self.token = f"{os.getpid() % 1000:03}{next(_tokens) % 1000:03}"
         """Digits that tell this case's tool processes from all others."""
+
+    @property
+    def broker(self) -> str:
+        """What carries the messages: one of the catalogue's `BROKERS`."""
+        return BROKERS[1] if self.stack.broker else BROKERS[0]
 
     # -- what a case starts
 
@@ -168,6 +174,11 @@ class Scene:
         if not holds:
             self._problems.append(what)
 
+    def at_the_end(self, check: "Callable[[Scene], None]") -> None:
+        """Called once, when everything else has been judged: what ends the workers, for one."""
+        if check not in self._at_the_end:
+            self._at_the_end.append(check)
+
     def note(self, text: str) -> None:
         """For the row's detail."""
         self.notes.append(text)
@@ -222,6 +233,8 @@ class Scene:
             else:
                 details.append(f"{name} after {lasted:.2f} s of {bound:.2f}")
             problems += [f"{name}: {text}" for text in self._wrong(expected, role, status, lasted, bound)]
+        for check in self._at_the_end:
+            check(self)
         return Judgement(
             got=told(got),
             seconds=round(took, 3),
@@ -336,9 +349,10 @@ def _at(items: list[Json], number: int) -> Json | None:
 
 
 @contextmanager
-def opened(row: Row, pool: str, catalogue: Catalogue, folder: Path) -> Iterator[Scene]:
+def opened(row: Row, pool: str, broker: str, catalogue: Catalogue, folder: Path) -> Iterator[Scene]:
     """The scene with Redis and a server running; everything of it is gone afterwards."""
-    stack = FaultStack(folder=folder, settings={**catalogue.settings, **row.settings})
+    url = os.environ[RABBITMQ_URL] if broker == "rabbitmq" else ""
+    stack = FaultStack.open(folder, url, **{**catalogue.settings, **row.settings})
     scene = Scene(row, pool, catalogue, stack)
     with scene.afterwards, stack:
         try:

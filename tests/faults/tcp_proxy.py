@@ -41,6 +41,7 @@ class TcpProxy:
         self._do(self._end)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
+        self._loop.close()
 
     def reset(self) -> int:
         """Every connection gets RST, and new ones are refused until `heal`. How many there were."""

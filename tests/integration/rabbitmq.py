@@ -26,7 +26,18 @@ EVERY_BROKER = pytest.mark.parametrize(
     ],
     indirect=True,
 )
-"""`pytestmark = EVERY_BROKER` runs a module's tests with each broker; they use the fixture `broker`, or `stack`."""
+"""`pytestmark = EVERY_BROKER` runs a module's tests with each broker; they use the fixture `broker`, or `stack`.
+
+A message holds an execution's id and nothing else. Therefore these modules run with Redis alone: what they look at does
+not cross the broker, whichever it is.
+
+    test_bytes         what is written to the store and sent to the server
+    test_own_graphs    a graph's input and output: from and to the server
+    test_skills        archives and environments: from the server
+    test_runner_key    what a key may do at the server
+
+`test_canary` looks at everything that does cross it, and has a test for each broker.
+"""
 
 
 def messages_ready(url: str, queue: str) -> int:
@@ -46,7 +57,7 @@ class RabbitNode:
     """A node of its own, with its own epmd, cookie and data, to be killed and started again."""
 
     def __init__(self, folder: Path, place: Path) -> None:
-        self._place, self._log = place, folder / "rabbitmq.log"
+        self.folder, self._place, self._log = folder, place, folder / "rabbitmq.log"
         self.port, distribution, epmd = free_port(), free_port(), free_port()
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}//"
         for name in ("home", "data", "log"):

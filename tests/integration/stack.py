@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import httpx
 import psutil
@@ -21,6 +21,7 @@ from amqp.exceptions import ChannelError
 from kombu import Connection
 
 KEY = "integration-test-key"
+LAST_BREATH_S = 2.0
 T = TypeVar("T")
 Json = dict[str, Any]
 TERMINAL = {"EXECUTION_COMPLETED", "EXECUTION_FAILED", "EXECUTION_CANCELLED"}
@@ -97,23 +98,20 @@ class Stack:
     processes: list[Process] = field(default_factory=list)
 
     @classmethod
-    def open(cls, folder: Path, broker: str = "", **settings: str) -> "Stack":
+    def open(cls, folder: Path, broker: str = "", **settings: str) -> Self:
         if not broker:
             return cls(folder=folder, settings=settings)
-        own = uuid.uuid4().hex[:12]
+        own = own_queues()
+        runner_queue, orchestrator_queue = own.values()
         return cls(
             folder=folder,
-            settings={
-                "AGENT_EXECUTION_RUNNER_TASK_QUEUE": f"test_{own}_runner",
-                "AGENT_EXECUTION_STIGMER_TASK_QUEUE": f"test_{own}_orchestrator",
-                **settings,
-            },
+            settings={**own, **settings},
             broker=broker,
-            runner_queue=f"test_{own}_runner",
-            orchestrator_queue=f"test_{own}_orchestrator",
+            runner_queue=runner_queue,
+            orchestrator_queue=orchestrator_queue,
         )
 
-    def __enter__(self) -> "Stack":
+    def __enter__(self) -> Self:
         # Supervisors end with this pipe: nothing is left behind even if the test's process is killed.
         self.lifeline = os.pipe()
         self.http = httpx.Client(
@@ -134,12 +132,19 @@ class Stack:
             process.stop()
         for end in self.lifeline:
             os.close(end)
-        leftovers = self.survivors()
+        leftovers = self._survivors_after(LAST_BREATH_S)
         for survivor in leftovers:
             survivor.kill()
         if self.broker:
-            _delete_queues(self.broker, self.runner_queue, self.orchestrator_queue)
+            delete_queues(self.broker, self.runner_queue, self.orchestrator_queue)
         assert not leftovers, f"left behind: {leftovers}"
+
+    def _survivors_after(self, seconds: float) -> list[psutil.Process]:
+        """What a killed supervisor leaves ends by itself, but not in the same instant."""
+        until = time.monotonic() + seconds
+        while (found := self.survivors()) and time.monotonic() < until:
+            time.sleep(0.05)
+        return found
 
     def survivors(self) -> list[psutil.Process]:
         """Processes that carry this stack's data directory in their environment."""
@@ -232,7 +237,10 @@ class Stack:
             return False
 
     def wait_ready(self, within_s: float = 30.0) -> None:
-        eventually(self._up, within_s=within_s, what=f"server; it printed:\n{self.server.output()[-3000:]}")
+        try:
+            eventually(self._up, within_s=within_s, what="the server to answer")
+        except AssertionError as late:
+            raise AssertionError(f"{late}; it printed:\n{self.server.output()[-3000:]}") from None
 
     def workers(self) -> list[Json]:
         answer = self.http.get("/v1/workers").raise_for_status().json()
@@ -286,7 +294,16 @@ class Stack:
                     frame = {}
 
 
-def _delete_queues(url: str, *names: str) -> None:
+def own_queues() -> dict[str, str]:
+    """The settings of both queues' names, which nobody else uses: a RabbitMQ may serve several stacks."""
+    own = uuid.uuid4().hex[:12]
+    return {
+        "AGENT_EXECUTION_RUNNER_TASK_QUEUE": f"test_{own}_runner",
+        "AGENT_EXECUTION_STIGMER_TASK_QUEUE": f"test_{own}_orchestrator",
+    }
+
+
+def delete_queues(url: str, *names: str) -> None:
     """With the exchanges that Celery makes for them."""
     with Connection(url, connect_timeout=5) as connection:
         for name in names:

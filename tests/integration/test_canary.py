@@ -5,7 +5,7 @@ import secrets
 import sys
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.integration.rabbitmq import RabbitNode
 from tests.integration.stack import KEY, Json, Stack, eventually, free_port
 from tests.integration.surfaces import (
     Events,
+    Firehose,
     Monitor,
     Surface,
     of_api,
@@ -136,15 +138,26 @@ def flower_of(stack: Stack) -> int:
 def test_no_secret_leaves(tmp_path: Path, log_level: str) -> None:
     """The tools use the values; outside of the tools' processes there is nothing of them, in any form."""
     with Stack.open(tmp_path, LOG_LEVEL=log_level) as stack:
-        flower = flower_of(stack)
-        stack.start("orchestrator")
-        stack.start_worker()
-        look_everywhere(stack, flower, Canaries())
+        look_everywhere(stack, Canaries())
 
 
-def look_everywhere(stack: Stack, flower: int, canaries: Canaries) -> None:
+@pytest.mark.timeout(300)
+@pytest.mark.promise("1.69")
+def test_no_secret_leaves_through_rabbitmq(tmp_path: Path, node: RabbitNode) -> None:
+    """Nor is there anything of them in its messages or its files."""
+    with Stack.open(tmp_path, node.url, LOG_LEVEL="DEBUG") as stack:
+        look_everywhere(stack, Canaries(), node)
+
+
+def look_everywhere(stack: Stack, canaries: Canaries, node: RabbitNode | None = None) -> None:
+    flower = flower_of(stack)
+    stack.start("orchestrator")
+    stack.start_worker()
     session = session_with_secrets(stack, canaries)
-    with Monitor(stack.redis_port) as monitor, door(canaries.values) as (port, calls):
+    with ExitStack() as open_now:
+        monitor = open_now.enter_context(Monitor(stack.redis_port))
+        firehose = open_now.enter_context(Firehose(node)) if node else None
+        port, calls = open_now.enter_context(door(canaries.values))
         env = {"FROM_RUNTIME": canaries.values["FROM_RUNTIME"]}
         created = stack.create(message(port), session_id=session, env=env)
         id = created["metadata"]["id"]
@@ -170,7 +183,9 @@ def look_everywhere(stack: Stack, flower: int, canaries: Canaries) -> None:
         **dict(of_api(stack, *(f"/v1/{route}" for route in routes), "/v1/workers", "/metrics")),
         **dict(of_api(stack, f"/v1/executions/{id}", f"/v1/executions/{again}", f"/v1/sessions/{session}")),
     }
-    assert_looked_at_the_right_things(surfaces, id)
+    if node and firehose:
+        surfaces |= {"firehose": firehose.recorded, **{f"RabbitMQ {n}": c for n, c in of_files(node.folder)}}
+    assert_looked_at_the_right_things(surfaces, id, "firehose" if node else "MONITOR")
     assert canaries.found_in(surfaces.items()) == []
     assert canaries.found_in(of_files(stack.folder / "sandboxes")), "the tools' files hold them: the search works"
     stack.http.delete(f"/v1/sessions/{session}").raise_for_status()
@@ -186,8 +201,10 @@ def assert_masked(ended: Json) -> None:
     assert "204" in calls[0]["result"]
 
 
-def assert_looked_at_the_right_things(surfaces: dict[str, bytes], id: str) -> None:
+def assert_looked_at_the_right_things(surfaces: dict[str, bytes], id: str, broker: str) -> None:
     """A search that reads the wrong places finds nothing, too: each of these knows the execution."""
+    arguments = f'[["{id}"], '.encode()
+    assert arguments in surfaces[broker], f"no message of the execution in {broker}"
     for place in ("MONITOR", "SSE", "file agent-runner.db", "Flower /api/tasks"):
         assert any(id.encode() in content for name, content in surfaces.items() if name.startswith(place)), place
     for place in ("Redis string celery-task-meta", "file worker-", "file server-", "file appendonlydir", "process "):

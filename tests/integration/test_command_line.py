@@ -15,22 +15,35 @@ import psutil
 import pytest
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from tests.integration.stack import eventually
+from tests.integration.rabbitmq import EVERY_BROKER, messages_ready
+from tests.integration.stack import delete_queues, eventually, own_queues
+
+pytestmark = EVERY_BROKER
 
 PROGRAM = Path(sys.executable).parent / "agent-runner"
 SERVICES = json.loads((Path(__file__).parents[1] / "contract" / "wire_contract.json").read_text())["services"]
 READY = re.compile(r"READY http=(\S+) grpc=(\S+) flower=(\S+)")
 
 
-def environment() -> dict[str, str]:
-    return {"HOME": os.environ.get("HOME", "/"), "PATH": os.environ["PATH"], "AGENT_RUNNER_DEMO_TOKEN_DELAY_MS": "1"}
+@pytest.fixture
+def environment(broker: str) -> Iterator[dict[str, str]]:
+    """Without a broker's URL the command brings its own Redis; with RabbitMQ's that carries wake-ups and results."""
+    own = {"HOME": os.environ.get("HOME", "/"), "PATH": os.environ["PATH"], "AGENT_RUNNER_DEMO_TOKEN_DELAY_MS": "1"}
+    if not broker:
+        yield own
+        return
+    queues = own_queues()
+    yield {**own, **queues, "AGENT_RUNNER_BROKER_URL": broker}
+    runners, _ = queues.values()
+    assert messages_ready(broker, runners) == 0, "it was used, and left nothing there"
+    delete_queues(broker, *queues.values())
 
 
-def run(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def run(folder: Path, environment: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, str(PROGRAM), "run", *arguments],
         cwd=folder,
-        env=environment(),
+        env=environment,
         capture_output=True,
         text=True,
         timeout=90,
@@ -49,11 +62,11 @@ def processes_in(folder: Path) -> list[str]:
 
 
 @pytest.mark.promise("2.13")
-def test_run_shows_the_execution_and_leaves_nothing(tmp_path: Path) -> None:
+def test_run_shows_the_execution_and_leaves_nothing(tmp_path: Path, environment: dict[str, str]) -> None:
     """Phases, todos, tools with real results, two sub-agents, an answer; no process and no socket afterwards."""
     (tmp_path / "poem.txt").write_text("one\ntwo\nthree\n")
     message = "Look.\n$ wc -l poem.txt\n$ echo two\n$ exit 3\n@researcher $ echo left\n@reviewer $ echo right"
-    done = run(tmp_path, message)
+    done = run(tmp_path, environment, message)
     assert done.returncode == 0, done.stdout + done.stderr
     for expected in ("PENDING", "IN_PROGRESS", "COMPLETED", "3 poem.txt", "researcher", "reviewer", "left", "right"):
         assert expected in done.stdout, expected
@@ -63,9 +76,9 @@ def test_run_shows_the_execution_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.promise("0.25")
-def test_run_json_is_one_document(tmp_path: Path) -> None:
+def test_run_json_is_one_document(tmp_path: Path, environment: dict[str, str]) -> None:
     """One JSON document on stdout; a call is the same in both lists; identical commands are two calls."""
-    done = run(tmp_path, "--json", "$ echo same\n$ echo same\n$ exit 3")
+    done = run(tmp_path, environment, "--json", "$ echo same\n$ echo same\n$ exit 3")
     assert done.returncode == 0, done.stderr
     execution = json.loads(done.stdout)
     calls = execution["status"]["tool_calls"]
@@ -81,13 +94,13 @@ def test_run_json_is_one_document(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def dev(tmp_path: Path) -> Iterator[tuple["subprocess.Popen[str]", re.Match[str]]]:
+def dev(tmp_path: Path, environment: dict[str, str]) -> Iterator[tuple["subprocess.Popen[str]", re.Match[str]]]:
     """`agent-runner dev` on free ports, ended by SIGTERM, nothing left."""
     ports = ("--http-port", "0", "--grpc-port", "0", "--flower-port", "0", "--data-dir", str(tmp_path / "data"))
     process = subprocess.Popen(
         [sys.executable, str(PROGRAM), "dev", *ports],
         cwd=tmp_path,
-        env=environment(),
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,

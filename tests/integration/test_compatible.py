@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 
+from tests.integration.rabbitmq import EVERY_BROKER
 from tests.integration.stack import Process, Stack, eventually
+
+pytestmark = EVERY_BROKER
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """One start and no text twice, whatever is delivered, lost or cut (L4). The witness is a file outside the system."""
 
-import asyncio
 import signal
 import time
 from pathlib import Path
@@ -8,12 +7,10 @@ from pathlib import Path
 import pytest
 import redis
 
-from clients.settings import Settings
-from clients.tasks_wire import Publisher
 from status.phases import Step
-from status.timeouts import Timeouts
 from tests.integration.grpc_proxy import GrpcProxy
-from tests.integration.rabbitmq import EVERY_BROKER, messages_ready
+from tests.integration.messages import empties, publish_again
+from tests.integration.rabbitmq import EVERY_BROKER
 from tests.integration.stack import Json, Stack, eventually, free_port
 
 pytestmark = EVERY_BROKER
@@ -62,21 +59,6 @@ def settle_down(stack: Stack, id: str, witnessed: Witnessed) -> None:
     assert log == list(range(1, len(log) + 1))
 
 
-def publish_again(stack: Stack, id: str, *steps: Step) -> None:
-    environment = stack.environment()
-    settings = Settings(
-        broker_url=environment["AGENT_RUNNER_BROKER_URL"], redis_url=environment["AGENT_RUNNER_REDIS_URL"]
-    )
-    publisher = Publisher(settings)
-
-    async def send() -> None:
-        for step in steps:
-            await publisher.publish(id, step, stack.runner_queue, stack.orchestrator_queue, Timeouts())
-
-    asyncio.run(send())
-    publisher.close()
-
-
 @pytest.mark.promise("3.14")
 def test_the_message_is_delivered_again(served: Stack, tmp_path: Path) -> None:
     """Copies at once, while it runs and after the end start nothing."""
@@ -87,16 +69,8 @@ def test_the_message_is_delivered_again(served: Stack, tmp_path: Path) -> None:
     publish_again(served, id, Step.ENSURE_THREAD, Step.EXECUTE, Step.EXECUTE)
     settle_down(served, id, witnessed)
     publish_again(served, id, Step.ENSURE_THREAD, Step.EXECUTE)
-    queue_empties(served)
+    empties(served)
     settle_down(served, id, witnessed)
-
-
-def queue_empties(stack: Stack) -> None:
-    if stack.broker:
-        eventually(lambda: messages_ready(stack.broker, stack.runner_queue) == 0)
-        return
-    with redis.Redis(port=stack.redis_port) as client:
-        eventually(lambda: client.llen("agent_execution_runner") == 0 and client.hlen("unacked") == 0)
 
 
 @pytest.mark.parametrize("down_s", [0.2, 3.0])
@@ -116,7 +90,7 @@ def test_redis_is_restarted_in_mid_run(served: Stack, tmp_path: Path, down_s: fl
     following = served.create("$ echo again")["metadata"]["id"]
     assert served.wait_for(following)["status"]["phase"] == "EXECUTION_COMPLETED"
     assert worker.is_running()
-    queue_empties(served)
+    empties(served)
 
 
 def test_the_workers_redis_connections_are_killed(served: Stack, tmp_path: Path) -> None:
@@ -128,7 +102,7 @@ def test_the_workers_redis_connections_are_killed(served: Stack, tmp_path: Path)
         assert int(client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")) > 0
         client.execute_command("CLIENT", "KILL", "TYPE", "pubsub", "SKIPME", "yes")
     settle_down(served, id, witnessed)
-    queue_empties(served)
+    empties(served)
 
 
 def test_a_reply_is_lost_after_the_commit(stack: Stack, tmp_path: Path) -> None:

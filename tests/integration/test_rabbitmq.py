@@ -15,7 +15,8 @@ from clients.settings import Settings
 from clients.tasks_wire import Publisher, PublishError
 from status.phases import Step
 from status.timeouts import Timeouts
-from tests.integration.rabbitmq import RabbitNode, messages_ready
+from tests.integration.messages import left_behind
+from tests.integration.rabbitmq import RabbitNode
 from tests.integration.stack import Stack, eventually
 from tests.integration.test_one_start import Witnessed, settle_down
 
@@ -47,14 +48,6 @@ def let_pass(seconds: float) -> None:
     eventually(lambda: time.monotonic() >= until, within_s=seconds + 5)
 
 
-def nothing_is_left(stack: Stack) -> None:
-    """What a worker has not acknowledged is in the queue again once it has gone."""
-    for process in [p for p in stack.processes if p.name == "worker"]:
-        process.stop()
-    let_pass(1)
-    assert messages_ready(stack.broker, stack.runner_queue) == 0
-
-
 @pytest.mark.parametrize(
     ("how", "down_s", "pool"),
     [(signal.SIGKILL, 0.2, "async"), (signal.SIGTERM, 3.0, "async"), (signal.SIGKILL, 0.2, "prefork")],
@@ -75,7 +68,7 @@ def test_the_node_is_restarted_in_mid_run(
         settle_down(stack, id, witnessed)
         serves_on(stack)
         assert worker.is_running()
-        nothing_is_left(stack)
+        assert left_behind(stack) == 0
         assert witnessed.lines() == ["first", "second"]
 
 
@@ -92,7 +85,7 @@ def test_every_connection_is_closed_by_an_operator(node: RabbitNode, tmp_path: P
         assert witnessed.lines() == ["first", "second"]
         serves_on(stack)
         assert worker.is_running()
-        nothing_is_left(stack)
+        assert left_behind(stack) == 0
 
 
 def test_a_run_is_longer_than_the_brokers_consumer_timeout(node: RabbitNode, tmp_path: Path) -> None:
@@ -107,7 +100,7 @@ def test_a_run_is_longer_than_the_brokers_consumer_timeout(node: RabbitNode, tmp
             assert "delivery acknowledgement on channel" in worker.output()
         assert child.is_running()
         serves_on(stack)
-        nothing_is_left(stack)
+        assert left_behind(stack) == 0
 
 
 @pytest.fixture

@@ -44,10 +44,10 @@ def _shifted(scene: Scene, off_s: int) -> None:
     clock = _clock(scene, off_s)
     worker = scene.worker(**clock)
     scene.stack.start("orchestrator", **clock)
-    once = Once(scene, pause_s=0.3)
-    id = scene.send(once.message)
+    once = Once(scene, steps=3, pause_s=0.3).send()
+    id = scene.roles["run"].id
     scene.strike()
-    once.check(scene, scene.end())
+    once.check()
     session = scene.stack.get(id)["spec"]["session_id"]
     scene.next_works("What did I say?", session_id=session)
     found = _off_s(worker)

@@ -10,7 +10,7 @@ import psutil
 
 from tests.faults.broker_hand import BrokerHand
 from tests.faults.fault_stack import fresh_port, go_on, stop
-from tests.faults.one_start import OneStart
+from tests.faults.once import Once
 from tests.faults.registry import case
 from tests.faults.scene import Scene
 from tests.faults.tcp_proxy import TcpProxy
@@ -25,7 +25,7 @@ DEADLINE_S = 5.0
 def broker_down(scene: Scene) -> None:
     """503 E501 and no row; the same call later is accepted."""
     scene.worker()
-    run = OneStart(scene)
+    run = Once(scene)
     with _keyed(scene):
         scene.stack.redis.kill()
         scene.stack.redis.popen.wait(5)
@@ -42,7 +42,7 @@ def publish_unheard(scene: Scene) -> None:
     """The broker stands still, takes the message when create has given up, and the caller tries again."""
     worker = scene.worker()
     _publish_one(scene)
-    run = OneStart(scene)
+    run = Once(scene)
     broker = psutil.Process(scene.stack.redis.pid)
     with _keyed(scene):
         stop(broker)
@@ -69,7 +69,7 @@ def publish_taken(scene: Scene) -> None:
         scene.stack.wait_ready()
         scene.worker()
         _publish_one(scene)
-        run = OneStart(scene)
+        run = Once(scene)
         with _keyed(scene):
             link.mute()
             began = time.monotonic()

@@ -29,11 +29,11 @@ def replies_lost(scene: Scene) -> None:
     worker = scene.worker(STIGMER_BACKEND_ENDPOINT=f"127.0.0.1:{port}")
     for call, times in CALLS.items():
         proxy.lose_reply(call, times)
-    once = Once(scene, pause_s=0.7)
+    once = Once(scene, steps=3, pause_s=0.7)
     _create_twice(scene, {"message": once.message})
     _create_twice_by_grpc(scene, proxy, port)
     scene.strike()
-    once.check(scene, scene.end())
+    once.check()
     said = [m.get("content") for m in scene.end("contract")["messages"] if m["type"] == "MESSAGE_AI"]
     scene.demand(said == ["one", "two"], f"the other run said {said}")
     expected = {**CALLS, CREATE: 1}

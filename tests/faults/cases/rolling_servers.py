@@ -32,7 +32,7 @@ def servers_rolled(scene: Scene) -> None:
         _ready(port, server)
     worker = scene.worker()
     gate = Gate(scene)
-    work = [Once(scene, pause_s=2, steps=4, name=f"run-{n}", gate=gate) for n in range(RUNS)]
+    work = [Once(scene, f"run {n}", pause_s=2, steps=4, gate=gate) for n in range(RUNS)]
     ids = [scene.send(work[0].message)] + [stack.create(one.message)["metadata"]["id"] for one in work[1:]]
     for id in ids:
         stack.wait_for(id, "EXECUTION_IN_PROGRESS", within_s=30)
@@ -51,7 +51,7 @@ def servers_rolled(scene: Scene) -> None:
     for n, (id, one) in enumerate(zip(ids, work, strict=True)):
         status = _ended(scene, id, gate)
         scene.demand(status["phase"] == "EXECUTION_COMPLETED", f"run {n}: {status['phase']} {status.get('error')}")
-        one.check(scene, status, f"run {n}")
+        one.check(status)
     scene.next_works()
 
 

@@ -12,7 +12,7 @@ import psycopg
 from sqlalchemy.engine import make_url
 
 from tests.faults.fault_stack import fresh_port
-from tests.faults.one_start import OneStart
+from tests.faults.once import Once
 from tests.faults.registry import case
 from tests.faults.scene import Scene
 from tests.faults.tcp_proxy import TcpProxy
@@ -85,10 +85,10 @@ def _on_postgres(scene: Scene) -> Iterator[TcpProxy]:
             connection.execute(f"drop database {name} with (force)".encode())
 
 
-def _two_in_the_middle(scene: Scene, down_s: float) -> tuple[OneStart, OneStart]:
+def _two_in_the_middle(scene: Scene, down_s: float) -> tuple[Once, Once]:
     """One run goes on beyond the outage, one ends in its middle."""
     scene.worker()
-    runs = OneStart(scene, "run", pause_s=down_s + 1).send(), OneStart(scene, "other", pause_s=1.5).send()
+    runs = Once(scene, "run", pause_s=down_s + 1).send(), Once(scene, "other", pause_s=1.5).send()
     for run in runs:
         run.in_the_middle()
     return runs

@@ -5,7 +5,7 @@ import time
 from status.phases import Step
 from tests.faults.broker_hand import BrokerHand
 from tests.faults.fault_stack import fresh_port
-from tests.faults.one_start import OneStart
+from tests.faults.once import Once
 from tests.faults.registry import case
 from tests.faults.scene import Scene
 from tests.faults.tcp_proxy import TcpProxy
@@ -21,7 +21,7 @@ def delivered_at_once(scene: Scene) -> None:
     worker = scene.worker()
     hand = BrokerHand(scene)
     with hand.held():
-        run = OneStart(scene).send()
+        run = Once(scene).send()
         hand.send_again(scene.roles["run"].id, *BOTH, *BOTH)
         scene.strike()
         scene.evidence(hand.waiting() == 5, f"{hand.waiting()} messages waited")
@@ -36,7 +36,7 @@ def delivered_at_once(scene: Scene) -> None:
 @case("F28/completed")
 def delivered_after_completion(scene: Scene) -> None:
     worker = scene.worker()
-    run = OneStart(scene, pause_s=0.2).send()
+    run = Once(scene, pause_s=0.2).send()
     scene.strike()
     run.check()
     _unchanged_by_copies(scene, worker)

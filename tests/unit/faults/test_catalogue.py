@@ -10,13 +10,14 @@ from checks.tree import ROOT
 from clients.settings import Settings, env_names
 from status.failures import FAILURES, Code
 from status.timeouts import Timeouts, ensure_thread_total_s
-from tests.faults.catalogue import Row, load, seconds, settings_of
+from tests.faults.catalogue import BROKERS, POOLS, RABBITMQ_URL, Row, load, seconds, settings_of
 from tests.faults.registry import load_cases
 from tests.faults.report import Result, table, write
 
 CATALOGUE = load()
 CODES = {code.value: code for code in Code}
 PREFORK = {"F06", "F07", "F10", "F11", "F20", "F21", "F23", "F31", "F32"}
+RABBITMQ = {"F06", "F07", "F22", "F23", "F28", "F40"}
 DOCUMENT = (ROOT / "docs" / "architecture" / "error-propagation.md").read_text("utf-8")
 
 
@@ -35,9 +36,22 @@ def test_every_row_has_a_case_and_every_case_a_row() -> None:
 
 
 def test_the_whole_list_is_there() -> None:
-    """F01 to F40, and on prefork those that concern its pool."""
+    """F01 to F40; on prefork those that concern its pool, with RabbitMQ those that concern the broker."""
     assert sorted({row.fault for row in CATALOGUE.rows}) == [f"F{number:02}" for number in range(1, 41)]
     assert {row.fault for row in CATALOGUE.rows if "prefork" in row.pools} >= PREFORK
+    assert {row.fault for row in CATALOGUE.rows if "rabbitmq" in row.brokers} >= RABBITMQ
+    for row in CATALOGUE.rows:
+        assert set(row.brokers) <= set(BROKERS)
+        assert set(row.pools) <= set(POOLS)
+
+
+def test_what_needs_a_service_is_left_out_without_it() -> None:
+    """A row with RabbitMQ as broker needs it, with Redis it does not; what a row names itself it needs with each."""
+    (killed,) = [row for row in CATALOGUE.rows if row.id == "F07/child"]
+    (unreachable,) = [row for row in CATALOGUE.rows if row.id == "F27/unreachable"]
+    assert [killed.missing(broker, {}) for broker in BROKERS] == ["", RABBITMQ_URL]
+    assert killed.missing("rabbitmq", {RABBITMQ_URL: "amqp://h"}) == ""
+    assert unreachable.missing("redis", {}) == "AGENT_RUNNER_TEST_POSTGRES_URL"
 
 
 def test_every_code_is_in_the_failure_table() -> None:
@@ -97,7 +111,7 @@ def test_a_bound_is_arithmetic_over_settings() -> None:
 
 def result(verdict: bool) -> Result:
     return Result(
-        fault="F07", part="child", title="killed", pool="async", round=1, expected="E103", got="E103",
+        fault="F07", part="child", title="killed", pool="async", broker="redis", round=1, expected="E103", got="E103",
         seconds=0.5, bound=1.2, passed=verdict, detail="" if verdict else "vacuous: nobody was hit", lasted=9.0,
     )  # fmt: skip
 
@@ -106,7 +120,7 @@ def test_what_is_written_and_printed(tmp_path: Path) -> None:
     """The file has the agreed names; the table says what is wrong under a row that failed."""
     write(tmp_path / "faults.json", [result(True), result(False)])
     rows = json.loads((tmp_path / "faults.json").read_text())
-    assert {"fault", "pool", "expected", "got", "seconds", "bound", "verdict", "detail"} <= set(rows[0])
+    assert {"fault", "pool", "broker", "expected", "got", "seconds", "bound", "verdict", "detail"} <= set(rows[0])
     assert [row["verdict"] for row in rows] == ["PASS", "FAIL"]
     shown = table([result(True), result(False)])
     assert "F07/child" in shown
