@@ -43,6 +43,8 @@ class State:
         self.started_at: float | str = 0.0
         self.completed_at: float | str = 0.0
         self.output: Any = None
+        self.said: str | None = None
+        """What the user asked, once a foreign status update has replaced the list of messages that held it."""
         self.messages: dict[str, Json] = {}
         """By id. `content` is a list of pieces; `tool_calls` a list of keys into `tool_calls`."""
         self.tool_calls: dict[str, Json] = {}
@@ -90,6 +92,7 @@ class State:
             "started_at": self.started_at,
             "completed_at": self.completed_at,
             "output": self.output,
+            **({} if self.said is None else {"said": self.said}),
             "messages": [{**m, "content": "".join(m["content"])} for m in self.messages.values()],
             "tool_calls": [{**call, "key": key} for key, call in self.tool_calls.items()],
             "listed": list(self.listed),
@@ -104,7 +107,7 @@ class State:
         state.phase = _PHASES.get(kept["phase"])
         state.error, state.error_code = kept["error"], kept["error_code"]
         state.started_at, state.completed_at = kept["started_at"], kept["completed_at"]
-        state.output = kept["output"]
+        state.output, state.said = kept["output"], kept.get("said")
         state.messages = {
             m["id"]: {**m, "content": [m["content"]], "tool_calls": list(m["tool_calls"])} for m in kept["messages"]
         }
@@ -223,6 +226,8 @@ class State:
         if calls := new.get("tool_calls"):
             self.listed = dict.fromkeys(self._take_calls(calls, "call"))
         if messages := new.get("messages"):
+            if self.said is None and (asked := self.messages.get("user")):
+                self.said = "".join(asked["content"])
             self.messages = {}
             for number, message in enumerate(messages):
                 key = f"merged-{number}"

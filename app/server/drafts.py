@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
-from google.protobuf import json_format
 
+from app.server.json_text import read_json
+from app.server.message_json import message_of
 from app.server.problems import invalid
 from app.server.render import API_VERSION
 from status.timeouts import Timeouts
@@ -43,10 +44,7 @@ def draft_of_json(body: Any, *, idempotency_key: str = "") -> Draft:
         raise invalid("the body must be a JSON object: an AgentExecution or the short form with 'message'")
     if not CONTRACT_FIELDS & body.keys():
         return _short(body, idempotency_key)
-    try:
-        execution = json_format.ParseDict(body, AgentExecution())
-    except (json_format.ParseError, ValueError, TypeError) as error:
-        raise invalid(f"not an AgentExecution: {error}") from None
+    execution = message_of(body, AgentExecution())
     return draft_of_contract(execution, idempotency_key=idempotency_key)
 
 
@@ -101,6 +99,13 @@ def env_of(body: Mapping[str, Any]) -> dict[str, str]:
     return env
 
 
+def redrive_env_of(body: Any) -> dict[str, str]:
+    """Of the body of a redrive, `{"env": ...}`. Raises INVALID_ARGUMENT."""
+    if not isinstance(body, dict) or body.keys() - {"env"}:
+        raise invalid('the body must be {"env": {"NAME": "value"}}, or nothing')
+    return env_of(body)
+
+
 def put_secrets(execution: AgentExecution, env: Mapping[str, str]) -> None:
     for name, value in env.items():
         execution.spec.runtime_env[name].value = value
@@ -134,15 +139,15 @@ def _seconds(given: Any) -> dict[str, float]:
     for name, value in given.items():
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise invalid(f"timeouts.{name}: must be a number of seconds")
-    return {name: float(value) for name, value in given.items()}
+    try:
+        return {name: float(value) for name, value in given.items()}
+    except OverflowError:
+        raise invalid("timeouts: must be finite numbers of seconds") from None
 
 
 def _json_in(annotations: Mapping[str, str], name: str) -> Any:
     text = annotations.get(name, "")
-    try:
-        return json.loads(text) if text else None
-    except ValueError as error:
-        raise invalid(f"metadata.annotations[{name!r}]: is not JSON: {error}") from None
+    return read_json(text.encode(), f"metadata.annotations[{name!r}]") if text else None
 
 
 def _dumped(value: Any) -> str:

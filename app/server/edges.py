@@ -11,6 +11,7 @@ from app.server.placing import Placing
 from app.server.render import execution_json
 from app.server.reports import Reports
 from app.server.resources import Resources
+from app.server.retention import Retention
 from app.server.skills import Skills
 from app.server.visible import Visible
 from status.store.records import Page
@@ -24,6 +25,7 @@ class Edges:
     resources: Resources
     skills: Skills
     reports: Reports
+    retention: Retention
 
     @classmethod
     def of(cls, server: ServerContext) -> Self:
@@ -40,6 +42,7 @@ class Edges:
             resources=resources,
             skills=Skills(Artifacts(ctx.store), ctx.sealing, resources),
             reports=Reports(server),
+            retention=Retention.of(server),
         )
 
     async def shown(self, execution_id: str) -> dict[str, Any]:
@@ -47,5 +50,5 @@ class Edges:
         found = await snapshot(self.ctx, execution_id)
         return execution_json(found.execution, found.state)
 
-    async def shown_page(self, page: Page) -> list[dict[str, Any]]:
-        return [execution_json(execution, state) for execution, state in await self.ctx.store.states(page.executions)]
+    def shown_page(self, page: Page) -> list[dict[str, Any]]:
+        return [execution_json(e, state) for e, state in zip(page.executions, page.states, strict=True)]

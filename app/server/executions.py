@@ -5,21 +5,34 @@ exists before any message; what could not be published is withdrawn (E501), or k
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 
+from app.server.amending import amended
 from app.server.context import ServerContext
-from app.server.drafts import GRAPH, Draft, put_secrets
+from app.server.drafts import GRAPH, Draft, draft_of_contract, put_secrets
 from app.server.ends import after_end, publish_due
 from app.server.ids import new_execution_id, slug_of
 from app.server.placing import Place, Placing
-from app.server.problems import Kind, Problem, broker_unavailable, failed_precondition, invalid, not_found, violated
-from app.server.render import API_VERSION, as_json, execution_from_json
+from app.server.principal import actor, current
+from app.server.problems import (
+    Kind,
+    Problem,
+    broker_unavailable,
+    exists,
+    failed_precondition,
+    invalid,
+    not_found,
+    violated,
+)
+from app.server.render import API_VERSION, CREATED_BY, as_json, execution_from_json
 from app.server.rules import validate
 from app.server.sealing import REDACTED, EnvValue, check_env, redacted
+from app.server.tags import check_tags
+from app.server.texts import MAX_INDEXED, unfit_texts
 from clients.tasks_wire import PublishError
 from status.phases import TERMINAL_PHASES, Phase, Step
 from status.store.records import CreateVerdict, Execution, NewExecution, Page
@@ -42,13 +55,16 @@ class Executions:
         self._placing = placing
 
     async def create(self, draft: Draft) -> Accepted:
+        draft.execution.spec.SetInParent()  # the contract lets it be left out, but not its message
         self._check(draft)
         timeouts = self._timeouts(draft)
+        # The id is the server's. A caller who sends the one of an execution that is there means that one.
+        if (given := draft.execution.metadata.id) and await self._ctx.store.get(given) is not None:
+            raise exists("AgentExecution", given)
         place = await self._placing.place(draft)
         try:
             accepted = await self._store(self._new(draft, place, timeouts))
-            if not accepted.known:
-                await self._publish(accepted.execution)
+            await self._publish(accepted)
         except Problem:  # refused: there is no row. Any other error leaves one, perhaps, which needs its session
             await self._placing.undo(place)
             raise
@@ -72,7 +88,7 @@ class Executions:
         if missing := sorted(n for n, v in execution.spec.runtime_env.items() if v.is_secret and v.value == REDACTED):
             raise failed_precondition(
                 f"the secrets {', '.join(missing)} of AgentExecution '{id}' were removed when it ended",
-                next_step='Send them again with the redrive: {"env": {"NAME": "value"}}.',
+                next_step='Send them again with the redrive: {"env": {"NAME": "value"}}, or --env NAME=VALUE.',
             )
         draft = Draft(
             execution=execution,
@@ -84,9 +100,11 @@ class Executions:
         )
         return await self.create(draft)
 
-    async def cancel(self, id: str, *, by: str = "the user") -> Execution:
+    async def cancel(self, id: str) -> Execution:
         """Ask for the end; the end itself arrives on the stream. Asking again, or too late, changes nothing."""
-        execution = await self._ctx.store.request_cancel(_named(id), by)
+        by = current()
+        who = f"the key '{by.name}'" if by.key_id else "the user"
+        execution = await self._ctx.store.request_cancel(_named(id), who)
         if execution is None:
             raise not_found("AgentExecution", id)
         if execution.phase in TERMINAL_PHASES:
@@ -118,35 +136,39 @@ class Executions:
         phase: Phase | None = None,
         session_id: str = "",
         agent: str = "",
+        tags: Sequence[str] = (),
         page_size: int = 0,
         page_token: str = "",
+        page: int = 1,
     ) -> Page:
-        """Newest first. `agent` is an id or a slug."""
+        """Newest first. `agent` is an id or a slug; `tags`: all of them. `page` counts from 1, after the token."""
+        check_tags(tags, "tags")
         agent_id = await self._placing.agent_id(org, agent) if agent else ""
         try:
             return await self._ctx.store.list(
-                org=org, phase=phase, session_id=session_id, agent_id=agent_id, page_size=page_size,
-                page_token=page_token,
+                org=org, phase=phase, session_id=session_id, agent_id=agent_id, tags=tags,
+                page_size=page_size, page_token=page_token, page=page,
             )  # fmt: skip
         except ValueError as error:
             raise invalid(str(error)) from None
 
     async def update(self, message: AgentExecution) -> Execution:
-        """Never touches the status, and an execution's spec is fixed once it is accepted: a change of it is refused."""
-        if violations := validate(message):
-            raise violated(violations)
+        """Replace name, labels, annotations and tags, also after the end. Never touches the status.
+
+        Raises FAILED_PRECONDITION for a change of what was accepted, ABORTED when another update came in between.
+        """
+        draft = draft_of_contract(message)
+        self._check(draft)
         execution = await self.get(message.metadata.id)
-        fixed = {
-            "session_id": execution.session_id,
-            "agent_id": execution.agent_id,
-            "message": (await self._said(execution.id))["content"],
-        }
-        if changed := sorted(name for name, value in fixed.items() if getattr(message.spec, name) not in ("", value)):
-            raise failed_precondition(
-                f"spec.{', spec.'.join(changed)} of an accepted execution cannot be changed",
-                next_step="Create a new execution.",
-            )
-        return execution
+        new = amended(execution, (await self._said(execution.id))["content"], draft)
+        if new is None:
+            return execution
+        updated = await self._ctx.store.update_spec(
+            execution.id, expect_version=execution.spec_version, name=new.name, spec=new.spec, by=actor()
+        )
+        if updated is None:
+            raise not_found("AgentExecution", execution.id)
+        return updated
 
     async def merge_status(self, id: str, partial: Mapping[str, Any]) -> Execution:
         """The contract's updateStatus. Raises when the execution has ended or its worker reports natively."""
@@ -175,20 +197,12 @@ class Executions:
                 f"{what} has {weight} bytes; at most {limit} are accepted (AGENT_RUNNER_MAX_MESSAGE_BYTES)",
                 next_step="Put large content into a file of the workspace and name it in the message.",
             )
-        if violations := validate(execution):
+        if violations := [*validate(execution), *unfit_texts(execution)]:
             raise violated(violations)
-        _no_nul(
-            {
-                "spec.message": execution.spec.message,
-                "metadata.name": execution.metadata.name,
-                "metadata.org": execution.metadata.org,
-                "spec.session_id": execution.spec.session_id,
-                "model": execution.spec.execution_config.model_name,
-                "agent": draft.agent,
-                "graph": draft.graph,
-                "idempotency key": draft.idempotency_key,
-            }
-        )
+        _no_nul({"agent": draft.agent, "graph": draft.graph, "idempotency key": draft.idempotency_key})
+        if len(draft.idempotency_key) > MAX_INDEXED:
+            raise invalid(f"idempotency key: at most {MAX_INDEXED} characters")
+        check_tags(execution.metadata.tags, "metadata.tags")
         check_env({name: value.value for name, value in execution.spec.runtime_env.items()}, "spec.runtime_env")
 
     def _timeouts(self, draft: Draft) -> Timeouts:
@@ -218,7 +232,7 @@ class Executions:
             input=draft.input,
             graph=place.graph,
             model_name=execution.spec.execution_config.model_name,
-            spec=_stored_spec(execution, place.graph),
+            spec=_stored_spec(execution, place.graph) | {CREATED_BY: actor()},
             sealed_env=self._sealed(draft),
             timeouts=timeouts,
             runner_queue=settings.runner_queue,
@@ -247,14 +261,22 @@ class Executions:
             raise Problem(Kind.ALREADY_EXISTS, f"AgentExecution '{new.id}' exists", next_step="Send it again.")
         return Accepted(execution=created.execution, known=created.verdict is CreateVerdict.KNOWN)
 
-    async def _publish(self, execution: Execution) -> None:
-        if execution.step is not Step.ENSURE_THREAD:
-            return  # it waits for its session
+    async def _publish(self, accepted: Accepted) -> None:
+        """Not what waits for its session, nor what was published. Whoever comes second with a key publishes too: the
+        first one may have died, or may just be about to withdraw what both would have answered."""
+        execution = accepted.execution
+        if execution.step is not Step.ENSURE_THREAD or execution.dispatched_at is not None:
+            return
+        cause = "the first call with this idempotency key could not publish it"
         try:
             await self._ctx.dispatcher.publish(execution.id)
+            if not accepted.known:
+                return
         except PublishError as error:
-            if await self._ctx.store.withdraw(execution.id):
-                raise broker_unavailable(str(error)) from error
+            cause = str(error)
+            await self._ctx.store.withdraw(execution.id)
+        if await self._ctx.store.get(execution.id) is None:
+            raise broker_unavailable(cause)
 
 
 def _stored_spec(execution: AgentExecution, graph: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ session -> instance -> agent where a session is given; agent -> default instance
 session where an agent is; else the built-in agent of the org, so that a message alone is enough.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from app.server.drafts import GRAPH, Draft
 from app.server.principal import default_org, must_own
@@ -73,7 +73,10 @@ class Placing:
             spec = {
                 "description": "The built-in agent",
                 "instructions": DEFAULT_AGENT.instructions,
-                "sub_agents": [asdict(sub_agent) for sub_agent in DEFAULT_AGENT.sub_agents],
+                "sub_agents": [
+                    {"name": one.name, "description": one.description, "instructions": one.instructions}
+                    for one in DEFAULT_AGENT.sub_agents
+                ],
             }
             return await self._resources.make(
                 ResourceKind.AGENT, org=org, name=BUILT_IN_NAME, slug=BUILT_IN_SLUG, spec=spec

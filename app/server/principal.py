@@ -54,6 +54,12 @@ def current() -> Principal:
         raise RuntimeError("nobody made this call: it needs a principal, or acting_as(SERVER)") from None
 
 
+def actor() -> str:
+    """Who makes this call, for an audit: the id of the key; the name of what has none."""
+    principal = current()
+    return principal.key_id or principal.name
+
+
 def default_org() -> str:
     """The org that is meant where a request names none."""
     return current().org or DEFAULT_ORG

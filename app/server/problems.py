@@ -113,6 +113,12 @@ def not_found(what: str, id_: str) -> Problem:
     )
 
 
+def exists(what: str, id_: str) -> Problem:
+    return Problem(
+        Kind.ALREADY_EXISTS, f"{what} '{id_}' exists", next_step="Update it, or leave the id out to make another one."
+    )
+
+
 def failed_precondition(detail: str, *, next_step: str) -> Problem:
     return Problem(Kind.FAILED_PRECONDITION, detail, next_step=next_step)
 

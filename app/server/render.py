@@ -11,10 +11,13 @@ from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from app.server.problems import invalid
 from status.log import State, render, rfc3339
 from status.store.records import Execution
 
 API_VERSION = "agentic.stigmer.ai/v1"
+CREATED_BY = "created_by"
+"""Beside `metadata` and `spec` in the row's document: who made it."""
 EXTRAS = ("output", "redriven_from")
 """What our JSON has and the contract has not."""
 
@@ -30,7 +33,9 @@ def execution_json(execution: Execution, state: State) -> dict[str, Any]:
         "status": {**render(state), "audit": _audit(execution)},
     }
     human = (m for m in state.messages.values() if m["type"] == "MESSAGE_HUMAN")
-    if first := state.messages.get("user") or next(human, None):  # updateStatus may have replaced the list
+    if state.said is not None:  # updateStatus replaced the list, and never changes the spec
+        shown["spec"]["message"] = state.said
+    elif first := state.messages.get("user") or next(human, None):
         shown["spec"]["message"] = "".join(first["content"])
     if state.output is not None:
         shown["output"] = state.output
@@ -49,8 +54,14 @@ def execution_from_json(shown: Mapping[str, Any]) -> AgentExecution:
 
 
 def as_json(message: Message) -> dict[str, Any]:
-    """Protobuf JSON with the original field names, defaults left out."""
-    return json_format.MessageToDict(message, preserving_proto_field_name=True)
+    """Protobuf JSON with the original field names, defaults left out.
+
+    Raises INVALID_ARGUMENT for what JSON has no words for: NaN in a struct, a time after the year 9999.
+    """
+    try:
+        return json_format.MessageToDict(message, preserving_proto_field_name=True)
+    except (json_format.SerializeToJsonError, ValueError) as error:
+        raise invalid(f"{message.DESCRIPTOR.name}: {error}") from None
 
 
 def _identity(execution: Execution) -> dict[str, Any]:
@@ -61,7 +72,16 @@ def _audit(execution: Execution) -> dict[str, Any]:
     created = rfc3339(execution.created_at)
     touched = [execution.created_at, execution.claimed_at, execution.last_beat_at, execution.completed_at]
     latest = rfc3339(execution.completed_at or max(at for at in touched if at))
+    by = execution.spec.get(CREATED_BY)
+    made = {"created_at": created} | ({"created_by": {"id": by}} if by else {})
     return {
-        "spec_audit": {"created_at": created, "updated_at": created, "event": "created"},
-        "status_audit": {"created_at": created, "updated_at": latest, "event": "updated"},
+        "spec_audit": {**made, **_updated(execution, created)},
+        "status_audit": {**made, "updated_at": latest, "event": "updated"},
     }
+
+
+def _updated(execution: Execution, created: str) -> dict[str, Any]:
+    if execution.spec_updated_at is None:
+        return {"updated_at": created, "event": "created"}
+    at, by = rfc3339(execution.spec_updated_at), execution.spec_updated_by
+    return {"updated_at": at, "event": "updated", "updated_by": {"id": by}}

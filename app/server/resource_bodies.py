@@ -5,16 +5,18 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from app.server.ids import new_resource_id, slug_of
-from app.server.principal import default_org
+from app.server.message_json import message_of
+from app.server.principal import actor, default_org
 from app.server.problems import invalid, violated
 from app.server.render import API_VERSION
 from app.server.resource_kinds import DEFINITIONS, Definition
 from app.server.rules import validate
 from app.server.sealing import Sealing, check_env
+from app.server.tags import check_tags
+from app.server.texts import unfit_texts
 from status.log import rfc3339
 from status.store.records import Resource, ResourceKind
 
@@ -23,17 +25,14 @@ Json = dict[str, Any]
 
 def checked(message: Message) -> Definition:
     """The definition of the message's kind; raises with every rule that the message breaks."""
-    if violations := validate(message):
+    if violations := [*validate(message), *unfit_texts(message)]:
         raise violated(violations)
     return DEFINITIONS[ResourceKind(message.DESCRIPTOR.name)]
 
 
 def parsed(kind: ResourceKind, given: Mapping[str, Any]) -> Message:
     """JSON with either spelling of the field names as the kind's message."""
-    try:
-        return json_format.ParseDict(dict(given), DEFINITIONS[kind].message())
-    except (json_format.ParseError, ValueError, TypeError) as error:
-        raise invalid(f"not a {kind.value}: {error}") from None
+    return message_of(given, DEFINITIONS[kind].message())
 
 
 def new_body(
@@ -52,8 +51,9 @@ def new_body(
         raise invalid("metadata.name: a name with at least one letter or digit is required")
     if "\0" in metadata["org"]:
         raise invalid("metadata.org: must not contain NUL characters")
+    check_tags(metadata.get("tags", ()), "metadata.tags")
     status = deepcopy(before.body.get("status", {})) if before else {}
-    status["audit"] = {"spec_audit": _audited(status.get("audit", {}).get("spec_audit"))}
+    status["audit"] = audited(status.get("audit", {}).get("spec_audit"))
     body = {
         "api_version": API_VERSION,
         "kind": definition.kind.value,
@@ -101,10 +101,11 @@ def secret_holder(definition: Definition, body: Json) -> Json | None:
     return holder if holder.get("data") else None
 
 
-def _audited(before: Json | None) -> Json:
-    now = rfc3339(time.time())
-    return {
-        "created_at": (before or {}).get("created_at", now),
-        "updated_at": now,
-        "event": "updated" if before else "created",
-    }
+def audited(before: Json | None) -> Json:
+    """The audit of a write, now, by the caller. The status of a resource changes with its spec and not otherwise."""
+    now, by = rfc3339(time.time()), {"id": actor()}
+    made = {"created_by": by, "created_at": now}
+    if before:
+        made = {name: before[name] for name in made if name in before}
+    info = {**made, "updated_by": by, "updated_at": now, "event": "updated" if before else "created"}
+    return {"spec_audit": info, "status_audit": dict(info)}

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from app.server.ids import kind_number, slug_of
 from app.server.principal import SERVER, acting_as, default_org
-from app.server.problems import invalid, not_found, violated
+from app.server.problems import exists, invalid, not_found, violated
 from app.server.render import as_json
 from app.server.resource_bodies import (
     Json,
@@ -29,17 +29,17 @@ from app.server.resource_bodies import (
 from app.server.resource_kinds import DEFINITIONS, Definition
 from app.server.rules import Violation, validate
 from app.server.sealing import Sealing, redacted
+from app.server.tags import check_tags
 from status.store.errors import SlugTaken, StaleVersion
 from status.store.records import Resource, ResourceKind
 from status.store.store import Store
 
-DEFAULT_PAGE, MAX_PAGE, MAX_INSTANCES = 50, 500, 1000
 PLATFORM = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """Newest first. `next_token` is empty on the last page; `total` counts all pages."""
+    """Newest first. `next_token` is empty on the last page. `total` is counted up to 10,000."""
 
     resources: list[Json]
     next_token: str
@@ -54,9 +54,11 @@ class Resources:
         self._session_deleted = session_deleted
 
     async def create(self, message: Message) -> Json:
-        """A new resource. An agent gets its default instance with it."""
+        """A new resource, whose id is the server's. An agent gets its default instance with it."""
         definition = checked(message)
-        body = new_body(self._sealing, definition, as_json(message), before=None)
+        given = as_json(message)
+        await self.must_be_new(definition, given)
+        body = new_body(self._sealing, definition, given, before=None)
         await self._check_parent(definition, body)
         stored = await self._store.put_resource(record_of(definition, body))
         if definition.kind is ResourceKind.AGENT:
@@ -125,28 +127,30 @@ class Resources:
         kind: ResourceKind,
         *,
         org: str = "",
-        parent_ids: Sequence[str] = (),
+        agent_id: str = "",
+        tags: Sequence[str] = (),
         page_size: int = 0,
         page_token: str = "",
+        page: int = 1,
     ) -> Listed:
-        """`page_token` is the last id of the page before."""
-        size = max(1, min(page_size or DEFAULT_PAGE, MAX_PAGE))
-        found, total = await self._store.list_resources(
-            kind, org=org, parent_ids=parent_ids, limit=size + 1, before=page_token
-        )
-        page, more = found[:size], len(found) > size
-        shown = [await self.shown(resource) for resource in page]
-        return Listed(resources=shown, next_token=page[-1].id if more else "", total=total, page_size=size)
+        """All, or those of an agent: its instances, or the sessions with any of these. `tags`: all of them.
 
-    async def sessions_of(self, agent_id: str, *, page_size: int = 0, page_token: str = "") -> Listed:
-        """The sessions with any instance of this agent."""
-        instances, _ = await self._store.list_resources(
-            ResourceKind.AGENT_INSTANCE, parent_ids=[agent_id], limit=MAX_INSTANCES
+        `page` counts from 1, from the token or the newest. Raises INVALID_ARGUMENT.
+        """
+        check_tags(tags, "tags")
+        try:
+            found = await self._store.list_resources(
+                kind, org=org, **_belongs_to(kind, agent_id), tags=tags, page_size=page_size, page_token=page_token,
+                page=page,
+            )  # fmt: skip
+        except ValueError as error:
+            raise invalid(str(error)) from None
+        return Listed(
+            resources=[await self.shown(resource) for resource in found.resources],
+            next_token=found.next_token,
+            total=found.total,
+            page_size=found.page_size,
         )
-        if not instances:
-            return Listed(resources=[], next_token="", total=0, page_size=page_size or DEFAULT_PAGE)
-        ids = [instance.id for instance in instances]
-        return await self.list(ResourceKind.SESSION, parent_ids=ids, page_size=page_size, page_token=page_token)
 
     async def stored(self, kind: ResourceKind, id: str) -> Resource:
         """As it is stored, secrets sealed. Raises NOT_FOUND."""
@@ -225,6 +229,12 @@ class Resources:
         record = record_of(DEFINITIONS[before.kind], body, before)
         return await self._store.put_resource(record, expect_version=before.version)
 
+    async def must_be_new(self, definition: Definition, given: Json) -> None:
+        """A caller who sends the id of what exists means that one. Raises ALREADY_EXISTS."""
+        id = given.get("metadata", {}).get("id")
+        if id and await self._store.get_resource(definition.kind, id) is not None:
+            raise exists(definition.kind.value, id)
+
     async def named_in(self, definition: Definition, given: Json) -> Resource | None:
         metadata = given.get("metadata", {})
         if metadata.get("id"):
@@ -235,3 +245,16 @@ class Resources:
     async def _check_parent(self, definition: Definition, body: Json) -> None:
         if definition.parent is not None:
             await self.stored(definition.parent, parent_of(definition, body))
+
+
+def _belongs_to(kind: ResourceKind, agent_id: str) -> dict[str, Any]:
+    """What the store is asked for. Raises INVALID_ARGUMENT for a kind that does not belong to agents."""
+    match DEFINITIONS[kind].parent:
+        case _ if not agent_id:
+            return {}
+        case ResourceKind.AGENT:
+            return {"parent_id": agent_id}
+        case ResourceKind.AGENT_INSTANCE as instance:
+            return {"grandparent": (instance, agent_id)}
+        case _:
+            raise invalid(f"agent: {kind.value} resources do not belong to an agent")

@@ -45,9 +45,9 @@ class Skills:
         return await self._store(parsed(ResourceKind.SKILL, given), archive, keep_metadata=True)
 
     async def create(self, message: Message) -> Json:
-        """From its text. Raises `SlugTaken` for a name that is there."""
-        checked(message)
+        """From its text. Raises `SlugTaken` for a name that is there, ALREADY_EXISTS for such an id."""
         given = as_json(message)
+        await self._resources.must_be_new(checked(message), given)
         return await self._put(given, await of_text(_text(given)), None)
 
     async def apply(self, message: Message) -> Json:

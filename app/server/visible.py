@@ -12,7 +12,17 @@ from typing import Any
 from app.server.principal import PLATFORM, current, must_own, sees
 from status.log import LogRow, State
 from status.phases import Phase
-from status.store.records import Created, Execution, NewExecution, Page, Resource, ResourceKind, SkillVersion
+from status.store.paging import size_of
+from status.store.records import (
+    Created,
+    Execution,
+    NewExecution,
+    Page,
+    Resource,
+    ResourceKind,
+    ResourcePage,
+    SkillVersion,
+)
 from status.store.store import Store
 
 
@@ -45,15 +55,17 @@ class Visible(Store):
         phase: Phase | None = None,
         session_id: str = "",
         agent_id: str = "",
-        page_size: int = 50,
+        tags: Sequence[str] = (),
+        page_size: int = 0,
         page_token: str = "",
+        page: int = 1,
     ) -> Page:
         mine = current().org
         if mine and org not in ("", mine):
-            return Page(executions=[], next_token="", total=0)
+            return Page(executions=[], states=[], next_token="", total=0, page_size=size_of(page_size))
         return await super().list(
-            org=mine or org, phase=phase, session_id=session_id, agent_id=agent_id, page_size=page_size,
-            page_token=page_token,
+            org=mine or org, phase=phase, session_id=session_id, agent_id=agent_id, tags=tags, page_size=page_size,
+            page_token=page_token, page=page,
         )  # fmt: skip
 
     async def create(self, new: NewExecution, *, queue_cap: int = 0) -> Created:
@@ -61,13 +73,20 @@ class Visible(Store):
         return await super().create(new, queue_cap=queue_cap)
 
     async def request_cancel(self, id: str, by: str) -> Execution | None:
-        return await super().request_cancel(id, by) if await self._mine(id) else None
+        return await super().request_cancel(id, by) if await self._is_callers(id) else None
 
     async def merge_status(self, id: str, partial: Mapping[str, Any]) -> tuple[Execution, str] | None:
-        return await super().merge_status(id, partial) if await self._mine(id) else None
+        return await super().merge_status(id, partial) if await self._is_callers(id) else None
+
+    async def update_spec(
+        self, id: str, *, expect_version: int, name: str, spec: Mapping[str, Any], by: str
+    ) -> Execution | None:
+        if not await self._is_callers(id):
+            return None
+        return await super().update_spec(id, expect_version=expect_version, name=name, spec=spec, by=by)
 
     async def delete(self, id: str) -> bool:
-        return await self._mine(id) and await super().delete(id)
+        return await self._is_callers(id) and await super().delete(id)
 
     async def get_resource(self, kind: ResourceKind, id: str) -> Resource | None:
         found = await super().get_resource(kind, id)
@@ -82,15 +101,21 @@ class Visible(Store):
         *,
         org: str = "",
         orgs: Sequence[str] = (),
-        parent_ids: Sequence[str] = (),
-        limit: int = 50,
-        before: str = "",
-    ) -> tuple[builtins.list[Resource], int]:
+        parent_id: str = "",
+        grandparent: tuple[ResourceKind, str] | None = None,
+        tags: Sequence[str] = (),
+        page_size: int = 0,
+        page_token: str = "",
+        page: int = 1,
+    ) -> ResourcePage:
         if mine := current().org:
             if org not in ("", mine):
-                return [], 0
+                return ResourcePage(resources=[], next_token="", total=0, page_size=size_of(page_size))
             orgs = (mine, PLATFORM)
-        return await super().list_resources(kind, org=org, orgs=orgs, parent_ids=parent_ids, limit=limit, before=before)
+        return await super().list_resources(
+            kind, org=org, orgs=orgs, parent_id=parent_id, grandparent=grandparent, tags=tags, page_size=page_size,
+            page_token=page_token, page=page,
+        )  # fmt: skip
 
     async def put_resource(self, resource: Resource, *, expect_version: int | None = None) -> Resource:
         _must_write(resource)
@@ -109,7 +134,7 @@ class Visible(Store):
         _must_write(skill)
         return await super().push_skill(skill, version, archive, expect_version=expect_version)
 
-    async def _mine(self, id: str) -> bool:
+    async def _is_callers(self, id: str) -> bool:
         return not current().org or await self.get(id) is not None
 
 

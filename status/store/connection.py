@@ -96,7 +96,8 @@ def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
     def on_connect(dbapi_connection: Any, _record: Any) -> None:
         dbapi_connection.isolation_level = None
         cursor = dbapi_connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY_TIMEOUT_S * 1000}"):
+        waits = f"busy_timeout={BUSY_TIMEOUT_S * 1000}"
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", waits, "foreign_keys=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

@@ -15,6 +15,7 @@ from status.store.ending import OPEN, E, End, Ending, dumps
 from status.store.records import Created, CreateVerdict, Execution, NewDelta, NewExecution
 from status.store.rows import limits_of, to_execution
 from status.store.schema import execution_log, execution_snapshots, executions, session_facts
+from status.store.tags import put_execution_tags
 from status.timeouts import RESEND_UNSTAMPED_S
 
 TO_START = (Step.ENSURE_THREAD.value, Step.EXECUTE.value)
@@ -79,15 +80,16 @@ class Creation(Ending):
             NewDelta(kind="phase", payload=dumps({"phase": Phase.PENDING.wire_name})),
         ]
         await self.write_log(connection, row.handle, 0, 0, first)
+        await put_execution_tags(connection, row.handle, new.spec)
         return Created(verdict=CreateVerdict.CREATED, execution=to_execution(row))
 
     async def _session_busy(self, connection: AsyncConnection, session_id: str) -> bool:
         """Take the session's lock (Postgres; SQLite has one writer) and look for an execution that has not ended."""
         insert = sqlite_insert if self.is_sqlite else postgres_insert
-        row = insert(session_facts).values(session_id=session_id, sandbox_id=session_id, turns=1)
-        await connection.execute(
-            row.on_conflict_do_update(index_elements=["session_id"], set_={"turns": session_facts.c.turns + 1})
-        )
+        used = {"used_at": NOW, "retired": 0}
+        row = insert(session_facts).values(session_id=session_id, sandbox_id=session_id, turns=1, **used)
+        again = {"turns": session_facts.c.turns + 1, **used}
+        await connection.execute(row.on_conflict_do_update(index_elements=["session_id"], set_=again), self.params())
         open_one = select(E.handle).where(E.session_id == session_id, OPEN).limit(1)
         return await connection.scalar(open_one) is not None
 

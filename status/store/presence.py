@@ -84,8 +84,9 @@ class Presence(Ending):
 
     async def exited(self, incarnation: str, text: str) -> list[Execution]:
         """A process is known to be dead, and how ("signal 9"): its runs end now. Prefork children die with it."""
-        mine = or_(workers.c.incarnation == incarnation, workers.c.incarnation.like(f"{incarnation}.%"))
-        owned = or_(E.owner == incarnation, E.owner.like(f"{incarnation}.%"))
+        child, w = f"{incarnation}.", workers.c
+        mine = or_(w.incarnation == incarnation, w.incarnation.startswith(child, autoescape=True))
+        owned = or_(E.owner == incarnation, E.owner.startswith(child, autoescape=True))
         async with self.write() as connection:
             await connection.execute(update(workers).where(mine).values(gone_at=NOW, exit_text=text), self.params())
             return await self._lose(connection, owned, text)

@@ -2,27 +2,28 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from status.log import LogRow, State
 from status.phases import Phase, Step
 from status.store.connection import Transactions
+from status.store.paging import COUNTED, key_of, size_of, token_of
 from status.store.records import Execution, Page
 from status.store.rows import to_execution
 from status.store.schema import execution_log, execution_snapshots, executions, session_facts
+from status.store.tags import executions_with
 
-MAX_PAGE, COUNTED = 500, 10_000
+LIST = "executions"
+"""What the page tokens of executions are made for."""
 
 
 async def read_rows(connection: AsyncConnection, handle: int, after: int, limit: int | None) -> list[LogRow]:
     log = execution_log.c
     query = select(execution_log).where(log.handle == handle, log.seq > after).order_by(log.seq).limit(limit)
-    return [
-        LogRow(seq=r.seq, at=r.at, fence=r.fence, kind=r.kind, payload=json.loads(r.payload))
-        for r in await connection.execute(query)
-    ]
+    return [_log_row(r) for r in await connection.execute(query)]
 
 
 async def folded(connection: AsyncConnection, handle: int) -> State:
@@ -34,6 +35,28 @@ async def folded(connection: AsyncConnection, handle: int) -> State:
     for row in await read_rows(connection, handle, snapshot.seq if snapshot else 0, None):
         state.apply(row)
     return state
+
+
+async def folded_all(connection: AsyncConnection, handles: Sequence[int]) -> list[State]:
+    """`folded` for each of these, in two statements."""
+    states = {handle: State.empty() for handle in handles}
+    snapshots = select(execution_snapshots).where(execution_snapshots.c.handle.in_(handles))
+    for snapshot in await connection.execute(snapshots):
+        states[snapshot.handle] = State.from_json(json.loads(snapshot.state))
+    e, log = executions.c, execution_log.c
+    tails = (
+        select(execution_log)
+        .join(executions, e.handle == log.handle)
+        .where(e.handle.in_(handles), log.seq > e.snapshot_seq)
+        .order_by(log.handle, log.seq)
+    )
+    for row in await connection.execute(tails):
+        states[row.handle].apply(_log_row(row))
+    return [states[handle] for handle in handles]
+
+
+def _log_row(row: Row[Any]) -> LogRow:
+    return LogRow(seq=row.seq, at=row.at, fence=row.fence, kind=row.kind, payload=json.loads(row.payload))
 
 
 class Reading(Transactions):
@@ -54,11 +77,6 @@ class Reading(Transactions):
             row = (await connection.execute(select(executions).where(executions.c.id == id))).one_or_none()
             return (to_execution(row), await folded(connection, row.handle)) if row else None
 
-    async def states(self, found: Sequence[Execution]) -> list[tuple[Execution, State]]:
-        """`state` for each of a page of executions, in one transaction."""
-        async with self.read() as connection:
-            return [(e, await folded(connection, e.handle)) for e in found]
-
     async def list(
         self,
         *,
@@ -66,23 +84,35 @@ class Reading(Transactions):
         phase: Phase | None = None,
         session_id: str = "",
         agent_id: str = "",
-        page_size: int = 50,
+        tags: Sequence[str] = (),
+        page_size: int = 0,
         page_token: str = "",
+        page: int = 1,
     ) -> Page:
-        """Newest first. Raises `ValueError` for a page token that is not ours."""
+        """Newest first, with their content. `tags`: all of them. `page`: counted from 1, from the token or the newest.
+
+        Raises `ValueError` for a page token that is not ours.
+        """
         e = executions.c
-        given = [
-            c == v for c, v in ((e.org, org), (e.phase, phase), (e.session_id, session_id), (e.agent_id, agent_id)) if v
-        ]
-        size = max(1, min(page_size or 50, MAX_PAGE))
-        before = [e.handle < _token(page_token)] if page_token else []
+        filters = ((e.org, org), (e.phase, phase), (e.session_id, session_id), (e.agent_id, agent_id))
+        chosen = executions_with(tags)
+        given = [*chosen.conditions, *(column == value for column, value in filters if value)]
+        size = size_of(page_size)
+        before = [chosen.key < _handle(page_token)] if page_token else []
+        query = select(executions).select_from(chosen.source).where(*given, *before).order_by(chosen.key.desc())
+        counted = select(chosen.key).select_from(chosen.source).where(*given).limit(COUNTED).subquery()
         async with self.read() as connection:
-            counted = select(e.handle).where(*given).limit(COUNTED).subquery()
             total = await connection.scalar(select(func.count()).select_from(counted)) or 0
-            query = select(executions).where(*given, *before).order_by(e.handle.desc()).limit(size + 1)
-            rows = [to_execution(r) for r in await connection.execute(query)]
-        more = len(rows) > size
-        return Page(executions=rows[:size], next_token=f"h{rows[size - 1].handle}" if more else "", total=total)
+            rows = (await connection.execute(query.offset((max(1, page) - 1) * size).limit(size + 1))).all()
+            shown = rows[:size]
+            states = await folded_all(connection, [row.handle for row in shown]) if shown else []
+        return Page(
+            executions=[to_execution(row) for row in shown],
+            states=states,
+            next_token=token_of(LIST, str(shown[-1].handle)) if len(rows) > size else "",
+            total=total,
+            page_size=size,
+        )
 
     async def session_facts(self, session_id: str) -> tuple[str, str, str]:
         """(thread id, head checkpoint id, sandbox id); empty strings for what is not known."""
@@ -112,7 +142,9 @@ class Reading(Transactions):
             await connection.execute(select(1))
 
 
-def _token(text: str) -> int:
-    if not (text.startswith("h") and text[1:].isdigit()):
-        raise ValueError(f"page_token {text!r} was not made by this server; start again without one")
-    return int(text[1:])
+def _handle(token: str) -> int:
+    """Raises `ValueError`."""
+    key = key_of(LIST, token)
+    if not (key.isascii() and key.isdecimal() and int(key) < 1 << 63):
+        raise ValueError(f"page_token {token[:80]!r} was not made for this list; start again without one")
+    return int(key)

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any
 
 from status.failures import Code
+from status.log import State
 from status.phases import Phase, Step
 from status.timeouts import Timeouts
 
@@ -89,6 +90,10 @@ class Execution:
     idempotency_key: str
     snapshot_seq: int
     sealed_env: bytes
+    spec_version: int
+    """Counts the updates of what its owner may change; 1 as it was created."""
+    spec_updated_at: float | None
+    spec_updated_by: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,8 +107,12 @@ class Page:
     """Newest first. `next_token` is empty on the last page. `total` is counted up to 10,000."""
 
     executions: Sequence[Execution]
+    states: Sequence[State]
+    """The folded content of each, of the same moment."""
     next_token: str
     total: int
+    page_size: int
+    """How many a page holds: what was asked for, within the limits."""
 
 
 class RunnerVerdict(Enum):
@@ -207,6 +216,40 @@ class Ticked:
     """This tick found a gap in the sweeping and granted amnesty."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purged:
+    """One batch of executions that went by age. `more`: another batch may find others."""
+
+    executions: int = 0
+    log_rows: int = 0
+    bytes: int = 0
+    """Of logs and snapshots."""
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """What workers are asked to remove: a sandbox, or of a thread what its head does not need (no head: all of it)."""
+
+    id: int
+    session_id: str
+    sandbox_id: str = ""
+    thread_id: str = ""
+    head_checkpoint_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overdue:
+    """What retention would take now. `unconfirmed`: removals that no worker has confirmed yet."""
+
+    executions: int
+    log_rows: int
+    bytes: int
+    sessions: int
+    skill_archives: int
+    unconfirmed: int
+
+
 class ResourceKind(Enum):
     """The contract's resources besides executions. The value is the contract's kind name."""
 
@@ -230,6 +273,16 @@ class Resource:
     created_at: float
     version: int
     body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourcePage:
+    """As `Page`, of resources."""
+
+    resources: Sequence[Resource]
+    next_token: str
+    total: int
+    page_size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

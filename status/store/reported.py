@@ -18,10 +18,13 @@ class Reported(Ending):
     async def merge_status(self, id: str, partial: Mapping[str, Any]) -> tuple[Execution, str] | None:
         """Merge a partial status (protobuf JSON). The execution after it, and its session's next one or ''.
 
-        None when there is no such execution; raises `Terminal` and `ClaimedNatively`.
+        Updates of one execution come one after the other: each holds the row until its place in the log is written.
+        The phase changes where the update names one, and never goes back. None when there is no such execution;
+        raises `Terminal` and `ClaimedNatively`.
         """
         named = str(partial.get("phase", ""))
         phase = next((p for p in Phase if p.wire_name == named), None)
+        over = phase is not None and phase in TERMINAL_PHASES
         async with self.write() as connection:
             row = (
                 await connection.execute(
@@ -30,7 +33,7 @@ class Reported(Ending):
                     .values(
                         last_seq=E.last_seq + 1,
                         step=Step.RUNNING.value,
-                        phase=Phase.IN_PROGRESS if phase is not Phase.PENDING else E.phase,
+                        phase=Phase.IN_PROGRESS if phase is Phase.IN_PROGRESS else E.phase,
                         owner_name="a runner that reports by updateStatus",
                         due_schedule_to_start=FOREVER,
                         due_ensure_thread=FOREVER,
@@ -57,8 +60,8 @@ class Reported(Ending):
                 raise ClaimedNatively(
                     f"execution {id} is run by {row.owner_name}, which reports through the runner service"
                 )
-            over = phase is not None and phase in TERMINAL_PHASES
-            merged = {k: v for k, v in partial.items() if not (over and k == "phase")}
+            # The row and its log say the same (L6): the end has a row of its own, and PENDING changes nothing.
+            merged = {k: v for k, v in partial.items() if k != "phase" or phase is Phase.IN_PROGRESS}
             delta = NewDelta(kind="merge", payload=dumps({"status": merged}))
             await self.write_log(connection, row.handle, row.last_seq - 1, row.fence, [delta])
             promoted = ""

@@ -1,6 +1,5 @@
 """The contract's resources besides executions: agents, instances, sessions, skills, environments, contexts."""
 
-import builtins
 from collections.abc import Sequence
 
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
@@ -10,9 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from status.store.connection import Transactions
 from status.store.ending import dumps
 from status.store.errors import SlugTaken, StaleVersion
-from status.store.records import Resource, ResourceKind
+from status.store.paging import COUNTED, key_of, size_of, token_of
+from status.store.records import Resource, ResourceKind, ResourcePage
+from status.store.retention import disuse
 from status.store.rows import to_resource
 from status.store.schema import resources, skill_artifacts, skill_tags
+from status.store.tags import replace_resource_tags, resources_with
 
 R = resources.c
 
@@ -48,6 +50,9 @@ class Resources(Transactions):
             raise SlugTaken(f"{resource.kind.value} {resource.slug!r} exists in org {resource.org!r}") from error
         if row is None:
             raise StaleVersion(f"{resource.kind.value} {resource.id} was changed in between; read it again")
+        await replace_resource_tags(
+            connection, resource.kind.value, resource.id, resource.body, is_new=expect_version is None
+        )
         return to_resource(row)
 
     async def get_resource(self, kind: ResourceKind, id: str) -> Resource | None:
@@ -67,32 +72,55 @@ class Resources(Transactions):
         *,
         org: str = "",
         orgs: Sequence[str] = (),
-        parent_ids: Sequence[str] = (),
-        limit: int = 50,
-        before: str = "",
-    ) -> tuple[builtins.list[Resource], int]:
-        """Newest first (ids are ULIDs: they sort by time), and the count. `before`: the last id of the page before.
+        parent_id: str = "",
+        grandparent: tuple[ResourceKind, str] | None = None,
+        tags: Sequence[str] = (),
+        page_size: int = 0,
+        page_token: str = "",
+        page: int = 1,
+    ) -> ResourcePage:
+        """Newest first: ids are ULIDs, which sort by time. `page`: counted from 1, from the token or the newest.
 
-        `orgs`: of any of these, where the empty string is the platform; without it of all.
+        `orgs`: of any of these, where the empty string is the platform; without it of all. `grandparent`: the parents'
+        kind, and the id that these belong to. `tags`: all of them. Raises `ValueError` for a token that is not ours.
         """
-        given: builtins.list[ColumnElement[bool]] = [R.kind == kind.value]
+        chosen = resources_with(kind.value, tags)
+        given = [*chosen.conditions]
         if org:
             given.append(R.org == org)
         if orgs:
             given.append(R.org.in_(orgs))
-        if parent_ids:
-            given.append(R.parent_id.in_(parent_ids))
-        page = [*given, R.id < before] if before else given
+        if parent_id:
+            given.append(R.parent_id == parent_id)
+        if grandparent:
+            parents = resources.alias("parents").c
+            related = [parents.kind == grandparent[0].value, parents.parent_id == grandparent[1]]
+            if orgs:
+                related.append(parents.org.in_(orgs))
+            given.append(R.parent_id.in_(select(parents.id).where(*related)))
+        size = size_of(page_size)
+        before = [chosen.key < key_of(kind.value, page_token)] if page_token else []
+        query = select(resources).select_from(chosen.source).where(*given, *before).order_by(chosen.key.desc())
+        counted = select(chosen.key).select_from(chosen.source).where(*given).limit(COUNTED).subquery()
         async with self.read() as connection:
-            total = await connection.scalar(select(func.count()).select_from(resources).where(*given)) or 0
-            rows = await connection.execute(select(resources).where(*page).order_by(R.id.desc()).limit(limit))
-            return [to_resource(r) for r in rows], total
+            total = await connection.scalar(select(func.count()).select_from(counted)) or 0
+            rows = (await connection.execute(query.offset((max(1, page) - 1) * size).limit(size + 1))).all()
+        shown = rows[:size]
+        return ResourcePage(
+            resources=[to_resource(row) for row in shown],
+            next_token=token_of(kind.value, shown[-1].id) if len(rows) > size else "",
+            total=total,
+            page_size=size,
+        )
 
     async def delete_resource(self, kind: ResourceKind, id: str) -> Resource | None:
-        """The resource as it was; None when there is none. A skill goes with all its versions."""
+        """The resource as it was; None when there is none. A skill goes with all its versions, a session's sandbox and
+        memory are for retention to take."""
         statement = delete(resources).where(R.kind == kind.value, R.id == id).returning(resources)
         async with self.write() as connection:
             row = (await connection.execute(statement)).one_or_none()
+            if row is not None and kind is ResourceKind.SESSION:
+                await disuse(connection, id)
             if row is not None and kind is ResourceKind.SKILL:
                 await connection.execute(delete(skill_artifacts).where(skill_artifacts.c.skill_id == id))
                 await connection.execute(delete(skill_tags).where(skill_tags.c.skill_id == id))

@@ -1,11 +1,12 @@
 """The tables. `migrations/` holds how they came about; a test finds no difference between the two.
 
 Content lives in `execution_log` only. `executions` holds the small facts, its deadlines (`due_*`, epoch seconds,
-`FOREVER` when the clock does not run) and the seconds they are computed from (`limit_*`).
+`FOREVER` when the clock does not run) and the seconds they are computed from (`limit_*`). The `*_tags` are what lists
+look for: the same tags stand in `spec` and `body`, and go with the row that they belong to.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     URL,
@@ -14,6 +15,9 @@ from sqlalchemy import (
     Computed,
     Connection,
     Double,
+    Engine,
+    ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -23,6 +27,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     create_engine,
+    event,
     make_url,
     text,
 )
@@ -118,6 +123,9 @@ executions = Table(
     _name("cancelled_by"),
     Column("progress", Text, nullable=False, server_default="{}"),
     _name("error_code"),
+    Column("spec_version", _Big, nullable=False, server_default="1"),
+    _when("spec_updated_at"),
+    _name("spec_updated_by"),
     UniqueConstraint("org", "idempotency_key"),
     sqlite_autoincrement=True,
 )
@@ -130,6 +138,24 @@ Index("ix_executions_open_owner", executions.c.owner, sqlite_where=OPEN, postgre
 Index("ix_executions_session", executions.c.session_id, executions.c.handle.desc())
 Index("ix_executions_agent", executions.c.agent_id, executions.c.handle.desc())
 Index("ix_executions_phase", executions.c.phase, executions.c.handle.desc())
+Index("ix_executions_org", executions.c.org, executions.c.handle.desc())
+_ENDED = text("completed_at is not null")
+Index("ix_executions_completed_at", executions.c.completed_at, sqlite_where=_ENDED, postgresql_where=_ENDED)
+
+execution_tags = Table(
+    "execution_tags",
+    metadata,
+    Column(
+        "handle",
+        _Big,
+        ForeignKey("executions.handle", name="fk_execution_tags_handle", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("tag", String, primary_key=True),
+    sqlite_with_rowid=False,
+)
+Index("ix_execution_tags_tag", execution_tags.c.tag, execution_tags.c.handle.desc())
 
 execution_log = Table(
     "execution_log",
@@ -157,7 +183,22 @@ session_facts = Table(
     Column("session_id", String, primary_key=True),
     *[_name(n) for n in ("thread_id", "head_checkpoint_id", "sandbox_id")],
     _count("turns"),
+    Column("used_at", Double, nullable=False, server_default="0"),
+    _count("retired"),
 )
+_IN_USE = text("retired = 0")
+Index("ix_session_facts_used_at", session_facts.c.used_at, sqlite_where=_IN_USE, postgresql_where=_IN_USE)
+
+removals = Table(
+    "removals",
+    metadata,
+    Column("id", _Big, primary_key=True, autoincrement=True),
+    *[_name(n) for n in ("session_id", "sandbox_id", "thread_id", "head_checkpoint_id")],
+    _seconds("created_at"),
+    _seconds("due_at"),
+)
+Index("ix_removals_due_at", removals.c.due_at)
+Index("ix_removals_what", removals.c.sandbox_id, removals.c.thread_id)
 
 workers = Table(
     "workers",
@@ -203,6 +244,19 @@ resources = Table(
 )
 Index("ix_resources_parent", resources.c.kind, resources.c.parent_id, resources.c.created_at.desc())
 
+resource_tags = Table(
+    "resource_tags",
+    metadata,
+    Column("kind", String, primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("tag", String, primary_key=True),
+    ForeignKeyConstraint(
+        ["kind", "id"], ["resources.kind", "resources.id"], name="fk_resource_tags_kind_id", ondelete="CASCADE"
+    ),
+    sqlite_with_rowid=False,
+)
+Index("ix_resource_tags_tag", resource_tags.c.kind, resource_tags.c.tag, resource_tags.c.id.desc())
+
 skill_artifacts = Table(
     "skill_artifacts",
     metadata,
@@ -234,6 +288,8 @@ api_keys = Table(
 )
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+MIGRATION_WAIT_S = 60
+"""For another one that is under way, on SQLite; Postgres waits as long as it takes."""
 
 
 def sync_url(url: str) -> URL:
@@ -244,10 +300,12 @@ def sync_url(url: str) -> URL:
 
 
 def migrate(url: str) -> None:
-    """Bring the database to the newest revision. Safe to call from several servers at once."""
+    """Bring the database to the newest revision, or leave it as it is. Safe to call from several servers at once."""
     from alembic import command
 
     engine = create_engine(sync_url(url))
+    if engine.dialect.name == "sqlite":
+        _prepare_sqlite(engine)
     try:
         with engine.connect() as connection, connection.begin():
             if engine.dialect.name == "postgresql":
@@ -255,6 +313,21 @@ def migrate(url: str) -> None:
             command.upgrade(_alembic(connection), "head")
     finally:
         engine.dispose()
+
+
+def _prepare_sqlite(engine: Engine) -> None:
+    """One migration at a time, and each as a whole. The driver would begin a transaction at the first row that is
+    written, after the tables are made: two at once met each other's tables, and a failure left half of them behind."""
+
+    def on_connect(dbapi_connection: Any, _record: Any) -> None:
+        dbapi_connection.isolation_level = None
+        dbapi_connection.execute(f"PRAGMA busy_timeout={MIGRATION_WAIT_S * 1000}")
+
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    event.listen(engine, "connect", on_connect)
+    event.listen(engine, "begin", on_begin)
 
 
 def revision(url: str) -> tuple[str, str]:

@@ -2,12 +2,14 @@
 
 from status.store.api_keys import ApiKeys
 from status.store.creation import Creation
+from status.store.described import Described
 from status.store.presence import Presence
 from status.store.reported import Reported
+from status.store.retention import Retention
 from status.store.running import Running
 from status.store.skills import Skills
 from status.store.sweeping import Sweeping
 
 
-class Store(Creation, Running, Presence, Sweeping, Reported, Skills, ApiKeys):
+class Store(Creation, Running, Presence, Sweeping, Reported, Described, Skills, ApiKeys, Retention):
     """`Store.open(url)` connects lazily; `close()` when done. Every verb may raise `StoreUnavailable`."""

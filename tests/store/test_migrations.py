@@ -1,15 +1,20 @@
 """The migrations lead to the tables, from nothing and from the first schema with data in it."""
 
+import time
+from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine
+from sqlalchemy import MetaData, create_engine, select
 
 from status.store import schema
+from status.store.records import Execution
 from status.store.store import Store
 from tests.store.conftest import Clock, Flow
+
+DAY = 86_400.0
 
 
 def differences(url: str) -> list[Any]:
@@ -36,18 +41,56 @@ def test_the_migrations_make_the_tables(database_url: str) -> None:
     assert differences(database_url) == []
 
 
-async def test_the_first_schema_upgrades_with_its_data(database_url: str, clock: Clock) -> None:
+async def stored_under(revision: str, url: str, newest: str, clock: Clock) -> Execution:
+    """An execution with its log in the tables of that revision: made in the database `newest`, and copied."""
+    schema.migrate(newest)
+    store = Store.open(newest, now=clock)
+    made = await Flow(store).created(org="a")
+    await store.close()
+    migrate_to(url, revision)
+    source, target = create_engine(schema.sync_url(newest)), create_engine(schema.sync_url(url))
+    tables = MetaData()
+    tables.reflect(target)
+    try:
+        with source.connect() as read, target.begin() as write:
+            for name in ("executions", "execution_log", "session_facts"):
+                old = tables.tables[name]
+                columns = [c for c in schema.metadata.tables[name].c if c.name in old.c and c.computed is None]
+                write.execute(old.insert(), [dict(row._mapping) for row in read.execute(select(*columns))])
+    finally:
+        source.dispose()
+        target.dispose()
+    return made
+
+
+async def test_the_first_schema_upgrades_with_its_data(database_url: str, clock: Clock, tmp_path: Path) -> None:
     """An execution that was stored under the first schema is the same after all migrations."""
-    migrate_to(database_url, "0001")
+    made = await stored_under("0001", database_url, f"sqlite:///{tmp_path}/newest.db", clock)
+    schema.migrate(database_url)
+    assert schema.revision(database_url)[0] == schema.revision(database_url)[1]
     store = Store.open(database_url, now=clock)
     try:
-        made = await Flow(store).created(org="a")
-        before, log = await store.get(made.id), await store.read_log(made.id)
-        await store.close()
-        schema.migrate(database_url)
-        assert schema.revision(database_url)[0] == schema.revision(database_url)[1]
-        assert await store.get(made.id) == before == made
-        assert await store.read_log(made.id) == log
+        assert await store.get(made.id) == made
+        assert [(row.seq, row.kind) for row in await store.read_log(made.id)] == [(1, "message"), (2, "phase")]
         assert await store.list_keys() == []
+        assert (await store.begin(made.id, "b1", "w1")).granted
+    finally:
+        await store.close()
+
+
+async def test_sessions_from_before_retention_were_used_at_the_upgrade(
+    database_url: str, clock: Clock, tmp_path: Path
+) -> None:
+    """When they were used is not known: none of them is idle before the time has passed from the upgrade on."""
+    made = await stored_under("0004", database_url, f"sqlite:///{tmp_path}/newest.db", clock)
+    schema.migrate(database_url)
+    clock.at = time.time()
+    store = Store.open(database_url, now=clock)
+    try:
+        assert await store.request_cancel(made.id, "test")
+        clock.advance(DAY / 2)
+        assert await store.retire_sessions(DAY) == []
+        clock.advance(DAY)
+        assert await store.retire_sessions(DAY) == [made.session_id]
     finally:
         await store.close()

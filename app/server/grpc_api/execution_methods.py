@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
 from typing import Any
 
 from agent_runner.v1 import executions_pb2 as own
@@ -12,16 +13,15 @@ from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceId
 
 from app.server.drafts import draft_of_contract
 from app.server.edges import Edges
-from app.server.follow import End, Snapshot, Updates, follow, phase_of, states
-from app.server.grpc_api.paging import NEXT_PAGE_TOKEN, page, pages
+from app.server.follow import Snapshot, Updates, follow, states
+from app.server.grpc_api.paging import pages, say_next, start
+from app.server.log_ends import End, phase_of
 from app.server.problems import invalid
 from app.server.render import as_json, execution_from_json, execution_message
 from status.log import LogRow, rfc3339
 from status.phases import Phase
-from status.store.records import Page
 
 CONTRACT = "ai.stigmer.agentic.agentexecution.v1"
-DEFAULT_PAGE = 50
 _REGISTERED = (_query,)
 """Imported because that registers its service's descriptor."""
 
@@ -78,17 +78,18 @@ class ExecutionMethods:
         phase = Phase(request.phase) if request.phase in {*Phase} else None
         if request.phase and phase is None:
             raise invalid(f"phase: {request.phase} is not a phase")
-        return await self._list(request, context, {"phase": phase}, set(request.tags))
+        return await self._list(request, context, {"phase": phase, "tags": list(request.tags)})
 
     async def list_by_session(
         self, request: io_pb2.ListAgentExecutionsBySessionRequest, context: Any
     ) -> io_pb2.AgentExecutionList:
-        return await self._list(request, context, {"session_id": request.session_id}, set())
+        return await self._list(request, context, {"session_id": request.session_id})
 
     async def subscribe(self, request: io_pb2.AgentExecutionId, context: Any) -> AsyncIterator[AgentExecution]:
         """The current state, then changes at most four times a second; the terminal state is the last."""
-        async for seen in states(self._ctx, request.value):
-            yield execution_message(seen.execution, seen.state)
+        async with aclosing(states(self._ctx, request.value)) as seen:
+            async for one in seen:
+                yield execution_message(one.execution, one.state)
 
     async def cancel(self, request: own.CancelRequest, context: Any) -> own.CancelReply:
         execution = await self._edges.executions.cancel(request.execution_id)
@@ -96,41 +97,37 @@ class ExecutionMethods:
 
     async def redrive(self, request: own.RedriveRequest, context: Any) -> AgentExecution:
         key = _idempotency_key(context)
-        accepted = await self._edges.executions.redrive(request.execution_id, env={}, idempotency_key=key)
+        env = dict(request.env)
+        accepted = await self._edges.executions.redrive(request.execution_id, env=env, idempotency_key=key)
         return await self._message(accepted.execution.id)
 
     async def watch(self, request: own.WatchRequest, context: Any) -> AsyncIterator[own.WatchEvent]:
         """As the SSE stream: a snapshot (or nothing, after a position), every later row, the end."""
-        async for event in follow(self._ctx, request.execution_id, request.from_seq or None):
-            match event:
-                case Snapshot():
-                    message = execution_message(event.execution, event.state)
-                    yield own.WatchEvent(snapshot=own.Snapshot(seq=event.seq, execution=message))
-                case Updates():
-                    for row in event.rows:
-                        yield own.WatchEvent(update=_update(row))
-                case End():
-                    yield own.WatchEvent(end=own.End(seq=event.seq, phase=event.phase, error_code=event.error_code))
+        async with aclosing(follow(self._ctx, request.execution_id, request.from_seq or None)) as events:
+            async for event in events:
+                match event:
+                    case Snapshot():
+                        message = execution_message(event.execution, event.state)
+                        yield own.WatchEvent(snapshot=own.Snapshot(seq=event.seq, execution=message))
+                    case Updates():
+                        for row in event.rows:
+                            yield own.WatchEvent(update=_update(row))
+                    case End():
+                        end = own.End(seq=event.seq, phase=event.phase, error_code=event.error_code)
+                        yield own.WatchEvent(end=end)
 
     async def _message(self, execution_id: str) -> AgentExecution:
         return execution_from_json(await self._edges.shown(execution_id))
 
-    async def _list(
-        self, request: Any, context: Any, given: Mapping[str, Any], tags: set[str]
-    ) -> io_pb2.AgentExecutionList:
-        size = request.page_size if request.page_size > 0 else DEFAULT_PAGE
-
-        async def read(token: str) -> Page:
-            return await self._edges.executions.list(**given, page_size=size, page_token=token)
-
-        found = await page(read, request.page_token, lambda p: p.next_token)
-        if found is None:
-            return io_pb2.AgentExecutionList()
-        if found.next_token:
-            context.set_trailing_metadata(((NEXT_PAGE_TOKEN, found.next_token),))
-        shown = [e for e in await self._edges.shown_page(found) if tags <= set(e["metadata"].get("tags", ()))]
+    async def _list(self, request: Any, context: Any, given: Mapping[str, Any]) -> io_pb2.AgentExecutionList:
+        token, number = start(request.page_token)
+        found = await self._edges.executions.list(
+            **given, page_size=max(0, request.page_size), page_token=token, page=number
+        )
+        say_next(context, found.next_token)
         return io_pb2.AgentExecutionList(
-            total_pages=pages(found.total, size), entries=[execution_from_json(e) for e in shown]
+            total_pages=pages(found.total, found.page_size),
+            entries=[execution_from_json(shown) for shown in self._edges.shown_page(found)],
         )
 
 

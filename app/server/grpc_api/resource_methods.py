@@ -22,9 +22,8 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from app.server.edges import Edges
-from app.server.grpc_api.paging import NEXT_PAGE_TOKEN, page, pages
+from app.server.grpc_api.paging import pages, say_next, start
 from app.server.resource_kinds import DEFINITIONS
-from app.server.resources import Listed
 from status.store.records import ResourceKind
 
 CONTRACT = "ai.stigmer.agentic"
@@ -90,36 +89,29 @@ class ResourceMethods:
 
     async def list_sessions(self, request: Any, context: Any) -> session_io.SessionList:
         """All sessions, or those of an agent."""
-        agent_id = getattr(request, "agent_id", "")
-        tags = set(getattr(request, "tags", ()))
-        size = max(0, request.page_size)
-
-        async def read(token: str) -> Listed:
-            if agent_id:
-                return await self._resources.sessions_of(agent_id, page_size=size, page_token=token)
-            return await self._resources.list(ResourceKind.SESSION, page_size=size, page_token=token)
-
-        found = await page(read, request.page_token, lambda listed: listed.next_token)
-        if found is None:
-            return session_io.SessionList()
-        if found.next_token:
-            context.set_trailing_metadata(((NEXT_PAGE_TOKEN, found.next_token),))
-        entries = [self._message(r) for r in found.resources if tags <= set(r["metadata"].get("tags", ()))]
+        token, number = start(request.page_token)
+        found = await self._resources.list(
+            ResourceKind.SESSION,
+            agent_id=getattr(request, "agent_id", ""),
+            tags=list(getattr(request, "tags", ())),
+            page_size=max(0, request.page_size),
+            page_token=token,
+            page=number,
+        )
+        say_next(context, found.next_token)
+        entries = [self._message(shown) for shown in found.resources]
         return session_io.SessionList(total_pages=pages(found.total, found.page_size), entries=entries)  # type: ignore[arg-type]
 
     async def instances_of_agent(self, request: Any, context: Any) -> instance_io.AgentInstanceList:
-        async def read(token: str) -> Listed:
-            return await self._resources.list(
-                self._kind,
-                parent_ids=[request.agent_id],
-                page_size=max(0, request.page_info.size),
-                page_token=token,
-            )
-
-        found = await page(read, str(max(0, request.page_info.num)), lambda listed: listed.next_token)
-        if found is None:
-            return instance_io.AgentInstanceList()
-        items = [self._message(r) for r in found.resources]
+        token, number = start(str(max(0, request.page_info.num)))
+        found = await self._resources.list(
+            self._kind,
+            agent_id=request.agent_id,
+            page_size=max(0, request.page_info.size),
+            page_token=token,
+            page=number,
+        )
+        items = [self._message(shown) for shown in found.resources]
         return instance_io.AgentInstanceList(total_count=found.total, items=items)  # type: ignore[arg-type]
 
     def _message(self, shown: Mapping[str, Any]) -> Message:

@@ -1,17 +1,19 @@
 """Answers and bodies: JSON in and out, `application/problem+json` for everything that goes wrong."""
 
-import json
-from typing import Any, NoReturn
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ValidationError
 
+from app.server.json_text import read_json
 from app.server.problems import Kind, Problem, invalid
 
 PROBLEM = "application/problem+json"
 MAX_RESOURCE_BYTES = 4 * 1024 * 1024
 DRAINED = 8
 """So many times the limit is read and dropped, so that the sender gets to read the refusal."""
+M = TypeVar("M", bound=BaseModel)
 
 
 def problem_answer(problem: Problem) -> JSONResponse:
@@ -21,15 +23,10 @@ def problem_answer(problem: Problem) -> JSONResponse:
     return JSONResponse(problem.as_json(), status_code=problem.kind.http_status, headers=headers, media_type=PROBLEM)
 
 
-async def body_json(request: Request, limit: int, *, optional: bool = False) -> Any:
+async def body_json(request: Request, limit: int, *, optional: bool = False, limited_by: str = "") -> Any:
     """The body as JSON; `{}` for none where it is optional. Refuses what is longer than `limit` without keeping it."""
-    body = await body_bytes(request, limit)
-    if optional and not body:
-        return {}
-    try:
-        return json.loads(body, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise invalid(f"the body is not JSON: {error}") from None
+    body = await body_bytes(request, limit, limited_by=limited_by)
+    return {} if optional and not body else read_json(body, "the body")
 
 
 async def body_object(request: Request) -> dict[str, Any]:
@@ -40,8 +37,18 @@ async def body_object(request: Request) -> dict[str, Any]:
     return body
 
 
-async def body_bytes(request: Request, limit: int) -> bytes:
-    """The body as it is. Refuses what is longer than `limit` without keeping it."""
+async def body_model(request: Request, model: type[M]) -> M:
+    """The body as one of ours. A number in quotes is no number."""
+    body = await body_bytes(request, MAX_RESOURCE_BYTES)
+    read_json(body, "the body")
+    try:
+        return model.model_validate_json(body, strict=True)
+    except ValidationError as error:
+        raise invalid(_told(error.errors())) from None
+
+
+async def body_bytes(request: Request, limit: int, *, limited_by: str = "") -> bytes:
+    """The body as it is. Refuses what is longer than `limit` without keeping it; `limited_by` says what it is."""
     kept: list[bytes] = []
     size = 0
     async for piece in request.stream():
@@ -53,11 +60,12 @@ async def body_bytes(request: Request, limit: int) -> bytes:
     if size > limit:
         raise Problem(
             Kind.TOO_LARGE,
-            f"the body has more than {limit} bytes",
+            f"the body has more than {limit} bytes" + (f": {limited_by}" if limited_by else ""),
             next_step="Put large content into a file of the workspace and name it in the message.",
         )
     return b"".join(kept)
 
 
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+def _told(errors: Any) -> str:
+    """Pydantic's errors in one line."""
+    return "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in errors)

@@ -2,41 +2,56 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
-from typing import Annotated
+from typing import Any
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from app.server.drafts import draft_of_json, env_of
+from app.server.drafts import draft_of_json, redrive_env_of
 from app.server.edges import Edges
 from app.server.executions import SPEC_ROOM_BYTES, Accepted
 from app.server.follow import until_ended
 from app.server.http.answers import body_json
 from app.server.http.events import HEADERS, MEDIA_TYPE, event_stream
+from app.server.http.message_schemas import ref
 from app.server.http.metrics import Metrics
-from app.server.http.schemas import CREATE_BODY
+from app.server.http.parameters import IdempotencyKey, PageSize, PageToken, PhaseName, Position, Tags, Wait
+from app.server.http.schemas import CREATE_BODY, EVENTS, answer, body_of, page_of, streamed
 from app.server.problems import invalid
 from status.phases import Phase
 
 ESCAPED = 6
 """JSON may write one byte as six (`\\u0041`)."""
 MAX_WAIT_S = 3600.0
-MAX_KEY_LENGTH = 255
 _PHASES = {name: p for p in Phase for name in (p.wire_name, p.name, str(p.value))}
 
 
 def execution_routes(edges: Edges, metrics: Metrics) -> APIRouter:
     handlers = ExecutionHandlers(edges, metrics)
     routes = APIRouter(prefix="/v1/executions", tags=["executions"])
-    one = "/{execution_id}"
-    routes.add_api_route("", handlers.create, methods=["POST"], status_code=201, openapi_extra=CREATE_BODY)
-    routes.add_api_route("", handlers.list, methods=["GET"])
-    routes.add_api_route(one, handlers.get, methods=["GET"])
-    routes.add_api_route(one, handlers.delete, methods=["DELETE"])
-    routes.add_api_route(f"{one}/cancel", handlers.cancel, methods=["POST"], status_code=202)
-    routes.add_api_route(f"{one}/redrive", handlers.redrive, methods=["POST"], status_code=201)
-    routes.add_api_route(f"{one}/events", handlers.events, methods=["GET"])
+    one, add = "/{execution_id}", routes.add_api_route
+    redrive = body_of(ref("RedriveForm"), required=False)
+    add("", handlers.create, methods=["POST"], status_code=201, openapi_extra=CREATE_BODY, responses={201: _MADE})
+    add("", handlers.list, methods=["GET"], responses={200: answer(page_of("AgentExecution"))})
+    add(one, handlers.get, methods=["GET"], responses={200: _SHOWN})
+    add(one, handlers.delete, methods=["DELETE"], responses={200: _SHOWN})
+    add(f"{one}/cancel", handlers.cancel, methods=["POST"], status_code=202, responses={202: _SHOWN})
+    add(f"{one}/redrive", handlers.redrive, methods=["POST"], status_code=201, openapi_extra=redrive,
+        responses={201: _MADE})  # fmt: skip
+    add(f"{one}/events", handlers.events, methods=["GET"], response_class=StreamingResponse,
+        responses={200: streamed({"description": "the events, until the end of the execution"})})  # fmt: skip
     return routes
+
+
+_SHOWN = answer(ref("AgentExecution"))
+_MADE = streamed(
+    answer(
+        ref("AgentExecution"),
+        f"accepted; with `Accept: {EVENTS}` its events, until its end",
+        Location="its address",
+        Idempotent_Replayed="`true`: the key was used before, this is the execution of the first call",
+    )
+)
 
 
 class ExecutionHandlers:
@@ -44,27 +59,26 @@ class ExecutionHandlers:
         self._edges = edges
         self._executions = edges.executions
         self._metrics = metrics
-        self._max_body = ESCAPED * edges.ctx.settings.max_message_bytes + SPEC_ROOM_BYTES
 
     async def create(
         self,
         request: Request,
-        wait: Annotated[float | None, Query(ge=0, description="answer when it ends, at the latest after this")] = None,
-        idempotency_key: Annotated[str, Header()] = "",
-        accept: Annotated[str, Header()] = "",
+        wait: Wait = 0,
+        idempotency_key: IdempotencyKey = "",
     ) -> Response:
         """A new execution, from the contract's AgentExecution or the short form."""
-        draft = draft_of_json(await body_json(request, self._max_body), idempotency_key=_key(idempotency_key))
-        return await self._accepted(await self._executions.create(draft), accept, wait)
+        draft = draft_of_json(await self._body(request), idempotency_key=idempotency_key)
+        return await self._accepted(await self._executions.create(draft), request, wait)
 
     async def list(
         self,
-        phase: str = "",
+        tags: Tags,
+        phase: PhaseName = "",
         session_id: str = "",
         agent: str = "",
         org: str = "",
-        page_size: int = 0,
-        page_token: str = "",
+        page_size: PageSize = 0,
+        page_token: PageToken = "",
     ) -> Response:
         """Newest first. `agent` is an id or a slug; `phase` a name, with or without EXECUTION_."""
         page = await self._executions.list(
@@ -72,10 +86,11 @@ class ExecutionHandlers:
             phase=_phase(phase),
             session_id=session_id,
             agent=agent,
-            page_size=max(0, page_size),
+            tags=tags,
+            page_size=page_size,
             page_token=page_token,
         )
-        entries = await self._edges.shown_page(page)
+        entries = self._edges.shown_page(page)
         return JSONResponse({"entries": entries, "next_page_token": page.next_token, "total": page.total})
 
     async def get(self, execution_id: str) -> Response:
@@ -97,37 +112,39 @@ class ExecutionHandlers:
         self,
         request: Request,
         execution_id: str,
-        wait: Annotated[float | None, Query(ge=0)] = None,
-        idempotency_key: Annotated[str, Header()] = "",
-        accept: Annotated[str, Header()] = "",
+        wait: Wait = 0,
+        idempotency_key: IdempotencyKey = "",
     ) -> Response:
         """A new execution with the same input. A body `{"env": {...}}` brings its secrets again."""
-        body = await body_json(request, self._max_body, optional=True)
-        env = env_of(body if isinstance(body, dict) else {"env": body})
-        accepted = await self._executions.redrive(execution_id, env=env, idempotency_key=_key(idempotency_key))
-        return await self._accepted(accepted, accept, wait)
+        env = redrive_env_of(await self._body(request, optional=True))
+        accepted = await self._executions.redrive(execution_id, env=env, idempotency_key=idempotency_key)
+        return await self._accepted(accepted, request, wait)
 
-    async def events(self, execution_id: str, last_event_id: Annotated[str | None, Header()] = None) -> Response:
+    async def events(self, execution_id: str, last_event_id: Position = "") -> Response:
         """Server-sent events: a snapshot, or what follows Last-Event-ID; every later row of the log; the end."""
         await self._executions.get(execution_id)
         return self._stream(execution_id, last_event_id, {}, 200)
 
-    async def _accepted(self, accepted: Accepted, accept: str, wait: float | None) -> Response:
+    async def _body(self, request: Request, *, optional: bool = False) -> Any:
+        most = self._edges.ctx.settings.max_message_bytes
+        limit = ESCAPED * most + SPEC_ROOM_BYTES
+        said = f"a message may have {most} (AGENT_RUNNER_MAX_MESSAGE_BYTES)"
+        return await body_json(request, limit, optional=optional, limited_by=said)
+
+    async def _accepted(self, accepted: Accepted, request: Request, wait: float) -> Response:
         new = accepted.execution.id
         headers = {"Location": f"/v1/executions/{new}"}
         if accepted.known:
             headers["Idempotent-Replayed"] = "true"
         else:
             self._metrics.accepted.inc()
-        if MEDIA_TYPE in accept:
-            return self._stream(new, None, headers, 201)
+        if MEDIA_TYPE in request.headers.get("accept", ""):
+            return self._stream(new, "", headers, 201)
         if wait:
             await until_ended(self._edges.ctx, new, min(wait, MAX_WAIT_S))
         return JSONResponse(await self._edges.shown(new), status_code=201, headers=headers)
 
-    def _stream(
-        self, execution_id: str, last_event_id: str | None, headers: Mapping[str, str], status: int
-    ) -> Response:
+    def _stream(self, execution_id: str, last_event_id: str, headers: Mapping[str, str], status: int) -> Response:
         chunks = self._counted(event_stream(self._edges.ctx, execution_id, last_event_id))
         return StreamingResponse(chunks, status_code=status, media_type=MEDIA_TYPE, headers={**HEADERS, **headers})
 
@@ -144,9 +161,3 @@ def _phase(name: str) -> Phase | None:
     if (phase := _PHASES.get(name.upper())) is None:
         raise invalid(f"phase: {name!r} is none of {', '.join(p.name for p in Phase)}")
     return phase
-
-
-def _key(idempotency_key: str) -> str:
-    if len(idempotency_key) > MAX_KEY_LENGTH:
-        raise invalid(f"Idempotency-Key: at most {MAX_KEY_LENGTH} characters")
-    return idempotency_key

@@ -5,13 +5,14 @@ from fastapi.responses import JSONResponse, Response
 
 from app.server.edges import Edges
 from app.server.http.answers import body_object
-from app.server.http.schemas import resource_body
+from app.server.http.message_schemas import ref
+from app.server.http.parameters import PageSize, PageToken, Tags
+from app.server.http.schemas import answer, body_of, page_of
 from app.server.http.skill_routes import skill_routes
 from app.server.principal import default_org
 from app.server.problems import invalid
 from app.server.resource_bodies import parsed
 from app.server.resource_kinds import DEFINITIONS, Definition
-from app.server.resources import Listed
 from status.store.records import ResourceKind
 
 
@@ -30,13 +31,14 @@ def resource_routes(edges: Edges) -> APIRouter:
 def _create_and_get(definition: Definition, edges: Edges) -> APIRouter:
     kind, resources = definition.kind, edges.resources
     routes = APIRouter(prefix=f"/v1/{definition.route}", tags=[definition.route])
+    shown, given = answer(ref(kind.value)), body_of(ref(f"{kind.value}Input"))
 
-    @routes.post("", status_code=201, name=f"create {kind.value}", openapi_extra=resource_body(kind.value))
+    @routes.post("", status_code=201, name=f"create {kind.value}", openapi_extra=given, responses={201: shown})
     async def create(request: Request) -> Response:
         message = parsed(kind, await body_object(request))
         return JSONResponse(await resources.create(message), status_code=201)
 
-    @routes.get("/{name}", name=f"get {kind.value}")
+    @routes.get("/{name}", name=f"get {kind.value}", responses={200: shown})
     async def get(name: str, org: str = "") -> Response:
         """By id, or by slug in the org."""
         return JSONResponse(await resources.shown(await resources.named(kind, org or default_org(), name)))
@@ -49,50 +51,40 @@ def _routes_of(definition: Definition, edges: Edges) -> APIRouter:
     kind, resources = definition.kind, edges.resources
     write = edges.skills if kind is ResourceKind.SKILL else resources
     routes = APIRouter(prefix=f"/v1/{definition.route}", tags=[definition.route])
-    documented = resource_body(kind.value)
+    shown, page = answer(ref(kind.value)), answer(page_of(kind.value))
+    given, changed = body_of(ref(f"{kind.value}Input")), body_of(ref(f"{kind.value}Update"))
 
-    @routes.get("", name=f"list {definition.route}")
-    async def list_resources(org: str = "", agent: str = "", page_size: int = 0, page_token: str = "") -> Response:
+    @routes.get("", name=f"list {definition.route}", responses={200: page})
+    async def list_resources(
+        tags: Tags, org: str = "", agent: str = "", page_size: PageSize = 0, page_token: PageToken = ""
+    ) -> Response:
         """Newest first. `agent` (id or slug) where the kind belongs to one."""
-        found = await _listed(edges, kind, org, agent, max(0, page_size), page_token)
+        agent_id = (await resources.named(ResourceKind.AGENT, org or default_org(), agent)).id if agent else ""
+        found = await resources.list(
+            kind, org=org, agent_id=agent_id, tags=tags, page_size=page_size, page_token=page_token
+        )
         body = {"entries": found.resources, "next_page_token": found.next_token, "total": found.total}
         return JSONResponse(body)
 
-    @routes.put("", name=f"apply {kind.value}", openapi_extra=documented)
+    @routes.put("", name=f"apply {kind.value}", openapi_extra=given, responses={200: shown})
     async def apply(request: Request) -> Response:
         """Create it, or replace the one with the same id, or the same org and slug."""
         return JSONResponse(await write.apply(parsed(kind, await body_object(request))))
 
-    @routes.put("/{name}", name=f"update {kind.value}", openapi_extra=documented)
+    @routes.put("/{name}", name=f"update {kind.value}", openapi_extra=changed, responses={200: shown})
     async def update(name: str, request: Request, org: str = "") -> Response:
         """Replace spec, labels, annotations and tags."""
-        given = await body_object(request)
+        body = await body_object(request)
         stored = await resources.named(kind, org or default_org(), name)
-        metadata = given.setdefault("metadata", {})
-        if not isinstance(metadata, dict) or metadata.setdefault("id", stored.id) != stored.id:
+        metadata = body.setdefault("metadata", {})
+        if isinstance(metadata, dict) and metadata.setdefault("id", stored.id) != stored.id:
             raise invalid(f"metadata.id: the body names another {kind.value} than the path")
-        return JSONResponse(await write.update(parsed(kind, given)))
+        return JSONResponse(await write.update(parsed(kind, body)))
 
-    @routes.delete("/{name}", name=f"delete {kind.value}")
+    @routes.delete("/{name}", name=f"delete {kind.value}", responses={200: shown})
     async def delete(name: str, org: str = "") -> Response:
         """Answers what it was."""
         stored = await resources.named(kind, org or default_org(), name)
         return JSONResponse(await resources.delete(kind, stored.id))
 
     return routes
-
-
-async def _listed(edges: Edges, kind: ResourceKind, org: str, agent: str, page_size: int, page_token: str) -> Listed:
-    resources = edges.resources
-    if not agent:
-        return await resources.list(kind, org=org, page_size=page_size, page_token=page_token)
-    agent_id = (await resources.named(ResourceKind.AGENT, org or default_org(), agent)).id
-    match kind:
-        case ResourceKind.SESSION:
-            return await resources.sessions_of(agent_id, page_size=page_size, page_token=page_token)
-        case ResourceKind.AGENT_INSTANCE:
-            return await resources.list(
-                kind, org=org, parent_ids=[agent_id], page_size=page_size, page_token=page_token
-            )
-        case _:
-            raise invalid(f"agent: {kind.value} resources do not belong to an agent")

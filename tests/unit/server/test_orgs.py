@@ -28,6 +28,7 @@ from app.server.composition import RunningServer
 from app.server.principal import current
 from app.server.visible import Visible
 from status.store.creation import Creation
+from status.store.described import Described
 from status.store.reading import Reading
 from status.store.reported import Reported
 from status.store.resources import Resources
@@ -40,7 +41,7 @@ VERSION = "agentic.stigmer.ai/v1"
 KINDS = ("agents", "agent-instances", "sessions")
 PLATFORM = {"owner_scope": "platform"}
 ABOUT_NOBODY = {"phase_counts", "oldest_open", "ping"}
-AFTER_A_READ = {"states", "session_facts", "skill_version", "skill_tags", "skill_artifact", "withdraw"}
+AFTER_A_READ = {"session_facts", "skill_version", "skill_tags", "skill_artifact", "withdraw"}
 """Called with what a verb of `Visible` has just given; an archive is given away after its skill was read."""
 NOT_FOR_HANDLERS = {"dispatched", "due_for_dispatch", "put_in"}
 
@@ -281,7 +282,7 @@ def test_every_verb_for_handlers_is_looked_at() -> None:
     """Each verb of the store that handlers may use keeps orgs apart, or is known not to need it."""
     verbs = {
         name
-        for part in (Reading, Creation, Reported, Resources, Skills)
+        for part in (Reading, Creation, Described, Reported, Resources, Skills)
         for name, member in vars(part).items()
         if inspect.isfunction(member) and not name.startswith("_")
     }

@@ -105,7 +105,7 @@ async def test_delete_takes_the_default_instance_along(http: httpx.AsyncClient) 
         ({"metadata": {"name": "!!", "owner_scope": 2}}, "letter or digit"),
         ({"spec": {"instructions": "short"}}, "instructions"),
         ({"spec": {"nonsense": 1}}, "nonsense"),
-        ({"spec": "text"}, "Agent"),
+        ({"spec": "text"}, "spec must be an object"),
     ],
 )
 async def test_a_wrong_resource_is_a_400(http: httpx.AsyncClient, change: dict[str, Any], says: str) -> None:

@@ -155,7 +155,7 @@ async def test_what_is_refused(server: RunningServer, given: dict[str, Any], say
         code, text = await code_of(Client(channel).push(given.pop("data", None), **given))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert says in text
-    assert await server.ctx.store.list_resources(ResourceKind.SKILL) == ([], 0)
+    assert (await server.ctx.store.list_resources(ResourceKind.SKILL)).total == 0
 
 
 @pytest.mark.parametrize("key", ["../../etc/passwd", "/etc/passwd", "skl-x", "%2e%2e", "' or '1'='1", "0" * 64, "🔑"])

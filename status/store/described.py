@@ -1,0 +1,48 @@
+"""What the owner of an execution says about it, which may change at any time: its name, labels, annotations, tags.
+
+It is kept apart from the status: this verb writes no row of the log and none of the columns that a run lives by.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from status.store.clock import NOW
+from status.store.connection import Transactions
+from status.store.ending import E, dumps
+from status.store.errors import StaleVersion
+from status.store.records import Execution
+from status.store.rows import to_execution
+from status.store.schema import executions
+from status.store.tags import replace_execution_tags
+
+
+class Described(Transactions):
+    async def update_spec(
+        self, id: str, *, expect_version: int, name: str, spec: Mapping[str, Any], by: str
+    ) -> Execution | None:
+        """Replace the name and the document (`{"metadata", "spec"}`) of the version that was read. `by`: who does it.
+
+        None when there is no such execution (any more); raises `StaleVersion` when it was updated in between.
+        """
+        async with self.write() as connection:
+            changed = (
+                update(executions)
+                .where(E.id == id, E.spec_version == expect_version)
+                .values(
+                    name=name,
+                    spec=dumps(dict(spec)),
+                    spec_version=E.spec_version + 1,
+                    spec_updated_at=NOW,
+                    spec_updated_by=by,
+                )
+                .returning(executions)
+            )
+            row = (await connection.execute(changed, self.params())).one_or_none()
+            if row is None:
+                if not await connection.scalar(select(func.count()).select_from(executions).where(E.id == id)):
+                    return None
+                raise StaleVersion(f"execution {id} was updated in between; read it again")
+            await replace_execution_tags(connection, row.handle, spec)
+        return to_execution(row)

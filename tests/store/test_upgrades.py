@@ -1,0 +1,275 @@
+"""From every revision that there ever was, a full database reaches the newest one as a whole, and is read as before."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import pytest
+from alembic.runtime.migration import HeadMaintainer
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, MetaData, create_engine, inspect, select
+
+from status.api_keys import Scope
+from status.log import fold
+from status.phases import Phase, Step
+from status.store import schema
+from status.store.records import NewDelta, Outcome, ResourceKind, RunnerVerdict
+from status.store.store import Store
+from tests.store.conftest import Clock, Flow
+from tests.store.old_rows import BLOB, LOGS, ROWS, T0, TEXT, Row, fill
+from tests.store.test_migrations import differences, migrate_to
+
+REVISIONS = [s.revision for s in ScriptDirectory(str(schema.MIGRATIONS)).walk_revisions()][::-1]
+NEWEST = REVISIONS[-1]
+MIGRATE = """
+import sys, alembic.command, alembic.config
+from status.store.schema import migrate
+print("ready", flush=True)
+sys.stdin.readline()
+migrate(sys.argv[1])
+"""
+Dump = dict[str, list[Row]]
+
+
+@contextmanager
+def engine_of(url: str) -> Iterator[Engine]:
+    engine = create_engine(schema.sync_url(url))
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def filled_at(revision: str, url: str) -> MetaData:
+    """The tables as they are there."""
+    migrate_to(url, revision)
+    with engine_of(url) as engine, engine.begin() as connection:
+        return fill(connection)
+
+
+def dump(url: str, tables: MetaData) -> Dump:
+    """All rows of these tables, in these columns, as far as they are still there."""
+    with engine_of(url) as engine, engine.connect() as connection:
+        there = {t: {c["name"] for c in inspect(engine).get_columns(t)} for t in inspect(engine).get_table_names()}
+        return {
+            t.name: sorted(
+                (dict(r._mapping) for r in connection.execute(select(*[c for c in t.c if c.name in there[t.name]]))),
+                key=repr,
+            )
+            for t in tables.sorted_tables
+            if t.name in there and t.name != "alembic_version"
+        }
+
+
+def everything(url: str) -> tuple[Dump, str]:
+    """With the tables of now, and the revision."""
+    tables = MetaData()
+    with engine_of(url) as engine:
+        tables.reflect(engine)
+    return dump(url, tables), schema.revision(url)[0]
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_a_full_database_is_read_as_before(database_url: str, clock: Clock, revision: str) -> None:
+    """Executions in every phase and step, logs, sessions, resources, skills, keys, workers: what was put in."""
+    clock.at = T0 + 1_000
+    tables = filled_at(revision, database_url)
+    before = dump(database_url, tables)
+    assert all(before.values()), "every table has rows"
+    schema.migrate(database_url)
+    assert schema.revision(database_url) == (NEWEST, NEWEST)
+    assert differences(database_url) == []
+    assert dump(database_url, tables) == before
+    store = Store.open(database_url, now=clock)
+    try:
+        await check_executions(store)
+        await check_logs(store)
+        await check_lists(store)
+        await check_sessions_and_workers(store)
+        await check_resources(store)
+        if "api_keys" in before:
+            await check_keys(store)
+        if "skill_artifacts" in before:
+            await check_skills(store)
+        await check_that_it_goes_on(store, clock)
+    finally:
+        await store.close()
+
+
+async def check_executions(store: Store) -> None:
+    assert {Step(row["step"]) for row in ROWS["executions"]} == set(Step)
+    assert {Phase(row["phase"]) for row in ROWS["executions"]} == set(Phase)
+    for row in ROWS["executions"]:
+        found = await store.get(row["id"])
+        assert found is not None
+        shown = asdict(found) | {"phase": found.phase.value, "step": found.step.value}
+        shown |= {f"limit_{name.removesuffix('_s')}": seconds for name, seconds in found.timeouts.as_dict().items()}
+        put_in = {**row, "spec": json.loads(row["spec"]), "progress": json.loads(row["progress"])}
+        put_in |= {"idempotency_key": row["idempotency_key"] or "", "sealed_env": row["sealed_env"] or b""}
+        assert_same(shown, put_in, at_least=38)
+
+
+def assert_same(shown: Row, put_in: Row, at_least: int) -> None:
+    """In all fields that both have: the store need not show every column, and later revisions add some."""
+    both = shown.keys() & put_in.keys()
+    assert len(both) >= at_least
+    assert {name: shown[name] for name in both} == {name: put_in[name] for name in both}
+
+
+async def check_logs(store: Store) -> None:
+    for id, log in LOGS.items():
+        rows = await store.read_log(id)
+        assert [(r.kind, r.payload) for r in rows] == log
+        assert [(r.seq, r.at) for r in rows] == [(n, T0 + n) for n in range(1, len(log) + 1)]
+        found = await store.state(id)
+        assert found is not None
+        assert found[1] == fold(rows), "also where it is read from a snapshot"
+        assert found[1].phase == found[0].phase
+        assert "".join(found[1].messages["user"]["content"]) == TEXT
+
+
+async def check_lists(store: Store) -> None:
+    newest_first = list(LOGS)[::-1]
+
+    async def ids(**given: Any) -> list[str]:
+        return [e.id for e in (await store.list(**given)).executions]
+
+    assert await ids() == newest_first
+    assert await ids(org="other") == ["aex-failed"]
+    assert await ids(phase=Phase.COMPLETED) == ["aex-completed"]
+    assert await ids(session_id="ses-6") == ["aex-failed", "aex-completed"]
+    assert await ids(agent_id="agt-1", page_size=2) == newest_first[:2]
+    assert await ids(tags=["blue"]) == newest_first
+    assert await ids(tags=["blue", "aex-running"]) == ["aex-running"]
+
+
+async def check_sessions_and_workers(store: Store) -> None:
+    for n in range(1, 7):
+        assert await store.session_facts(f"ses-{n}") == (f"thread-{n}", f"head-{n}", f"sandbox-{n}")
+    (worker,) = await store.workers("runner")
+    assert_same(asdict(worker), ROWS["workers"][0], at_least=15)
+    assert await store.last_startup_failure("runner") == (T0, f"STARTUP FAILURE: {TEXT}")
+
+
+async def check_resources(store: Store) -> None:
+    for row in ROWS["resources"]:
+        kind = ResourceKind(row["kind"])
+        found = await store.get_resource(kind, row["id"])
+        assert found is not None
+        assert_same(asdict(found), {**row, "kind": kind, "body": json.loads(row["body"])}, at_least=8)
+        assert await store.find_resource(kind, "acme", row["slug"]) == found
+        for given in ({}, {"org": "acme"}, {"parent_id": row["parent_id"]}, {"tags": ["green"]}):
+            assert (await store.list_resources(kind, **given)).resources == [found]
+
+
+async def check_keys(store: Store) -> None:
+    first, revoked = ROWS["api_keys"]
+    for row, scopes in ((first, {Scope.EXECUTE, Scope.READ}), (revoked, {Scope.RUNNER})):
+        found = await store.find_key(row["id"])
+        assert found is not None
+        assert_same(asdict(found), {**row, "scopes": scopes}, at_least=8)
+    assert [key.id for key in await store.list_keys()] == ["0b", "0a"]
+
+
+async def check_skills(store: Store) -> None:
+    assert await store.skill_tags("skill-1") == {"latest": "bb"}
+    for name, hash in (("aa", "aa"), ("bb", "bb"), ("latest", "bb")):
+        version = await store.skill_version("skill-1", name)
+        assert version is not None
+        assert (version.version_hash, version.skill_md, version.created_at) == (hash, TEXT, T0)
+        assert await store.skill_artifact(version.artifact_key) == ("skill-1", BLOB + hash.encode())
+
+
+async def check_that_it_goes_on(store: Store, clock: Clock) -> None:
+    """Deadlines, fences and numbers hold: what was under way ends as it would have, and new ones come behind it."""
+    assert (await store.tick(period_s=1.0)).ended == []
+    running = await store.get("aex-running")
+    assert running is not None
+    said = [NewDelta(kind="text", payload=json.dumps({"id": "a1", "text": " and more"}))]
+    appended = await store.append(running.handle, running.fence, running.runner_seq, said)
+    assert (appended.verdict, appended.last_seq) == (RunnerVerdict.OK, len(LOGS["aex-running"]) + 1)
+    outcome = Outcome(phase=Phase.COMPLETED)
+    assert (await store.settle(running.handle, running.fence, appended.next, [], "head", outcome)).accepted
+    assert (await store.claim("aex-handed-back", "c2", "w2")).resume
+    cancelled = await store.request_cancel("aex-unstarted", "the user")
+    assert cancelled is not None
+    assert cancelled.phase is Phase.CANCELLED
+    promoted = await store.get("aex-waiting")
+    assert promoted is not None
+    assert promoted.step is Step.ENSURE_THREAD
+    created = await Flow(store).created(session_id="ses-1")
+    assert created.step is Step.WAITING
+    assert created.handle > running.handle
+    again = await store.create(Flow(store).new(org="acme", idempotency_key=f"key {TEXT}"))
+    assert again.execution is not None
+    assert again.execution.id == "aex-completed"
+    clock.at = T0 + 9e6 + 1
+    ended = {e.id for e in (await store.tick(period_s=9e6)).ended}
+    assert {"aex-preparing", "aex-ready"} <= ended
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+def test_a_second_migrate_changes_nothing(database_url: str, revision: str) -> None:
+    """Every row, every table and the revision stay what they are."""
+    filled_at(revision, database_url)
+    schema.migrate(database_url)
+    once = everything(database_url)
+    schema.migrate(database_url)
+    assert everything(database_url) == once
+
+
+@pytest.mark.parametrize("revision", ["", *REVISIONS])
+def test_several_migrate_at_once(database_url: str, revision: str) -> None:
+    """Three processes begin together, as servers do in a deploy: all succeed, and nothing is done twice or lost."""
+    tables = filled_at(revision, database_url) if revision else MetaData()
+    before = dump(database_url, tables) if revision else {}
+    argv = [sys.executable, "-c", MIGRATE, database_url]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    processes = [subprocess.Popen(argv, text=True, **pipes) for _ in range(3)]  # type: ignore[call-overload]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    told = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], "\n".join(told)
+    assert schema.revision(database_url) == (NEWEST, NEWEST)
+    assert differences(database_url) == []
+    assert dump(database_url, tables) == before
+
+
+@pytest.mark.parametrize("revision", ["", *REVISIONS[:-1]])
+def test_a_migration_that_fails_leaves_what_was_there(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, revision: str
+) -> None:
+    """It is one transaction: after a failure in the last step there is neither a new table nor a changed row."""
+    if revision:
+        filled_at(revision, database_url)
+    before = everything(database_url)
+    steps = len(REVISIONS) - (REVISIONS.index(revision) + 1 if revision else 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(HeadMaintainer, "update_to_step", failing_at(steps))
+        with pytest.raises(InterruptedError):
+            schema.migrate(database_url)
+    assert everything(database_url) == before
+    schema.migrate(database_url)
+    assert schema.revision(database_url) == (NEWEST, NEWEST)
+
+
+def failing_at(step: int) -> Any:
+    """Alembic's note of a step, which comes behind the step itself, until that one."""
+    noted = HeadMaintainer.update_to_step
+    count = 0
+
+    def note(self: Any, what: Any) -> None:
+        nonlocal count
+        count += 1
+        if count == step:
+            raise InterruptedError
+        noted(self, what)
+
+    return note
