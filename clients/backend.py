@@ -75,6 +75,10 @@ class Backend:
         request = pb.SkillRequest(artifact_key=artifact_key)
         return (await self._retried(self._stub.skill, request, total_s=CLAIM_TOTAL_S, try_s=SKILL_S)).archive
 
+    async def removed(self, request: pb.RemovedRequest) -> pb.RemovedReply:
+        """What the server had asked to remove is gone."""
+        return await self._retried(self._stub.removed, request, total_s=CALL_S)
+
     async def append(self, request: pb.AppendRequest) -> pb.AppendReply:
         """One try: the flusher sends the same again, and adds to it nothing but later deltas."""
         return await self._once(self._stub.append, request, timeout_s=CALL_S)

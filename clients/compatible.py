@@ -113,6 +113,10 @@ class CompatibleBackend:
         """A skill's archive, by the key that the claim named."""
         return await self._clients.skills.get_artifact(artifact_key)
 
+    async def removed(self, request: pb.RemovedRequest) -> pb.RemovedReply:
+        """The contract knows no removals: nobody is told, and a server of ours asks again for a while."""
+        return pb.RemovedReply()
+
     async def append(self, request: pb.AppendRequest) -> pb.AppendReply:
         """Folds; what is due is sent in the background. FENCED_OUT once an update has found that it has ended."""
         reply = pb.AppendReply()

@@ -105,9 +105,15 @@ class HttpApi:
         """Ask for it to end; the end itself arrives on the stream."""
         return await self._call("POST", f"/v1/executions/{quote(execution_id, safe='')}/cancel")
 
-    async def redrive(self, execution_id: str) -> Json:
-        """A new execution with the same input; answers the new one."""
-        return await self._call("POST", f"/v1/executions/{quote(execution_id, safe='')}/redrive")
+    async def redrive(self, execution_id: str, env: Mapping[str, str] | None = None) -> Json:
+        """A new execution with the same input, given its secrets (`env`) again; answers the new one."""
+        path = f"/v1/executions/{quote(execution_id, safe='')}/redrive"
+        return await self._call("POST", path, json={"env": dict(env or {})})
+
+    async def retention(self, days: float | None = None, *, dry_run: bool = False) -> Json:
+        """Remove what is older, as far as it gets within one call (`more`); or only count it."""
+        given = {"dry_run": dry_run} | ({} if days is None else {"days": days})
+        return await self._call("POST", "/v1/retention", json=given)
 
     async def apply(self, plural: str, resource: Mapping[str, Any]) -> Json:
         """Create or replace one of `agents`, `agent-instances`, `sessions`, `skills`, `environments`."""

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 ENSURE_THREAD = "EnsureThread"
 EXECUTE_GRAPHTON = "ExecuteGraphton"
 CLEANUP_SANDBOX = "CleanupSandbox"
+PRUNE_THREAD = "PruneThread"
 REPORT_FAILURE = "ReportFailure"
 
 STEP_OF_TASK = {ENSURE_THREAD: "ensure_thread", EXECUTE_GRAPHTON: "execute"}
@@ -38,6 +39,8 @@ PUBLISH_DEADLINE_S = 5.0
 PUBLISH_THREADS = 4
 RUBBISH_AFTER_S = 3600.0
 """A message is thrown away this long after schedule-to-start. Rubbish collection only: it uses a worker's clock."""
+REMOVAL_EXPIRES_S = 86_400.0
+"""The server sends a removal that nobody confirmed again once a day: workers that are away find one of each."""
 RESULTS_KEPT_S = 86_400.0
 BROKER_HEARTBEAT_S = 10.0
 """RabbitMQ only. It hands messages to a worker that stands still, too, and takes them back after three of these: half
@@ -183,9 +186,19 @@ class Publisher:
 
     async def publish_cleanup(self, session_id: str, sandbox_id: str, queue: str) -> None:
         """Have a worker remove a session's sandbox. Raises `PublishError`."""
+        await self._publish_removal(CLEANUP_SANDBOX, session_id, sandbox_id, queue)
+
+    async def publish_prune(self, thread_id: str, head_checkpoint_id: str, queue: str) -> None:
+        """Have a worker remove what the head does not need of a thread's memory; without a head, all of it.
+
+        Raises `PublishError`.
+        """
+        await self._publish_removal(PRUNE_THREAD, thread_id, head_checkpoint_id, queue)
+
+    async def _publish_removal(self, task: str, first: str, second: str, queue: str) -> None:
         self._know(queue)
-        cleanup = self._signature(CLEANUP_SANDBOX, session_id, sandbox_id, queue=queue, ignore_result=True)
-        await self._in_time(cleanup.apply_async)
+        options = {"queue": queue, "ignore_result": True, "expires": REMOVAL_EXPIRES_S}
+        await self._in_time(self._signature(task, first, second, **options).apply_async)
 
     async def queue_length(self, queue: str) -> int:
         """Messages that wait on the broker's queue; 0 when it does not exist. Raises `PublishError`."""

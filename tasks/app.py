@@ -4,7 +4,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from celery import Celery, Task
 
-from clients.tasks_wire import CLEANUP_SANDBOX, ENSURE_THREAD, EXECUTE_GRAPHTON, REPORT_FAILURE, new_celery
+from clients.tasks_wire import (
+    CLEANUP_SANDBOX,
+    ENSURE_THREAD,
+    EXECUTE_GRAPHTON,
+    PRUNE_THREAD,
+    REPORT_FAILURE,
+    new_celery,
+)
 from tasks.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -41,6 +48,7 @@ def _register_runner(app: Celery, place: Workplace) -> None:
     from tasks.cleanup_sandbox import cleanup_sandbox
     from tasks.ensure_thread import ensure_thread
     from tasks.execute_graphton import execute_graphton
+    from tasks.prune_thread import prune_thread
 
     @app.task(name=ENSURE_THREAD, shared=False)
     def ensure(execution_id: str) -> dict[str, Any]:
@@ -57,7 +65,13 @@ def _register_runner(app: Celery, place: Workplace) -> None:
 
     @app.task(name=CLEANUP_SANDBOX, shared=False)
     def cleanup(session_id: str, sandbox_id: str) -> dict[str, Any]:
+        place.put_back_if_leaving()
         return place.wait_for(cleanup_sandbox(place.process, session_id, sandbox_id))
+
+    @app.task(name=PRUNE_THREAD, shared=False)
+    def prune(thread_id: str, head_checkpoint_id: str) -> dict[str, Any]:
+        place.put_back_if_leaving()
+        return place.wait_for(prune_thread(place.process, thread_id, head_checkpoint_id))
 
 
 def _register_orchestrator(app: Celery, place: Workplace) -> None:

@@ -1,12 +1,18 @@
-"""CleanupSandbox: removes a session's sandbox when the session is deleted."""
+"""CleanupSandbox: removes the sandbox of a session that was deleted, or was not used for long.
+
+The server never names a sandbox here that a run may be in, or may get: a session that lives on has a new one by then.
+"""
 
 import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from agent_runner.v1 import runner_pb2 as pb
+
 from clients.sandbox.local import LocalSandbox
 from status.failures import Code
 from tasks.failing import ExecutionError
+from tasks.removals import confirm
 from tasks.run.setup import sandbox_dir
 
 if TYPE_CHECKING:
@@ -16,12 +22,15 @@ log = logging.getLogger(__name__)
 
 
 async def cleanup_sandbox(process: "RunnerProcess", session_id: str, sandbox_id: str) -> dict[str, Any]:
-    """`{session_id, removed}`. Removing what is not there is fine."""
+    """`{session_id, removed}`. Removing what is not there is fine. Raises ExecutionError when something stays."""
     if not session_id and not sandbox_id:
         raise ExecutionError.of(Code.BAD_MESSAGE, "Session ID is required for CleanupSandbox")
     directory = sandbox_dir(process.settings, sandbox_id or session_id)
-    if not directory.exists():
-        return {"session_id": session_id, "removed": False}
-    await asyncio.to_thread(LocalSandbox(directory).remove)
-    log.info("sandbox of session %s is removed", session_id)
-    return {"session_id": session_id, "removed": not directory.exists()}
+    there = directory.exists()
+    if there:
+        await asyncio.to_thread(LocalSandbox(directory).remove)
+        if directory.exists():
+            raise ExecutionError.of(Code.SANDBOX, f"not all of {directory} can be removed")
+        log.info("sandbox %s of session %s is removed", directory.name, session_id)
+    await confirm(process, pb.RemovedRequest(sandbox_id=sandbox_id))
+    return {"session_id": session_id, "removed": there}

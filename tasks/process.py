@@ -120,6 +120,13 @@ class RunnerProcess:
         self._runs.pop(run.log.handle, None)
 
     @property
+    def memory(self) -> "Memory":
+        """The agents' memory; of a started worker."""
+        if self._memory is None:
+            raise RuntimeError("this process has no checkpoint store: it is not a worker that has been started")
+        return self._memory
+
+    @property
     def busy(self) -> int:
         return len(self._runs)
 

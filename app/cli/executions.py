@@ -12,6 +12,7 @@ import click
 from app.cli.display import SilentDisplay, display_for, failure
 from app.cli.failing import EXIT_CANCELLED, Failed, api_errors, settings_or_exit
 from app.cli.following import Interrupts, follow_and_report, told
+from app.cli.secrets_given import env_option, secrets_of
 from clients.http_api import ApiError, HttpApi
 from status.phases import Phase
 
@@ -88,11 +89,13 @@ def cancel(server: Server, execution_id: str) -> None:
 
 @executions.command()
 @click.argument("execution_id")
+@env_option
 @click.option("--watch", "then_watch", is_flag=True, help="And show the new one.")
 @click.pass_obj
-def redrive(server: Server, execution_id: str, then_watch: bool) -> None:
-    """A new execution with the same input."""
-    created = _with_api(server, lambda api: api.redrive(execution_id))
+def redrive(server: Server, execution_id: str, env: tuple[str, ...], then_watch: bool) -> None:
+    """A new execution with the same input. Secrets went with the end of the old one: give them again."""
+    secrets = secrets_of(env)
+    created = _with_api(server, lambda api: api.redrive(execution_id, secrets))
     new_id = str((created.get("metadata") or {}).get("id", ""))
     click.echo(new_id)
     if then_watch:

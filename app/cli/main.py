@@ -16,6 +16,7 @@ COMMANDS = {
     "apply": ("app.cli.apply:apply", "Create or update resources from a file."),
     "executions": ("app.cli.executions:executions", "List, get, watch, cancel or redrive executions."),
     "keys": ("app.cli.keys:keys", "Make, list or revoke API keys."),
+    "retention": ("app.cli.retention:retention", "Remove now what is older than the retention allows."),
     "doctor": ("app.cli.doctor:doctor", "Check everything that this system needs."),
     "migrate": ("app.cli.roles:migrate", "Bring the database to the newest schema."),
     "redis": ("app.cli.roles:redis", ""),

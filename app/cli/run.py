@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import shutil
 import signal
 import sys
@@ -19,6 +18,7 @@ import click
 from app.cli.display import Display, SilentDisplay, display_for
 from app.cli.failing import EXIT_CANCELLED, EXIT_USAGE, Failed, settings_or_exit
 from app.cli.following import Interrupts, follow_and_report, told
+from app.cli.secrets_given import env_option, secrets_of
 from clients.http_api import ApiError, HttpApi
 from clients.local_stack import stack_runs
 from clients.settings import Settings
@@ -39,7 +39,7 @@ class Request:
 @click.option("--graph", "-g", metavar="NAME", help="A graph of langgraph.json.")
 @click.option("--session", "-s", metavar="ID", help="Go on with this session.")
 @click.option("--model", "-m", metavar="NAME", help="The model, for this execution.")
-@click.option("--env", "-e", multiple=True, metavar="K=V", help="A secret for the agent's tools. K alone: from here.")
+@env_option
 @click.option("--input", "input_", metavar="JSON", help="Instead of MESSAGE, for graphs without messages.")
 @click.option("--org", metavar="ORG", help="The organisation it belongs to.")
 @click.option("--server", metavar="URL", help="A server that runs; else AGENT_RUNNER_HTTP_URL, else one for this run.")
@@ -59,7 +59,7 @@ def run(
     agent_file = Path(agent) if agent and Path(agent).suffix in (".yaml", ".yml", ".json") else None
     body = {
         "message": message, "input": _json(input_), "agent": None if agent_file else agent, "graph": graph,
-        "session_id": session, "model": model, "env": _environment(env), "org": org,
+        "session_id": session, "model": model, "env": secrets_of(env), "org": org,
     }  # fmt: skip
     request = Request(body={k: v for k, v in body.items() if v}, agent_file=agent_file, as_json=as_json)
     settings = settings_or_exit("run")
@@ -181,16 +181,6 @@ def _stop_flag(again: Callable[[], None] = lambda: None) -> Iterator[Callable[[]
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _environment(pairs: tuple[str, ...]) -> dict[str, str]:
-    found = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals and name not in os.environ:
-            raise click.UsageError(f"--env {name}: give {name}=VALUE, or set {name} in the environment")
-        found[name] = value if equals else os.environ[name]
-    return found
 
 
 def _json(text: str | None) -> Any:

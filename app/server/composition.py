@@ -28,6 +28,7 @@ from app.server.runner_service import RunnerService
 from app.server.sealing import Sealing
 from app.server.sweeper import Sweeper
 from app.server.wakeups import Wakeups
+from app.server.watchers import Watchers
 from clients.settings import Settings
 from clients.tasks_wire import Publisher
 from status.store.schema import migrate
@@ -78,6 +79,7 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
         store=store,
         dispatcher=dispatcher,
         wakeups=wakeups,
+        watchers=Watchers(store, wakeups),
         sealing=Sealing(settings.secret_key.get_secret_value()),
         gate=Gate(Keys(store, settings.api_key.get_secret_value()), RateLimit(settings.rate_limit_per_s)),
         presence=presence,
@@ -105,6 +107,7 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
         await left_reports.stop()
         await retention.stop()
         await sweeper.stop()
+        await ctx.watchers.stop()
         await wakeups.stop()
         await asyncio.to_thread(publisher.close)
         await store.close()
@@ -130,6 +133,9 @@ def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
 
 async def _start_http(ctx: ServerContext) -> tuple[uvicorn.Server, int, asyncio.Task[None]]:
     listener = socket.create_server((ctx.settings.bind, ctx.settings.http_port), backlog=2048)
+    # Connections inherit it. asyncio sets it on sockets of its own only; without it the second packet of an answer, and
+    # each event of a stream, waits 40 ms for the client's delayed acknowledgement of the first.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     config = uvicorn.Config(
         build_http_app(ctx),
         http="httptools",

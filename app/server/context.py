@@ -1,16 +1,16 @@
 """What the server's edges work with: made once by the composition, handed to every handler."""
 
 import asyncio
-from collections.abc import Coroutine
-from contextlib import AbstractContextManager
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from app.server.counting import Ends
 from app.server.gate import Gate
 from app.server.sealing import Sealing
+from app.server.watchers import Watchers
 from clients.settings import Settings
-from status.store.records import Execution
+from status.store.records import Execution, Removal
 from status.store.store import Store
 
 
@@ -19,22 +19,19 @@ class Publisher(Protocol):
         """Put the execution's next step on its queue; raises `clients.tasks_wire.PublishError`."""
 
     async def clean_up(self, session_id: str, queue: str) -> None:
-        """Have a worker remove the sandbox of a session that is gone."""
+        """Have workers remove the sandbox and the memory of a session that is gone."""
+
+    async def remove(self, removals: Iterable[Removal], queue: str) -> None:
+        """Publish these; raises `clients.tasks_wire.PublishError`."""
 
     async def resend_due(self) -> None:
         """Publish whatever row's time has come."""
 
 
 class Waker(Protocol):
-    """Tells readers of a log that it grew. A wake-up carries nothing and may be lost: readers look every second."""
+    """Tells watchers of a log that it grew. A wake-up carries nothing and may be lost: watchers look every second."""
 
     def notify(self, execution_id: str) -> None: ...
-
-    def subscribe(self, execution_id: str) -> AbstractContextManager[Any]:
-        """Register before the first read, so that no wake-up falls between a read and a wait."""
-
-    async def wait(self, execution_id: str, timeout_s: float) -> Any:
-        """Returns at the next wake-up, or when the time has passed."""
 
     async def ping(self) -> None:
         """Raises when Redis does not answer."""
@@ -51,6 +48,7 @@ class ServerContext:
     store: Store
     dispatcher: Publisher
     wakeups: Waker
+    watchers: Watchers
     sealing: Sealing
     gate: Gate
     presence: Canceller | None = None

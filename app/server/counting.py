@@ -16,6 +16,9 @@ class Ends:
         self._ended = Counter(
             "agent_runner_executions_ended", "Executions that ended", ["phase", "code"], registry=self.registry
         )
+        self.purged = Counter(
+            "agent_runner_executions_purged", "Executions removed because they ended long ago", registry=self.registry
+        )
         self._delay = Histogram(
             "agent_runner_detection_delay_seconds",
             "From the deadline that passed to the terminal write",

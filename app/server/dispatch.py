@@ -1,11 +1,12 @@
 """Publishing: from a row to a message on its queue, and the stamp that starts its schedule-to-start clock."""
 
 import logging
+from collections.abc import Iterable
 
 from clients.tasks_wire import Publisher, PublishError
 from status.phases import Step
 from status.store.errors import StoreUnavailable
-from status.store.records import Execution
+from status.store.records import Execution, Removal
 from status.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -34,13 +35,19 @@ class Dispatcher:
         await self._store.dispatched(execution.id)
 
     async def clean_up(self, session_id: str, queue: str) -> None:
-        """Have a worker remove a deleted session's sandbox. Best effort: retention takes what stays behind."""
+        """Have workers remove a deleted session's sandbox and memory. Retention sees to what is not removed now."""
         try:
-            _, _, sandbox_id = await self._store.session_facts(session_id)
-            if sandbox_id:
-                await self._publisher.publish_cleanup(session_id, sandbox_id, queue)
+            await self.remove(await self._store.retire_session(session_id), queue)
         except (PublishError, StoreUnavailable) as error:
-            log.warning("the sandbox of session %s stays for now: %s", session_id, error)
+            log.warning("the sandbox and the memory of session %s stay for now: %s", session_id, error)
+
+    async def remove(self, removals: Iterable[Removal], queue: str) -> None:
+        """Have workers remove these. Raises `PublishError`; what was not published then is due again."""
+        for removal in removals:
+            if removal.sandbox_id:
+                await self._publisher.publish_cleanup(removal.session_id, removal.sandbox_id, queue)
+            else:
+                await self._publisher.publish_prune(removal.thread_id, removal.head_checkpoint_id, queue)
 
     async def resend_due(self) -> None:
         """Publish what is due: its turn has come, or it was not stamped or not claimed in its time.

@@ -1,6 +1,5 @@
 """The runner service: what workers say. Each call is one verb of the store; wake-ups and the session's next follow."""
 
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,11 +12,8 @@ from app.server.context import ServerContext
 from app.server.ends import follow_up, publish_due
 from app.server.presence import VERDICTS, PresenceBoard
 from app.server.reports import Reports
-from status.failures import Code
-from status.phases import Phase, Step
-from status.store.records import NewDelta, Outcome
-
-CODES = {code.value: code for code in Code}
+from app.server.runner_requests import deltas_of, facts_of, outcome_of
+from status.phases import Step
 
 
 class RunnerService(runner_pb2_grpc.RunnerServicer):
@@ -49,12 +45,10 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
 
     async def append(self, request: pb.AppendRequest, context: Any) -> pb.AppendReply:
         answered = []
-        for run in request.runs:
-            result = await self._ctx.store.append(
-                run.handle, run.fence, run.first, _deltas(run.deltas), run.head_checkpoint_id
-            )
+        for run, deltas in [(run, deltas_of(run.deltas)) for run in request.runs]:  # all of them are read first
+            result = await self._ctx.store.append(run.handle, run.fence, run.first, deltas, run.head_checkpoint_id)
             answered.append(pb.RunAppended(handle=run.handle, verdict=VERDICTS[result.verdict], next=result.next))
-            if result.execution_id and run.deltas:
+            if result.execution_id and deltas:
                 self._ctx.wakeups.notify(result.execution_id)
                 if result.snapshot_due:
                     self._ctx.soon(self._snapshot(result.execution_id))
@@ -67,13 +61,9 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         return await self._presence.beat(request)
 
     async def settle(self, request: pb.SettleRequest, context: Any) -> pb.SettleReply:
-        outcome = Outcome(
-            phase=Phase(request.phase),
-            code=CODES.get(request.code),
-            facts=json.loads(request.facts_json) if request.facts_json else {},
-        )
+        outcome, deltas = outcome_of(request), deltas_of(request.deltas)
         settled = await self._ctx.store.settle(
-            request.handle, request.fence, request.first, _deltas(request.deltas), request.head_checkpoint_id, outcome
+            request.handle, request.fence, request.first, deltas, request.head_checkpoint_id, outcome
         )
         follow_up(self._ctx, settled)
         execution = settled.execution
@@ -90,7 +80,7 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
             request.handle,
             request.fence,
             request.first,
-            _deltas(request.deltas),
+            deltas_of(request.deltas),
             request.head_checkpoint_id,
             request.reason,
         )
@@ -100,9 +90,12 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         return pb.HandBackReply(accepted=settled.accepted)
 
     async def fail(self, request: pb.FailRequest, context: Any) -> pb.FailReply:
-        facts = json.loads(request.facts_json) if request.facts_json else {}
         settled = await self._reports.failure(
-            request.execution_id, request.code, facts, step=request.step, after_grace=request.after_grace
+            request.execution_id,
+            request.code,
+            facts_of(request.facts_json),
+            step=request.step,
+            after_grace=request.after_grace,
         )
         execution = settled.execution if settled else await self._ctx.store.get(request.execution_id)
         return pb.FailReply(
@@ -116,11 +109,15 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         _, archive = await Artifacts(self._ctx.store).get(request.artifact_key)
         return pb.SkillReply(archive=archive)
 
+    async def removed(self, request: pb.RemovedRequest, context: Any) -> pb.RemovedReply:
+        await self._ctx.store.removed(
+            sandbox_id=request.sandbox_id,
+            thread_id=request.thread_id,
+            head_checkpoint_id=request.head_checkpoint_id,
+        )
+        return pb.RemovedReply()
+
     def presence(
         self, request_iterator: AsyncIterator[pb.PresenceRequest], context: Any
     ) -> AsyncIterator[pb.PresenceReply]:
         return self._presence.attend(request_iterator, context, self._ctx.gate.keys.confirm)
-
-
-def _deltas(deltas: Any) -> list[NewDelta]:
-    return [NewDelta(kind=d.kind, payload=d.payload.decode()) for d in deltas]

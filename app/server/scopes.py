@@ -21,7 +21,6 @@ OPEN = (
     "/grpc.reflection.",
     "GET /",
     "GET /docs",
-    "GET /docs/oauth2-redirect",
     "GET /openapi.json",
     "GET /healthz",
     "GET /readyz",

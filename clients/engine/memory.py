@@ -8,13 +8,10 @@ A saver belongs to the event loop that opened it: one per process, opened after 
 Types that are not LangGraph's or langchain's own are not revived from a checkpoint (strict msgpack).
 """
 
-import os
-from collections.abc import Awaitable, Callable
+import json
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
-
-# Read when langgraph's serializer is imported.
-os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
@@ -26,6 +23,7 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from clients.engine.current import current_run
+from clients.engine.pruning import Saved, unneeded
 
 SQLITE_BUSY_TIMEOUT_MS = 15_000
 POOL_MAX_SIZE = 10
@@ -57,9 +55,77 @@ class HeadTracking:
 class SqliteMemory(HeadTracking, AsyncSqliteSaver):
     """One connection per process; several processes share the file (WAL, busy timeout)."""
 
+    async def prune_to(self, thread_id: str, head: str) -> int:
+        found = (
+            "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, metadata FROM checkpoints WHERE thread_id = ?"
+        )
+        async with self.lock, self.conn.cursor() as cursor:
+            await cursor.execute(found, (thread_id,))
+            saved = [
+                Saved(namespace=namespace, id=id, parent=parent or "", root=_root(json.loads(metadata or b"{}")))
+                async for namespace, id, parent, metadata in cursor
+            ]
+            goes = [(thread_id, namespace, id) for namespace, ids in unneeded(saved, head).items() for id in ids]
+            try:
+                for table in ("writes", "checkpoints"):
+                    one = "thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
+                    await cursor.executemany(f"DELETE FROM {table} WHERE {one}", goes)  # noqa: S608 - our two tables
+                await self.conn.commit()
+            except BaseException:
+                await self.conn.rollback()
+                raise
+        return len(goes)
+
 
 class PostgresMemory(HeadTracking, AsyncPostgresSaver):
     """A small pool of connections; no pipeline, so that it works behind PgBouncer too."""
+
+    async def prune_to(self, thread_id: str, head: str) -> int:
+        pool = cast("AsyncConnectionPool[AsyncConnection[DictRow]]", self.conn)
+        async with pool.connection() as connection, connection.transaction(), connection.cursor() as cursor:
+            # Two prunes of one thread would wait for each other's rows.
+            await cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (thread_id,))
+            await cursor.execute(_POSTGRES_SAVED, (thread_id,))
+            saved = [
+                Saved(namespace=row["checkpoint_ns"], id=row["checkpoint_id"], parent=row["parent"], root=row["root"])
+                async for row in cursor
+            ]
+            goes = unneeded(saved, head)
+            for namespace, ids in goes.items():
+                mine = (thread_id, namespace, ids)
+                await cursor.execute(_POSTGRES_WRITES, mine)
+                await cursor.execute(_POSTGRES_CHECKPOINTS, mine)
+                freed = {(row["channel"], row["version"]) async for row in cursor}
+                await cursor.execute(_POSTGRES_REFERENCED, (thread_id, namespace))
+                freed -= {(row["channel"], row["version"]) async for row in cursor}
+                await cursor.executemany(_POSTGRES_BLOBS, [(thread_id, namespace, *one) for one in sorted(freed)])
+        return sum(len(ids) for ids in goes.values())
+
+
+_POSTGRES_SAVED = """
+SELECT checkpoint_ns, checkpoint_id, coalesce(parent_checkpoint_id, '') AS parent,
+    coalesce(metadata -> 'parents' ->> '', '') AS root
+FROM checkpoints WHERE thread_id = %s
+"""
+_POSTGRES_WRITES = """
+DELETE FROM checkpoint_writes WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = ANY(%s)
+"""
+_POSTGRES_CHECKPOINTS = """
+WITH deleted AS (
+    DELETE FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = ANY(%s)
+    RETURNING checkpoint -> 'channel_versions' AS versions
+)
+SELECT DISTINCT v.key AS channel, v.value AS version FROM deleted CROSS JOIN LATERAL jsonb_each_text(versions) AS v
+"""
+"""Their content is in blobs, which others may share: what the deleted ones referred to."""
+_POSTGRES_REFERENCED = """
+SELECT DISTINCT v.key AS channel, v.value AS version
+FROM checkpoints c CROSS JOIN LATERAL jsonb_each_text(c.checkpoint -> 'channel_versions') AS v
+WHERE c.thread_id = %s AND c.checkpoint_ns = %s
+"""
+_POSTGRES_BLOBS = """
+DELETE FROM checkpoint_blobs WHERE thread_id = %s AND checkpoint_ns = %s AND channel = %s AND version = %s
+"""
 
 
 def tracks_heads(checkpointer: object) -> bool:
@@ -72,7 +138,19 @@ class Memory:
 
     def __init__(self, saver: "SqliteMemory | PostgresMemory", close: Callable[[], Awaitable[Any]]) -> None:
         self.saver: BaseCheckpointSaver[str] = saver
+        self._prune = saver.prune_to
         self._close: Callable[[], Awaitable[Any]] | None = close
+
+    async def prune(self, thread_id: str, head: str) -> int:
+        """Remove what no turn from this head, or from one that came of it, can need; without a head all of the thread.
+
+        How many checkpoints that were, for a head. Nothing goes when the head is not there. Runs of the thread may go
+        on meanwhile; doing it again, or with an older head, does no harm.
+        """
+        if head:
+            return await self._prune(thread_id, head)
+        await self.saver.adelete_thread(thread_id)
+        return 0
 
     async def aclose(self) -> None:
         """Idempotent."""
@@ -136,6 +214,11 @@ async def _open_postgres(url: str) -> Memory:
         await pool.close()
         raise
     return Memory(saver, pool.close)
+
+
+def _root(metadata: Mapping[str, Any]) -> str:
+    """The checkpoint of the main conversation that one of a sub-graph was made under."""
+    return str((metadata.get("parents") or {}).get("", ""))
 
 
 def _shown(url: str) -> str:

@@ -217,6 +217,17 @@ class LocalSandbox:
     def remove(self) -> None:
         """Delete the session's directory; links are removed as links. Call after `close`. Idempotent."""
         shutil.rmtree(self.root_dir, ignore_errors=True)
+        if not self.root_dir.exists() or self.root_dir.is_symlink():
+            return
+        # Folders that a command left without write permission (Go's module cache does) keep what is in them.
+        with contextlib.suppress(OSError):
+            self.root_dir.chmod(0o700)
+        for folder, names, _ in os.walk(self.root_dir):
+            for path in (os.path.join(folder, name) for name in names):
+                if not os.path.islink(path):
+                    with contextlib.suppress(OSError):
+                        os.chmod(path, 0o700)
+        shutil.rmtree(self.root_dir, ignore_errors=True)
 
 
 async def _watch(running: _Command, output: Output) -> bytes:

@@ -1,22 +1,28 @@
 """Everything that somebody could read of an execution from outside: what a secret must not be found in.
 
-A surface is a name and its bytes. The Redis commands are recorded while they happen (MONITOR); the rest is read
-afterwards.
+A surface is a name and its bytes. What crosses the broker is recorded while it happens (Redis' MONITOR, RabbitMQ's
+firehose); the rest is read afterwards.
 """
 
+import base64
 import json
+import re
 import threading
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import amqp
 import httpx
 import psutil
 import redis
 
+from tests.integration.rabbitmq import RabbitNode
 from tests.integration.stack import KEY, Json, Stack
 
 Surface = tuple[str, bytes]
+BODY = re.compile(rb'"body\\*": \\*"([A-Za-z0-9+/=]+)')
 
 
 class Monitor:
@@ -50,7 +56,53 @@ class Monitor:
 
     @property
     def recorded(self) -> bytes:
-        return b"\n".join(self._commands)
+        """With the bodies of messages, which kombu writes in base64, in clear."""
+        bodies = [base64.b64decode(body) for command in self._commands for body in BODY.findall(command)]
+        return b"\n".join([*self._commands, *bodies])
+
+
+class Firehose:
+    """Every message that crosses a RabbitMQ, as its own tracing shows it. `with Firehose(node) as firehose:`"""
+
+    def __init__(self, node: RabbitNode) -> None:
+        self._node = node
+        self._messages: list[bytes] = []
+        self._end, self._ended = uuid.uuid4().hex, False
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+
+    def __enter__(self) -> "Firehose":
+        self._connection = amqp.Connection(f"127.0.0.1:{self._node.port}")
+        self._connection.connect()
+        channel = self._connection.channel()
+        queue = "recording"
+        channel.queue_declare(queue, exclusive=True)
+        channel.queue_bind(queue, "amq.rabbitmq.trace", "#")
+        channel.basic_consume(queue, no_ack=True, callback=self._keep)
+        self._node.ctl("trace_on")
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # The recorder reads until it sees this.
+        with amqp.Connection(f"127.0.0.1:{self._node.port}") as other:
+            other.channel().basic_publish(amqp.Message(self._end), "amq.fanout")
+        self._thread.join(10)
+        self._node.ctl("trace_off")
+        self._connection.close()
+
+    def _keep(self, message: Any) -> None:
+        body = message.body if isinstance(message.body, bytes) else str(message.body).encode()
+        self._messages.append(repr((message.headers, message.properties)).encode() + b"\n" + body)
+        self._ended = self._ended or body == self._end.encode()
+
+    def _listen(self) -> None:
+        while not self._ended:
+            self._connection.drain_events(timeout=300)
+
+    @property
+    def recorded(self) -> bytes:
+        assert self._ended, "the recording ended too early"
+        return b"\n".join(self._messages)
 
 
 class Events:

@@ -69,7 +69,7 @@ class ExecutionsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def redrive(self, request, context):
-        """A new execution with the same input.
+        """A new execution with the same input. Secrets are gone with the end of the old one: env brings them again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

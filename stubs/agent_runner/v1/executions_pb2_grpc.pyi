@@ -36,7 +36,7 @@ class ExecutionsStub:
     watch: _grpc.UnaryStreamMultiCallable[_executions_pb2.WatchRequest, _executions_pb2.WatchEvent]
     """The log after from_seq, first as a snapshot when from_seq is 0, up to the terminal row; then the stream ends."""
     redrive: _grpc.UnaryUnaryMultiCallable[_executions_pb2.RedriveRequest, _api_pb2.AgentExecution]
-    """A new execution with the same input."""
+    """A new execution with the same input. Secrets are gone with the end of the old one: env brings them again."""
 
 @_typing.type_check_only
 class ExecutionsAsyncStub(ExecutionsStub):
@@ -45,7 +45,7 @@ class ExecutionsAsyncStub(ExecutionsStub):
     watch: _aio.UnaryStreamMultiCallable[_executions_pb2.WatchRequest, _executions_pb2.WatchEvent]  # type: ignore[assignment]
     """The log after from_seq, first as a snapshot when from_seq is 0, up to the terminal row; then the stream ends."""
     redrive: _aio.UnaryUnaryMultiCallable[_executions_pb2.RedriveRequest, _api_pb2.AgentExecution]  # type: ignore[assignment]
-    """A new execution with the same input."""
+    """A new execution with the same input. Secrets are gone with the end of the old one: env brings them again."""
 
 class ExecutionsServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -69,6 +69,6 @@ class ExecutionsServicer(metaclass=_abc_1.ABCMeta):
         request: _executions_pb2.RedriveRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_api_pb2.AgentExecution, _abc.Awaitable[_api_pb2.AgentExecution]]:
-        """A new execution with the same input."""
+        """A new execution with the same input. Secrets are gone with the end of the old one: env brings them again."""
 
 def add_ExecutionsServicer_to_server(servicer: ExecutionsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

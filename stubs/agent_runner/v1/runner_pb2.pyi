@@ -382,6 +382,48 @@ class SkillReply(_message.Message):
 Global___SkillReply: _TypeAlias = SkillReply  # noqa: Y015
 
 @_typing.final
+class RemovedRequest(_message.Message):
+    """One of the two that the message named: a sandbox, or a thread with the head whose memory stays (none: all is gone)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SANDBOX_ID_FIELD_NUMBER: _builtins.int
+    THREAD_ID_FIELD_NUMBER: _builtins.int
+    HEAD_CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
+    sandbox_id: _builtins.str
+    thread_id: _builtins.str
+    head_checkpoint_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        sandbox_id: _builtins.str = ...,
+        thread_id: _builtins.str = ...,
+        head_checkpoint_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["head_checkpoint_id", b"head_checkpoint_id", "sandbox_id", b"sandbox_id", "thread_id", b"thread_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemovedRequest: _TypeAlias = RemovedRequest  # noqa: Y015
+
+@_typing.final
+class RemovedReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemovedReply: _TypeAlias = RemovedReply  # noqa: Y015
+
+@_typing.final
 class Delta(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -79,6 +79,11 @@ class RunnerStub:
                 request_serializer=agent__runner_dot_v1_dot_runner__pb2.SkillRequest.SerializeToString,
                 response_deserializer=agent__runner_dot_v1_dot_runner__pb2.SkillReply.FromString,
                 _registered_method=True)
+        self.removed = channel.unary_unary(
+                '/agent_runner.v1.Runner/removed',
+                request_serializer=agent__runner_dot_v1_dot_runner__pb2.RemovedRequest.SerializeToString,
+                response_deserializer=agent__runner_dot_v1_dot_runner__pb2.RemovedReply.FromString,
+                _registered_method=True)
         self.presence = channel.stream_stream(
                 '/agent_runner.v1.Runner/presence',
                 request_serializer=agent__runner_dot_v1_dot_runner__pb2.PresenceRequest.SerializeToString,
@@ -151,6 +156,13 @@ class RunnerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def removed(self, request, context):
+        """What the server had asked to remove (CleanupSandbox, PruneThread) is gone: it need not ask again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def presence(self, request_iterator, context):
         """One stream per worker process. Its end without a goodbye means that the process is gone.
         """
@@ -205,6 +217,11 @@ def add_RunnerServicer_to_server(servicer, server):
                     servicer.skill,
                     request_deserializer=agent__runner_dot_v1_dot_runner__pb2.SkillRequest.FromString,
                     response_serializer=agent__runner_dot_v1_dot_runner__pb2.SkillReply.SerializeToString,
+            ),
+            'removed': grpc.unary_unary_rpc_method_handler(
+                    servicer.removed,
+                    request_deserializer=agent__runner_dot_v1_dot_runner__pb2.RemovedRequest.FromString,
+                    response_serializer=agent__runner_dot_v1_dot_runner__pb2.RemovedReply.SerializeToString,
             ),
             'presence': grpc.stream_stream_rpc_method_handler(
                     servicer.presence,
@@ -455,6 +472,33 @@ class Runner:
             '/agent_runner.v1.Runner/skill',
             agent__runner_dot_v1_dot_runner__pb2.SkillRequest.SerializeToString,
             agent__runner_dot_v1_dot_runner__pb2.SkillReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def removed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_runner.v1.Runner/removed',
+            agent__runner_dot_v1_dot_runner__pb2.RemovedRequest.SerializeToString,
+            agent__runner_dot_v1_dot_runner__pb2.RemovedReply.FromString,
             options,
             channel_credentials,
             insecure,

@@ -50,6 +50,8 @@ class RunnerStub:
     """What the body of a task could not report itself (signals, error callback)."""
     skill: _grpc.UnaryUnaryMultiCallable[_runner_pb2.SkillRequest, _runner_pb2.SkillReply]
     """A skill's archive, by the key that a claim named. Below the message limit that both sides set."""
+    removed: _grpc.UnaryUnaryMultiCallable[_runner_pb2.RemovedRequest, _runner_pb2.RemovedReply]
+    """What the server had asked to remove (CleanupSandbox, PruneThread) is gone: it need not ask again."""
     presence: _grpc.StreamStreamMultiCallable[_runner_pb2.PresenceRequest, _runner_pb2.PresenceReply]
     """One stream per worker process. Its end without a goodbye means that the process is gone."""
 
@@ -73,6 +75,8 @@ class RunnerAsyncStub(RunnerStub):
     """What the body of a task could not report itself (signals, error callback)."""
     skill: _aio.UnaryUnaryMultiCallable[_runner_pb2.SkillRequest, _runner_pb2.SkillReply]  # type: ignore[assignment]
     """A skill's archive, by the key that a claim named. Below the message limit that both sides set."""
+    removed: _aio.UnaryUnaryMultiCallable[_runner_pb2.RemovedRequest, _runner_pb2.RemovedReply]  # type: ignore[assignment]
+    """What the server had asked to remove (CleanupSandbox, PruneThread) is gone: it need not ask again."""
     presence: _aio.StreamStreamMultiCallable[_runner_pb2.PresenceRequest, _runner_pb2.PresenceReply]  # type: ignore[assignment]
     """One stream per worker process. Its end without a goodbye means that the process is gone."""
 
@@ -147,6 +151,14 @@ class RunnerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_runner_pb2.SkillReply, _abc.Awaitable[_runner_pb2.SkillReply]]:
         """A skill's archive, by the key that a claim named. Below the message limit that both sides set."""
+
+    @_abc_1.abstractmethod
+    def removed(
+        self,
+        request: _runner_pb2.RemovedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runner_pb2.RemovedReply, _abc.Awaitable[_runner_pb2.RemovedReply]]:
+        """What the server had asked to remove (CleanupSandbox, PruneThread) is gone: it need not ask again."""
 
     @_abc_1.abstractmethod
     def presence(

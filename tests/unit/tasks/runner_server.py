@@ -32,6 +32,8 @@ class RunnerServer(runner_pb2_grpc.RunnerServicer):
         self.archives: dict[str, bytes] = {}
         """Skills' archives by their key."""
         self.fetched: list[str] = []
+        self.gone: list[pb.RemovedRequest] = []
+        """What a worker says that it has removed."""
         self.goodbyes = 0
         self.drop_answers = 0
         self.verdict: int = pb.GO_ON
@@ -120,6 +122,11 @@ class RunnerServer(runner_pb2_grpc.RunnerServicer):
         if request.artifact_key not in self.archives:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"artifact '{request.artifact_key}' not found")
         return pb.SkillReply(archive=self.archives[request.artifact_key])
+
+    async def removed(self, request: pb.RemovedRequest, context: Any) -> pb.RemovedReply:
+        await self._maybe_drop(context)
+        self.gone.append(request)
+        return pb.RemovedReply()
 
     async def presence(
         self, request_iterator: AsyncIterator[pb.PresenceRequest], context: Any

@@ -31,7 +31,10 @@ def start(tmp_path: Path, *arguments: str, pythonpath: str = "", **settings: str
 @pytest.mark.promise("4.07")
 @pytest.mark.parametrize(
     ("role", "names"),
-    [("worker", ["CleanupSandbox", "EnsureThread", "ExecuteGraphton"]), ("orchestrator", ["ReportFailure"])],
+    [
+        ("worker", ["CleanupSandbox", "EnsureThread", "ExecuteGraphton", "PruneThread"]),
+        ("orchestrator", ["ReportFailure"]),
+    ],
 )
 def test_each_role_registers_its_own_tasks_and_no_others(role: Role, names: list[str]) -> None:
     """The lists have nothing in common."""

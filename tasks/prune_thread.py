@@ -1,0 +1,30 @@
+"""PruneThread: removes the checkpoints of a thread that nobody can need, or all of a thread whose session is gone."""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+import aiosqlite
+import psycopg
+from agent_runner.v1 import runner_pb2 as pb
+
+from status.failures import Code
+from tasks.failing import ExecutionError
+from tasks.removals import confirm
+
+if TYPE_CHECKING:
+    from tasks.process import RunnerProcess
+
+log = logging.getLogger(__name__)
+
+
+async def prune_thread(process: "RunnerProcess", thread_id: str, head_checkpoint_id: str) -> dict[str, Any]:
+    """`{thread_id, checkpoints}`: how many went; 0 also where all of a thread did. Raises ExecutionError."""
+    if not thread_id:
+        raise ExecutionError.of(Code.BAD_MESSAGE, "Thread ID is required for PruneThread")
+    try:
+        count = await process.memory.prune(thread_id, head_checkpoint_id)
+    except (aiosqlite.Error, psycopg.Error) as exc:
+        raise ExecutionError.of(Code.SYSTEM, f"thread {thread_id} stays for now: {type(exc).__name__}") from None
+    log.info("thread %s is pruned: %s", thread_id, f"{count} checkpoints" if head_checkpoint_id else "all of it")
+    await confirm(process, pb.RemovedRequest(thread_id=thread_id, head_checkpoint_id=head_checkpoint_id))
+    return {"thread_id": thread_id, "checkpoints": count}

@@ -1,0 +1,21 @@
+"""What the server asked this worker to remove is gone, and it is told so."""
+
+import logging
+from typing import TYPE_CHECKING
+
+from agent_runner.v1 import runner_pb2 as pb
+
+from clients.backend import BackendError
+
+if TYPE_CHECKING:
+    from tasks.process import RunnerProcess
+
+log = logging.getLogger(__name__)
+
+
+async def confirm(process: "RunnerProcess", what: pb.RemovedRequest) -> None:
+    """A server that does not hear it asks again, and there is nothing to do then."""
+    try:
+        await process.backend.removed(what)
+    except BackendError as exc:
+        log.warning("the server was not told that %s is gone: %s", what.sandbox_id or what.thread_id, exc)
