@@ -1,27 +1,26 @@
 """Following an execution: a snapshot or a position, then every later row of its log, then the end (law L7).
 
-The reader sets the pace: rows are read in pages when the one before has been taken, so a slow reader costs no memory.
-A reader wakes by `Wakeups`, and looks by itself every second in case a wake-up was lost.
+The reader sets the pace: rows are taken in pages when the one before has been sent, so a slow reader costs no memory.
+They are read once for all who follow the same execution (`watchers.py`); what a reader has missed there, because it
+began further back or is slower than the others, it reads from the store by itself.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from app.server.context import ServerContext
+from app.server.log_ends import End, end_of, end_row
 from app.server.problems import Kind, Problem, not_found
+from app.server.watchers import PAGE_ROWS, Watcher
 from status.log import LogRow, State
-from status.phases import TERMINAL_PHASES, Phase
+from status.phases import TERMINAL_PHASES
 from status.store.records import Execution
 
-PAGE_ROWS = 500
-LOOK_EVERY_S = 1.0
 QUIET_S = 15.0
-"""After this long without a row the reader is told so, and we look whether the execution still exists."""
+"""After this long without a row the reader is told so."""
 COALESCE_S = 0.25
-_PHASES = {phase.wire_name: phase for phase in Phase}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +45,6 @@ class Quiet:
     """Nothing happened for `QUIET_S`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class End:
-    seq: int
-    phase: Phase
-    error_code: str
-
-
 Followed = Snapshot | Updates | Quiet | End
 
 
@@ -61,62 +53,69 @@ async def follow(ctx: ServerContext, execution_id: str, after: int | None) -> As
 
     Raises `Problem`: NOT_FOUND, or OUT_OF_RANGE when the log has no such position yet.
     """
-    with ctx.wakeups.subscribe(execution_id):
+    with ctx.watchers.watch(execution_id) as watcher:
         if after is None:
             first = await snapshot(ctx, execution_id)
+            execution, after = first.execution, first.seq
             yield first
-            after, ended = first.seq, _end_of(first.execution)
         else:
-            ended = await _checked(ctx, execution_id, after)
+            execution = await _checked(ctx, execution_id, after)
+        ended = end_of(execution)
+        if ended is None:
+            watcher.start(execution.last_seq)
         quiet_since = time.monotonic()
-        while True:
-            if ended is not None and after >= ended.seq:
-                yield ended
-                return
-            rows = await ctx.store.read_log(execution_id, after, PAGE_ROWS)
+        while ended is None or after < ended.seq:
+            rows = await _rows_after(ctx, watcher, execution_id, after)
             if rows:
                 yield Updates(rows=rows)
                 after = rows[-1].seq
                 ended = ended or end_row(rows[-1])
                 quiet_since = time.monotonic()
-                continue
-            if time.monotonic() - quiet_since >= QUIET_S:
-                await _existing(ctx, execution_id)
+            elif time.monotonic() - quiet_since >= QUIET_S:
                 yield Quiet()
                 quiet_since = time.monotonic()
-            await ctx.wakeups.wait(execution_id, LOOK_EVERY_S)
+            else:
+                await watcher.looked()
+        yield ended
 
 
 async def states(ctx: ServerContext, execution_id: str) -> AsyncGenerator[Snapshot, None]:
     """The whole state now, then after changes, at most four times a second; the terminal one always, as the last."""
-    with ctx.wakeups.subscribe(execution_id):
+    with ctx.watchers.watch(execution_id) as watcher:
         shown = await snapshot(ctx, execution_id)
         yield shown
         since = time.monotonic()
         state = shown.state
+        if not state.terminal:
+            watcher.start(state.seq)
         while not state.terminal:
-            await ctx.wakeups.wait(execution_id, LOOK_EVERY_S)
+            if not await _rows_after(ctx, watcher, execution_id, state.seq):
+                await watcher.looked()
+                continue
             await _rest(since + COALESCE_S)
-            changed = False
-            while rows := await ctx.store.read_log(execution_id, state.seq, PAGE_ROWS):
+            while rows := await _rows_after(ctx, watcher, execution_id, state.seq):
                 for row in rows:
                     state.apply(row)
-                changed = True
-            if changed:
-                yield Snapshot(execution=await _existing(ctx, execution_id), state=state)
-                since = time.monotonic()
-            elif time.monotonic() - since > QUIET_S:
-                await _existing(ctx, execution_id)
+            yield Snapshot(execution=await watcher.facts(state.seq), state=state)
+            since = time.monotonic()
 
 
 async def until_ended(ctx: ServerContext, execution_id: str, timeout_s: float) -> None:
     """Returns when the execution has ended, at the latest after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
-    with ctx.wakeups.subscribe(execution_id):
+    with ctx.watchers.watch(execution_id) as watcher:
+        execution = await _existing(ctx, execution_id)
+        if execution.phase in TERMINAL_PHASES:
+            return
+        seq = execution.last_seq
+        watcher.start(seq)
         while (left := deadline - time.monotonic()) > 0:
-            if (await _existing(ctx, execution_id)).phase in TERMINAL_PHASES:
-                return
-            await ctx.wakeups.wait(execution_id, min(LOOK_EVERY_S, left))
+            if rows := await _rows_after(ctx, watcher, execution_id, seq):
+                seq = rows[-1].seq
+                if end_row(rows[-1]) is not None:
+                    return
+            else:
+                await watcher.looked(left)
 
 
 async def snapshot(ctx: ServerContext, execution_id: str) -> Snapshot:
@@ -127,31 +126,22 @@ async def snapshot(ctx: ServerContext, execution_id: str) -> Snapshot:
     return Snapshot(execution=execution, state=state)
 
 
-def phase_of(row: LogRow) -> Phase | None:
-    """The phase that this row sets, if it sets one."""
-    said: dict[str, Any] = row.payload.get("status") or {} if row.kind == "merge" else row.payload
-    return _PHASES.get(str(said.get("phase", ""))) if row.kind in ("phase", "merge") else None
+async def _rows_after(ctx: ServerContext, watcher: Watcher, execution_id: str, seq: int) -> Sequence[LogRow]:
+    """The next page, if there is one. Raises when the caller's key was revoked meanwhile, or the execution is gone."""
+    await ctx.gate.keys.confirm()
+    rows = watcher.rows_after(seq)
+    if rows is None:
+        rows = await ctx.store.read_log(execution_id, seq, PAGE_ROWS)
+        if not rows:  # it had more than this
+            raise not_found("AgentExecution", execution_id)
+    return rows
 
 
-def end_row(row: LogRow) -> End | None:
-    """The end that this row writes; the terminal row is always the last of a log."""
-    phase = phase_of(row)
-    if phase not in TERMINAL_PHASES or phase is None:
-        return None
-    return End(seq=row.seq, phase=phase, error_code=str(row.payload.get("error_code", "")))
-
-
-def _end_of(execution: Execution) -> End | None:
-    if execution.phase not in TERMINAL_PHASES:
-        return None
-    return End(seq=execution.last_seq, phase=execution.phase, error_code=execution.error_code)
-
-
-async def _checked(ctx: ServerContext, execution_id: str, after: int) -> End | None:
+async def _checked(ctx: ServerContext, execution_id: str, after: int) -> Execution:
     execution = await _existing(ctx, execution_id)
     if not 0 <= after <= execution.last_seq:
         raise unknown_position(str(after), execution.last_seq)
-    return _end_of(execution)
+    return execution
 
 
 def unknown_position(given: str, last_seq: int) -> Problem:

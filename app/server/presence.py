@@ -9,9 +9,10 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-import grpc
 from agent_runner.v1 import runner_pb2 as pb
 
+from app.server.problems import invalid
+from app.server.runner_requests import finite
 from status.phases import Step
 from status.store.errors import StoreUnavailable
 from status.store.records import RunBeat, RunnerVerdict
@@ -44,8 +45,7 @@ class PresenceBoard:
         """One worker's stream, from its HELLO to its end. `confirm` raises when its key does not hold any more."""
         first = await anext(requests, None)
         if first is None or first.WhichOneof("what") != "hello":
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be hello")
-            return
+            raise invalid("the first message must be hello")
         hello = first.hello
         outbox: asyncio.Queue[pb.PresenceReply] = asyncio.Queue()
         await self._arrive(hello)
@@ -104,7 +104,8 @@ class PresenceBoard:
             RunBeat(handle=r.handle, fence=r.fence, progress=progress_of(r.progress) if r.HasField("progress") else {})
             for r in request.runs
         ]
-        answers = await self._store.beat(request.incarnation, beats, busy=request.busy, loop_lag_s=request.loop_lag_s)
+        lag_s = finite(request.loop_lag_s, "loop_lag_s")
+        answers = await self._store.beat(request.incarnation, beats, busy=request.busy, loop_lag_s=lag_s)
         return pb.BeatReply(
             runs=[pb.RunVerdict(handle=h, fence=f, verdict=VERDICTS[v]) for (h, f), v in answers.items()]
         )

@@ -1,19 +1,24 @@
-"""Wake-ups: "this execution's log has grown", to readers of this server and, over Redis, of all others.
+"""Wake-ups: "this execution's log has grown", to the watchers of this server and, over Redis, of all others.
 
-They carry no data and may be lost; a reader looks every second anyway. Redis being away costs latency, nothing else.
+They carry no data and may be lost; a watcher looks every second anyway. Redis being away costs latency, nothing else.
 """
 
 import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import islice
 
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
+from ulid import ULID
 
 CHANNEL = "agent_runner:wakeups"
 BATCH = 200
 RETRY_S = 1.0
+SILENT_S = 10.0
+"""A connection that brought nothing for this long is asked, and given up when it has no answer for as long again."""
 log = logging.getLogger(__name__)
 
 
@@ -23,9 +28,12 @@ class Wakeups:
     def __init__(self, redis_url: str) -> None:
         self._redis = Redis.from_url(redis_url, socket_connect_timeout=2, socket_timeout=5, health_check_interval=15)
         self._listener = Redis.from_url(redis_url, socket_connect_timeout=2)
+        self._me = f"server:{str(ULID()).lower()}"
+        """The first word of what we publish: who published it has woken its own watchers already."""
         self._waiting: dict[str, set[asyncio.Event]] = {}
-        self._mine: dict[asyncio.Task[object] | None, asyncio.Event] = {}
-        self._grown: asyncio.Queue[str] = asyncio.Queue()
+        self._grown: dict[str, None] = {}
+        """What is to be published, each once and in order, however long Redis is away."""
+        self._to_publish = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.connected = False
 
@@ -33,61 +41,52 @@ class Wakeups:
         self._tasks = [asyncio.create_task(self._publish()), asyncio.create_task(self._listen())]
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        left = set(self._tasks)
+        while left:  # again: a cancel that meets an answer of Redis is lost in `asyncio.wait_for`
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=0.1)
         with suppress(RedisError, OSError):
             await self._redis.aclose()
             await self._listener.aclose()
 
     def notify(self, execution_id: str) -> None:
-        """Wake the readers here at once, those of other servers soon."""
+        """Wake the watchers here at once, those of other servers soon."""
         self._wake(execution_id)
-        self._grown.put_nowait(execution_id)
+        self._grown[execution_id] = None
+        self._to_publish.set()
 
     @contextmanager
-    def subscribe(self, execution_id: str) -> Iterator[None]:
-        """Register this task as a reader, before its first read."""
-        event = asyncio.Event()
-        me = asyncio.current_task()
-        self._mine[me] = event
-        self._waiting.setdefault(execution_id, set()).add(event)
+    def subscribe(self, execution_id: str) -> Iterator[asyncio.Event]:
+        """The event is set when the log has grown; who waits for it clears it. Enter before the first read."""
+        woken = asyncio.Event()
+        self._waiting.setdefault(execution_id, set()).add(woken)
         try:
-            yield
+            yield woken
         finally:
-            self._mine.pop(me, None)
-            readers = self._waiting.get(execution_id, set())
-            readers.discard(event)
-            if not readers:
+            waiting = self._waiting.get(execution_id, set())
+            waiting.discard(woken)
+            if not waiting:
                 self._waiting.pop(execution_id, None)
-
-    async def wait(self, execution_id: str, timeout_s: float) -> bool:
-        """Until this reader's execution grew since its last wait. False when the time passed."""
-        event = self._mine.get(asyncio.current_task())
-        if event is None:  # a generator that was handed to another task: fall back to looking
-            await asyncio.sleep(timeout_s)
-            return False
-        with suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), timeout_s)
-        woken = event.is_set()
-        event.clear()
-        return woken
 
     async def ping(self) -> None:
         """Raises when Redis does not answer."""
         await self._redis.ping()
 
     def _wake(self, execution_id: str) -> None:
-        for event in self._waiting.get(execution_id, ()):
-            event.set()
+        for woken in self._waiting.get(execution_id, ()):
+            woken.set()
 
     async def _publish(self) -> None:
         while True:
-            ids = {await self._grown.get()}
-            while len(ids) < BATCH and not self._grown.empty():
-                ids.add(self._grown.get_nowait())
+            await self._to_publish.wait()
+            ids = list(islice(self._grown, BATCH))
+            for execution_id in ids:
+                del self._grown[execution_id]
+            if not self._grown:
+                self._to_publish.clear()
             try:
-                await self._redis.publish(CHANNEL, " ".join(sorted(ids)))
+                await self._redis.publish(CHANNEL, " ".join([self._me, *ids]))
             except (RedisError, OSError) as error:
                 log.debug("wake-up not published: %s", error)
                 await asyncio.sleep(RETRY_S)
@@ -98,12 +97,24 @@ class Wakeups:
                 async with self._listener.pubsub() as pubsub:
                     await pubsub.subscribe(CHANNEL)
                     self.connected = True
-                    async for message in pubsub.listen():
-                        if message["type"] == "message":
-                            for execution_id in message["data"].decode().split():
-                                self._wake(execution_id)
+                    await self._hear(pubsub)
             except (RedisError, OSError) as error:
                 if self.connected:
-                    log.warning("Redis is away; readers look every second: %s", error)
+                    log.warning("Redis is away; watchers look every second: %s", error)
                 self.connected = False
                 await asyncio.sleep(RETRY_S)
+
+    async def _hear(self, pubsub: PubSub) -> None:
+        """Raises when the connection is lost, also when nobody says so: a link can die without a word."""
+        asked = False
+        while True:
+            message = await pubsub.get_message(timeout=SILENT_S)
+            if message is None:
+                if asked:
+                    raise ConnectionError(f"no answer for {SILENT_S:g} s")
+                await pubsub.ping()
+            elif message["type"] == "message":
+                publisher, *ids = message["data"].decode().split()
+                for execution_id in ids if publisher != self._me else ():
+                    self._wake(execution_id)
+            asked = message is None

@@ -7,7 +7,8 @@ from contextlib import aclosing
 from typing import Any
 
 from app.server.context import ServerContext
-from app.server.follow import End, Followed, Quiet, Snapshot, Updates, follow, phase_of, unknown_position
+from app.server.follow import Followed, Quiet, Snapshot, Updates, follow, unknown_position
+from app.server.log_ends import End, phase_of
 from app.server.problems import Problem, internal, of_exception
 from app.server.render import execution_json
 from status.log import LogRow, rfc3339

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from httpx_sse import aconnect_sse
 
-from app.server import follow
+from app.server import follow, watchers
 from app.server.composition import RunningServer
 from status.log import LogRow, fold, render
 from tests.unit.server.conftest import Worker, created, sse
@@ -116,7 +116,7 @@ async def test_rows_come_without_any_wake_up(
     http: httpx.AsyncClient, server: RunningServer, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lost wake-up costs at most the second after which a reader looks by itself."""
-    monkeypatch.setattr(follow, "LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr(watchers, "LOOK_EVERY_S", 0.05)
     id = (await created(http))["metadata"]["id"]
     reading = asyncio.create_task(http.get(f"/v1/executions/{id}/events"))
     await asyncio.sleep(0)
@@ -126,7 +126,7 @@ async def test_rows_come_without_any_wake_up(
 
 async def test_a_quiet_stream_is_pinged(http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """When nothing happens the stream says so with comments, so that a dead connection is noticed."""
-    monkeypatch.setattr(follow, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(watchers, "LOOK_EVERY_S", 0.02)
     monkeypatch.setattr(follow, "QUIET_S", 0.05)
     id = (await created(http))["metadata"]["id"]
     async with http.stream("GET", f"/v1/executions/{id}/events", headers={"Last-Event-ID": "2"}) as answer:
@@ -166,7 +166,8 @@ async def test_pages_of_a_long_log(
     http: httpx.AsyncClient, server: RunningServer, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A log longer than a page is streamed whole."""
-    monkeypatch.setattr(follow, "PAGE_ROWS", 2)
+    for module in (follow, watchers):
+        monkeypatch.setattr(module, "PAGE_ROWS", 2)
     id = await finished(http, worker, replies=7)
     events = sse((await http.get(f"/v1/executions/{id}/events", headers={"Last-Event-ID": "0"})).text)
     assert [int(event_id) for name, event_id, _ in events if name == "update"] == [
