@@ -1,0 +1,1 @@
+"""Every method of the published contract, called over real sockets on a real server."""
