@@ -9,6 +9,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
@@ -30,6 +31,7 @@ MAX_SESSIONS = 1000
 """Of one run: each is one or two messages."""
 PAUSE_S = 0.02
 """Between two batches: whoever waits for the store's writer comes in between."""
+LAST_BATCH_S = 3.0
 GIVE_UP_S = 30 * DAY_S
 """A removal that no worker has confirmed for so long is forgotten: none of them can."""
 
@@ -65,6 +67,7 @@ class Retention:
         self._days = days
         self._queue = queue
         self._period_s = period_s
+        self._stopped = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
@@ -76,7 +79,10 @@ class Retention:
         self._task = asyncio.create_task(self._run(), name="retention")
 
     async def stop(self) -> None:
+        """After the batch that is under way, if that ends soon."""
+        self._stopped.set()
         if self._task:
+            await asyncio.wait({self._task}, timeout=LAST_BATCH_S)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
@@ -142,8 +148,8 @@ class Retention:
             log.warning("workers are not asked to remove everything now, the next run asks again: %s", error)
 
     async def _run(self) -> None:
-        await asyncio.sleep(random.uniform(*FIRST_S))  # noqa: S311 - spreads servers, guards nothing
-        while True:
+        await self._rest(random.uniform(*FIRST_S))  # noqa: S311 - spreads servers, guards nothing
+        while not self._stopped.is_set():
             try:
                 report = await self.run()
                 if report.executions or report.sessions or report.skill_archives:
@@ -152,4 +158,8 @@ class Retention:
                 log.error("retention cannot reach the store: %s", error)
             except Exception:
                 log.exception("retention failed; the next run tries again")
-            await asyncio.sleep(self._period_s * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
+            await self._rest(self._period_s * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
+
+    async def _rest(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), seconds)

@@ -6,6 +6,7 @@ Its promise is L1, "every execution ends in time"; its limit is that it needs th
 import asyncio
 import logging
 import time
+from contextlib import suppress
 
 from app.server.dispatch import Dispatcher
 from app.server.presence import PresenceBoard
@@ -13,6 +14,7 @@ from app.server.wakeups import Wakeups
 from status.store.errors import StoreUnavailable
 from status.store.store import Store
 
+LAST_TICK_S = 3.0
 log = logging.getLogger(__name__)
 
 
@@ -27,13 +29,17 @@ class Sweeper:
         self._wakeups = wakeups
         self._presence = presence
         self._period_s = period_s
+        self._stopped = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="sweeper")
 
     async def stop(self) -> None:
+        """After the tick that is under way, if that ends soon."""
+        self._stopped.set()
         if self._task:
+            await asyncio.wait({self._task}, timeout=LAST_TICK_S)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
@@ -48,7 +54,7 @@ class Sweeper:
         await self._presence.push_cancels()
 
     async def _run(self) -> None:
-        while True:
+        while not self._stopped.is_set():
             began = time.monotonic()
             try:
                 await self.tick()
@@ -56,4 +62,5 @@ class Sweeper:
                 log.error("the sweeper cannot reach the store: %s", error)
             except Exception:
                 log.exception("a sweep failed; the next one tries again")
-            await asyncio.sleep(max(0.05, self._period_s - (time.monotonic() - began)))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopped.wait(), max(0.05, self._period_s - (time.monotonic() - began)))

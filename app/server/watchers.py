@@ -43,7 +43,8 @@ class Watcher:
         self._behind = 0
         """Every row above this one that was read is in `_rows`."""
         self._newest = 0
-        self._ended = False
+        self._ended = self._stopped = False
+        self._woken: asyncio.Event | None = None
         self._looked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._failure: tuple[Exception, TracebackType | None] | None = None
@@ -62,11 +63,11 @@ class Watcher:
             self._task = asyncio.create_task(self._watch(), name=f"watcher of {self._id}", context=Context())
 
     def stop(self) -> list["asyncio.Task[Any]"]:
-        """The tasks that now end."""
-        tasks = [task for task in (self._task, self._facts) if task is not None and not task.done()]
-        for task in tasks:
-            task.cancel()
-        return tasks
+        """The tasks that now end, after the read that is under way: a cancel would cost the pool its connection."""
+        self._stopped = True
+        if self._woken is not None:
+            self._woken.set()
+        return [task for task in (self._task, self._facts) if task is not None and not task.done()]
 
     def rows_after(self, seq: int) -> Sequence[LogRow] | None:
         """The next rows, at most a page; empty when there are no newer ones; None when they are not kept (any more)."""
@@ -107,8 +108,9 @@ class Watcher:
     async def _watch(self) -> None:
         try:
             with self._wakeups.subscribe(self._id) as woken:
+                self._woken = woken
                 since = time.monotonic()
-                while not self._ended:
+                while not (self._ended or self._stopped):
                     rows = await self._store.read_log(self._id, self._newest, PAGE_ROWS)
                     if rows:
                         self._keep(rows)
@@ -118,7 +120,7 @@ class Watcher:
                             raise not_found("AgentExecution", self._id)
                         since = time.monotonic()
                     self._tell()
-                    if len(rows) < PAGE_ROWS and not self._ended:
+                    if len(rows) < PAGE_ROWS and not (self._ended or self._stopped):
                         await self._wait(woken)
         except Exception as error:
             self._failure = error, error.__traceback__

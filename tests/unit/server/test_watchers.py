@@ -127,7 +127,8 @@ async def test_the_reads_do_not_grow_with_the_readers(
         for number in range(ROWS):
             await worker.say(claimed, f"reply {number}", number=number)
             await until(lambda wanted=4 + number: all(seq == wanted for seq in readers.seen))  # type: ignore[misc]
-    assert len(statements.read) <= 3 * ROWS, "two statements for the rows, one for the facts that subscribe shows"
+    # Two statements for the rows, one for the facts that subscribe shows; a wake-up from before may add one look.
+    assert len(statements.read) <= 3 * (ROWS + 1)
     assert len(statements.read) >= 2 * ROWS
     await worker.settle(claimed, number=ROWS)
     await asyncio.wait_for(asyncio.gather(*readers.tasks), 20)
