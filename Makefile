@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test mutants faults bench check format docs proto lock promises clean
+.PHONY: help setup run dev test mutants faults fuzz bench check format docs proto lock promises clean
 
 PYTHON ?= python3
 # Most tests wait for processes: more of them than cores run at a time.
@@ -54,9 +54,13 @@ test: $(READY) ## all tests, in random order; ARGS="-k name" chooses
 mutants: $(READY) ## break the product on purpose, one law at a time: a named test must see each; ARGS="drop-the-fence" chooses
 	@$(BIN)/python -m tests.mutants.run $(ARGS)
 
-faults: $(READY) ## provoke every fault of the catalogue on real processes; ONLY=F07 ROUNDS=3 PARALLEL=3 POOL=prefork
+faults: $(READY) ## provoke every fault of the catalogue on real processes; ONLY=F07 ROUNDS=3 PARALLEL=3 POOL=prefork BROKER=rabbitmq
 	@$(BIN)/python -m tests.faults.run --only "$(ONLY)" --rounds "$(or $(ROUNDS),1)" \
-		--parallel "$(or $(PARALLEL),3)" --pool "$(POOL)" $(ARGS)
+		--parallel "$(or $(PARALLEL),3)" --pool "$(POOL)" --broker "$(BROKER)" $(ARGS)
+
+fuzz: $(READY) ## send both edges whatever can be sent: 10,000 HTTP requests, 20,000 gRPC calls; SEED=1 REQUESTS=50000 CALLS=0
+	@$(BIN)/python -m tests.fuzz.run --requests $(or $(REQUESTS),10000) --calls $(or $(CALLS),20000) \
+		$(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: $(READY) ## measure against bare Celery and bare LangGraph in the same run; ONLY=S1,S3 ROUNDS=3
 	@$(BIN)/python -m bench.run --only "$(ONLY)" --rounds "$(or $(ROUNDS),3)" $(ARGS)

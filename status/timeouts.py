@@ -57,6 +57,10 @@ def ensure_thread_total_s(
     return timeout_s * ENSURE_THREAD_ATTEMPTS + sum(pauses)
 
 
+LEAST_S = 0.001
+"""No clock here is finer, and a number that is nearly 0 is too small for the arithmetic of a database."""
+
+
 class TimeoutsError(ValueError):
     """The timeouts contradict each other; the text lists every rule that is broken."""
 
@@ -77,7 +81,7 @@ class Timeouts:
 
     def problems(self, *, max_run_s: float = 3600.0) -> list[str]:
         """Every rule these values break, in words; empty when they agree with each other."""
-        found = [f"{f.name} must be above 0" for f in fields(self) if getattr(self, f.name) <= 0]
+        found = [f"{f.name} must be at least {LEAST_S:g}" for f in fields(self) if getattr(self, f.name) < LEAST_S]
         if not self.heartbeat_s < self.start_to_close_s:
             found.append("heartbeat_s must be below start_to_close_s")
         if self.start_to_close_s > max_run_s:

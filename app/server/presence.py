@@ -62,7 +62,7 @@ class PresenceBoard:
                 else:
                     waiting.cancel()
                 await confirm()
-            polite = reader.exception() is None and reader.result()
+            polite = reader.result()
         finally:
             reader.cancel()
             if self._streams.get(hello.incarnation) is outbox:

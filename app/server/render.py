@@ -4,6 +4,7 @@
 `execution_message` is the same as a message, without these two.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,9 @@ from status.store.records import Execution
 API_VERSION = "agentic.stigmer.ai/v1"
 CREATED_BY = "created_by"
 """Beside `metadata` and `spec` in the row's document: who made it."""
+MAX_RECURSION, MAX_LEVELS = 66, 34
+"""Readers of protobuf stop at a depth of 100. An object in a struct takes three of these and two recursions of the
+parser; what an execution travels in, a list or an event, takes some too. The second number is levels of JSON."""
 EXTRAS = ("output", "redriven_from")
 """What our JSON has and the contract has not."""
 
@@ -49,8 +53,28 @@ def execution_message(execution: Execution, state: State) -> AgentExecution:
 
 
 def execution_from_json(shown: Mapping[str, Any]) -> AgentExecution:
-    contract = {name: value for name, value in shown.items() if name not in EXTRAS}
-    return json_format.ParseDict(contract, AgentExecution(), ignore_unknown_fields=True)
+    """What is nested too deep for a message, a tool's arguments for example, is there as JSON text."""
+    contract: dict[str, Any] = {name: value for name, value in shown.items() if name not in EXTRAS}
+    try:
+        return _parsed(contract)
+    except json_format.ParseError:
+        return _parsed(_shallow(contract, MAX_LEVELS))
+
+
+def _parsed(contract: dict[str, Any]) -> AgentExecution:
+    return json_format.ParseDict(
+        contract, AgentExecution(), ignore_unknown_fields=True, max_recursion_depth=MAX_RECURSION
+    )
+
+
+def _shallow(value: Any, levels: int) -> Any:
+    if not isinstance(value, Mapping | list):
+        return value
+    if levels == 0:
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return [_shallow(item, levels - 1) for item in value]
+    return {name: _shallow(item, levels - 1) for name, item in value.items()}
 
 
 def as_json(message: Message) -> dict[str, Any]:

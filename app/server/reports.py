@@ -3,15 +3,18 @@
 import asyncio
 from collections.abc import Mapping
 from signal import Signals, strsignal
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
 from app.server.context import ServerContext
 from app.server.ends import after_end, follow_up
+from app.server.json_text import WHOLE
 from app.server.problems import invalid, not_found
+from app.server.texts import MAX_INDEXED
 from status.failures import Code
 from status.phases import FAIL, Step
+from status.plain import plain_text
 from status.store.records import Settled
 
 MAX_TEXT = 4096
@@ -25,14 +28,17 @@ NOT_STARTED_CODES = frozenset({Code.NOT_REGISTERED, Code.BAD_MESSAGE})
 """About a message that started nothing: a bad copy must not end a run that another copy started."""
 
 
+Name = Annotated[str, Field(max_length=MAX_INDEXED, pattern=r"^[^\x00]*$")]
+
+
 class ExitReport(BaseModel):
     """From a supervisor: its child ended, or could not start (`startup`, with the banner's text)."""
 
-    incarnation: str = ""
-    role: str = ""
-    queue: str = ""
-    signal: int | None = None
-    exit_code: int | None = None
+    incarnation: Name = ""
+    role: Name = ""
+    queue: Name = ""
+    signal: Annotated[int, Field(ge=0, le=64), WHOLE] | None = None
+    exit_code: Annotated[int, Field(ge=-(2**31), lt=2**31), WHOLE] | None = None
     text: str = Field(default="", max_length=65536)
     startup: bool = False
 
@@ -44,7 +50,7 @@ class Reports:
     async def exit(self, report: ExitReport, *, late: bool = False) -> list[str]:
         """Its runs end now (E103). Answers their ids. `late`: told by detour; a worker may have started since."""
         if report.startup and report.queue and not (late and await self._online(report.queue)):
-            await self._ctx.store.startup_failed(report.queue, report.role, report.text[-MAX_TEXT:])
+            await self._ctx.store.startup_failed(report.queue, report.role, plain_text(report.text[-MAX_TEXT:]))
         if not report.incarnation:
             return []
         ended = await self._ctx.store.exited(report.incarnation, how(report.signal, report.exit_code))

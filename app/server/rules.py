@@ -306,11 +306,16 @@ RULES: tuple[Rule, ...] = (
 _CHECKS = {f"ai.stigmer.{rule.field}": rule.checks for rule in RULES}
 
 
+def checks_of(field: FieldDescriptor) -> tuple[Check, ...]:
+    """The rules of one field, in the order in which they are tried."""
+    return _CHECKS.get(field.full_name, ())
+
+
 @cache
 def _fields(descriptor: Descriptor) -> tuple[tuple[FieldDescriptor, tuple[Check, ...], bool], ...]:
     """The fields that matter: each with its checks, and whether there are messages in it to look into."""
     rows = (
-        (field, _CHECKS.get(field.full_name, ()), _holds_messages(field))
+        (field, checks_of(field), _holds_messages(field))
         for field in sorted(descriptor.fields, key=lambda field: field.number)
     )
     return tuple(row for row in rows if row[1] or row[2])

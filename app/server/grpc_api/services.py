@@ -19,8 +19,8 @@ from app.server.rules import validate
 Method = Callable[[Any, Any], Any]
 """(request, context) -> awaitable of the reply, or async iterator of replies."""
 RUNNER_SERVICE = "agent_runner.v1.Runner"
-CHECKED_LATER = frozenset({"create", "update", "apply"})
-"""The engines check these themselves: they complete the message before."""
+COMPLETED_LATER = frozenset({"spec.message"})
+"""An execution's message may come from its annotation for input; its engine looks for it there, and checks it then."""
 
 
 def register_services(server: grpc.aio.Server, ctx: ServerContext) -> list[str]:
@@ -50,29 +50,30 @@ def _handler(described: MethodDescriptor, method: Method) -> Any:
         "request_deserializer": message_factory.GetMessageClass(described.input_type).FromString,
         "response_serializer": message_factory.GetMessageClass(described.output_type).SerializeToString,
     }
-    check = described.name not in CHECKED_LATER
 
     if described.server_streaming:
 
         async def stream(request: Any, context: Any) -> Any:
-            _check(request, check)
+            _check(request)
             async for reply in method(request, context):
                 yield reply
 
         return grpc.unary_stream_rpc_method_handler(stream, **codec)
 
     async def answer(request: Any, context: Any) -> Any:
-        _check(request, check)
+        _check(request)
         return await method(request, context)
 
     return grpc.unary_unary_rpc_method_handler(answer, **codec)
 
 
-def _check(request: Any, check: bool) -> None:
+def _check(request: Any) -> None:
+    """All rules hold for all of a request, its status too, which the engines do not read. Raises INVALID_ARGUMENT."""
     for field, value in request.ListFields():
         if isinstance(value, str) and "\0" in value:
             raise invalid(f"{field.name}: must not contain NUL characters")
-    if check and (violations := validate(request)):
+    violations = validate(request)
+    if any(violation.field not in COMPLETED_LATER for violation in violations):
         raise violated(violations)
 
 

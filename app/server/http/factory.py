@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from app.server.context import ServerContext
 from app.server.edges import Edges
 from app.server.http.answers import problem_answer
+from app.server.http.document import allowed_methods, describe
 from app.server.http.execution_routes import execution_routes
 from app.server.http.guard import METRICS, Guard
 from app.server.http.key_routes import key_routes
@@ -33,7 +34,7 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
     """Everything under `/v1` needs the key; the page, the docs, health and metrics hold no data and are open."""
     edges = Edges.of(ctx)
     metrics = Metrics(ctx)
-    app = FastAPI(title="Agent Runner", version=_version(), redoc_url=None)
+    app = FastAPI(title="Agent Runner", version=_version(), docs_url=None, redoc_url=None)
 
     async def admitted(request: Request) -> None:
         ctx.gate.admit(f"{request.method} {request.scope['route'].path}")
@@ -51,10 +52,17 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
             ctx.gate.admit(f"GET {METRICS}")
         return Response(await metrics.scraped(), media_type=metrics.content_type)
 
+    headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache"}
+    document = describe(app)
+    app.openapi = lambda: document  # type: ignore[method-assign]
+
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
-        headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache"}
         return FileResponse(STATIC / "index.html", headers=headers)
+
+    @app.get("/docs", include_in_schema=False)
+    async def api_page() -> FileResponse:
+        return FileResponse(STATIC / "api.html", headers=headers)
 
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)
@@ -70,7 +78,13 @@ async def _refused(request: Request, error: Exception) -> Response:
     kind = _KINDS.get(status, Kind.INVALID_ARGUMENT if status < 500 else Kind.INTERNAL)
     detail = f"{request.method} {request.url.path}: {getattr(error, 'detail', '')}"
     next_step = TOO_LARGE_NEXT if kind is Kind.TOO_LARGE else "/docs lists the routes."
-    return problem_answer(Problem(kind, detail, next_step=next_step))
+    answer = problem_answer(Problem(kind, detail, next_step=next_step))
+    if kind is Kind.METHOD_NOT_ALLOWED:
+        # The router names the methods of the first route with this path only.
+        allowed = allowed_methods(request.app.openapi(), request.url.path)
+        routed = getattr(error, "headers", None) or {}
+        answer.headers["Allow"] = ", ".join(allowed) or routed.get("Allow", "GET")
+    return answer
 
 
 async def _not_valid(request: Request, error: Exception) -> Response:

@@ -50,6 +50,8 @@ class Guard:
             if problem is None:
                 log.exception("%s %s failed", scope["method"], scope["path"])
                 problem = internal()
+            elif error.__cause__ is not None:
+                log.debug("%s %s: %s: %r", scope["method"], scope["path"], problem.code, error.__cause__)
             await problem_answer(problem)(scope, receive, sent)
         finally:
             self._metrics.request(scope["method"], _route(scope), status, time.monotonic() - began)

@@ -9,10 +9,15 @@ from kombu import Connection
 
 from app.server.context import ServerContext
 from app.server.http.answers import PROBLEM
+from app.server.http.message_schemas import ref
+from app.server.http.schemas import STRING, STRINGS, answer, object_of
 from app.server.problems import Kind, Problem
 from clients.tasks_wire import celery_url
 
 CHECK_S = 3
+_CHECKED = object_of(ready={"type": "boolean"}, checks={"type": "object", "additionalProperties": STRING})
+_MISSING = {"allOf": [ref("Problem"), _CHECKED, object_of(missing=STRINGS)]}
+_NOT_READY = {"description": "what is down, and why", "content": {PROBLEM: {"schema": _MISSING}}}
 Check = Callable[[], Awaitable[object]]
 
 
@@ -24,12 +29,12 @@ def readiness_routes(ctx: ServerContext) -> APIRouter:
         "redis": ctx.wakeups.ping,
     }
 
-    @routes.get("/healthz")
+    @routes.get("/healthz", responses={200: answer(object_of(status={"const": "ok"}))})
     async def healthz() -> JSONResponse:
         """The process is up."""
         return JSONResponse({"status": "ok"})
 
-    @routes.get("/readyz")
+    @routes.get("/readyz", responses={200: answer(_CHECKED), 503: _NOT_READY})
     async def readyz() -> JSONResponse:
         """200 when database, broker and Redis answer; else 503 naming those that do not."""
         found = dict(zip(checks, await asyncio.gather(*map(_why_down, checks.values())), strict=True))

@@ -3,12 +3,16 @@
 import time
 from typing import Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.server.edges import Edges
-from app.server.reports import ExitReport
+from app.server.http.answers import body_model
+from app.server.http.message_schemas import ref
+from app.server.http.schemas import STRING, STRINGS, answer, body_of, object_of
+from app.server.reports import STEPS_OF_MESSAGE, ExitReport, Name
+from status.failures import Code
 from status.log import rfc3339
 from status.store.records import Worker
 
@@ -16,17 +20,25 @@ from status.store.records import Worker
 class FailureReport(BaseModel):
     """From a worker: a task failed and its body could not report it."""
 
-    execution_id: str = Field(min_length=1)
-    code: str
+    model_config = ConfigDict(use_enum_values=True)
+
+    execution_id: Name = Field(min_length=1)
+    code: Code
     facts: dict[str, Any] = Field(default_factory=dict)
     after_grace: bool = False
-    step: str = ""
+    step: str = Field(default="", json_schema_extra={"enum": ["", *STEPS_OF_MESSAGE]})
+
+
+_STARTS: dict[str, Any] = {"type": "object", "additionalProperties": object_of(at=STRING, text=STRING)}
+_WORKERS = answer(object_of(workers={"type": "array", "items": ref("Worker")}, startup_failures=_STARTS))
+_ENDED = answer(object_of(ended=STRINGS))
+_APPLIED = answer(object_of(applied={"type": "boolean"}, phase=STRING, code=STRING))
 
 
 def runner_routes(edges: Edges) -> APIRouter:
     routes = APIRouter(prefix="/v1", tags=["workers"])
 
-    @routes.get("/workers")
+    @routes.get("/workers", responses={200: _WORKERS})
     async def workers() -> Response:
         """Worker processes that are here or left within a day, and the last failed start of each queue."""
         settings, store = edges.ctx.settings, edges.ctx.store
@@ -39,17 +51,21 @@ def runner_routes(edges: Edges) -> APIRouter:
         shown = [_worker(worker, silent_after_s) for worker in await store.workers()]
         return JSONResponse({"workers": shown, "startup_failures": failed})
 
-    @routes.post("/runner/exits", status_code=202)
-    async def exits(report: ExitReport) -> Response:
+    exit_body, failure_body = (body_of(model.model_json_schema()) for model in (ExitReport, FailureReport))
+
+    @routes.post("/runner/exits", status_code=202, openapi_extra=exit_body, responses={202: _ENDED})
+    async def exits(request: Request) -> Response:
         """Runs of that process end now (E103); a failed start is quoted by E101 until a worker is up."""
+        report = await body_model(request, ExitReport)
         ended = await edges.reports.exit(report)
         return JSONResponse({"ended": ended}, status_code=202)
 
-    @routes.post("/runner/failures", status_code=202)
-    async def failures(report: FailureReport) -> Response:
+    @routes.post("/runner/failures", status_code=202, openapi_extra=failure_body, responses={202: _APPLIED})
+    async def failures(request: Request) -> Response:
         """End an execution that is still open; `after_grace` leaves time for a truer reason."""
+        report = await body_model(request, FailureReport)
         settled = await edges.reports.failure(
-            report.execution_id, report.code, report.facts, step=report.step, after_grace=report.after_grace
+            report.execution_id, str(report.code), report.facts, step=report.step, after_grace=report.after_grace
         )
         execution = settled.execution if settled else None
         body = {

@@ -1,53 +1,164 @@
-"""Bodies as `/openapi.json` describes them. What is applied is in `app.server.drafts` and `app.server.rules`."""
+"""Bodies and answers as `/openapi.json` describes them; what is applied is in `app.server.drafts` and others.
 
+The contract's messages are described by `app.server.http.message_schemas`, refusals by `app.server.http.document`.
+"""
+
+from collections.abc import Mapping
 from typing import Any
 
-_TIMEOUTS = {
-    name: {"type": "number", "exclusiveMinimum": 0}
-    for name in ("schedule_to_start_s", "heartbeat_s", "start_to_close_s", "schedule_to_close_s")
+from app.server.http.message_schemas import ENV_NAME, TEXT, ref
+from status.phases import Phase
+from status.timeouts import CALLER_TIMEOUTS, LEAST_S
+
+Schema = dict[str, Any]
+JSON, EVENTS = "application/json", "text/event-stream"
+PHASE_FORMS = ["", *(form for phase in Phase for form in (phase.name, phase.wire_name, str(phase.value)))]
+_TEXT: Schema = {"type": ["string", "null"], "pattern": TEXT}
+_SECRETS: Schema = {
+    "type": ["object", "null"],
+    "propertyNames": {"pattern": ENV_NAME},
+    "additionalProperties": {"type": "string", "minLength": 1, "pattern": TEXT},
 }
-SHORT_FORM: dict[str, Any] = {
-    "title": "ShortForm",
+_SECONDS: Schema = {"type": "number", "minimum": LEAST_S}
+_WHOLE: Schema = {"type": "integer"}
+STRING: Schema = {"type": "string"}
+STRINGS: Schema = {"type": "array", "items": STRING}
+_SHORT: Mapping[str, Schema] = {
+    "agent": {**_TEXT, "description": "slug or id; without it the built-in agent answers"},
+    "session_id": {**_TEXT, "description": "go on in this session"},
+    "graph": {**_TEXT, "description": "a graph of langgraph.json"},
+    "model": _TEXT,
+    "env": {**_SECRETS, "description": "secrets of this run"},
+    "timeouts": {
+        "type": ["object", "null"],
+        "additionalProperties": False,
+        "properties": dict.fromkeys(sorted(CALLER_TIMEOUTS), _SECONDS),
+        "description": "they must agree with each other and with the server's limits",
+    },
+    "org": {**_TEXT, "description": "without it the key's, else `local`"},
+}
+
+
+def _short(**what: Schema) -> Schema:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": list(what),
+        "properties": {**what, **_SHORT},
+    }
+
+
+MESSAGE_FORM = _short(message={"type": "string", "minLength": 1, "pattern": TEXT, "description": "what the user says"})
+MESSAGE_FORM["example"] = {"message": "$ uname -a"}
+INPUT_FORM = _short(
+    input={
+        "type": ["object", "array", "string", "number", "boolean"],
+        "description": "for graphs without messages",
+    }
+)
+REDRIVE_FORM: Schema = {
     "type": "object",
     "additionalProperties": False,
-    "properties": {
-        "message": {"type": "string", "description": "what the user says"},
-        "input": {"description": "JSON instead of a message, for graphs without messages"},
-        "agent": {"type": "string", "description": "slug or id; without it the built-in agent answers"},
-        "session_id": {"type": "string", "description": "go on in this session"},
-        "graph": {"type": "string", "description": "a graph of langgraph.json"},
-        "model": {"type": "string"},
-        "env": {"type": "object", "additionalProperties": {"type": "string"}, "description": "secrets of this run"},
-        "timeouts": {"type": "object", "additionalProperties": False, "properties": _TIMEOUTS},
-        "org": {"type": "string", "default": "local"},
-    },
-    "example": {"message": "$ uname -a"},
+    "properties": {"env": {**_SECRETS, "description": "the secrets that the first run had"}},
 }
-CONTRACT_FORM: dict[str, Any] = {
-    "title": "AgentExecution",
+_TIME: Schema = {"type": "string", "format": "date-time"}
+API_KEY: Schema = {
     "type": "object",
-    "description": "protobuf JSON of ai.stigmer.agentic.agentexecution.v1.AgentExecution, either spelling",
-    "required": ["api_version", "kind", "metadata", "spec"],
+    "required": ["id", "name", "scopes", "org", "created_at"],
     "properties": {
-        "api_version": {"const": "agentic.stigmer.ai/v1"},
-        "kind": {"const": "AgentExecution"},
-        "metadata": {"type": "object"},
-        "spec": {"type": "object"},
+        "id": {"type": "string"},
+        "name": {"type": "string"},
+        "scopes": STRINGS,
+        "org": {"type": "string", "description": "empty: all"},
+        "created_at": _TIME,
+        "last_used_at": _TIME,
+        "revoked_at": _TIME,
     },
 }
+WORKER: Schema = {
+    "type": "object",
+    "required": ["incarnation", "state"],
+    "properties": {
+        **dict.fromkeys(("incarnation", "name", "role", "queue", "hostname", "version", "exit_text"), STRING),
+        **dict.fromkeys(("pid", "slots", "busy"), _WHOLE),
+        **dict.fromkeys(("connected_at", "last_seen_at", "disconnected_at", "gone_at"), _TIME),
+        "state": {"enum": ["online", "silent", "disconnected", "gone"]},
+        "loop_lag_s": {"type": "number"},
+    },
+}
+PARTS: Mapping[str, Schema] = {
+    "ShortForm": MESSAGE_FORM,
+    "ShortFormWithInput": INPUT_FORM,
+    "RedriveForm": REDRIVE_FORM,
+    "ApiKey": API_KEY,
+    "Worker": WORKER,
+}
+"""What is described here and referred to by name."""
 
 
-def body_of(*schemas: dict[str, Any]) -> dict[str, Any]:
-    """`openapi_extra` for a JSON body that is one of these."""
-    schema = schemas[0] if len(schemas) == 1 else {"oneOf": list(schemas)}
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+CREATE_FORMS: Schema = {"anyOf": [ref("ShortForm"), ref("ShortFormWithInput"), ref("AgentExecutionInput")]}
 
 
-CREATE_BODY = body_of(SHORT_FORM, CONTRACT_FORM)
+def body_of(schema: Schema, *, required: bool = True) -> Schema:
+    """`openapi_extra` for a JSON body. Definitions that a model's schema brings along are put in their places."""
+    return {"requestBody": {"required": required, "content": {JSON: {"schema": _inlined(schema, {})}}}}
 
 
-def resource_body(kind: str) -> dict[str, Any]:
-    properties = {**CONTRACT_FORM["properties"], "kind": {"const": kind}}
-    return body_of(
-        {**CONTRACT_FORM, "title": kind, "description": f"protobuf JSON of {kind}", "properties": properties}
+def answer(schema: Schema, description: str = "done", **headers: str) -> dict[str, Any]:
+    """One entry of a route's `responses`. `headers`: what those are that it may have (`Retry_After` is Retry-After)."""
+    described: dict[str, Any] = {"description": description, "content": {JSON: {"schema": schema}}}
+    if headers:
+        told = {name.replace("_", "-"): {"description": text, "schema": STRING} for name, text in headers.items()}
+        described["headers"] = told
+    return described
+
+
+def streamed(described: dict[str, Any]) -> dict[str, Any]:
+    """The same answer, which may also be an event stream."""
+    return {**described, "content": {**described.get("content", {}), EVENTS: {"itemSchema": _EVENT}}}
+
+
+def _event(name: str, data: Schema, *, numbered: bool = True) -> Schema:
+    event = object_of(event={"const": name}, data={**STRING, "contentMediaType": JSON, "contentSchema": data})
+    if numbered:
+        event["properties"]["id"] = {**STRING, "pattern": "^[0-9]+$", "description": "the `seq` of the log"}
+        event["required"] += ["id"]
+    return event
+
+
+def _inlined(schema: Any, known: Mapping[str, Schema]) -> Any:
+    if isinstance(schema, list):
+        return [_inlined(part, known) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    known = {**known, **schema.get("$defs", {})}
+    reference = schema.get("$ref", "")
+    if isinstance(reference, str) and reference.startswith("#/$defs/"):
+        return _inlined(known[reference.removeprefix("#/$defs/")], known)
+    return {name: _inlined(part, known) for name, part in schema.items() if name != "$defs"}
+
+
+def object_of(**properties: Schema) -> Schema:
+    """An object that has all of these."""
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def page_of(name: str) -> Schema:
+    return object_of(
+        entries={"type": "array", "items": ref(name)},
+        next_page_token={"type": "string", "description": "empty on the last page"},
+        total={"type": "integer", "minimum": 0},
     )
+
+
+_UPDATE = object_of(seq=_WHOLE, at=_TIME, fence=_WHOLE, kind=STRING, payload={"type": "object"})
+_UPDATE["properties"]["phase"] = {**STRING, "description": "the phase that begins with this row, if one does"}
+_EVENT: Schema = {
+    "oneOf": [
+        _event("snapshot", object_of(seq=_WHOLE, execution=ref("AgentExecution"))),
+        _event("update", _UPDATE),
+        _event("end", object_of(seq=_WHOLE, phase=STRING, error_code=STRING)),
+        _event("error", ref("Problem"), numbered=False),
+    ]
+}
+CREATE_BODY = body_of(CREATE_FORMS)

@@ -1,46 +1,54 @@
 """`/v1/skills`: what skills have besides the routes of all kinds: archives and versions."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from ai.stigmer.agentic.skill.v1.io_pb2 import PushSkillRequest
 from ai.stigmer.commons.apiresource.enum_pb2 import ApiResourceOwnerScope
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from app.server.edges import Edges
 from app.server.http.answers import body_bytes, body_object
-from app.server.http.schemas import resource_body
+from app.server.http.message_schemas import ref
+from app.server.http.schemas import answer, body_of
 from app.server.principal import default_org
 from app.server.problems import invalid, violated
 from app.server.resource_bodies import parsed
-from app.server.rules import validate
+from app.server.rules import TAG, validate
+from app.server.texts import MAX_INDEXED, unfit_texts
 from clients.skill_archive import MAX_ARCHIVE_BYTES
 from status.store.records import ResourceKind
 
 ZIP = "application/zip"
-_BODY: dict[str, Any] = resource_body(ResourceKind.SKILL.value)
+_BODY: dict[str, Any] = body_of(ref("SkillInput"))
 _BODY["requestBody"]["content"][ZIP] = {
     "schema": {"type": "string", "format": "binary", "description": "an archive with SKILL.md at its root"}
 }
+
+_SHOWN = answer(ref(ResourceKind.SKILL.value))
+TagName = Annotated[str, Query(pattern=TAG.expression, max_length=MAX_INDEXED)]
+ScopeName = Annotated[str, Query(json_schema_extra={"enum": ["", *ApiResourceOwnerScope.keys()]})]
 
 
 def skill_routes(edges: Edges) -> APIRouter:
     resources, skills, kind = edges.resources, edges.skills, ResourceKind.SKILL
     routes = APIRouter(prefix="/v1/skills", tags=["skills"])
 
-    @routes.post("", status_code=201, name="create Skill", openapi_extra=_BODY)
-    async def create(request: Request, name: str = "", org: str = "", scope: str = "", tag: str = "") -> Response:
+    @routes.post("", status_code=201, name="create Skill", openapi_extra=_BODY, responses={201: _SHOWN})
+    async def create(
+        request: Request, name: str = "", org: str = "", scope: ScopeName = "", tag: TagName = ""
+    ) -> Response:
         """A skill from its text (JSON), or a new version from its archive (application/zip). `name` (required), `org`,
         `scope` (`organization` or `platform`) and `tag` belong to an archive."""
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != ZIP:
             return JSONResponse(await skills.create(parsed(kind, await body_object(request))), status_code=201)
         push = PushSkillRequest(name=name, org=org, scope=_scope(scope), tag=tag)
         push.artifact = await body_bytes(request, MAX_ARCHIVE_BYTES)
-        if violations := validate(push):
+        if violations := [*validate(push), *unfit_texts(push)]:
             raise violated(violations)
         return JSONResponse(await skills.push(push), status_code=201)
 
-    @routes.get("/{name}", name="get Skill")
+    @routes.get("/{name}", name="get Skill", responses={200: _SHOWN})
     async def get(name: str, org: str = "", version: str = "") -> Response:
         """By id, or by slug in the org; `version` is a tag or a hash, the latest without it."""
         return JSONResponse(await skills.shown(await resources.named(kind, org or default_org(), name), version))

@@ -90,7 +90,7 @@ def test_every_value_that_is_not_positive_is_named(timeouts: Timeouts) -> None:
     """All of them at once, so that nobody mends one after the other."""
     said = timeouts.problems()
     for name in NAMES:
-        assert (f"{name} must be above 0" in said) == (getattr(timeouts, name) <= 0)
+        assert (f"{name} must be at least 0.001" in said) == (getattr(timeouts, name) < 0.001)
 
 
 @given(any_timeouts, st.floats(0, 5000))

@@ -1,0 +1,46 @@
+"""Requests that are no message, or hold what nothing here can keep: the caller is told so, with INVALID_ARGUMENT.
+
+grpc itself would end the call with INTERNAL and log a traceback, before any code of ours sees it. So its reader never
+fails here: what cannot be read arrives as `Unreadable`, and is refused like any other request that is not valid.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from app.server.problems import invalid, violated
+from app.server.texts import unfit_texts
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    size: int
+    """In bytes."""
+
+
+def reader(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """`read`, with `Unreadable` instead of an exception."""
+
+    def reading(content: bytes) -> Any:
+        try:
+            return read(content)
+        except DecodeError:
+            return Unreadable(len(content))
+
+    return reading
+
+
+def readable(request: Any) -> Any:
+    """The request. Raises INVALID_ARGUMENT when there is none."""
+    if isinstance(request, Unreadable):
+        raise invalid(f"the request's {request.size} bytes are not a message of the type that this method takes")
+    if violations := list(unfit_texts(request)):
+        raise violated(violations)
+    return request
+
+
+async def readable_each(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield readable(request)

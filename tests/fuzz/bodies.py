@@ -1,0 +1,125 @@
+"""HTTP bodies that are no JSON, or JSON that nothing can keep: schemathesis sends well-formed ones only."""
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.fuzz.messages import damaged
+from tests.fuzz.web import WebReport
+from tests.integration.stack import Stack
+
+PLACE = "the odd value"
+WRITING = ("post", "put")
+PROBLEM = "application/problem+json"
+
+
+def _contract(kind: str, spec: Any, scope: str = "organization") -> Any:
+    metadata = {"name": "A name", "owner_scope": scope, "labels": {"a": "b"}, "tags": ["t"]}
+    return {"api_version": "agentic.stigmer.ai/v1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+_ENV = {"data": {"A": {"value": "1", "is_secret": True}}}
+GOOD: Mapping[str, Sequence[Any]] = {
+    "executions": (
+        {"message": "$ true", "env": {"A": "b"}, "timeouts": {"heartbeat_s": 0.5}, "org": "local", "model": "m"},
+        {"input": {"a": [1, 2.5, None]}, "graph": "none"},
+        _contract(
+            "AgentExecution",
+            {"message": "m", "agent_id": "agent-runner", "runtime_env": _ENV["data"], "callback_token": "YQ=="},
+            "api_resource_owner_scope_unspecified",
+        ),
+    ),
+    "redrive": ({"env": {"A": "b"}},),
+    "keys": ({"name": "k", "scopes": ["read"], "org": "o"},),
+    "exits": ({"incarnation": "i", "queue": "q", "signal": 9, "exit_code": 1, "text": "t", "startup": True},),
+    "failures": ({"execution_id": "aex-none", "code": "E302", "facts": {"cause": "c"}, "step": "execute"},),
+    "retention": ({"days": 30, "dry_run": True},),
+    "agents": (
+        _contract("Agent", {"instructions": "Do what you are told.", "env_spec": _ENV, "mcp_servers": [{"name": "m"}]}),
+    ),
+    "environments": (_contract("Environment", _ENV),),
+    "skills": (_contract("Skill", {"skill_md": "# A skill", "tag": "v1"}),),
+    "sessions": (_contract("Session", {"agent_instance_id": "ain-none", "metadata": {"a": "b"}}),),
+    "agent-instances": (_contract("AgentInstance", {"agent_id": "agt-none"}),),
+}
+"""By a word of the route: what it takes."""
+VALUES = (
+    b"NaN",
+    b"-Infinity",
+    b"1e999",
+    b"-1e999",
+    b"9" * 5000,
+    b"1" + b"0" * 400,
+    b'"\\ud800"',
+    b'"\\udc00\\ud800"',
+    b'"\\u0000"',
+    b'"\xed\xa0\x80"',
+    b'"\xff"',
+    b"[" * 90 + b"]" * 90,
+    b"[" * 5000,
+    b'{"a":' * 70 + b"1" + b"}" * 70,
+    b"'single'",
+    b"// comment",
+    b"0x10",
+    b'{"a": 1, "a": 2}',
+    b'"\\u00e9\\ud83d\\ude00"',
+)
+BODIES = (b"", b" ", b"\xef\xbb\xbf{}", "{}".encode("utf-16"), b"null", b"[]", b'"text"', b"7", b"\x00", b"PK\x03\x04")
+TYPES = (
+    "application/json",
+    "text/plain",
+    "application/zip",
+    "multipart/form-data; boundary=x",
+    "",
+    "application/json; charset=utf-16",
+)
+
+
+def fuzz_bodies(stack: Stack, *, requests: int, seed: int) -> WebReport:
+    """So many bodies to the routes that take one. Answers must be ones that the description has."""
+    numbers, report = random.Random(seed), WebReport()
+    paths: dict[str, Any] = stack.http.get("/openapi.json").json()["paths"]
+    routes = [(path, m, op["responses"]) for path, ops in paths.items() for m, op in ops.items() if m in WRITING]
+    for number in range(requests):
+        path, method, described = routes[number % len(routes)]
+        body = _body(path, numbers)
+        address = path.replace("{execution_id}", "aex-none").replace("{name}", "agent-runner")
+        headers = {"Content-Type": numbers.choice(TYPES)}
+        answer = stack.http.request(method, address, content=body, headers=headers)
+        report.requests[str(answer.status_code)] += 1
+        report.routes[f"{method.upper()} {path}"] += 1
+        type_ = answer.headers.get("content-type", "")
+        if str(answer.status_code) not in described or (answer.status_code >= 400) != (type_ == PROBLEM):
+            report.failures.append(
+                f"{method.upper()} {address} with {headers} and {body[:300]!r}: "
+                f"{answer.status_code} {type_} {answer.text[:300]}"
+            )
+    return report
+
+
+def _body(path: str, numbers: random.Random) -> bytes:
+    """Something odd in a good body, a damaged good one, or no JSON at all."""
+    words = [word for word in GOOD if word in path.split("/")]
+    good = json.dumps(numbers.choice(GOOD[words[-1]])).encode()
+    match numbers.randrange(8):
+        case 0:
+            return numbers.choice(BODIES)
+        case 1:
+            return damaged(good, numbers)
+        case 2:
+            return numbers.choice(VALUES)
+        case _:
+            return _with_odd_value(json.loads(good), numbers)
+
+
+def _with_odd_value(good: Any, numbers: random.Random) -> bytes:
+    """One value, somewhere in there, is replaced by what a JSON library might not even write."""
+    at = good
+    while True:
+        name = numbers.choice(list(at) if isinstance(at, dict) else range(len(at)))
+        if not (isinstance(at[name], (dict, list)) and at[name]) or numbers.random() < 0.3:
+            break
+        at = at[name]
+    at[name] = PLACE
+    return json.dumps(good).encode().replace(json.dumps(PLACE).encode(), numbers.choice(VALUES))

@@ -1,0 +1,41 @@
+"""What schemathesis does besides its own checks; it loads this module (`hooks` in schemathesis.toml)."""
+
+import zlib
+from typing import Any
+
+import schemathesis
+from schemathesis.generation.meta import TestPhase
+
+EXPLAINED = (
+    "page_token",  # opaque: only what an answer gave is one
+    "timeouts",
+    "metadata.id: the body names another",
+    "spec.agent_id: the session belongs to",
+    "agent: ",  # lists of kinds that belong to no agent
+)
+"""How a refusal of what the document allows may begin: rules that no schema can say."""
+ACCEPTED = frozenset({401, 403, 404, 409, 429, 503})
+"""Well formed and refused all the same: by who asks, by what there is, by how much."""
+STREAMED = 4
+"""Of so many executions that are made one is asked for as an event stream."""
+
+
+@schemathesis.hook
+def before_call(ctx: Any, case: Any, **kwargs: Any) -> None:
+    """The document says what `Accept: text/event-stream` gives; it is no parameter, so nothing would send it."""
+    # A case of the coverage phase is made by hand, headers and all: it stays as it is.
+    drawn = case.meta is not None and case.meta.phase.name is not TestPhase.COVERAGE
+    if drawn and case.operation.label == "POST /v1/executions" and zlib.crc32(case.id.encode()) % STREAMED == 0:
+        case.headers = {**(case.headers or {}), "Accept": "text/event-stream"}
+
+
+@schemathesis.check
+def accepted_or_explained(ctx: Any, response: Any, case: Any) -> None:
+    """What the document allows is accepted, or refused for a reason that it cannot say."""
+    if case.meta is None or not case.meta.generation.mode.is_positive:
+        return
+    status = response.status_code
+    if status < 400 or status in ACCEPTED:
+        return
+    detail = str(response.json().get("detail", "")) if status == 400 else ""
+    assert detail.startswith(EXPLAINED), f"{status} for what the document allows: {response.text[:500]}"
