@@ -4,12 +4,13 @@ SQLite has one writer: its transactions begin IMMEDIATE on a pool of one connect
 never meet "database is locked". Readers see one consistent state: WAL on SQLite, REPEATABLE READ on Postgres.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from sqlalchemy import event
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -104,5 +105,12 @@ def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
     def on_begin(connection: Any) -> None:
         connection.exec_driver_sql(begin)
 
+    def on_error(context: ExceptionContext) -> None:
+        # A caller who leaves in the middle of a statement is no lost connection. Thrown away as one, it would keep its
+        # lock until somebody collects the statement that never ended, and nothing could be written meanwhile.
+        if isinstance(context.original_exception, asyncio.CancelledError):
+            context.is_disconnect = False
+
     event.listen(engine.sync_engine, "connect", on_connect)
     event.listen(engine.sync_engine, "begin", on_begin)
+    event.listen(engine.sync_engine, "handle_error", on_error)

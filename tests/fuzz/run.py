@@ -49,7 +49,7 @@ def _http(database: str, url: str, requests: int, seed: int) -> int:
         odd = fuzz_bodies(stack, requests=requests // BODIES_SHARE, seed=seed)
         report = fuzz_http(stack, requests=requests, seed=seed, examples=EXAMPLES)
     took = time.monotonic() - began
-    print(f"\nHTTP on {database}: {report.requests.total()} requests to {len(report.routes)} routes in {took:.0f} s")
+    print(f"\nHTTP on {database}: {report.requests.total()} requests, {report.operations} operations, in {took:.0f} s")
     _table(sorted(report.requests.items()))
     return _failures([*odd.failures, *report.failures])
 

@@ -23,6 +23,8 @@ class WebReport:
     requests: Counter[str] = field(default_factory=Counter)
     """By status code, as the server counted them."""
     routes: Counter[str] = field(default_factory=Counter)
+    operations: int = 0
+    """Of the description; one that was never called is a failure."""
     failures: list[str] = field(default_factory=list)
 
 
@@ -37,6 +39,10 @@ def fuzz_http(stack: Stack, *, requests: int, seed: int, examples: int, phases: 
             break
         # Examples and coverage are the same every time: once is enough.
         seed, phases = seed + 1, "fuzzing,stateful"
+    described = stack.http.get("/openapi.json").json()["paths"]
+    operations = {f"{method.upper()} {path}" for path, methods in described.items() for method in methods}
+    report.operations = len(operations)
+    report.failures += [f"{operation} was never called" for operation in sorted(operations - set(report.routes))]
     report.failures += left_behind(stack)
     return report
 

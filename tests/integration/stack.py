@@ -153,10 +153,10 @@ class Stack:
         for process in psutil.process_iter():
             try:
                 environment = Path(f"/proc/{process.pid}/environ").read_bytes().decode(errors="replace")
-            except OSError:
-                continue
-            if mark in environment.split("\0") and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+                if mark in environment.split("\0") and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (OSError, psutil.Error):
+                continue  # it has just ended
         return found
 
     def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:

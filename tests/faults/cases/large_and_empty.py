@@ -29,6 +29,7 @@ def large_message(scene: Scene) -> None:
     answer = scene.stack.http.post("/v1/executions", json={"message": message})
     scene.demand(answer.status_code == 413, f"HTTP answered {answer.status_code}: {answer.text[:300]}")
     scene.demand(answer.json().get("next_step"), f"HTTP does not say what to do: {answer.text[:300]}")
+    scene.demand("AGENT_RUNNER_MAX_MESSAGE_BYTES" in answer.text, f"HTTP does not name the limit: {answer.text[:300]}")
     refused = _create(scene, message)
     scene.demand(
         refused is not None and refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED, f"gRPC answered {refused}"
