@@ -1,5 +1,6 @@
 """HTTP fuzz: schemathesis over the description that the server serves. It is a program of its own: ours counts."""
 
+import os
 import re
 import subprocess
 import sys
@@ -74,7 +75,8 @@ def _round(stack: Stack, seed: int, examples: int, phases: str) -> str:
     url = f"http://127.0.0.1:{stack.http_port}/openapi.json"
     done = subprocess.run(
         [*command, url, *given, "--continue-on-failure", "--no-shrink"],
-        cwd=HERE.parent.parent,
+        cwd=stack.folder,  # it leaves a cache where it runs
+        env={**os.environ, "PYTHONPATH": str(HERE.parent.parent)},
         capture_output=True,
         text=True,
         timeout=ROUND_S,
