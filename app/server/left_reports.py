@@ -1,6 +1,5 @@
 """Takes the exit reports that supervisors left in Redis because they could not tell them over HTTP."""
 
-import asyncio
 import logging
 from contextlib import suppress
 
@@ -8,6 +7,7 @@ from pydantic import ValidationError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from app.server.background import Background
 from app.server.reports import ExitReport, Reports
 from clients.exit_reports import take
 from clients.settings import Settings
@@ -16,25 +16,20 @@ from status.store.errors import StoreUnavailable
 log = logging.getLogger(__name__)
 
 
-class LeftReports:
+class LeftReports(Background):
     """`start()`, `stop()`. Looks once a sweep; Redis being away costs these reports' speed, nothing else."""
 
+    LAST_ROUND_S = None  # a cancel in the middle of a call would lose what it has taken
+
     def __init__(self, settings: Settings, reports: Reports) -> None:
+        super().__init__()
         self._redis = Redis.from_url(settings.redis_url, socket_connect_timeout=2, socket_timeout=2)
         self._queues = (settings.runner_queue, settings.orchestrator_queue)
         self._reports = reports
         self._period_s = settings.sweep_interval_s
-        self._stopped = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="left exit reports")
 
     async def stop(self) -> None:
-        """After the round that is under way: a cancel in the middle of a call would lose what it has taken."""
-        self._stopped.set()
-        if self._task:
-            await self._task
+        await super().stop()
         with suppress(RedisError, OSError):
             await self._redis.aclose()
 
@@ -46,8 +41,7 @@ class LeftReports:
                         await self._apply(given)
             except (RedisError, OSError) as error:
                 log.debug("no look for exit reports in Redis: %s", error)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopped.wait(), self._period_s)
+            await self._rest(self._period_s)
 
     async def _apply(self, given: object) -> None:
         try:

@@ -19,7 +19,6 @@ from app.server.rules import Violation
 
 BASE64 = r"^(?:[A-Za-z0-9+/_-]{4})*(?:[A-Za-z0-9+/_-]{2}(?:==)?|[A-Za-z0-9+/_-]{3}=?)?$"
 INT32 = (-(2**31), 2**31 - 1)
-_STRUCT, _TIMESTAMP = "google.protobuf.Struct", "google.protobuf.Timestamp"
 M = TypeVar("M", bound=Message)
 
 

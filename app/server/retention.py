@@ -9,10 +9,10 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
+from app.server.background import Background
 from app.server.context import Publisher, ServerContext
 from app.server.counting import Ends
 from clients.tasks_wire import PublishError
@@ -31,7 +31,6 @@ MAX_SESSIONS = 1000
 """Of one run: each is one or two messages."""
 PAUSE_S = 0.02
 """Between two batches: whoever waits for the store's writer comes in between."""
-LAST_BATCH_S = 3.0
 GIVE_UP_S = 30 * DAY_S
 """A removal that no worker has confirmed for so long is forgotten: none of them can."""
 
@@ -55,36 +54,24 @@ class Report:
         return asdict(self)
 
 
-class Retention:
+class Retention(Background):
     """`run()` once, or `start()` and `stop()`. Holds nothing: there may be several."""
 
     def __init__(
         self, store: Store, dispatcher: Publisher, counted: Ends, *, days: float, queue: str, period_s: float = PERIOD_S
     ) -> None:
+        super().__init__()
         self._store = store
         self._dispatcher = dispatcher
         self._counted = counted
         self._days = days
         self._queue = queue
         self._period_s = period_s
-        self._stopped = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
 
     @classmethod
     def of(cls, ctx: ServerContext) -> Self:
         settings = ctx.settings
         return cls(ctx.store, ctx.dispatcher, ctx.counted, days=settings.retention_days, queue=settings.runner_queue)
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="retention")
-
-    async def stop(self) -> None:
-        """After the batch that is under way, if that ends soon."""
-        self._stopped.set()
-        if self._task:
-            await asyncio.wait({self._task}, timeout=LAST_BATCH_S)
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def run(self, days: float | None = None, *, within_s: float = float("inf"), by_hand: bool = False) -> Report:
         """Remove what is older than `days` (the setting). Ends early, at a batch, when the time is up.
@@ -159,7 +146,3 @@ class Retention:
             except Exception:
                 log.exception("retention failed; the next run tries again")
             await self._rest(self._period_s * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
-
-    async def _rest(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._stopped.wait(), seconds)

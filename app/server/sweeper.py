@@ -3,45 +3,31 @@
 Its promise is L1, "every execution ends in time"; its limit is that it needs the store. Any number may run at once.
 """
 
-import asyncio
 import logging
 import time
-from contextlib import suppress
 
+from app.server.background import Background
 from app.server.dispatch import Dispatcher
 from app.server.presence import PresenceBoard
 from app.server.wakeups import Wakeups
 from status.store.errors import StoreUnavailable
 from status.store.store import Store
 
-LAST_TICK_S = 3.0
 log = logging.getLogger(__name__)
 
 
-class Sweeper:
+class Sweeper(Background):
     """`await tick()` once before calls are accepted (it grants amnesty after an outage), then `start()`, `stop()`."""
 
     def __init__(
         self, store: Store, dispatcher: Dispatcher, wakeups: Wakeups, presence: PresenceBoard, period_s: float
     ) -> None:
+        super().__init__()
         self._store = store
         self._dispatcher = dispatcher
         self._wakeups = wakeups
         self._presence = presence
         self._period_s = period_s
-        self._stopped = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        self._task = asyncio.create_task(self._run(), name="sweeper")
-
-    async def stop(self) -> None:
-        """After the tick that is under way, if that ends soon."""
-        self._stopped.set()
-        if self._task:
-            await asyncio.wait({self._task}, timeout=LAST_TICK_S)
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def tick(self) -> None:
         swept = await self._store.tick(period_s=self._period_s)
@@ -62,5 +48,4 @@ class Sweeper:
                 log.error("the sweeper cannot reach the store: %s", error)
             except Exception:
                 log.exception("a sweep failed; the next one tries again")
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._stopped.wait(), max(0.05, self._period_s - (time.monotonic() - began)))
+            await self._rest(max(0.05, self._period_s - (time.monotonic() - began)))

@@ -1,5 +1,6 @@
 """The HTTP application, put together."""
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -53,8 +54,7 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
         return Response(await metrics.scraped(), media_type=metrics.content_type)
 
     headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache"}
-    document = describe(app)
-    app.openapi = lambda: document  # type: ignore[method-assign]
+    app.openapi = cache(lambda: describe(app))  # type: ignore[method-assign]
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
