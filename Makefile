@@ -96,7 +96,7 @@ lock: ## requirements.lock from pyproject.toml
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
 	$(PYTHON) -m venv "$$folder" && "$$folder/bin/python" -m pip install -qq --disable-pip-version-check uv && \
 	"$$folder/bin/uv" pip compile pyproject.toml --group dev --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock $(ARGS)
+		--no-strip-extras --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock $(ARGS)
 
 clean: ## remove what was built; .venv and the data directory stay
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
