@@ -6,16 +6,17 @@
 Where the user's own files hold an entry `skills`, the folder is `.agent-runner/skills` instead.
 """
 
-import asyncio
 import contextlib
 import os
 import shutil
+import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from clients.backend import BackendError
 from clients.sandbox.local import OUTPUTS, LocalSandbox
 from clients.skill_archive import SkillArchive, SkillArchiveError, hash_of, read_archive
+from clients.threads import own
 
 FOLDER = "skills"
 MAX_SHELF_BYTES = 512 << 20
@@ -30,7 +31,7 @@ class SkillError(Exception):
 
 
 class SkillShelf:
-    """`fetch` gets an archive by its key. Used by several processes at the same time: files appear whole."""
+    """`fetch` gets an archive by its key. Used by several runs and processes at the same time: files appear whole."""
 
     def __init__(self, folder: Path, fetch: Callable[[str], Awaitable[bytes]]) -> None:
         self._folder = folder
@@ -39,13 +40,13 @@ class SkillShelf:
     async def archive(self, skill: str, version_hash: str, artifact_key: str) -> SkillArchive:
         """From here, else from the server. Raises SkillError."""
         try:
-            data = await asyncio.to_thread(self._taken, version_hash)
+            data = await own(self._taken, version_hash)
             if data is None:
                 data = await self._fetch(artifact_key)
                 if hash_of(data) != version_hash:
                     raise SkillError(skill, f"what the server gave is not version {version_hash}")
-                await asyncio.to_thread(self._put, version_hash, data)
-            return await asyncio.to_thread(read_archive, data)
+                await own(self._put, version_hash, data)
+            return await own(read_archive, data)
         except (BackendError, SkillArchiveError, OSError) as error:
             raise SkillError(skill, str(error)) from error
 
@@ -64,7 +65,7 @@ class SkillShelf:
     def _put(self, version_hash: str, data: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         path = self._path(version_hash)
-        half = path.with_suffix(f".{os.getpid()}")
+        half = path.with_suffix(f".{uuid.uuid4().hex}")
         half.write_bytes(data)
         half.replace(path)
         kept = 0
@@ -89,16 +90,26 @@ def lay_out(sandbox: LocalSandbox, skill: str, folder: str, archive: SkillArchiv
         if folder in ("", ".", "..") or "/" in folder:
             raise SkillArchiveError(f"{folder!r} is not the name of a folder")
         target = _root(sandbox.work_dir) / folder
-        _clear(target)
-        for path, content, executable in archive.files():
-            file = target / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(content)
-            if executable:
-                file.chmod(0o755)
+        # Whole or not at all: a run that was cancelled may still be at it in its thread.
+        half = target.with_name(f".{uuid.uuid4().hex}")
+        try:
+            _write(half, archive)
+            _clear(target)
+            half.rename(target)
+        finally:
+            shutil.rmtree(half, ignore_errors=True)
     except (OSError, SkillArchiveError) as error:
         raise SkillError(skill, f"its files cannot be written: {error}") from error
     return f"/{target.relative_to(sandbox.work_dir)}"
+
+
+def _write(folder: Path, archive: SkillArchive) -> None:
+    for path, content, executable in archive.files():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        if executable:
+            file.chmod(0o755)
 
 
 def _root(work_dir: Path) -> Path:

@@ -3,13 +3,13 @@
 The server never names a sandbox here that a run may be in, or may get: a session that lives on has a new one by then.
 """
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
 from agent_runner.v1 import runner_pb2 as pb
 
 from clients.sandbox.local import LocalSandbox
+from clients.threads import own
 from status.failures import Code
 from tasks.failing import ExecutionError
 from tasks.removals import confirm
@@ -28,7 +28,7 @@ async def cleanup_sandbox(process: "RunnerProcess", session_id: str, sandbox_id:
     directory = sandbox_dir(process.settings, sandbox_id or session_id)
     there = directory.exists()
     if there:
-        await asyncio.to_thread(LocalSandbox(directory).remove)
+        await own(LocalSandbox(directory).remove)
         if directory.exists():
             raise ExecutionError.of(Code.SANDBOX, f"not all of {directory} can be removed")
         log.info("sandbox %s of session %s is removed", directory.name, session_id)

@@ -4,7 +4,6 @@ Celery calls it once, twice or not at all, so it is idempotent and never the onl
 reason: what it says is what the failed task left as its result.
 """
 
-import asyncio
 import json
 import re
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from celery import Celery
 
 from clients.backend import BackendError
 from clients.tasks_wire import EXECUTE_GRAPHTON, STEP_OF_TASK
+from clients.threads import own
 from status.failures import Code
 from tasks.failing import ExecutionError
 
@@ -39,7 +39,7 @@ async def report_failure(process: "RunnerProcess", app: Celery, execution_id: st
     if not execution_id:
         raise ExecutionError.of(Code.BAD_MESSAGE, "Execution ID is required")
     step = parent_id.rpartition(":")[2]
-    found = await asyncio.to_thread(read_failure, app, parent_id)
+    found = await own(read_failure, app, parent_id)
     facts = {"activity": _TASK_OF_STEP.get(step, EXECUTE_GRAPHTON), **found.facts}
     request = pb.FailRequest(
         execution_id=execution_id,

@@ -35,6 +35,8 @@ class CurrentRun:
     mask: Mask = field(default_factory=Mask)
     gate: Callable[[], Awaitable[None]] = open_gate
     head_checkpoint_id: str = ""
+    doing: str = ""
+    """What of its set-up may take long and goes on now, in words."""
 
 
 _current: ContextVar[CurrentRun | None] = ContextVar("agent_runner_current_run", default=None)
@@ -53,3 +55,17 @@ def running(run: CurrentRun) -> Iterator[CurrentRun]:
         yield run
     finally:
         _current.reset(token)
+
+
+@contextmanager
+def doing(what: str) -> Iterator[None]:
+    """Say what the current run waits for, so that its end can name it."""
+    run = current_run()
+    if run is None:
+        yield
+        return
+    run.doing = what
+    try:
+        yield
+    finally:
+        run.doing = ""

@@ -1,7 +1,5 @@
 """From a bundle to a compiled graph: the only place that knows which engine there is."""
 
-import asyncio
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +9,8 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from clients.engine.bundle import Bundle
 from clients.engine.user_graphs import Graph, UserGraphs
 from clients.models.cascade import ModelSettings, build_model
+from clients.shared_work import SharedWork
+from clients.threads import own
 
 MAX_CACHED = 64
 
@@ -37,7 +37,7 @@ class EngineFactory:
         self.user_graphs = UserGraphs(settings.graphs, saver)
         self._settings = settings
         self._saver = saver
-        self._cache: OrderedDict[Bundle, asyncio.Task[tuple[Graph, str]]] = OrderedDict()
+        self._built: SharedWork[Bundle, tuple[Graph, str]] = SharedWork(MAX_CACHED)
 
     async def graph(self, bundle: Bundle, config: RunnableConfig | None = None) -> Graph:
         """The graph of `bundle`; `config` is given to a user's graph function.
@@ -53,21 +53,8 @@ class EngineFactory:
         return "" if bundle.graph else (await self._deep_agent(bundle))[1]
 
     async def _deep_agent(self, bundle: Bundle) -> tuple[Graph, str]:
-        task = self._cache.get(bundle)
-        if task is None:
-            task = self._cache[bundle] = asyncio.create_task(asyncio.to_thread(self._build, bundle))
-            # A failure is not kept: the next run may find a key set or Ollama started.
-            task.add_done_callback(lambda done: self._forget_failure(bundle, done))
-        self._cache.move_to_end(bundle)
-        while len(self._cache) > MAX_CACHED:
-            self._cache.popitem(last=False)
-        # One run that is cancelled must not cancel the build for the others.
-        return await asyncio.shield(task)
-
-    def _forget_failure(self, bundle: Bundle, task: "asyncio.Task[tuple[Graph, str]]") -> None:
-        failed = task.cancelled() or task.exception() is not None
-        if failed and self._cache.get(bundle) is task:
-            del self._cache[bundle]
+        # A failure is not kept: the next run may find a key set or Ollama started.
+        return await self._built.get(bundle, lambda: own(self._build, bundle))
 
     def _build(self, bundle: Bundle) -> tuple[Graph, str]:
         if self._settings.engine != "deepagents":

@@ -4,7 +4,10 @@
 
 `graph` is a compiled graph, a `StateGraph`, or a (sync or async) function of the run's config that returns one.
 Paths are relative to the file's folder, which is importable, as are the folders in `dependencies`. `env` (a file, or a
-mapping) is put into the process environment, where it overrides nothing. Each file is executed once per process.
+mapping) is put into the process environment, where it overrides nothing.
+
+Each file is executed once per process, in a thread of its own: whoever needs it meanwhile waits for the same import,
+also after the run that began it was cancelled, and nobody sees half of it. Other graphs do not wait.
 """
 
 import asyncio
@@ -14,6 +17,7 @@ import inspect
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,8 +29,12 @@ from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 
 from clients.engine.contain import contained_blocking, guard_nodes
+from clients.engine.current import doing
+from clients.shared_work import SharedWork
+from clients.threads import apart, own
 
 Graph = Pregel[Any, Any, Any, Any]
+MAX_GRAPHS = 1000
 
 
 class GraphError(Exception):
@@ -40,26 +48,55 @@ class UserGraphs:
         self._path = Path(os.path.abspath(path))
         self._saver = saver
         self._read: tuple[int, dict[str, str]] | None = None
-        self._targets: dict[str, Any] = {}
-        self._ready: dict[str, Graph] = {}
-        self._lock = asyncio.Lock()
+        self._reading = threading.Lock()
+        self._modules: SharedWork[str, ModuleType] = SharedWork(MAX_GRAPHS)
+        self._loaded: SharedWork[tuple[int, str], Any] = SharedWork(MAX_GRAPHS)
 
     def names(self) -> list[str]:
         """The graphs that the file names. Raises GraphError if it is there and cannot be read; no file, no names."""
-        return sorted(self._entries()) if self._path.exists() else []
+        return sorted(self._entries()[1]) if self._path.exists() else []
 
     async def load(self, name: str, config: RunnableConfig | None = None) -> Graph:
         """The graph `name` with our memory attached if it has none of its own. A function is called for each run."""
-        async with self._lock:
-            await asyncio.to_thread(self._entries)  # a changed file forgets what was loaded by it
-            if name in self._ready:
-                return self._ready[name]
-            target = await asyncio.to_thread(self._target, name)
-            if isinstance(target, (StateGraph, Pregel)):
-                graph = self._ready[name] = await asyncio.to_thread(self._prepared, name, target)
-                return graph
-        made = await _call(name, target, config or {})
-        return await asyncio.to_thread(self._prepared, name, made)
+        version, entries = await own(self._entries)
+        if name not in entries:
+            raise GraphError(f"{self._path} has no graph '{name}'. It has: {', '.join(sorted(entries))}")
+        with doing(f"the import of {entries[name]}"):
+            # A changed file is another version: what was loaded by the old one is not used any more.
+            target = await self._loaded.get((version, name), lambda: self._load(name, entries[name]))
+        if isinstance(target, Pregel):
+            return target
+        with doing(f"the function of graph '{name}'"):
+            made = await _call(name, target, config or {})
+        return await own(self._prepared, name, made)
+
+    async def _load(self, name: str, spec: str) -> Any:
+        """What `spec` names: a graph, ready for use, or a function (or whatever else it is) as it stands there."""
+        place, _, attribute = spec.rpartition(":")
+        if not place or not attribute.isidentifier():
+            raise GraphError(f"{self._path}: graph '{name}' is '{spec}', expected './file.py:graph'")
+        module = await self._module(name, place)
+        if not hasattr(module, attribute):
+            raise GraphError(f"{self._path}: graph '{name}': {place} defines no '{attribute}'")
+        target = getattr(module, attribute)
+        return await own(self._prepared, name, target) if isinstance(target, (StateGraph, Pregel)) else target
+
+    async def _module(self, name: str, place: str) -> ModuleType:
+        try:
+            return await self._modules.get(
+                place,
+                lambda: apart(self._import, place, name=f"import of {place}"),  # it may never come back
+            )
+        except FileNotFoundError as error:
+            raise GraphError(f"{self._path}: graph '{name}': {error.filename or place} does not exist") from error
+        except Exception as error:
+            raise GraphError(f"{self._path}: graph '{name}': importing {place} failed: {_named(error)}") from error
+
+    def _import(self, place: str) -> ModuleType:
+        with contained_blocking():
+            if place.endswith(".py") or "/" in place:
+                return _module_of_file(Path(os.path.normpath(self._path.parent / place)))
+            return importlib.import_module(place)
 
     def _prepared(self, name: str, made: Any) -> Graph:
         if isinstance(made, StateGraph):
@@ -74,11 +111,16 @@ class UserGraphs:
         guard_nodes(graph)
         return graph
 
-    def _entries(self) -> dict[str, str]:
+    def _entries(self) -> tuple[int, dict[str, str]]:
+        """The file's version, and what it names."""
+        with self._reading:
+            return self._entries_now()
+
+    def _entries_now(self) -> tuple[int, dict[str, str]]:
         try:
             changed = self._path.stat().st_mtime_ns
             if self._read is not None and self._read[0] == changed:
-                return self._read[1]
+                return self._read
             document = json.loads(self._path.read_text("utf-8"))
         except FileNotFoundError:
             raise GraphError(
@@ -92,9 +134,7 @@ class UserGraphs:
         entries = {str(name): _spec_of(given) for name, given in graphs.items()}
         self._prepare_process(document)
         self._read = (changed, entries)
-        self._targets.clear()
-        self._ready.clear()
-        return entries
+        return self._read
 
     def _prepare_process(self, document: dict[str, Any]) -> None:
         folder = self._path.parent
@@ -108,31 +148,6 @@ class UserGraphs:
         for key, value in values.items():
             if value is not None:
                 os.environ.setdefault(str(key), str(value))
-
-    def _target(self, name: str) -> Any:
-        entries = self._entries()
-        if name not in entries:
-            raise GraphError(f"{self._path} has no graph '{name}'. It has: {', '.join(sorted(entries))}")
-        if name not in self._targets:
-            place, _, attribute = entries[name].rpartition(":")
-            if not place or not attribute.isidentifier():
-                raise GraphError(f"{self._path}: graph '{name}' is '{entries[name]}', expected './file.py:graph'")
-            module = self._module(name, place)
-            if not hasattr(module, attribute):
-                raise GraphError(f"{self._path}: graph '{name}': {place} defines no '{attribute}'")
-            self._targets[name] = getattr(module, attribute)
-        return self._targets[name]
-
-    def _module(self, name: str, place: str) -> ModuleType:
-        try:
-            with contained_blocking():
-                if place.endswith(".py") or "/" in place:
-                    return _module_of_file(Path(os.path.normpath(self._path.parent / place)))
-                return importlib.import_module(place)
-        except FileNotFoundError as error:
-            raise GraphError(f"{self._path}: graph '{name}': {error.filename or place} does not exist") from error
-        except Exception as error:
-            raise GraphError(f"{self._path}: graph '{name}': importing {place} failed: {_named(error)}") from error
 
 
 def _spec_of(given: Any) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from celery import Celery
 
+from clients.threads import own
 from tasks.run.run import Run
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Progress:
                 continue
             self._told = progress["events_processed"]
             try:
-                await asyncio.to_thread(self._send, progress)
+                await own(self._send, progress)
             except Exception as exc:  # the operators' view is never worth a run
                 log.debug("progress of %s was not told: %s", self._task_id, exc)
 

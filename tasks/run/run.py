@@ -71,7 +71,7 @@ class Run:
         """What it is in the middle of, in words; empty between steps."""
         if step := self.builder.open_step():
             return step
-        return ", ".join(f"node '{name}'" for name in dict.fromkeys(self.open_nodes.values()))
+        return ", ".join(f"node '{name}'" for name in dict.fromkeys(self.open_nodes.values())) or self.current.doing
 
     def feed(self, event: Event) -> None:
         if not self._given_up:

@@ -1,6 +1,5 @@
 """From a claim to something that can be run: the bundle's graph, the sandbox, and where the memory begins."""
 
-import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +20,7 @@ from clients.engine.turn import Turn, open_turn
 from clients.engine.user_graphs import Graph
 from clients.sandbox.local import LocalSandbox, SandboxError
 from clients.skills import SkillShelf, lay_out
+from clients.threads import own
 from status.failures import Code
 from tasks.run.outcome import SetupError
 from tasks.run.run import Claim, Run
@@ -111,7 +111,7 @@ async def set_up_skills(shelf: SkillShelf, run: Run) -> dict[str, tuple[SkillSpe
     for skill in told.skills:  # one after the other: an archive may be large
         if skill.folder not in laid_out:
             archive = await shelf.archive(skill.name, skill.version_hash, skill.artifact_key)
-            path = await asyncio.to_thread(lay_out, sandbox, skill.name, skill.folder, archive) if sandbox else ""
+            path = await own(lay_out, sandbox, skill.name, skill.folder, archive) if sandbox else ""
             laid_out[skill.folder] = path, archive.text.body if whole else ""
         path, body = laid_out[skill.folder]
         spec = SkillSpec(
@@ -138,7 +138,7 @@ async def open_sandbox(settings: "Settings", run: Run) -> LocalSandbox | None:
         mask=run.mask,
         max_result_bytes=told.max_tool_result_bytes or settings.max_tool_result_bytes,
     )
-    return await asyncio.to_thread(sandbox.open)
+    return await own(sandbox.open)
 
 
 def sandbox_dir(settings: "Settings", name: str) -> Path:

@@ -1,9 +1,13 @@
 """Skills on a worker: fetched once, checked, laid out in the sandbox, told in the prompt."""
 
+import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -47,6 +51,26 @@ async def test_an_archive_is_fetched_once(tmp_path: Path) -> None:
         shelf = SkillShelf(tmp_path / "skills", server.fetch)
         assert (await shelf.archive("invoices", hash_of(data), "key")).skill_md == SKILL_MD
     assert server.asked == ["key"]
+
+
+async def test_runs_that_fetch_one_skill_at_once_share_no_file_of_it(
+    tmp_path: Path,
+) -> None:
+    """Each writes a file of its own until it is whole; all of them get the skill, and nothing else is left."""
+    data, both = archive(), threading.Barrier(2)
+    written: list[Path] = []
+
+    class Slow(type(tmp_path)):  # type: ignore[misc]
+        def write_bytes(self, data: bytes) -> int:
+            written.append(Path(self))
+            both.wait(10)
+            return int(super().write_bytes(data))
+
+    shelves = [SkillShelf(Slow(tmp_path), Server({"key": data}).fetch) for _ in range(2)]
+    got = await asyncio.gather(*(shelf.archive("invoices", hash_of(data), "key") for shelf in shelves))
+    assert [archive.skill_md for archive in got] == [SKILL_MD, SKILL_MD]
+    assert len(set(written)) == 2
+    assert [f"{hash_of(data)}.zip"] == [path.name for path in tmp_path.iterdir()]
 
 
 async def test_a_damaged_file_is_fetched_again(tmp_path: Path) -> None:
@@ -119,6 +143,24 @@ def test_a_new_version_takes_the_place_of_the_old(sandbox: LocalSandbox) -> None
     lay_out(sandbox, "s", "s", read_archive(archive({"new.txt": "y"})))
     assert sorted(os.listdir(sandbox.work_dir / "skills/s")) == ["SKILL.md", "new.txt"]
     assert (sandbox.work_dir / "skills/s/SKILL.md").read_text() == SKILL_MD
+
+
+def test_a_skill_is_there_as_a_whole_or_not_at_all(sandbox: LocalSandbox) -> None:
+    """An earlier run that was cancelled in the middle of writing it leaves nothing in the way of the next one."""
+    broken = read_archive(archive({"b.txt": "b"}))
+    seen: list[list[str]] = []
+
+    def half() -> Iterator[Any]:
+        for file in list(type(broken).files(broken)):
+            yield file
+            seen.append([path.name for path in (sandbox.work_dir / "skills").iterdir() if path.name == "invoices"])
+        raise OSError("the disk is full")
+
+    with pytest.raises(SkillError, match="the disk is full"):
+        lay_out(sandbox, "Invoices", "invoices", cast("Any", SimpleNamespace(files=half)))
+    assert seen
+    assert not any(seen)
+    assert list((sandbox.work_dir / "skills").iterdir()) == []
 
 
 async def test_the_users_own_files_are_not_touched(tmp_path: Path) -> None:
