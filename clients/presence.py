@@ -37,8 +37,6 @@ class Pulse:
     busy: int
     loop_lag_s: float
     every_s: float = BEAT_AT_MOST_EVERY_S
-    hung_threads: int = 0
-    not_taking: str = ""
 
 
 class PresenceThread:
@@ -145,8 +143,6 @@ class PresenceThread:
                     runs=pulse.runs,
                     busy=pulse.busy,
                     loop_lag_s=pulse.loop_lag_s,
-                    hung_threads=pulse.hung_threads,
-                    not_taking=pulse.not_taking,
                 )
             )
 

@@ -35,6 +35,10 @@ class CurrentRun:
     mask: Mask = field(default_factory=Mask)
     gate: Callable[[], Awaitable[None]] = open_gate
     head_checkpoint_id: str = ""
+    head_moved: Callable[[], None] | None = None
+    """Called after each such move."""
+    broken_off: str = ""
+    """How the session's run before this one ended, where that was in the middle; in words."""
     doing: str = ""
     """What of its set-up may take long and goes on now, in words."""
 

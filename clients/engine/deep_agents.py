@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field
 from clients.engine.bundle import DEFAULT_AGENT, Bundle, SubAgentSpec
 from clients.engine.contain import guard_nodes
 from clients.engine.middleware import RunGuard
+from clients.engine.serializer import remembering
 from clients.engine.skills_prompt import skills_prompt
 from clients.sandbox.backend import CurrentSandboxBackend
 
@@ -68,6 +69,8 @@ def build_deep_agent(
         middleware=[TodoListMiddleware(), *_around(backend, frozenset(specs))],
         checkpointer=saver,
     )
+    if saver is not None:
+        graph = graph.copy(update={"checkpointer": remembering(saver, graph)})
     guard_nodes(graph)
     return cast("CompiledStateGraph[Any, Any, Any, Any]", graph)
 

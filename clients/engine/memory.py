@@ -5,13 +5,15 @@ from the latest checkpoint of a thread, but from the head that the server handed
 reports the head that it reached. Both savers here tell the current run its new head after the checkpoint is durable.
 
 A saver belongs to the event loop that opened it: one per process, opened after any fork.
-Types that are not LangGraph's or langchain's own are not revived from a checkpoint (strict msgpack).
+Classes that are not LangGraph's or langchain's own are made again from a checkpoint only where the graph's schemas
+declare them (`serializer.py`).
 """
 
+import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
@@ -22,12 +24,15 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from clients.engine.current import current_run
+from clients.engine.current import CurrentRun, current_run
 from clients.engine.pruning import Saved, unneeded
+from clients.engine.serializer import StateSerializer
 
 SQLITE_BUSY_TIMEOUT_MS = 15_000
 POOL_MAX_SIZE = 10
 OPEN_TIMEOUT_S = 10.0
+
+T = TypeVar("T")
 
 
 class MemoryStoreError(Exception):
@@ -44,15 +49,53 @@ class HeadTracking:
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        saver = cast("BaseCheckpointSaver[str]", super())
-        written = await saver.aput(config, checkpoint, metadata, new_versions)
-        place, run = written["configurable"], current_run()
+        saver, run = cast("BaseCheckpointSaver[str]", super()), current_run()
+
+        async def put() -> RunnableConfig:
+            written = await saver.aput(config, checkpoint, metadata, new_versions)
+            self._told(run, written["configurable"])
+            return written
+
+        # What is written is known: a head that stayed behind would make the next turn forget the step.
+        return await finished(put())
+
+    @staticmethod
+    def _told(run: CurrentRun | None, place: Mapping[str, Any]) -> None:
         if run is not None and not place.get("checkpoint_ns") and place["thread_id"] == run.thread_id:
             run.head_checkpoint_id = place["checkpoint_id"]
-        return written
+            if run.head_moved is not None:
+                run.head_moved()
 
 
-class SqliteMemory(HeadTracking, AsyncSqliteSaver):
+class _WholeWrites(AsyncSqliteSaver):
+    """Each write is done as a whole or not at all, also when the run that writes is cancelled in the middle.
+
+    The saver's own writes are a statement and a commit with a wait between them: a cancel there leaves the process'
+    only transaction open, and with it the file locked for every other worker until somebody else commits.
+    """
+
+    async def aput(self, *args: Any, **kwargs: Any) -> RunnableConfig:
+        return await self._whole(super().aput(*args, **kwargs))
+
+    async def aput_writes(self, *args: Any, **kwargs: Any) -> None:
+        await self._whole(super().aput_writes(*args, **kwargs))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await self._whole(super().adelete_thread(thread_id))
+
+    async def _whole(self, write: Coroutine[Any, Any, T]) -> T:
+        return await finished(self._or_rolled_back(write))
+
+    async def _or_rolled_back(self, write: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await write
+        except BaseException:
+            async with self.lock:
+                await self.conn.rollback()
+            raise
+
+
+class SqliteMemory(HeadTracking, _WholeWrites):
     """One connection per process; several processes share the file (WAL, busy timeout)."""
 
     async def prune_to(self, thread_id: str, head: str) -> int:
@@ -128,6 +171,23 @@ DELETE FROM checkpoint_blobs WHERE thread_id = %s AND checkpoint_ns = %s AND cha
 """
 
 
+async def finished(work: Coroutine[Any, Any, T]) -> T:
+    """Let `work` end, and only then the cancel that came meanwhile."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = cancelled or not task.cancelled()
+        except BaseException:  # it is told below
+            break
+    if cancelled:
+        task.cancelled() or task.exception()
+        raise asyncio.CancelledError
+    return task.result()
+
+
 def tracks_heads(checkpointer: object) -> bool:
     """Whether a graph's memory is ours."""
     return isinstance(checkpointer, HeadTracking)
@@ -188,7 +248,7 @@ async def _open_sqlite(rest: str) -> Memory:
     await connection
     try:
         await connection.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_TIMEOUT_MS}")
-        saver = SqliteMemory(connection)
+        saver = SqliteMemory(connection, serde=StateSerializer())
         await saver.setup()
         await connection.execute("PRAGMA synchronous=NORMAL")
     except BaseException:
@@ -208,7 +268,7 @@ async def _open_postgres(url: str) -> Memory:
     )
     try:
         await pool.open(wait=True, timeout=OPEN_TIMEOUT_S)
-        saver = PostgresMemory(pool)
+        saver = PostgresMemory(pool, serde=StateSerializer())
         await saver.setup()
     except BaseException:
         await pool.close()

@@ -19,6 +19,8 @@ from clients.engine.bundle import Bundle
 from clients.engine.current import CurrentRun
 from clients.engine.memory import tracks_heads
 from clients.engine.middleware import GateHandler
+from clients.engine.repair import make_whole
+from clients.engine.tool_results import ToolResults
 from clients.engine.user_graphs import Graph, GraphError
 
 RECURSION_LIMIT = 1000
@@ -45,7 +47,7 @@ def call_config(run: CurrentRun, bundle: Bundle, *, head: str = "") -> RunnableC
     if head:
         configurable["checkpoint_id"] = head
     # Agents that we built have the gate in their middleware.
-    callbacks: list[BaseCallbackHandler] = [GateHandler()] if bundle.graph else []
+    callbacks: list[BaseCallbackHandler] = [GateHandler(), ToolResults()] if bundle.graph else []
     return RunnableConfig(
         configurable=configurable, recursion_limit=RECURSION_LIMIT, run_id=uuid.uuid4(), callbacks=callbacks
     )
@@ -82,7 +84,8 @@ async def open_turn(
     """
     if not tracks_heads(graph.checkpointer):
         # The graph keeps its own memory, or none: heads are not known for it.
-        return Turn(input=graph_input(graph, bundle, message, input_json), config=call_config(run, bundle))
+        given = graph_input(graph, bundle, message, input_json)
+        return Turn(input=given, config=await _whole(graph, run, call_config(run, bundle), given))
     head = run.head_checkpoint_id
     if resume:
         latest = await graph.aget_state(call_config(run, bundle))
@@ -97,7 +100,14 @@ async def open_turn(
         answer = _answer(message, input_json)
         # Several questions at once must be answered by id.
         return Turn(input=Command(resume={one.id: answer for one in asked}), config=config)
-    return Turn(input=graph_input(graph, bundle, message, input_json), config=config)
+    given = graph_input(graph, bundle, message, input_json)
+    return Turn(input=given, config=await _whole(graph, run, config, given) if head else config)
+
+
+async def _whole(graph: Graph, run: CurrentRun, config: RunnableConfig, given: Any) -> RunnableConfig:
+    """Where the input goes in, after what a run that ended in the middle left there has been made whole."""
+    at = (await make_whole(graph, run, config, given)).get("configurable", {}).get("checkpoint_id")
+    return {**config, "configurable": {**config["configurable"], "checkpoint_id": at}} if at else config
 
 
 async def state_at_head(graph: Graph, run: CurrentRun, bundle: Bundle) -> StateSnapshot | None:

@@ -30,6 +30,7 @@ from langgraph.pregel import Pregel
 
 from clients.engine.contain import contained_blocking, guard_nodes
 from clients.engine.current import doing
+from clients.engine.serializer import remembering
 from clients.shared_work import SharedWork
 from clients.threads import apart, own
 
@@ -51,6 +52,7 @@ class UserGraphs:
         self._reading = threading.Lock()
         self._modules: SharedWork[str, ModuleType] = SharedWork(MAX_GRAPHS)
         self._loaded: SharedWork[tuple[int, str], Any] = SharedWork(MAX_GRAPHS)
+        self._allowed_types: list[tuple[str, str]] = []
 
     def names(self) -> list[str]:
         """The graphs that the file names. Raises GraphError if it is there and cannot be read; no file, no names."""
@@ -100,13 +102,13 @@ class UserGraphs:
 
     def _prepared(self, name: str, made: Any) -> Graph:
         if isinstance(made, StateGraph):
-            made = made.compile(checkpointer=self._saver)
+            made = made.compile()
         if not isinstance(made, Pregel):
             raise GraphError(
                 f"{self._path}: graph '{name}' is {type(made).__name__}, not a compiled graph or a StateGraph"
             )
         if made.checkpointer is None and self._saver is not None:
-            made = made.copy(update={"checkpointer": self._saver})
+            made = made.copy(update={"checkpointer": remembering(self._saver, made, self._allowed_types)})
         graph: Graph = made
         guard_nodes(graph)
         return graph
@@ -133,6 +135,7 @@ class UserGraphs:
             raise GraphError(f'{self._path} names no graphs: expected {{"graphs": {{"name": "./file.py:graph"}}}}')
         entries = {str(name): _spec_of(given) for name, given in graphs.items()}
         self._prepare_process(document)
+        self._allowed_types = _allowed_types(document)
         self._read = (changed, entries)
         return self._read
 
@@ -148,6 +151,14 @@ class UserGraphs:
         for key, value in values.items():
             if value is not None:
                 os.environ.setdefault(str(key), str(value))
+
+
+def _allowed_types(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """Classes that no schema declares and a checkpoint may hold all the same: `[module, name]` each."""
+    given: Any = document
+    for key in ("checkpointer", "serde", "allowed_msgpack_modules"):
+        given = given.get(key) if isinstance(given, dict) else None
+    return [(str(one[0]), str(one[1])) for one in given or () if isinstance(one, list) and len(one) == 2]
 
 
 def _spec_of(given: Any) -> str:

@@ -165,14 +165,7 @@ class Running(Ending):
         )
 
     async def beat(
-        self,
-        incarnation: str,
-        beats: Sequence[RunBeat],
-        *,
-        busy: int = 0,
-        loop_lag_s: float = 0.0,
-        hung_threads: int = 0,
-        not_taking: str = "",
+        self, incarnation: str, beats: Sequence[RunBeat], *, busy: int = 0, loop_lag_s: float = 0.0
     ) -> dict[tuple[int, int], RunnerVerdict]:
         """The runs of one process are alive. By (handle, fence): go on, cancel, or fenced out."""
         answers: dict[tuple[int, int], RunnerVerdict] = {}
@@ -180,13 +173,7 @@ class Running(Ending):
             await connection.execute(
                 update(workers)
                 .where(workers.c.incarnation == incarnation)
-                .values(
-                    last_seen_at=NOW,
-                    busy=busy,
-                    loop_lag_s=loop_lag_s,
-                    hung_threads=hung_threads,
-                    not_taking=not_taking,
-                ),
+                .values(last_seen_at=NOW, busy=busy, loop_lag_s=loop_lag_s),
                 self.params(),
             )
             for beat in beats:

@@ -28,6 +28,8 @@ SHORT_TEXT_BYTES, LONG_TEXT_BYTES = 256, 1024
 RUN_BYTES = 8 << 20
 """A run that has more than this unanswered starts no further model or tool call until half of it is."""
 SEND_BYTES = 1 << 20
+HEAD_WAIT_S = 0.02
+"""A head that moved waits that long for something to go with: what finished after it is found beside it only."""
 PAUSE_FIRST_S, PAUSE_MOST_S = 0.1, 2.0
 FLUSH_S = 30.0
 _OVERHEAD_BYTES = 16
@@ -62,6 +64,7 @@ class RunLog:
         self.closed = False
         self._wake = wake
         self._head, self._head_told = head, head()
+        self._head_due_at = 0.0
         self._first = next_delta
         self._sent: deque[pb.Delta] = deque()
         self._pending: list[Delta] = []
@@ -109,9 +112,10 @@ class RunLog:
         if self.closed:
             return None
         if not self._sent:
-            if not self._pending or self.due_at > now:
+            if self._pending and self.due_at <= now:
+                self._freeze()
+            elif not self._head_waits or self._head_due_at > now:
                 return None
-            self._freeze()
         head = self._head()
         return pb.RunDeltas(
             handle=self.handle,
@@ -120,6 +124,24 @@ class RunLog:
             deltas=self._sent,
             head_checkpoint_id=head if head != self._head_told else "",
         )
+
+    def head_moved(self) -> None:
+        """The run's memory has grown, and that is durable."""
+        self._head_due_at = time.monotonic() + HEAD_WAIT_S
+        self._wake()
+
+    @property
+    def _head_waits(self) -> bool:
+        # Other servers than ours know no heads: nothing is told for them alone.
+        return self._merged and self._head() != self._head_told
+
+    @property
+    def next_due_at(self) -> float | None:
+        """When there is something to send (monotonic); None while there is nothing."""
+        times = [self.due_at] if not self.empty else []
+        if self._head_waits:
+            times.append(self._head_due_at)
+        return min(times, default=None)
 
     def answered(self, sent: pb.RunDeltas, next_number: int) -> None:
         """The server has everything below `next_number`."""
@@ -226,7 +248,7 @@ class Flusher:
     async def _wait_until_due(self) -> None:
         while True:
             self._wake.clear()
-            due = [run.due_at for run in self._logs.values() if not run.closed and not run.empty]
+            due = [at for run in self._logs.values() if not run.closed and (at := run.next_due_at) is not None]
             left_s = min(due) - time.monotonic() if due else None
             if left_s is not None and left_s <= 0:
                 # Neighbours that speak in the same round of the loop share the message.

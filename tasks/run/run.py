@@ -49,6 +49,7 @@ class Run:
         self.builder = StatusBuilder(max_tool_result_bytes=claim.told.max_tool_result_bytes or 256 << 10)
         self.control = RunControl()
         self.log = log(self)
+        self.current.head_moved = self.log.head_moved
         self.began = False
         """The agent's first step has started: from here on nothing is tried again."""
         self.open_nodes: dict[Any, str] = {}
@@ -56,8 +57,6 @@ class Run:
         self.stop_reason: Stop | None = None
         self.stop_asked = asyncio.Event()
         self._silent_s = silent_s
-        self.left_threads = ""
-        """What of it has not come back, in words that follow the failure's own."""
         self._given_up = False
         self._draining = False
 

@@ -1,0 +1,181 @@
+"""The classes that a graph's state may hold: what its schemas declare, by the name that a checkpoint calls them.
+
+LangGraph derives the list when a graph is compiled with its memory; ours is attached later, to a compiled graph, which
+knows its schemas still. The classes themselves are kept, not their names: one that is made in a function, nested in
+another or a generic's instance is found again, and nothing is imported because a checkpoint says so.
+"""
+
+import dataclasses
+import functools
+import re
+import sys
+import types
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from typing import Any, get_args, get_origin, get_type_hints
+
+from langchain_core.messages import BaseMessage
+from langgraph.pregel import Pregel
+from pydantic import BaseModel
+from typing_extensions import is_typeddict
+
+TypeKey = tuple[str, str]
+"""(module, name) as a checkpoint writes it."""
+
+DEPTH = 8
+"""How far graphs are looked for inside of what a graph's functions refer to."""
+_USER_MODULE = re.compile(r"^(agent_runner_user_graphs\..+)_[0-9a-f]+$")
+_TOO_WIDE: tuple[type, ...] = (object, BaseModel, Enum, BaseMessage)
+"""Declaring one of these says nothing about which classes there will be: their sub-classes are not let in by it."""
+
+
+def type_key(module: str, name: str) -> TypeKey:
+    """A file of the user has another module name on each machine: what differs is left out."""
+    return _USER_MODULE.sub(r"\1", module), name
+
+
+def declared_types(graph: Pregel[Any, Any, Any, Any]) -> dict[TypeKey, type]:
+    """Of the graph and of all graphs inside it: its schemas, those of its nodes, channels and structured answers."""
+    found: dict[TypeKey, type] = {}
+    seen: set[int] = set()
+    for one in _graphs(graph):
+        for declared in _declarations(one):
+            for cls in _classes(declared, seen):
+                found.setdefault(type_key(cls.__module__, cls.__name__), cls)
+    return found
+
+
+def _declarations(graph: Pregel[Any, Any, Any, Any]) -> Iterator[Any]:
+    builder = getattr(graph, "builder", None)
+    for name in ("state_schema", "input_schema", "output_schema", "context_schema"):
+        yield getattr(builder, name, None)
+    for node in getattr(builder, "nodes", {}).values():
+        yield getattr(node, "input_schema", None)
+    for branches in getattr(builder, "branches", {}).values():
+        for branch in branches.values():
+            yield getattr(branch, "input_schema", None)
+    for channel in graph.channels.values():
+        for name in ("ValueType", "UpdateType"):
+            yield getattr(channel, name, None)
+    for value in _referred(graph, 0, set()):
+        # langchain's ways to ask for a structured answer: its schema is in no schema of the state
+        if type(value).__module__.startswith("langchain.agents.structured_output"):
+            yield getattr(value, "schema", None)
+            for spec in getattr(value, "schema_specs", None) or ():
+                yield getattr(spec, "schema", None)
+
+
+def _classes(declared: Any, seen: set[int]) -> Iterator[type]:
+    """The classes that a type names, also those of the fields of these."""
+    if type(declared).__name__ == "TypeAliasType":
+        declared = declared.__value__
+    if declared is None or id(declared) in seen:
+        return
+    if not isinstance(declared, type) or get_origin(declared) is not None:
+        # A union, an annotated, a generic or an alias of one: what stands behind it and in its brackets.
+        behind = (getattr(declared, name, None) for name in ("__supertype__", "__bound__"))
+        for part in (get_origin(declared), *get_args(declared), *behind, *getattr(declared, "__constraints__", ())):
+            yield from _classes(part, seen)
+        return
+    seen.add(id(declared))
+    if declared.__module__ in ("builtins", "typing", "collections", "collections.abc", "abc", "enum"):
+        return
+    if is_typeddict(declared):
+        yield from _fields(declared, seen)
+        return
+    if not _is_record(declared):
+        return
+    yield declared
+    yield from _fields(declared, seen)
+    if declared not in _TOO_WIDE:
+        subs: list[type] = declared.__subclasses__()
+        for sub in subs:
+            yield from _classes(sub, seen)
+
+
+def _is_record(cls: type) -> bool:
+    """What the serializer can write and make again: a dataclass, a pydantic model, an enum, a named tuple."""
+    if dataclasses.is_dataclass(cls) or issubclass(cls, Enum) or hasattr(cls, "_asdict"):
+        return True
+    return issubclass(cls, BaseModel) or hasattr(cls, "__get_validators__") or hasattr(cls, "get_secret_value")
+
+
+def _fields(cls: type, seen: set[int]) -> Iterator[type]:
+    for declared in _hints(cls):
+        yield from _classes(declared, seen)
+    metadata = getattr(cls, "__pydantic_generic_metadata__", None)
+    for argument in (metadata or {}).get("args", ()):
+        yield from _classes(argument, seen)
+    for base in getattr(cls, "__orig_bases__", ()):
+        for argument in get_args(base):
+            yield from _classes(argument, seen)
+
+
+def _hints(cls: type) -> Iterable[Any]:
+    """The types of its fields. Postponed annotations that cannot be resolved are left out one by one."""
+    if isinstance(model := getattr(cls, "model_fields", None), dict):
+        return [field.annotation for field in model.values()]
+    module = vars(sys.modules.get(cls.__module__, types.ModuleType("")))
+    try:
+        return list(get_type_hints(cls, module, dict(vars(cls)), include_extras=True).values())
+    except Exception:
+        return [
+            _resolved(one, module) for base in cls.__mro__ for one in vars(base).get("__annotations__", {}).values()
+        ]
+
+
+def _resolved(declared: Any, module: dict[str, Any]) -> Any:
+    text = declared if isinstance(declared, str) else getattr(declared, "__forward_arg__", None)
+    if text is None:
+        return declared
+    try:
+        return eval(text, module)  # noqa: S307 - the annotation is code of the user's module already
+    except Exception:
+        return None
+
+
+def _graphs(graph: Pregel[Any, Any, Any, Any]) -> Iterator[Pregel[Any, Any, Any, Any]]:
+    """The graph and those that its nodes, tools and functions call."""
+    yield graph
+    seen = {id(graph)}
+    for value in _referred(graph, 0, set()):
+        if isinstance(value, Pregel) and id(value) not in seen:
+            seen.add(id(value))
+            yield value
+
+
+def _referred(value: Any, depth: int, seen: set[int]) -> Iterator[Any]:
+    """What can be reached from a graph: through its nodes, and the variables of functions in them."""
+    if depth > DEPTH or id(value) in seen:
+        return
+    seen.add(id(value))
+    yield value
+    for inner in _inside(value):
+        yield from _referred(inner, depth + 1, seen)
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, Pregel):
+        return [node.bound for node in value.nodes.values()]
+    if isinstance(value, functools.partial):
+        return [value.func, *value.args, *value.keywords.values()]
+    if isinstance(value, types.MethodType):
+        return [value.__func__, value.__self__]
+    if isinstance(value, types.FunctionType):
+        globals_ = (value.__globals__[n] for n in value.__code__.co_names if n in value.__globals__)
+        cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
+        return [*cells, *(one for one in globals_ if isinstance(one, Pregel | types.FunctionType))]
+    if isinstance(value, list | tuple):
+        return value[:100]
+    if isinstance(value, dict):
+        return list(value.values())[:100]
+    inner = ("func", "afunc", "coroutine", "bound", "first", "middle", "last", "steps", "_tools_by_name")
+    return [vars(value)[n] for n in inner if n in getattr(value, "__dict__", {})]
+
+
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
