@@ -1,17 +1,20 @@
 # docker build -t agent-runner .
 FROM python:3.12-slim AS build
 WORKDIR /src
-COPY requirements.lock ./
+COPY requirements.lock requirements-build.lock ./
 RUN python -m venv /opt/agent-runner \
- && /opt/agent-runner/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
+ && /opt/agent-runner/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock \
+ && python -m venv /opt/build \
+ && /opt/build/bin/pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY clients clients
 COPY status status
 COPY stubs stubs
 COPY tasks tasks
-# The versions above are all there is: nothing more is looked for, and the build uses what the lock file holds.
-RUN /opt/agent-runner/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation .
+# The versions above are all there is: nothing more is looked for. What builds the wheel stays out of the image.
+RUN /opt/build/bin/pip wheel --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir /opt/wheel . \
+ && /opt/agent-runner/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-index /opt/wheel/*.whl
 
 FROM python:3.12-slim
 RUN useradd --create-home --uid 10001 agent-runner \

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test mutants faults fuzz bench check format docs proto lock promises clean
+.PHONY: help setup run dev test mutants faults fuzz bench check check-fresh format docs proto lock promises clean stale
 
 PYTHON ?= python3
 # Most tests wait for processes: more of them than cores run at a time.
@@ -7,21 +7,21 @@ TEST_PROCESSES ?= 3
 BIN := .venv/bin
 READY := .venv/.ready
 # bench/ only when it holds something: mypy refuses an empty folder.
-SOURCES := app tasks clients status proto tests checks docs $(patsubst %/,%,$(sort $(dir $(wildcard bench/*.py))))
+SOURCES := app tasks clients status proto tests checks docs deploy $(patsubst %/,%,$(sort $(dir $(wildcard bench/*.py))))
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Set up once per lock file: the exact versions first, then this project without looking for anything else.
-$(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Agent Runner needs Python 3.11 or later; this is " + sys.version)'
-	@echo "setting up .venv from requirements.lock (once; a minute or two) ..."
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
-	@touch $(READY)
+# Made for another place (a moved or copied checkout), or for a Python that is gone: set up again.
+STALE := $(shell [ ! -e $(READY) ] || { [ -x $(BIN)/python ] && grep -qsF "$$(pwd -P)/$(BIN)/" $(BIN)/agent-runner; } || echo stale)
 
-setup: $(READY) ## set up .venv from the lock file (every target does this first)
+# Set up once per lock file: the exact versions first, then this project without looking for anything else.
+$(READY): requirements.lock requirements-dev.lock pyproject.toml $(STALE)
+	@command -v $(PYTHON) > /dev/null || { echo "there is no $(PYTHON) here; Agent Runner needs Python 3.11 or later: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Agent Runner needs Python 3.11 or later; this is " + sys.version + ". Another one: make PYTHON=/path/to/python3")'
+	@$(PYTHON) deploy/venv.py
+
+setup: $(READY) ## set up .venv from the lock files (every target does this first)
 
 # What `make run` sends when no MSG is given: work for the offline demo model, real input for any other.
 define DEFAULT_MSG
@@ -76,6 +76,10 @@ check: $(READY) ## format, lint, types, import directions, generated code and do
 	$(BIN)/python -m checks.paths
 	$(BIN)/python -m checks.catalogue
 	$(BIN)/python -m checks.file_length
+	$(BIN)/python -m checks.extras
+
+check-fresh: $(READY) ## set up fresh copies with the oldest pip of each Python that is here; needs the package index
+	@$(BIN)/python -m checks.fresh $(ARGS)
 
 promises: $(READY) ## run the tests that prove a promise; per promise: passing, failing or without a test
 	@$(BIN)/python -m tests.promises $(ARGS)
@@ -92,11 +96,10 @@ proto: $(READY) ## generate stubs/ from proto/
 
 # Exact versions with hashes for every platform and Python, and nothing about where they are downloaded from.
 # uv lives in a folder that is thrown away; ARGS="--upgrade" takes newer versions.
-lock: ## requirements.lock from pyproject.toml
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && \
-	$(PYTHON) -m venv "$$folder" && "$$folder/bin/python" -m pip install -qq --disable-pip-version-check uv && \
-	"$$folder/bin/uv" pip compile pyproject.toml --group dev --universal --python-version 3.11 \
-		--no-strip-extras --generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.lock $(ARGS)
+lock: ## requirements*.lock from pyproject.toml; ARGS="--upgrade" takes newer versions
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(PYTHON) -m venv "$$folder" && \
+	"$$folder/bin/python" -m pip install -qq --disable-pip-version-check --upgrade pip uv packaging && \
+	"$$folder/bin/python" -m deploy.lock $(ARGS)
 
 clean: ## remove what was built; .venv and the data directory stay
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,4 +1,4 @@
-"""`make run` hands over what was typed; the lock file installs the same everywhere and names no place."""
+"""`make run` hands over what was typed; the lock files install the same everywhere and name no place."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def arguments(tmp_path: Path, *given: str, **environment: str) -> list[str]:
     program.write_text(f'#!/bin/sh\nexec python3 -c "{SAID}" "$@"\n')
     program.chmod(0o755)
     (tmp_path / "ready").touch()
-    command = ["make", "-s", "run", f"BIN={tmp_path}", f"READY={tmp_path / 'ready'}", *given]
+    command = ["make", "-s", "run", f"BIN={tmp_path}", f"READY={tmp_path / 'ready'}", "STALE=", *given]
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **environment}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
     said: list[str] = json.loads(done.stdout)
@@ -49,9 +49,10 @@ def test_the_default_message_shows_what_there_is(tmp_path: Path) -> None:
     assert re.findall(r"^@(\w+) .*\n@(\w+) ", "\n".join(lines), re.MULTILINE)
 
 
-def test_the_lock_file_names_no_place() -> None:
-    """requirements.lock holds exact versions with hashes, and no address to download them from."""
-    text = (ROOT / "requirements.lock").read_text()
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock", "requirements-build.lock"])
+def test_a_lock_file_names_no_place(name: str) -> None:
+    """A lock file holds exact versions with hashes, and no address to download them from."""
+    text = (ROOT / name).read_text()
     assert "://" not in text
     assert not re.search(r"^ *-{1,2}(i|f|index|extra-index|find-links|trusted)", text, re.MULTILINE)
     unpinned = [

@@ -1,0 +1,94 @@
+"""Makes the lock files from pyproject.toml: `make lock`, in a folder of its own that has uv and a current pip.
+
+One resolution of everything gives the versions. Production gets what it needs of them, the wheel's build likewise, and
+the file for development holds what is left. What the metadata of each locked package requires is kept beside them, for
+`checks/extras.py`. No file names an index or a download address.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from checks.extras import kept_of
+from checks.locked import BUILD, DEVELOPMENT, METADATA, PRODUCTION, blocks, extras_by_pin, locked, requirement_of
+from checks.tree import ROOT
+
+# Where a wheel may be found whose metadata this machine would not install.
+ELSEWHERE = ("win_amd64", "macosx_11_0_arm64", "manylinux2014_aarch64")
+
+
+def compiled(target: Path, preferred: str, *arguments: str) -> str:
+    """The text of a lock file; versions of `preferred` (a lock file's text) are kept where they can be."""
+    target.write_text(preferred)
+    uv = Path(sys.executable).with_name("uv")
+    command = [str(uv), "pip", "compile", *arguments, "--universal", "--python-version", "3.11"]
+    # Without its extras in the file, an older pip does not tie a version to a dependency that names one.
+    command += ["--no-strip-extras", "--generate-hashes", "--no-emit-index-url", "--no-header", "--quiet"]
+    subprocess.run([*command, "--output-file", str(target)], cwd=ROOT, check=True)
+    return target.read_text()
+
+
+def required_by(pins: list[str], folder: Path) -> dict[str, list[str]]:
+    """What the metadata of these releases requires, as written there: asked of the index, nothing is installed."""
+    try:
+        return _reported(pins, folder)
+    except subprocess.CalledProcessError:
+        found: dict[str, list[str]] = {}
+        for pin in pins:
+            found |= _from_anywhere(pin, folder)
+        return found
+
+
+def _from_anywhere(pin: str, folder: Path) -> dict[str, list[str]]:
+    for platform in (None, *ELSEWHERE):
+        try:
+            return _reported([pin], folder, *([f"--platform={platform}"] if platform else []))
+        except subprocess.CalledProcessError:
+            continue
+    raise SystemExit(f"no wheel of {pin} was found, so that nobody knows what it requires")
+
+
+def _reported(pins: list[str], folder: Path, *arguments: str) -> dict[str, list[str]]:
+    report = folder / "report.json"
+    command = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--no-deps", "-qq"]
+    command += [
+        "--ignore-requires-python",
+        "--only-binary=:all:",
+        f"--target={folder / 'target'}",
+        f"--report={report}",
+    ]
+    subprocess.run([*command, *arguments, *pins], check=True)
+    asked = {pin.partition("==")[0]: pin for pin in pins}
+    metadata = [item["metadata"] for item in json.loads(report.read_text())["install"]]
+    return {asked[_name(of["name"])]: of.get("requires_dist", []) for of in metadata}
+
+
+def _name(written: str) -> str:
+    return locked(f"{written}==0\n")[0].name
+
+
+def main(arguments: list[str]) -> None:
+    """`--upgrade` and other options of uv are passed on."""
+    before = "".join(path.read_text() for path in (PRODUCTION, DEVELOPMENT) if path.exists())
+    with tempfile.TemporaryDirectory() as created:
+        folder = Path(created)
+        whole = compiled(folder / "whole.lock", before, "pyproject.toml", "--group", "dev", *arguments)
+        production = compiled(folder / "production.lock", whole, "pyproject.toml")
+        build = compiled(folder / "build.lock", whole, "--group", "build")
+        everything = extras_by_pin(locked(whole))
+        apart = sorted(extras_by_pin(locked(production, build)).keys() - everything.keys())
+        if apart:
+            raise SystemExit(f"production or build would have other versions than development: {', '.join(apart)}")
+        required = required_by(sorted(everything), folder)
+    there = {requirement_of(block) for block in blocks(production)}
+    PRODUCTION.write_text(production)
+    BUILD.write_text(build)
+    DEVELOPMENT.write_text("".join(block for block in blocks(whole) if requirement_of(block) not in there))
+    kept = {pin: kept_of(required[pin], extras) for pin, extras in sorted(everything.items())}
+    METADATA.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
