@@ -13,7 +13,7 @@ from app.server.principal import actor, default_org
 from app.server.problems import invalid, violated
 from app.server.render import API_VERSION
 from app.server.resource_kinds import DEFINITIONS, Definition
-from app.server.rules import validate
+from app.server.rules import default_owner_scope, validate
 from app.server.sealing import Sealing, check_env
 from app.server.tags import check_tags
 from app.server.texts import unfit_texts
@@ -31,8 +31,21 @@ def checked(message: Message) -> Definition:
 
 
 def parsed(kind: ResourceKind, given: Mapping[str, Any]) -> Message:
-    """JSON with either spelling of the field names as the kind's message."""
-    return message_of(given, DEFINITIONS[kind].message())
+    """JSON with either spelling of the field names as the kind's message; owned by the organization if nobody is named.
+
+    The published contract, over gRPC, has no such default.
+    """
+    message = DEFINITIONS[kind].message()
+    type_: Any = message.DESCRIPTOR
+    metadata, default = given.get("metadata"), default_owner_scope(type_)
+    if (
+        default
+        and isinstance(metadata, Mapping)
+        and all(metadata.get(n) is None for n in ("owner_scope", "ownerScope"))
+    ):
+        kept = {name: value for name, value in metadata.items() if name != "ownerScope"}
+        given = {**given, "metadata": {**kept, "owner_scope": default}}
+    return message_of(given, message)
 
 
 def new_body(
@@ -45,6 +58,8 @@ def new_body(
     if named_by_id:
         metadata["name"] = metadata["id"]
     metadata["org"] = was.get("org", "") if before else org_of(metadata)
+    if "owner_scope" in was:
+        metadata["owner_scope"] = was["owner_scope"]
     metadata["name"] = metadata.get("name") or was.get("name") or metadata.get("slug", "")
     metadata["slug"] = was.get("slug") or slug_of(metadata.get("slug") or metadata["name"])
     if not metadata["slug"]:

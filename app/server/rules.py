@@ -112,9 +112,18 @@ class OneOf:
     name: str
     says: str
 
+    @property
+    def default(self) -> str:
+        """What our own interfaces take where nothing is given; empty: it must be given. The contract has no default."""
+        ours = self.field == "owner_scope" and scope.organization in self.values
+        return scope.ApiResourceOwnerScope.Name(scope.organization) if ours else ""
+
     def violations(self, path: str, value: Any, field: FieldDescriptor) -> Iterator[Violation]:
         if getattr(value, self.field) not in self.values:
-            yield Violation(field=f"{path}.{self.field}", text=self.says)
+            names = value.DESCRIPTOR.fields_by_name[self.field].enum_type.values_by_number
+            wanted = " or ".join(f"{self.field}: {names[number].name}" for number in self.values if number)
+            todo = f"write {wanted}" if wanted else f"leave {self.field} out"
+            yield Violation(field=f"{path}.{self.field}", text=f"{self.says}; {todo}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +313,12 @@ RULES: tuple[Rule, ...] = (
 )
 
 _CHECKS = {f"ai.stigmer.{rule.field}": rule.checks for rule in RULES}
+
+
+def default_owner_scope(kind: Descriptor) -> str:
+    """What our own interfaces take where a resource of this kind does not say who owns it; empty: nothing is asked."""
+    checks = checks_of(kind.fields_by_name["metadata"])
+    return next((check.default for check in checks if isinstance(check, OneOf) and check.default), "")
 
 
 def checks_of(field: FieldDescriptor) -> tuple[Check, ...]:

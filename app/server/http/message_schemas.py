@@ -181,11 +181,13 @@ class _Sent(_Shown):
             if isinstance(check, OneOf):
                 values = enum_in(type_.fields_by_name[check.field]).values_by_number
                 allowed: list[Any] = [form for n in check.values for form in (values[n].name, n)]
-                if 0 in check.values:
+                if 0 in check.values or check.default:
                     allowed.append(None)
                 else:
                     schema["required"] = [*schema.get("required", ()), check.field]
                 schema["properties"][check.field] = {"enum": allowed}
+                if check.default:
+                    schema["properties"][check.field]["default"] = check.default
         return schema
 
 

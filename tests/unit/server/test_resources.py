@@ -101,7 +101,7 @@ async def test_delete_takes_the_default_instance_along(http: httpx.AsyncClient) 
     [
         ({"kind": "Session"}, "kind"),
         ({"api_version": "v1"}, VERSION),
-        ({"metadata": {"name": "a"}}, "platform or organization scope"),
+        ({"metadata": {"name": "a", "owner_scope": "identity_account"}}, "platform or organization scope"),
         ({"metadata": {"name": "!!", "owner_scope": 2}}, "letter or digit"),
         ({"spec": {"instructions": "short"}}, "instructions"),
         ({"spec": {"nonsense": 1}}, "nonsense"),
@@ -179,3 +179,63 @@ async def test_skills_by_their_text(http: httpx.AsyncClient) -> None:
     }
     assert (await http.post("/v1/skills", json=body)).status_code == 201
     assert (await http.get("/v1/skills/reading")).json()["spec"]["skill_md"] == "# Reading"
+
+
+SPECS: dict[str, dict[str, Any]] = {
+    "Agent": {"instructions": "Help people with their code."},
+    "Environment": {"data": {}},
+    "Skill": {"skill_md": "# Reading"},
+}
+
+
+@pytest.mark.parametrize("method", ["post", "put"])
+@pytest.mark.parametrize("metadata", [{}, {"owner_scope": None}, {"ownerScope": None}])
+@pytest.mark.parametrize("kind", SPECS)
+async def test_who_does_not_say_whose_it_is_means_the_organization(
+    http: httpx.AsyncClient, kind: str, metadata: dict[str, Any], method: str
+) -> None:
+    """Over HTTP `owner_scope` may be left out wherever the contract asks for one."""
+    body = {"api_version": VERSION, "kind": kind, "metadata": {"name": "Mine", **metadata}, "spec": SPECS[kind]}
+    made = await http.request(method, f"/v1/{kind.lower()}s", json=body)
+    assert made.status_code == (201 if method == "post" else 200), made.text
+    assert made.json()["metadata"]["owner_scope"] == "organization"
+
+
+async def test_a_session_is_the_organizations_too(http: httpx.AsyncClient) -> None:
+    """A session that says nothing of its owner belongs to the organization."""
+    instance = (await http.post("/v1/agents", json=agent())).json()["status"]["default_instance_id"]
+    body = {
+        "api_version": VERSION,
+        "kind": "Session",
+        "metadata": {"name": "s"},
+        "spec": {"agent_instance_id": instance},
+    }
+    made = await http.post("/v1/sessions", json=body)
+    assert (made.status_code, made.json()["metadata"]["owner_scope"]) == (201, "organization")
+
+
+async def test_an_update_does_not_move_a_resource(http: httpx.AsyncClient) -> None:
+    """Whose a resource is stays as it was made, whatever an update says or leaves out."""
+    body = agent()
+    body["metadata"]["owner_scope"] = "platform"
+    made = (await http.post("/v1/agents", json=body)).json()
+    for metadata in ({}, {"owner_scope": "organization"}):
+        answer = await http.put(f"/v1/agents/{made['metadata']['id']}", json=body | {"metadata": metadata})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["metadata"]["owner_scope"] == "platform"
+        assert answer.json()["metadata"].get("org", "") == made["metadata"].get("org", "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "says"),
+    [
+        ("Agent", 0, "write owner_scope: platform or owner_scope: organization"),
+        ("Environment", "platform", "write owner_scope: organization or owner_scope: identity_account"),
+    ],
+)
+async def test_a_wrong_owner_is_told_what_to_write(http: httpx.AsyncClient, kind: str, given: Any, says: str) -> None:
+    """A value that the kind cannot have is refused with those it can have."""
+    metadata = {"name": "Mine", "owner_scope": given}
+    body = {"api_version": VERSION, "kind": kind, "metadata": metadata, "spec": SPECS[kind]}
+    answer = assert_problem(await http.post(f"/v1/{kind.lower()}s", json=body), 400, "INVALID_ARGUMENT")
+    assert says in str(answer["violations"])
