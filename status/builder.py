@@ -16,6 +16,7 @@ from status.tool_names import SUB_AGENT_TOOL, TODO_TOOL, component, display_name
 DEFAULT_MAX_TOOL_RESULT_BYTES = 256 * 1024
 MAX_ERROR_CHARS = 1000
 EMPTY_ANSWER = "The agent ended without an answer."
+_TODOS = "todos"
 _TODO_STATUS = {
     "pending": "TODO_PENDING",
     "in_progress": "TODO_IN_PROGRESS",
@@ -36,6 +37,7 @@ class _Call:
     name: str
     shown: str
     message: str = ""
+    args: dict[str, Any] = field(default_factory=dict)
     state: str = "TOOL_CALL_PENDING"
 
 
@@ -53,7 +55,11 @@ class StatusBuilder:
         self._models: dict[str, str] = {}
         self._open: dict[str, _OpenMessage] = {}
         self._calls: dict[str, _Call] = {}
+        self._answers: dict[str, bool] = {}
+        """The AI messages of the main conversation, in order: whether there is text."""
         self._answered = False
+        """By something else than a message: an output, a tool's result."""
+        self._todos: list[Mapping[str, Any]] = []
 
     def feed(self, event: events.Event) -> list[Delta]:
         self.events_processed += 1
@@ -74,13 +80,18 @@ class StatusBuilder:
         """The run came to its end. Closes what is open, and says so if there is no answer."""
         deltas = self.break_off()
         for id_, call in self._calls.items():
-            if call.state == "TOOL_CALL_RUNNING" and not self.interrupted:
-                call.state = "TOOL_CALL_FAILED"
-                error = "The run ended while this call was open"
-                deltas.append(_delta("tool_end", id=id_, status=call.state, result="", error=error))
-        if not self._answered and not self.interrupted:
+            deltas += self._close(id_, call)
+        answered = self._answered or next(reversed(self._answers.values()), False)
+        if not answered and not self.interrupted:
             deltas += self.empty_answer_note()
         return deltas
+
+    def _close(self, id_: str, call: _Call) -> list[Delta]:
+        """A call that the end of the run leaves open."""
+        if self.interrupted or call.state not in ("TOOL_CALL_RUNNING", "TOOL_CALL_PENDING"):
+            return []
+        was = "while this call was open" if call.state == "TOOL_CALL_RUNNING" else "without running this call"
+        return self._end_call(id_, "", failed=True, error=f"The run ended {was}")
 
     def break_off(self) -> list[Delta]:
         """The run failed, was cancelled or is given away: half messages stay as they are, and are marked."""
@@ -142,9 +153,10 @@ class StatusBuilder:
         if len(end) > 1:
             deltas.append(Delta(kind="message_end", payload=end))
         if not event.scope:
-            self._answered = bool(text.strip())
+            self._answers.pop(event.message_id, None)
+            self._answers[event.message_id] = bool(text.strip())
         for request in event.requests:
-            deltas += self._requested(request, event)
+            deltas += self._requested(request, event.scope, event.message_id)
         return deltas
 
     def _message_metadata(self, event: events.MessageFinished) -> dict[str, Any]:
@@ -159,18 +171,18 @@ class StatusBuilder:
         }
         return {name: value for name, value in told.items() if value}
 
-    def _requested(self, request: events.ToolRequest, event: events.MessageFinished) -> list[Delta]:
+    def _requested(self, request: events.ToolRequest, scope: str, message_id: str) -> list[Delta]:
         if request.name == TODO_TOOL:
             return []
         args = self._args(request.args)
-        deltas = [self._new_call(request.tool_call_id, request.name, args, event.scope, event.message_id)]
+        deltas = [self._new_call(request.tool_call_id, request.name, args, scope, message_id)]
         if request.invalid:
             deltas += self._end_call(request.tool_call_id, "", failed=True, error=request.invalid)
         return deltas
 
     def _new_call(self, id_: str, name: str, args: dict[str, Any], scope: str, message: str = "") -> Delta:
         self.tool_calls += 1
-        call = _Call(scope=scope, name=name, shown=display_name(name, args), message=message)
+        call = _Call(scope=scope, name=name, shown=display_name(name, args), message=message, args=args)
         self._calls[id_] = call
         made = _delta("tool_call", id=id_, message=message, name=plain_text(name), args=args, status=call.state)
         made.payload["component"] = component(name, args, scope=scope)
@@ -247,14 +259,76 @@ class StatusBuilder:
             }
             for todo in event.todos
         ]
+        self._todos = list(event.todos)
         return [_delta("todos", todos=todos)]
 
     def _interrupted(self, event: events.Interrupted) -> list[Delta]:
         return self.interrupt(event.question)
 
     def _graph_output(self, event: events.GraphOutput) -> list[Delta]:
+        output, fields = event.output, event.fields
+        if isinstance(output, Mapping) and self._todos and output.get(_TODOS) == self._todos:
+            output = {name: value for name, value in output.items() if name != _TODOS}  # they are shown as todos
+            if not output:
+                return []
+        self._answered = self._answered or event.answered
+        told = _delta("output", output=plain(output, max_bytes=self._max_bytes))
+        if fields is not None:
+            told.payload["fields"] = plain(fields, max_bytes=self._max_bytes)
+        return [told]
+
+    def _message_added(self, event: events.MessageAdded) -> list[Delta]:
+        self.messages += 1
+        return [_delta("message", id=event.message_id, type=event.type, content=plain_text(event.text))]
+
+    def _message_edited(self, event: events.MessageEdited) -> list[Delta]:
+        text = plain_text(event.text)
+        edit = _delta("message_edit", id=event.message_id, content=text)
+        if event.reasoning:
+            edit.payload["metadata"] = {"reasoning": plain(event.reasoning, max_bytes=self._max_bytes)}
+        if event.message_id in self._answers:
+            self._answers[event.message_id] = bool(text.strip())
+        deltas = [edit, *(self._forget(id_) for id_ in event.removed_calls)]
+        for request in event.requests:
+            call = self._calls.get(request.tool_call_id)
+            if call is None:
+                deltas += self._requested(request, event.scope, event.message_id)
+            elif call.args != (args := self._args(request.args)) or call.name != request.name:
+                call.args, call.name = args, request.name
+                told = _delta("tool_edit", id=request.tool_call_id, name=plain_text(request.name), args=args)
+                told.payload["component"] = component(request.name, args, scope=event.scope)
+                deltas.append(told)
+        return deltas
+
+    def _message_removed(self, event: events.MessageRemoved) -> list[Delta]:
+        self._answers.pop(event.message_id, None)
+        removed = _delta("message_removed", id=event.message_id)
+        return [removed, *(self._forget(id_) for id_ in event.tool_call_ids)]
+
+    def _forget(self, call_id: str) -> Delta:
+        self._calls.pop(call_id, None)
+        return _delta("tool_removed", id=call_id)
+
+    def _message_scoped(self, event: events.MessageScoped) -> list[Delta]:
+        if event.scope:
+            self._answers.pop(event.message_id, None)
+        return [_delta("message_scope", id=event.message_id, scope=event.scope)]
+
+    def _message_moved(self, event: events.MessageMoved) -> list[Delta]:
+        return [_delta("message_moved", id=event.message_id, after=event.after)]
+
+    def _tool_edited(self, event: events.ToolEdited) -> list[Delta]:
+        result = result_text(event.result, max_bytes=self._max_bytes)
+        return [_delta("tool_edit", id=event.tool_call_id, result=result)]
+
+    def _calls_taken(self, event: events.CallsTaken) -> list[Delta]:
+        open_ = [id_ for id_ in event.tool_call_ids if id_ in self._calls]
+        pending = [id_ for id_ in open_ if self._calls[id_].state == "TOOL_CALL_PENDING"]
+        return [delta for id_ in pending for delta in self._end_call(id_, "", failed=False, error="")]
+
+    def _tool_answered(self, event: events.ToolAnswered) -> list[Delta]:
         self._answered = True
-        return [_delta("output", output=plain(event.output, max_bytes=self._max_bytes))]
+        return []
 
     def _message_broken(self, event: events.MessageBroken) -> list[Delta]:
         return self._broken(event.message_id)
@@ -287,4 +361,12 @@ _HANDLERS: dict[type, Callable[[StatusBuilder, Any], list[Delta]]] = {
     events.TodosWritten: StatusBuilder._todos_written,
     events.Interrupted: StatusBuilder._interrupted,
     events.GraphOutput: StatusBuilder._graph_output,
+    events.MessageAdded: StatusBuilder._message_added,
+    events.MessageEdited: StatusBuilder._message_edited,
+    events.MessageRemoved: StatusBuilder._message_removed,
+    events.MessageScoped: StatusBuilder._message_scoped,
+    events.MessageMoved: StatusBuilder._message_moved,
+    events.ToolEdited: StatusBuilder._tool_edited,
+    events.CallsTaken: StatusBuilder._calls_taken,
+    events.ToolAnswered: StatusBuilder._tool_answered,
 }

@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+USER_MESSAGE = "user"
+"""The id of what the user said, which the server puts into the log when it creates an execution."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStarted:
@@ -125,9 +128,81 @@ class Interrupted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphOutput:
-    """The final state of a graph that has no messages, or a structured answer."""
+    """What the final state of a graph holds beside its messages.
+
+    `fields`: the same as the graph keeps it, where `output` shows a structured answer at its top. `answered`: the run
+    itself has put something there.
+    """
 
     output: Any
+    fields: Mapping[str, Any] | None = None
+    answered: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageAdded:
+    """A message that no model said came into the conversation. `type` as the contract names it, MESSAGE_HUMAN say."""
+
+    message_id: str
+    type: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageEdited:
+    """The graph rewrote a message: this is all of it now. `requests`: the calls it has now, those it had among them."""
+
+    scope: str
+    message_id: str
+    text: str
+    reasoning: str = ""
+    requests: tuple[ToolRequest, ...] = ()
+    removed_calls: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRemoved:
+    """The graph took a message back, and its calls with it."""
+
+    message_id: str
+    tool_call_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageScoped:
+    """Whose a message is, where that was not known when it began. `scope` empty: it is of the main conversation."""
+
+    message_id: str
+    scope: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageMoved:
+    """A message stands behind `after` in the conversation; empty: before all that were said in this run."""
+
+    message_id: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolEdited:
+    """The graph rewrote a call's result, or took it back (then it is None)."""
+
+    tool_call_id: str
+    result: Any = None
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallsTaken:
+    """No tool runs these calls: a node took them itself, as `with_structured_output` does."""
+
+    tool_call_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolAnswered:
+    """The result of a tool is the last message of the run: its answer."""
 
 
 Event = (
@@ -143,4 +218,12 @@ Event = (
     | TodosWritten
     | Interrupted
     | GraphOutput
+    | MessageAdded
+    | MessageEdited
+    | MessageRemoved
+    | MessageScoped
+    | MessageMoved
+    | ToolEdited
+    | CallsTaken
+    | ToolAnswered
 )

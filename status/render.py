@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from status.events import USER_MESSAGE
 from status.state import Json, State
 
 
@@ -39,7 +40,8 @@ def rfc3339(at: float) -> str:
 
 def _render_message(message: Json, calls: Mapping[str, Json]) -> Json:
     metadata = message["metadata"]
-    if message["type"] == "MESSAGE_AI" and not str(message["id"]).startswith("merged-"):
+    named = message["type"] == "MESSAGE_AI" or (message["type"] == "MESSAGE_HUMAN" and message["id"] != USER_MESSAGE)
+    if named and not str(message["id"]).startswith("merged-"):
         metadata = {"message_id": message["id"], **metadata}
     return _set(
         {

@@ -10,7 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
+from status.events import USER_MESSAGE
 from status.phases import TERMINAL_PHASES, Phase
+from status.purging import kept_metadata
 
 Json = dict[str, Any]
 
@@ -43,6 +45,8 @@ class State:
         self.started_at: float | str = 0.0
         self.completed_at: float | str = 0.0
         self.output: Any = None
+        self.fields: Json | None = None
+        """What the graph's state holds beside its messages, where the output shows it otherwise."""
         self.said: str | None = None
         """What the user asked, once a foreign status update has replaced the list of messages that held it."""
         self.messages: dict[str, Json] = {}
@@ -92,6 +96,7 @@ class State:
             "started_at": self.started_at,
             "completed_at": self.completed_at,
             "output": self.output,
+            **({} if self.fields is None else {"fields": self.fields}),
             **({} if self.said is None else {"said": self.said}),
             "messages": [{**m, "content": "".join(m["content"])} for m in self.messages.values()],
             "tool_calls": [{**call, "key": key} for key, call in self.tool_calls.items()],
@@ -107,7 +112,7 @@ class State:
         state.phase = _PHASES.get(kept["phase"])
         state.error, state.error_code = kept["error"], kept["error_code"]
         state.started_at, state.completed_at = kept["started_at"], kept["completed_at"]
-        state.output, state.said = kept["output"], kept.get("said")
+        state.output, state.fields, state.said = kept["output"], kept.get("fields"), kept.get("said")
         state.messages = {
             m["id"]: {**m, "content": [m["content"]], "tool_calls": list(m["tool_calls"])} for m in kept["messages"]
         }
@@ -198,6 +203,56 @@ class State:
         if said.get("scope"):
             sub["scope"] = said["scope"]
 
+    def _message_edit(self, said: Json, at: float) -> None:
+        """All of the message is new, whatever older rows (which are purged) said of it."""
+        if message := self.messages.get(said["id"]):
+            message["content"] = [said.get("content", "")]
+            message["metadata"] = kept_metadata(message["metadata"]) | (said.get("metadata") or {}) | {"edited": True}
+
+    def _message_removed(self, said: Json, at: float) -> None:
+        message = self.messages.get(said["id"])
+        if message is None:
+            return
+        if said["id"] == USER_MESSAGE:  # its place is kept: the first message is the user's
+            message.update(content=[], metadata={"removed": True})
+        else:
+            del self.messages[said["id"]]
+
+    def _message_scope(self, said: Json, at: float) -> None:
+        if message := self.messages.get(said["id"]):
+            message["metadata"] = {k: v for k, v in message["metadata"].items() if k != "scope"}
+            if said.get("scope"):
+                message["metadata"]["scope"] = said["scope"]
+
+    def _message_moved(self, said: Json, at: float) -> None:
+        message, after = self.messages.get(said["id"]), said.get("after") or USER_MESSAGE
+        if message is None or said["id"] in (after, USER_MESSAGE):
+            return
+        order = [key for key in self.messages if key != said["id"]]
+        place = order.index(after) + 1 if after in self.messages else 0
+        self.messages = {key: self.messages[key] for key in [*order[:place], said["id"], *order[place:]]}
+
+    def _tool_edit(self, said: Json, at: float) -> None:
+        call, sub = self.tool_calls.get(said["id"]), self.sub_agents.get(said["id"])
+        if call is None:
+            return
+        call.update({name: said[name] for name in ("name", "args", "result", "component") if name in said})
+        if "args" in said and sub:
+            sub["input"] = str((said["args"] or {}).get("description", ""))
+        if "result" in said:
+            call.pop("error", None)
+            if sub:
+                sub.update(output=said["result"], error="")
+
+    def _tool_removed(self, said: Json, at: float) -> None:
+        key = said["id"]
+        self.tool_calls.pop(key, None)
+        self.listed.pop(key, None)
+        self.sub_agents.pop(key, None)
+        for message in self.messages.values():
+            if key in message["tool_calls"]:
+                message["tool_calls"].remove(key)
+
     def _todos(self, said: Json, at: float) -> None:
         old: dict[str, list[Json]] = {}
         for todo in self.todos:
@@ -218,7 +273,7 @@ class State:
             )
 
     def _output(self, said: Json, at: float) -> None:
-        self.output = said.get("output")
+        self.output, self.fields = said.get("output"), said.get("fields")
 
     def _merge(self, said: Json, at: float) -> None:
         """`updateStatus` of the contract: lists that are not empty and fields that are set replace, the rest stays."""
@@ -267,6 +322,12 @@ _KINDS = {
     "tool_call": State._tool_call,
     "tool_end": State._tool_end,
     "sub_agent": State._sub_agent,
+    "message_edit": State._message_edit,
+    "message_removed": State._message_removed,
+    "message_scope": State._message_scope,
+    "message_moved": State._message_moved,
+    "tool_edit": State._tool_edit,
+    "tool_removed": State._tool_removed,
     "todos": State._todos,
     "output": State._output,
     "merge": State._merge,

@@ -172,6 +172,27 @@ class Story:
         if rest := self._unfinished.pop(said["id"], ""):
             yield Line(text=rest, tone=Tone.TEXT, who=self._who_says(said["id"]))
 
+    def _tell_rewritten(self, said: Said) -> Iterator[Line]:
+        self._unfinished.pop(said["id"], None)
+        message = self.state.messages.get(said["id"])
+        if message is not None:
+            yield Line(text="~ the message above was rewritten:", tone=Tone.RESULT, who=self._who_says(said["id"]))
+            yield from self._tell_text(said["id"], f"{said.get('content', '')}\n", message["type"])
+
+    def _tell_taken_back(self, said: Said) -> Iterator[Line]:
+        self._unfinished.pop(said["id"], None)
+        yield Line(text="~ a message was taken back", tone=Tone.RESULT)
+
+    def _tell_rewritten_call(self, said: Said) -> Iterator[Line]:
+        call = self.state.tool_calls.get(said["id"])
+        if call is None:
+            return
+        what = "result" if "result" in said else "call"
+        who = self._who_calls(call)
+        yield Line(text=f"~ the {what} of {call.get('name', '')} was rewritten:", tone=Tone.RESULT, who=who)
+        shown = _text(call.get("result")) if "result" in said else summary(call.get("args"))
+        yield from (Line(text=f"   {line}", tone=Tone.RESULT, who=who) for line in cut(shown))
+
     def _flush(self) -> Iterator[Line]:
         for message in list(self._unfinished):
             yield Line(text=self._unfinished.pop(message), tone=Tone.TEXT, who=self._who_says(message))
@@ -218,7 +239,8 @@ class Story:
     def _label(self, key: str) -> str:
         """The sub-agent's name; a second one of the same name is `name 2`."""
         if key not in self._labels:
-            name = str(self.state.sub_agents.get(key, {}).get("name") or "sub-agent")
+            sub = self.state.sub_agents.get(key)
+            name = str(sub.get("name") or "sub-agent") if sub else "sub-agent" if key in self.state.tool_calls else key
             twins = sum(label == name or label.startswith(f"{name} ") for label in self._labels.values())
             self._labels[key] = f"{name} {twins + 1}" if twins else name
         return self._labels[key]
@@ -233,7 +255,7 @@ class Story:
         return self._who(str(((call.get("component") or {}).get("metadata") or {}).get("scope") or ""))
 
 
-_BREAKS = frozenset({"phase", "tool_call", "tool_end", "sub_agent"})
+_BREAKS = frozenset({"phase", "tool_call", "tool_end", "sub_agent", "message_removed"})
 """Before these a half line is told as it stands, so that the order stays that of the log."""
 _KINDS: Mapping[str, Callable[[Story, Said], Iterator[Line]]] = {
     "phase": Story._tell_phase,
@@ -246,6 +268,9 @@ _KINDS: Mapping[str, Callable[[Story, Said], Iterator[Line]]] = {
     "sub_agent": Story._tell_new_sub_agent,
     "output": Story._tell_output,
     "note": Story._tell_note,
+    "message_edit": Story._tell_rewritten,
+    "message_removed": Story._tell_taken_back,
+    "tool_edit": Story._tell_rewritten_call,
     "merge": Story._tell_list,
 }
 

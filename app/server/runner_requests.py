@@ -24,11 +24,17 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "sub_agent": ("id",),
     "todos": ("todos",),
     "output": (),
+    "message_edit": ("id", "content"),
+    "message_removed": ("id",),
+    "message_scope": ("id", "scope"),
+    "message_moved": ("id",),
+    "tool_edit": ("id",),
+    "tool_removed": ("id",),
 }
 """The kinds that a worker tells, and what each must have."""
 _SERVERS_OWN = frozenset({"phase", "merge"})
 """The row decides on these (L6)."""
-_TEXTS = ("id", "text", "content", "type", "status", "name", "message", "scope", "input", "result", "error")
+_TEXTS = ("id", "text", "content", "type", "status", "name", "message", "scope", "input", "result", "error", "after")
 _OBJECTS = ("metadata", "args", "component")
 _CODES = {code.value: code for code in Code}
 

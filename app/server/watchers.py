@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import Context
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -19,6 +20,7 @@ from app.server.log_ends import end_row
 from app.server.problems import not_found
 from app.server.wakeups import Wakeups
 from status.log import LogRow
+from status.purging import EDITS, purged
 from status.store.records import Execution
 from status.store.store import Store
 
@@ -140,10 +142,19 @@ class Watcher:
             self._bytes -= _weight(self._rows[dropped].payload)
             dropped += 1
         del self._rows[:dropped]
+        for edit in (row for row in page if row.kind in EDITS):
+            self._purge(edit)
         self._rows.extend(page)
         self._bytes += sum(_weight(row.payload) for row in page)
         self._newest = page[-1].seq
         self._ended = end_row(page[-1]) is not None
+
+    def _purge(self, edit: LogRow) -> None:
+        """The store has no text any more that this row took away; who reads from here does not get it either."""
+        for index, row in enumerate(self._rows):
+            if blank := purged(row.kind, row.payload, edit.kind, edit.payload):
+                self._bytes += _weight(blank) - _weight(row.payload)
+                self._rows[index] = replace(row, payload=blank)
 
     def _tell(self) -> None:
         """Wake everybody who waits now; who comes later waits for the next time."""

@@ -41,8 +41,13 @@ class Calls:
         self._taken: set[str] = set()
         self._by_scope: dict[str, list[Asked]] = {}
 
-    def request(self, scope: str, message_id: str, message: AIMessage) -> tuple[ToolRequest, ...]:
-        """Take in the calls of a finished AI message, in order; also those whose arguments are no JSON."""
+    def request(
+        self, scope: str, message_id: str, message: AIMessage, before: Sequence[str] = ()
+    ) -> tuple[ToolRequest, ...]:
+        """Take in the calls of a finished AI message, in order; also those whose arguments are no JSON.
+
+        `before`: the calls it had until it was rewritten.
+        """
         valid: list[tuple[str | None, str, Any, str]] = [
             (call.get("id"), call["name"], call["args"], "") for call in message.tool_calls
         ]
@@ -53,11 +58,25 @@ class Calls:
         self._by_scope[scope] = []
         requests = []
         for index, (raw_id, name, args, error) in enumerate(valid + broken):
-            asked = self._ask(scope, raw_id or f"{message_id}:{index}", name, args)
+            raw_id = raw_id or f"{message_id}:{index}"
+            asked = self._again(scope, raw_id, name, args, before) or self._ask(scope, raw_id, name, args)
             invalid = "" if index < len(valid) else error or "The arguments of this call are not valid JSON"
-            asked.ended = bool(invalid)
+            asked.ended = asked.ended or bool(invalid)
             requests.append(ToolRequest(tool_call_id=asked.id, name=name, args=args, invalid=invalid))
         return tuple(requests)
+
+    def _again(self, scope: str, raw_id: str, name: str, args: Any, before: Sequence[str]) -> Asked | None:
+        """The call of a message that was rewritten, if it was in that message already."""
+        asked = self._asked.get((scope, raw_id))
+        if asked is None or asked.id not in before:
+            return None
+        asked.name, asked.args = name, args
+        self._by_scope[scope].append(asked)
+        return asked
+
+    def known(self, scope: str, raw_id: str) -> Asked | None:
+        """The call that was asked for under this id, ended or not."""
+        return self._asked.get((scope, raw_id))
 
     def start(self, scope: str, name: str, args: Any, offers: Sequence[Offer], *, otherwise: str) -> str:
         """The id of the call whose tool starts now. `offers`: the calls that its node was given.

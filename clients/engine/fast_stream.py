@@ -5,7 +5,7 @@ input and result) and `updates` (interrupts). What it cannot see: which of sever
 belongs to (agents of LangChain run each call in a node of its own), and when a model was asked before its first token.
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import reduce
@@ -17,8 +17,10 @@ from langgraph.errors import GraphBubbleUp
 
 from clients.engine import messages as read
 from clients.engine.calls import Calls, Offer, offers_in
+from clients.engine.conversation import Conversation, place_of
+from clients.engine.final_state import final_output, output_fields
 from clients.engine.known import KnownMessages, finished
-from clients.engine.stream import HIDDEN_TAGS, RECURSION_LIMIT, output_events
+from clients.engine.stream import HIDDEN_TAGS, RECURSION_LIMIT
 from status import events
 from status.events import Event
 from status.tool_names import TODO_TOOL
@@ -26,11 +28,9 @@ from status.tool_names import TODO_TOOL
 
 async def run_events(graph: Any, graph_input: Any, config: Mapping[str, Any], **options: Any) -> AsyncIterator[Event]:
     """As `clients.engine.stream.run_events`."""
-    story = FastEvents()
+    story = FastEvents(output_fields(graph), graph_input)
     config = {"recursion_limit": RECURSION_LIMIT, **config}
-    # the whole state, step by step, only where nothing else tells the end: with messages it is the whole history
-    has_messages = "messages" in getattr(graph, "channels", {})
-    modes = ["messages", "tasks", "updates", *([] if has_messages else ["values"])]
+    modes = ["messages", "tasks", "updates", "values"]
     stream = graph.astream(graph_input, config, stream_mode=modes, subgraphs=True, version="v2", **options)
     async with aclosing(stream) as parts:
         async for part in parts:
@@ -59,14 +59,16 @@ class _Message:
 class FastEvents:
     """Translates the parts of one run's `astream(version="v2")`, one at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, fields: Sequence[str] | None = None, graph_input: Any = None) -> None:
         self._tasks: dict[str, _Task] = {}
         self._paths: dict[str, str] = {}
         """The scope of what happens within a tool's task, by the task's id."""
         self._calls = Calls()
         self._known = KnownMessages()
+        self._conversation = Conversation(self._calls, self._known, graph_input)
+        self._fields = fields
+        self._first: Any = None
         self._values: Any = None
-        self._structured: dict[str, Any] = {}
         self._interrupted = False
 
     def feed(self, part: Mapping[str, Any]) -> Iterator[Event]:
@@ -77,17 +79,18 @@ class FastEvents:
             case "tasks" if "input" in data:
                 yield from self._task_start(namespace, data)
             case "tasks":
-                yield from self._task_end(data)
+                yield from self._task_end(namespace, data)
             case "updates" if not namespace:
                 yield from self._update(data)
             case "values" if not namespace:
-                self._values = data
+                self._first, self._values = data if self._first is None else self._first, data
+                yield from self._conversation.state(data)
 
     def end(self) -> Iterator[Event]:
         """What is told when the graph has ended."""
-        if self._interrupted:
-            return
-        yield from output_events(self._structured or self._values)
+        yield from self._conversation.end(interrupted=self._interrupted)
+        if not self._interrupted and (told := final_output(self._values, self._first, self._fields)):
+            yield told
 
     def _chunk(self, chunk: Any, metadata: Mapping[str, Any]) -> Iterator[Event]:
         if not isinstance(chunk, AIMessageChunk):
@@ -121,22 +124,25 @@ class FastEvents:
             self._paths[data["id"]] = f"{scope}/{id_}" if scope else id_
             yield events.ToolStarted(scope=scope, tool_call_id=id_, name=offer.name, args=offer.args)
 
-    def _task_end(self, data: Mapping[str, Any]) -> Iterator[Event]:
+    def _task_end(self, namespace: tuple[str, ...], data: Mapping[str, Any]) -> Iterator[Event]:
         task = self._tasks.pop(data["id"], None)
         if task is None:
             return
         result = data.get("result")
+        place = place_of([*namespace, str(data.get("name", ""))])
+        if namespace:
+            yield from self._conversation.node(result)
         for message in read.messages_in(result):
             if isinstance(message, AIMessage):
-                yield from self._answer(task, message)
+                yield from self._answer(task, message, place)
             elif isinstance(message, ToolMessage):
                 yield from self._tool_result(task, message, result)
         inner = self._paths.get(data["id"], task.scope)
         for left in task.open.values():
-            yield from self._left_open(left, inner)
+            yield from self._left_open(left, inner, place)
         yield from self._calls_left(task, data)
 
-    def _answer(self, task: _Task, message: AIMessage) -> Iterator[Event]:
+    def _answer(self, task: _Task, message: AIMessage, place: str) -> Iterator[Event]:
         streamed, new = task.open.pop(message.id or "", None), self._known.add(message)
         if streamed is None and new and len(task.open) == 1:
             only = next(iter(task.open))  # its provider gave it another id at the end
@@ -145,8 +151,13 @@ class FastEvents:
         if streamed is None and not new:
             return
         id_ = streamed.id if streamed else self._known.fresh_id(message.id or f"message-{id(message)}")
-        yield finished(message, scope=task.scope, message_id=id_, calls=self._calls)
+        yield self._finished(message, task.scope, id_, place)
         yield events.ModelEnded(scope=task.scope, call_id=id_)
+
+    def _finished(self, message: AIMessage, scope: str, id_: str, place: str) -> Event:
+        event = finished(message, scope=scope, message_id=id_, calls=self._calls)
+        self._conversation.told(message, event, place=place)
+        return event
 
     def _tool_result(self, task: _Task, message: ToolMessage, result: Any) -> Iterator[Event]:
         offer, _ = task.calls.pop(message.tool_call_id, (None, ""))
@@ -157,15 +168,16 @@ class FastEvents:
         failed = read.tool_failed(message)
         if offer and offer.name == TODO_TOOL and todos is not None and not failed:
             yield events.TodosWritten(scope=task.scope, todos=todos)
+        self._conversation.result_told(asked.id, message.content, failed=failed)
         yield events.ToolFinished(
             scope=task.scope, tool_call_id=asked.id, name=asked.name, result=message.content, failed=failed
         )
 
-    def _left_open(self, message: _Message, scope: str) -> Iterator[Event]:
+    def _left_open(self, message: _Message, scope: str, place: str) -> Iterator[Event]:
         """A message that its node did not put out: an answer that the node used itself, or half of one."""
         if _ended(message):
             whole = reduce(add, message.chunks)
-            yield finished(whole, scope=scope, message_id=message.id, calls=self._calls)
+            yield self._finished(whole, scope, message.id, place)
         else:
             yield events.MessageBroken(scope=scope, message_id=message.id)
         yield events.ModelEnded(scope=scope, call_id=message.id)
@@ -183,9 +195,6 @@ class FastEvents:
         if data.get("__interrupt__"):
             self._interrupted = True
             yield events.Interrupted(question=read.question_text(data["__interrupt__"]))
-        for update in data.values():
-            if isinstance(update, Mapping) and "structured_response" in update:
-                self._structured = {"structured_response": update["structured_response"]}
 
     def _scope(self, segments: tuple[str, ...] | list[str]) -> str:
         """Of the innermost tool's task among the nodes around it."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_messages
 from langchain_core.tools import ToolException
 from langgraph.types import Command
 
@@ -71,6 +71,26 @@ def messages_in(value: Any) -> Iterator[BaseMessage]:
                 yield from _listed(held[1])
     elif held := getattr(value, "messages", None):
         yield from _listed(held)
+
+
+def conversation_of(state: Any) -> Sequence[Any] | None:
+    """The messages of a graph's state, in whatever form its reducer keeps them; None if it has none."""
+    held = state.get("messages") if isinstance(state, Mapping) else state
+    if isinstance(held, BaseMessage | str | Mapping):
+        return [held] if isinstance(state, Mapping) else None
+    if not isinstance(held, list | tuple):
+        return None
+    if isinstance(state, Mapping) or (held and all(isinstance(item, BaseMessage) for item in held)):
+        return list(held)
+    return None
+
+
+def as_message(held: Any) -> BaseMessage | None:
+    """A message in a form that LangChain knows: a dict with a role, a tuple, a text. None if it is none."""
+    try:
+        return convert_to_messages([held])[0]
+    except Exception:  # whatever it is, it must not end a run
+        return None
 
 
 def _listed(held: Any) -> Iterator[BaseMessage]:

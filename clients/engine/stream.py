@@ -5,10 +5,11 @@ What the stream does not say plainly, and how it is found here:
 - which sub-agent something belongs to: the innermost tool run among its parents;
 - a tool that does not exist: it never starts, its node only puts out a ToolMessage;
 - a model call that failed: it never ends, the node around it does;
-- messages of nodes that ask no model: they are in the node's output and in nobody's input.
+- messages of nodes that ask no model: they are in the node's output and in nobody's input;
+- what the graph made of its messages: `values`, its state after each step (`conversation.py`).
 """
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from langgraph.errors import GraphBubbleUp
 
 from clients.engine import messages as read
 from clients.engine.calls import Calls, Offer, offers_in
+from clients.engine.conversation import Conversation, place_of
+from clients.engine.final_state import final_output, output_fields
 from clients.engine.known import KnownMessages, finished
 from status import events
 from status.events import Event
@@ -31,8 +34,9 @@ HIDDEN_TAGS = {"nostream", "langsmith:nostream", "langsmith:hidden"}
 async def run_events(graph: Any, graph_input: Any, config: Mapping[str, Any], **options: Any) -> AsyncIterator[Event]:
     """Run `graph` and tell what it does. Raises what the graph raises. `options` go to `astream_events` (context,
     durability, control, ...). An end of the iterator is an end of the graph, also by an interrupt (`Interrupted`)."""
-    story = V2Events()
+    story = V2Events(output_fields(graph), graph_input)
     config = {"recursion_limit": RECURSION_LIMIT, **config}
+    options = {"stream_mode": ["updates", "values"], **options}
     async with aclosing(graph.astream_events(graph_input, config, version="v2", **options)) as raw_events:
         async for raw in raw_events:
             for event in story.feed(raw):
@@ -44,6 +48,7 @@ class _Model:
     scope: str
     parents: list[str]
     hidden: bool
+    place: str = ""
     message_id: str = ""
 
 
@@ -63,13 +68,17 @@ class _Tool:
 class V2Events:
     """Translates the events of one run, one at a time. Holds what it needs to tell whose they are."""
 
-    def __init__(self) -> None:
+    def __init__(self, fields: Sequence[str] | None = None, graph_input: Any = None) -> None:
+        """`fields`: what the graph puts out (`output_fields`)."""
         self._models: dict[str, _Model] = {}
         self._tools: dict[str, _Tool] = {}
         self._doubles: set[str] = set()
         self._offers: dict[str, tuple[Offer, ...]] = {}
         self._calls = Calls()
         self._known = KnownMessages()
+        self._conversation = Conversation(self._calls, self._known, graph_input)
+        self._fields = fields
+        self._first: Any = None
         self._interrupted = False
 
     def feed(self, raw: Mapping[str, Any]) -> Iterator[Event]:
@@ -84,7 +93,8 @@ class V2Events:
         metadata = raw["metadata"]
         # middleware's own calls (a summary of the history, a choice of tools) are no part of the conversation
         hidden = bool(HIDDEN_TAGS & set(raw["tags"]) or metadata.get("lc_source") or metadata.get("lc_internal_call"))
-        model = _Model(scope=self._scope(raw), parents=list(raw["parent_ids"]), hidden=hidden)
+        place = place_of(metadata.get("langgraph_checkpoint_ns", ""))
+        model = _Model(scope=self._scope(raw), parents=list(raw["parent_ids"]), hidden=hidden, place=place)
         self._models[raw["run_id"]] = model
         yield events.ModelStarted(scope=model.scope, call_id=raw["run_id"])
 
@@ -107,11 +117,13 @@ class V2Events:
         if isinstance(message, AIMessage) and not model.hidden:
             self._known.add(message)
             id_ = model.message_id or self._known.fresh_id(message.id or raw["run_id"])
-            yield self._finished(message, model.scope, id_)
+            yield self._finished(message, model.scope, id_, model.place)
         yield events.ModelEnded(scope=model.scope, call_id=raw["run_id"])
 
-    def _finished(self, message: AIMessage, scope: str, message_id: str) -> Event:
-        return finished(message, scope=scope, message_id=message_id, calls=self._calls)
+    def _finished(self, message: AIMessage, scope: str, message_id: str, place: str) -> Event:
+        event = finished(message, scope=scope, message_id=message_id, calls=self._calls)
+        self._conversation.told(message, event, place=place)
+        return event
 
     def _tool_start(self, raw: Mapping[str, Any]) -> Iterator[Event]:
         namespace = raw["metadata"].get("langgraph_checkpoint_ns", "")
@@ -139,6 +151,8 @@ class V2Events:
             todos = outcome.todos if outcome.todos is not None else read.todo_items(given)
             if todos is not None:
                 yield events.TodosWritten(scope=tool.scope, todos=todos)
+        if outcome.tool_call_id:
+            self._conversation.result_told(id_, outcome.result, failed=outcome.failed)
         yield events.ToolFinished(
             scope=tool.scope,
             tool_call_id=id_,
@@ -184,8 +198,14 @@ class V2Events:
         return iter(())
 
     def _chain_stream(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        if raw["parent_ids"]:
+            return
         chunk = raw["data"].get("chunk")
-        if not raw["parent_ids"] and isinstance(chunk, Mapping) and chunk.get("__interrupt__"):
+        mode, chunk = chunk if isinstance(chunk, tuple) and len(chunk) == 2 else ("updates", chunk)
+        if mode == "values":
+            self._first = chunk if self._first is None else self._first
+            yield from self._conversation.state(chunk)
+        elif mode == "updates" and isinstance(chunk, Mapping) and chunk.get("__interrupt__"):
             self._interrupted = True
             yield events.Interrupted(question=read.question_text(chunk["__interrupt__"]))
 
@@ -201,23 +221,24 @@ class V2Events:
             if model.message_id:
                 yield events.MessageBroken(scope=model.scope, message_id=model.message_id)
             yield events.ModelEnded(scope=model.scope, call_id=run_id)
-        scope = self._scope(raw)
+        scope, namespace = self._scope(raw), raw["metadata"].get("langgraph_checkpoint_ns", "")
+        if "|" in namespace or scope:
+            yield from self._conversation.node(raw["data"].get("output"))
         for message in read.messages_in(raw["data"].get("output")):
             if isinstance(message, AIMessage) and self._known.add(message):
                 id_ = self._known.fresh_id(message.id or raw["run_id"])
-                yield self._finished(message, scope, id_)
+                yield self._finished(message, scope, id_, place_of(namespace))
             elif isinstance(message, ToolMessage) and (asked := self._calls.end(scope, message.tool_call_id)):
+                failed = read.tool_failed(message)
+                self._conversation.result_told(asked.id, message.content, failed=failed)
                 yield events.ToolFinished(
-                    scope=scope,
-                    tool_call_id=asked.id,
-                    name=asked.name,
-                    result=message.content,
-                    failed=read.tool_failed(message),
+                    scope=scope, tool_call_id=asked.id, name=asked.name, result=message.content, failed=failed
                 )
 
     def _output(self, output: Any) -> Iterator[Event]:
-        if not self._interrupted:
-            yield from output_events(output)
+        yield from self._conversation.end(interrupted=self._interrupted)
+        if not self._interrupted and (told := final_output(output, self._first, self._fields)):
+            yield told
 
     def _scope(self, raw: Mapping[str, Any]) -> str:
         return next((self._tools[p].path for p in reversed(raw["parent_ids"]) if p in self._tools), "")
@@ -225,16 +246,6 @@ class V2Events:
     @staticmethod
     def _is_node(raw: Mapping[str, Any]) -> bool:
         return raw["name"] == raw["metadata"].get("langgraph_node") and "langsmith:hidden" not in raw["tags"]
-
-
-def output_events(output: Any) -> Iterator[Event]:
-    """Of the final state of a graph: its structured answer, or all of it if it has no messages."""
-    if output is None:
-        return
-    if isinstance(output, Mapping) and "structured_response" in output:
-        yield events.GraphOutput(output=output["structured_response"])
-    elif not isinstance(output, Mapping) or not output.keys() & {"messages", "__interrupt__"}:
-        yield events.GraphOutput(output=output)
 
 
 _HANDLERS = {

@@ -98,7 +98,7 @@ def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
         dbapi_connection.isolation_level = None
         cursor = dbapi_connection.cursor()
         waits = f"busy_timeout={BUSY_TIMEOUT_S * 1000}"
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", waits, "foreign_keys=ON"):
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", waits, "foreign_keys=ON", "secure_delete=ON"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from status.failures import Code, tell
 from status.phases import ADMIT, FAIL, TERMINAL_PHASES, Phase, Step
 from status.store.clock import FOREVER, NOW
+from status.store.purge import purge_edited
 from status.store.reading import Reading, folded
 from status.store.records import NewDelta, Settled
 from status.store.rows import to_execution
@@ -111,9 +112,10 @@ class Ending(Reading):
     async def write_log(
         self, connection: AsyncConnection, handle: int, last_seq: int, fence: int, deltas: Sequence[NewDelta]
     ) -> None:
-        """Append rows after `last_seq`, at the time of the database."""
+        """Append rows after `last_seq`, at the time of the database. What they edit goes from the rows before."""
         if not deltas:
             return
+        deltas = await purge_edited(connection, handle, deltas)
         fixed = self.params(handle=handle, fence=fence)
         await connection.execute(
             insert(execution_log).values(at=NOW),

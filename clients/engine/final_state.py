@@ -1,0 +1,68 @@
+"""The result of a graph beside its messages: the fields of its final state, as its output schema says."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clients.engine import messages as read
+from status.events import GraphOutput
+
+STRUCTURED = "structured_response"
+"""Where LangChain's agents put the answer that has a form."""
+
+
+def output_fields(graph: Any) -> Sequence[str] | None:
+    """The names of what the graph puts out, without private and managed ones; None where it puts out one value."""
+    names = getattr(graph, "output_channels", None)
+    return None if names is None or isinstance(names, str) else list(names)
+
+
+def final_output(state: Any, before: Any, names: Sequence[str] | None) -> GraphOutput | None:
+    """Of the last state; `before`: the first one, with what came in. None if there is nothing beside the messages.
+
+    The output is every field that is not empty, beside `messages`; the fields of a structured answer stand at its top.
+    """
+    if state is None:
+        return None
+    if not isinstance(state, Mapping):
+        return None if read.conversation_of(state) is not None else GraphOutput(output=state)
+    shown = {name: value for name, value in state.items() if names is None or name in names}
+    if "messages" not in state:
+        return GraphOutput(output=shown)
+    fields = {k: v for k, v in shown.items() if k not in ("messages", "__interrupt__") and not _empty(v)}
+    if not fields:
+        return None
+    old = before if isinstance(before, Mapping) else {}
+    answered = any(name not in old or not _same(old[name], value) for name, value in fields.items())
+    if STRUCTURED not in fields:
+        return GraphOutput(output=fields, answered=answered)
+    beside = {name: value for name, value in fields.items() if name != STRUCTURED}
+    answer = _as_mapping(fields[STRUCTURED])
+    if answer is None:
+        return GraphOutput(output=fields if beside else fields[STRUCTURED], fields=fields, answered=answered)
+    return GraphOutput(output={**beside, **answer}, fields=fields, answered=answered)
+
+
+def _as_mapping(value: Any) -> Mapping[str, Any] | None:
+    """A structured answer: a dict, a Pydantic model, a data class."""
+    if isinstance(value, Mapping):
+        return value
+    dump = getattr(value, "model_dump", None)
+    if callable(dump):
+        try:
+            dumped = dump()
+        except Exception:  # a foreign object
+            return None
+        return dumped if isinstance(dumped, Mapping) else None
+    names = getattr(value, "__dataclass_fields__", None)
+    return {name: getattr(value, name, None) for name in names} if names else None
+
+
+def _empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str | list | tuple | dict | set | frozenset) and not value)
+
+
+def _same(one: Any, other: Any) -> bool:
+    try:
+        return one is other or bool(one == other)
+    except Exception:  # arrays and other things that compare in their own way
+        return False
