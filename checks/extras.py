@@ -1,9 +1,9 @@
 """Everything that a locked package needs is locked too, and with the extras it is asked for with.
 
 Older resolvers (pip before 23.3) do not tie `google-auth==2.62.2` in a lock file to a dependency on
-`google-auth[requests]`: they take the newest release instead, which has no hash, and the set-up fails on the day that
-one comes out. So each dependency, of any package in the closure, on any platform and any Python that we support, must
-be locked with its extras.
+`google-auth[requests]`, nor `sqlalchemy[asyncio]==2.1.9` to one on `sqlalchemy`: they take the newest release instead,
+which has no hash, and the set-up fails on the day that one comes out. So each dependency, of any package in the
+closure, on any platform and any Python that we support, must have a line with exactly the extras it is asked for with.
 """
 
 import importlib.metadata
@@ -112,6 +112,8 @@ def _problem(entries: list[Locked], who: str, need: Requirement, machine: Machin
         return f"{who} requires {shown}, which is not locked"
     if missing := wanted - {extra for entry in there for extra in entry.extras}:
         return f"{who} requires {shown}, and {there[0].pin} is locked without {', '.join(sorted(missing))}"
+    if wanted not in [entry.extras for entry in there]:
+        return f"{who} requires {shown}, and {there[0].pin} has no line with exactly these extras"
     if strange := [entry for entry in there if not need.specifier.contains(entry.version, prereleases=True)]:
         return f"{who} requires {shown}{need.specifier}, and {strange[0].version} is locked"
     return ""

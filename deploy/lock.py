@@ -9,10 +9,24 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-from checks.extras import kept_of
-from checks.locked import BUILD, DEVELOPMENT, METADATA, PRODUCTION, blocks, extras_by_pin, locked, requirement_of
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from checks.extras import kept_of, project_requirements
+from checks.locked import (
+    BUILD,
+    DEVELOPMENT,
+    METADATA,
+    PRODUCTION,
+    Locked,
+    blocks,
+    extras_by_pin,
+    locked,
+    requirement_of,
+)
 from checks.tree import ROOT
 
 # Where a wheel may be found whose metadata this machine would not install.
@@ -65,6 +79,27 @@ def _reported(pins: list[str], folder: Path, *arguments: str) -> dict[str, list[
     return {asked[_name(of["name"])]: of.get("requires_dist", []) for of in metadata}
 
 
+def asked_for(entries: list[Locked], required: Mapping[str, list[str]]) -> set[tuple[str, frozenset[str]]]:
+    """Each package with each combination of extras that anybody asks for it with."""
+    lines = [*project_requirements(), *project_requirements("dev")]
+    for pin, extras in extras_by_pin(entries).items():
+        lines += kept_of(required[pin], extras)
+    needs = map(Requirement, lines)
+    return {(canonicalize_name(need.name), frozenset(map(canonicalize_name, need.extras))) for need in needs}
+
+
+def with_each_form(text: str, asked: set[tuple[str, frozenset[str]]]) -> str:
+    """The lock file with a line per combination of extras: older pips tie a version to exactly the one it stands at."""
+    found = ""
+    for block in blocks(text):
+        (entry,) = locked(block)
+        forms = {extras for name, extras in asked if name == entry.name and extras <= entry.extras} | {entry.extras}
+        for extras in sorted(forms, key=sorted):
+            form = f"{entry.name}[{','.join(sorted(extras))}]" if extras else entry.name
+            found += form + block[block.index("==") :]
+    return found
+
+
 def _name(written: str) -> str:
     return locked(f"{written}==0\n")[0].name
 
@@ -82,6 +117,8 @@ def main(arguments: list[str]) -> None:
         if apart:
             raise SystemExit(f"production or build would have other versions than development: {', '.join(apart)}")
         required = required_by(sorted(everything), folder)
+    asked = asked_for(locked(whole), required)
+    whole, production = (with_each_form(text, asked) for text in (whole, production))
     there = {requirement_of(block) for block in blocks(production)}
     PRODUCTION.write_text(production)
     BUILD.write_text(build)

@@ -58,6 +58,8 @@ def test_each_extra_counts() -> None:
         ("a==1\nb[x]==1 ; sys_platform == 'linux'\nb==1\n", "b[x]", "a==1 requires b[x], and b==1 is locked without x"),
         ("a[y]==1\nb==1\n", "B[X_z]; extra == 'y'", "a==1 requires b[x-z], and b==1 is locked without x-z"),
         ("a==1\nb==1\n", "b[x]; platform_machine == 'arm64'", "a==1 requires b[x], and b==1 is locked without x"),
+        ("a==1\nb[x]==1\n", "b", "a==1 requires b, and b==1 has no line with exactly these extras"),
+        ("a==1\nb[x,y]==1\n", "b[x]", "a==1 requires b[x], and b==1 has no line with exactly these extras"),
         ("a==1\n", "b", "a==1 requires b, which is not locked"),
         ("a==1\nb==1\n", "b>=2", "a==1 requires b>=2, and 1 is locked"),
         ("a==1\nb==1\n", "b[x]; python_version < '3.11'", ""),
