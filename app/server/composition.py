@@ -14,7 +14,7 @@ from agent_runner.v1 import runner_pb2_grpc
 from ulid import ULID
 
 from app.server.context import ServerContext
-from app.server.dispatch import Dispatcher
+from app.server.dispatch import Dispatcher, Resender
 from app.server.gate import Gate
 from app.server.grpc_api import register_services, server_interceptors
 from app.server.http import build_http_app
@@ -26,7 +26,7 @@ from app.server.reports import Reports
 from app.server.retention import Retention
 from app.server.runner_service import RunnerService
 from app.server.sealing import Sealing
-from app.server.sweeper import Sweeper
+from app.server.sweeper import Pulse, Sweeper
 from app.server.wakeups import Wakeups
 from app.server.watchers import Watchers
 from clients.settings import Settings
@@ -73,7 +73,9 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
         beat_every_s=settings.timeouts.beat_every_s,
     )
     dispatcher = Dispatcher(store, publisher)
-    sweeper = Sweeper(store, dispatcher, wakeups, presence, settings.sweep_interval_s)
+    pulse = Pulse(store, settings.sweep_interval_s)
+    sweeper = Sweeper(store, wakeups, presence, settings.sweep_interval_s)
+    resender = Resender(dispatcher, settings.sweep_interval_s)
     ctx = ServerContext(
         settings=settings,
         store=store,
@@ -85,9 +87,11 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
         presence=presence,
     )
     store.on_end = ctx.counted.count
-    await store.tick(period_s=settings.sweep_interval_s)
+    await pulse.beat()
+    await sweeper.tick()
     await wakeups.start()
-    sweeper.start()
+    for service in (pulse, sweeper, resender):
+        service.start()
     left_reports = LeftReports(settings, Reports(ctx))
     left_reports.start()
     retention = Retention.of(ctx)
@@ -106,7 +110,8 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
             await asyncio.wait_for(http_task, STOP_GRACE_S)
         await left_reports.stop()
         await retention.stop()
-        await sweeper.stop()
+        for service in (resender, sweeper, pulse):
+            await service.stop()
         await ctx.watchers.stop()
         await wakeups.stop()
         await asyncio.to_thread(publisher.close)

@@ -1,15 +1,19 @@
 """Publishing: from a row to a message on its queue, and the stamp that starts its schedule-to-start clock."""
 
+import asyncio
 import logging
 from collections.abc import Iterable
 
-from clients.tasks_wire import Publisher, PublishError
+from app.server.background import Background
+from clients.tasks_wire import PUBLISH_THREADS, Publisher, PublishError
 from status.phases import Step
 from status.store.errors import StoreUnavailable
 from status.store.records import Execution, Removal
 from status.store.store import Store
 
 log = logging.getLogger(__name__)
+AT_ONCE = 2 * PUBLISH_THREADS
+"""Rows taken at once: with a broker at its slowest (its deadline each) they are sent before they are due again."""
 
 
 class Dispatcher:
@@ -18,6 +22,8 @@ class Dispatcher:
     def __init__(self, store: Store, publisher: Publisher) -> None:
         self._store = store
         self._publisher = publisher
+        self._passing = asyncio.Lock()
+        self._asked_again = False
 
     async def publish(self, execution_id: str) -> None:
         """Publish the next step and stamp it. Raises `PublishError`."""
@@ -52,10 +58,42 @@ class Dispatcher:
     async def resend_due(self) -> None:
         """Publish what is due: its turn has come, or it was not stamped or not claimed in its time.
 
-        What cannot be published now is due again soon.
+        One pass at a time, a few messages at once: a row is taken when it can be sent, not long before, or another
+        server would find it due again and send it too. What cannot be published now is due again soon.
         """
-        try:
-            for execution in await self._store.due_for_dispatch():
-                await self.send(execution)
-        except (PublishError, StoreUnavailable) as error:
-            log.warning("not published, it is sent again soon: %s", error)
+        if self._passing.locked():
+            self._asked_again = True
+            return
+        async with self._passing:
+            self._asked_again = True
+            while self._asked_again:
+                self._asked_again = False
+                try:
+                    while due := await self._store.due_for_dispatch(AT_ONCE):
+                        await self._send_all(due)
+                except (PublishError, StoreUnavailable) as error:
+                    log.warning("not published, it is sent again soon: %s", error)
+
+    async def _send_all(self, due: Iterable[Execution]) -> None:
+        """All are tried; raises the first error."""
+        sent = await asyncio.gather(*(self.send(execution) for execution in due), return_exceptions=True)
+        for outcome in sent:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+
+class Resender(Background):
+    """`start()`, `stop()`: publishes what is due, at the broker's pace and nobody else's."""
+
+    def __init__(self, dispatcher: Dispatcher, period_s: float) -> None:
+        super().__init__()
+        self._dispatcher = dispatcher
+        self._period_s = period_s
+
+    async def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                await self._dispatcher.resend_due()
+            except Exception:
+                log.exception("publishing what is due failed; the next round tries again")
+            await self._rest(self._period_s)

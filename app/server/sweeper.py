@@ -1,42 +1,62 @@
-"""The sweeper: every tick it ends what is due, publishes what is to be sent again, and pushes cancels to workers.
+"""The sweeper ends what is due and pushes cancels to workers; the pulse says that a server is alive.
 
-Its promise is L1, "every execution ends in time"; its limit is that it needs the store. Any number may run at once.
+The sweeper's promise is L1, "every execution ends in time"; its limit is that it needs the store. Any number of either
+may run at once. Each has its own pace: a sweep that ends thousands of rows must not look like an outage afterwards.
 """
 
 import logging
 import time
 
 from app.server.background import Background
-from app.server.dispatch import Dispatcher
 from app.server.presence import PresenceBoard
 from app.server.wakeups import Wakeups
 from status.store.errors import StoreUnavailable
 from status.store.store import Store
 
 log = logging.getLogger(__name__)
+RESUMED = "no server was alive for a while: heartbeat and schedule-to-start clocks start again"
+
+
+class Pulse(Background):
+    """`await beat()` once before calls are accepted (it grants amnesty after an outage), then `start()`, `stop()`."""
+
+    def __init__(self, store: Store, period_s: float) -> None:
+        super().__init__()
+        self._store = store
+        self._period_s = period_s
+
+    async def beat(self) -> None:
+        if await self._store.alive(period_s=self._period_s):
+            log.warning(RESUMED)
+
+    async def _run(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                await self.beat()
+            except StoreUnavailable as error:
+                log.error("the server's pulse does not reach the store: %s", error)
+            except Exception:
+                log.exception("the server's pulse failed; the next one tries again")
+            await self._rest(self._period_s)
 
 
 class Sweeper(Background):
-    """`await tick()` once before calls are accepted (it grants amnesty after an outage), then `start()`, `stop()`."""
+    """`start()`, `stop()`; `tick()` is one sweep."""
 
-    def __init__(
-        self, store: Store, dispatcher: Dispatcher, wakeups: Wakeups, presence: PresenceBoard, period_s: float
-    ) -> None:
+    def __init__(self, store: Store, wakeups: Wakeups, presence: PresenceBoard, period_s: float) -> None:
         super().__init__()
         self._store = store
-        self._dispatcher = dispatcher
         self._wakeups = wakeups
         self._presence = presence
         self._period_s = period_s
 
     async def tick(self) -> None:
-        swept = await self._store.tick(period_s=self._period_s)
+        swept = await self._store.sweep(period_s=self._period_s)
         if swept.resumed:
-            log.warning("nobody swept for a while: heartbeat and schedule-to-start clocks start again")
+            log.warning(RESUMED)
         for execution in swept.ended:
             log.info("execution %s ended by the sweeper in step %s", execution.id, execution.step.value)
             self._wakeups.notify(execution.id)
-        await self._dispatcher.resend_due()
         await self._presence.push_cancels()
 
     async def _run(self) -> None:

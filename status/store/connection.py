@@ -2,6 +2,9 @@
 
 SQLite has one writer: its transactions begin IMMEDIATE on a pool of one connection, so that writers queue here and
 never meet "database is locked". Readers see one consistent state: WAL on SQLite, REPEATABLE READ on Postgres.
+
+Postgres locks rows, so every verb takes them in one order: the session's facts first (`Ending.hold_sessions`), then its
+executions. What still meets another transaction is done again by the store (`store.py`).
 """
 
 import asyncio
@@ -15,10 +18,13 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from status.store.errors import StoreUnavailable
+from status.store.errors import StoreConflict, StoreUnavailable
 
 BUSY_TIMEOUT_S = 10
 POOL_SIZE, POOL_OVERFLOW, POOL_WAIT_S = 8, 8, 10
+CONFLICTS = frozenset({"40001", "40P01"})
+"""Postgres' states for a serialization failure and for a deadlock: done again they may pass."""
+_AFTER = "agent_runner_after_commit"
 
 
 def async_url(url: str) -> URL:
@@ -69,7 +75,15 @@ class Transactions:
         """A transaction that writes; committed at the end of the block. Raises `StoreUnavailable`."""
         with _unavailable():
             async with self._writer.begin() as connection:
+                after = connection.info[_AFTER] = []
                 yield connection
+        for tell in after:
+            tell()
+
+    @staticmethod
+    def after_commit(connection: AsyncConnection, tell: Callable[[], None]) -> None:
+        """Call `tell` once what `connection` writes is durable, and never if it is rolled back."""
+        connection.info[_AFTER].append(tell)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -86,6 +100,8 @@ class _unavailable:  # noqa: N801 - a context manager, read as a clause
         return None
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") in CONFLICTS:
+            raise StoreConflict("the database gave way to another transaction") from error
         lost = isinstance(error, DBAPIError) and error.connection_invalidated
         if lost or isinstance(error, (OperationalError, InterfaceError, PoolTimeout, ConnectionError)):
             raise StoreUnavailable(f"the database cannot be reached: {type(error).__name__}") from error

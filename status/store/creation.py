@@ -160,6 +160,7 @@ class Creation(Ending):
 
     async def _remove(self, id: str, condition: Any) -> bool:
         async with self.write() as connection:
+            await self.hold_sessions(connection, E.id == id)
             statement = delete(executions).where(E.id == id, condition).returning(E.handle, E.session_id)
             row = (await connection.execute(statement)).one_or_none()
             if row is None:
@@ -174,6 +175,7 @@ class Creation(Ending):
         not_running = E.step.in_([s.value for s in CANCEL_PENDING.sources])
         end = End(phase=Phase.CANCELLED, code=Code.CANCELLED, facts={"by": by})
         async with self.write() as connection:
+            await self.hold_sessions(connection, E.id == id)
             if await self.end_row(connection, end, E.id == id, not_running) is None:
                 await connection.execute(
                     update(executions)

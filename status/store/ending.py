@@ -105,8 +105,8 @@ class Ending(Reading):
         if row.tail_bytes + sum(len(d.payload) for d in deltas) > SMALL_TAIL_BYTES:
             state = await folded(connection, row.handle)
             await self.write_snapshot(connection, row.handle, row.last_seq, state.to_json())
-        if self.on_end is not None:
-            self.on_end(phase, code, end.late_s)
+        if (told_of := self.on_end) is not None:
+            self.after_commit(connection, lambda: told_of(phase, code, end.late_s))
         return await self.promote(connection, row.session_id)
 
     async def write_log(
@@ -132,15 +132,27 @@ class Ending(Reading):
             .values(snapshot_seq=seq, snapshot_bytes=len(content), tail_bytes=0)
         )
 
+    async def hold_sessions(
+        self, connection: AsyncConnection, *whose: ColumnElement[bool], wait: bool = True
+    ) -> list[str]:
+        """Lock the sessions of these executions, before any execution: the one order of locks. Their ids.
+
+        Create takes this lock too: without it a create that saw us open and a promote that did not see its row would
+        leave it waiting for ever. Without `wait` those that somebody holds are left out. SQLite has one writer.
+        """
+        if self.is_sqlite:
+            return []
+        session_id = session_facts.c.session_id
+        held = select(session_id).where(session_id.in_(select(E.session_id).where(*whose))).order_by(session_id)
+        return list(await connection.scalars(held.with_for_update(skip_locked=not wait)))
+
     async def promote(self, connection: AsyncConnection, session_id: str) -> str:
-        """Admit the oldest waiting execution of a session that nobody holds (FIFO). Its id, or ''."""
+        """Admit the oldest waiting execution of a session that nobody holds (FIFO). Its id, or ''.
+
+        The session is held by the caller's transaction.
+        """
         if not session_id:
             return ""
-        # Create takes this lock too: without it a create that saw us open and a promote that did not see its row
-        # would leave it waiting for ever. SQLite has one writer.
-        if not self.is_sqlite:
-            facts = session_facts.c.session_id
-            await connection.execute(select(facts).where(facts == session_id).with_for_update())
         other = executions.alias("other")
         waiting = select(func.min(E.handle)).where(E.session_id == session_id, E.step == Step.WAITING.value)
         held = exists().where(
@@ -163,7 +175,7 @@ class Ending(Reading):
     async def end_row(
         self, connection: AsyncConnection, end: End, *conditions: ColumnElement[bool]
     ) -> tuple[Row[Any], str] | None:
-        """Terminal write + what follows. None when the conditions did not hold (any more)."""
+        """Terminal write + what follows, of a session that is held. None when the conditions no longer hold."""
         row = (await connection.execute(terminal(end, *conditions), self.params())).one_or_none()
         if row is None:
             return None
@@ -176,6 +188,7 @@ class Ending(Reading):
         end = End(phase=Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED, code=code, facts=facts)
         in_step: ColumnElement[bool] = E.step.in_([s.value for s in only_steps]) if only_steps else true()
         async with self.write() as connection:
+            await self.hold_sessions(connection, E.id == id)
             ended = await self.end_row(connection, end, and_(E.id == id, in_step))
             row = (await connection.execute(select(executions).where(E.id == id))).one_or_none()
         return Settled(

@@ -2,6 +2,7 @@
 
 StoreError
 ├── StoreUnavailable     try again; nothing is known about the write
+│   └── StoreConflict    it lost a race for locks; nothing was written, and the store itself tries again
 ├── Terminal             the execution is over
 ├── ClaimedNatively      a worker owns it by the runner service; updateStatus is not for it
 ├── SlugTaken            another resource of that kind and org has the slug, or the id exists
@@ -15,6 +16,10 @@ class StoreError(Exception):
 
 class StoreUnavailable(StoreError):
     """The database cannot be reached or did not answer."""
+
+
+class StoreConflict(StoreUnavailable):
+    """The transaction met another one and was rolled back."""
 
 
 class Terminal(StoreError):

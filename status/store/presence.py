@@ -6,7 +6,7 @@ any server clears it, and the sweeper declares the loss after the grace. A repor
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, Select, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -57,7 +57,7 @@ class Presence(Ending):
             )
             await connection.execute(
                 update(executions)
-                .where(E.owner == incarnation, E.step.in_(OWNED_STEPS))
+                .where(E.handle.in_(self._owned(E.owner == incarnation)))
                 .values(due_worker_lost=FOREVER)
             )
             await connection.execute(startup_failures.delete().where(startup_failures.c.queue == queue))
@@ -77,7 +77,7 @@ class Presence(Ending):
             if found.rowcount:
                 await connection.execute(
                     update(executions)
-                    .where(E.owner == incarnation, E.step.in_(OWNED_STEPS))
+                    .where(E.handle.in_(self._owned(E.owner == incarnation)))
                     .values(due_worker_lost=NOW + grace_s),
                     self.params(),
                 )
@@ -88,13 +88,18 @@ class Presence(Ending):
         mine = or_(w.incarnation == incarnation, w.incarnation.startswith(child, autoescape=True))
         owned = or_(E.owner == incarnation, E.owner.startswith(child, autoescape=True))
         async with self.write() as connection:
+            await self.hold_sessions(connection, owned, E.step.in_(OWNED_STEPS))
             await connection.execute(update(workers).where(mine).values(gone_at=NOW, exit_text=text), self.params())
             return await self._lose(connection, owned, text)
 
+    def _owned(self, whose: ColumnElement[bool]) -> Select[tuple[int]]:
+        """Handles of runs, locked in the order in which beats lock them."""
+        return select(E.handle).where(whose, E.step.in_(OWNED_STEPS)).order_by(E.handle).with_for_update()
+
     async def _lose(self, connection: AsyncConnection, owned: ColumnElement[bool], text: str) -> list[Execution]:
         ended: list[Execution] = []
-        rows = list(await connection.execute(select(executions).where(owned, E.step.in_(OWNED_STEPS))))
-        for row in rows:
+        rows = await connection.execute(select(executions).where(owned, E.step.in_(OWNED_STEPS)).order_by(E.handle))
+        for row in list(rows):
             activity = "EnsureThread" if row.step == Step.THREAD_STARTED.value else "ExecuteGraphton"
             facts = {
                 "cause": text,

@@ -26,6 +26,8 @@ class Reported(Ending):
         phase = next((p for p in Phase if p.wire_name == named), None)
         over = phase is not None and phase in TERMINAL_PHASES
         async with self.write() as connection:
+            if over:
+                await self.hold_sessions(connection, E.id == id)
             row = (
                 await connection.execute(
                     update(executions)

@@ -75,6 +75,7 @@ class Running(Ending):
             .returning(E.session_id)
         )
         async with self.write() as connection:
+            await self.hold_sessions(connection, E.id == id)
             session_id = await connection.scalar(statement, self.params())
             if session_id is None:
                 row = await self._row(connection, E.id == id, E.begin_id == begin_id, E.thread_id == thread_id, OPEN)
@@ -150,6 +151,8 @@ class Running(Ending):
             .returning(executions)
         )
         async with self.write() as connection:
+            if head:
+                await self.hold_sessions(connection, E.handle == handle)
             row = (await connection.execute(statement)).one_or_none()
             if row is None:
                 return _unapplied(await self._row(connection, E.handle == handle), fence, first, len(deltas))
@@ -176,7 +179,7 @@ class Running(Ending):
                 .values(last_seen_at=NOW, busy=busy, loop_lag_s=loop_lag_s),
                 self.params(),
             )
-            for beat in beats:
+            for beat in sorted(beats, key=lambda beat: beat.handle):  # in the order in which others lock them
                 row = (
                     await connection.execute(
                         update(executions)
@@ -202,6 +205,7 @@ class Running(Ending):
         """The last deltas and the end, in one transaction. The same fence again gets the stored outcome."""
         end = End(phase=outcome.phase, code=outcome.code, facts=outcome.facts)
         async with self.write() as connection:
+            await self.hold_sessions(connection, E.handle == handle)
             row = (
                 await connection.execute(
                     terminal(end, *_owned(handle, fence, first), by_owner=True, deltas=len(deltas)), self.params()
@@ -243,6 +247,7 @@ class Running(Ending):
             .returning(executions)
         )
         async with self.write() as connection:
+            await self.hold_sessions(connection, E.handle == handle)
             row = (await connection.execute(statement, self.params())).one_or_none()
             if row is not None:
                 await self.write_log(connection, handle, row.last_seq - len(noted), fence, noted)

@@ -1,8 +1,10 @@
 """The sweep: one indexed select of rows whose earliest deadline has passed, and the ordinary end for each.
 
 It makes L1 true; everything else only makes it fast. Any number of servers may sweep: every end is conditional.
-L5: amnesty. When nobody swept for a while (the only server was restarted, the database was away) the clocks that a
-worker could not have met in the meantime start again: a deadline that nobody was able to meet is a false reason.
+L5: amnesty. When no server was alive for a while (the only one was restarted, the database was away) the clocks that a
+worker could not have met in the meantime start again: a deadline that nobody was able to meet is a false reason. Being
+alive is a stamp of its own, at its own pace: a sweep that has much to do, or a broker that is slow, is no outage. And
+no deadline is looked at while the stamp is old, so that whoever comes back first grants the amnesty first.
 """
 
 import json
@@ -10,7 +12,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, case, delete, exists, func, select, update
+from sqlalchemy import ColumnElement, Row, case, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,7 +27,7 @@ from status.store.errors import StoreUnavailable
 from status.store.reading import folded
 from status.store.records import Execution, ResourceKind, Ticked
 from status.store.rows import to_execution
-from status.store.schema import executions, resources, startup_failures, sweeper, workers
+from status.store.schema import executions, resources, session_facts, startup_failures, sweeper, workers
 from status.timeouts import TIMEOUT_CODES, TimeoutType
 
 log = logging.getLogger(__name__)
@@ -40,18 +42,27 @@ _CONTEXTS_OF_ENDED = delete(resources).where(
 
 class Sweeping(Ending):
     async def tick(self, *, period_s: float) -> Ticked:
-        """Grant amnesty after a gap, then end every row whose deadline has passed."""
-        resumed = await self._alive(period_s)
+        """`alive`, then `sweep`."""
+        resumed = await self.alive(period_s=period_s)
+        swept = await self.sweep(period_s=period_s)
+        return Ticked(ended=swept.ended, resumed=resumed or swept.resumed)
+
+    async def sweep(self, *, period_s: float) -> Ticked:
+        """End every row whose deadline has passed; first of all the amnesty, if nobody was alive for a while."""
         ended: list[Execution] = []
+        resumed = False
         while True:
-            batch = await self._sweep_batch()
+            batch = await self._sweep_batch(_is_fresh(period_s))
+            if batch is None:
+                resumed = await self.alive(period_s=period_s) or resumed
+                continue
             ended += batch
             if len(batch) < BATCH:
                 return Ticked(ended=ended, resumed=resumed)
 
-    async def _alive(self, period_s: float) -> bool:
-        """Stamp this tick. True when the last one was too long ago and the clocks were moved."""
-        gap = max(5.0, 5 * period_s)
+    async def alive(self, *, period_s: float) -> bool:
+        """Stamp that a server is alive. True when the last stamp was too long ago and the clocks were moved."""
+        gap = gap_s(period_s)
         insert = sqlite_insert if self.is_sqlite else postgres_insert
         s = sweeper.c
         async with self.write() as connection:
@@ -86,29 +97,39 @@ class Sweeping(Ending):
             self.params(),
         )
 
-    async def _sweep_batch(self) -> list[Execution]:
-        due = (
-            select(executions, NOW.label("now_at"))
-            .where(OPEN, E.next_deadline <= NOW)
-            .order_by(E.next_deadline)
-            .limit(BATCH)
-        )
-        if not self.is_sqlite:
-            due = due.with_for_update(skip_locked=True)
+    async def _sweep_batch(self, fresh: ColumnElement[bool]) -> list[Execution] | None:
+        """The rows of one transaction that were ended; None when nobody can say that a server was alive."""
         async with self.read() as connection:  # most ticks find nothing: do not take the writer for that
-            first = select(E.handle).where(OPEN, E.next_deadline <= NOW).limit(1)
-            if await connection.scalar(first, self.params()) is None:
-                return []
+            overdue = select(E.handle).where(OPEN, E.next_deadline <= NOW).order_by(E.next_deadline).limit(BATCH)
+            handles = list(await connection.scalars(overdue, self.params()))
+            if handles and not await connection.scalar(select(fresh), self.params()):
+                return None
+        if not handles:
+            return []
         try:
             async with self.write() as connection:
-                rows = list(await connection.execute(due, self.params()))
-                return await self._end_rows(connection, rows)
+                return await self._end_rows(connection, await self._due(connection, handles, fresh))
         except StoreUnavailable:
             raise
         except Exception:
             # One row that cannot be ended as usual must not keep all others from their end (L1).
             log.exception("a sweep of several rows failed; they are ended one by one")
-            return await self._one_by_one(due)
+            return await self._one_by_one(handles, fresh)
+
+    async def _due(
+        self, connection: AsyncConnection, handles: Sequence[int], fresh: ColumnElement[bool]
+    ) -> list[Row[Any]]:
+        """Of these rows those that are still due, held with their sessions. What another verb holds waits a tick."""
+        due = (
+            select(executions, NOW.label("now_at"))
+            .where(E.handle.in_(handles), OPEN, E.next_deadline <= NOW, fresh)
+            .order_by(E.next_deadline)
+        )
+        if not self.is_sqlite:
+            sessions = await self.hold_sessions(connection, E.handle.in_(handles), wait=False)
+            unknown = ~exists().where(session_facts.c.session_id == E.session_id)
+            due = due.where(or_(E.session_id.in_(sessions), unknown)).with_for_update(skip_locked=True, of=executions)
+        return list(await connection.execute(due, self.params()))
 
     async def _end_rows(
         self, connection: AsyncConnection, rows: Sequence[Row[Any]], *, with_facts: bool = True
@@ -126,17 +147,14 @@ class Sweeping(Ending):
                 ended.append(to_execution(row))
         return ended
 
-    async def _one_by_one(self, due: Select[Any]) -> list[Execution]:
+    async def _one_by_one(self, handles: Sequence[int], fresh: ColumnElement[bool]) -> list[Execution]:
         """Each row in a transaction of its own; what cannot be told about it is left out."""
         ended: list[Execution] = []
-        async with self.read() as connection:
-            overdue = select(E.handle).where(OPEN, E.next_deadline <= NOW).limit(BATCH)
-            handles = list(await connection.scalars(overdue, self.params()))
         for handle in handles:
             for with_facts in (True, False):
                 try:
                     async with self.write() as connection:
-                        rows = list(await connection.execute(due.where(E.handle == handle), self.params()))
+                        rows = await self._due(connection, [handle], fresh)
                         ended += await self._end_rows(connection, rows, with_facts=with_facts)
                     break
                 except StoreUnavailable:
@@ -211,6 +229,15 @@ class Sweeping(Ending):
         )
         found = await connection.scalar(held)
         return f"execution {found}" if found else "another execution"
+
+
+def gap_s(period_s: float) -> float:
+    """Without a stamp for so long nobody was alive."""
+    return max(5.0, 5 * period_s)
+
+
+def _is_fresh(period_s: float) -> ColumnElement[bool]:
+    return exists().where(sweeper.c.alive_at >= NOW - gap_s(period_s))
 
 
 def _progress(stored: str, state: State) -> str:
