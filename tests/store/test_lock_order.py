@@ -115,7 +115,8 @@ async def lose(store: Store, execution: Execution) -> object:
 
 async def arrive(store: Store, execution: Execution) -> object:
     facts = {"queue": "runner", "role": "worker", "hostname": "h", "name": WORKER, "version": "1"}
-    return await store.hello(incarnation=WORKER, pid=1, slots=9, **facts)
+    await store.hello(incarnation=WORKER, pid=1, slots=9, **facts)
+    return None
 
 
 async def due(store: Store, execution: Execution) -> object:
