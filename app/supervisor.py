@@ -2,6 +2,8 @@
 
 Imports neither Celery nor gRPC nor any task: what takes a worker down must not take this down. The child gets a fresh
 incarnation id and the read end of a pipe that only this process holds open; its end says that the supervisor is gone.
+
+A child that has to leave but still has work to end asks for a successor (SIGUSR1): the next child starts at once.
 """
 
 import contextlib
@@ -15,6 +17,7 @@ import time
 import urllib.request
 import uuid
 from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 from typing import IO, Any
 
 INCARNATION_ENV = "AGENT_RUNNER_INCARNATION"
@@ -27,7 +30,10 @@ LONG_LIFE_S = 10.0
 """A child that lived this long was fine: the next pause is the shortest again."""
 REPORT_TIMEOUT_S, REPORT_PAUSE_S, REPORT_TRIES = 2.0, 1.0, 30
 DETOUR_AFTER_TRIES = 3
+MOST_LEAVING = 2
+"""Children that are on their way out beside the one that works. More of them get no successor before their end."""
 LAST_REPORTS_S = 2.0
+CANNOT_BE_EXECUTED = 127
 _TICK_S = 0.02
 
 
@@ -57,29 +63,41 @@ class _Supervisor:
         self._role, self._argv, self._queue = role, list(argv), queue
         self._told = told
         self._ready = ready
-        self._child: subprocess.Popen[bytes] | None = None
         self._stop_signal = 0
+        self._lives: list[_Life] = []
+        """Not ended yet; the last one is the child that works, the others are leaving."""
+        self._news: SimpleQueue[_Life | None] = SimpleQueue()
+        """A life that has ended; None: a child asks for a successor."""
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
             signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGUSR1, lambda *_: self._news.put(None))
         if parent_fd := os.environ.pop(PARENT_FD_ENV, ""):
             threading.Thread(target=_end_with, args=(int(parent_fd),), daemon=True).start()
         pause_s = PAUSE_FIRST_S
-        code = 0
+        life = None
         while not self._stop_signal:
             born = time.monotonic()
-            code = self._one_life()
+            life = self._begin()
+            if life is not None and self._is_followed(life):
+                continue
             if time.monotonic() - born >= LONG_LIFE_S:
                 pause_s = PAUSE_FIRST_S
             until = time.monotonic() + pause_s
             while not self._stop_signal and time.monotonic() < until:
                 time.sleep(_TICK_S)
             pause_s = min(pause_s * 2, PAUSE_MOST_S)
+        for left in list(self._lives):
+            left.thread.join()
         self._told.finish()
+        code = life.code if life is not None else CANNOT_BE_EXECUTED
         return code if code >= 0 else 128 - code
 
-    def _one_life(self) -> int:
+    def _begin(self) -> "_Life | None":
+        """Start a child; None if it cannot be executed."""
+        while not self._news.empty():
+            self._news.get()  # of children before this one
         incarnation = uuid.uuid4().hex
         child_end, our_end = os.pipe()
         env = {**os.environ, INCARNATION_ENV: incarnation, SUPERVISOR_FD_ENV: str(child_end)}
@@ -92,34 +110,46 @@ class _Supervisor:
             os.close(our_end)
             text = f"STARTUP FAILURE: {self._argv[0]} cannot be executed: {exc}\n"
             sys.stderr.write(text)
-            self._report(incarnation, 127, text)
-            return 127
+            self._report(incarnation, CANNOT_BE_EXECUTED, text)
+            return None
         finally:
             os.close(child_end)
-        self._child = child
+        life = _Life(child, incarnation, our_end, self._end)
+        self._lives.append(life)
         if self._stop_signal:
             self._forward(self._stop_signal)
         if self._ready:
             self._ready(child.pid)
-        errors = _Errors(child.stderr)
-        code = child.wait()
+        life.thread.start()
+        return life
+
+    def _is_followed(self, life: "_Life") -> bool:
+        """Wait until it has ended (False) or asks for a successor (True)."""
+        while (news := self._news.get()) is not life:
+            if news is None and not self._stop_signal and len(self._lives) <= MOST_LEAVING:
+                return True
+        return False
+
+    def _end(self, life: "_Life") -> None:
+        """On the life's own thread: its end, told at once."""
+        errors = _Errors(life.child.stderr)
+        code = life.code = life.child.wait()
         # A signal's reason is known at once; a banner may still be in the pipe, which others may hold open.
         errors.finish(0.0 if code < 0 else 0.2)
-        self._child = None
-        os.close(our_end)
+        self._lives.remove(life)
+        os.close(life.our_end)
         if not (self._stop_signal and code == 0):
-            self._report(incarnation, code, errors.banner() if code > 0 else "")
-        return code
+            self._report(life.incarnation, code, errors.banner() if code > 0 else "")
+        self._news.put(life)
 
     def _on_signal(self, number: int, _frame: object) -> None:
         self._stop_signal = signal.SIGQUIT if number == signal.SIGQUIT else signal.SIGTERM
         self._forward(self._stop_signal)
 
     def _forward(self, number: int) -> None:
-        child = self._child
-        if child is not None and child.returncode is None:
+        for life in list(self._lives):
             with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, number)
+                life.child.send_signal(number)
 
     def _report(self, incarnation: str, code: int, text: str) -> None:
         said = {
@@ -132,6 +162,17 @@ class _Supervisor:
             "startup": bool(text),
         }
         self._told.tell(said)
+
+
+class _Life:
+    """One child, from its start to its end, which `end` waits for on a thread of its own."""
+
+    def __init__(
+        self, child: "subprocess.Popen[bytes]", incarnation: str, our_end: int, end: Callable[["_Life"], None]
+    ) -> None:
+        self.child, self.incarnation, self.our_end = child, incarnation, our_end
+        self.code = 0
+        self.thread = threading.Thread(target=end, args=(self,), name="life", daemon=True)
 
 
 class _Telling:

@@ -37,6 +37,8 @@ class Pulse:
     busy: int
     loop_lag_s: float
     every_s: float = BEAT_AT_MOST_EVERY_S
+    hung_threads: int = 0
+    not_taking: str = ""
 
 
 class PresenceThread:
@@ -143,6 +145,8 @@ class PresenceThread:
                     runs=pulse.runs,
                     busy=pulse.busy,
                     loop_lag_s=pulse.loop_lag_s,
+                    hung_threads=pulse.hung_threads,
+                    not_taking=pulse.not_taking,
                 )
             )
 

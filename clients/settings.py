@@ -139,6 +139,12 @@ class Settings(EdgeSettings):
 
     pool: Literal["async", "prefork"] = _own("POOL", default="async", about="async or prefork")
     concurrency: int = _own("CONCURRENCY", default=50, ge=1, le=10_000, about="runs at a time in one worker")
+    threads_per_run: int = _own(
+        "THREADS_PER_RUN", default=32, ge=1, le=1000, about="blocking nodes and tools of one run at a time"
+    )
+    max_hung_threads: int = _own(
+        "MAX_HUNG_THREADS", default=128, ge=1, about="left behind by ended runs: more, and the worker is replaced"
+    )
     engine: Literal["deepagents", "graphton"] = _own("ENGINE", default="deepagents", about="deepagents or graphton")
     graphs: Path = _own("GRAPHS", default=Path("langgraph.json"), about="your own graphs", shown="./langgraph.json")
     sandbox: Literal["local", "docker", "daytona", "none"] = _own(

@@ -15,11 +15,22 @@ CAUSES = {
 }
 
 
+_supervised = False
+
+
+def ask_for_successor() -> None:
+    """Have the supervisor start another process now; this one is about to leave. Without a supervisor: nothing."""
+    if _supervised:
+        os.kill(os.getppid(), signal.SIGUSR1)
+
+
 def end_with_supervisor() -> None:
     """Ask this process to stop, as SIGTERM does, when the supervisor's pipe ends. Without one nothing happens."""
     given = os.environ.pop(SUPERVISOR_FD, "")
     if not given:
         return
+    global _supervised
+    _supervised = True
     fd = int(given)
     os.set_inheritable(fd, False)
 

@@ -86,9 +86,10 @@ FAILURES: dict[Code, Failure] = dict(
             Code.START_TO_CLOSE,
             when="it ran too long",
             detection="the run's own limit, at claim + start-to-close; the sweeper after the settle grace",
-            says="Activity execution timed out: activity '{activity}' failed to end within {limit_s} s{open_step}",
+            says="Activity execution timed out: activity '{activity}' failed to end within {limit_s} s{open_step}"
+            "{threads}",
             next_step="What it had done until then is kept above. Raise start_to_close_s for this execution, or ask for"
-            " less in one message.",
+            " less in one message. Threads that have not come back wait in a call without a time limit: give it one.",
             retryable=True,
         ),
         _row(
@@ -105,7 +106,7 @@ FAILURES: dict[Code, Failure] = dict(
             when="a deploy ended it in the middle of a step and its attempts are used up",
             detection="the worker, when the drain time has passed",
             says="The worker was shut down while activity '{activity}' was in the middle of a step{open_step}, and no"
-            " attempt is left",
+            " attempt is left{threads}",
             next_step="Send the message again. Raise AGENT_RUNNER_DRAIN_TIMEOUT_S if single steps take longer.",
             retryable=True,
         ),
@@ -178,7 +179,7 @@ FAILURES: dict[Code, Failure] = dict(
             Code.CANCELLED,
             when="the user cancelled it",
             detection="the run, at once; the sweeper after the cancel timeout",
-            says="Cancelled by {by}",
+            says="Cancelled by {by}{threads}",
             next_step="Send the message again if that was not intended.",
             retryable=True,
         ),
@@ -200,6 +201,7 @@ _DEFAULTS: Mapping[str, str] = {
     "worker": "an unknown worker",
     "progress": "",
     "open_step": "",
+    "threads": "",
     "step": "unknown",
     "blocker": "another execution",
     "registered": "nothing",

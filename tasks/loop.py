@@ -11,16 +11,16 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
+
+from tasks.run_threads import RunThreads
 
 log = logging.getLogger(__name__)
 
 TICK_S = 0.25
 BLOCKED_S = 5.0
-SYNC_TOOL_THREADS = 64
-"""Python's default depends on the cores and is 6 on two of them: a few slow tools would stop all others."""
+THREADS_PER_RUN = 32
 
 OWNER: ContextVar[str] = ContextVar("agent_runner_owner", default="")
 """The execution that the current code works for. Tasks are named after it, so that a blocked loop names its culprit."""
@@ -71,15 +71,15 @@ class AgentLoop:
     def __init__(
         self,
         *,
-        threads: int = SYNC_TOOL_THREADS,
+        threads_per_run: int = THREADS_PER_RUN,
         on_blocked: Callable[[str, float], None] = lambda owner, for_s: None,
         on_free: Callable[[], None] = lambda: None,
     ) -> None:
         self._loop = asyncio.new_event_loop()
         self._make_task: Callable[..., asyncio.Task[Any]] = asyncio.Task
         self._loop.set_task_factory(self._named_task)
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="sync-tool")
-        self._loop.set_default_executor(self._executor)
+        self.threads = RunThreads(owner=OWNER.get, per_run=threads_per_run)
+        self._loop.set_default_executor(self.threads)
         self._on_blocked, self._on_free = on_blocked, on_free
         self._ticked_at = time.monotonic()
         self._stopped = threading.Event()
@@ -99,7 +99,7 @@ class AgentLoop:
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(1.0)
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self.threads.shutdown(wait=False)
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Work[T]:
         """Run it on the loop; from any thread but the loop's own."""

@@ -24,6 +24,7 @@ from tasks.failing import FailureReports
 from tasks.loop import AgentLoop
 from tasks.run.flusher import Flusher
 from tasks.run.outcome import ACTIVITY, Stop
+from tasks.wear import Wear
 
 if TYPE_CHECKING:
     from clients.engine.factory import EngineFactory
@@ -57,6 +58,7 @@ class RunnerProcess:
         slots: int,
         on_blocked: Callable[[], None] = lambda: None,
         on_free: Callable[[], None] = lambda: None,
+        on_worn_out: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings, self.role, self.incarnation, self.name = settings, role, incarnation, name
         self.leaving_now = False
@@ -67,7 +69,8 @@ class RunnerProcess:
         self._reports = FailureReports(settings)
         self._on_blocked, self._on_free = on_blocked, on_free
         self._consuming = True
-        self.loop = AgentLoop(on_blocked=self._blocked, on_free=self._free)
+        self.loop = AgentLoop(threads_per_run=settings.threads_per_run, on_blocked=self._blocked, on_free=self._free)
+        self._wear = Wear(self.loop.threads, most=settings.max_hung_threads, on_worn_out=on_worn_out)
         self._presence = presence_of(
             settings,
             pb.Hello(
@@ -112,12 +115,16 @@ class RunnerProcess:
 
     def own(self, run: "Run") -> None:
         self._runs[run.log.handle] = run
+        self.loop.threads.begin(run.id)
         if self.draining:
             self._ask_drain(run, "shutdown")
         self._presence.beat_soon()
 
     def disown(self, run: "Run") -> None:
         self._runs.pop(run.log.handle, None)
+        self.loop.threads.end(run.id)
+        if self._wear.look():
+            self._presence.beat_soon()
 
     @property
     def memory(self) -> "Memory":
@@ -163,7 +170,17 @@ class RunnerProcess:
             busy=len(runs),
             loop_lag_s=self.loop.lag(),
             every_s=min((run.claim.told.heartbeat_s / 3 for run in runs), default=BEAT_AT_MOST_EVERY_S),
+            hung_threads=self._wear.look(),
+            not_taking=self._not_taking(),
         )
+
+    def _not_taking(self) -> str:
+        """Why this process takes no more work; empty while it does. Any thread."""
+        if self._wear.reason:
+            return self._wear.reason
+        if self.loop.blocked:
+            return f"its event loop has been blocked for {self.loop.lag():.0f} s"
+        return "it is leaving" if self.draining else ""
 
     def _take(self, verdicts: Sequence[pb.RunVerdict]) -> None:
         for verdict in verdicts:

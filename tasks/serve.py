@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import socket
+import threading
 import time
 import uuid
 import warnings
@@ -20,6 +21,7 @@ from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 from celery.worker import state as worker_state
 
+from clients.supervised import ask_for_successor
 from tasks.app import Role, queue_of
 from tasks.failing import FailureReports
 from tasks.leaving import LeavingWorker
@@ -39,6 +41,9 @@ ORCHESTRATOR_SLOTS = 10
 CHILDREN_PER_CORE = 2
 """Prefork children unless told otherwise: each is a process of 150 MB and more that runs one agent at a time."""
 BROKER_S = 5
+EXIT_WORN_OUT = 71
+"""Hung threads end with their process only: this code says that it ended for that, and for nothing else."""
+WEAR_LOOK_S = 1.0
 
 
 class Station:
@@ -52,6 +57,7 @@ class Station:
         self._forks = role == "worker" and settings.pool == "prefork"
         # Set before children are told to leave, and read by them: they were forked with it.
         self._within_s = RawValue("d", math.inf)
+        self._worn_out = RawValue("b", 0)
 
     def open(self) -> None:
         with self._app.connection_for_read() as connection:
@@ -93,6 +99,8 @@ class Station:
         )
         worker.leave, worker.leave_cold = self._leave_warm, self._leave_cold
         self._worker = worker
+        if self._role == "worker":
+            threading.Thread(target=self._replace_when_worn_out, name="wear", daemon=True).start()
         worker.start()
         if not self._forks:
             self._workplace.process.stop()
@@ -128,6 +136,7 @@ class Station:
             slots=slots,
             on_blocked=lambda: self._consume(False),
             on_free=lambda: self._consume(True),
+            on_worn_out=lambda: setattr(self._worn_out, "value", 1),
         )
         process.start()
         return process
@@ -146,8 +155,15 @@ class Station:
         pool = getattr(getattr(self._worker, "pool", None), "_pool", None)
         return [child.pid for child in getattr(pool, "_pool", None) or ()]
 
+    def _replace_when_worn_out(self) -> None:
+        """Leave as on SIGTERM, but let the runs end: the supervisor starts a successor meanwhile."""
+        while not self._worn_out.value:
+            time.sleep(WEAR_LOOK_S)
+        worker_state.should_stop = EXIT_WORN_OUT  # type: ignore[assignment]
+        ask_for_successor()
+
     def _leave_warm(self) -> None:
-        self.leave(self._settings.drain_timeout_s)
+        self.leave(self._settings.max_run_s if self._worn_out.value else self._settings.drain_timeout_s)
 
     def _leave_cold(self) -> None:
         """In the handler of SIGQUIT, before Celery cancels what runs: time to reach a step boundary."""

@@ -15,6 +15,7 @@ from clients.settings import Settings
 from clients.tls import target
 
 LIMIT_S = 5
+HUNG = "Give the calls that hang a time limit; AGENT_RUNNER_MAX_HUNG_THREADS says when a worker is replaced."
 START_SERVER = "agent-runner dev (everything) or agent-runner server"
 
 
@@ -178,8 +179,15 @@ def _online(role: str, queue: str, workers: Rows) -> Check:
     here = [w for w in workers if w.get("queue") == queue and w.get("state") == "online"]
     if not here:
         return _nobody(role, queue, "nobody is online")
-    busy, slots = (sum(int(w.get(name) or 0) for w in here) for name in ("busy", "slots"))
-    return Check(name=f"{role}s", up=True, why=f"{len(here)} online on queue {queue}, {busy} of {slots} slots busy")
+    busy, slots, hung = (sum(int(w.get(name) or 0) for w in here) for name in ("busy", "slots", "hung_threads"))
+    why = f"{len(here)} online on queue {queue}, {busy} of {slots} slots busy"
+    if hung:
+        why += f", {hung} threads of ended runs have not come back"
+    idle = [w for w in here if w.get("not_taking")]
+    why += "".join(f"; {w.get('name')} takes no work: {w['not_taking']}" for w in idle)
+    return Check(
+        name=f"{role}s", up=len(idle) < len(here), why=why, fix=HUNG if hung else "", required=role == "worker"
+    )
 
 
 def _nobody(role: str, queue: str, why: str) -> Check:

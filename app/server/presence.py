@@ -14,11 +14,13 @@ from agent_runner.v1 import runner_pb2 as pb
 from app.server.problems import invalid
 from app.server.runner_requests import finite
 from status.phases import Step
+from status.plain import plain_text
 from status.store.errors import StoreUnavailable
 from status.store.records import RunBeat, RunnerVerdict
 from status.store.store import Store
 
 CONFIRM_EVERY_S = 1.0
+MAX_REASON_CHARS = 500
 log = logging.getLogger(__name__)
 VERDICTS = {
     RunnerVerdict.OK: pb.GO_ON,
@@ -105,7 +107,14 @@ class PresenceBoard:
             for r in request.runs
         ]
         lag_s = finite(request.loop_lag_s, "loop_lag_s")
-        answers = await self._store.beat(request.incarnation, beats, busy=request.busy, loop_lag_s=lag_s)
+        answers = await self._store.beat(
+            request.incarnation,
+            beats,
+            busy=request.busy,
+            loop_lag_s=lag_s,
+            hung_threads=request.hung_threads,
+            not_taking=plain_text(request.not_taking[:MAX_REASON_CHARS]),
+        )
         return pb.BeatReply(
             runs=[pb.RunVerdict(handle=h, fence=f, verdict=VERDICTS[v]) for (h, f), v in answers.items()]
         )

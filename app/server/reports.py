@@ -28,6 +28,12 @@ NOT_STARTED_CODES = frozenset({Code.NOT_REGISTERED, Code.BAD_MESSAGE})
 """About a message that started nothing: a bad copy must not end a run that another copy started."""
 
 
+EXITS = {
+    70: "a run blocked its event loop beyond its time",
+    71: "threads of ended runs did not come back; its other runs had ended",
+}
+"""Codes that a worker ends with on purpose."""
+
 Name = Annotated[str, Field(max_length=MAX_INDEXED, pattern=r"^[^\x00]*$")]
 
 
@@ -100,4 +106,6 @@ def how(signal: int | None, exit_code: int | None) -> str:
         return "signal 9: usually out of memory"
     if signal:
         return f"signal {signal}: {strsignal(signal) or 'unknown'}"
+    if exit_code in EXITS:
+        return f"exit code {exit_code}: {EXITS[exit_code]}"
     return "the cause of its end is not known" if exit_code is None else f"exit code {exit_code}"

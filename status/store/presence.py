@@ -49,7 +49,7 @@ class Presence(Ending):
             "name": name,
             "version": version,
         }
-        fresh = {"last_seen_at": NOW, "disconnected_at": None, "gone_at": None, "exit_text": ""}
+        fresh = {"last_seen_at": NOW, "disconnected_at": None, "gone_at": None, "exit_text": "", "not_taking": ""}
         statement = insert(workers).values(incarnation=incarnation, connected_at=NOW, **facts, **fresh)
         async with self.write() as connection:
             await connection.execute(

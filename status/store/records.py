@@ -205,6 +205,10 @@ class Worker:
     """Set by a goodbye or a reported exit."""
     exit_text: str
     loop_lag_s: float
+    hung_threads: int
+    """Threads of ended runs that have not come back."""
+    not_taking: str
+    """Why it takes no work; empty while it does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

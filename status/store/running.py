@@ -168,7 +168,14 @@ class Running(Ending):
         )
 
     async def beat(
-        self, incarnation: str, beats: Sequence[RunBeat], *, busy: int = 0, loop_lag_s: float = 0.0
+        self,
+        incarnation: str,
+        beats: Sequence[RunBeat],
+        *,
+        busy: int = 0,
+        loop_lag_s: float = 0.0,
+        hung_threads: int = 0,
+        not_taking: str = "",
     ) -> dict[tuple[int, int], RunnerVerdict]:
         """The runs of one process are alive. By (handle, fence): go on, cancel, or fenced out."""
         answers: dict[tuple[int, int], RunnerVerdict] = {}
@@ -176,7 +183,13 @@ class Running(Ending):
             await connection.execute(
                 update(workers)
                 .where(workers.c.incarnation == incarnation)
-                .values(last_seen_at=NOW, busy=busy, loop_lag_s=loop_lag_s),
+                .values(
+                    last_seen_at=NOW,
+                    busy=busy,
+                    loop_lag_s=loop_lag_s,
+                    hung_threads=hung_threads,
+                    not_taking=not_taking,
+                ),
                 self.params(),
             )
             for beat in sorted(beats, key=lambda beat: beat.handle):  # in the order in which others lock them

@@ -209,11 +209,13 @@ class Sweeping(Ending):
         if failed:
             return f"the last worker on this queue failed to start: {failed.strip()}"
         w = workers.c
-        here = select(func.count(), func.sum(w.slots), func.sum(w.busy)).where(
+        here = select(func.count(), func.sum(w.slots), func.sum(w.busy), func.max(w.not_taking)).where(
             w.queue == row.runner_queue, w.gone_at.is_(None), w.disconnected_at.is_(None)
         )
-        count, slots, busy = (await connection.execute(here)).one()
+        count, slots, busy, leaving = (await connection.execute(here)).one()
         if count:
+            if leaving:
+                return f"{count} workers online, {busy} of {slots} slots busy; one of them takes no work: {leaving}"
             if busy >= slots:
                 return f"{count} workers online, all {slots} slots busy"
             return f"{count} workers online, {busy} of {slots} slots busy, but none took it"

@@ -113,6 +113,8 @@ async def _outcome(process: "RunnerProcess", run: Run) -> Outcome | HandBack | N
     finally:
         stop.cancel()
     run.give_up()
+    process.loop.threads.end(run.id)
+    run.left_threads = process.loop.threads.left_by(run.id)
     if run.stop_reason is Stop.FENCED_OUT:
         return None
     return _decide(process, run, work, open_step)
@@ -131,7 +133,7 @@ async def _end(run: Run, work: "asyncio.Task[Any]") -> None:
 
 
 def _decide(process: "RunnerProcess", run: Run, work: "asyncio.Task[Any]", open_step: str) -> Outcome | HandBack:
-    facts = {"worker": process.name, "attempt": run.claim.told.attempt}
+    facts = {"worker": process.name, "attempt": run.claim.told.attempt, "threads": run.left_threads or None}
     error = None if not work.done() or work.cancelled() else work.exception()
     if work.done() and not work.cancelled() and error is None:
         run.say(run.builder.finish())

@@ -57,6 +57,8 @@ class Run:
         self.stop_reason: Stop | None = None
         self.stop_asked = asyncio.Event()
         self._silent_s = silent_s
+        self.left_threads = ""
+        """What of it has not come back, in words that follow the failure's own."""
         self._given_up = False
         self._draining = False
 

@@ -35,6 +35,15 @@ class Metrics:
         self._workers = Gauge("agent_runner_workers", "Worker processes online", ["queue"], registry=kept)
         self._slots = Gauge("agent_runner_worker_slots", "Slots of the workers online", ["queue"], registry=kept)
         self._busy = Gauge("agent_runner_worker_busy", "Slots in use", ["queue"], registry=kept)
+        self._hung = Gauge(
+            "agent_runner_worker_hung_threads",
+            "Threads of ended runs that have not come back",
+            ["queue"],
+            registry=kept,
+        )
+        self._not_taking = Gauge(
+            "agent_runner_workers_not_taking", "Worker processes online that take no work", ["queue"], registry=kept
+        )
         self._store_up = Gauge("agent_runner_store_up", "1 when the database answered this scrape", registry=kept)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -57,9 +66,11 @@ class Metrics:
         oldest = await self._store.oldest_open()
         self._oldest.set(max(0.0, time.time() - oldest) if oldest else 0)
         online = [w for w in await self._store.workers() if w.gone_at is None and w.disconnected_at is None]
-        for gauge in (self._workers, self._slots, self._busy):
+        for gauge in (self._workers, self._slots, self._busy, self._hung, self._not_taking):
             gauge.clear()
         for queue, count in Tally(w.queue for w in online).items():
             self._workers.labels(queue).set(count)
             self._slots.labels(queue).set(sum(w.slots for w in online if w.queue == queue))
             self._busy.labels(queue).set(sum(w.busy for w in online if w.queue == queue))
+            self._hung.labels(queue).set(sum(w.hung_threads for w in online if w.queue == queue))
+            self._not_taking.labels(queue).set(sum(bool(w.not_taking) for w in online if w.queue == queue))

@@ -85,7 +85,8 @@ def _worker(worker: Worker, silent_after_s: float) -> dict[str, Any]:
         if (at := getattr(worker, name)) is not None
     }
     names = ("incarnation", "name", "role", "queue", "hostname", "pid", "version", "slots", "busy", "exit_text")
-    facts = {name: getattr(worker, name) for name in names}
+    wear = ("hung_threads", "not_taking")
+    facts = {name: getattr(worker, name) for name in (*names, *wear)}
     return {**facts, **times, "state": _state(worker, silent_after_s), "loop_lag_s": round(worker.loop_lag_s, 3)}
 
 

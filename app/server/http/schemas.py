@@ -79,8 +79,10 @@ WORKER: Schema = {
     "type": "object",
     "required": ["incarnation", "state"],
     "properties": {
-        **dict.fromkeys(("incarnation", "name", "role", "queue", "hostname", "version", "exit_text"), STRING),
-        **dict.fromkeys(("pid", "slots", "busy"), _WHOLE),
+        **dict.fromkeys(
+            ("incarnation", "name", "role", "queue", "hostname", "version", "exit_text", "not_taking"), STRING
+        ),
+        **dict.fromkeys(("pid", "slots", "busy", "hung_threads"), _WHOLE),
         **dict.fromkeys(("connected_at", "last_seen_at", "disconnected_at", "gone_at"), _TIME),
         "state": {"enum": ["online", "silent", "disconnected", "gone"]},
         "loop_lag_s": {"type": "number"},

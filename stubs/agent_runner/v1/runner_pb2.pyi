@@ -608,10 +608,16 @@ class BeatRequest(_message.Message):
     RUNS_FIELD_NUMBER: _builtins.int
     BUSY_FIELD_NUMBER: _builtins.int
     LOOP_LAG_S_FIELD_NUMBER: _builtins.int
+    HUNG_THREADS_FIELD_NUMBER: _builtins.int
+    NOT_TAKING_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.str
     busy: _builtins.int
     loop_lag_s: _builtins.float
     """since the agents' loop last ticked"""
+    hung_threads: _builtins.int
+    """of ended runs, that have not come back"""
+    not_taking: _builtins.str
+    """why this process takes no more work; empty while it does"""
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunBeat]: ...
     def __init__(
@@ -621,10 +627,12 @@ class BeatRequest(_message.Message):
         runs: _abc.Iterable[Global___RunBeat] | None = ...,
         busy: _builtins.int = ...,
         loop_lag_s: _builtins.float = ...,
+        hung_threads: _builtins.int = ...,
+        not_taking: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["busy", b"busy", "incarnation", b"incarnation", "loop_lag_s", b"loop_lag_s", "runs", b"runs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["busy", b"busy", "hung_threads", b"hung_threads", "incarnation", b"incarnation", "loop_lag_s", b"loop_lag_s", "not_taking", b"not_taking", "runs", b"runs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,6 +10,7 @@ import pytest
 from agent_runner.v1 import runner_pb2 as pb
 
 from clients.settings import Settings
+from status.failures import Code, tell
 from status.phases import Phase
 from tasks.ensure_thread import ensure_thread
 from tasks.failing import ExecutionError
@@ -21,10 +22,16 @@ from tests.unit.tasks.waiting import eventually
 
 GRAPH = """
 import asyncio
+import time
+from pathlib import Path
 from langchain_core.messages import AIMessage
 from langgraph.graph import END, START, MessagesState, StateGraph
 
 STARTS = []
+
+def silent_socket():
+    while not Path(__file__).with_name("go").exists():
+        time.sleep(0.02)
 
 async def first(state):
     what, _, argument = state["messages"][-1].content.partition(" ")
@@ -35,6 +42,8 @@ async def first(state):
         raise ConnectionError(argument)
     if what == "sleep":
         await asyncio.sleep(float(argument))
+    if what == "hang":
+        await asyncio.gather(*(asyncio.to_thread(silent_socket) for _ in range(int(argument))))
     if what == "stubborn":
         for _ in range(100):
             try:
@@ -169,6 +178,33 @@ async def test_start_to_close_keeps_what_was_done(run: Run, server: RunnerServer
     facts = json.loads(server.settled[0].facts_json)
     assert facts["limit_s"] == 0.5
     assert "first" in facts["open_step"]
+
+
+async def test_threads_that_never_come_back_are_named_and_cost_no_other_run(
+    run: Run, server: RunnerServer, process: RunnerProcess, tmp_path: Path
+) -> None:
+    """E104 and a cancel count them and say where they are; the next run has threads; they count until they return."""
+    share = process.settings.threads_per_run
+    try:
+        assert (await run(f"hang {share + 5}", start_to_close_s=1.5))["code"] == "E104"
+        facts = json.loads(server.settled[0].facts_json)
+        assert facts["threads"].startswith(f"; {share} threads of it have not come back: silent_socket (graphs.py:"), (
+            facts
+        )
+        assert facts["threads"] in tell(Code.START_TO_CLOSE, facts).error
+        cancelled = run("hang 1", start_to_close_s=30.0)
+        await owned(process)
+        await asyncio.to_thread(eventually, lambda: process.busy and server.beats, what="a beat of the run")
+        server.push(pb.CANCEL)
+        assert (await cancelled)["phase"] == "EXECUTION_CANCELLED"
+        facts = json.loads(server.settled[1].facts_json)
+        assert f"{share + 1} threads of it have not come back" in tell(Code.CANCELLED, facts).error
+        assert share + 1 == process._pulse().hung_threads
+        assert process._pulse().not_taking == ""
+        assert (await run("hang 0"))["phase"] == "EXECUTION_COMPLETED"
+    finally:
+        (tmp_path / "go").touch()
+    await asyncio.to_thread(eventually, lambda: process._pulse().hung_threads == 0, what="all of them have come back")
 
 
 async def test_an_agent_that_ignores_its_cancel_is_given_up(run: Run, server: RunnerServer) -> None:

@@ -29,6 +29,11 @@ if life == "broken":
 if life == "polite":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGQUIT, lambda *_: sys.exit(7))
+if life == "followed" and len(open(sys.argv[2]).readlines()) == 1:
+    os.kill(os.getppid(), signal.SIGUSR1)
+    while not os.path.exists(sys.argv[2] + ".end"):
+        time.sleep(0.02)
+    sys.exit(71)
 if life == "watching":
     fd = int(os.environ["AGENT_RUNNER_SUPERVISOR_FD"])
     os.read(fd, 1)
@@ -119,6 +124,21 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_a_child_that_asks_is_followed_before_its_end(supervise: Callable[..., Supervised], receiver: Receiver) -> None:
+    """Its successor works while it ends; its own end is reported, and starts no third one."""
+    supervisor = supervise("followed")
+    (first, incarnation), (second, _) = supervisor.wait_lives(2)
+    assert [alive(first), alive(second)] == [True, True]
+    supervisor._journal.with_name(supervisor._journal.name + ".end").touch()
+    _, _, body = receiver.reports.get(timeout=20)
+    assert (incarnation, 71) == (body["incarnation"], body["exit_code"])
+    assert [alive(first), alive(second)] == [False, True]
+    supervisor.popen.send_signal(signal.SIGTERM)
+    supervisor.popen.wait(20)
+    assert len(supervisor.lives()) == 2
+    assert not alive(second)
 
 
 def test_a_killed_child_is_reported_at_once_and_started_again(

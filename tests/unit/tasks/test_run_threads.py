@@ -1,0 +1,140 @@
+"""Threads of runs: a share for each, what is left behind is counted and named, and nobody else is held up."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future
+from contextvars import copy_context
+from typing import Any
+
+import pytest
+from langchain_core.runnables import RunnableLambda
+
+from tasks.loop import OWNER, AgentLoop
+from tasks.run_threads import RunThreads
+from tasks.wear import Wear
+from tests.unit.tasks.waiting import eventually
+
+
+@pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """What hanging calls wait for."""
+    gate = threading.Event()
+    yield gate
+    gate.set()
+
+
+@pytest.fixture
+def threads() -> Iterator[RunThreads]:
+    threads = RunThreads(owner=OWNER.get, per_run=4)
+    yield threads
+    threads.shutdown()
+
+
+def submit(threads: RunThreads, owner: str, work: Any) -> "Future[Any]":
+    token = OWNER.set(owner)
+    try:
+        return threads.submit(work)
+    finally:
+        OWNER.reset(token)
+
+
+def hang(gate: threading.Event) -> None:
+    gate.wait(60)
+
+
+def test_a_run_whose_threads_hang_holds_up_itself_only(threads: RunThreads, gate: threading.Event) -> None:
+    """It has its share and no more; the next run, and what belongs to none, works at once."""
+    threads.begin("bad")
+    threads.begin("good")
+    hung = [submit(threads, "bad", lambda: hang(gate)) for _ in range(10)]
+    assert submit(threads, "good", lambda: 7).result(20) == 7
+    assert submit(threads, "", lambda: 8).result(20) == 8
+    eventually(lambda: sum(one.running() for one in hung) == 4, what="as many at work as a run may have")
+    assert [one.running() for one in hung] == [True] * 4 + [False] * 6
+    gate.set()
+    assert [one.result(20) for one in hung] == [None] * 10
+
+
+def test_what_a_run_leaves_behind_is_counted_until_it_returns(threads: RunThreads, gate: threading.Event) -> None:
+    """What waited is cancelled, nothing more begins, and the function that hangs is named."""
+    threads.begin("bad")
+    hung = [submit(threads, "bad", lambda: hang(gate)) for _ in range(6)]
+    eventually(lambda: sum(one.running() for one in hung) == 4, what="the threads at work")
+    assert threads.left_by("bad") == ""
+    threads.end("bad")
+    assert [one.cancelled() for one in hung] == [False] * 4 + [True] * 2
+    assert threads.left_by("bad").startswith("; 4 threads of it have not come back: <lambda> (test_run_threads.py:")
+    with pytest.raises(RuntimeError, match="over"):
+        submit(threads, "bad", lambda: 1)
+    gate.set()
+    eventually(lambda: not threads.left(), what="nothing is left behind")
+    assert threads.left_by("bad") == ""
+
+
+def test_a_run_that_ended_well_leaves_nothing(threads: RunThreads) -> None:
+    """Its threads serve others; a run that comes back to this process has a share again."""
+    for _ in range(3):
+        threads.begin("run")
+        assert [submit(threads, "run", lambda n=n: n).result(20) for n in range(3)] == [0, 1, 2]
+        threads.end("run")
+    eventually(lambda: not threads.left(), what="nothing is left behind")
+
+
+def test_threads_of_pools_within_a_run_are_its_own(threads: RunThreads, gate: threading.Event) -> None:
+    """langchain's `batch` makes a pool of its own in a node: what hangs there counts for the run."""
+    threads.begin("bad")
+    many: RunnableLambda[int, None] = RunnableLambda(lambda _: hang(gate))
+
+    def node() -> None:
+        many.batch([1, 2, 3], config={"max_concurrency": 3})
+
+    token = OWNER.set("bad")
+    context = copy_context()
+    OWNER.reset(token)
+    work = submit(threads, "bad", lambda: context.run(node))
+    threads.end("bad")
+    eventually(lambda: len(threads.left()) == 4, what="the node and its three calls")
+    assert "bad" in {one.owner for one in threads.left()}
+    gate.set()
+    work.result(20)
+
+
+def test_blocking_nodes_of_the_loop_run_on_the_threads_of_their_run(gate: threading.Event) -> None:
+    """`asyncio.to_thread` and langchain's own executor are the run's; others have theirs."""
+    loop = AgentLoop(threads_per_run=2)
+    loop.start()
+    try:
+
+        async def run(owner: str, work: Any, times: int) -> list[Any]:
+            OWNER.set(owner)
+            loop.threads.begin(owner)
+            node = RunnableLambda(lambda _: work())
+            return await asyncio.gather(*(node.ainvoke(0) for _ in range(times)))
+
+        bad = loop.submit(run("bad", lambda: hang(gate), 20))
+        good = loop.submit(run("good", threading.get_ident, 3))
+        assert len(good.result(30)) == 3
+        loop.threads.end("bad")
+        eventually(lambda: len(loop.threads.left()) == 2, what="its share is left behind")
+        gate.set()
+        with pytest.raises(CancelledError):
+            bad.result(30)
+    finally:
+        loop.stop()
+
+
+def test_a_process_is_worn_out_at_a_number_of_hung_threads(threads: RunThreads, gate: threading.Event) -> None:
+    """Not before; it says so once, with the number and the setting."""
+    told: list[str] = []
+    wear = Wear(threads, most=6, on_worn_out=lambda: told.append("worn out"))
+    for owner, count in (("a", 4), ("b", 1), ("c", 1)):
+        threads.begin(owner)
+        hung = [submit(threads, owner, lambda: hang(gate)) for _ in range(count)]
+        eventually(lambda: all(one.running() for one in hung), what="they hang")  # noqa: B023
+        assert (wear.reason, told) == ("", [])
+        threads.end(owner)
+        wear.look()
+    assert wear.look() == 6
+    assert told == ["worn out"]
+    assert "6 calls of ended runs have not come back (at most 6 may: AGENT_RUNNER_MAX_HUNG_THREADS)" in wear.reason
