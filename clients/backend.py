@@ -2,6 +2,7 @@
 
     BackendError            a call was given up
       BackendUnavailable    nobody answered in time; the same call may be made again
+      BackendRefused        this message can never pass: it is too large, or holds what the server does not take
 
 Every call may be repeated with the same arguments and gives the same answer, so calls are retried here when the server
 does not answer. Messages in and out are the protocol's own.
@@ -37,6 +38,12 @@ CLAIM_TOTAL_S = 60.0
 PAUSE_FIRST_S, PAUSE_MOST_S = 0.1, 2.0
 _MAY_PASS = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED})
 
+_NEVER_PASSES = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE})
+TOO_LARGE = "larger than max"
+"""gRPC's words, on either side, under a status that also stands for limits of rate."""
+BYTES_PER_S = 1 << 20
+"""A large message gets this much more time."""
+
 Request = TypeVar("Request", bound=Message)
 Reply = TypeVar("Reply", bound=Message)
 Method = Callable[..., Awaitable[Reply]]
@@ -48,6 +55,10 @@ class BackendError(Exception):
 
 class BackendUnavailable(BackendError):
     """The server did not answer in time."""
+
+
+class BackendRefused(BackendError):
+    """The same message will never be taken."""
 
 
 class Backend:
@@ -81,11 +92,12 @@ class Backend:
 
     async def append(self, request: pb.AppendRequest) -> pb.AppendReply:
         """One try: the flusher sends the same again, and adds to it nothing but later deltas."""
-        return await self._once(self._stub.append, request, timeout_s=CALL_S)
+        return await self._once(self._stub.append, request, timeout_s=CALL_S + request.ByteSize() / BYTES_PER_S)
 
     async def settle(self, request: pb.SettleRequest, *, stop: Callable[[], bool]) -> pb.SettleReply:
         """Tried until it is answered or `stop()` says that nobody wants the answer any more."""
-        return await self._retried(self._stub.settle, request, total_s=None, stop=stop)
+        try_s = CALL_S + request.ByteSize() / BYTES_PER_S
+        return await self._retried(self._stub.settle, request, total_s=None, try_s=try_s, stop=stop)
 
     async def hand_back(self, request: pb.HandBackRequest) -> pb.HandBackReply:
         return await self._tried(self._stub.handBack, request)
@@ -100,6 +112,8 @@ class Backend:
             text = f"{exc.code().name}: {exc.details()}"
             if exc.code() in _MAY_PASS:
                 raise BackendUnavailable(text) from exc
+            if exc.code() in _NEVER_PASSES or TOO_LARGE in text:
+                raise BackendRefused(text) from exc
             raise BackendError(text) from exc
 
     async def _tried(self, method: Method[Reply], request: Message) -> Reply:

@@ -135,6 +135,9 @@ class Settings(EdgeSettings):
     reporting: Literal["native", "compatible"] = _own("REPORTING", default="native", about="native or compatible")
     max_message_bytes: int = _own("MAX_MESSAGE_BYTES", default=1 << 20, ge=1, about="a larger message is refused")
     max_tool_result_bytes: int = _own("MAX_TOOL_RESULT_BYTES", default=1 << 18, ge=1, about="a larger result is cut")
+    max_output_bytes: int = _own(
+        "MAX_OUTPUT_BYTES", default=16 << 20, ge=1024, le=40 << 20, about="more of an output or of an answer is cut"
+    )
     retention_days: float = _own("RETENTION_DAYS", default=30.0, gt=0, about="executions, logs, checkpoints, sandboxes")
 
     pool: Literal["async", "prefork"] = _own("POOL", default="async", about="async or prefork")

@@ -9,26 +9,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from status import events
+from status.bounds import (
+    DEFAULT_MAX_OUTPUT_BYTES,
+    DEFAULT_MAX_TOOL_RESULT_BYTES,
+    MAX_NAME_CHARS,
+    output_cut,
+    todos_shown,
+)
 from status.log import Delta
-from status.plain import plain, plain_text, result_text
+from status.plain import Room, note_of, plain, plain_text, result_text, shown_text
 from status.tool_names import SUB_AGENT_TOOL, TODO_TOOL, component, display_name
 
-DEFAULT_MAX_TOOL_RESULT_BYTES = 256 * 1024
 MAX_ERROR_CHARS = 1000
 EMPTY_ANSWER = "The agent ended without an answer."
 _TODOS = "todos"
-_TODO_STATUS = {
-    "pending": "TODO_PENDING",
-    "in_progress": "TODO_IN_PROGRESS",
-    "completed": "TODO_COMPLETED",
-    "cancelled": "TODO_CANCELLED",
-}
 
 
 @dataclass(slots=True, kw_only=True)
 class _OpenMessage:
     scope: str
     pieces: list[str] = field(default_factory=list)
+    size: int = 0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,7 +45,12 @@ class _Call:
 class StatusBuilder:
     """Feed it the run's events in order; each gives the deltas to append."""
 
-    def __init__(self, *, max_tool_result_bytes: int = DEFAULT_MAX_TOOL_RESULT_BYTES) -> None:
+    def __init__(
+        self,
+        *,
+        max_tool_result_bytes: int = DEFAULT_MAX_TOOL_RESULT_BYTES,
+        max_output_bytes: int = DEFAULT_MAX_OUTPUT_BYTES,
+    ) -> None:
         self.events_processed = 0
         self.messages = 0
         self.tool_calls = 0
@@ -52,6 +58,8 @@ class StatusBuilder:
         """Tokens of all model calls so far: input_tokens, output_tokens, total_tokens."""
         self.interrupted = False
         self._max_bytes = max_tool_result_bytes
+        self._max_output_bytes = max_output_bytes
+        """Of the output, and of one message."""
         self._models: dict[str, str] = {}
         self._open: dict[str, _OpenMessage] = {}
         self._calls: dict[str, _Call] = {}
@@ -104,7 +112,7 @@ class StatusBuilder:
             return []
         self.interrupted = True
         self.messages += 1
-        text = plain_text(question)
+        text = shown_text(question, self._max_bytes)
         return [_delta("message", id="interrupt", type="MESSAGE_AI", content=text, metadata={"interrupted": True})]
 
     def empty_answer_note(self) -> list[Delta]:
@@ -135,16 +143,24 @@ class StatusBuilder:
     def _message_text(self, event: events.MessageText) -> list[Delta]:
         if not event.text:
             return []
-        text = plain_text(event.text)
         deltas = self._start(event.message_id, event.scope)
-        self._open[event.message_id].pieces.append(text)
+        message = self._open[event.message_id]
+        left = self._max_output_bytes - message.size
+        if left < 0:
+            return []  # it has been cut
+        text = plain_text(event.text)
+        message.size += len(text) if text.isascii() else len(text.encode())
+        if message.size > self._max_output_bytes:
+            text = text.encode()[:left].decode(errors="ignore") + note_of(self._max_output_bytes, message.size)
+        message.pieces.append(text)
         return [*deltas, Delta(kind="text", payload={"id": event.message_id, "text": text})]
 
     def _message_finished(self, event: events.MessageFinished) -> list[Delta]:
-        text = plain_text(event.text)
+        text = shown_text(event.text, self._max_output_bytes)
         unseen = event.message_id not in self._open
         deltas = self._start(event.message_id, event.scope, content=text)
-        streamed = "".join(self._open.pop(event.message_id).pieces)
+        message = self._open.pop(event.message_id)
+        streamed = text if message.size > self._max_output_bytes else "".join(message.pieces)
         end: dict[str, Any] = {"id": event.message_id}
         if not unseen and streamed != text:
             end["content"] = text
@@ -184,7 +200,9 @@ class StatusBuilder:
         self.tool_calls += 1
         call = _Call(scope=scope, name=name, shown=display_name(name, args), message=message, args=args)
         self._calls[id_] = call
-        made = _delta("tool_call", id=id_, message=message, name=plain_text(name), args=args, status=call.state)
+        made = _delta(
+            "tool_call", id=id_, message=message, name=plain_text(name[:MAX_NAME_CHARS]), args=args, status=call.state
+        )
         made.payload["component"] = component(name, args, scope=scope)
         if scope:
             made.payload["scope"] = scope
@@ -252,15 +270,8 @@ class StatusBuilder:
     def _todos_written(self, event: events.TodosWritten) -> list[Delta]:
         if event.scope:  # a sub-agent's own list; the status shows the main agent's
             return []
-        todos = [
-            {
-                "content": plain(str(todo.get("content", "")), max_bytes=self._max_bytes),
-                "status": _TODO_STATUS.get(str(todo.get("status", "")).lower(), "TODO_PENDING"),
-            }
-            for todo in event.todos
-        ]
         self._todos = list(event.todos)
-        return [_delta("todos", todos=todos)]
+        return [_delta("todos", todos=todos_shown(event.todos, self._max_bytes))]
 
     def _interrupted(self, event: events.Interrupted) -> list[Delta]:
         return self.interrupt(event.question)
@@ -272,17 +283,22 @@ class StatusBuilder:
             if not output:
                 return []
         self._answered = self._answered or event.answered
-        told = _delta("output", output=plain(output, max_bytes=self._max_bytes))
+        room = Room(self._max_output_bytes)
+        told = _delta("output", output=plain(output, max_bytes=self._max_output_bytes, room=room))
         if fields is not None:
-            told.payload["fields"] = plain(fields, max_bytes=self._max_bytes)
-        return [told]
+            told.payload["fields"] = plain(fields, max_bytes=self._max_output_bytes, room=room)
+        return [told, Delta(kind="message", payload=output_cut(self._max_output_bytes))] if room.cut else [told]
 
     def _message_added(self, event: events.MessageAdded) -> list[Delta]:
         self.messages += 1
-        return [_delta("message", id=event.message_id, type=event.type, content=plain_text(event.text))]
+        return [
+            _delta(
+                "message", id=event.message_id, type=event.type, content=shown_text(event.text, self._max_output_bytes)
+            )
+        ]
 
     def _message_edited(self, event: events.MessageEdited) -> list[Delta]:
-        text = plain_text(event.text)
+        text = shown_text(event.text, self._max_output_bytes)
         edit = _delta("message_edit", id=event.message_id, content=text)
         if event.reasoning:
             edit.payload["metadata"] = {"reasoning": plain(event.reasoning, max_bytes=self._max_bytes)}
@@ -295,7 +311,9 @@ class StatusBuilder:
                 deltas += self._requested(request, event.scope, event.message_id)
             elif call.args != (args := self._args(request.args)) or call.name != request.name:
                 call.args, call.name = args, request.name
-                told = _delta("tool_edit", id=request.tool_call_id, name=plain_text(request.name), args=args)
+                told = _delta(
+                    "tool_edit", id=request.tool_call_id, name=plain_text(request.name[:MAX_NAME_CHARS]), args=args
+                )
                 told.payload["component"] = component(request.name, args, scope=event.scope)
                 deltas.append(told)
         return deltas

@@ -5,6 +5,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+ITEM_BYTES = 8
+"""What a number, a name or an end of a list takes at least."""
 MAX_DEPTH = 32
 """Deeper values are shown as text. Protobuf's JSON parser stops at 100, and each level of ours costs it three."""
 
@@ -16,6 +18,39 @@ def plain_text(text: str) -> str:
     return text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+class Room:
+    """How many bytes a whole value may still take; shared by all its parts. `cut`: something did not fit."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.left = max_bytes
+        self.cut = False
+
+    def text(self, text: str, max_bytes: int) -> str:
+        """As much of it as fits."""
+        shown = shown_text(text, max(0, min(max_bytes, self.left)))
+        self.cut = self.cut or (len(shown) != len(text) and self.left < max_bytes)
+        self.left -= (len(shown) if shown.isascii() else len(shown.encode())) + ITEM_BYTES
+        return shown
+
+    def full(self) -> bool:
+        self.left -= ITEM_BYTES
+        self.cut = self.cut or self.left <= 0
+        return self.left <= 0
+
+
+def shown_text(text: str, max_bytes: int) -> str:
+    """`plain_text`, cut to `max_bytes` with a note; what is far longer is not walked through."""
+    if len(text) <= max_bytes:
+        return cut(plain_text(text), max_bytes)
+    total = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    head = plain_text(text[:max_bytes]).encode()[:max_bytes].decode(errors="ignore")
+    return f"{head}{note_of(max_bytes, total)}"
+
+
+def note_of(max_bytes: int, total: int) -> str:
+    return f"\n[cut here: {max_bytes} of {total} bytes are shown]"
+
+
 def cut(text: str, max_bytes: int) -> str:
     """At most `max_bytes` of UTF-8, and a note of what is missing where something is."""
     if len(text) * 4 <= max_bytes:
@@ -24,26 +59,53 @@ def cut(text: str, max_bytes: int) -> str:
     if len(raw) <= max_bytes:
         return text
     head = raw[:max_bytes].decode(errors="ignore")
-    return f"{head}\n[cut here: {max_bytes} of {len(raw)} bytes are shown]"
+    return f"{head}{note_of(max_bytes, len(raw))}"
 
 
-def plain(value: Any, *, max_bytes: int, depth: int = MAX_DEPTH) -> Any:
-    """`value` as dicts, lists, texts, numbers, booleans and None. Texts are cut to `max_bytes`. Never raises."""
+def plain(value: Any, *, max_bytes: int, room: Room | None = None, depth: int = MAX_DEPTH) -> Any:
+    """`value` as dicts, lists, texts, numbers, booleans and None. Never raises.
+
+    Texts are cut to `max_bytes`. What does not fit into `room` (the whole value in `max_bytes` too, unless given) is
+    left out with a note in its place, and is not walked through.
+    """
+    room = Room(max_bytes) if room is None else room
     if value is None or isinstance(value, bool | int):
+        room.left -= ITEM_BYTES
         return value
     if isinstance(value, str):
-        return cut(plain_text(value), max_bytes)
+        return room.text(value, max_bytes)
     if isinstance(value, float):
+        room.left -= ITEM_BYTES
         return value if math.isfinite(value) else str(value)
     if depth <= 0:
-        return cut(plain_text(_described(value)), max_bytes)
+        return room.text(_described(value), max_bytes)
     if isinstance(value, Mapping):
-        return {plain_text(str(k)): plain(v, max_bytes=max_bytes, depth=depth - 1) for k, v in value.items()}
+        return _plain_fields(value, max_bytes, room, depth - 1)
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(v, max_bytes=max_bytes, depth=depth - 1) for v in value]
+        return _plain_items(value, max_bytes, room, depth - 1)
     if dumped := _dumped(value):
-        return plain(dumped, max_bytes=max_bytes, depth=depth - 1)
-    return cut(plain_text(_described(value)), max_bytes)
+        return plain(dumped, max_bytes=max_bytes, room=room, depth=depth - 1)
+    return room.text(_described(value), max_bytes)
+
+
+def _plain_fields(value: Mapping[Any, Any], max_bytes: int, room: Room, depth: int) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for name, field in value.items():
+        if room.full():
+            told["[cut here]"] = f"{len(value) - len(told)} of {len(value)} fields are left out"
+            break
+        told[room.text(str(name), max_bytes)] = plain(field, max_bytes=max_bytes, room=room, depth=depth)
+    return told
+
+
+def _plain_items(value: Any, max_bytes: int, room: Room, depth: int) -> list[Any]:
+    told: list[Any] = []
+    for item in value:
+        if room.full():
+            told.append(f"[cut here: {len(value) - len(told)} of {len(value)} items are left out]")
+            break
+        told.append(plain(item, max_bytes=max_bytes, room=room, depth=depth))
+    return told
 
 
 def result_text(result: Any, *, max_bytes: int) -> str:
@@ -52,13 +114,13 @@ def result_text(result: Any, *, max_bytes: int) -> str:
     A text is itself; blocks are joined; `{"output": x}` and `{"content": x}` mean x; anything else is shown as JSON.
     """
     if isinstance(result, str):
-        return cut(plain_text(result), max_bytes)
+        return shown_text(result, max_bytes)
     if isinstance(result, Mapping):
         for name in ("output", "content"):
             if name in result:
                 return result_text(result[name], max_bytes=max_bytes)
     if isinstance(result, list) and result and all(isinstance(p, str) or _is_block(p) for p in result):
-        return cut(plain_text("".join(_block(part) for part in result)), max_bytes)
+        return shown_text("".join(_block(part) for part in result), max_bytes)
     if result is None:
         return ""
     return cut(json.dumps(plain(result, max_bytes=max_bytes), ensure_ascii=False), max_bytes)

@@ -58,6 +58,7 @@ async def claim_reply(ctx: ServerContext, claimed: Claimed) -> pb.ClaimReply:
         graph=execution.graph,
         sandbox_id=claimed.sandbox_id,
         max_tool_result_bytes=ctx.settings.max_tool_result_bytes,
+        max_output_bytes=ctx.settings.max_output_bytes,
         org=execution.org,
     )
     try:

@@ -72,6 +72,7 @@ async def bundle(
         model_name=execution.spec.execution_config.model_name,
         graph=annotations.get(GRAPH, ""),
         max_tool_result_bytes=settings.max_tool_result_bytes,
+        max_output_bytes=settings.max_output_bytes,
         org=execution.metadata.org,
     )
     try:

@@ -188,13 +188,16 @@ async def _stream(run: Run, graph: Any, graph_input: Any, config: Any) -> None:
 async def report(process: "RunnerProcess", run: Run, outcome: Outcome | HandBack | None) -> dict[str, Any]:
     """Tell the server how it ended, and make the task's result of its answer."""
     result = {"execution_id": run.id, "phase": "", "code": "", "last_seq": 0}
-    if outcome is None:
-        log.warning("execution %s is somebody else's or over: stopped, nothing written", run.id)
-        return result
     if isinstance(outcome, HandBack):
         if await hand_back(process, run, outcome):
             log.info("execution %s is handed back: %s", run.id, outcome.reason)
             return {**result, "phase": Phase.IN_PROGRESS.wire_name}
+        if run.stop_reason is Stop.FENCED_OUT:
+            outcome = None
+    if outcome is None:
+        log.warning("execution %s is somebody else's or over: stopped, nothing written", run.id)
+        return result
+    if isinstance(outcome, HandBack):
         outcome = stopped(run.stop_reason or Stop.SHUTDOWN, limit_s=0, open_step="", worker=process.name)
     answer = await settle(process, run, outcome)
     phase = Phase(answer.phase).wire_name if answer.phase else ""

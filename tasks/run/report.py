@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 
 from agent_runner.v1 import runner_pb2 as pb
 
-from clients.backend import BackendError, BackendUnavailable
+from clients.backend import BackendError, BackendRefused, BackendUnavailable
+from clients.reporting import is_native
 from status.failures import Code
 from tasks.failing import ExecutionError
-from tasks.run.flusher import SEND_BYTES
 from tasks.run.outcome import HandBack, Outcome, Stop
 from tasks.run.run import Run
+from tasks.run.run_log import SEND_BYTES, left_out, shrunk
 
 if TYPE_CHECKING:
     from tasks.process import RunnerProcess
@@ -22,8 +23,13 @@ TRIES_AFTER_GAP = 3
 
 async def settle(process: "RunnerProcess", run: Run, outcome: Outcome) -> pb.SettleReply:
     """The last deltas and the end in one call, tried until it lands or nobody wants it. Raises ExecutionError."""
-    await process.flusher.flushed(run.log, down_to_bytes=SEND_BYTES)
+    # More than one message takes goes before: only that the server is away can keep it waiting.
+    await process.flusher.flushed(
+        run.log, down_to_bytes=SEND_BYTES, patient=lambda: is_native(process.settings) and not process.leaving_now
+    )
     tail = run.log.take_tail()
+    if run.stop_reason is Stop.FENCED_OUT:
+        return pb.SettleReply()
     request = pb.SettleRequest(
         handle=run.log.handle,
         fence=run.log.fence,
@@ -37,15 +43,14 @@ async def settle(process: "RunnerProcess", run: Run, outcome: Outcome) -> pb.Set
     reply = pb.SettleReply()
     try:
         for _ in range(TRIES_AFTER_GAP):
-            reply = await process.backend.settle(
-                request, stop=lambda: run.stop_reason is Stop.FENCED_OUT or process.leaving_now
-            )
-            if reply.accepted or not tail.first < reply.next <= tail.first + len(tail.deltas):
+            reply = await _settled(process, run, request)
+            if reply.accepted or not request.first < reply.next <= request.first + len(request.deltas):
                 return reply
             # An append whose answer was lost had been stored: go on from there.
+            kept = request.deltas[reply.next - request.first :]
             request.first = reply.next
             del request.deltas[:]
-            request.deltas.extend(tail.deltas[reply.next - tail.first :])
+            request.deltas.extend(kept)
     except BackendUnavailable as exc:
         raise ExecutionError.of(Code.WORKER_LOST, f"the end of the run could not be reported: {exc}") from None
     except BackendError as exc:
@@ -53,10 +58,29 @@ async def settle(process: "RunnerProcess", run: Run, outcome: Outcome) -> pb.Set
     return reply
 
 
+async def _settled(process: "RunnerProcess", run: Run, request: pb.SettleRequest) -> pb.SettleReply:
+    """The end matters more than what was said last: that is cut, then left out with a note, where it is refused."""
+    for less in (shrunk, left_out, None):
+        try:
+            return await process.backend.settle(
+                request, stop=lambda: run.stop_reason is Stop.FENCED_OUT or process.leaving_now
+            )
+        except BackendRefused as exc:
+            if less is None or not request.deltas:
+                raise
+            told = [less(delta, str(exc)) for delta in request.deltas]
+            del request.deltas[:]
+            request.deltas.extend(told)
+    raise AssertionError("unreachable")
+
+
 async def hand_back(process: "RunnerProcess", run: Run, end: HandBack) -> bool:
-    """Give the run back at the step boundary it stands at. False: it must be settled (a cancel is pending)."""
+    """Give the run back at the step boundary it stands at. False: it must be settled (a cancel is pending), or somebody
+    else has it."""
     await process.flusher.flushed(run.log)
     tail = run.log.take_tail()
+    if run.stop_reason is Stop.FENCED_OUT:
+        return False
     request = pb.HandBackRequest(
         handle=run.log.handle,
         fence=run.log.fence,

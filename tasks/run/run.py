@@ -11,12 +11,13 @@ from langgraph.runtime import RunControl
 
 from clients.engine.current import CurrentRun, StopRun
 from clients.masking import Mask
+from status.bounds import DEFAULT_MAX_OUTPUT_BYTES, DEFAULT_MAX_TOOL_RESULT_BYTES
 from status.builder import StatusBuilder
 from status.events import Event
 from status.log import Delta
 from status.phases import Phase
-from tasks.run.flusher import RunLog
 from tasks.run.outcome import Stop
+from tasks.run.run_log import RunLog
 
 GATE_LOOK_S = 0.1
 
@@ -46,7 +47,10 @@ class Run:
             gate=self._gate,
             head_checkpoint_id=claim.told.head_checkpoint_id,
         )
-        self.builder = StatusBuilder(max_tool_result_bytes=claim.told.max_tool_result_bytes or 256 << 10)
+        self.builder = StatusBuilder(
+            max_tool_result_bytes=claim.told.max_tool_result_bytes or DEFAULT_MAX_TOOL_RESULT_BYTES,
+            max_output_bytes=claim.told.max_output_bytes or DEFAULT_MAX_OUTPUT_BYTES,
+        )
         self.control = RunControl()
         self.log = log(self)
         self.current.head_moved = self.log.head_moved

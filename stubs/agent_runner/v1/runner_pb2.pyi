@@ -220,6 +220,7 @@ class ClaimReply(_message.Message):
     ORG_FIELD_NUMBER: _builtins.int
     SKILLS_FIELD_NUMBER: _builtins.int
     BUNDLE_ERROR_CODE_FIELD_NUMBER: _builtins.int
+    MAX_OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
     BUNDLE_ERROR_WHAT_FIELD_NUMBER: _builtins.int
     granted: _builtins.bool
     refusal: _builtins.str
@@ -248,6 +249,8 @@ class ClaimReply(_message.Message):
     org: _builtins.str
     bundle_error_code: _builtins.str
     """"E303", "E304"; empty means SYSTEM"""
+    max_output_bytes: _builtins.int
+    """of the output, and of one message; 0: the worker's default"""
     bundle_error_what: _builtins.str
     """the skill or the environment that bundle_error is about"""
     @_builtins.property
@@ -293,11 +296,12 @@ class ClaimReply(_message.Message):
         org: _builtins.str = ...,
         skills: _abc.Iterable[Global___RunSkill] | None = ...,
         bundle_error_code: _builtins.str = ...,
+        max_output_bytes: _builtins.int = ...,
         bundle_error_what: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempt", b"attempt", "bundle_error", b"bundle_error", "bundle_error_code", b"bundle_error_code", "bundle_error_what", b"bundle_error_what", "env", b"env", "fence", b"fence", "granted", b"granted", "graph", b"graph", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "heartbeat_s", b"heartbeat_s", "input_json", b"input_json", "max_tool_result_bytes", b"max_tool_result_bytes", "message", b"message", "model_name", b"model_name", "next_delta", b"next_delta", "org", b"org", "refusal", b"refusal", "resume", b"resume", "sandbox_id", b"sandbox_id", "secret_names", b"secret_names", "session", b"session", "settle_grace_s", b"settle_grace_s", "skills", b"skills", "start_to_close_s", b"start_to_close_s", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempt", b"attempt", "bundle_error", b"bundle_error", "bundle_error_code", b"bundle_error_code", "bundle_error_what", b"bundle_error_what", "env", b"env", "fence", b"fence", "granted", b"granted", "graph", b"graph", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "heartbeat_s", b"heartbeat_s", "input_json", b"input_json", "max_output_bytes", b"max_output_bytes", "max_tool_result_bytes", b"max_tool_result_bytes", "message", b"message", "model_name", b"model_name", "next_delta", b"next_delta", "org", b"org", "refusal", b"refusal", "resume", b"resume", "sandbox_id", b"sandbox_id", "secret_names", b"secret_names", "session", b"session", "settle_grace_s", b"settle_grace_s", "skills", b"skills", "start_to_close_s", b"start_to_close_s", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,12 +11,14 @@ from agent_runner.v1 import runner_pb2 as pb
 
 from clients.settings import Settings
 from status.failures import Code, tell
+from status.log import Delta
 from status.phases import Phase
 from tasks.ensure_thread import ensure_thread
 from tasks.failing import ExecutionError
 from tasks.process import RunnerProcess
 from tasks.report_failure import judge
 from tasks.run.execution import execute
+from tasks.run.run_log import RunLog
 from tests.unit.tasks.runner_server import HANDLE, RunnerServer
 from tests.unit.tasks.waiting import eventually
 
@@ -42,6 +44,8 @@ async def first(state):
         raise ConnectionError(argument)
     if what == "sleep":
         await asyncio.sleep(float(argument))
+    if what == "say":
+        return {"messages": [AIMessage("word " * int(argument))]}
     if what == "hang":
         await asyncio.gather(*(asyncio.to_thread(silent_socket) for _ in range(int(argument))))
     if what == "stubborn":
@@ -325,3 +329,35 @@ def test_the_error_callback_says_what_the_task_left(name: str, text: str, code: 
     found = judge(name, text)
     assert found.code.value == code
     assert cause in str(found.facts)
+
+
+async def test_who_is_fenced_out_while_it_drains_ends_at_once(
+    run: Run, server: RunnerServer, process: RunnerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither handed back nor settled, and nothing is said again: somebody else has it."""
+    flushed = process.flusher.flushed
+
+    async def too_late(log: RunLog, **options: Any) -> None:
+        server.verdict = pb.FENCED_OUT
+        log.add([Delta(kind="note", payload={"text": "the last word"})])
+        await flushed(log, **options)
+
+    monkeypatch.setattr(process.flusher, "flushed", too_late)
+    result = run("sleep 0.5")
+    await owned(process)
+    process.drain("deploy", 20)
+    async with asyncio.timeout(15):
+        assert (await result)["phase"] == ""
+    assert (server.handed_back, server.settled) == ([], [])
+    assert process.busy == 0
+    refused = [one for one in server.appends if any(d.kind == "note" for r in one.runs for d in r.deltas)]
+    assert len(refused) == 1
+
+
+async def test_an_answer_that_the_server_can_never_take_is_cut(run: Run, server: RunnerServer) -> None:
+    """The run completes, with the head of it and a note of its size; it was refused once, not for ever."""
+    assert (await run("say 1000000"))["phase"] == "EXECUTION_COMPLETED"
+    said = [payload["content"] for kind, payload in server.stored if kind == "message"]
+    assert said[0].endswith("[cut here: 16384 of 5000000 bytes are shown]")
+    assert said[1] == "two"
+    assert len(server.appends) < 10

@@ -1,6 +1,7 @@
 """What runs say reaches the server once and in order, whatever happens to calls and answers."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,7 +10,8 @@ from agent_runner.v1 import runner_pb2 as pb
 from clients.backend import Backend
 from clients.settings import Settings
 from status.log import Delta
-from tasks.run.flusher import RUN_BYTES, Flusher, RunLog
+from tasks.run.flusher import Flusher
+from tasks.run.run_log import ROW_BYTES, RUN_BYTES, STALLED_S, RunLog
 from tests.unit.tasks.runner_server import RunnerServer
 
 
@@ -177,3 +179,96 @@ async def test_the_tail_holds_what_is_not_known_to_be_stored(
     run.log.add([tool(3)])
     await asyncio.sleep(0.3)
     assert len(server.appends) <= sent + 1
+
+
+def row(number: int, size: int) -> Delta:
+    return Delta(
+        kind="tool_end", payload={"id": f"call-{number}", "status": "TOOL_CALL_COMPLETED", "result": "x" * size}
+    )
+
+
+def another(flusher: Flusher, handle: int, verdicts: list[int] | None = None) -> RunLog:
+    claim = pb.ClaimReply(granted=True, handle=handle, fence=1)
+    return flusher.open(claim, head=lambda: "", on_verdict=(verdicts if verdicts is not None else []).append)
+
+
+async def test_a_row_that_can_never_pass_is_cut_and_tried_no_more(
+    flusher: Flusher, server: RunnerServer, run: Heard
+) -> None:
+    """gRPC's server refuses more than 4 MB: the row keeps its place, its id and its end, what is too large goes."""
+    run.log.add([tool(1), row(1, 5_000_000), tool(2)])
+    await flusher.flushed(run.log)
+    assert [kind for kind, _ in server.stored] == ["tool_call", "tool_end", "tool_call"]
+    cut = server.stored[1][1]
+    assert (cut["id"], cut["status"]) == ("call-1", "TOOL_CALL_COMPLETED")
+    assert cut["result"].endswith("[cut here: 16384 of 5000000 bytes are shown]")
+    assert len(server.appends) <= 4
+
+
+async def test_a_refused_row_holds_up_no_other_run(flusher: Flusher, server: RunnerServer) -> None:
+    """What other runs say goes on in the shared message; only the run whose row it is says less."""
+    bad, good = another(flusher, 1), another(flusher, 2)
+    for number in range(5):
+        bad.add([row(number, 5_000_000)])
+        good.add([tool(number)])
+        await until(lambda: good.empty)
+    await flusher.flushed(bad)
+    said = [d.payload for request in server.appends for one in request.runs if one.handle == 2 for d in one.deltas]
+    assert len(said) == 5
+    assert bad.empty
+
+
+async def test_rows_that_are_refused_together_pass_alone(flusher: Flusher, server: RunnerServer) -> None:
+    """Many runs in one message that is too large: nothing of any of them is cut."""
+    logs = [another(flusher, handle) for handle in range(1, 4)]
+    for log in logs:
+        log.add([row(log.handle, 900_000), row(log.handle, 1_900_000)])
+    for log in logs:
+        await flusher.flushed(log)
+    sizes = [len(d.payload) for request in server.appends for one in request.runs for d in one.deltas]
+    assert all(log.empty for log in logs)
+    assert sorted(size > 1_900_000 for size in sizes) == [False] * 3 + [True] * 3
+
+
+async def test_runs_take_turns(flusher: Flusher, server: RunnerServer) -> None:
+    """A run that always has more to say than one message holds does not keep the others from speaking."""
+    loud, quiet = another(flusher, 1), another(flusher, 2)
+    loud.add([row(number, 1_500_000) for number in range(8)])
+    quiet.add([tool(1)])
+    await until(lambda: quiet.empty)
+    assert not loud.empty
+    await flusher.flushed(loud)
+
+
+async def test_who_is_fenced_out_says_nothing_more(flusher: Flusher, server: RunnerServer, run: Heard) -> None:
+    """One refusal is enough: nothing is sent again, and who waits for it to be stored waits no longer."""
+    server.verdict = pb.FENCED_OUT
+    run.log.add([tool(1)])
+    await flusher.flushed(run.log)
+    run.log.add([tool(2)])
+    await flusher.flushed(run.log)
+    assert run.verdicts == [pb.FENCED_OUT]
+    assert len(server.appends) == 1
+
+
+async def test_an_answer_that_brings_nothing_forward_is_no_reason_to_send_at_once(
+    flusher: Flusher, server: RunnerServer, run: Heard
+) -> None:
+    """A server that expects what was sent already is asked again after a while, not a thousand times a second."""
+    run.log.closed = True  # the flusher leaves it alone
+    run.log.add([tool(1)])
+    run.log.closed = False
+    sent = run.log.next_send(time.monotonic() + 1)
+    assert sent is not None
+    run.log.answered(sent, sent.first)
+    assert run.log.next_send(time.monotonic()) is None
+    assert run.log.next_send(time.monotonic() + STALLED_S) == sent
+    run.log.closed = True
+
+
+async def test_a_row_beyond_every_message_is_cut_before_it_is_sent(run: Heard) -> None:
+    """Whatever made it: neither side takes more than 64 MiB."""
+    run.log.add([row(1, ROW_BYTES + 1)])
+    (delta,) = run.log.take_tail().deltas
+    assert len(delta.payload) < 1 << 20
+    assert b"cut here" in delta.payload
