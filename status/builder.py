@@ -344,6 +344,9 @@ class StatusBuilder:
         pending = [id_ for id_ in open_ if self._calls[id_].state == "TOOL_CALL_PENDING"]
         return [delta for id_ in pending for delta in self._end_call(id_, "", failed=False, error="")]
 
+    def _history_cut(self, event: events.HistoryCut) -> list[Delta]:
+        return [_delta("history", kept=event.kept)]
+
     def _tool_answered(self, event: events.ToolAnswered) -> list[Delta]:
         self._answered = True
         return []
@@ -386,5 +389,6 @@ _HANDLERS: dict[type, Callable[[StatusBuilder, Any], list[Delta]]] = {
     events.MessageMoved: StatusBuilder._message_moved,
     events.ToolEdited: StatusBuilder._tool_edited,
     events.CallsTaken: StatusBuilder._calls_taken,
+    events.HistoryCut: StatusBuilder._history_cut,
     events.ToolAnswered: StatusBuilder._tool_answered,
 }

@@ -194,6 +194,13 @@ class ToolEdited:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryCut:
+    """The graph forgot messages of earlier turns; `kept` of them are left, tools' results not counted."""
+
+    kept: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallsTaken:
     """No tool runs these calls: a node took them itself, as `with_structured_output` does."""
 
@@ -225,5 +232,6 @@ Event = (
     | MessageMoved
     | ToolEdited
     | CallsTaken
+    | HistoryCut
     | ToolAnswered
 )

@@ -47,6 +47,8 @@ class State:
         self.output: Any = None
         self.fields: Json | None = None
         """What the graph's state holds beside its messages, where the output shows it otherwise."""
+        self.history_kept: int | None = None
+        """How many messages of earlier turns the graph still remembers, where it forgot some."""
         self.said: str | None = None
         """What the user asked, once a foreign status update has replaced the list of messages that held it."""
         self.messages: dict[str, Json] = {}
@@ -97,6 +99,7 @@ class State:
             "completed_at": self.completed_at,
             "output": self.output,
             **({} if self.fields is None else {"fields": self.fields}),
+            **({} if self.history_kept is None else {"history_kept": self.history_kept}),
             **({} if self.said is None else {"said": self.said}),
             "messages": [{**m, "content": "".join(m["content"])} for m in self.messages.values()],
             "tool_calls": [{**call, "key": key} for key, call in self.tool_calls.items()],
@@ -113,6 +116,7 @@ class State:
         state.error, state.error_code = kept["error"], kept["error_code"]
         state.started_at, state.completed_at = kept["started_at"], kept["completed_at"]
         state.output, state.fields, state.said = kept["output"], kept.get("fields"), kept.get("said")
+        state.history_kept = kept.get("history_kept")
         state.messages = {
             m["id"]: {**m, "content": [m["content"]], "tool_calls": list(m["tool_calls"])} for m in kept["messages"]
         }
@@ -275,6 +279,9 @@ class State:
     def _output(self, said: Json, at: float) -> None:
         self.output, self.fields = said.get("output"), said.get("fields")
 
+    def _history(self, said: Json, at: float) -> None:
+        self.history_kept = int(said["kept"])
+
     def _merge(self, said: Json, at: float) -> None:
         """`updateStatus` of the contract: lists that are not empty and fields that are set replace, the rest stays."""
         new = said.get("status") or {}
@@ -330,5 +337,6 @@ _KINDS = {
     "tool_removed": State._tool_removed,
     "todos": State._todos,
     "output": State._output,
+    "history": State._history,
     "merge": State._merge,
 }

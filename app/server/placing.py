@@ -12,11 +12,11 @@ from app.server.problems import Kind, Problem, failed_precondition, invalid
 from app.server.resources import Resources
 from clients.engine.bundle import DEFAULT_AGENT
 from status.store.errors import SlugTaken
+from status.store.purge import subject_of
 from status.store.records import Resource, ResourceKind
 from status.store.store import Store
 
 BUILT_IN_NAME, BUILT_IN_SLUG = "AgentRunner", "agent-runner"
-SUBJECT_LENGTH = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +103,7 @@ class Placing:
             )
 
     async def _new_session(self, draft: Draft, agent: Resource, instance: Resource) -> Resource:
-        subject = " ".join(draft.execution.spec.message.split())[:SUBJECT_LENGTH]
+        subject = subject_of(draft.execution.spec.message)
         org = agent.org or draft.execution.metadata.org or default_org()
         spec = {"agent_instance_id": instance.id, "subject": subject}
         return await self._resources.make(ResourceKind.SESSION, org=org, spec=spec)

@@ -24,6 +24,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "sub_agent": ("id",),
     "todos": ("todos",),
     "output": (),
+    "history": ("kept",),
     "message_edit": ("id", "content"),
     "message_removed": ("id",),
     "message_scope": ("id", "scope"),
@@ -90,6 +91,8 @@ def _wrong(payload: Mapping[str, Any], kind: str) -> Iterable[str]:
     component = payload.get("component") or {}
     if isinstance(component, dict) and not isinstance(component.get("metadata") or {}, dict):
         yield "component.metadata"
+    if kind == "history" and not (type(payload["kept"]) is int and payload["kept"] >= 0):
+        yield "kept"
     if kind == "todos" and not _are_todos(payload["todos"]):
         yield "todos"
 

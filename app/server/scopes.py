@@ -89,6 +89,7 @@ SCOPES: Mapping[str, Scope] = {
     **_collection("skills", write=Scope.ADMIN),
     "GET /v1/skills/{name}/archive": Scope.READ,
     **_collection("sessions", write=Scope.EXECUTE),
+    "GET /v1/sessions/{name}/state": Scope.READ,
     "GET /v1/workers": Scope.READ,
     "GET /metrics": Scope.READ,
     "POST /v1/keys": Scope.ADMIN,

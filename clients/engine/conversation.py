@@ -73,12 +73,6 @@ class Conversation:
     def result_told(self, call_id: str, content: Any, *, failed: bool) -> None:
         self._results[call_id] = (content, failed)
 
-    @property
-    def history_kept(self) -> int | None:
-        """How many messages of earlier turns are left, tools' results not counted; None when all of them are."""
-        kept = sum(1 for key in self._history if key in self._present)
-        return None if kept == len(self._history) else kept
-
     def state(self, values: Any) -> Iterator[Event]:
         """The graph's state after a step: what is to be told so that the status shows its messages."""
         held = read.conversation_of(values)
@@ -120,6 +114,9 @@ class Conversation:
         """The graph has ended, or waits for somebody: then calls within its nested graphs may wait too."""
         if self._begun and not interrupted:
             yield from self._put_aside()
+        kept = sum(key in self._present for key in self._history)
+        if kept < len(self._history):
+            yield events.HistoryCut(kept=kept)
         entries = {id(e): e for e in [*self._entries.values(), *self._objects.values()]}.values()
         taken = [e for e in entries if not e.inside and not (interrupted and (e.scope or "/" in e.place))]
         if calls := tuple(call_id for entry in taken for call_id in entry.calls):

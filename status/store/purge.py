@@ -10,10 +10,13 @@ from typing import Any
 from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from status.events import USER_MESSAGE
 from status.purging import CALL_ROWS, EDITS, MESSAGE_ROWS, purge_state, purged
-from status.store.records import NewDelta
-from status.store.schema import execution_log, execution_snapshots
+from status.store.records import NewDelta, ResourceKind
+from status.store.schema import execution_log, execution_snapshots, executions, resources
 
+SUBJECT_LENGTH = 80
+"""Of a session that was made for an execution."""
 MOST_IDS = 100
 """More than these are not searched for by name: the execution's whole log is looked through."""
 
@@ -25,6 +28,9 @@ async def purge_edited(connection: AsyncConnection, handle: int, deltas: Sequenc
     edits = [(delta.kind, told) for delta in deltas if delta.kind in EDITS and (told := _object(delta.payload))]
     if not edits:
         return deltas
+    for kind, edit in edits:
+        if edit.get("id") == USER_MESSAGE and kind in ("message_edit", "message_removed"):
+            await _purge_subject(connection, handle, str(edit.get("content", "")))
     await _purge_rows(connection, handle, edits)
     await _purge_snapshot(connection, handle, edits)
     kept: list[NewDelta] = []
@@ -34,6 +40,28 @@ async def purge_edited(connection: AsyncConnection, handle: int, deltas: Sequenc
         if delta.kind in EDITS and (told := _object(delta.payload)):
             later.append((delta.kind, told))
     return kept[::-1]
+
+
+async def _purge_subject(connection: AsyncConnection, handle: int, now: str) -> None:
+    """A session's subject is the beginning of what the user said first, if nobody has changed it."""
+    log, kind = execution_log.c, ResourceKind.SESSION.value
+    said = await connection.scalar(select(log.payload).where(log.handle == handle, log.seq == 1))
+    session = select(executions.c.session_id).where(executions.c.handle == handle).scalar_subquery()
+    mine = (resources.c.kind == kind, resources.c.id == session)
+    body = await connection.scalar(select(resources.c.body).where(*mine))
+    if said is None or body is None:
+        return
+    document, was = json.loads(body), subject_of(str(json.loads(said).get("content", "")))
+    spec = document.get("spec") or {}
+    if not was or spec.get("subject") != was:
+        return
+    spec["subject"] = subject_of(now)
+    changed = {"body": json.dumps(document, ensure_ascii=False, separators=(",", ":"))}
+    await connection.execute(update(resources).where(*mine).values(version=resources.c.version + 1, **changed))
+
+
+def subject_of(message: str) -> str:
+    return " ".join(message.split())[:SUBJECT_LENGTH]
 
 
 async def _purge_rows(connection: AsyncConnection, handle: int, edits: Sequence[Edit]) -> None:

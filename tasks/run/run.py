@@ -82,7 +82,13 @@ class Run:
 
     def feed(self, event: Event) -> None:
         if not self._given_up:
-            self.log.add(self.builder.feed(event))
+            self.log.add(map(self._masked, self.builder.feed(event)))
+
+    def _masked(self, delta: Delta) -> Delta:
+        """A graph's own fields come from no tool, where secrets are masked."""
+        if delta.kind != "output" or not self.mask:
+            return delta
+        return Delta(kind=delta.kind, payload=self.mask.within(delta.payload))
 
     def say(self, deltas: list[Delta]) -> None:
         self.log.add(deltas)

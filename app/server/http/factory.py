@@ -23,11 +23,12 @@ from app.server.http.readiness import readiness_routes
 from app.server.http.resource_routes import resource_routes
 from app.server.http.retention_routes import retention_routes
 from app.server.http.runner_routes import runner_routes
+from app.server.http.session_routes import session_routes
 from app.server.problems import Kind, Problem, invalid
 
 STATIC = Path(__file__).parent / "static"
 PAGE_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'"
-_ROUTES = (resource_routes, runner_routes, key_routes, retention_routes)
+_ROUTES = (resource_routes, session_routes, runner_routes, key_routes, retention_routes)
 _KINDS = {404: Kind.NOT_FOUND, 405: Kind.METHOD_NOT_ALLOWED, 413: Kind.TOO_LARGE}
 
 

@@ -88,7 +88,27 @@ WORKER: Schema = {
         "loop_lag_s": {"type": "number"},
     },
 }
+SESSION_STATE: Schema = {
+    "type": "object",
+    "required": ["session_id", "values", "messages", "questions", "truncated"],
+    "properties": {
+        "session_id": STRING,
+        "execution_id": {**STRING, "description": "the newest one that has ended; empty before that"},
+        "checkpoint_id": {**STRING, "description": "the head of its memory; empty if there is none"},
+        "created_at": {**STRING, "description": "when that execution ended"},
+        "values": {"type": "object", "description": "the fields of the graph's state beside `messages`"},
+        "values_of": {**STRING, "description": "the execution that left these values"},
+        "messages": {
+            "type": "array",
+            "items": {"type": "object"},
+            "description": "as in a status, oldest first",
+        },
+        "truncated": {"type": "boolean", "description": "there are older messages"},
+        "questions": {"type": "array", "items": {"type": "object"}, "description": "what it waits for"},
+    },
+}
 PARTS: Mapping[str, Schema] = {
+    "SessionState": SESSION_STATE,
     "ShortForm": MESSAGE_FORM,
     "ShortFormWithInput": INPUT_FORM,
     "RedriveForm": REDRIVE_FORM,

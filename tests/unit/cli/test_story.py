@@ -121,3 +121,33 @@ def test_long_results_are_cut() -> None:
     story = Story()
     lines = [plain(line) for event in updates(said) for line in story.tell(event)]
     assert lines[-1] == "   ... 30 more lines"
+
+
+def test_what_is_rewritten_or_taken_back_is_told() -> None:
+    """The new text, and that something went; a node's own words have its name."""
+    said: list[Said] = [
+        ("message", {"id": "m1", "type": "MESSAGE_AI", "content": ""}),
+        ("text", {"id": "m1", "text": "Her card is 4111"}),
+        ("message_edit", {"id": "m1", "content": "Her card is [redacted]"}),
+        call("c1", "execute", {"command": "ls"}),
+        ("tool_end", {"id": "c1", "status": "TOOL_CALL_COMPLETED", "result": "4111"}),
+        ("tool_edit", {"id": "c1", "result": "[redacted]"}),
+        ("message", {"id": "m2", "type": "MESSAGE_AI", "content": "", "scope": "planner/model"}),
+        ("text", {"id": "m2", "text": "I think\n"}),
+        ("message_removed", {"id": "m1"}),
+    ]
+    out = io.StringIO()
+    display = PlainDisplay(out)
+    for event in updates(said):
+        display.show(event)
+    assert out.getvalue().splitlines() == [
+        "~ the message above was rewritten:",
+        "Her card is [redacted]",
+        "-> execute ls",
+        "<- execute done (1.0 s)",
+        "   4111",
+        "~ the result of execute was rewritten:",
+        "   [redacted]",
+        "[planner/model] I think",
+        "~ a message was taken back",
+    ]

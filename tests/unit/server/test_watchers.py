@@ -24,7 +24,7 @@ from app.server.log_ends import End
 from app.server.principal import SERVER, acting_as
 from app.server.problems import Kind, Problem
 from status.store.errors import StoreUnavailable
-from status.store.records import Claimed
+from status.store.records import Claimed, NewDelta
 from tests.unit.server.conftest import AUTHORIZED, Worker, created
 
 ROWS = 6
@@ -264,3 +264,28 @@ async def taken(
 def numbers(events: list[Followed]) -> list[int]:
     """Of the rows that they brought."""
     return [row.seq for one in events if isinstance(one, Updates) for row in one.rows]
+
+
+async def test_what_is_taken_back_goes_from_what_is_kept(
+    http: httpx.AsyncClient, server: RunningServer, worker: Worker
+) -> None:
+    """Who begins further back after an edit gets the old row without its text, from memory as from the store (L7)."""
+    id, claimed = await running(http, worker)
+    got: list[Followed] = []
+    reading = asyncio.create_task(taken(server, id, got))
+    await worker.say(claimed, "a private matter", number=0)
+    await until(lambda: numbers(got)[-1:] == [4])
+    execution = claimed.execution
+    assert execution is not None
+    edit = NewDelta(kind="message_edit", payload='{"id":"a0","content":"[redacted]"}')
+    await server.ctx.store.append(execution.handle, execution.fence, 1, [edit])
+    server.ctx.wakeups.notify(id)
+    await until(lambda: numbers(got)[-1:] == [5])
+    with server.ctx.watchers.watch(id) as watcher:
+        kept = watcher.rows_after(3)
+        assert kept == await server.ctx.store.read_log(id, 3)
+        assert kept is not None
+        assert [row.payload.get("content") for row in kept] == ["", "[redacted]"]
+        assert watcher._bytes == sum(watchers._weight(row.payload) for row in watcher._rows)
+    await worker.settle(claimed, number=2)
+    await asyncio.wait_for(reading, 10)

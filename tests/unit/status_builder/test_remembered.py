@@ -1,0 +1,218 @@
+"""Whose a message is, whether a run has answered, and what it leaves beside its messages."""
+
+from typing import Annotated, Any
+
+import pytest
+from deepagents import create_deep_agent
+from langchain.agents import create_agent
+from langchain.agents.middleware import AgentMiddleware, PIIMiddleware
+from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, ToolMessage
+from langchain_core.tools import tool
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.graph.message import add_messages
+from pydantic import BaseModel
+from typing_extensions import TypedDict
+
+from clients.engine import fast_stream, stream
+from tests.unit.status_builder.runs import Told, add, tell
+from tests.unit.status_builder.scripted_model import ScriptedModel, in_turn, said
+
+both = pytest.mark.parametrize("source", [stream.run_events, fast_stream.run_events])
+SECRET = "ann.doe@example.com"
+
+
+def one_node(node: Any, state: Any = MessagesState) -> Any:
+    return StateGraph(state).add_node("node", node).add_edge(START, "node").add_edge("node", END).compile()
+
+
+def everything(told: Told) -> str:
+    return repr(told.status)
+
+
+class Report(MessagesState, total=False):
+    report: str
+    empty: list[str]
+    question: str
+
+
+@both
+async def test_what_a_node_used_itself_has_its_name(source: Any) -> None:
+    """A model's words that never come into the state are the node's; the fields are the output, and the answer."""
+    model = ScriptedModel(reply=in_turn(said("A draft.")))
+
+    async def write(state: Report) -> Any:
+        return {"report": (await model.ainvoke("draft")).text, "empty": []}
+
+    told = await tell(one_node(write, Report), "go", source=source)
+    assert (told.texts(), told.texts("node")) == ([], ["A draft."])
+    assert told.deltas[-1].payload == {"output": {"report": "A draft."}}
+
+
+@both
+async def test_a_field_that_only_came_in_is_no_answer(source: Any) -> None:
+    """It is in the output, and the run has still ended without an answer."""
+    told = await tell(one_node(lambda state: {}, Report), {"question": "why?", "messages": []}, source=source)
+    assert [d.payload["output"] for d in told.deltas if d.kind == "output"] == [{"question": "why?"}]
+    assert told.deltas[-1].payload["metadata"] == {"note": "empty_answer"}
+
+
+@both
+async def test_a_nested_graphs_own_words_have_its_name(source: Any) -> None:
+    """A graph that a node asks: what it said is scoped, what comes into the parent's messages is main, once."""
+    inner = create_agent(ScriptedModel(reply=in_turn(said("I add.", ("c", "add", {"a": 1, "b": 2})), said("3"))), [add])
+
+    async def ask(state: MessagesState) -> Any:
+        answer = await inner.ainvoke({"messages": [HumanMessage("1 + 2?")]})
+        return {"messages": [answer["messages"][-1]]}
+
+    told = await tell(one_node(ask), "go", source=source)
+    assert told.texts() == ["3"]
+    assert told.texts("node/model") == ["I add."]
+    assert [call["status"] for call in told.status["tool_calls"]] == ["TOOL_CALL_COMPLETED"]
+
+
+class Verdict(BaseModel):
+    """A verdict."""
+
+    good: bool
+
+
+@both
+async def test_a_call_that_a_node_takes_itself_is_no_open_call(source: Any) -> None:
+    """A structured answer within a node is COMPLETED at the end; a remembered call that nobody ran is FAILED."""
+    asks = ScriptedModel(reply=in_turn(said("", ("v", "Verdict", {"good": True}))))
+
+    async def judge(state: Report) -> Any:
+        answer = await asks.ainvoke("judge")
+        return {"report": str(answer.tool_calls[0]["args"]["good"])}
+
+    told = await tell(one_node(judge, Report), "go", source=source)
+    assert told.call("v")["status"] == "TOOL_CALL_COMPLETED"
+    left = AIMessage("I shall look", tool_calls=[{"id": "x", "name": "look", "args": {}}])
+    told = await tell(one_node(lambda state: {"messages": [left]}), "go", source=source)
+    assert told.call("x")["status"] == "TOOL_CALL_FAILED"
+    assert "without running this call" in told.call("x")["error"]
+
+
+@both
+async def test_the_result_of_a_tool_is_an_answer(source: Any) -> None:
+    """`return_direct`: the run ends with the tool's result, and needs no other answer."""
+
+    @tool(return_direct=True)
+    def now() -> str:
+        """The time."""
+        return "noon"
+
+    told = await tell(
+        create_agent(ScriptedModel(reply=in_turn(said("", ("n", "now", {})))), [now]), "go", source=source
+    )
+    assert told.call("n")["result"] == "noon"
+    assert not [d for d in told.deltas if d.payload.get("metadata", {}).get("note")]
+
+
+@both
+async def test_redaction_of_answers_results_and_calls(source: Any) -> None:
+    """What the middleware redacts in answers and results is nowhere in the status."""
+
+    @tool
+    def look(name: str) -> str:
+        """Look somebody up."""
+        return f"write to {SECRET}"
+
+    model = ScriptedModel(reply=in_turn(said("I look.", ("l", "look", {"name": "ann"})), said(f"It is {SECRET}")))
+    guard = PIIMiddleware("email", strategy="redact", apply_to_output=True, apply_to_tool_results=True)
+    told = await tell(create_agent(model, [look], middleware=[guard]), "who?", source=source)
+    assert told.texts() == ["I look.", "It is [REDACTED_EMAIL]"]
+    assert told.call("l")["result"] == "write to [REDACTED_EMAIL]"
+    assert SECRET not in everything(told)
+
+
+class TakesBack(AgentMiddleware[Any, Any]):
+    """Takes an answer with a secret back, and says something else."""
+
+    def after_model(self, state: Any, runtime: Any) -> Any:
+        last = state["messages"][-1]
+        if SECRET in str(last.text):
+            return {"messages": [RemoveMessage(id=last.id), AIMessage("I may not say.")]}
+        return None
+
+
+@both
+async def test_a_sub_agents_guard(source: Any) -> None:
+    """What the guard of a sub-agent takes back is gone, too; what it says instead has its scope."""
+    model = ScriptedModel(
+        reply=in_turn(
+            said("", ("t", "task", {"description": "dig deep", "subagent_type": "digger"})),
+            said("Done."),
+            dig=[said(f"Found {SECRET}")],
+        )
+    )
+    digger: Any = {
+        "name": "digger",
+        "description": "digs",
+        "system_prompt": "Dig.",
+        "model": model,
+        "tools": [],
+        "middleware": [TakesBack()],
+    }
+    told = await tell(create_deep_agent(model=model, subagents=[digger]), "go", source=source)
+    assert SECRET not in everything(told)
+    assert told.texts("t") == ["I may not say."]
+    assert told.texts() == ["", "Done."]
+
+
+@both
+async def test_a_call_goes_with_its_message_and_what_was_said_within(source: Any) -> None:
+    """A summary in place of the history: neither the call nor the sub-agent's words stay."""
+
+    def forget(state: MessagesState) -> Any:
+        return {"messages": [*(RemoveMessage(id=str(m.id)) for m in state["messages"][1:]), AIMessage("All well.")]}
+
+    model = ScriptedModel(
+        reply=in_turn(
+            said("", ("t", "task", {"description": "dig deep", "subagent_type": "general-purpose"})),
+            said("Done."),
+            dig=[said(f"Found {SECRET}")],
+        )
+    )
+    plan = StateGraph(MessagesState).add_node("agent", create_deep_agent(model=model)).add_node("forget", forget)
+    graph = plan.add_edge(START, "agent").add_edge("agent", "forget").add_edge("forget", END).compile()
+    told = await tell(graph, "go", source=source)
+    assert SECRET not in everything(told)
+    assert told.texts() == ["All well."]
+    assert "tool_calls" not in told.status
+
+
+class Dicts(TypedDict, total=False):
+    messages: Annotated[list[Any], lambda old, new: [*old, *new]]
+
+
+class Added(TypedDict, total=False):
+    messages: Annotated[list[Any], add_messages]
+
+
+@both
+@pytest.mark.parametrize(
+    "answer",
+    [{"role": "assistant", "content": "tea"}, ("ai", "tea"), AIMessage("tea")],
+    ids=["dict", "tuple", "message"],
+)
+@pytest.mark.parametrize("reducer", ["add_messages", "concatenation"])
+async def test_messages_in_every_form_are_messages(source: Any, answer: Any, reducer: str) -> None:
+    """Whether the reducer makes objects of them or not: shown once, and an answer."""
+    state: Any = Dicts if reducer == "concatenation" else Added
+    told = await tell(one_node(lambda _: {"messages": [answer]}, state), "go", source=source)
+    assert told.texts() == ["tea"]
+    assert not [d for d in told.deltas if d.kind not in ("message", "message_end")]
+
+
+@both
+async def test_a_tool_message_of_a_node_counts(source: Any) -> None:
+    """A node that answers a call by itself ends it with that result."""
+    call = {"id": "c", "name": "look", "args": {}}
+
+    def answer(state: MessagesState) -> Any:
+        return {"messages": [AIMessage("", tool_calls=[call]), ToolMessage("seen", tool_call_id="c"), AIMessage("ok")]}
+
+    told = await tell(one_node(answer), "go", source=source)
+    assert (told.call("c")["status"], told.call("c")["result"]) == ("TOOL_CALL_COMPLETED", "seen")
