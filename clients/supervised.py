@@ -18,10 +18,11 @@ CAUSES = {
 _supervised = False
 
 
-def ask_for_successor() -> None:
-    """Have the supervisor start another process now; this one is about to leave. Without a supervisor: nothing."""
+def ask_for_successor() -> bool:
+    """Have the supervisor start another process now; this one is about to leave. False: there is no supervisor."""
     if _supervised:
         os.kill(os.getppid(), signal.SIGUSR1)
+    return _supervised
 
 
 def end_with_supervisor() -> None:

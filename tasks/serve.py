@@ -44,6 +44,8 @@ BROKER_S = 5
 EXIT_WORN_OUT = 71
 """Hung threads end with their process only: this code says that it ended for that, and for nothing else."""
 WEAR_LOOK_S = 1.0
+SUCCESSOR_S = 10.0
+"""Until a successor is usually up: so long a worn-out worker still takes what nobody else would."""
 
 
 class Station:
@@ -159,8 +161,9 @@ class Station:
         """Leave as on SIGTERM, but let the runs end: the supervisor starts a successor meanwhile."""
         while not self._worn_out.value:
             time.sleep(WEAR_LOOK_S)
+        if ask_for_successor():
+            time.sleep(SUCCESSOR_S)
         worker_state.should_stop = EXIT_WORN_OUT  # type: ignore[assignment]
-        ask_for_successor()
 
     def _leave_warm(self) -> None:
         self.leave(self._settings.max_run_s if self._worn_out.value else self._settings.drain_timeout_s)
