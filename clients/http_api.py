@@ -93,11 +93,13 @@ class HttpApi:
         return await self._call("GET", f"/v1/executions/{quote(execution_id, safe='')}")
 
     async def list(
-        self, *, phase: str = "", session_id: str = "", agent: str = "", page_size: int = 0, page_token: str = ""
-    ) -> Json:
+        self, *, phase: str = "", session_id: str = "", agent: str = "", waiting: bool = False, page_size: int = 0,
+        page_token: str = "",
+    ) -> Json:  # fmt: skip
         """Newest first: `entries`, and `next_page_token` unless it is the last page."""
         given = {
-            "phase": phase, "session_id": session_id, "agent": agent, "page_size": page_size, "page_token": page_token
+            "phase": phase, "session_id": session_id, "agent": agent, "page_size": page_size, "page_token": page_token,
+            "waiting_for_input": "true" if waiting else "",
         }  # fmt: skip
         return await self._call("GET", "/v1/executions", params={k: v for k, v in given.items() if v})
 

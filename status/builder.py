@@ -4,7 +4,7 @@ It knows what is open (messages that were not finished, calls that run), so that
 is in the middle of, and close what a failed model call or an end left behind.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,14 +106,17 @@ class StatusBuilder:
         self._models.clear()
         return [delta for id_ in list(self._open) for delta in self._broken(id_)]
 
-    def interrupt(self, question: str) -> list[Delta]:
+    def interrupt(self, question: str, questions: Sequence[Mapping[str, Any]] = ()) -> list[Delta]:
         """The turn ends with a question to the user. Said twice it is told once."""
         if self.interrupted:
             return []
         self.interrupted = True
         self.messages += 1
-        text = shown_text(question, self._max_bytes)
-        return [_delta("message", id="interrupt", type="MESSAGE_AI", content=text, metadata={"interrupted": True})]
+        asked = [plain(dict(one), max_bytes=self._max_bytes) for one in questions]
+        metadata = {"interrupted": True, **({"questions": asked} if asked else {})}
+        content = shown_text(question, self._max_bytes)
+        message = _delta("message", id="interrupt", type="MESSAGE_AI", content=content, metadata=metadata)
+        return [*(Delta(kind="question", payload=one) for one in asked), message]
 
     def empty_answer_note(self) -> list[Delta]:
         note = {"note": "empty_answer"}
@@ -274,7 +277,7 @@ class StatusBuilder:
         return [_delta("todos", todos=todos_shown(event.todos, self._max_bytes))]
 
     def _interrupted(self, event: events.Interrupted) -> list[Delta]:
-        return self.interrupt(event.question)
+        return self.interrupt(event.question, event.questions)
 
     def _graph_output(self, event: events.GraphOutput) -> list[Delta]:
         output, fields = event.output, event.fields

@@ -121,9 +121,13 @@ class TodosWritten:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interrupted:
-    """The graph stopped to ask a person something; the turn ends with that question."""
+    """The graph stopped to ask a person something; the turn ends with that question.
+
+    `question` is all of it in words; `questions` each as data, as `status.questions` describes them.
+    """
 
     question: str
+    questions: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

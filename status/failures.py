@@ -27,6 +27,7 @@ class Code(Enum):
     SKILL = "E303"
     ENVIRONMENT = "E304"
     SANDBOX = "E305"
+    ANSWER = "E306"
     CANCELLED = "E401"
     BROKER_UNAVAILABLE = "E501"
 
@@ -174,6 +175,15 @@ FAILURES: dict[Code, Failure] = dict(
             says="The {what} sandbox could not be set up. Original error: {original_error}",
             next_step="agent-runner doctor tells what the sandbox is missing.",
             retryable=True,
+        ),
+        _row(
+            Code.ANSWER,
+            when="the session waits for an answer, and what was sent is none",
+            detection="the run, before the agent goes on",
+            says="The question is still open: {original_error}",
+            next_step="Send the answer in the form that the question expects, by its id where several are open:"
+            " agent-runner executions answer --session SESSION lists them.",
+            retryable=False,
         ),
         _row(
             Code.CANCELLED,

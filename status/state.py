@@ -58,6 +58,8 @@ class State:
         """The keys of `tool_calls` that the status shows, in order (as a set that remembers the order)."""
         self.sub_agents: dict[str, Json] = {}
         self.todos: list[Json] = []
+        self.questions: dict[str, Json] = {}
+        """What it asked a person when it ended, by id."""
 
     @classmethod
     def empty(cls) -> Self:
@@ -106,6 +108,7 @@ class State:
             "listed": list(self.listed),
             "sub_agents": list(self.sub_agents.values()),
             "todos": self.todos,
+            **({"questions": list(self.questions.values())} if self.questions else {}),
         }
 
     @classmethod
@@ -124,6 +127,7 @@ class State:
         state.listed = dict.fromkeys(kept["listed"])
         state.sub_agents = {sub["id"]: dict(sub) for sub in kept["sub_agents"]}
         state.todos = [dict(todo) for todo in kept["todos"]]
+        state.questions = {one["id"]: dict(one) for one in kept.get("questions", ())}
         return state
 
     def _phase(self, said: Json, at: float) -> None:
@@ -276,6 +280,9 @@ class State:
                 }
             )
 
+    def _question(self, said: Json, at: float) -> None:
+        self.questions[said["id"]] = dict(said)
+
     def _output(self, said: Json, at: float) -> None:
         self.output, self.fields = said.get("output"), said.get("fields")
 
@@ -338,5 +345,6 @@ _KINDS = {
     "todos": State._todos,
     "output": State._output,
     "history": State._history,
+    "question": State._question,
     "merge": State._merge,
 }

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from app.cli.answering import answer_on
 from app.cli.display import SilentDisplay, display_for, failure
 from app.cli.failing import EXIT_CANCELLED, Failed, api_errors, settings_or_exit
 from app.cli.following import Interrupts, follow_and_report, told
@@ -25,7 +26,7 @@ _COLUMNS = (("ID", 30), ("PHASE", 12), ("CREATED", 20), ("SESSION", 30))
 @click.option("--server", metavar="URL", help="AGENT_RUNNER_HTTP_URL [http://127.0.0.1:8080]")
 @click.pass_context
 def executions(ctx: click.Context, server: str | None) -> None:
-    """List, get, watch, cancel or redrive executions."""
+    """List, get, watch, cancel, redrive or answer executions."""
     settings = settings_or_exit("client")
     ctx.obj = (server or settings.http_url, settings.api_key.get_secret_value(), settings.tls_ca)
 
@@ -34,12 +35,13 @@ def executions(ctx: click.Context, server: str | None) -> None:
 @click.option("--phase", type=click.Choice([p.name.lower() for p in Phase], case_sensitive=False))
 @click.option("--session", "session_id", default="")
 @click.option("--agent", default="")
+@click.option("--waiting", is_flag=True, help="Only what waits for an answer.")
 @click.option("--page-size", type=click.IntRange(1, 1000), default=20, show_default=True)
 @click.option("--page-token", default="")
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_obj
 def list_(
-    server: Server, phase: str | None, session_id: str, agent: str, page_size: int, page_token: str,
+    server: Server, phase: str | None, session_id: str, agent: str, waiting: bool, page_size: int, page_token: str,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Newest first."""
@@ -47,7 +49,7 @@ def list_(
     async def ask(api: HttpApi) -> dict[str, Any]:
         wire = Phase[phase.upper()].wire_name if phase else ""
         return await api.list(
-            phase=wire, session_id=session_id, agent=agent, page_size=page_size, page_token=page_token
+            phase=wire, session_id=session_id, agent=agent, waiting=waiting, page_size=page_size, page_token=page_token
         )
 
     page = _with_api(server, ask)
@@ -102,6 +104,23 @@ def redrive(server: Server, execution_id: str, env: tuple[str, ...], then_watch:
         sys.exit(asyncio.run(_watch(server, new_id, as_json=False)))
 
 
+@executions.command()
+@click.argument("given", nargs=-1, metavar="[ID] [ANSWER]")
+@click.option("--session", "-s", "session_id", default="", help="The session that waits, instead of an execution's ID.")
+@click.option("--id", "by_id", multiple=True, metavar="QUESTION=JSON", help="The answer to one question; repeatable.")
+@env_option
+@click.option("--json", "as_json", is_flag=True, help="The final execution as JSON on stdout and nothing else there.")
+@click.pass_obj
+def answer(
+    server: Server, given: tuple[str, ...], session_id: str, by_id: tuple[str, ...], env: tuple[str, ...], as_json: bool
+) -> None:  # fmt: skip
+    """Answer what an execution waits for, and show how it goes on. Without an answer: list the open questions.
+
+    ANSWER is a text, or a JSON object or list. Exit code as of `run`.
+    """
+    sys.exit(answer_on(server, given, session_id, by_id, secrets_of(env), as_json=as_json))
+
+
 async def _watch(server: Server, execution_id: str, *, as_json: bool) -> int:
     display = SilentDisplay() if as_json else display_for(sys.stdout)
     try:
@@ -134,6 +153,8 @@ def _row(execution: Mapping[str, Any]) -> str:
     )
     session = (execution.get("spec") or {}).get("session_id", "")
     cells = (metadata.get("id", ""), phase, str(created)[:19], session)
+    if execution.get("waiting_for_input"):
+        phase = "WAITING"
     error = failure(execution)[0].splitlines()[0][:120] if phase in ("FAILED", "CANCELLED") else ""
     return (
         "  ".join(str(cell).ljust(width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True)) + f"  {error}"

@@ -99,6 +99,8 @@ def report(execution: Mapping[str, Any], display: Display, took_s: float, *, as_
         click.echo(json.dumps(execution, indent=2, ensure_ascii=False))
     else:
         click.echo(ending(execution, display.story, took_s))
+        if step := execution.get("next_step"):
+            click.echo(f"It waits for an answer. {step}")
         session = str((execution.get("spec") or {}).get("session_id") or "")
         if session:
             click.echo(f"session {session} (--session {session} goes on with it)")

@@ -40,7 +40,7 @@ class Request:
 @click.option("--session", "-s", metavar="ID", help="Go on with this session.")
 @click.option("--model", "-m", metavar="NAME", help="The model, for this execution.")
 @env_option
-@click.option("--input", "input_", metavar="JSON", help="Instead of MESSAGE, for graphs without messages.")
+@click.option("--input", "input_", metavar="JSON", help="Fields of a graph's state, or an answer that is no text.")
 @click.option("--org", metavar="ORG", help="The organisation it belongs to.")
 @click.option("--server", metavar="URL", help="A server that runs; else AGENT_RUNNER_HTTP_URL, else one for this run.")
 @click.option("--json", "as_json", is_flag=True, help="The final execution as JSON on stdout and nothing else there.")
@@ -52,16 +52,17 @@ def run(
 
     Exit code: 0 completed, 1 failed, 130 cancelled, 2 wrong usage or settings.
     """
-    if (message is None) == (input_ is None):
-        raise click.UsageError("give either MESSAGE or --input JSON")
-    if sum(given is not None for given in (agent, graph, session)) > 1 and not (session and agent):
-        raise click.UsageError("give one of --agent, --graph and --session")
+    if message is None and input_ is None:
+        raise click.UsageError("give MESSAGE, --input JSON or both")
+    if agent is not None and graph is not None:
+        raise click.UsageError("give one of --agent and --graph")
     agent_file = Path(agent) if agent and Path(agent).suffix in (".yaml", ".yml", ".json") else None
     body = {
         "message": message, "input": _json(input_), "agent": None if agent_file else agent, "graph": graph,
         "session_id": session, "model": model, "env": secrets_of(env), "org": org,
     }  # fmt: skip
-    request = Request(body={k: v for k, v in body.items() if v}, agent_file=agent_file, as_json=as_json)
+    sent = {k: v for k, v in body.items() if v or (k == "input" and v is not None)}
+    request = Request(body=sent, agent_file=agent_file, as_json=as_json)
     settings = settings_or_exit("run")
     if server or settings.given("http_url"):
         sys.exit(asyncio.run(_run_on(server or settings.http_url, settings, request)))

@@ -14,6 +14,7 @@ from typing import Any
 from clients.http_api import StreamEvent
 from status.log import LogRow, State
 from status.phases import TERMINAL_PHASES, Phase
+from status.questions import expected_text
 
 Said = Mapping[str, Any]
 RESULT_LINES, LINE_CHARS, SUMMARY_CHARS = 20, 400, 160
@@ -150,6 +151,11 @@ class Story:
         text = json.dumps(said.get("output"), indent=2, ensure_ascii=False)
         yield from (Line(text=line, tone=Tone.TEXT) for line in text.splitlines())
 
+    def _tell_question(self, said: Said) -> Iterator[Line]:
+        place = " in ".join(str(said[name]) for name in ("node", "scope") if said.get(name))
+        yield Line(text=f"? question {said['id']}" + (f" ({place})" if place else ""), tone=Tone.TODO)
+        yield Line(text=f"  expected: {expected_text(said)}", tone=Tone.RESULT)
+
     def _tell_note(self, said: Said) -> Iterator[Line]:
         yield Line(text=f"note: {said.get('text', '')}", tone=Tone.RESULT)
 
@@ -255,7 +261,7 @@ class Story:
         return self._who(str(((call.get("component") or {}).get("metadata") or {}).get("scope") or ""))
 
 
-_BREAKS = frozenset({"phase", "tool_call", "tool_end", "sub_agent", "message_removed"})
+_BREAKS = frozenset({"phase", "tool_call", "tool_end", "sub_agent", "message_removed", "question"})
 """Before these a half line is told as it stands, so that the order stays that of the log."""
 _KINDS: Mapping[str, Callable[[Story, Said], Iterator[Line]]] = {
     "phase": Story._tell_phase,
@@ -267,6 +273,7 @@ _KINDS: Mapping[str, Callable[[Story, Said], Iterator[Line]]] = {
     "tool_end": Story._tell_end_of_call,
     "sub_agent": Story._tell_new_sub_agent,
     "output": Story._tell_output,
+    "question": Story._tell_question,
     "note": Story._tell_note,
     "message_edit": Story._tell_rewritten,
     "message_removed": Story._tell_taken_back,

@@ -17,6 +17,7 @@ from google.protobuf import json_format
 
 from app.server.artifacts import Artifacts
 from app.server.context import ServerContext
+from app.server.drafts import spoken
 from app.server.problems import Problem
 from app.server.sealing import EnvValue, SealBroken
 from clients.skill_archive import SkillArchiveError, read_skill_md
@@ -39,7 +40,9 @@ async def claim_reply(ctx: ServerContext, claimed: Claimed) -> pb.ClaimReply:
     assert execution is not None  # a granted claim has one
     first = await ctx.store.read_log(execution.id, 0, 1)
     human: dict[str, Any] = first[0].payload if first else {}
-    given = human.get("metadata", {}).get("input")
+    beside = human.get("metadata", {})
+    given, answers = beside.get("input"), beside.get("answers")
+    waiting = execution.session_id and await ctx.store.last_of_session(execution.session_id, waiting=True)
     reply = pb.ClaimReply(
         granted=True,
         handle=execution.handle,
@@ -52,8 +55,10 @@ async def claim_reply(ctx: ServerContext, claimed: Claimed) -> pb.ClaimReply:
         start_to_close_s=execution.timeouts.start_to_close_s,
         heartbeat_s=execution.timeouts.heartbeat_s,
         settle_grace_s=execution.timeouts.settle_grace_s,
-        message=str(human.get("content", "")),
+        message=str(human.get("content", "")) if spoken(human) else "",
         input_json="" if given is None else dumps(given),
+        answers_json=dumps(answers) if answers else "",
+        waiting=bool(waiting),
         model_name=execution.model_name,
         graph=execution.graph,
         sandbox_id=claimed.sandbox_id,

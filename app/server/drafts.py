@@ -1,7 +1,10 @@
 """What a caller asks for, in one shape: the contract's AgentExecution, or the short form, as a `Draft`.
 
 In the contract's form our additions are annotations: `agent-runner/graph`, `agent-runner/timeouts` (a JSON object with
-the short form's names) and `agent-runner/input` (JSON).
+the short form's names), `agent-runner/input` (JSON) and `agent-runner/answers` (a JSON object).
+
+An execution always has a message, its first. Without words of the user it is the JSON that he sent, as text, and the
+agent never sees it (`spoken` is false).
 """
 
 import json
@@ -18,8 +21,11 @@ from app.server.render import API_VERSION
 from status.timeouts import Timeouts
 
 GRAPH, TIMEOUTS, INPUT = "agent-runner/graph", "agent-runner/timeouts", "agent-runner/input"
+ANSWERS = "agent-runner/answers"
 CONTRACT_FIELDS = frozenset({"api_version", "apiVersion", "kind", "metadata", "spec", "status"})
-SHORT_FIELDS = frozenset({"message", "input", "agent", "session_id", "graph", "model", "env", "timeouts", "org"})
+SHORT_FIELDS = frozenset(
+    {"message", "input", "answers", "agent", "session_id", "graph", "model", "env", "timeouts", "org"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +39,10 @@ class Draft:
     """Without session, agent and graph the built-in agent is meant."""
     graph: str = ""
     input: Any = None
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    """By the ids of the session's open questions."""
+    spoken: bool = True
+    """The message is the user's, and not the text of `input` or `answers`."""
     timeouts: Mapping[str, float] | Timeouts = field(default_factory=dict)
     idempotency_key: str = ""
     redriven_from: str = ""
@@ -53,15 +63,19 @@ def draft_of_contract(execution: AgentExecution, *, idempotency_key: str = "") -
     draft = AgentExecution()
     draft.CopyFrom(execution)
     draft.ClearField("status")  # a caller never writes it
-    given_input = _json_in(annotations, INPUT)
-    if given_input is not None:
-        draft.spec.message = _dumped(given_input)
-        del draft.metadata.annotations[INPUT]  # content: it goes to the log
+    given, answers = _json_in(annotations, INPUT), _json_in(annotations, ANSWERS)
+    words = draft.spec.message
+    if given is not None or answers is not None:
+        draft.spec.message = words or _text_of(given, _answers(answers))
+        for name in (INPUT, ANSWERS):  # content: it goes to the log
+            draft.metadata.annotations.pop(name, None)
     return Draft(
         execution=draft,
         agent=execution.spec.agent_id,
         graph=annotations.get(GRAPH, ""),
-        input=given_input,
+        input=given,
+        answers=_answers(answers),
+        spoken=bool(words) or (given is None and answers is None),
         timeouts=_seconds(_json_in(annotations, TIMEOUTS) or {}),
         idempotency_key=idempotency_key,
     )
@@ -70,12 +84,15 @@ def draft_of_contract(execution: AgentExecution, *, idempotency_key: str = "") -
 def _short(body: Mapping[str, Any], idempotency_key: str) -> Draft:
     if unknown := sorted(body.keys() - SHORT_FIELDS):
         raise invalid(f"unknown fields {', '.join(unknown)}; the short form knows {', '.join(sorted(SHORT_FIELDS))}")
-    if ("message" in body) == (body.get("input") is not None):
-        raise invalid("give either 'message' (text) or 'input' (JSON)")
+    given, answers = body.get("input"), _answers(body.get("answers"))
+    if "message" not in body and given is None and not answers:
+        raise invalid("give 'message' (text), 'input' (JSON), both, or 'answers' (an object by the ids of questions)")
+    if answers and ("message" in body or given is not None):
+        raise invalid("answers: they go alone, without 'message' and 'input'")
     execution = AgentExecution(api_version=API_VERSION, kind="AgentExecution")
     execution.metadata.org = _text(body, "org")
     execution.spec.session_id = _text(body, "session_id")
-    execution.spec.message = _text(body, "message") if "message" in body else _dumped(body["input"])
+    execution.spec.message = _text(body, "message") if "message" in body else _text_of(given, answers)
     if model := _text(body, "model"):
         execution.spec.execution_config.model_name = model
     put_secrets(execution, env_of(body))
@@ -84,10 +101,35 @@ def _short(body: Mapping[str, Any], idempotency_key: str) -> Draft:
         agent=_text(body, "agent"),
         default_agent=True,
         graph=_text(body, "graph"),
-        input=body.get("input"),
+        input=given,
+        answers=answers,
+        spoken="message" in body,
         timeouts=_seconds(_object(body, "timeouts")),
         idempotency_key=idempotency_key,
     )
+
+
+def spoken(first: Mapping[str, Any]) -> bool:
+    """Whether the first row of a log holds what the user said, and not only the text of what he sent as JSON."""
+    return bool(first.get("spoken", "input" not in (first.get("metadata") or {})))
+
+
+def _text_of(given: Any, answers: Mapping[str, Any]) -> str:
+    """What stands for the user's words: of a state with one message of his that message, else the JSON."""
+    if answers:
+        return _dumped(answers)
+    match given:
+        case {"messages": [{"role": "user" | "human", "content": str(said)}]} if said:
+            return said
+        case {"messages": [["user" | "human", str(said)]]} if said:
+            return said
+    return _dumped(given)
+
+
+def _answers(given: Any) -> dict[str, Any]:
+    if given is not None and (not isinstance(given, dict) or not given):
+        raise invalid('answers: must be an object of answers by the ids of questions, {"ID": JSON}')
+    return given or {}
 
 
 def env_of(body: Mapping[str, Any]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 
 from app.server.amending import amended
 from app.server.context import ServerContext
-from app.server.drafts import GRAPH, Draft, draft_of_contract, put_secrets
+from app.server.drafts import GRAPH, Draft, draft_of_contract, put_secrets, spoken
 from app.server.ends import after_end, publish_due
 from app.server.ids import new_execution_id, slug_of
 from app.server.placing import Place, Placing
@@ -35,6 +35,7 @@ from app.server.tags import check_tags
 from app.server.texts import MAX_INDEXED, unfit_texts
 from clients.tasks_wire import PublishError
 from status.phases import TERMINAL_PHASES, Phase, Step
+from status.questions import AnswerError, answers_for
 from status.store.records import CreateVerdict, Execution, NewExecution, Page
 from status.timeouts import Timeouts, TimeoutsError
 
@@ -61,6 +62,7 @@ class Executions:
         # The id is the server's. A caller who sends the one of an execution that is there means that one.
         if (given := draft.execution.metadata.id) and await self._ctx.store.get(given) is not None:
             raise exists("AgentExecution", given)
+        await self._check_answers(draft)
         place = await self._placing.place(draft)
         try:
             accepted = await self._store(self._new(draft, place, timeouts))
@@ -94,6 +96,8 @@ class Executions:
             execution=execution,
             graph=old.graph,
             input=first.get("metadata", {}).get("input"),
+            answers=first.get("metadata", {}).get("answers") or {},
+            spoken=spoken(first),
             timeouts=old.timeouts,
             idempotency_key=idempotency_key,
             redriven_from=old.id,
@@ -136,6 +140,7 @@ class Executions:
         phase: Phase | None = None,
         session_id: str = "",
         agent: str = "",
+        waiting: bool | None = None,
         tags: Sequence[str] = (),
         page_size: int = 0,
         page_token: str = "",
@@ -146,7 +151,7 @@ class Executions:
         agent_id = await self._placing.agent_id(org, agent) if agent else ""
         try:
             return await self._ctx.store.list(
-                org=org, phase=phase, session_id=session_id, agent_id=agent_id, tags=tags,
+                org=org, phase=phase, session_id=session_id, agent_id=agent_id, waiting=waiting, tags=tags,
                 page_size=page_size, page_token=page_token, page=page,
             )  # fmt: skip
         except ValueError as error:
@@ -205,6 +210,30 @@ class Executions:
         check_tags(execution.metadata.tags, "metadata.tags")
         check_env({name: value.value for name, value in execution.spec.runtime_env.items()}, "spec.runtime_env")
 
+    async def _check_answers(self, draft: Draft) -> None:
+        """Answers that name questions, against those that the session is known to have. What else an answer may be
+        wrong about, the run says: until it starts another execution may be in front."""
+        session_id = draft.execution.spec.session_id
+        if not draft.answers:
+            return
+        if not session_id:
+            raise invalid("answers: need session_id, the session that waits for them")
+        asked = await self._ctx.store.last_of_session(session_id, waiting=True)
+        newest = await self._ctx.store.last_of_session(session_id)
+        if newest is None or newest.phase not in TERMINAL_PHASES:
+            return
+        found = await self._ctx.store.state(asked.id) if asked else None
+        if found is None:
+            raise failed_precondition(
+                f"answers: session '{session_id}' has no open question",
+                next_step="Send a message or `input` to begin a new turn.",
+            )
+        if found[1].questions:
+            try:
+                answers_for(list(found[1].questions.values()), "", by_id=draft.answers)
+            except AnswerError as error:
+                raise invalid(f"answers: {error}", next_step="Answer with the ids that are open.") from None
+
     def _timeouts(self, draft: Draft) -> Timeouts:
         if isinstance(draft.timeouts, Timeouts):
             return draft.timeouts
@@ -230,6 +259,8 @@ class Executions:
             slug=slug_of(execution.metadata.slug or name) or new_id,
             message=execution.spec.message,
             input=draft.input,
+            answers=draft.answers,
+            spoken=draft.spoken,
             graph=place.graph,
             model_name=execution.spec.execution_config.model_name,
             spec=_stored_spec(execution, place.graph) | {CREATED_BY: actor()},

@@ -41,7 +41,14 @@ class Placing:
             session = await self._resources.stored(ResourceKind.SESSION, session_id)
             agent = await self._agent_of(session)
             await self._check_same_agent(draft, agent)
-            return _place(draft, agent, session, fresh=False)
+            known = await self._graph_of(session)
+            if known is not None and draft.graph and draft.graph != known:
+                belongs = f"graph '{known}'" if known else f"agent '{agent.slug}'"
+                raise invalid(
+                    f"graph: the session belongs to {belongs}, not to graph '{draft.graph}'",
+                    next_step="Leave the graph out, or start a new session.",
+                )
+            return _place(draft, agent, session, fresh=False, known=known or "")
         agent = await self._agent(draft)
         instance = await self._resources.default_instance(agent)
         return _place(draft, agent, await self._new_session(draft, agent, instance), fresh=True)
@@ -84,6 +91,13 @@ class Placing:
         except SlugTaken:  # another request made it in between
             return await self._resources.named(ResourceKind.AGENT, org, BUILT_IN_SLUG)
 
+    async def _graph_of(self, session: Resource) -> str | None:
+        """The graph whose memory the session holds, '' the agent's; None before its first execution."""
+        if made_for := session.body.get("metadata", {}).get("annotations", {}).get(GRAPH):
+            return str(made_for)
+        last = await self._store.last_of_session(session.id)
+        return last.graph if last else None
+
     async def _agent_of(self, session: Resource) -> Resource:
         try:
             instance = await self._resources.stored(ResourceKind.AGENT_INSTANCE, session.parent_id)
@@ -106,15 +120,16 @@ class Placing:
         subject = subject_of(draft.execution.spec.message)
         org = agent.org or draft.execution.metadata.org or default_org()
         spec = {"agent_instance_id": instance.id, "subject": subject}
-        return await self._resources.make(ResourceKind.SESSION, org=org, spec=spec)
+        graph = {GRAPH: draft.graph} if draft.graph else {}
+        return await self._resources.make(ResourceKind.SESSION, org=org, spec=spec, annotations=graph)
 
 
-def _place(draft: Draft, agent: Resource, session: Resource, *, fresh: bool) -> Place:
+def _place(draft: Draft, agent: Resource, session: Resource, *, fresh: bool, known: str = "") -> Place:
     annotated = agent.body.get("metadata", {}).get("annotations", {}).get(GRAPH, "")
     return Place(
         org=session.org or draft.execution.metadata.org or default_org(),
         session_id=session.id,
         agent_id=agent.id,
-        graph=draft.graph or annotated,
+        graph=draft.graph or known or annotated,
         fresh=fresh,
     )

@@ -1,7 +1,7 @@
 """An execution as its readers see it: the row's facts and the folded log, as the contract's AgentExecution.
 
-`execution_json` is protobuf JSON with the original field names, plus `output` and `redriven_from` where there are any;
-`execution_message` is the same as a message, without these two.
+`execution_json` is protobuf JSON with the original field names, plus `waiting_for_input`, and `output`, `questions`,
+`next_step` and `redriven_from` where there are any; `execution_message` is the same as a message, without these.
 """
 
 import json
@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 
 from app.server.problems import invalid
 from status.log import State, render, rfc3339
+from status.questions import next_step_of
 from status.store.records import Execution
 
 API_VERSION = "agentic.stigmer.ai/v1"
@@ -22,7 +23,7 @@ CREATED_BY = "created_by"
 MAX_RECURSION, MAX_LEVELS = 66, 34
 """Readers of protobuf stop at a depth of 100. An object in a struct takes three of these and two recursions of the
 parser; what an execution travels in, a list or an event, takes some too. The second number is levels of JSON."""
-EXTRAS = ("output", "redriven_from")
+EXTRAS = ("output", "redriven_from", "waiting_for_input", "questions", "next_step")
 """What our JSON has and the contract has not."""
 
 
@@ -43,6 +44,11 @@ def execution_json(execution: Execution, state: State) -> dict[str, Any]:
         shown["spec"]["message"] = "".join(first["content"])
     if state.output is not None:
         shown["output"] = state.output
+    shown["waiting_for_input"] = bool(execution.waiting)
+    if state.questions:
+        shown["questions"] = list(state.questions.values())
+    if execution.waiting:
+        shown["next_step"] = next_step_of(list(state.questions.values()), execution.session_id)
     if execution.redriven_from:
         shown["redriven_from"] = execution.redriven_from
     return shown

@@ -184,11 +184,19 @@ class Resources:
         return instance
 
     async def make(
-        self, kind: ResourceKind, *, org: str, spec: Mapping[str, Any], name: str = "", slug: str = ""
+        self,
+        kind: ResourceKind,
+        *,
+        org: str,
+        spec: Mapping[str, Any],
+        name: str = "",
+        slug: str = "",
+        annotations: Mapping[str, str] | None = None,
     ) -> Resource:
         """A resource that the server itself needs: a session (named by its id), a default agent or instance."""
         scope = {"owner_scope": "organization"} if org else {"owner_scope": "platform"}
-        given = {"metadata": {"name": name, "slug": slug, "org": org, **scope}, "spec": dict(spec)}
+        metadata = {"name": name, "slug": slug, "org": org, **scope, "annotations": dict(annotations or {})}
+        given = {"metadata": metadata, "spec": dict(spec)}
         definition = DEFINITIONS[kind]
         body = new_body(self._sealing, definition, given, before=None, named_by_id=not name)
         return await self._store.put_resource(record_of(definition, body))

@@ -31,6 +31,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "message_moved": ("id",),
     "tool_edit": ("id",),
     "tool_removed": ("id",),
+    "question": ("id",),
 }
 """The kinds that a worker tells, and what each must have."""
 _SERVERS_OWN = frozenset({"phase", "merge"})
@@ -54,7 +55,12 @@ def outcome_of(request: pb.SettleRequest) -> Outcome:
         raise invalid(f"code: {request.code[:20]!r} is not a failure code")
     if phase is Phase.FAILED and not request.code:
         raise invalid("code: FAILED needs a failure code")
-    return Outcome(phase=phase, code=_CODES.get(request.code), facts=facts_of(request.facts_json))
+    return Outcome(
+        phase=phase,
+        code=_CODES.get(request.code),
+        facts=facts_of(request.facts_json),
+        waiting=request.waiting_for_input and phase is Phase.COMPLETED,
+    )
 
 
 def facts_of(text: str) -> dict[str, Any]:
@@ -85,6 +91,10 @@ def _payload(delta: pb.Delta) -> str:
 def _wrong(payload: Mapping[str, Any], kind: str) -> Iterable[str]:
     """The names of fields that are not what the fold takes them for."""
     if kind == "output":
+        return
+    if kind == "question":  # its value is anything
+        yield from (name for name in ("id", "text", "node", "scope") if not isinstance(payload.get(name, ""), str))
+        yield from () if isinstance(payload.get("expects", {}), dict) else ("expects",)
         return
     yield from (name for name in _TEXTS if name in payload and not isinstance(payload[name], str))
     yield from (name for name in _OBJECTS if not isinstance(payload.get(name) or {}, dict))

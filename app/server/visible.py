@@ -55,6 +55,7 @@ class Visible(Store):
         phase: Phase | None = None,
         session_id: str = "",
         agent_id: str = "",
+        waiting: bool | None = None,
         tags: Sequence[str] = (),
         page_size: int = 0,
         page_token: str = "",
@@ -64,8 +65,8 @@ class Visible(Store):
         if mine and org not in ("", mine):
             return Page(executions=[], states=[], next_token="", total=0, page_size=size_of(page_size))
         return await super().list(
-            org=mine or org, phase=phase, session_id=session_id, agent_id=agent_id, tags=tags, page_size=page_size,
-            page_token=page_token, page=page,
+            org=mine or org, phase=phase, session_id=session_id, agent_id=agent_id, waiting=waiting, tags=tags,
+            page_size=page_size, page_token=page_token, page=page,
         )  # fmt: skip
 
     async def create(self, new: NewExecution, *, queue_cap: int = 0) -> Created:

@@ -20,6 +20,7 @@ from clients.engine.calls import Calls, Offer, offers_in
 from clients.engine.conversation import Conversation, place_of
 from clients.engine.final_state import final_output, output_fields
 from clients.engine.known import KnownMessages, finished
+from clients.engine.questions import question_of
 from clients.engine.stream import HIDDEN_TAGS, RECURSION_LIMIT
 from status import events
 from status.events import Event
@@ -194,7 +195,9 @@ class FastEvents:
     def _update(self, data: Mapping[str, Any]) -> Iterator[Event]:
         if data.get("__interrupt__"):
             self._interrupted = True
-            yield events.Interrupted(question=read.question_text(data["__interrupt__"]))
+            asked = data["__interrupt__"]
+            told = tuple(question_of(one) for one in asked)
+            yield events.Interrupted(question=read.question_text(asked), questions=told)
 
     def _scope(self, segments: tuple[str, ...] | list[str]) -> str:
         """Of the innermost tool's task among the nodes around it."""

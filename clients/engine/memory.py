@@ -11,12 +11,13 @@ declare them (`serializer.py`).
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
+from langgraph._internal._constants import ERROR, RESUME
 from langgraph.checkpoint.base import BaseCheckpointSaver, ChannelVersions, Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
@@ -65,6 +66,42 @@ class HeadTracking:
             run.head_checkpoint_id = place["checkpoint_id"]
             if run.head_moved is not None:
                 run.head_moved()
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        saver = cast("BaseCheckpointSaver[str]", super())
+        await saver.aput_writes(config, without_refused_answers(writes), task_id, task_path)
+
+
+def without_refused_answers(writes: Sequence[tuple[str, Any]]) -> Sequence[tuple[str, Any]]:
+    """What a task leaves behind, without the answers that it failed on.
+
+    LangGraph keeps a failed task's RESUME beside its ERROR and gives it to the next attempt before any new answer, so
+    that one bad answer would spoil the session for ever. Answers to earlier questions of the task stay: they were
+    kept when it asked the next one.
+    """
+    failed = any(channel == ERROR for channel, _ in writes)
+    return [(channel, value) for channel, value in writes if channel != RESUME] if failed else writes
+
+
+def forget_refused_answers(saver: BaseCheckpointSaver[Any]) -> None:
+    """The same for a saver that a graph brought along."""
+    if isinstance(saver, HeadTracking) or getattr(saver, "_forgets_refused_answers", False):
+        return
+    put, aput = saver.put_writes, saver.aput_writes
+
+    def put_writes(
+        config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        put(config, without_refused_answers(writes), task_id, task_path)
+
+    async def aput_writes(
+        config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        await aput(config, without_refused_answers(writes), task_id, task_path)
+
+    vars(saver).update(put_writes=put_writes, aput_writes=aput_writes, _forgets_refused_answers=True)
 
 
 class _WholeWrites(AsyncSqliteSaver):

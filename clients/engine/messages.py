@@ -13,6 +13,7 @@ from langchain_core.tools import ToolException
 from langgraph.types import Command
 
 from status.plain import plain
+from status.questions import OPTION_KEYS
 
 _QUESTION_KEYS = ("question", "message", "prompt", "query", "description", "text")
 
@@ -159,20 +160,42 @@ def error_text(error: Any) -> str:
 
 
 def question_text(interrupts: Any) -> str:
-    """What the graph asks, in words: of the values of its interrupts."""
+    """What the graph asks, in words, with the options that it names: of the values of its interrupts."""
     values = interrupts if isinstance(interrupts, list | tuple) else [interrupts]
-    return "\n\n".join(_question(getattr(value, "value", value)) for value in values)
+    return "\n\n".join(_with_options(getattr(value, "value", value)) for value in values)
 
 
-def _question(value: Any) -> str:
+def question_words(value: Any) -> str:
+    """What one question says, without its options."""
     if isinstance(value, str):
         return value
+    if (
+        isinstance(value, list | tuple)
+        and value
+        and all(isinstance(v, Mapping) and "action_request" in v for v in value)
+    ):
+        return "\n\n".join(question_words(one) for one in value)
     if isinstance(value, Mapping):
         if requests := value.get("action_requests"):
             return "\n\n".join(_approval(request) for request in requests)
         if asked := next((value[k] for k in _QUESTION_KEYS if isinstance(value.get(k), str)), None):
             return str(asked)
+        if isinstance(request := value.get("action_request"), Mapping):
+            return _approval({"name": request.get("action"), **request})
     return json.dumps(plain(value, max_bytes=64 * 1024), ensure_ascii=False)
+
+
+def _with_options(value: Any) -> str:
+    words = question_words(value)
+    options: list[Any] = (
+        next((value[k] for k in OPTION_KEYS if isinstance(value.get(k), list)), [])
+        if isinstance(value, Mapping)
+        else []
+    )
+    shown = [
+        one if isinstance(one, str) else json.dumps(plain(one, max_bytes=4096), ensure_ascii=False) for one in options
+    ]
+    return "\n".join([words, *(f"- {one}" for one in shown)])
 
 
 def _approval(request: Any) -> str:

@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
-from langgraph.errors import GraphBubbleUp
+from langgraph.errors import GraphBubbleUp, GraphInterrupt
 
 from clients.engine import messages as read
 from clients.engine.calls import Calls, Offer, offers_in
 from clients.engine.conversation import Conversation, place_of
 from clients.engine.final_state import final_output, output_fields
 from clients.engine.known import KnownMessages, finished
+from clients.engine.questions import question_of
 from status import events
 from status.events import Event
 from status.tool_names import TODO_TOOL
@@ -59,6 +60,8 @@ class _Tool:
     name: str
     namespace: str
     args: Any
+    nested: bool = False
+    """A graph runs in it: a sub-agent."""
 
     @property
     def path(self) -> str:
@@ -80,6 +83,8 @@ class V2Events:
         self._fields = fields
         self._first: Any = None
         self._interrupted = False
+        self._asked_in: dict[str, str] = {}
+        """The scope in which each question was asked, by the interrupt's id."""
 
     def feed(self, raw: Mapping[str, Any]) -> Iterator[Event]:
         """The events that `raw` amounts to; most amount to none."""
@@ -167,6 +172,10 @@ class V2Events:
         error = raw["data"].get("error")
         if tool is None:
             return
+        if isinstance(error, GraphInterrupt):
+            within = tool.path if tool.nested else tool.scope
+            for one in error.args[0] if error.args else ():
+                self._asked_in.setdefault(one.id, within)  # the innermost tool comes first
         if isinstance(error, GraphBubbleUp):  # an interrupt asks a person; a drain stops between steps
             yield events.ToolSuspended(scope=tool.scope, tool_call_id=tool.id)
             return
@@ -187,6 +196,8 @@ class V2Events:
 
     def _chain_start(self, raw: Mapping[str, Any]) -> Iterator[Event]:
         if self._is_node(raw) or not raw["parent_ids"]:
+            if spawned := next((p for p in reversed(raw["parent_ids"]) if p in self._tools), None):
+                self._tools[spawned].nested = True
             given = raw["data"].get("input")
             last = None
             for message in read.messages_in(given):
@@ -207,7 +218,9 @@ class V2Events:
             yield from self._conversation.state(chunk)
         elif mode == "updates" and isinstance(chunk, Mapping) and chunk.get("__interrupt__"):
             self._interrupted = True
-            yield events.Interrupted(question=read.question_text(chunk["__interrupt__"]))
+            asked = chunk["__interrupt__"]
+            told = tuple(question_of(one, scope=self._asked_in.get(one.id, "")) for one in asked)
+            yield events.Interrupted(question=read.question_text(asked), questions=told)
 
     def _chain_end(self, raw: Mapping[str, Any]) -> Iterator[Event]:
         if not raw["parent_ids"]:

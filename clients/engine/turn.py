@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command, StateSnapshot
 
 from clients.engine.bundle import Bundle
 from clients.engine.current import CurrentRun
+from clients.engine.given import graph_input, read_input
 from clients.engine.memory import tracks_heads
 from clients.engine.middleware import GateHandler
+from clients.engine.questions import open_questions
 from clients.engine.repair import make_whole
 from clients.engine.tool_results import ToolResults
-from clients.engine.user_graphs import Graph, GraphError
+from clients.engine.user_graphs import Graph
+from status.questions import NOTHING, AnswerError, answers_for, expected_text
 
 RECURSION_LIMIT = 1000
 NO_CHECKPOINT = "00000000-0000-0000-0000-000000000000"
@@ -38,6 +41,8 @@ class Turn:
 
     input: Any
     config: RunnableConfig
+    expected: str = ""
+    """What the questions that it answers expect, in words; empty for a turn that answers none."""
 
 
 def call_config(run: CurrentRun, bundle: Bundle, *, head: str = "") -> RunnableConfig:
@@ -53,39 +58,25 @@ def call_config(run: CurrentRun, bundle: Bundle, *, head: str = "") -> RunnableC
     )
 
 
-def graph_input(graph: Graph, bundle: Bundle, message: str, input_json: str = "") -> Any:
-    """The state to start with: `input_json` (an object) with the message added if the graph has messages.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What the caller sent: words, JSON, answers by the ids of questions. `waiting`: the server knows that the session
+    waits for one."""
 
-    Raises GraphError if the graph takes no messages and no input was given, or if the input is not JSON.
-    """
-    given: Any = {}
-    if input_json:
-        try:
-            given = json.loads(input_json)
-        except ValueError as error:
-            raise GraphError(f"the execution's input is not JSON: {error}") from error
-    takes_messages = "messages" in graph.channels
-    if not message or not isinstance(given, dict):
-        return given
-    if takes_messages and "messages" not in given:
-        return {**given, "messages": [HumanMessage(content=message)]}
-    if not input_json:
-        name = bundle.graph or "the agent"
-        raise GraphError(f"graph '{name}' has no 'messages' channel: give it `input` (a JSON object), not a message")
-    return given
+    message: str = ""
+    input_json: str = ""
+    answers_json: str = ""
+    waiting: bool = False
 
 
-async def open_turn(
-    graph: Graph, run: CurrentRun, bundle: Bundle, message: str, input_json: str = "", *, resume: bool = False
-) -> Turn:
+async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given, *, resume: bool = False) -> Turn:
     """Input and config of this turn. `resume`: the run was handed back and goes on where it was.
 
-    A head that waits for an answer (`interrupt()`) gets the message as that answer. Raises GraphError, HeadMovedError.
+    A head that waits for an answer (`interrupt()`) gets what was sent as that answer; one at a breakpoint goes on.
+    Raises GraphError, HeadMovedError, AnswerError.
     """
     if not tracks_heads(graph.checkpointer):
-        # The graph keeps its own memory, or none: heads are not known for it.
-        given = graph_input(graph, bundle, message, input_json)
-        return Turn(input=given, config=await _whole(graph, run, call_config(run, bundle), given))
+        return await _own_memory_turn(graph, run, bundle, given)
     head = run.head_checkpoint_id
     if resume:
         latest = await graph.aget_state(call_config(run, bundle))
@@ -96,12 +87,18 @@ async def open_turn(
         if head:
             return Turn(input=None, config=call_config(run, bundle))
     config = call_config(run, bundle, head=head or NO_CHECKPOINT)
-    if head and (asked := (await graph.aget_state(config)).interrupts):
-        answer = _answer(message, input_json)
-        # Several questions at once must be answered by id.
-        return Turn(input=Command(resume={one.id: answer for one in asked}), config=config)
-    given = graph_input(graph, bundle, message, input_json)
-    return Turn(input=given, config=await _whole(graph, run, config, given) if head else config)
+    if head:
+        # Without an id a state is told as it is now: a question that a finished branch had answered is not open.
+        latest = await graph.aget_state(call_config(run, bundle), subgraphs=True)
+        moved_on = _checkpoint_id(latest) != head
+        standing = await graph.aget_state(config) if moved_on else latest
+        if goes_on := _continuation(graph, standing, given):
+            # A breakpoint at the latest checkpoint is left without its id: with one it would be a fork.
+            fork = moved_on or isinstance(goes_on[0], Command)
+            config = config if fork else call_config(run, bundle)
+            return Turn(input=goes_on[0], config=config, expected=_expected(goes_on[0], standing))
+    begins = _fresh(graph, bundle, given)
+    return Turn(input=begins, config=await _whole(graph, run, config, begins) if head else config)
 
 
 async def _whole(graph: Graph, run: CurrentRun, config: RunnableConfig, given: Any) -> RunnableConfig:
@@ -110,15 +107,47 @@ async def _whole(graph: Graph, run: CurrentRun, config: RunnableConfig, given: A
     return {**config, "configurable": {**config["configurable"], "checkpoint_id": at}} if at else config
 
 
+async def _own_memory_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given) -> Turn:
+    """Of a graph that keeps its own memory, or none: heads are not known for it, its latest checkpoint counts."""
+    config = call_config(run, bundle)
+    memory: object = graph.checkpointer
+    if isinstance(memory, BaseCheckpointSaver):
+        latest = await graph.aget_state(call_config(run, bundle), subgraphs=True)
+        if goes_on := _continuation(graph, latest, given):
+            return Turn(input=goes_on[0], config=config, expected=_expected(goes_on[0], latest))
+    begins = _fresh(graph, bundle, given)
+    return Turn(input=begins, config=await _whole(graph, run, config, begins))
+
+
+def _continuation(graph: Graph, standing: StateSnapshot, given: Given) -> tuple[Any] | None:
+    """The input that lets a graph go on that waits for a person; None for one that does not wait."""
+    if questions := open_questions(standing):
+        answers = json.loads(given.answers_json) if given.answers_json else None
+        sent = json.loads(given.input_json) if given.input_json else NOTHING
+        return (Command(resume=answers_for(questions, given.message, sent, answers)),)
+    if not (given.waiting and standing.next):
+        return None
+    # Words only say that it may go on: put behind a tool call they would spoil the conversation. Fields are taken.
+    fields = read_input(given.input_json) if given.input_json else None
+    return (Command(update=fields) if isinstance(fields, dict) and fields else None,)
+
+
+def _expected(goes_on: Any, standing: StateSnapshot) -> str:
+    answered = goes_on.resume if isinstance(goes_on, Command) and isinstance(goes_on.resume, dict) else {}
+    return "; ".join(expected_text(one) for one in open_questions(standing) if one["id"] in answered)
+
+
+def _fresh(graph: Graph, bundle: Bundle, given: Given) -> Any:
+    if given.answers_json:
+        raise AnswerError("the session has no open question; send a message or `input` to begin a new turn")
+    return graph_input(graph, bundle, given.message, given.input_json)
+
+
 async def state_at_head(graph: Graph, run: CurrentRun, bundle: Bundle) -> StateSnapshot | None:
     """What the run has reached: `.next` and `.interrupts` say whether it is at its end. None without our memory."""
     if not tracks_heads(graph.checkpointer) or not run.head_checkpoint_id:
         return None
     return await graph.aget_state(call_config(run, bundle, head=run.head_checkpoint_id))
-
-
-def _answer(message: str, input_json: str) -> Any:
-    return json.loads(input_json) if input_json and not message else message
 
 
 def _checkpoint_id(snapshot: StateSnapshot) -> str:

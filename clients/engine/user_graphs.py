@@ -30,6 +30,7 @@ from langgraph.pregel import Pregel
 
 from clients.engine.contain import contained_blocking, guard_nodes
 from clients.engine.current import doing
+from clients.engine.memory import forget_refused_answers
 from clients.engine.serializer import remembering
 from clients.shared_work import SharedWork
 from clients.threads import apart, own
@@ -110,6 +111,9 @@ class UserGraphs:
         if made.checkpointer is None and self._saver is not None:
             made = made.copy(update={"checkpointer": remembering(self._saver, made, self._allowed_types)})
         graph: Graph = made
+        memory: object = graph.checkpointer
+        if isinstance(memory, BaseCheckpointSaver):
+            forget_refused_answers(memory)
         guard_nodes(graph)
         return graph
 

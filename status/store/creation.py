@@ -22,6 +22,11 @@ TO_START = (Step.ENSURE_THREAD.value, Step.EXECUTE.value)
 """The steps that wait for a worker."""
 
 
+def _beside(new: NewExecution) -> dict[str, Any]:
+    """What was sent beside the words."""
+    return ({} if new.input is None else {"input": new.input}) | ({"answers": dict(new.answers)} if new.answers else {})
+
+
 class Creation(Ending):
     async def create(self, new: NewExecution, *, queue_cap: int = 0) -> Created:
         """Store an execution and admit it to its session, or queue it there. `queue_cap` 0: no cap on its queue."""
@@ -73,8 +78,8 @@ class Creation(Ending):
         )
         row = (await connection.execute(statement.returning(executions), self.params())).one()
         human: dict[str, Any] = {"id": "user", "type": "MESSAGE_HUMAN", "content": new.message}
-        if new.input is not None:
-            human["metadata"] = {"input": new.input}
+        if metadata := _beside(new):
+            human |= {"metadata": metadata, "spoken": new.spoken}
         first = [
             NewDelta(kind="message", payload=dumps(human)),
             NewDelta(kind="phase", payload=dumps({"phase": Phase.PENDING.wire_name})),

@@ -40,6 +40,8 @@ class End:
     facts: Mapping[str, Any]
     late_s: float | None = None
     """Since the deadline that is the reason, if one is."""
+    waiting: bool = False
+    """It ended with a question to a person."""
 
     @property
     def reason(self) -> Code | None:
@@ -71,6 +73,7 @@ def terminal(end: End, *conditions: ColumnElement[bool], by_owner: bool = False,
             runner_seq=E.runner_seq + deltas,
             last_seq=E.last_seq + deltas + (2 if end.reason else 1),
             sealed_env=None,
+            waiting=int(end.waiting),
             **NO_DEADLINES,
         )
         .returning(executions)
@@ -105,6 +108,8 @@ class Ending(Reading):
         if row.tail_bytes + sum(len(d.payload) for d in deltas) > SMALL_TAIL_BYTES:
             state = await folded(connection, row.handle)
             await self.write_snapshot(connection, row.handle, row.last_seq, state.to_json())
+        if phase is Phase.COMPLETED:  # its questions, if any, are those that stand now
+            await self.no_longer_waiting(connection, row)
         if (told_of := self.on_end) is not None:
             self.after_commit(connection, lambda: told_of(phase, code, end.late_s))
         return await self.promote(connection, row.session_id)
@@ -121,6 +126,12 @@ class Ending(Reading):
             insert(execution_log).values(at=NOW),
             [{**fixed, "seq": last_seq + n, "kind": d.kind, "payload": d.payload} for n, d in enumerate(deltas, 1)],
         )
+
+    async def no_longer_waiting(self, connection: AsyncConnection, row: Row[Any]) -> None:
+        """An execution has taken the answers that earlier ones of its session waited for."""
+        if row.session_id:
+            earlier = (E.session_id == row.session_id, E.handle < row.handle, E.waiting == 1)
+            await connection.execute(update(executions).where(*earlier).values(waiting=0))
 
     async def write_snapshot(self, connection: AsyncConnection, handle: int, seq: int, state: Any) -> None:
         content = dumps(state)

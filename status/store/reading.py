@@ -84,6 +84,7 @@ class Reading(Transactions):
         phase: Phase | None = None,
         session_id: str = "",
         agent_id: str = "",
+        waiting: bool | None = None,
         tags: Sequence[str] = (),
         page_size: int = 0,
         page_token: str = "",
@@ -97,6 +98,8 @@ class Reading(Transactions):
         filters = ((e.org, org), (e.phase, phase), (e.session_id, session_id), (e.agent_id, agent_id))
         chosen = executions_with(tags)
         given = [*chosen.conditions, *(column == value for column, value in filters if value)]
+        if waiting is not None:
+            given.append(e.waiting == int(waiting))
         size = size_of(page_size)
         before = [chosen.key < _handle(page_token)] if page_token else []
         query = select(executions).select_from(chosen.source).where(*given, *before).order_by(chosen.key.desc())
@@ -113,6 +116,15 @@ class Reading(Transactions):
             total=total,
             page_size=size,
         )
+
+    async def last_of_session(self, session_id: str, *, waiting: bool = False) -> Execution | None:
+        """The newest execution of a session; with `waiting` the one whose questions stand."""
+        e = executions.c
+        chosen = [e.session_id == session_id, *([e.waiting == 1] if waiting else [])]
+        query = select(executions).where(*chosen).order_by(e.handle.desc()).limit(1)
+        async with self.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return to_execution(row) if row else None
 
     async def session_facts(self, session_id: str) -> tuple[str, str, str]:
         """(thread id, head checkpoint id, sandbox id); empty strings for what is not known."""

@@ -27,6 +27,10 @@ class NewExecution:
     orchestrator_queue: str
     max_attempts: int = 1
     input: Any = None
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    """By the ids of the session's open questions."""
+    spoken: bool = True
+    """`message` is what the user said, and not the text of `input` or `answers`."""
     graph: str = ""
     model_name: str = ""
     spec: Mapping[str, Any] = field(default_factory=dict)
@@ -94,6 +98,8 @@ class Execution:
     """Counts the updates of what its owner may change; 1 as it was created."""
     spec_updated_at: float | None
     spec_updated_by: str
+    waiting: int
+    """1: it ended with questions to a person, and no later execution of its session has answered them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +181,8 @@ class Outcome:
     phase: Phase
     code: Code | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    waiting: bool = False
+    """It ended with a question to a person."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -216,7 +216,7 @@ class Running(Ending):
         self, handle: int, fence: int, first: int, deltas: Sequence[NewDelta], head: str, outcome: Outcome
     ) -> Settled:
         """The last deltas and the end, in one transaction. The same fence again gets the stored outcome."""
-        end = End(phase=outcome.phase, code=outcome.code, facts=outcome.facts)
+        end = End(phase=outcome.phase, code=outcome.code, facts=outcome.facts, waiting=outcome.waiting)
         async with self.write() as connection:
             await self.hold_sessions(connection, E.handle == handle)
             row = (
@@ -285,9 +285,13 @@ class Running(Ending):
     async def _set_head(self, connection: AsyncConnection, row: Row[Any], head: str) -> None:
         if head:
             facts = session_facts.c
-            await connection.execute(
-                update(session_facts).where(facts.session_id == row.session_id).values(head_checkpoint_id=head)
+            moved = await connection.execute(
+                update(session_facts)
+                .where(facts.session_id == row.session_id, facts.head_checkpoint_id != head)
+                .values(head_checkpoint_id=head)
             )
+            if moved.rowcount:  # beyond the step that asked: an answer was taken
+                await self.no_longer_waiting(connection, row)
 
 
 def _source(transition: Any) -> str:

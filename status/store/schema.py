@@ -126,6 +126,7 @@ executions = Table(
     Column("spec_version", _Big, nullable=False, server_default="1"),
     _when("spec_updated_at"),
     _name("spec_updated_by"),
+    _count("waiting"),
     UniqueConstraint("org", "idempotency_key"),
     sqlite_autoincrement=True,
 )
@@ -139,6 +140,14 @@ Index("ix_executions_session", executions.c.session_id, executions.c.handle.desc
 Index("ix_executions_agent", executions.c.agent_id, executions.c.handle.desc())
 Index("ix_executions_phase", executions.c.phase, executions.c.handle.desc())
 Index("ix_executions_org", executions.c.org, executions.c.handle.desc())
+_WAITING = text("waiting = 1")
+Index(
+    "ix_executions_waiting",
+    executions.c.session_id,
+    executions.c.handle.desc(),
+    sqlite_where=_WAITING,
+    postgresql_where=_WAITING,
+)
 _ENDED = text("completed_at is not null")
 Index("ix_executions_completed_at", executions.c.completed_at, sqlite_where=_ENDED, postgresql_where=_ENDED)
 

@@ -18,13 +18,14 @@ from langgraph.errors import GraphDrained
 
 from clients.backend import BackendError, BackendUnavailable
 from clients.engine.current import running
+from clients.engine.questions import told_in_full
 from clients.engine.stream import run_events
 from clients.sandbox.local import LocalSandbox
 from status.failures import Code
 from status.phases import Phase
 from tasks.failing import ExecutionError
 from tasks.loop import OWNER
-from tasks.run.outcome import COMPLETED, HandBack, Outcome, Stop, broke, stopped
+from tasks.run.outcome import COMPLETED, WAITING, HandBack, Outcome, Stop, broke, stopped
 from tasks.run.progress import Progress
 from tasks.run.report import hand_back, settle
 from tasks.run.run import Claim, Run
@@ -137,7 +138,7 @@ def _decide(process: "RunnerProcess", run: Run, work: "asyncio.Task[Any]", open_
     error = None if not work.done() or work.cancelled() else work.exception()
     if work.done() and not work.cancelled() and error is None:
         run.say(run.builder.finish())
-        return COMPLETED
+        return WAITING if run.builder.interrupted else COMPLETED
     if isinstance(error, GraphDrained) and run.stop_reason is None:
         run.say(run.builder.break_off())
         return HandBack(reason=str(error) or "shutdown")
@@ -150,6 +151,12 @@ def _decide(process: "RunnerProcess", run: Run, work: "asyncio.Task[Any]", open_
     log.warning("execution %s failed: %s", run.id, run.mask(f"{type(error).__name__}: {error}"))
     log.debug("execution %s: %s", run.id, run.mask("".join(traceback.format_exception(error))))
     outcome = broke(error, began=run.began, sandbox=process.settings.sandbox, **facts)
+    head = run.claim.told.head_checkpoint_id
+    if run.expected and head and run.current.head_checkpoint_id == head:
+        outcome.facts.setdefault(
+            "advice",
+            f"The question is still open, and this answer does not count: answer it again. Expected: {run.expected}.",
+        )
     masked = {name: run.mask(value) if isinstance(value, str) else value for name, value in outcome.facts.items()}
     return Outcome(phase=outcome.phase, code=outcome.code, facts=masked)
 
@@ -174,7 +181,7 @@ async def _work(process: "RunnerProcess", run: Run) -> None:
 
 async def _stream(run: Run, graph: Any, graph_input: Any, config: Any) -> None:
     yielded_at = time.monotonic()
-    stream: Any = run_events(graph, graph_input, config, control=run.control)
+    stream: Any = told_in_full(run_events(graph, graph_input, config, control=run.control), graph, run.current, config)
     async with contextlib.aclosing(stream) as events:
         async for event in events:
             run.feed(event)

@@ -10,6 +10,7 @@ from clients.sandbox.local import SandboxError
 from clients.skills import SkillError
 from status.failures import Code
 from status.phases import Phase
+from status.questions import AnswerError
 
 MAX_ERROR_CHARS = 8_000
 ACTIVITY = "ExecuteGraphton"
@@ -41,6 +42,8 @@ class Outcome:
     phase: Phase
     code: Code | None = None
     facts: dict[str, Any] = field(default_factory=dict)
+    waiting: bool = False
+    """It ended with a question to a person."""
 
     @property
     def facts_json(self) -> str:
@@ -55,6 +58,7 @@ class HandBack:
 
 
 COMPLETED = Outcome(phase=Phase.COMPLETED)
+WAITING = Outcome(phase=Phase.COMPLETED, waiting=True)
 
 
 def failed(code: Code, **facts: Any) -> Outcome:
@@ -89,6 +93,8 @@ def broke(error: BaseException, *, began: bool, sandbox: str, **facts: Any) -> O
         return failed(Code.SKILL, what=error.skill, original_error=words(error), **facts)
     if isinstance(error, SetupError):
         return failed(error.code, what=error.what, original_error=words(error), **facts)
+    if isinstance(error, AnswerError):
+        return failed(Code.ANSWER, original_error=words(error), **facts)
     if explained := explain_model_error(error):
         text, advice = explained
         return failed(Code.APPLICATION, original_error=text[:MAX_ERROR_CHARS], advice=advice, **facts)

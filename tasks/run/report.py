@@ -39,6 +39,7 @@ async def settle(process: "RunnerProcess", run: Run, outcome: Outcome) -> pb.Set
         phase=int(outcome.phase),
         code=outcome.code.value if outcome.code else "",
         facts_json=outcome.facts_json,
+        waiting_for_input=outcome.waiting,
     )
     reply = pb.SettleReply()
     try:

@@ -56,6 +56,8 @@ class Run:
         self.current.head_moved = self.log.head_moved
         self.began = False
         """The agent's first step has started: from here on nothing is tried again."""
+        self.expected = ""
+        """What the questions expect that it was given an answer to; empty for a run that answers none."""
         self.open_nodes: dict[Any, str] = {}
         self.can_hand_back = False
         self.stop_reason: Stop | None = None

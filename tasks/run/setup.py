@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from langgraph.constants import START
 from clients.engine.bundle import Bundle, SkillSpec, SubAgentSpec
 from clients.engine.factory import EngineFactory
 from clients.engine.memory import HeadTracking
-from clients.engine.turn import Turn, open_turn
+from clients.engine.turn import Given, Turn, open_turn
 from clients.engine.user_graphs import Graph
 from clients.sandbox.local import LocalSandbox, SandboxError
 from clients.skills import SkillShelf, lay_out
@@ -57,7 +57,11 @@ async def prepare(
     if isinstance(memory, HeadTracking):
         run.allow_hand_back()
     told = run.claim.told
-    turn = await open_turn(graph, run.current, bundle, told.message, told.input_json, resume=told.resume)
+    given = Given(
+        message=told.message, input_json=told.input_json, answers_json=told.answers_json, waiting=told.waiting
+    )
+    turn = await open_turn(graph, run.current, bundle, given, resume=told.resume)
+    run.expected = turn.expected
     return Prepared(graph=graph, turn=_watched(turn, run))
 
 
@@ -73,7 +77,7 @@ def check(claim: Claim) -> None:
         raise SetupError(f"Session ID is required for execution {claim.execution_id}")
     if not told.thread_id:
         raise SetupError(f"Thread ID is required for execution {claim.execution_id}")
-    if not told.message and not told.input_json and not told.resume:
+    if not (told.message or told.input_json or told.answers_json or told.resume):
         raise SetupError(f"Message is required for execution {claim.execution_id}")
 
 
@@ -191,4 +195,4 @@ class _Steps(BaseCallbackHandler):
 
 def _watched(turn: Turn, run: Run) -> Turn:
     callbacks = [*(turn.config.get("callbacks") or ()), _Steps(run)]  # type: ignore[misc]
-    return Turn(input=turn.input, config={**turn.config, "callbacks": callbacks})
+    return replace(turn, config={**turn.config, "callbacks": callbacks})

@@ -15,7 +15,7 @@ from app.server.http.answers import body_json
 from app.server.http.events import HEADERS, MEDIA_TYPE, event_stream
 from app.server.http.message_schemas import ref
 from app.server.http.metrics import Metrics
-from app.server.http.parameters import IdempotencyKey, PageSize, PageToken, PhaseName, Position, Tags, Wait
+from app.server.http.parameters import IdempotencyKey, PageSize, PageToken, PhaseName, Position, Tags, Wait, Waiting
 from app.server.http.schemas import CREATE_BODY, EVENTS, answer, body_of, page_of, streamed
 from app.server.problems import invalid
 from status.phases import Phase
@@ -76,6 +76,7 @@ class ExecutionHandlers:
         phase: PhaseName = "",
         session_id: str = "",
         agent: str = "",
+        waiting_for_input: Waiting = "",
         org: str = "",
         page_size: PageSize = 0,
         page_token: PageToken = "",
@@ -86,6 +87,7 @@ class ExecutionHandlers:
             phase=_phase(phase),
             session_id=session_id,
             agent=agent,
+            waiting=_flag(waiting_for_input, "waiting_for_input"),
             tags=tags,
             page_size=page_size,
             page_token=page_token,
@@ -153,6 +155,12 @@ class ExecutionHandlers:
             async with aclosing(chunks):
                 async for chunk in chunks:
                     yield chunk
+
+
+def _flag(given: str, field: str) -> bool | None:
+    if given.lower() not in ("", "true", "false"):
+        raise invalid(f"{field}: {given[:20]!r} is neither true nor false")
+    return given.lower() == "true" if given else None
 
 
 def _phase(name: str) -> Phase | None:

@@ -52,6 +52,24 @@ def message_components() -> Mapping[str, Schema]:
     execution = shown.resource(AgentExecution.DESCRIPTOR)
     execution["properties"] |= {
         "output": {"description": "the final state of a graph without messages"},
+        "waiting_for_input": {"type": "boolean", "description": "it ended with questions that nobody has answered yet"},
+        "questions": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["id"],
+                "properties": {
+                    "id": {"type": "string", "description": "what `answers` name it by"},
+                    "value": {"description": "what the graph asked with, whole"},
+                    "text": {"type": "string", "description": "the same in words"},
+                    "node": {"type": "string", "description": "the node that asks"},
+                    "scope": {"type": "string", "description": "the sub-agent or sub-graph that asks"},
+                    "expects": {"type": "object", "description": "what kind of answer: `kind`, and what belongs to it"},
+                },
+            },
+            "description": "what it asked when it ended",
+        },
+        "next_step": {"type": "string", "description": "what to do about an execution that waits"},
         "redriven_from": {"type": "string", "description": "the id of the execution that this one repeats"},
     }
     shown.parts["AgentExecution"] = execution

@@ -22,6 +22,13 @@ Tags = Annotated[
 PageSize = Annotated[int, Query(ge=0, description=f"0: 50; more than {MAX_PAGE} are answered as {MAX_PAGE}")]
 PageToken = Annotated[str, Query(description="`next_page_token` of the page before")]
 PhaseName = Annotated[str, Query(description="with or without EXECUTION_", json_schema_extra={"enum": PHASE_FORMS})]
+Waiting = Annotated[
+    str,
+    Query(
+        description="`true`: only what waits for a person; `false`: only what does not",
+        json_schema_extra={"enum": ["", "true", "false"]},
+    ),
+]
 Wait = Annotated[
     float,
     Query(

@@ -48,14 +48,28 @@ def _short(**what: Schema) -> Schema:
     }
 
 
+_INPUT: Schema = {
+    "type": ["object", "array", "string", "number", "boolean"],
+    "description": "fields of a graph's state (`messages` in OpenAI's form too), or the answer to the open question",
+}
 MESSAGE_FORM = _short(message={"type": "string", "minLength": 1, "pattern": TEXT, "description": "what the user says"})
 MESSAGE_FORM["example"] = {"message": "$ uname -a"}
-INPUT_FORM = _short(
-    input={
-        "type": ["object", "array", "string", "number", "boolean"],
-        "description": "for graphs without messages",
-    }
+MESSAGE_FORM["properties"]["input"] = {**_INPUT, "type": [*_INPUT["type"], "null"]}
+INPUT_FORM = _short(input=_INPUT)
+ANSWERS_FORM = _short(
+    answers={
+        "type": "object",
+        "minProperties": 1,
+        "description": "answers, each any JSON, by the ids of the session's open questions; some or all of them",
+    },
 )
+ANSWERS_FORM["required"] += ["session_id"]
+ANSWERS_FORM["properties"]["session_id"] = {
+    "type": "string",
+    "minLength": 1,
+    "pattern": TEXT,
+    "description": "that waits",
+}
 REDRIVE_FORM: Schema = {
     "type": "object",
     "additionalProperties": False,
@@ -111,6 +125,7 @@ PARTS: Mapping[str, Schema] = {
     "SessionState": SESSION_STATE,
     "ShortForm": MESSAGE_FORM,
     "ShortFormWithInput": INPUT_FORM,
+    "ShortFormWithAnswers": ANSWERS_FORM,
     "RedriveForm": REDRIVE_FORM,
     "ApiKey": API_KEY,
     "Worker": WORKER,
@@ -118,7 +133,8 @@ PARTS: Mapping[str, Schema] = {
 """What is described here and referred to by name."""
 
 
-CREATE_FORMS: Schema = {"anyOf": [ref("ShortForm"), ref("ShortFormWithInput"), ref("AgentExecutionInput")]}
+_FORMS = ("ShortForm", "ShortFormWithInput", "ShortFormWithAnswers", "AgentExecutionInput")
+CREATE_FORMS: Schema = {"anyOf": [ref(name) for name in _FORMS]}
 
 
 def body_of(schema: Schema, *, required: bool = True) -> Schema:

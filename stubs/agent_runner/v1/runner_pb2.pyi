@@ -222,6 +222,8 @@ class ClaimReply(_message.Message):
     BUNDLE_ERROR_CODE_FIELD_NUMBER: _builtins.int
     MAX_OUTPUT_BYTES_FIELD_NUMBER: _builtins.int
     BUNDLE_ERROR_WHAT_FIELD_NUMBER: _builtins.int
+    ANSWERS_JSON_FIELD_NUMBER: _builtins.int
+    WAITING_FIELD_NUMBER: _builtins.int
     granted: _builtins.bool
     refusal: _builtins.str
     handle: _builtins.int
@@ -253,6 +255,10 @@ class ClaimReply(_message.Message):
     """of the output, and of one message; 0: the worker's default"""
     bundle_error_what: _builtins.str
     """the skill or the environment that bundle_error is about"""
+    answers_json: _builtins.str
+    """a JSON object: answers by the ids of the session's open questions"""
+    waiting: _builtins.bool
+    """the session's last execution ended with a question that stands"""
     @_builtins.property
     def agent(self) -> _api_pb2.Agent: ...
     @_builtins.property
@@ -298,10 +304,12 @@ class ClaimReply(_message.Message):
         bundle_error_code: _builtins.str = ...,
         max_output_bytes: _builtins.int = ...,
         bundle_error_what: _builtins.str = ...,
+        answers_json: _builtins.str = ...,
+        waiting: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attempt", b"attempt", "bundle_error", b"bundle_error", "bundle_error_code", b"bundle_error_code", "bundle_error_what", b"bundle_error_what", "env", b"env", "fence", b"fence", "granted", b"granted", "graph", b"graph", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "heartbeat_s", b"heartbeat_s", "input_json", b"input_json", "max_output_bytes", b"max_output_bytes", "max_tool_result_bytes", b"max_tool_result_bytes", "message", b"message", "model_name", b"model_name", "next_delta", b"next_delta", "org", b"org", "refusal", b"refusal", "resume", b"resume", "sandbox_id", b"sandbox_id", "secret_names", b"secret_names", "session", b"session", "settle_grace_s", b"settle_grace_s", "skills", b"skills", "start_to_close_s", b"start_to_close_s", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "answers_json", b"answers_json", "attempt", b"attempt", "bundle_error", b"bundle_error", "bundle_error_code", b"bundle_error_code", "bundle_error_what", b"bundle_error_what", "env", b"env", "fence", b"fence", "granted", b"granted", "graph", b"graph", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "heartbeat_s", b"heartbeat_s", "input_json", b"input_json", "max_output_bytes", b"max_output_bytes", "max_tool_result_bytes", b"max_tool_result_bytes", "message", b"message", "model_name", b"model_name", "next_delta", b"next_delta", "org", b"org", "refusal", b"refusal", "resume", b"resume", "sandbox_id", b"sandbox_id", "secret_names", b"secret_names", "session", b"session", "settle_grace_s", b"settle_grace_s", "skills", b"skills", "start_to_close_s", b"start_to_close_s", "thread_id", b"thread_id", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -699,6 +707,7 @@ class SettleRequest(_message.Message):
     PHASE_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     FACTS_JSON_FIELD_NUMBER: _builtins.int
+    WAITING_FOR_INPUT_FIELD_NUMBER: _builtins.int
     handle: _builtins.int
     fence: _builtins.int
     first: _builtins.int
@@ -709,6 +718,8 @@ class SettleRequest(_message.Message):
     """"E301"; empty when COMPLETED"""
     facts_json: _builtins.str
     """what the failure table needs to say what happened"""
+    waiting_for_input: _builtins.bool
+    """it ended with a question to a person"""
     @_builtins.property
     def deltas(self) -> _containers.RepeatedCompositeFieldContainer[Global___Delta]: ...
     def __init__(
@@ -722,10 +733,11 @@ class SettleRequest(_message.Message):
         phase: _builtins.int = ...,
         code: _builtins.str = ...,
         facts_json: _builtins.str = ...,
+        waiting_for_input: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "deltas", b"deltas", "facts_json", b"facts_json", "fence", b"fence", "first", b"first", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "phase", b"phase"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "deltas", b"deltas", "facts_json", b"facts_json", "fence", b"fence", "first", b"first", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "phase", b"phase", "waiting_for_input", b"waiting_for_input"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

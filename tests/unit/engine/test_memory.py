@@ -9,7 +9,7 @@ import pytest
 from clients.engine.bundle import Bundle
 from clients.engine.current import running
 from clients.engine.memory import MemoryStoreError, open_saver, tracks_heads
-from clients.engine.turn import HeadMovedError, open_turn
+from clients.engine.turn import Given, HeadMovedError, open_turn
 from tests.unit.engine.world import World, make_world
 
 POSTGRES = os.environ.get("AGENT_RUNNER_TEST_POSTGRES_URL", "")
@@ -88,7 +88,7 @@ async def test_a_cancelled_run_is_resumed_from_where_it_was(world: World) -> Non
     assert [m.status for m in ended.tool_messages("execute")] == ["success", "success"]
     moved = world.run(head=run.head_checkpoint_id)
     with running(moved), pytest.raises(HeadMovedError):
-        await open_turn(await world.factory.graph(Bundle(model_name="demo")), moved, Bundle(), "", resume=True)
+        await open_turn(await world.factory.graph(Bundle(model_name="demo")), moved, Bundle(), Given(), resume=True)
 
 
 async def test_two_processes_share_a_sqlite_memory(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from clients.engine.bundle import Bundle
 from clients.engine.contain import contain
 from clients.engine.current import AgentExitError, StopRun, running
 from clients.engine.memory import tracks_heads
-from clients.engine.turn import open_turn
+from clients.engine.turn import Given, open_turn
 from clients.engine.user_graphs import GraphError
 from tests.unit.engine.world import World, make_world
 from tests.unit.models.settings import SomeSettings
@@ -253,6 +253,6 @@ async def test_a_graph_with_its_own_memory_keeps_it(tmp_path: Path) -> None:
         graph = await world.factory.graph(bundle)
         for count in (2, 4):
             with running(run):
-                turn = await open_turn(graph, run, bundle, "hi")
+                turn = await open_turn(graph, run, bundle, Given(message="hi"))
                 result = await graph.ainvoke(turn.input, turn.config)
             assert len(result["messages"]) == count

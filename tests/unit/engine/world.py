@@ -12,7 +12,7 @@ from clients.engine.bundle import Bundle
 from clients.engine.current import CurrentRun, open_gate, running
 from clients.engine.factory import EngineFactory
 from clients.engine.memory import Memory, open_saver
-from clients.engine.turn import open_turn, state_at_head
+from clients.engine.turn import Given, open_turn, state_at_head
 from clients.engine.user_graphs import Graph
 from clients.masking import Mask
 from clients.sandbox.local import LocalSandbox
@@ -55,14 +55,16 @@ class World:
         return CurrentRun(thread_id=thread_id, sandbox=box, mask=box.mask, head_checkpoint_id=head, gate=gate)
 
     async def turn(
-        self, message: str, run: CurrentRun, bundle: Bundle | None = None, *, input_json: str = "", resume: bool = False
-    ) -> Ended:
+        self, message: str, run: CurrentRun, bundle: Bundle | None = None, *, input_json: str = "",
+        answers_json: str = "", resume: bool = False,
+    ) -> Ended:  # fmt: skip
         """One turn from the run's head to its end."""
         bundle = bundle or Bundle(model_name="demo")
         graph: Graph = await self.factory.graph(bundle, {})
         try:
             with running(run):
-                turn = await open_turn(graph, run, bundle, message, input_json, resume=resume)
+                given = Given(message=message, input_json=input_json, answers_json=answers_json)
+                turn = await open_turn(graph, run, bundle, given, resume=resume)
                 async for _ in graph.astream_events(turn.input, turn.config, version="v2"):
                     pass
                 state = await state_at_head(graph, run, bundle)

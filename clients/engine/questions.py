@@ -1,0 +1,114 @@
+"""What a graph waits for: the questions of its interrupts, and the breakpoints that it was compiled with.
+
+The checkpoint knows which questions stand (one that was answered badly still does); the stream knows which sub-agent
+asked. A breakpoint (`interrupt_before`, `interrupt_after`) asks nothing: it is told as a question that any next message
+answers.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.types import Interrupt, PregelTask, StateSnapshot
+
+from clients.engine import messages as read
+from clients.engine.current import CurrentRun
+from clients.engine.user_graphs import Graph
+from status.events import Event, Interrupted
+from status.plain import plain
+from status.questions import Json, expects_of
+
+MAX_VALUE_BYTES = 256 * 1024
+"""A single text in a question's value is cut there."""
+
+
+def question_of(asked: Interrupt[Any], *, scope: str = "", node: str = "") -> Json:
+    """An interrupt as `status.questions` describes a question."""
+    value = plain(asked.value, max_bytes=MAX_VALUE_BYTES)
+    expects = expects_of(value, plain(asked.response_schema, max_bytes=MAX_VALUE_BYTES))
+    question = {"id": asked.id, "value": value, "text": read.question_words(asked.value), "expects": expects}
+    return question | ({"node": node} if node else {}) | ({"scope": scope} if scope else {})
+
+
+def open_questions(snapshot: StateSnapshot) -> list[Json]:
+    """Those of a snapshot that stand, each with the node that asks; in a sub-graph with its path as `scope`."""
+    places = dict(_places(snapshot.tasks, ""))
+    return [question_of(one, **_named(places.get(one.id, ("", "")))) for one in snapshot.interrupts]
+
+
+def breakpoint_of(snapshot: StateSnapshot) -> Json:
+    """The question of a graph that stands before `snapshot.next` and asked nothing."""
+    nodes = ", ".join(dict.fromkeys(_next_nodes(snapshot)))
+    return {
+        "id": "breakpoint",
+        "value": {"breakpoint": list(snapshot.next)},
+        "text": f"The graph stands at a breakpoint, before {nodes}. The next message lets it go on.",
+        "node": nodes,
+        "expects": {"kind": "go_on"},
+    }
+
+
+def has_breakpoints(graph: Any) -> bool:
+    """Whether it, or a graph within it, was compiled with `interrupt_before` or `interrupt_after`."""
+    graphs = [graph, *(sub for _, sub in graph.get_subgraphs(recurse=True))]
+    return any(one.interrupt_before_nodes or one.interrupt_after_nodes for one in graphs)
+
+
+async def told_in_full(
+    events: AsyncIterator[Event], graph: Graph, run: CurrentRun, config: RunnableConfig
+) -> AsyncIterator[Event]:
+    """`events` of a run that ends by itself, its questions completed with what the checkpoint knows: nodes and
+    breakpoints, and questions that stood before and were not answered now. Secrets in them are masked."""
+    asked: Interrupted | None = None
+    async with aclosing(events) as told:  # type: ignore[type-var]
+        async for event in told:
+            if isinstance(event, Interrupted):
+                asked = event
+            else:
+                yield event
+    memory: object = graph.checkpointer
+    if not isinstance(memory, BaseCheckpointSaver) or (asked is None and not has_breakpoints(graph)):
+        if asked is not None:
+            yield _masked(asked, run)
+        return
+    thread = RunnableConfig(configurable={"thread_id": config["configurable"]["thread_id"]})
+    snapshot = await graph.aget_state(thread, subgraphs=True)
+    if asked is None and snapshot.next and not snapshot.interrupts:
+        stop = breakpoint_of(snapshot)
+        yield _masked(Interrupted(question=stop["text"], questions=(stop,)), run)
+    elif asked is not None:
+        scopes = {one["id"]: one["scope"] for one in asked.questions if one.get("scope")}
+        standing = [q | ({"scope": scopes[q["id"]]} if q["id"] in scopes else {}) for q in open_questions(snapshot)]
+        question = read.question_text([one.value for one in snapshot.interrupts]) if standing else asked.question
+        yield _masked(Interrupted(question=question, questions=tuple(standing) or asked.questions), run)
+
+
+def _masked(asked: Interrupted, run: CurrentRun) -> Interrupted:
+    return replace(
+        asked,
+        question=run.mask(asked.question),
+        questions=tuple({**run.mask.within(dict(one)), "id": one["id"]} for one in asked.questions),
+    )
+
+
+def _places(tasks: tuple[PregelTask, ...], path: str) -> Iterator[tuple[str, tuple[str, str]]]:
+    """(id of an interrupt, (its node, the path of sub-graphs to it)), the innermost last."""
+    for task in tasks:
+        yield from ((one.id, (task.name, path)) for one in task.interrupts)
+        if isinstance(task.state, StateSnapshot):
+            yield from _places(task.state.tasks, f"{path}/{task.name}" if path else task.name)
+
+
+def _named(place: tuple[str, str]) -> Mapping[str, str]:
+    return {"node": place[0], "scope": place[1]}
+
+
+def _next_nodes(snapshot: StateSnapshot) -> Iterator[str]:
+    for task in snapshot.tasks:
+        if isinstance(task.state, StateSnapshot) and task.state.next:
+            yield from _next_nodes(task.state)
+        elif task.name in snapshot.next:
+            yield task.name
