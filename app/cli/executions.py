@@ -152,9 +152,8 @@ def _row(execution: Mapping[str, Any]) -> str:
         "started_at", ""
     )
     session = (execution.get("spec") or {}).get("session_id", "")
-    cells = (metadata.get("id", ""), phase, str(created)[:19], session)
-    if execution.get("waiting_for_input"):
-        phase = "WAITING"
+    shown = "WAITING" if execution.get("waiting_for_input") else phase
+    cells = (metadata.get("id", ""), shown, str(created)[:19], session)
     error = failure(execution)[0].splitlines()[0][:120] if phase in ("FAILED", "CANCELLED") else ""
     return (
         "  ".join(str(cell).ljust(width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True)) + f"  {error}"

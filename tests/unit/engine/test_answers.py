@@ -16,7 +16,8 @@ from clients.engine.turn import Given, open_turn
 from status.builder import StatusBuilder
 from status.log import fold
 from status.questions import AnswerError
-from tests.unit.engine.world import SomeSettings, World, make_world
+from tests.unit.engine.world import World, make_world
+from tests.unit.models.settings import SomeSettings
 from tests.unit.status_builder.runs import Told, rows
 
 SOURCE = """

@@ -95,7 +95,7 @@ def append(channel: grpc.aio.Channel, claimed: Claimed, *deltas: pb.Delta) -> An
     return runner.append(pb.AppendRequest(runs=[run]), metadata=AUTHORIZED)
 
 
-def settle(channel: grpc.aio.Channel, claimed: Claimed, *deltas: pb.Delta, phase: int = 3, **given: str) -> Any:
+def settle(channel: grpc.aio.Channel, claimed: Claimed, *deltas: pb.Delta, phase: int = 3, **given: Any) -> Any:
     runner: Any = runner_pb2_grpc.RunnerStub(channel)
     assert claimed.execution is not None
     handle, fence = claimed.execution.handle, claimed.execution.fence

@@ -6,7 +6,7 @@ import pytest
 
 from status.questions import AnswerError, answers_for, expected_text, expects_of, usable
 
-PAY = {
+PAY: dict[str, Any] = {
     "action_requests": [{"name": "pay", "args": {"to": "Ann"}}, {"name": "mail", "args": {}}],
     "review_configs": [
         {"action_name": "pay", "allowed_decisions": ["approve", "reject"]},
