@@ -104,7 +104,7 @@ def test_interrupt_of_watch_leaves_it_alone(server: ScriptedServer) -> None:
 @pytest.mark.parametrize(
     ("arguments", "environment", "said"),
     [
-        (["run"], {}, "give either MESSAGE or --input"),
+        (["run"], {}, "give MESSAGE, --input JSON or both"),
         (["run", "x", "--server", "http://127.0.0.1:9", "--env", "NOT_SET_ANYWHERE"], {}, "NOT_SET_ANYWHERE"),
         (["run", "x"], {"AGENT_RUNNER_POOL": "x", "AGENT_RUNNER_HTTP_PORT": "x"}, "AGENT_RUNNER_HTTP_PORT"),
         (["nonsense"], {}, "No such command"),
