@@ -154,7 +154,7 @@ class MessageAdded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageEdited:
-    """The graph rewrote a message: this is all of it now. `requests`: the calls it has now, those it had among them."""
+    """The graph rewrote a message: this is all of its text now. `requests`: its calls that are new or other."""
 
     scope: str
     message_id: str

@@ -54,6 +54,8 @@ class Conversation:
         self._objects: dict[int, _Entry] = {}
         self._results: dict[str, tuple[Any, bool]] = {}
         self._result_keys: dict[Key, str] = {}
+        self._gone_calls: set[str] = set()
+        """Of messages that were taken back. A result that the graph keeps of one shows no call."""
         self._history: dict[Key, BaseMessage] = {}
         self._order: list[str] = []
         self._begun = False
@@ -142,7 +144,11 @@ class Conversation:
         for key in keys[first:]:
             message = self._history.pop(key)
             id_ = USER_MESSAGE if key == humans[-1] else message.id or ""
-            self._entries[key] = _Entry(id_, message, inside=True)
+            # what was told before a hand-back has its calls, under the ids that the model gave them
+            calls = (
+                [call_id for call_id, _, _ in _calls_of(message) if call_id] if isinstance(message, AIMessage) else []
+            )
+            self._entries[key] = _Entry(id_, message, inside=True, calls=tuple(calls))
             if id_:
                 self._order.append(id_)
 
@@ -193,6 +199,7 @@ class Conversation:
             del self._objects[object_]
         if entry.id in self._order:
             self._order.remove(entry.id)
+        self._gone_calls.update(entry.calls)
         for call_id in entry.calls:
             self._results.pop(call_id, None)
         return events.MessageRemoved(message_id=entry.id, tool_call_ids=entry.calls)
@@ -232,24 +239,29 @@ class Conversation:
         entry.message, entry.shown = message, _view(message)
         self._objects[id(message)] = entry
         requests: tuple[events.ToolRequest, ...] = ()
+        changed: tuple[events.ToolRequest, ...] = ()
         if isinstance(message, AIMessage) and isinstance(old, AIMessage):
             requests = self._calls.request(entry.scope, entry.id, message, entry.calls)
+            before = _calls_of(old)
+            pairs = zip(requests, _calls_of(message), strict=True)
+            changed = tuple(request for request, call in pairs if call not in before)
         kept = {request.tool_call_id for request in requests}
         gone = tuple(call_id for call_id in entry.calls if call_id not in kept)
         entry.calls = tuple(request.tool_call_id for request in requests)
+        self._gone_calls.update(gone)
         reasoning = read.reasoning_of(message) if isinstance(message, AIMessage) else ""
         yield events.MessageEdited(
             scope=entry.scope,
             message_id=entry.id,
             text=read.text_of(message),
             reasoning=reasoning,
-            requests=requests,
+            requests=changed,
             removed_calls=gone,
         )
 
     def _result(self, key: Key, message: ToolMessage) -> Iterator[Event]:
         asked = self._calls.known("", message.tool_call_id)
-        if asked is None:
+        if asked is None or asked.id in self._gone_calls:
             return
         self._result_keys[key] = asked.id
         failed = read.tool_failed(message)
@@ -299,6 +311,10 @@ def _view(message: BaseMessage) -> tuple[Any, ...]:
     text = read.text_of(message)
     if not isinstance(message, AIMessage):
         return (message.type, text)
+    return (message.type, text, read.reasoning_of(message), _calls_of(message))
+
+
+def _calls_of(message: AIMessage) -> list[tuple[Any, Any, Any]]:
+    """(id, name, args) of each, in the order of `Calls.request`."""
     calls = [*message.tool_calls, *message.invalid_tool_calls]
-    shown = [(call.get("id"), call.get("name"), call.get("args")) for call in calls]
-    return (message.type, text, read.reasoning_of(message), shown)
+    return [(call.get("id"), call.get("name"), call.get("args")) for call in calls]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, SystemMessage, ToolMessage
 from langgraph.checkpoint.memory import InMemorySaver
@@ -128,6 +128,7 @@ def shown(told: Told) -> list[tuple[str, str]]:
     ]
 
 
+@example([("call", 0), ("remove", 4)], stream.run_events)
 @given(st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 7)), min_size=1, max_size=6), st.sampled_from(SOURCES))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 async def test_the_status_is_what_the_graph_remembers(acts: list[Act], source: Any) -> None:

@@ -8,12 +8,14 @@ from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, PIIMiddleware
 from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, ToolMessage
 from langchain_core.tools import tool
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.message import add_messages
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from clients.engine import fast_stream, stream
+from status.events import MessageEdited
 from tests.unit.status_builder.runs import Told, add, tell
 from tests.unit.status_builder.scripted_model import ScriptedModel, in_turn, said
 
@@ -216,3 +218,25 @@ async def test_a_tool_message_of_a_node_counts(source: Any) -> None:
 
     told = await tell(one_node(answer), "go", source=source)
     assert (told.call("c")["status"], told.call("c")["result"]) == ("TOOL_CALL_COMPLETED", "seen")
+
+
+@both
+async def test_an_edit_after_a_hand_back_leaves_finished_calls_alone(source: Any) -> None:
+    """A run that goes on elsewhere edits a message from before: its text, not the calls that it keeps."""
+    call = {"id": "c", "name": "look", "args": {}}
+    saver = InMemorySaver()
+    config: Any = {"configurable": {"thread_id": "t"}}
+
+    def ask(state: MessagesState) -> Any:
+        return {"messages": [AIMessage(SECRET, id="a", tool_calls=[call]), ToolMessage("seen", tool_call_id="c")]}
+
+    def guard(state: MessagesState) -> Any:
+        return {"messages": [AIMessage("[redacted]", id="a", tool_calls=[call])]}
+
+    plan = StateGraph(MessagesState).add_node("ask", ask).add_node("guard", guard)
+    plan.add_edge(START, "ask").add_edge("ask", "guard").add_edge("guard", END)
+    graph = plan.compile(checkpointer=saver, interrupt_before=["guard"])
+    await graph.ainvoke({"messages": [HumanMessage("go")]}, config)
+    told = [event async for event in source(graph, None, config)]
+    edits = [event for event in told if isinstance(event, MessageEdited)]
+    assert [(e.message_id, e.text, e.requests, e.removed_calls) for e in edits] == [("a", "[redacted]", (), ())]
