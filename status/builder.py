@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from status import events
+from status import endings, events
 from status.bounds import (
     DEFAULT_MAX_OUTPUT_BYTES,
     DEFAULT_MAX_TOOL_RESULT_BYTES,
@@ -21,7 +21,6 @@ from status.plain import Room, note_of, plain, plain_text, result_text, shown_te
 from status.tool_names import SUB_AGENT_TOOL, TODO_TOOL, component, display_name
 
 MAX_ERROR_CHARS = 1000
-EMPTY_ANSWER = "The agent ended without an answer."
 _TODOS = "todos"
 
 
@@ -68,6 +67,8 @@ class StatusBuilder:
         self._answered = False
         """By something else than a message: an output, a tool's result."""
         self._todos: list[Mapping[str, Any]] = []
+        self._endings: dict[str, tuple[str, str]] = {}
+        """Of those that are no whole answer: why, and the words of a refusal."""
 
     def feed(self, event: events.Event) -> list[Delta]:
         self.events_processed += 1
@@ -89,9 +90,9 @@ class StatusBuilder:
         deltas = self.break_off()
         for id_, call in self._calls.items():
             deltas += self._close(id_, call)
-        answered = self._answered or next(reversed(self._answers.values()), False)
-        if not answered and not self.interrupted:
-            deltas += self.empty_answer_note()
+        last, answered = next(reversed(self._answers.items()), ("", False))
+        if not self.interrupted and not self._answered:
+            deltas += endings.not_whole(*self._endings.get(last, ("", "")), answered=answered)
         return deltas
 
     def _close(self, id_: str, call: _Call) -> list[Delta]:
@@ -117,10 +118,6 @@ class StatusBuilder:
         content = shown_text(question, self._max_bytes)
         message = _delta("message", id="interrupt", type="MESSAGE_AI", content=content, metadata=metadata)
         return [*(Delta(kind="question", payload=one) for one in asked), message]
-
-    def empty_answer_note(self) -> list[Delta]:
-        note = {"note": "empty_answer"}
-        return [_delta("message", id="empty-answer", type="MESSAGE_SYSTEM", content=EMPTY_ANSWER, metadata=note)]
 
     def _model_started(self, event: events.ModelStarted) -> list[Delta]:
         self._models[event.call_id] = event.scope
@@ -174,6 +171,8 @@ class StatusBuilder:
         if not event.scope:
             self._answers.pop(event.message_id, None)
             self._answers[event.message_id] = bool(text.strip())
+            if event.incomplete:
+                self._endings[event.message_id] = (event.incomplete, plain_text(event.refusal)[:MAX_ERROR_CHARS])
         for request in event.requests:
             deltas += self._requested(request, event.scope, event.message_id)
         return deltas
@@ -187,6 +186,8 @@ class StatusBuilder:
             "model": event.model,
             "finish_reason": event.finish_reason,
             "reasoning": plain(event.reasoning, max_bytes=self._max_bytes),
+            "incomplete": event.incomplete,
+            "refusal": plain(event.refusal, max_bytes=self._max_bytes),
         }
         return {name: value for name, value in told.items() if value}
 

@@ -61,7 +61,8 @@ class ToolRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageFinished:
-    """The whole AI message. `usage` holds token counts: input_tokens, output_tokens, total_tokens."""
+    """The AI message has ended. `usage` holds token counts: input_tokens, output_tokens, total_tokens. `incomplete`:
+    why it is no whole answer, in the provider's word; `refusal`: the words in which the model refused."""
 
     scope: str
     message_id: str
@@ -71,6 +72,8 @@ class MessageFinished:
     model: str = ""
     finish_reason: str = ""
     reasoning: str = ""
+    incomplete: str = ""
+    refusal: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

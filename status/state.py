@@ -49,6 +49,8 @@ class State:
         """What the graph's state holds beside its messages, where the output shows it otherwise."""
         self.history_kept: int | None = None
         """How many messages of earlier turns the graph still remembers, where it forgot some."""
+        self.incomplete: Json = {}
+        """`{reason, text}` where the run ended well and its last answer is no whole one."""
         self.said: str | None = None
         """What the user asked, once a foreign status update has replaced the list of messages that held it."""
         self.messages: dict[str, Json] = {}
@@ -102,6 +104,7 @@ class State:
             "output": self.output,
             **({} if self.fields is None else {"fields": self.fields}),
             **({} if self.history_kept is None else {"history_kept": self.history_kept}),
+            **({"incomplete": self.incomplete} if self.incomplete else {}),
             **({} if self.said is None else {"said": self.said}),
             "messages": [{**m, "content": "".join(m["content"])} for m in self.messages.values()],
             "tool_calls": [{**call, "key": key} for key, call in self.tool_calls.items()],
@@ -120,6 +123,7 @@ class State:
         state.started_at, state.completed_at = kept["started_at"], kept["completed_at"]
         state.output, state.fields, state.said = kept["output"], kept.get("fields"), kept.get("said")
         state.history_kept = kept.get("history_kept")
+        state.incomplete = dict(kept.get("incomplete") or {})
         state.messages = {
             m["id"]: {**m, "content": [m["content"]], "tool_calls": list(m["tool_calls"])} for m in kept["messages"]
         }
@@ -289,6 +293,9 @@ class State:
     def _history(self, said: Json, at: float) -> None:
         self.history_kept = int(said["kept"])
 
+    def _incomplete(self, said: Json, at: float) -> None:
+        self.incomplete = {"reason": str(said["reason"]), "text": str(said.get("text", ""))}
+
     def _merge(self, said: Json, at: float) -> None:
         """`updateStatus` of the contract: lists that are not empty and fields that are set replace, the rest stays."""
         new = said.get("status") or {}
@@ -346,5 +353,6 @@ _KINDS = {
     "output": State._output,
     "history": State._history,
     "question": State._question,
+    "incomplete": State._incomplete,
     "merge": State._merge,
 }

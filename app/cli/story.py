@@ -156,6 +156,9 @@ class Story:
         yield Line(text=f"? question {said['id']}" + (f" ({place})" if place else ""), tone=Tone.TODO)
         yield Line(text=f"  expected: {expected_text(said)}", tone=Tone.RESULT)
 
+    def _tell_incomplete(self, said: Said) -> Iterator[Line]:
+        yield Line(text=f"not a whole answer: {said.get('text') or said.get('reason')}", tone=Tone.FAILED)
+
     def _tell_note(self, said: Said) -> Iterator[Line]:
         yield Line(text=f"note: {said.get('text', '')}", tone=Tone.RESULT)
 
@@ -261,7 +264,7 @@ class Story:
         return self._who(str(((call.get("component") or {}).get("metadata") or {}).get("scope") or ""))
 
 
-_BREAKS = frozenset({"phase", "tool_call", "tool_end", "sub_agent", "message_removed", "question"})
+_BREAKS = frozenset({"phase", "incomplete", "tool_call", "tool_end", "sub_agent", "message_removed", "question"})
 """Before these a half line is told as it stands, so that the order stays that of the log."""
 _KINDS: Mapping[str, Callable[[Story, Said], Iterator[Line]]] = {
     "phase": Story._tell_phase,
@@ -274,6 +277,7 @@ _KINDS: Mapping[str, Callable[[Story, Said], Iterator[Line]]] = {
     "sub_agent": Story._tell_new_sub_agent,
     "output": Story._tell_output,
     "question": Story._tell_question,
+    "incomplete": Story._tell_incomplete,
     "note": Story._tell_note,
     "message_edit": Story._tell_rewritten,
     "message_removed": Story._tell_taken_back,

@@ -32,11 +32,15 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "tool_edit": ("id",),
     "tool_removed": ("id",),
     "question": ("id",),
+    "incomplete": ("reason",),
 }
 """The kinds that a worker tells, and what each must have."""
 _SERVERS_OWN = frozenset({"phase", "merge"})
 """The row decides on these (L6)."""
-_TEXTS = ("id", "text", "content", "type", "status", "name", "message", "scope", "input", "result", "error", "after")
+_TEXTS = (
+    *("id", "text", "content", "type", "status", "name", "message", "scope", "input", "result", "error"),
+    *("after", "reason"),
+)
 _OBJECTS = ("metadata", "args", "component")
 _CODES = {code.value: code for code in Code}
 

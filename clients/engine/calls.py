@@ -10,6 +10,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage
 
+from clients.models.endings import refused_in
 from status.events import ToolRequest
 
 
@@ -44,25 +45,22 @@ class Calls:
     def request(
         self, scope: str, message_id: str, message: AIMessage, before: Sequence[str] = ()
     ) -> tuple[ToolRequest, ...]:
-        """Take in the calls of a finished AI message, in order; also those whose arguments are no JSON.
+        """Take in the calls of a finished AI message, in order; those that must not run come last.
 
         `before`: the calls it had until it was rewritten.
         """
-        valid: list[tuple[str | None, str, Any, str]] = [
-            (call.get("id"), call["name"], call["args"], "") for call in message.tool_calls
-        ]
-        broken: list[tuple[str | None, str, Any, str]] = [
-            (call.get("id"), call.get("name") or "unknown", call.get("args"), call.get("error") or "")
-            for call in message.invalid_tool_calls
-        ]
+        refused = refused_in(message)
+        ids = {one.id for one in refused}
+        valid = [call for call in message.tool_calls if not call.get("id") or call["id"] not in ids]
+        told: list[tuple[str | None, str, Any, str]] = [(c.get("id"), c["name"], c["args"], "") for c in valid]
+        told += [(one.id, one.name, one.args, one.why) for one in refused]
         self._by_scope[scope] = []
         requests = []
-        for index, (raw_id, name, args, error) in enumerate(valid + broken):
+        for index, (raw_id, name, args, why) in enumerate(told):
             raw_id = raw_id or f"{message_id}:{index}"
             asked = self._again(scope, raw_id, name, args, before) or self._ask(scope, raw_id, name, args)
-            invalid = "" if index < len(valid) else error or "The arguments of this call are not valid JSON"
-            asked.ended = asked.ended or bool(invalid)
-            requests.append(ToolRequest(tool_call_id=asked.id, name=name, args=args, invalid=invalid))
+            asked.ended = asked.ended or bool(why)
+            requests.append(ToolRequest(tool_call_id=asked.id, name=name, args=args, invalid=why))
         return tuple(requests)
 
     def _again(self, scope: str, raw_id: str, name: str, args: Any, before: Sequence[str]) -> Asked | None:

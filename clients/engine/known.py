@@ -44,4 +44,6 @@ def finished(message: AIMessage, *, scope: str, message_id: str, calls: Calls) -
         model=read.model_of(message),
         finish_reason=read.finish_reason_of(message),
         reasoning=read.reasoning_of(message),
+        incomplete=read.incomplete_of(message),
+        refusal=read.refusal_of(message),
     )

@@ -12,6 +12,8 @@ from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert
 from langchain_core.tools import ToolException
 from langgraph.types import Command
 
+from clients.models.endings import reason_of
+from status import endings
 from status.plain import plain
 from status.questions import OPTION_KEYS
 
@@ -51,8 +53,25 @@ def model_of(message: AIMessage) -> str:
 
 
 def finish_reason_of(message: AIMessage) -> str:
-    told = message.response_metadata
-    return str(told.get("finish_reason") or told.get("stop_reason") or "")
+    return reason_of(message.response_metadata)
+
+
+def refusal_of(message: AIMessage) -> str:
+    """The words in which a model refused, where its provider keeps them apart from the answer."""
+    said = message.additional_kwargs.get("refusal")
+    if isinstance(said, str):
+        return said
+    blocks = message.content if isinstance(message.content, list) else []
+    parts = [b.get("refusal") for b in blocks if isinstance(b, Mapping) and b.get("type") == "refusal"]
+    return "".join(part for part in parts if isinstance(part, str))
+
+
+def incomplete_of(message: AIMessage) -> str:
+    """Why the message is not a whole answer: the provider's word; empty if it is whole."""
+    if refusal_of(message):
+        return endings.REFUSAL
+    reason = finish_reason_of(message)
+    return "" if endings.is_whole(reason) else reason
 
 
 def messages_in(value: Any) -> Iterator[BaseMessage]:

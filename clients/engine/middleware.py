@@ -1,11 +1,13 @@
 """What stands around every model and tool call of an agent and of its sub-agents.
 
 The gate: each call first waits for the current run's gate, so that a run which nobody answers starts nothing new.
-Malformed tool calls: a model that gives nothing else is told, and asked again, a few times.
+Refused tool calls: a call that was cut off, or whose arguments are no JSON, is not run. The model is told and asked
+again, a few times.
 Tool errors: an exception of a tool becomes a failed tool message, masked, and the agent goes on. What ends the run
 still ends it: an interrupt, a drain, `StopRun`, and everything that is no Exception.
 """
 
+import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,13 +22,12 @@ from langgraph.types import Command
 from clients.engine.contain import contained
 from clients.engine.current import StopRun, current_run
 from clients.masking import Mask
+from clients.models.endings import NOT_MADE, reason_of, refused_in, with_refused
 from clients.models.errors import ModelError
 
-NO_DESCRIPTION = "The call was not made."
-OUT_OF_TOKENS = frozenset({"length", "max_tokens"})
-CUT_OFF = f"the model ran out of tokens in the middle of this call. {NO_DESCRIPTION} Use shorter arguments."
-MALFORMED_MOST = 3
-TOO_MALFORMED = f"the model gave tool calls whose arguments are no JSON, {MALFORMED_MOST + 1} times in a row"
+REFUSED_MOST = 3
+PAUSES_MOST = 8
+"""How often a provider's own tools may pause one turn."""
 
 
 class RunGuard(AgentMiddleware[Any, Any, Any]):
@@ -39,20 +40,24 @@ class RunGuard(AgentMiddleware[Any, Any, Any]):
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
-        """A model whose only tool calls have arguments that are no JSON is told so and asked again: LangChain would
-        take them for the end of the conversation. What it said stays in the history."""
+        """Refused calls stay in the message, so that each gets its answer and the model is asked again: LangChain would
+        take a message without usable calls for the end. A turn that the provider paused is taken up again."""
         await pass_gate()
         response = await handler(request)
         said: list[AnyMessage] = []
-        for _ in range(MALFORMED_MOST):
-            if not (answers := _malformed(response.result)):
+        for _ in range(PAUSES_MOST):
+            if not _paused(response.result):
                 break
-            said += [*response.result, *answers]  # type: ignore[list-item]
+            said += response.result  # type: ignore[arg-type]
             await pass_gate()
             response = await handler(request.override(messages=[*request.messages, *said]))
-        else:
-            if _malformed(response.result):
-                raise ModelError(TOO_MALFORMED, "Send the message again, or choose a model that is better with tools.")
+        last = response.result[-1] if response.result else None
+        if isinstance(last, AIMessage) and (refused := refused_in(last)):
+            refused = [one if one.id else replace(one, id=f"call_{uuid.uuid4().hex[:24]}") for one in refused]
+            last = with_refused(last, refused)
+            if _only_refused(last):
+                _bound([*request.messages, last])
+            response = replace(response, result=[*response.result[:-1], last])
         return replace(response, result=[*said, *response.result]) if said else response
 
     async def awrap_tool_call(
@@ -64,8 +69,8 @@ class RunGuard(AgentMiddleware[Any, Any, Any]):
         call = request.tool_call
         if call["name"] == "task" and (unknown := self._unknown_sub_agent(call["args"])):
             return _failed(call, unknown)
-        if _cut_off(request):
-            return _failed(call, CUT_OFF)
+        if why := _refusal_of(request):
+            return _failed(call, why)
         try:
             async with contained():
                 result = await handler(request)
@@ -79,7 +84,7 @@ class RunGuard(AgentMiddleware[Any, Any, Any]):
         asked = args.get("subagent_type")
         if not self._sub_agents or not isinstance(asked, str) or asked in self._sub_agents:
             return ""
-        return f"There is no sub-agent '{asked}'. There are: {', '.join(sorted(self._sub_agents))}. {NO_DESCRIPTION}"
+        return f"There is no sub-agent '{asked}'. There are: {', '.join(sorted(self._sub_agents))}. {NOT_MADE}"
 
 
 class GateHandler(AsyncCallbackHandler):
@@ -108,30 +113,46 @@ async def pass_gate() -> None:
         await run.gate()
 
 
-def _malformed(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
-    """What to answer to an AI message all of whose tool calls are malformed; nothing to any other."""
+def _paused(messages: Sequence[BaseMessage]) -> bool:
     last = messages[-1] if messages else None
-    if not isinstance(last, AIMessage) or last.tool_calls:
-        return []
-    return [
-        _failed(
-            {"name": call.get("name") or "unknown", "id": call["id"]}, f"the arguments are no JSON. {NO_DESCRIPTION}"
+    return isinstance(last, AIMessage) and not last.tool_calls and reason_of(last.response_metadata) == "pause_turn"
+
+
+def _only_refused(message: BaseMessage) -> bool:
+    if not isinstance(message, AIMessage) or not message.tool_calls:
+        return False
+    refused = {one.id for one in refused_in(message)}
+    return all(call["id"] in refused for call in message.tool_calls)
+
+
+def _bound(messages: Sequence[BaseMessage]) -> None:
+    """Raises ModelError if the model gave nothing but refused calls too often, up to now."""
+    times = 0
+    for message in reversed(messages):
+        if isinstance(message, AIMessage):
+            if not _only_refused(message):
+                return
+            times += 1
+        elif not isinstance(message, ToolMessage):
+            break
+    if times > REFUSED_MOST:
+        last = messages[-1]
+        why = refused_in(last)[-1].why if isinstance(last, AIMessage) else ""
+        raise ModelError(
+            f"no tool call of the model could be run, {times} times in a row; the last time: {why}",
+            "Send the message again, raise STIGMER_LLM_MAX_TOKENS if the calls are cut off, or choose a model that is"
+            " better with tools.",
         )
-        for call in last.invalid_tool_calls
-        if call.get("id")
-    ]
 
 
-def _cut_off(request: ToolCallRequest) -> bool:
-    """Whether the model ran out of tokens in this call. LangChain completes its JSON: a cut `rm -rf /work/tmp` is
-    then `rm -rf /work`."""
+def _refusal_of(request: ToolCallRequest) -> str:
+    """Why this call must not run; empty if it may."""
     id = request.tool_call["id"]
     messages: Sequence[BaseMessage] = request.state["messages"] if isinstance(request.state, dict) else ()
     for said in reversed(messages):
         if isinstance(said, AIMessage) and any(call["id"] == id for call in said.tool_calls):
-            ended = said.response_metadata.get("finish_reason") or said.response_metadata.get("stop_reason")
-            return ended in OUT_OF_TOKENS and said.tool_calls[-1]["id"] == id
-    return False
+            return next((one.why for one in refused_in(said) if one.id == id), "")
+    return ""
 
 
 def _failed(call: Any, text: str) -> ToolMessage:

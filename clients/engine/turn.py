@@ -24,6 +24,7 @@ from clients.engine.questions import open_questions
 from clients.engine.repair import make_whole
 from clients.engine.tool_results import ToolResults
 from clients.engine.user_graphs import Graph
+from clients.engine.whole_calls import WholeCallsHandler
 from status.questions import NOTHING, AnswerError, answers_for, expected_text
 
 RECURSION_LIMIT = 1000
@@ -51,8 +52,8 @@ def call_config(run: CurrentRun, bundle: Bundle, *, head: str = "") -> RunnableC
     configurable = {"thread_id": run.thread_id}
     if head:
         configurable["checkpoint_id"] = head
-    # Agents that we built have the gate in their middleware.
-    callbacks: list[BaseCallbackHandler] = [GateHandler(), ToolResults()] if bundle.graph else []
+    # Agents that we built have these in their middleware and their model.
+    callbacks: list[BaseCallbackHandler] = [GateHandler(), ToolResults(), WholeCallsHandler()] if bundle.graph else []
     return RunnableConfig(
         configurable=configurable, recursion_limit=RECURSION_LIMIT, run_id=uuid.uuid4(), callbacks=callbacks
     )

@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from clients.models.demo import MODEL_NAME, DemoModel
 from clients.models.errors import ModelError
+from clients.models.providers import anthropic_model, ollama_model, openai_model
 
 PROVIDERS = ("anthropic", "openai", "ollama", "demo")
 DEFAULT_MODELS = {"anthropic": "claude-sonnet-4-5", "openai": "gpt-5.5", "demo": MODEL_NAME}
@@ -139,11 +140,9 @@ def _options(settings: ModelSettings) -> dict[str, Any]:
 
 def _anthropic(settings: ModelSettings, name: str) -> BaseChatModel:
     key = _key(settings, "anthropic", settings.anthropic_api_key, "ANTHROPIC_API_KEY")
-    from langchain_anthropic import ChatAnthropic
-
     # People, and the predecessor, write claude-sonnet-4.5; the API's names have no dot.
     name = re.sub(r"(?<=\d)\.(?=\d)", "-", name)
-    return ChatAnthropic(model_name=name, api_key=key, **_options(settings))
+    return anthropic_model(model_name=name, api_key=key, **_options(settings))
 
 
 def _openai(settings: ModelSettings, name: str) -> BaseChatModel:
@@ -152,22 +151,18 @@ def _openai(settings: ModelSettings, name: str) -> BaseChatModel:
     if settings.openai_base_url and not own.get_secret_value():
         own = SecretStr("unused")
     key = _key(settings, "openai", own, "OPENAI_API_KEY")
-    from langchain_openai import ChatOpenAI
-
     elsewhere: dict[str, Any] = (
         {"base_url": settings.openai_base_url, "use_responses_api": False} if settings.openai_base_url else {}
     )
     # With another base URL the client does not ask for usage by itself.
-    return ChatOpenAI(model=name, api_key=key, stream_usage=True, **elsewhere, **_options(settings))
+    return openai_model(model=name, api_key=key, stream_usage=True, **elsewhere, **_options(settings))
 
 
 def _ollama(settings: ModelSettings, name: str) -> BaseChatModel:
-    from langchain_ollama import ChatOllama
-
     options = _options(settings)
     if "max_tokens" in options:
         options["num_predict"] = options.pop("max_tokens")
-    return ChatOllama(model=name, base_url=_ollama_url(settings), **options)
+    return ollama_model(model=name, base_url=_ollama_url(settings), **options)
 
 
 def _demo(settings: ModelSettings, name: str) -> BaseChatModel:

@@ -1,10 +1,24 @@
-"""What went wrong with a model, in words that name the cause, and what to do about it."""
+"""What went wrong with a model, in words that name the cause, and what to do about it.
 
+A provider says it in three ways: the status of its answer, an error in the middle of a stream whose status was 200, or
+a connection that ends. So the exception's type and the error's own type and code count as much as the status.
+"""
+
+import ast
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-_PROVIDERS = frozenset({"anthropic", "openai", "ollama", "httpx", "httpcore", "langchain_core", "langchain_ollama"})
+_PROVIDERS = frozenset(
+    {
+        *("anthropic", "openai", "ollama", "langchain_core", "langchain_openai", "langchain_anthropic"),
+        *("langchain_ollama", "httpx", "httpx2", "httpcore", "httpcore2", "clients"),
+    }
+)
+LONGEST_WAIT_S = 120
+"""The clients wait for a Retry-After up to this, and ask only once where it is longer."""
 _TOO_LONG = re.compile(
     r"context[_ ]length|context[_ ]window|maximum context|prompt is too long|too many tokens|input is too long", re.I
 )
@@ -17,6 +31,25 @@ class ModelError(Exception):
     def __init__(self, text: str, advice: str) -> None:
         super().__init__(text)
         self.advice = advice
+
+
+class ProviderError(Exception):
+    """A provider's error that came as a part of a stream and that its client did not see as one."""
+
+    def __init__(self, body: Any) -> None:
+        super().__init__(_said_in(body) or "the provider failed")
+        self.body = body
+
+
+class BrokenStream(ModelError):
+    """An answer ended before its end, or did not begin."""
+
+    def __init__(self, *, began: bool, text: str = "", advice: str = "") -> None:
+        ended = "the model's answer broke off: the stream ended without the reason that this provider always gives"
+        super().__init__(
+            text or (ended if began else "the model's answer is empty: the stream ended before it began"),
+            advice or BROKE_OFF.advice,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,13 +84,35 @@ PROVIDER_DOWN = _Cause(
 )
 
 
+BROKE_OFF = _Cause(
+    text="the model's answer broke off",
+    advice="Send the message again; if it stays so, look at time limits of proxies and gateways on the way to the"
+    " provider, and at the provider's own log.",
+)
+REFUSED_REQUEST = _Cause(
+    text="the model provider refused the request",
+    advice="Read the provider's words: something in the request is not for this model. Choose another model, or"
+    " correct what it names.",
+)
+_NO_KEY_KINDS = ("authentication_error", "permission_error")
+_OVERLOADED = re.compile(r"overload|unavailable|timeout|server_?error|api_error|internal|engine|bad_?gateway", re.I)
+OLLAMA_DOWN = _Cause(
+    text="Ollama failed in the middle of the answer",
+    advice="Send the message again; if it stays so, look at Ollama's own log: it often has too little memory for the"
+    " model.",
+)
+_AGAIN = (BROKE_OFF, OLLAMA_DOWN, UNREACHABLE, PROVIDER_DOWN, RATE_LIMIT)
+"""What may be over a moment later."""
+
+
 def explain_model_error(error: BaseException) -> tuple[str, str] | None:
     """(text, advice) if a model provider's exception is the cause, however deep in the chain; else None.
 
-    Works by class names and status codes, so that no provider's library is imported for it.
+    Works by class names, status codes and the error's body, so that no provider's library is imported for it.
     """
     found: _Cause | None = None
     texts: list[str] = []
+    wait_s = 0.0
     for link in _chain(error):
         if isinstance(link, ModelError) and found is None:
             return str(link), link.advice
@@ -65,10 +120,42 @@ def explain_model_error(error: BaseException) -> tuple[str, str] | None:
         if cause is None or found not in (None, cause):
             continue
         found = cause
-        text = " ".join(str(link).split())
+        wait_s = wait_s or retry_after_s(getattr(link, "response", None))
+        text = _sentence(link)
         if text and not any(text in known for known in texts):
             texts.append(text)  # what wraps it may have said less than the provider
-    return (": ".join([found.text, *texts]), found.advice) if found else None
+    if found is None:
+        return None
+    told, advice = ": ".join([found.text, *texts]), found.advice
+    if wait_s:
+        told += f" (it asks to wait {wait_s:g} s)"
+        if wait_s > LONGEST_WAIT_S:
+            told += f"; it was asked once only, because a run waits {LONGEST_WAIT_S} s at most"
+        advice = f"The provider takes requests again in {wait_s:g} s. {advice}"
+    return told, advice
+
+
+def broken_stream(error: Exception, *, began: bool) -> Exception | None:
+    """What to raise for an error in a stream if asking again may help; None if it does not, or if the client has done
+    so already: before the stream began it tries by itself."""
+    if isinstance(error, BrokenStream):
+        return error
+    if isinstance(error, json.JSONDecodeError):  # the clients read each event, and the last one may be half
+        return BrokenStream(began=began, text=f"{BROKE_OFF.text}: the provider sent something that is no JSON")
+    cause = next((cause for cause in map(_cause_of, _chain(error)) if cause), None)
+    if cause not in _AGAIN:
+        return None
+    asked_by_client = isinstance(_status_of(error), int) or cause in (UNREACHABLE, BROKE_OFF)
+    if not began and asked_by_client:
+        return None
+    explained = explain_model_error(error)
+    assert explained is not None
+    text, advice = explained
+    if cause is UNREACHABLE:
+        text, advice = text.replace(UNREACHABLE.text, BROKE_OFF.text, 1), BROKE_OFF.advice
+    broken = BrokenStream(began=began, text=text, advice=advice)
+    broken.__cause__ = error
+    return broken
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -86,17 +173,99 @@ def _cause_of(error: BaseException) -> _Cause | None:
     if not modules & _PROVIDERS:
         # Some clients check the key before they build anything of their own.
         return NO_KEY if "api_key" in str(error) and "environment variable" in str(error) else None
-    text, status = str(error), getattr(error, "status_code", None)
+    if "clients" in modules and not isinstance(error, ProviderError):
+        return None
+    return _broken_connection(names) or _told(error, names)
+
+
+def _told(error: BaseException, names: set[str]) -> _Cause | None:
+    text, status = str(error), _status_of(error)
+    named, code = _kind_and_code(getattr(error, "body", None))
+    kind = named.lower()
+    status = code if status in (None, 200) and isinstance(code, int) else status
     if "ContextOverflowError" in names or _TOO_LONG.search(text):
         return TOO_LONG
-    if status in (401, 403) or "AuthenticationError" in names or "api_key" in text:
+    if status in (401, 403) or kind in _NO_KEY_KINDS or "AuthenticationError" in names or "api_key" in text:
         return NO_KEY
-    if status == 429 or "RateLimitError" in names:
+    if status == 429 or "RateLimitError" in names or kind.startswith(("rate_limit", "insufficient_quota")):
         return RATE_LIMIT
-    if names & {"APIConnectionError", "ConnectError", "TransportError", "TimeoutException", "APITimeoutError"}:
-        return UNREACHABLE
-    if status == 404 or _NO_MODEL.search(text):
+    if status == 404 or _NO_MODEL.search(text) or kind == "not_found_error":
         return NO_MODEL
-    if isinstance(status, int) and status >= 500:
+    if (isinstance(status, int) and status >= 500) or _OVERLOADED.search(kind):
+        return PROVIDER_DOWN
+    if status in (400, 413, 422) or kind == "invalid_request_error":
+        return REFUSED_REQUEST
+    # An error in the middle of a stream has no status of its own; Ollama's has -1.
+    if "ResponseError" in names and status == -1:
+        return OLLAMA_DOWN
+    if isinstance(error, ProviderError) or "APIError" in names:
         return PROVIDER_DOWN
     return None
+
+
+def _broken_connection(names: set[str]) -> _Cause | None:
+    if names & {"RemoteProtocolError", "LocalProtocolError", "ReadError", "StreamChunkTimeoutError"}:
+        return BROKE_OFF
+    if names & {"APIConnectionError", "ConnectError", "TransportError", "TimeoutException", "APITimeoutError"}:
+        return UNREACHABLE
+    return None
+
+
+def _status_of(error: BaseException) -> int | None:
+    """The HTTP status, if it says something: 200 is that of a stream which failed later."""
+    status = getattr(error, "status_code", None)
+    return status if isinstance(status, int) and status != 200 else None
+
+
+def _kind_and_code(body: Any) -> tuple[str, Any]:
+    """What the provider calls the error."""
+    inner = body.get("error") if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping) else body
+    if not isinstance(inner, Mapping):
+        return "", None
+    code = inner.get("code")
+    code = int(code) if isinstance(code, str) and code.isdigit() else code
+    kind = inner.get("type") or (code if isinstance(code, str) else "")
+    return str(kind), code
+
+
+def _said_in(body: Any) -> str:
+    """The provider's sentence in a body; empty if it has none."""
+    while isinstance(body, Mapping):
+        said = body.get("message") or body.get("detail")
+        if isinstance(said, str):
+            return said
+        body = body.get("error") or said
+    return body if isinstance(body, str) else ""
+
+
+def _sentence(error: BaseException) -> str:
+    """What the provider said, in its words, with its status and its name for the error."""
+    text = " ".join(str(error).removesuffix(" (status code: -1)").split())
+    body = getattr(error, "body", None)
+    if body is None and (start := text.find("{")) >= 0:
+        body = _parsed(text[start:])
+    said = " ".join(_said_in(body).split())
+    if not said:
+        return text
+    kind, _ = _kind_and_code(body)
+    marks = [str(mark) for mark in (_status_of(error), kind) if mark and str(mark) not in said]
+    return f"{said} ({', '.join(marks)})" if marks else said
+
+
+def _parsed(text: str) -> Any:
+    """A body that somebody has made a text of: JSON, or a Python dict."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+    return None
+
+
+def retry_after_s(response: Any) -> float:
+    """How long a provider asks to wait; 0 if it does not say, or says it as a date."""
+    headers = getattr(response, "headers", None)
+    try:
+        return max(0.0, float(headers["retry-after"])) if headers else 0.0
+    except (KeyError, TypeError, ValueError):
+        return 0.0

@@ -70,6 +70,14 @@ def message_components() -> Mapping[str, Schema]:
             "description": "what it asked when it ended",
         },
         "next_step": {"type": "string", "description": "what to do about an execution that waits"},
+        "incomplete": {
+            "type": "object",
+            "description": "why the last answer of a COMPLETED execution is no whole one",
+            "properties": {
+                "reason": {"type": "string", "description": "the provider's word, `cut_off` or `empty`"},
+                "text": {"type": "string", "description": "the same in words"},
+            },
+        },
         "redriven_from": {"type": "string", "description": "the id of the execution that this one repeats"},
     }
     shown.parts["AgentExecution"] = execution

@@ -12,7 +12,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.tools import tool
 
 from clients.engine import fast_stream, stream
-from clients.engine.middleware import MALFORMED_MOST, RunGuard
+from clients.engine.middleware import REFUSED_MOST, RunGuard
 from clients.models.errors import explain_model_error
 from status.builder import StatusBuilder
 from status.log import LogRow, fold, render
@@ -52,7 +52,7 @@ def look(at: str) -> str:
 
 
 @pytest.mark.parametrize("source", [stream, fast_stream], ids=["v2", "fast"])
-@pytest.mark.parametrize("times", [1, MALFORMED_MOST])
+@pytest.mark.parametrize("times", [1, REFUSED_MOST])
 async def test_the_agent_goes_on(times: int, source: Any) -> None:
     """Each malformed call is shown as failed, and the answer comes after them."""
     graph = create_agent(Malformed(times=times), [look], middleware=[RunGuard()])
@@ -64,12 +64,12 @@ async def test_the_agent_goes_on(times: int, source: Any) -> None:
 
 async def test_a_model_that_never_gets_it_right_ends_the_run() -> None:
     """The error names the cause and what to do."""
-    graph = create_agent(Malformed(times=MALFORMED_MOST + 1), [look], middleware=[RunGuard()])
+    graph = create_agent(Malformed(times=REFUSED_MOST + 1), [look], middleware=[RunGuard()])
     with pytest.raises(Exception) as caught:
         await _status(stream, graph)
     explained = explain_model_error(caught.value)
     assert explained is not None
-    assert f"{MALFORMED_MOST + 1} times in a row" in explained[0]
+    assert f"{REFUSED_MOST + 1} times in a row" in explained[0]
 
 
 async def _status(source: Any, graph: Any) -> dict[str, Any]:

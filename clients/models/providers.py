@@ -1,0 +1,136 @@
+"""The chat models of the providers with their streams made whole (`whole.py`), and what their clients drop kept.
+
+Each is imported only when it is used: `openai_model` and so on import the provider's package.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
+
+from clients.models.errors import LONGEST_WAIT_S, ProviderError, retry_after_s
+from clients.models.whole import whole
+
+
+def openai_model(**options: Any) -> BaseChatModel:
+    from langchain_openai import ChatOpenAI
+    from openai import BadRequestError
+
+    class OpenAIModel(ChatOpenAI):  # type: ignore[misc, unused-ignore]
+        """Also for the many servers that speak this protocol, each in its own way."""
+
+        async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+            kwargs.pop("run_manager", None)
+            opened = super()._astream
+
+            async def opened_without_usage() -> AsyncIterator[ChatGenerationChunk]:
+                try:
+                    async for chunk in opened(*args, **kwargs):
+                        yield chunk
+                except BadRequestError as error:
+                    if "stream_options" not in str(error) or not self.stream_usage:
+                        raise
+                    self.stream_usage = False  # a gateway that does not know the word: better no counts than no answer
+                    async for chunk in opened(*args, **kwargs):
+                        yield chunk
+
+            async for chunk in whole(opened_without_usage, args[0] if args else kwargs["messages"]):
+                yield chunk
+
+        def _convert_chunk_to_generation_chunk(
+            self, chunk: dict[str, Any], *args: Any, **kwargs: Any
+        ) -> ChatGenerationChunk | None:
+            delta = _delta_of(chunk)
+            made = super()._convert_chunk_to_generation_chunk(chunk, *args, **kwargs)
+            if made is not None and isinstance(made.message, AIMessageChunk):
+                made.message.additional_kwargs |= _dropped(delta)
+            return made
+
+    OpenAIModel.__name__ = OpenAIModel.__qualname__ = "ChatOpenAI"
+    return OpenAIModel(**options)
+
+
+def anthropic_model(**options: Any) -> BaseChatModel:
+    from langchain_anthropic import ChatAnthropic
+    from langchain_anthropic.chat_models import _create_usage_metadata
+
+    class AnthropicModel(ChatAnthropic):  # type: ignore[misc, unused-ignore]
+        async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+            kwargs.pop("run_manager", None)
+            opened = super()._astream
+            async for chunk in whole(lambda: opened(*args, **kwargs), args[0] if args else kwargs["messages"]):
+                yield chunk
+
+        def _make_message_chunk_from_anthropic_event(self, event: Any, **kwargs: Any) -> Any:
+            made, start = super()._make_message_chunk_from_anthropic_event(event, **kwargs)
+            # said again at the end by Anthropic, but not by every server that speaks its protocol
+            if made is not None and event.type == "message_start" and event.message.usage:
+                made.usage_metadata = _create_usage_metadata(event.message.usage)
+            return made, start
+
+    AnthropicModel.__name__ = AnthropicModel.__qualname__ = "ChatAnthropic"
+    model = AnthropicModel(**options)
+    _wait_in_bounds(model._async_client)
+    return model
+
+
+def ollama_model(**options: Any) -> BaseChatModel:
+    from langchain_ollama import ChatOllama
+
+    class OllamaModel(ChatOllama):  # type: ignore[misc, unused-ignore]
+        async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+            kwargs.pop("run_manager", None)
+            opened = super()._astream
+            async for chunk in whole(lambda: opened(*args, **kwargs), args[0] if args else kwargs["messages"]):
+                yield chunk
+
+        async def _aiterate_over_stream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+            # keeps what the model thought where it does so unasked; the request stays as it was
+            async for chunk in super()._aiterate_over_stream(*args, **{**kwargs, "reasoning": True}):
+                yield chunk
+
+        async def _acreate_chat_stream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            async for part in super()._acreate_chat_stream(*args, **{**kwargs, "reasoning": self.reasoning}):
+                yield part
+
+    OllamaModel.__name__ = OllamaModel.__qualname__ = "ChatOllama"
+    return OllamaModel(**options)
+
+
+def _wait_in_bounds(client: Any) -> None:
+    """Anthropic's client sleeps as long as a Retry-After says, weeks if need be; the run would end with a reason that
+    is not the true one. As OpenAI's does, it gives up where that is too long."""
+    judged = client._should_retry
+
+    def should_retry(response: Any) -> bool:
+        return retry_after_s(response) <= LONGEST_WAIT_S and bool(judged(response))
+
+    client._should_retry = should_retry
+
+
+def _delta_of(chunk: dict[str, Any]) -> dict[str, Any]:
+    """The delta of a chunk of the OpenAI protocol. Raises ProviderError for what is an error and looks like a chunk."""
+    choices = chunk.get("choices") or ()
+    choice = choices[0] if choices and isinstance(choices[0], dict) else {}
+    if chunk.get("object") == "error" or chunk.get("error") or choice.get("finish_reason") == "error":
+        raise ProviderError(chunk.get("error") or chunk)
+    delta = choice.get("delta")
+    if not isinstance(delta, dict):
+        return {}
+    for number, call in enumerate(delta.get("tool_calls") or ()):
+        # the client drops all calls of a chunk in which one has no index
+        if isinstance(call, dict) and call.get("index") is None:
+            call["index"] = -1 - number
+    return delta
+
+
+def _dropped(delta: dict[str, Any]) -> dict[str, str]:
+    """What the client drops of a delta: reasoning (vLLM, SGLang and DeepSeek say `reasoning_content`, OpenRouter and
+    Ollama `reasoning`, some both) and the words of a refusal."""
+    found = {
+        "reasoning_content": delta.get("reasoning_content") or delta.get("reasoning"),
+        "refusal": delta.get("refusal"),
+    }
+    return {name: text for name, text in found.items() if text and isinstance(text, str)}

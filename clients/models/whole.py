@@ -1,0 +1,161 @@
+"""The stream of a model, made whole: what a provider sends becomes what the rest of the product can rely on.
+
+    async for chunk in whole(lambda: provider_stream(), messages): ...
+
+Text goes through as it comes. Tool calls are held back until the message has ended: those that are whole come in one
+last chunk, those that are not are told beside them (`endings.REFUSED_CALLS`) and look like calls to nobody. Token
+counts and the reason for the end are said once, whatever number of chunks repeated them.
+
+A stream that breaks before it said anything is asked for again; after that its error is raised, unless tool calls had
+begun: nothing was run yet, so the agent can ask the model again.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import asdict
+from typing import Any, cast
+
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk
+
+from clients.models.call_pieces import CallAssembly
+from clients.models.endings import NOT_MADE, REFUSED_CALLS, Refused, arguments_of, ends_calls, reason_of, why_cut
+from clients.models.errors import BrokenStream, broken_stream
+from status.endings import CUT_OFF
+
+TRIES = 3
+PAUSE_S = 0.5
+"""Before the second try; doubles. The run's own limit ends all of it."""
+
+Stream = AsyncIterator[ChatGenerationChunk]
+
+
+async def whole(open_stream: Callable[[], Stream], messages: Sequence[BaseMessage]) -> Stream:
+    """`messages`: what the model is asked. Raises the provider's error, or BrokenStream."""
+    for tried in range(1, TRIES + 1):
+        answer = _Answer(messages)
+        broke: Exception | None = None
+        try:
+            async with aclosing(cast(Any, open_stream())) as stream:
+                async for chunk in stream:
+                    for ready in answer.take(chunk):
+                        yield ready
+        except Exception as error:
+            broke = broken_stream(error, began=answer.began)
+            if broke is None:  # no answer had begun, or asking again helps nobody
+                raise
+        else:
+            if not answer.reason:
+                broke = BrokenStream(began=answer.began)
+        if broke is None or answer.assembly.calls:
+            for ready in answer.rest(broke):
+                yield ready
+            return
+        if answer.spoke or tried == TRIES:
+            raise broke
+        await asyncio.sleep(PAUSE_S * 2 ** (tried - 1))
+
+
+class _Answer:
+    """One message on its way."""
+
+    def __init__(self, messages: Iterable[BaseMessage]) -> None:
+        ids = (
+            call["id"] or "" for message in messages if isinstance(message, AIMessage) for call in message.tool_calls
+        )
+        self.assembly = CallAssembly(ids)
+        self.began = False
+        self.spoke = False
+        self._held: list[ChatGenerationChunk] = []
+        self._told: dict[str, Any] = {}
+        self._usage: UsageMetadata | None = None
+
+    @property
+    def reason(self) -> str:
+        return reason_of(self._told)
+
+    def take(self, chunk: ChatGenerationChunk) -> Iterator[ChatGenerationChunk]:
+        """What can be said now."""
+        self.began = True
+        message = chunk.message
+        if not isinstance(message, AIMessageChunk):
+            yield chunk
+            return
+        self._usage = _larger(self._usage, message.usage_metadata)
+        info = dict(chunk.generation_info or {})
+        logprobs = info.pop("logprobs", None)
+        self._told |= {k: v for k, v in {**message.response_metadata, **info}.items() if v is not None}
+        kwargs = dict(message.additional_kwargs)
+        # the form of calls that came before `tool_calls`: one a message
+        if old := kwargs.pop("function_call", None):
+            self.assembly.add({"index": "function", "name": old.get("name"), "args": old.get("arguments")})
+        for piece in message.tool_call_chunks:
+            self.assembly.add(cast("dict[str, Any]", piece))
+        calls = {piece.get("index") for piece in message.tool_call_chunks}
+        content: Any = message.content
+        if isinstance(content, list):
+            content = [block for block in content if not _is_call(block, calls)]
+        bare = ChatGenerationChunk(
+            message=AIMessageChunk(content=content, additional_kwargs=kwargs, id=message.id),
+            generation_info={"logprobs": logprobs} if logprobs else None,
+        )
+        self.spoke = self.spoke or bool(str(bare.message.text))
+        self._held.append(bare)
+        if self.spoke:
+            yield from self._held
+            self._held = []
+
+    def rest(self, broke: Exception | None) -> Iterator[ChatGenerationChunk]:
+        """What was held back, and the end."""
+        yield from self._held
+        self.assembly.name_all()
+        reason = self.reason
+        pieces, refused = [], []
+        for index, call in enumerate(self.assembly.calls):
+            _, why = arguments_of(call.raw)
+            if broke is not None:
+                why = f"it was cut off: {str(broke).rstrip('. ')}. {NOT_MADE} Make it again."
+            elif not ends_calls(reason):
+                why = why_cut(reason)
+            if why:
+                refused.append(Refused(id=call.id, name=call.name or "unknown", args=call.raw, why=why))
+            else:
+                raw = "{}" if call.raw.strip() in ("", "null") else call.raw
+                pieces.append(tool_call_chunk(name=call.name, args=raw, id=call.id, index=index))
+        told = dict(self._told)
+        if broke is not None:
+            told["finish_reason"] = CUT_OFF
+        if refused:
+            told[REFUSED_CALLS] = [asdict(one) for one in refused]
+        yield ChatGenerationChunk(
+            message=AIMessageChunk(
+                content="",
+                tool_call_chunks=pieces,
+                usage_metadata=self._usage,
+                response_metadata=told,
+                chunk_position="last",
+            )
+        )
+
+
+def _is_call(block: Any, indexes: set[Any]) -> bool:
+    """Anthropic's content holds its calls a second time; the message's own calls are what is sent back."""
+    if not isinstance(block, dict):
+        return False
+    kind = block.get("type")
+    return kind == "tool_use" or (kind == "input_json_delta" and block.get("index") in indexes)
+
+
+def _larger(known: UsageMetadata | None, new: UsageMetadata | None) -> UsageMetadata | None:
+    """Counts only grow, so the largest of each is the last; servers that send them with each chunk count from the
+    beginning each time."""
+    if known is None or new is None:
+        return new or known
+    merged = {**known, **new}
+    for name in ("input_tokens", "output_tokens"):
+        merged[name] = max(int(cast(Any, known).get(name) or 0), int(cast(Any, new).get(name) or 0))
+    merged["total_tokens"] = int(cast(Any, merged["input_tokens"])) + int(cast(Any, merged["output_tokens"]))
+    return cast(UsageMetadata, merged)

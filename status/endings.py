@@ -1,0 +1,57 @@
+"""Why a model stopped: which words of providers mean a whole answer, and what to say about the others."""
+
+from status.log import Delta
+
+WHOLE = frozenset(
+    {
+        *("stop", "end_turn", "stop_sequence", "tool_calls", "tool_use", "function_call", "tool_call"),
+        *("completed", "complete", "eos", "eos_token", "finish", "finished", "done"),
+    }
+)
+"""In lower case: some providers shout."""
+CALLS_END = WHOLE - {"stop_sequence", "eos", "eos_token"}
+"""After these the tool calls of a message are whole. A stop sequence may stand in the middle of an argument."""
+CUT_OFF = "cut_off"
+"""Our own word where the provider's answer broke off and gave none."""
+EMPTY = "empty"
+EMPTY_ANSWER = "The agent ended without an answer."
+REFUSAL = "refusal"
+
+_SAYS = {
+    "length": "the model ran out of tokens",
+    "max_tokens": "the model ran out of tokens",
+    "max_output_tokens": "the model ran out of tokens",
+    "content_filter": "the provider's content filter stopped the answer",
+    "safety": "the provider's content filter stopped the answer",
+    REFUSAL: "the model refused to answer",
+    "model_context_window_exceeded": "the conversation has filled the model's context window",
+    "pause_turn": "the provider paused the turn and it was not taken up again",
+    CUT_OFF: "the answer broke off before its end",
+    EMPTY: "the model gave an empty answer",
+    "error": "the provider failed in the middle of the answer",
+}
+
+
+def is_whole(word: str) -> bool:
+    """An empty word is one of a provider that gives none."""
+    return not word or word.lower() in WHOLE
+
+
+def says(reason: str) -> str:
+    """The reason as half a sentence."""
+    return _SAYS.get(reason.lower()) or f"the model stopped for the reason '{reason}'"
+
+
+def not_whole(reason: str, refusal: str, *, answered: bool) -> list[Delta]:
+    """What is told at the end of a run whose last answer is missing (not `answered`), cut or refused."""
+    if not reason and answered:
+        return []
+    text = says(reason or EMPTY) + (f": {refusal.rstrip('. ')}" if refusal else "")
+    told = Delta(kind="incomplete", payload={"reason": reason or EMPTY, "text": text})
+    return [told] if answered else [*empty_answer_note(text if reason else ""), told]
+
+
+def empty_answer_note(why: str = "") -> list[Delta]:
+    text = f"{EMPTY_ANSWER[:-1]}: {why}." if why else EMPTY_ANSWER
+    note = {"id": "empty-answer", "type": "MESSAGE_SYSTEM", "content": text, "metadata": {"note": "empty_answer"}}
+    return [Delta(kind="message", payload=note)]
