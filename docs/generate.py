@@ -5,11 +5,13 @@ of the document is written by hand. With `--check` nothing is written; the exit 
 """
 
 import argparse
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -39,6 +41,28 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     heads = list(head)
     lines = [heads, ["---"] * len(heads), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def model_scenarios() -> str:
+    """From the golden files of the models' wires: what a user sees of each scenario."""
+    parts = []
+    for file in sorted((ROOT / "tests/unit/models_wire/goldens").glob("*.json")):
+        golden = json.loads(file.read_text())
+        packages = ", ".join(f"{name} {version}" for name, version in golden["packages"].items())
+        rows = ((name, *_looks(seen)) for name, seen in golden["seen"].items())
+        parts.append(
+            f"### {file.stem}\n\nSeen with {packages}.\n\n" + table(("scenario", "ends", "what is seen", "ran"), rows)
+        )
+    return "\n".join(parts)
+
+
+def _looks(seen: dict[str, Any]) -> tuple[str, str, str]:
+    told = [f"{call['name']} failed: {call['error']}" for call in seen.get("calls", ()) if "error" in call]
+    told += [f"incomplete: {one['reason']} ({one['text']})" for one in [seen.get("incomplete")] if one]
+    told += [f"{seen['error']} Next: {seen['next_step']}"] if "error" in seen else []
+    words = " ".join(dict.fromkeys(told)).replace("\n", " ") or seen["messages"][-1]["text"]
+    requests = seen["requests"]
+    return seen["phase"] + (f" after {requests} requests" if requests > 1 else ""), words, str(len(seen.get("ran", ())))
 
 
 def diagram() -> str:
@@ -166,6 +190,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "timeouts": timeouts,
     "failures": failures,
     "settings": settings,
+    "model-scenarios": model_scenarios,
 }
 
 
