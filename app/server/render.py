@@ -1,7 +1,8 @@
 """An execution as its readers see it: the row's facts and the folded log, as the contract's AgentExecution.
 
 `execution_json` is protobuf JSON with the original field names, plus `waiting_for_input`, and `output`, `incomplete`,
-`questions`, `next_step` and `redriven_from` where there are any; `execution_message` is the same as a message, without these.
+`questions`, `next_step` and `redriven_from` where there are any; `execution_message` is the same as a message, without
+these.
 """
 
 import json
