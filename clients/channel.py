@@ -30,6 +30,8 @@ def channel_options() -> list[tuple[str, int]]:
         ("grpc.max_reconnect_backoff_ms", _ms(RECONNECT_MOST_S)),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+        # A proxy of the environment is for model providers. gRPC would take even loopback through it.
+        ("grpc.enable_http_proxy", 0),
         # Each process sees its own server die: no connection is shared behind our back.
         ("grpc.use_local_subchannel_pool", 1),
     ]

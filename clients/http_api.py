@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import Any, Literal, Self, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 import httpx_sse
@@ -62,9 +62,8 @@ class HttpApi:
             base_url=self.url,
             headers={"Authorization": f"Bearer {api_key}"},
             timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            verify=trusted(tls_ca) if tls_ca else True,
-            # A proxy of the environment cannot reach this machine's own address.
-            trust_env=urlsplit(self.url).hostname not in ("127.0.0.1", "localhost", "::1"),
+            verify=trusted(tls_ca) if tls_ca else httpx.create_ssl_context(),
+            trust_env=False,  # a proxy of the environment is for model providers
         )
 
     async def __aenter__(self) -> Self:

@@ -12,12 +12,13 @@ import json
 import re
 import urllib.request
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
 from clients.models.demo import MODEL_NAME, DemoModel
-from clients.models.errors import ModelError
+from clients.models.errors import ModelError, proxy_error
 from clients.models.providers import anthropic_model, ollama_model, openai_model
 
 PROVIDERS = ("anthropic", "openai", "ollama", "demo")
@@ -58,7 +59,11 @@ def build_model(settings: ModelSettings, model_name: str = "") -> tuple[BaseChat
     build = {"anthropic": _anthropic, "openai": _openai, "ollama": _ollama, "demo": _demo}[provider]
     try:
         model = build(settings, name)
-    except ImportError as error:
+    except (ImportError, ValueError) as error:
+        if unusable := proxy_error(error):
+            raise unusable from error
+        if not isinstance(error, ImportError):
+            raise
         raise ModelError(
             f"the package for provider '{provider}' is not installed: {error}",
             f"Install langchain-{provider} where the worker runs.",
@@ -162,6 +167,8 @@ def _ollama(settings: ModelSettings, name: str) -> BaseChatModel:
     options = _options(settings)
     if "max_tokens" in options:
         options["num_predict"] = options.pop("max_tokens")
+    if urlsplit(_ollama_url(settings)).hostname in ("localhost", "127.0.0.1", "::1"):
+        options["client_kwargs"] = {"trust_env": False}  # found without a proxy; one could not reach it
     return ollama_model(model=name, base_url=_ollama_url(settings), **options)
 
 

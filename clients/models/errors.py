@@ -105,6 +105,22 @@ _AGAIN = (BROKE_OFF, OLLAMA_DOWN, UNREACHABLE, PROVIDER_DOWN, RATE_LIMIT)
 """What may be over a moment later."""
 
 
+def proxy_error(error: BaseException) -> ModelError | None:
+    """For what HTTP clients raise about the environment's proxy: no package for SOCKS, no usable URL."""
+    text = str(error)
+    if isinstance(error, ImportError) and "socks" in text.lower():
+        return ModelError(
+            "the environment names a SOCKS proxy, and the package for it is not installed",
+            "Install socksio where the worker runs, or set ALL_PROXY, HTTPS_PROXY and HTTP_PROXY to an HTTP proxy.",
+        )
+    if isinstance(error, ValueError) and "proxy" in text.lower() and "scheme" in text.lower():
+        return ModelError(
+            f"the proxy that the environment names cannot be used: {text}",
+            "Correct ALL_PROXY, HTTPS_PROXY or HTTP_PROXY: http://host:port.",
+        )
+    return None
+
+
 def explain_model_error(error: BaseException) -> tuple[str, str] | None:
     """(text, advice) if a model provider's exception is the cause, however deep in the chain; else None.
 
@@ -114,8 +130,9 @@ def explain_model_error(error: BaseException) -> tuple[str, str] | None:
     texts: list[str] = []
     wait_s = 0.0
     for link in _chain(error):
-        if isinstance(link, ModelError) and found is None:
-            return str(link), link.advice
+        named = link if isinstance(link, ModelError) else proxy_error(link)
+        if named is not None and found is None:
+            return str(named), named.advice
         cause = _cause_of(link)
         if cause is None or found not in (None, cause):
             continue

@@ -76,7 +76,8 @@ class Witness:
     def start(self) -> "Witness":
         """Returns when all three have received their first event."""
         options = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 64 << 20),
-                   ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500)]  # fmt: skip
+                   ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500),
+                   ("grpc.enable_http_proxy", 0)]  # fmt: skip
         self._channel = grpc.insecure_channel(self._grpc, options=options)
         for subscriber, read in ((self.sse, self._sse), (self.watch, self._watch), (self.subscribe, self._subscribe)):
             name = f"{subscriber.name} of {self.id}"

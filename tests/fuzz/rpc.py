@@ -62,7 +62,9 @@ async def fuzz_grpc(stack: Stack, *, calls: int, seed: int) -> GrpcReport:
     report = GrpcReport()
     numbers = random.Random(seed)
     before = stack.server.child().pid
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{stack.grpc_port}") as channel:
+    async with grpc.aio.insecure_channel(
+        f"127.0.0.1:{stack.grpc_port}", options=[("grpc.enable_http_proxy", 0)]
+    ) as channel:
         methods = await methods_of(channel)
         left = calls
         while left > 0:

@@ -46,7 +46,7 @@ class GrpcProxy(grpc.GenericRpcHandler):
 
     async def _serve(self) -> None:
         self._stop = asyncio.Event()
-        self._channel = grpc.aio.insecure_channel(self._target)
+        self._channel = grpc.aio.insecure_channel(self._target, options=[("grpc.enable_http_proxy", 0)])
         server = grpc.aio.server()
         server.add_generic_rpc_handlers((self,))
         server.add_insecure_port(f"127.0.0.1:{self._port}")

@@ -131,7 +131,7 @@ def _kept(followers: Followers, read: Callable[[str, Followers], None], id: str)
 @contextmanager
 def client(http_port: int, grpc_port: int) -> Iterator[Server]:
     address, headers = f"http://127.0.0.1:{http_port}", {"Authorization": f"Bearer {KEY}"}
-    options = [("grpc.use_local_subchannel_pool", 1)]
+    options = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
     with (
         httpx.Client(base_url=address, headers=headers, timeout=30, trust_env=False) as http,
         grpc.insecure_channel(f"127.0.0.1:{grpc_port}", options=options) as channel,

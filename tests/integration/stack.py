@@ -115,7 +115,10 @@ class Stack:
         # Supervisors end with this pipe: nothing is left behind even if the test's process is killed.
         self.lifeline = os.pipe()
         self.http = httpx.Client(
-            base_url=f"http://127.0.0.1:{self.http_port}", headers={"Authorization": f"Bearer {KEY}"}, timeout=30
+            base_url=f"http://127.0.0.1:{self.http_port}",
+            headers={"Authorization": f"Bearer {KEY}"},
+            timeout=30,
+            trust_env=False,
         )
         try:
             self.start_redis()

@@ -97,7 +97,9 @@ def _create(scene: Scene, message: str) -> grpc.Call | None:
     request = AgentExecution(api_version="agentic.stigmer.ai/v1", kind="AgentExecution")
     request.spec.message = message
     request.metadata.annotations["agent-runner/graph"] = "actor"
-    with grpc.insecure_channel(f"127.0.0.1:{scene.stack.grpc_port}") as channel:
+    with grpc.insecure_channel(
+        f"127.0.0.1:{scene.stack.grpc_port}", options=[("grpc.enable_http_proxy", 0)]
+    ) as channel:
         try:
             AgentExecutionCommandControllerStub(channel).create(request, metadata=METADATA, timeout=20)
         except grpc.RpcError as error:

@@ -26,7 +26,7 @@ def replies_lost(scene: Scene) -> None:
     """Whoever asks again is told what was done. The tools' own file counts."""
     port = fresh_port()
     proxy = scene.afterwards.enter_context(GrpcProxy(port, scene.stack.grpc_port))
-    worker = scene.worker(STIGMER_BACKEND_ENDPOINT=f"127.0.0.1:{port}")
+    worker = scene.worker(STIGMER_BACKEND_ENDPOINT=f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)])
     for call, times in CALLS.items():
         proxy.lose_reply(call, times)
     once = Once(scene, steps=3, pause_s=0.7)
