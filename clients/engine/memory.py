@@ -22,16 +22,16 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, ChannelVersions, Chec
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from psycopg import AsyncConnection
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import DictRow
 from psycopg_pool import AsyncConnectionPool
 
 from clients.engine.current import CurrentRun, current_run
+from clients.engine.postgres_pool import Patient, open_pool
 from clients.engine.pruning import Saved, unneeded
 from clients.engine.serializer import StateSerializer
+from status.store.postgres import advice
 
 SQLITE_BUSY_TIMEOUT_MS = 15_000
-POOL_MAX_SIZE = 10
-OPEN_TIMEOUT_S = 10.0
 
 T = TypeVar("T")
 
@@ -157,8 +157,8 @@ class SqliteMemory(HeadTracking, _WholeWrites):
         return len(goes)
 
 
-class PostgresMemory(HeadTracking, AsyncPostgresSaver):
-    """A small pool of connections; no pipeline, so that it works behind PgBouncer too."""
+class PostgresMemory(HeadTracking, Patient, AsyncPostgresSaver):
+    """A small pool of connections; what a database that is away holds up waits for it."""
 
     async def prune_to(self, thread_id: str, head: str) -> int:
         pool = cast("AsyncConnectionPool[AsyncConnection[DictRow]]", self.conn)
@@ -270,9 +270,9 @@ async def open_saver(url: str) -> Memory:
         if kind == "sqlite":
             return await _open_sqlite(rest.partition("?")[0])
         if kind in ("postgresql", "postgres"):
-            return await _open_postgres(f"postgresql://{rest}")
+            return await _open_postgres(url)
     except Exception as error:
-        raise MemoryStoreError(f"checkpoint store {_shown(url)}: {error}") from error
+        raise MemoryStoreError(f"checkpoint store {_shown(url)}: {error} {advice(str(error))}".strip()) from error
     raise MemoryStoreError(f"checkpoint store {_shown(url)}: must begin with sqlite:/// or postgresql://")
 
 
@@ -295,16 +295,8 @@ async def _open_sqlite(rest: str) -> Memory:
 
 
 async def _open_postgres(url: str) -> Memory:
-    pool = AsyncConnectionPool[AsyncConnection[DictRow]](
-        url,
-        min_size=1,
-        max_size=POOL_MAX_SIZE,
-        open=False,
-        check=AsyncConnectionPool.check_connection,
-        kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
-    )
+    pool = await open_pool(url)
     try:
-        await pool.open(wait=True, timeout=OPEN_TIMEOUT_S)
         saver = PostgresMemory(pool, serde=StateSerializer())
         await saver.setup()
     except BaseException:

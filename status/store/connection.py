@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from status.store.errors import StoreConflict, StoreUnavailable
+from status.store.postgres import engine_url, is_postgres, suit
 
 BUSY_TIMEOUT_S = 10
 POOL_SIZE, POOL_OVERFLOW, POOL_WAIT_S = 8, 8, 10
@@ -29,12 +30,12 @@ _AFTER = "agent_runner_after_commit"
 
 def async_url(url: str) -> URL:
     """The URL with our drivers: `sqlite:///file` -> aiosqlite, `postgresql://` -> psycopg."""
+    if is_postgres(url):
+        return engine_url(url)
     parsed = make_url(url)
     backend = parsed.get_backend_name()
     if backend == "sqlite":
         return parsed.set(drivername="sqlite+aiosqlite")
-    if backend in ("postgresql", "postgres"):
-        return parsed.set(drivername="postgresql+psycopg")
     raise ValueError(f"AGENT_RUNNER_DATABASE_URL: {backend!r} is not supported; use sqlite:/// or postgresql://")
 
 
@@ -60,6 +61,7 @@ class Transactions:
         writer = create_async_engine(
             target, pool_size=POOL_SIZE, max_overflow=POOL_OVERFLOW, pool_timeout=POOL_WAIT_S, pool_pre_ping=False
         )
+        suit(writer.sync_engine, url)
         return cls(writer, writer.execution_options(isolation_level="REPEATABLE READ"), now)
 
     async def close(self) -> None:

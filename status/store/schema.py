@@ -34,6 +34,7 @@ from sqlalchemy import (
 
 from status.phases import TERMINAL_PHASES
 from status.store.clock import FOREVER, earliest
+from status.store.postgres import engine_url, is_postgres, suit
 from status.timeouts import TimeoutType
 
 if TYPE_CHECKING:
@@ -303,16 +304,19 @@ MIGRATION_WAIT_S = 60
 
 def sync_url(url: str) -> URL:
     """The same database with a driver that blocks: migrations run before any event loop."""
-    parsed = make_url(url)
-    backend = parsed.get_backend_name()
-    return parsed.set(drivername="sqlite" if backend == "sqlite" else "postgresql+psycopg")
+    return engine_url(url) if is_postgres(url) else make_url(url).set(drivername="sqlite")
+
+
+def _engine(url: str) -> Engine:
+    engine = create_engine(sync_url(url))
+    return suit(engine, url) if is_postgres(url) else engine
 
 
 def migrate(url: str) -> None:
     """Bring the database to the newest revision, or leave it as it is. Safe to call from several servers at once."""
     from alembic import command
 
-    engine = create_engine(sync_url(url))
+    engine = _engine(url)
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
     try:
@@ -344,7 +348,7 @@ def revision(url: str) -> tuple[str, str]:
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
-    engine = create_engine(sync_url(url))
+    engine = _engine(url)
     try:
         with engine.connect() as connection:
             current = MigrationContext.configure(connection).get_current_revision() or ""

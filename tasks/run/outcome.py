@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from clients.engine.postgres_pool import MemoryAway
 from clients.models.errors import explain_model_error
 from clients.sandbox.local import SandboxError
 from clients.skills import SkillError
@@ -95,6 +96,8 @@ def broke(error: BaseException, *, began: bool, sandbox: str, **facts: Any) -> O
         return failed(error.code, what=error.what, original_error=words(error), **facts)
     if isinstance(error, AnswerError):
         return failed(Code.ANSWER, original_error=words(error), **facts)
+    if isinstance(error, MemoryAway):
+        return failed(Code.SYSTEM, original_error=words(error), **facts)
     if explained := explain_model_error(error):
         text, advice = explained
         return failed(Code.APPLICATION, original_error=text[:MAX_ERROR_CHARS], advice=advice, **facts)

@@ -27,7 +27,7 @@ def test_a_dead_proxy_holds_nothing_up(tmp_path: Path) -> None:
             [str(script), "run", "--server", url, "$ echo hello"],
             env=stack.environment(), capture_output=True, text=True, timeout=90, cwd=tmp_path,
         )  # fmt: skip
-        assert (0, True) == (done.returncode, "hello" in done.stdout), done.stdout + done.stderr
+        assert (done.returncode, "hello" in done.stdout) == (0, True), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic"])

@@ -1,0 +1,3 @@
+from tests.surroundings.postgres import cluster
+
+__all__ = ["cluster"]
