@@ -26,7 +26,7 @@ def replies_lost(scene: Scene) -> None:
     """Whoever asks again is told what was done. The tools' own file counts."""
     port = fresh_port()
     proxy = scene.afterwards.enter_context(GrpcProxy(port, scene.stack.grpc_port))
-    worker = scene.worker(STIGMER_BACKEND_ENDPOINT=f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)])
+    worker = scene.worker(STIGMER_BACKEND_ENDPOINT=f"127.0.0.1:{port}")
     for call, times in CALLS.items():
         proxy.lose_reply(call, times)
     once = Once(scene, steps=3, pause_s=0.7)
@@ -76,7 +76,7 @@ def _create_twice_by_grpc(scene: Scene, proxy: GrpcProxy, port: int) -> None:
     request.metadata.annotations["agent-runner/input"] = json.dumps({"actions": steps})
     metadata = (*METADATA, ("idempotency-key", "asked twice by gRPC"))
     proxy.lose_reply(CREATE)
-    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+    with grpc.insecure_channel(f"127.0.0.1:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
         create = AgentExecutionCommandControllerStub(channel).create
         try:
             create(request, metadata=metadata, timeout=10)
