@@ -8,12 +8,13 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_settings import PydanticBaseSettingsSource
+
+from clients.service_urls import without_password
 
 
 def setting(*names: str, about: str, default: Any = None, derived: Callable[[dict[str, Any]], Any] | None = None,
@@ -58,15 +59,6 @@ def load_env_file(settings: Iterable[FieldInfo], path: Path | None = None) -> No
     for name, value in dotenv_values(found).items():
         if value is not None and not process.intersection(synonyms.get(name, [name])):
             os.environ[name] = value
-
-
-def without_password(url: str) -> str:
-    """The URL with its password replaced by `***`."""
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    user, _, host = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{user.partition(':')[0]}:***@{host}"))
 
 
 def shown(value: object) -> str:

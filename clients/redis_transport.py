@@ -56,7 +56,10 @@ class Acks:
         if not tags:
             return
         try:
-            self._client.pipeline().zrem(self._index_key, *tags).hdel(self._unacked_key, *tags).execute()
+            # Not as a transaction, which a full Redis refuses although both only free memory. The message goes before
+            # its place in the index: a place without a message is passed over.
+            pipe = self._client.pipeline(transaction=False)
+            pipe.hdel(self._unacked_key, *tags).zrem(self._index_key, *tags).execute()
         except (redis.RedisError, OSError) as exc:
             self._not_before = time.monotonic() + PAUSE_AFTER_FAILURE_S
             log.warning("%d acks wait until Redis is back: %s", len(tags), exc)
@@ -85,6 +88,14 @@ class QoS(stock.QoS):
     _delivered: Any
     _on_collect: Any
     _flush: Any
+
+    def append(self, message: Any, delivery_tag: str) -> None:
+        """A full Redis keeps no note of what was delivered; the row in the database is one, and sends it again."""
+        try:
+            super().append(message, delivery_tag)
+        except redis.exceptions.OutOfMemoryError as exc:
+            log.warning("Redis is full, a delivery is not noted there: %s", exc)
+            virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
         self.channel.acks.ack(delivery_tag)

@@ -18,6 +18,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from clients.edge_settings import EdgeSettings
 from clients.environment import NamedVariables, load_env_file, names_of, setting, shown
 from clients.local_stack import running_stack
+from clients.service_urls import normal_redis, problem
+from status.store.postgres import is_postgres, plain
 from status.timeouts import ENSURE_THREAD_BACKOFF_S, ENSURE_THREAD_TIMEOUT_S, Timeouts, ensure_thread_total_s
 
 DUMMY_LOCAL_KEY = "dummy-local-key"
@@ -198,7 +200,11 @@ class Settings(EdgeSettings):
         scheme = value.partition("://")[0].partition("+")[0]
         if "://" not in value or scheme not in _SCHEMES[info.field_name]:
             raise ValueError(f"must begin with one of {', '.join(f'{s}://' for s in _SCHEMES[info.field_name])}")
-        return value
+        if wrong := problem(value):
+            raise ValueError(wrong)
+        if is_postgres(value):
+            plain(value)
+        return normal_redis(value)
 
     @classmethod
     def settings_customise_sources(
@@ -265,7 +271,7 @@ _NOT_YET = (
 _DATABASES = ("sqlite", "postgresql", "postgres")
 _SCHEMES = {
     "broker_url": ("redis", "rediss", "unix", "sentinel", "amqp", "amqps", "pyamqp"),
-    "redis_url": ("redis", "rediss", "unix"),
+    "redis_url": ("redis", "rediss", "unix", "sentinel"),
     "database_url": _DATABASES,
     "checkpoint_url": _DATABASES,
 }
@@ -369,7 +375,9 @@ def _required(role: Role) -> list[str]:
 
 def _words(message: str) -> str:
     text = message.removeprefix("Value error, ")
-    return text if text.startswith("must") else f"is wrong: {text[:1].lower()}{text[1:]}"
+    return (
+        text if text.startswith(("must", "cannot", "is for", "prepared")) else f"is wrong: {text[:1].lower()}{text[1:]}"
+    )
 
 
 def _redis_of(broker_url: str) -> str:

@@ -66,6 +66,8 @@ class Station:
             connection.ensure_connection(max_retries=1, interval_start=1, timeout=BROKER_S)
             # A broker that refuses the queue ends the start, which is told; Celery would ask it again for ever.
             self._app.amqp.queues[self._queue](connection.default_channel).declare()
+        # Celery opens it with the first result, whose task then fails, and the next: a URL that it refuses is told now.
+        _ = self._app.backend
         if self._forks:
             # Imported before the fork: children share the pages.
             import clients.engine.deep_agents

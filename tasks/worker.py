@@ -87,7 +87,7 @@ def _masked(reason: BaseException | str) -> str:
     import re
 
     text = reason if isinstance(reason, str) else f"{type(reason).__name__}: {reason}"
-    return re.sub(r"(://[^:/@\s]*:)[^@\s]+@", r"\1********@", text)
+    return re.sub(r"(://[^:/@\s]*:)\S+@", r"\1********@", text)
 
 
 if __name__ == "__main__":

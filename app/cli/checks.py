@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from clients.environment import without_password
 from clients.http_api import ApiError, HttpApi, Rows
+from clients.redis_probe import Command, RedisFull, broker_commands, evicts, open_client, own_commands, refused
+from clients.service_urls import without_password
 from clients.settings import Settings
 from clients.tls import target
+from status.store.postgres import advice, plain
 
 LIMIT_S = 5
 HUNG = "Give the calls that hang a time limit; AGENT_RUNNER_MAX_HUNG_THREADS says when a worker is replaced."
@@ -47,7 +49,7 @@ def check_all(settings: Settings, problems: list[str]) -> list[Check]:
 def check_broker(settings: Settings) -> Check:
     url = settings.broker_url
     if url.startswith(("redis://", "rediss://", "unix://")):
-        return _redis("broker", url, "AGENT_RUNNER_BROKER_URL")
+        return _redis("broker", url, "AGENT_RUNNER_BROKER_URL", broker_commands(_queues(settings)))
     from clients import rabbitmq_transport
     from clients.tasks_wire import celery_config, new_celery
 
@@ -64,7 +66,11 @@ def check_broker(settings: Settings) -> Check:
 
 
 def check_redis(settings: Settings) -> Check:
-    return _redis("redis", settings.redis_url, "AGENT_RUNNER_REDIS_URL")
+    return _redis("redis", settings.redis_url, "AGENT_RUNNER_REDIS_URL", own_commands(_queues(settings)))
+
+
+def _queues(settings: Settings) -> tuple[str, str]:
+    return settings.runner_queue, settings.orchestrator_queue
 
 
 def check_database(settings: Settings) -> Check:
@@ -95,8 +101,7 @@ def check_checkpoints(settings: Settings) -> Check:
     import psycopg
 
     try:
-        plain = url.replace("postgresql+psycopg://", "postgresql://").replace("postgres://", "postgresql://")
-        psycopg.connect(plain, connect_timeout=LIMIT_S).close()
+        psycopg.connect(plain(url), connect_timeout=LIMIT_S).close()
     except psycopg.Error as error:
         return _down(name, url, error, "Start it, or set AGENT_RUNNER_CHECKPOINT_URL.")
     return Check(name=name, up=True, why=without_password(url))
@@ -204,22 +209,47 @@ def _settings(problems: list[str]) -> Check:
     )
 
 
-def _redis(name: str, url: str, variable: str) -> Check:
+def _redis(name: str, url: str, variable: str, commands: list[Command]) -> Check:
+    """As its clients use it: every command and key of theirs, and whether a write would be taken."""
     import redis
 
+    fix = f"Start it, or set {variable}; agent-runner dev brings its own."
     try:
-        client = redis.Redis.from_url(url, socket_connect_timeout=LIMIT_S, socket_timeout=LIMIT_S)
-        version = client.info("server")["redis_version"]
-        client.close()
+        with open_client(url, LIMIT_S) as client:
+            client.ping()
+            if lacks := refused(client, commands):
+                fix = "Permit what docs/guides/surroundings.md lists to this user (ACL SETUSER)."
+                why = f"{without_password(url)}: its user may not {'; '.join(lacks[:3])}"
+                why += f" (and {len(lacks) - 3} more)" if len(lacks) > 3 else ""
+                return Check(name=name, up=False, why=why, fix=fix)
+            policy = evicts(client)
+            version = _version(client)
+    except RedisFull as error:
+        fix = "Raise its maxmemory, or remove what fills it."
+        return Check(name=name, up=False, why=f"{without_password(url)}: {error}", fix=fix)
     except (redis.RedisError, OSError, ValueError) as error:
-        return _down(name, url, error, f"Start it, or set {variable}; agent-runner dev brings its own.")
-    return Check(name=name, up=True, why=f"{without_password(url)}, Redis {version}")
+        return _down(name, url, error, fix)
+    warned = f"; WARNING: {policy} removes queued work when memory is short, use noeviction" if policy else ""
+    return Check(name=name, up=True, why=f"{without_password(url)}, Redis{version}{warned}")
+
+
+def _version(client: Any) -> str:
+    """Empty where the user may not ask: that is no failure."""
+    from redis.exceptions import ResponseError
+
+    try:
+        return f" {client.info('server')['redis_version']}"
+    except ResponseError:
+        return ""
 
 
 def _down(name: str, url: str, error: BaseException, fix: str) -> Check:
     cause = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
     return Check(
-        name=name, up=False, why=f"{without_password(url)}: {cause[0].replace(url, without_password(url))}", fix=fix
+        name=name,
+        up=False,
+        why=f"{without_password(url)}: {cause[0].replace(url, without_password(url))}",
+        fix=advice(str(error)) or fix,
     )
 
 

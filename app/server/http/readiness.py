@@ -12,6 +12,8 @@ from app.server.http.answers import PROBLEM
 from app.server.http.message_schemas import ref
 from app.server.http.schemas import STRING, STRINGS, answer, object_of
 from app.server.problems import Kind, Problem
+from clients.redis_probe import RedisFull, broker_commands, open_client, refused
+from clients.settings import Settings
 from clients.tasks_wire import celery_url
 
 CHECK_S = 3
@@ -25,7 +27,7 @@ def readiness_routes(ctx: ServerContext) -> APIRouter:
     routes = APIRouter(tags=["health"])
     checks: Mapping[str, Check] = {
         "database": ctx.store.ping,
-        "broker": lambda: _broker(ctx.settings.broker_url),
+        "broker": lambda: _broker(ctx.settings),
         "redis": ctx.wakeups.ping,
     }
 
@@ -60,6 +62,8 @@ async def _why_down(check: Check) -> str:
     """Empty when it is up. No addresses: a URL can hold a password."""
     try:
         await asyncio.wait_for(check(), CHECK_S)
+    except RedisFull as full:
+        return str(full)
     except TimeoutError:
         return f"did not answer within {CHECK_S} s"
     except Exception as error:
@@ -67,10 +71,15 @@ async def _why_down(check: Check) -> str:
     return ""
 
 
-async def _broker(url: str) -> None:
-    await asyncio.to_thread(_connect, url)
+async def _broker(settings: Settings) -> None:
+    await asyncio.to_thread(_connect, settings)
 
 
-def _connect(url: str) -> None:
+def _connect(settings: Settings) -> None:
+    """Raises `RedisFull` for one that answers and takes nothing."""
+    url = settings.broker_url
     with Connection(celery_url(url), connect_timeout=CHECK_S / 2) as connection:
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=CHECK_S)
+    if url.startswith(("redis://", "rediss://", "unix://")):
+        with open_client(url, CHECK_S / 2) as client:
+            refused(client, broker_commands((settings.runner_queue,)))

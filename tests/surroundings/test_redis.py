@@ -1,0 +1,135 @@
+"""Redis as it is met: by TLS, full, with a user that may not do everything."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from app.cli.checks import check_broker, check_redis
+from clients.redis_probe import RedisFull, broker_commands, refused
+from clients.service_urls import normal_redis, problem, without_password
+from clients.settings import Settings
+from tests.integration.stack import Stack, eventually
+from tests.surroundings.redis import Server, redis_server
+
+COMPLETED = "EXECUTION_COMPLETED"
+
+
+def urls(url: str) -> dict[str, str]:
+    return {"AGENT_RUNNER_BROKER_URL": url, "AGENT_RUNNER_REDIS_URL": url}
+
+
+@pytest.mark.parametrize("asked", ["", "&ssl_cert_reqs=CERT_REQUIRED"])
+def test_runs_over_tls(tmp_path: Path, asked: str) -> None:
+    """A rediss:// URL works for broker, results and wake-ups, and nothing is left unacknowledged."""
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    with redis_server(folder, tls=True) as server, Stack.open(tmp_path, **urls(server.url + asked)) as stack:
+        stack.start_worker()
+        id = stack.create("$ echo hello")["metadata"]["id"]
+        assert stack.wait_for(id)["status"]["phase"] == COMPLETED
+        with server.admin() as admin:
+            eventually(lambda: not admin.hlen("unacked"), what="every ack")
+            assert admin.exists(f"celery-task-meta-{id}:execute")
+
+
+def test_a_certificate_of_nobody_is_refused(tmp_path: Path) -> None:
+    """Without its authority the broker's certificate is not accepted, and doctor says so."""
+    with redis_server(tmp_path, tls=True) as server:
+        url = server.url.partition("?")[0]
+        settings = Settings(broker_url=url, redis_url=url)
+        assert [c.up for c in (check_broker(settings), check_redis(settings))] == [False, False]
+        assert "certificate" in check_broker(settings).why.lower()
+
+
+def test_a_full_redis(tmp_path: Path) -> None:
+    """What was queued before it was full still runs and is acknowledged; doctor and readiness say `full`."""
+    with redis_server(tmp_path) as server, Stack.open(tmp_path, **urls(server.url)) as stack, server.admin() as admin:
+        id = stack.create("$ echo hello")["metadata"]["id"]
+        eventually(lambda: admin.llen(stack.runner_queue), what="the message")
+        stack.start_worker()
+        assert stack.wait_for(id)["status"]["phase"] == COMPLETED
+        admin.config_set("maxmemory", 1)
+        with pytest.raises(RedisFull):
+            refused(admin, broker_commands(["q"]))
+        assert "full" in check_broker(Settings(broker_url=server.url)).why
+        ready = stack.http.get("/readyz")
+        assert ready.status_code == 503
+        assert "full" in ready.json()["checks"]["broker"]
+
+
+def test_an_eviction_policy_is_warned_of(tmp_path: Path) -> None:
+    """A Redis that throws away queued work is up, with a warning."""
+    with redis_server(tmp_path) as server, server.admin() as admin:
+        admin.config_set("maxmemory", "100mb")
+        admin.config_set("maxmemory-policy", "allkeys-lru")
+        found = check_broker(Settings(broker_url=server.url))
+        assert (found.up, "allkeys-lru" in found.why) == (True, True)
+
+
+def limited(server: Server, *rules: str) -> str:
+    with server.admin() as admin:
+        admin.execute_command("ACL", "SETUSER", "limited", "reset", "on", ">secret", *rules)
+    return server.url.replace("://", "://limited:secret@")
+
+
+@pytest.mark.parametrize(
+    ("rules", "up"),
+    [
+        (("~*", "&*", "+@all"), (True, True)),
+        (("~*", "&*", "+@all", "-info"), (True, True)),
+        (("~*", "resetchannels", "+@all"), (False, False)),
+        (("~other:*", "&*", "+@all"), (False, False)),
+        (("~*", "&*", "+@all", "-brpop"), (False, True)),
+    ],
+)
+def test_doctor_judges_a_user_by_what_is_needed(tmp_path: Path, rules: Any, up: tuple[bool, bool]) -> None:
+    """Up where all that is used is permitted, INFO or not; down with Redis' own words where something is missing."""
+    with redis_server(tmp_path) as server:
+        settings = Settings(broker_url=(url := limited(server, *rules)), redis_url=url)
+        found = check_broker(settings), check_redis(settings)
+        assert tuple(check.up for check in found) == up, found
+        assert not [check for check in found if "secret" in check.why]
+        with server.admin() as admin:
+            assert admin.keys("*") == []
+
+
+@pytest.mark.parametrize("raw", ["/", "#", "?"])
+@pytest.mark.parametrize("name", ["AGENT_RUNNER_BROKER_URL", "AGENT_RUNNER_DATABASE_URL"])
+def test_a_raw_password_is_refused_and_never_shown(raw: str, name: str) -> None:
+    """Doctor says which setting to percent-encode, and prints no part of the password."""
+    scheme = "redis" if "BROKER" in name else "postgresql"
+    env = {**os.environ, name: f"{scheme}://user:hush{raw}quiet@127.0.0.1:1/0"}
+    script = str(Path(sys.executable).parent / "agent-runner")
+    done = subprocess.run([script, "doctor", "--settings"], env=env, capture_output=True, text=True, timeout=60)
+    said = done.stdout + done.stderr
+    assert "percent-encode" in said
+    assert name in said
+    assert not [word for word in ("hush", "quiet") if word in said]
+
+
+def test_sentinel_is_refused_with_the_reason() -> None:
+    """It would connect and then find no master: the settings say what to name instead."""
+    assert "Sentinel" in problem("sentinel://127.0.0.1:26379/0")
+    with pytest.raises(ValueError, match="Sentinel"):
+        Settings(broker_url="sentinel://127.0.0.1:26379/0")
+
+
+@pytest.mark.parametrize("spelled", ["required", "CERT_REQUIRED", "REQUIRED", ""])
+def test_certificates_are_verified_in_every_spelling(spelled: str) -> None:
+    """Broker, results and wake-ups read the same normal form."""
+    url = "rediss://h/0" + (f"?ssl_cert_reqs={spelled}" if spelled else "")
+    assert normal_redis(url) == "rediss://h/0?ssl_cert_reqs=required"
+    assert redis.Redis.from_url(normal_redis(url)).connection_pool.connection_kwargs["ssl_cert_reqs"] == "required"
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:a/b@h", "redis://:a#b@h", "redis://:a?b@h", "redis://:a@b@h", "amqp://u:a@h"]
+)
+def test_no_part_of_a_password_is_shown(url: str) -> None:
+    """Up to the last @, whatever stands before it."""
+    assert without_password(url).partition("://")[2] in (":***@h", "u:***@h")
