@@ -106,10 +106,11 @@ class HttpApi:
         """Ask for it to end; the end itself arrives on the stream."""
         return await self._call("POST", f"/v1/executions/{quote(execution_id, safe='')}/cancel")
 
-    async def redrive(self, execution_id: str, env: Mapping[str, str] | None = None) -> Json:
-        """A new execution with the same input, given its secrets (`env`) again; answers the new one."""
+    async def redrive(self, execution_id: str, env: Mapping[str, str] | None = None, begin: str = "") -> Json:
+        """A new execution with the same input, given its secrets (`env`) again; answers the new one. `begin`:
+        `failed_step` or `start`; empty for the first that is possible."""
         path = f"/v1/executions/{quote(execution_id, safe='')}/redrive"
-        return await self._call("POST", path, json={"env": dict(env or {})})
+        return await self._call("POST", path, json={"env": dict(env or {}), **({"from": begin} if begin else {})})
 
     async def retention(self, days: float | None = None, *, dry_run: bool = False) -> Json:
         """Remove what is older, as far as it gets within one call (`more`); or only count it."""

@@ -151,6 +151,11 @@ class Settings(EdgeSettings):
         "MAX_HUNG_THREADS", default=128, ge=1, about="left behind by ended runs: more, and the worker is replaced"
     )
     engine: Literal["deepagents", "graphton"] = _own("ENGINE", default="deepagents", about="deepagents or graphton")
+    durability: Literal["sync", "async", "exit"] = _own(
+        "DURABILITY",
+        default="async",
+        about="a step is in memory: sync (before the next), async, exit (at the end)",
+    )
     graphs: Path = _own("GRAPHS", default=Path("langgraph.json"), about="your own graphs", shown="./langgraph.json")
     sandbox: Literal["local", "docker", "daytona", "none"] = _own(
         "SANDBOX", default="local", about="local, docker, daytona or none"

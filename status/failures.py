@@ -79,7 +79,8 @@ FAILURES: dict[Code, Failure] = dict(
             when="the process that ran it died or vanished",
             detection="the supervisor's or pool parent's report, at once; else the end of the worker's stream + grace",
             says="The worker process that ran activity '{activity}' is gone ({worker}): {cause}",
-            next_step="Send the message again: the worker is restarted by its supervisor. If it was signal 9, look for"
+            next_step="Redrive it to go on from the open step, or send a new message: the worker is restarted by its"
+            " supervisor. If it was signal 9, look for"
             " an out-of-memory kill and lower AGENT_RUNNER_CONCURRENCY or give the worker more memory.",
             retryable=True,
         ),
@@ -108,7 +109,8 @@ FAILURES: dict[Code, Failure] = dict(
             detection="the worker, when the drain time has passed",
             says="The worker was shut down while activity '{activity}' was in the middle of a step{open_step}, and no"
             " attempt is left{threads}",
-            next_step="Send the message again. Raise AGENT_RUNNER_DRAIN_TIMEOUT_S if single steps take longer.",
+            next_step="Redrive it to go on from the open step. Raise AGENT_RUNNER_DRAIN_TIMEOUT_S if single steps take"
+            " longer.",
             retryable=True,
         ),
         _row(

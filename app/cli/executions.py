@@ -92,12 +92,20 @@ def cancel(server: Server, execution_id: str) -> None:
 @executions.command()
 @click.argument("execution_id")
 @env_option
+@click.option(
+    "--from",
+    "begin",
+    type=click.Choice(["failed_step", "start"]),
+    default=None,
+    help="Go on from the step that failed (what had finished is kept), or begin before the run. By default the first"
+    " that is possible.",
+)
 @click.option("--watch", "then_watch", is_flag=True, help="And show the new one.")
 @click.pass_obj
-def redrive(server: Server, execution_id: str, env: tuple[str, ...], then_watch: bool) -> None:
+def redrive(server: Server, execution_id: str, env: tuple[str, ...], begin: str | None, then_watch: bool) -> None:
     """A new execution with the same input. Secrets went with the end of the old one: give them again."""
     secrets = secrets_of(env)
-    created = _with_api(server, lambda api: api.redrive(execution_id, secrets))
+    created = _with_api(server, lambda api: api.redrive(execution_id, secrets, begin or ""))
     new_id = str((created.get("metadata") or {}).get("id", ""))
     click.echo(new_id)
     if then_watch:

@@ -52,6 +52,7 @@ async def claim_reply(ctx: ServerContext, claimed: Claimed) -> pb.ClaimReply:
         thread_id=execution.thread_id,
         head_checkpoint_id=claimed.head_checkpoint_id,
         resume=claimed.resume,
+        previous_code=claimed.previous_code,
         start_to_close_s=execution.timeouts.start_to_close_s,
         heartbeat_s=execution.timeouts.heartbeat_s,
         settle_grace_s=execution.timeouts.settle_grace_s,

@@ -46,6 +46,8 @@ class Draft:
     timeouts: Mapping[str, float] | Timeouts = field(default_factory=dict)
     idempotency_key: str = ""
     redriven_from: str = ""
+    base_checkpoint_id: str | None = None
+    resume_checkpoint_id: str = ""
 
 
 def draft_of_json(body: Any, *, idempotency_key: str = "") -> Draft:
@@ -141,11 +143,11 @@ def env_of(body: Mapping[str, Any]) -> dict[str, str]:
     return env
 
 
-def redrive_env_of(body: Any) -> dict[str, str]:
-    """Of the body of a redrive, `{"env": ...}`. Raises INVALID_ARGUMENT."""
-    if not isinstance(body, dict) or body.keys() - {"env"}:
-        raise invalid('the body must be {"env": {"NAME": "value"}}, or nothing')
-    return env_of(body)
+def redrive_of(body: Any) -> tuple[dict[str, str], str]:
+    """Of the body of a redrive: `{"env": ..., "from": ...}`, both optional. Raises INVALID_ARGUMENT."""
+    if not isinstance(body, dict) or body.keys() - {"env", "from"}:
+        raise invalid('the body must be {"env": {"NAME": "value"}, "from": "failed_step" or "start"}, or nothing')
+    return env_of(body), _text(body, "from")
 
 
 def put_secrets(execution: AgentExecution, env: Mapping[str, str]) -> None:

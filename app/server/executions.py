@@ -6,7 +6,7 @@ exists before any message; what could not be published is withdrawn (E501), or k
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
@@ -28,6 +28,7 @@ from app.server.problems import (
     not_found,
     violated,
 )
+from app.server.redriving import where_to_begin
 from app.server.render import API_VERSION, CREATED_BY, as_json, execution_from_json
 from app.server.rules import validate
 from app.server.sealing import REDACTED, EnvValue, check_env, redacted
@@ -74,9 +75,9 @@ class Executions:
             await self._placing.undo(place)
         return accepted
 
-    async def redrive(self, id: str, *, env: Mapping[str, str], idempotency_key: str = "") -> Accepted:
+    async def redrive(self, id: str, *, env: Mapping[str, str], begin: str = "", idempotency_key: str = "") -> Accepted:
         """A new execution with the same input, session, model and timeouts. Secrets are gone with the end of the old
-        one, so `env` brings them again."""
+        one, so `env` brings them again. `begin`: `failed_step`, `start`, or empty for the first that is possible."""
         old, first = await self.get(id), await self._said(id)
         if old.phase not in TERMINAL_PHASES:
             raise failed_precondition(
@@ -101,6 +102,7 @@ class Executions:
             timeouts=old.timeouts,
             idempotency_key=idempotency_key,
             redriven_from=old.id,
+            **asdict(await where_to_begin(self._ctx.store, old, begin)),
         )
         return await self.create(draft)
 
@@ -270,6 +272,9 @@ class Executions:
             orchestrator_queue=settings.orchestrator_queue,
             idempotency_key=draft.idempotency_key,
             redriven_from=draft.redriven_from,
+            base_checkpoint_id=draft.base_checkpoint_id,
+            resume_checkpoint_id=draft.resume_checkpoint_id,
+            one_shot=place.fresh,
         )
 
     def _sealed(self, draft: Draft) -> bytes:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from clients.engine.trail import Trail
 from clients.masking import Mask
 from clients.sandbox.local import LocalSandbox
 
@@ -37,6 +38,7 @@ class CurrentRun:
     head_checkpoint_id: str = ""
     head_moved: Callable[[], None] | None = None
     """Called after each such move."""
+    trail: Trail = field(default_factory=Trail)
     broken_off: str = ""
     """How the session's run before this one ended, where that was in the middle; in words."""
     doing: str = ""

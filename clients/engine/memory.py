@@ -10,8 +10,8 @@ declare them (`serializer.py`).
 """
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -27,7 +27,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from clients.engine.current import CurrentRun, current_run
 from clients.engine.postgres_pool import Patient, open_pool
-from clients.engine.pruning import Saved, unneeded
+from clients.engine.prune_postgres import drop_postgres, prune_postgres
+from clients.engine.prune_sqlite import drop_sqlite, prune_sqlite, shrinking
+from clients.engine.pruning import saved
 from clients.engine.serializer import StateSerializer
 from status.store.postgres import advice
 
@@ -40,8 +42,12 @@ class MemoryStoreError(Exception):
     """The checkpoint store cannot be opened; the text names it without its password."""
 
 
-class HeadTracking:
+class HeadTracking(ABC):
     """Mixed in before a saver: the current run learns each checkpoint of its main conversation once it is written."""
+
+    @abstractmethod
+    async def drop(self, thread_id: str, ids: Sequence[str]) -> None:
+        """Remove these of the main conversation."""
 
     async def aput(
         self,
@@ -54,18 +60,22 @@ class HeadTracking:
 
         async def put() -> RunnableConfig:
             written = await saver.aput(config, checkpoint, metadata, new_versions)
-            self._told(run, written["configurable"])
+            if over := self._told(run, written["configurable"], metadata):
+                await self.drop(written["configurable"]["thread_id"], over)
             return written
 
         # What is written is known: a head that stayed behind would make the next turn forget the step.
         return await finished(put())
 
     @staticmethod
-    def _told(run: CurrentRun | None, place: Mapping[str, Any]) -> None:
+    def _told(run: CurrentRun | None, place: Mapping[str, Any], metadata: CheckpointMetadata) -> Sequence[str]:
+        """Tell the run; the checkpoints of it that nobody can need any more."""
         if run is not None and not place.get("checkpoint_ns") and place["thread_id"] == run.thread_id:
             run.head_checkpoint_id = place["checkpoint_id"]
             if run.head_moved is not None:
                 run.head_moved()
+            return run.trail.step(place["checkpoint_id"], saved("", "", "", metadata).deltas)
+        return ()
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -135,77 +145,25 @@ class _WholeWrites(AsyncSqliteSaver):
 class SqliteMemory(HeadTracking, _WholeWrites):
     """One connection per process; several processes share the file (WAL, busy timeout)."""
 
-    async def prune_to(self, thread_id: str, head: str) -> int:
-        found = (
-            "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, metadata FROM checkpoints WHERE thread_id = ?"
-        )
-        async with self.lock, self.conn.cursor() as cursor:
-            await cursor.execute(found, (thread_id,))
-            saved = [
-                Saved(namespace=namespace, id=id, parent=parent or "", root=_root(json.loads(metadata or b"{}")))
-                async for namespace, id, parent, metadata in cursor
-            ]
-            goes = [(thread_id, namespace, id) for namespace, ids in unneeded(saved, head).items() for id in ids]
-            try:
-                for table in ("writes", "checkpoints"):
-                    one = "thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
-                    await cursor.executemany(f"DELETE FROM {table} WHERE {one}", goes)  # noqa: S608 - our two tables
-                await self.conn.commit()
-            except BaseException:
-                await self.conn.rollback()
-                raise
-        return len(goes)
+    async def prune_to(self, thread_id: str, head: str, also: Collection[str]) -> int:
+        return await finished(prune_sqlite(self.conn, self.lock, thread_id, head, also))
+
+    async def drop(self, thread_id: str, ids: Sequence[str]) -> None:
+        await finished(drop_sqlite(self.conn, self.lock, thread_id, ids))
 
 
 class PostgresMemory(HeadTracking, Patient, AsyncPostgresSaver):
     """A small pool of connections; what a database that is away holds up waits for it."""
 
-    async def prune_to(self, thread_id: str, head: str) -> int:
-        pool = cast("AsyncConnectionPool[AsyncConnection[DictRow]]", self.conn)
-        async with pool.connection() as connection, connection.transaction(), connection.cursor() as cursor:
-            # Two prunes of one thread would wait for each other's rows.
-            await cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (thread_id,))
-            await cursor.execute(_POSTGRES_SAVED, (thread_id,))
-            saved = [
-                Saved(namespace=row["checkpoint_ns"], id=row["checkpoint_id"], parent=row["parent"], root=row["root"])
-                async for row in cursor
-            ]
-            goes = unneeded(saved, head)
-            for namespace, ids in goes.items():
-                mine = (thread_id, namespace, ids)
-                await cursor.execute(_POSTGRES_WRITES, mine)
-                await cursor.execute(_POSTGRES_CHECKPOINTS, mine)
-                freed = {(row["channel"], row["version"]) async for row in cursor}
-                await cursor.execute(_POSTGRES_REFERENCED, (thread_id, namespace))
-                freed -= {(row["channel"], row["version"]) async for row in cursor}
-                await cursor.executemany(_POSTGRES_BLOBS, [(thread_id, namespace, *one) for one in sorted(freed)])
-        return sum(len(ids) for ids in goes.values())
+    async def prune_to(self, thread_id: str, head: str, also: Collection[str]) -> int:
+        return await prune_postgres(self._pool, thread_id, head, also)
 
+    async def drop(self, thread_id: str, ids: Sequence[str]) -> None:
+        await drop_postgres(self._pool, thread_id, ids)
 
-_POSTGRES_SAVED = """
-SELECT checkpoint_ns, checkpoint_id, coalesce(parent_checkpoint_id, '') AS parent,
-    coalesce(metadata -> 'parents' ->> '', '') AS root
-FROM checkpoints WHERE thread_id = %s
-"""
-_POSTGRES_WRITES = """
-DELETE FROM checkpoint_writes WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = ANY(%s)
-"""
-_POSTGRES_CHECKPOINTS = """
-WITH deleted AS (
-    DELETE FROM checkpoints WHERE thread_id = %s AND checkpoint_ns = %s AND checkpoint_id = ANY(%s)
-    RETURNING checkpoint -> 'channel_versions' AS versions
-)
-SELECT DISTINCT v.key AS channel, v.value AS version FROM deleted CROSS JOIN LATERAL jsonb_each_text(versions) AS v
-"""
-"""Their content is in blobs, which others may share: what the deleted ones referred to."""
-_POSTGRES_REFERENCED = """
-SELECT DISTINCT v.key AS channel, v.value AS version
-FROM checkpoints c CROSS JOIN LATERAL jsonb_each_text(c.checkpoint -> 'channel_versions') AS v
-WHERE c.thread_id = %s AND c.checkpoint_ns = %s
-"""
-_POSTGRES_BLOBS = """
-DELETE FROM checkpoint_blobs WHERE thread_id = %s AND checkpoint_ns = %s AND channel = %s AND version = %s
-"""
+    @property
+    def _pool(self) -> AsyncConnectionPool[AsyncConnection[DictRow]]:
+        return cast("AsyncConnectionPool[AsyncConnection[DictRow]]", self.conn)
 
 
 async def finished(work: Coroutine[Any, Any, T]) -> T:
@@ -238,14 +196,14 @@ class Memory:
         self._prune = saver.prune_to
         self._close: Callable[[], Awaitable[Any]] | None = close
 
-    async def prune(self, thread_id: str, head: str) -> int:
+    async def prune(self, thread_id: str, head: str, *, also: Collection[str] = ()) -> int:
         """Remove what no turn from this head, or from one that came of it, can need; without a head all of the thread.
 
-        How many checkpoints that were, for a head. Nothing goes when the head is not there. Runs of the thread may go
-        on meanwhile; doing it again, or with an older head, does no harm.
+        `also`: further checkpoints that a turn may begin at. How many went, for a head; none when it is not there.
+        Runs of the thread may go on meanwhile; doing it again, or with an older head, does no harm.
         """
         if head:
-            return await self._prune(thread_id, head)
+            return await self._prune(thread_id, head, also)
         await self.saver.adelete_thread(thread_id)
         return 0
 
@@ -285,6 +243,7 @@ async def _open_sqlite(rest: str) -> Memory:
     await connection
     try:
         await connection.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_TIMEOUT_MS}")
+        await shrinking(connection)
         saver = SqliteMemory(connection, serde=StateSerializer())
         await saver.setup()
         await connection.execute("PRAGMA synchronous=NORMAL")
@@ -303,11 +262,6 @@ async def _open_postgres(url: str) -> Memory:
         await pool.close()
         raise
     return Memory(saver, pool.close)
-
-
-def _root(metadata: Mapping[str, Any]) -> str:
-    """The checkpoint of the main conversation that one of a sub-graph was made under."""
-    return str((metadata.get("parents") or {}).get("", ""))
 
 
 def _shown(url: str) -> str:

@@ -83,7 +83,8 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
         latest = await graph.aget_state(call_config(run, bundle))
         if _checkpoint_id(latest) != head:
             raise HeadMovedError(
-                f"thread {run.thread_id} has moved on from {head or 'its start'} to {_checkpoint_id(latest)}"
+                f"thread {run.thread_id} has moved on from {head or 'its start'} to {_checkpoint_id(latest)}:"
+                " it cannot be gone on with from there. Send the message again, or redrive from the start"
             )
         if head:
             return Turn(input=None, config=call_config(run, bundle))

@@ -54,6 +54,7 @@ class UserGraphs:
         self._modules: SharedWork[str, ModuleType] = SharedWork(MAX_GRAPHS)
         self._loaded: SharedWork[tuple[int, str], Any] = SharedWork(MAX_GRAPHS)
         self._allowed_types: list[tuple[str, str]] = []
+        self._durability: dict[str, str] = {}
 
     def names(self) -> list[str]:
         """The graphs that the file names. Raises GraphError if it is there and cannot be read; no file, no names."""
@@ -101,6 +102,10 @@ class UserGraphs:
                 return _module_of_file(Path(os.path.normpath(self._path.parent / place)))
             return importlib.import_module(place)
 
+    def durability(self, name: str) -> str:
+        """What the graph's entry says of it, as it is written there; empty where it says nothing."""
+        return self._durability.get(name, "")
+
     def _prepared(self, name: str, made: Any) -> Graph:
         if isinstance(made, StateGraph):
             made = made.compile()
@@ -140,6 +145,7 @@ class UserGraphs:
         entries = {str(name): _spec_of(given) for name, given in graphs.items()}
         self._prepare_process(document)
         self._allowed_types = _allowed_types(document)
+        self._durability = {n: str(g.get("durability", "")) for n, g in graphs.items() if isinstance(g, dict)}
         self._read = (changed, entries)
         return self._read
 

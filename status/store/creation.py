@@ -41,7 +41,7 @@ class Creation(Ending):
             return Created(verdict=CreateVerdict.KNOWN, execution=to_execution(known))
         if queue_cap and await self._queued(connection, new.runner_queue) >= queue_cap:
             return Created(verdict=CreateVerdict.QUEUE_FULL, execution=None)
-        busy = bool(new.session_id) and await self._session_busy(connection, new.session_id)
+        busy = bool(new.session_id) and await self._session_busy(connection, new)
         if busy and new.reject_when_busy:
             return Created(verdict=CreateVerdict.SESSION_BUSY, execution=None)
         clocks: dict[str, Any] = (
@@ -64,6 +64,9 @@ class Creation(Ending):
             graph=new.graph,
             model_name=new.model_name,
             redriven_from=new.redriven_from,
+            base_checkpoint_id=new.base_checkpoint_id or "",
+            base_given=int(new.base_checkpoint_id is not None),
+            resume_checkpoint_id=new.resume_checkpoint_id,
             idempotency_key=new.idempotency_key or None,
             spec=dumps(dict(new.spec)),
             sealed_env=new.sealed_env or None,
@@ -88,12 +91,14 @@ class Creation(Ending):
         await put_execution_tags(connection, row.handle, new.spec)
         return Created(verdict=CreateVerdict.CREATED, execution=to_execution(row))
 
-    async def _session_busy(self, connection: AsyncConnection, session_id: str) -> bool:
+    async def _session_busy(self, connection: AsyncConnection, new: NewExecution) -> bool:
         """Take the session's lock (Postgres; SQLite has one writer) and look for an execution that has not ended."""
         insert = sqlite_insert if self.is_sqlite else postgres_insert
         used = {"used_at": NOW, "retired": 0}
-        row = insert(session_facts).values(session_id=session_id, sandbox_id=session_id, turns=1, **used)
-        again = {"turns": session_facts.c.turns + 1, **used}
+        session_id, once = new.session_id, {"one_shot": int(new.one_shot)}
+        row = insert(session_facts).values(session_id=session_id, sandbox_id=session_id, turns=1, **once, **used)
+        # A conversation that somebody goes on with was not made for one execution; a redrive is the same one again.
+        again = {"turns": session_facts.c.turns + 1, **used, **({} if new.redriven_from else once)}
         await connection.execute(row.on_conflict_do_update(index_elements=["session_id"], set_=again), self.params())
         open_one = select(E.handle).where(E.session_id == session_id, OPEN).limit(1)
         return await connection.scalar(open_one) is not None

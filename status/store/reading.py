@@ -126,6 +126,15 @@ class Reading(Transactions):
             row = (await connection.execute(query)).one_or_none()
         return to_execution(row) if row else None
 
+    async def session_memory(self, session_id: str) -> tuple[str, str]:
+        """The head of a session's memory and the id of its newest execution; empty where there is none."""
+        facts = session_facts.c
+        newest = select(executions.c.id).where(executions.c.session_id == session_id)
+        async with self.read() as connection:
+            head = await connection.scalar(select(facts.head_checkpoint_id).where(facts.session_id == session_id))
+            last = await connection.scalar(newest.order_by(executions.c.handle.desc()).limit(1))
+        return (head or "", last or "") if session_id else ("", "")
+
     async def session_facts(self, session_id: str) -> tuple[str, str, str]:
         """(thread id, head checkpoint id, sandbox id); empty strings for what is not known."""
         query = select(session_facts).where(session_facts.c.session_id == session_id)

@@ -39,6 +39,12 @@ class NewExecution:
     """runtime_env, encrypted."""
     idempotency_key: str = ""
     redriven_from: str = ""
+    base_checkpoint_id: str | None = None
+    """Where in the session's memory it begins; None: at the head that there is when it is claimed."""
+    resume_checkpoint_id: str = ""
+    """The failed step that it goes on from: the session's head, for as long as nothing else moves it."""
+    one_shot: bool = False
+    """Its session was made for it."""
     reject_when_busy: bool = False
 
 
@@ -91,6 +97,8 @@ class Execution:
     progress: dict[str, Any]
     error_code: str
     redriven_from: str
+    base_checkpoint_id: str | None
+    """Where in its session's memory it began; None while it was not claimed."""
     idempotency_key: str
     snapshot_seq: int
     sealed_env: bytes
@@ -148,6 +156,8 @@ class Claimed:
     head_checkpoint_id: str = ""
     sandbox_id: str = ""
     resume: bool = False
+    previous_code: str = ""
+    """How the execution before it in its session ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

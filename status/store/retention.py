@@ -84,7 +84,8 @@ class Retention(Transactions):
     async def retire_sessions(self, idle_s: float) -> list[str]:
         """The ids of sessions that were deleted, or have no execution left and were not used for so long: one batch.
 
-        A session that still exists keeps its thread and its head. Its next turn gets a new sandbox.
+        A session that was made for one execution goes with it. Another keeps its thread and its head, and its next
+        turn gets a new sandbox.
         """
         due = select(F.session_id).where(*_idle(idle_s)).order_by(F.used_at).limit(BATCH)
         async with self.read() as connection:
@@ -102,11 +103,16 @@ class Retention(Transactions):
         async with self.write() as connection:
             for row in list(await connection.execute(self._mine(chosen, of=session_facts), self.params())):
                 mine = F.session_id == row.session_id
-                head = row.head_checkpoint_id if row.exists else ""
+                stays = row.exists
+                if stays and row.one_shot:
+                    of_it = (R.kind == ResourceKind.SESSION.value, R.id == row.session_id)
+                    await connection.execute(delete(resources).where(*of_it))
+                    stays = False
+                head = row.head_checkpoint_id if stays else ""
                 noted.append(await self._note(connection, row, sandbox_id=row.sandbox_id or row.session_id))
-                if row.thread_id and (head or not row.exists):
+                if row.thread_id and (head or not stays):
                     noted.append(await self._note(connection, row, thread_id=row.thread_id, head_checkpoint_id=head))
-                if row.exists:
+                if stays:
                     # Each use adds a turn, and nothing is retired twice without one: the name is new.
                     renamed = {"retired": 1, "sandbox_id": f"{row.session_id}-{row.turns}"}
                     await connection.execute(update(session_facts).where(mine).values(**renamed))

@@ -28,11 +28,12 @@ def to_execution(row: Row[Any]) -> Execution:
         timeouts=Timeouts(**{f"{n.removeprefix('limit_')}_s": r[n] for n in LIMITS}),
         progress=json.loads(r["progress"]),
         idempotency_key=r["idempotency_key"] or "",
+        base_checkpoint_id=r["base_checkpoint_id"] if r["base_given"] else None,
         sealed_env=r["sealed_env"] or b"",
     )
 
 
-_MADE = {"spec", "phase", "step", "timeouts", "progress", "idempotency_key", "sealed_env"}
+_MADE = {"spec", "phase", "step", "timeouts", "progress", "idempotency_key", "sealed_env", "base_checkpoint_id"}
 _COPIED = tuple(name for name in Execution.__dataclass_fields__ if name not in _MADE)
 
 

@@ -130,14 +130,36 @@ class Running(Ending):
             facts = (
                 await connection.execute(select(session_facts).where(session_facts.c.session_id == row.session_id))
             ).one_or_none()
+            head, resume = await self._begins_at(connection, row, facts.head_checkpoint_id if facts else "")
+            previous = await self._previous_code(connection, row)
         return Claimed(
             granted=True,
             refusal="",
             execution=to_execution(row),
-            head_checkpoint_id=facts.head_checkpoint_id if facts else "",
+            head_checkpoint_id=head,
             sandbox_id=(facts.sandbox_id if facts else "") or row.id,
-            resume=bool(row.resumable),
+            resume=resume,
+            previous_code=previous,
         )
+
+    async def _begins_at(self, connection: AsyncConnection, row: Row[Any], head: str) -> tuple[str, bool]:
+        """The checkpoint to begin at, and whether to go on there without new input. Kept, for attempts and redrives."""
+        if row.resumable:
+            return head, True
+        if row.resume_checkpoint_id and row.attempt == 1:
+            return row.resume_checkpoint_id, True
+        if row.base_given:
+            # Also the next attempt: what the first one added to memory is not to be there twice.
+            return row.base_checkpoint_id, False
+        base = {"base_checkpoint_id": head, "base_given": 1}
+        await connection.execute(update(executions).where(E.handle == row.handle).values(**base))
+        return head, False
+
+    async def _previous_code(self, connection: AsyncConnection, row: Row[Any]) -> str:
+        if not row.session_id:
+            return ""
+        before = select(E.error_code).where(E.session_id == row.session_id, E.handle < row.handle)
+        return await connection.scalar(before.order_by(E.handle.desc()).limit(1)) or ""
 
     async def append(self, handle: int, fence: int, first: int, deltas: Sequence[NewDelta], head: str = "") -> Appended:
         """Store deltas numbered from `first`, and the run's head checkpoint, under the fence."""

@@ -92,6 +92,8 @@ executions = Table(
         for n in ("begin_id", "claim_id", "owner", "owner_name", "thread_id", "runner_queue", "orchestrator_queue")
     ],
     *[_count(n) for n in ("runner_seq", "last_seq", "snapshot_seq", "snapshot_bytes", "tail_bytes")],
+    *[_name(n) for n in ("base_checkpoint_id", "resume_checkpoint_id")],
+    _count("base_given"),
     *[
         _seconds(f"limit_{n}")
         for n in (
@@ -195,6 +197,7 @@ session_facts = Table(
     _count("turns"),
     Column("used_at", Double, nullable=False, server_default="0"),
     _count("retired"),
+    _count("one_shot"),
 )
 _IN_USE = text("retired = 0")
 Index("ix_session_facts_used_at", session_facts.c.used_at, sqlite_where=_IN_USE, postgresql_where=_IN_USE)

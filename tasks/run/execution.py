@@ -29,7 +29,8 @@ from tasks.run.outcome import COMPLETED, WAITING, HandBack, Outcome, Stop, broke
 from tasks.run.progress import Progress
 from tasks.run.report import hand_back, settle
 from tasks.run.run import Claim, Run
-from tasks.run.setup import PAUSE_FIRST_S, TRIES, is_infrastructure, prepare
+from tasks.run.setup import PAUSE_FIRST_S, TRIES, Prepared, is_infrastructure, prepare
+from tasks.run.tidy import tidy
 
 if TYPE_CHECKING:
     from tasks.process import RunnerProcess
@@ -65,7 +66,9 @@ async def execute(process: "RunnerProcess", execution_id: str, progress: Progres
         outcome = await _outcome(process, run)
         await _undisturbed(progress.stop())
         # A cancel that comes now must not keep the server from hearing how it ended.
-        return await _undisturbed(report(process, run, outcome))
+        result = await _undisturbed(report(process, run, outcome))
+        await _undisturbed(tidy(process, run, result["phase"]))
+        return result
     finally:
         await _undisturbed(progress.stop())
         process.disown(run)
@@ -167,7 +170,7 @@ async def _work(process: "RunnerProcess", run: Run) -> None:
         for left in reversed(range(TRIES)):
             try:
                 prepared = await prepare(process.settings, process.engine, run, process.backend.skill)
-                await _stream(run, prepared.graph, prepared.turn.input, prepared.turn.config)
+                await _stream(run, prepared)
             except Exception as exc:
                 if run.began or not left or not is_infrastructure(exc):
                     raise
@@ -179,9 +182,13 @@ async def _work(process: "RunnerProcess", run: Run) -> None:
                 return
 
 
-async def _stream(run: Run, graph: Any, graph_input: Any, config: Any) -> None:
+async def _stream(run: Run, prepared: Prepared) -> None:
     yielded_at = time.monotonic()
-    stream: Any = told_in_full(run_events(graph, graph_input, config, control=run.control), graph, run.current, config)
+    # A graph without memory takes no word about when it is written.
+    memory: dict[str, Any] = {"durability": prepared.durability} if prepared.graph.checkpointer else {}
+    turn = prepared.turn
+    events_of = run_events(prepared.graph, turn.input, turn.config, control=run.control, **memory)
+    stream: Any = told_in_full(events_of, prepared.graph, run.current, turn.config)
     async with contextlib.aclosing(stream) as events:
         async for event in events:
             run.feed(event)

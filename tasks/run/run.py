@@ -14,12 +14,23 @@ from clients.masking import Mask
 from status.bounds import DEFAULT_MAX_OUTPUT_BYTES, DEFAULT_MAX_TOOL_RESULT_BYTES
 from status.builder import StatusBuilder
 from status.events import Event
+from status.failures import Code
 from status.log import Delta
 from status.phases import Phase
 from tasks.run.outcome import Stop
 from tasks.run.run_log import RunLog
 
 GATE_LOOK_S = 0.1
+BROKEN_OFF = {
+    Code.CANCELLED.value: "the run was cancelled while it was open",
+    Code.START_TO_CLOSE.value: "the run's time was up while it was open",
+    Code.SCHEDULE_TO_CLOSE.value: "the run's time was up while it was open",
+    Code.HEARTBEAT.value: "the worker was lost while it was open",
+    Code.WORKER_LOST.value: "the worker was lost while it was open",
+    Code.WORKER_SHUTDOWN.value: "the worker was shut down while it was open",
+    Code.APPLICATION.value: "the run failed while it was open",
+}
+"""What an agent is told of the calls that the run before its own left open, by that run's code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +57,7 @@ class Run:
             mask=self.mask,
             gate=self._gate,
             head_checkpoint_id=claim.told.head_checkpoint_id,
+            broken_off=BROKEN_OFF.get(claim.told.previous_code, ""),
         )
         self.builder = StatusBuilder(
             max_tool_result_bytes=claim.told.max_tool_result_bytes or DEFAULT_MAX_TOOL_RESULT_BYTES,
@@ -54,6 +66,7 @@ class Run:
         self.control = RunControl()
         self.log = log(self)
         self.current.head_moved = self.log.head_moved
+        self.current.trail.known = self.log.heads_told
         self.began = False
         """The agent's first step has started: from here on nothing is tried again."""
         self.expected = ""

@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 from agent_runner.v1 import runner_pb2 as pb
@@ -72,6 +72,7 @@ class RunLog:
         self._wake = wake
         self._head, self._head_told = head, head()
         self._head_due_at = 0.0
+        self._heads_sent: set[str] = set()
         self._first = next_delta
         self._sent: deque[pb.Delta] = deque()
         self._pending: list[Delta] = []
@@ -124,6 +125,7 @@ class RunLog:
             elif not self._head_waits or self._head_due_at > now:
                 return None
         head = self._head()
+        self._heads_sent.add(head)
         return pb.RunDeltas(
             handle=self.handle,
             fence=self.fence,
@@ -136,6 +138,10 @@ class RunLog:
         """The run's memory has grown, and that is durable."""
         self._head_due_at = time.monotonic() + HEAD_WAIT_S
         self._wake()
+
+    def heads_told(self) -> Collection[str]:
+        """One of these is what the server would hand out if this worker died now."""
+        return {self._head_told, *self._heads_sent}
 
     @property
     def _head_waits(self) -> bool:
@@ -156,6 +162,7 @@ class RunLog:
         """The server has everything below `next_number`."""
         if sent.head_checkpoint_id and next_number >= sent.first + len(sent.deltas):
             self._head_told = sent.head_checkpoint_id
+            self._heads_sent.clear()
         if sent.deltas and not self._first < next_number:
             self.not_before = time.monotonic() + STALLED_S
         while self._sent and self._first < next_number:

@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 
 TRIES, PAUSE_FIRST_S = 4, 0.5
 """Infrastructure errors before the agent's first step: tried again after 0.5, 1 and 2 s."""
+DURABILITY, DURABILITIES = "agent-runner/durability", ("sync", "async", "exit")
+"""The annotation of an agent that says when its steps are in memory."""
 SKILLS, INJECT = "agent-runner/skills", "inject"
 """The annotation of an agent, and its value for skills whose texts are in the prompt as a whole."""
 _INFRASTRUCTURE = (ConnectionError, httpx.TransportError, psycopg.OperationalError, redis.ConnectionError)
@@ -41,6 +43,7 @@ _INFRASTRUCTURE = (ConnectionError, httpx.TransportError, psycopg.OperationalErr
 class Prepared:
     graph: Graph
     turn: Turn
+    durability: str
 
 
 async def prepare(
@@ -62,7 +65,19 @@ async def prepare(
     )
     turn = await open_turn(graph, run.current, bundle, given, resume=told.resume)
     run.expected = turn.expected
-    return Prepared(graph=graph, turn=_watched(turn, run))
+    durability = durability_of(settings, engine, run.claim)
+    return Prepared(graph=graph, turn=_watched(turn, run), durability=durability)
+
+
+def durability_of(settings: "Settings", engine: EngineFactory, claim: Claim) -> str:
+    """When a step is in memory: the agent's annotation, else the graph's entry, else the setting. Raises SetupError."""
+    told = claim.told
+    chosen = told.agent.metadata.annotations.get(DURABILITY) or (
+        engine.user_graphs.durability(told.graph) if told.graph else ""
+    )
+    if chosen and chosen not in DURABILITIES:
+        raise SetupError(f"durability is {chosen!r}: it must be one of {', '.join(DURABILITIES)} ({DURABILITY})")
+    return chosen or settings.durability
 
 
 def check(claim: Claim) -> None:

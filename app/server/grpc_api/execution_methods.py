@@ -98,7 +98,8 @@ class ExecutionMethods:
     async def redrive(self, request: own.RedriveRequest, context: Any) -> AgentExecution:
         key = _idempotency_key(context)
         env = dict(request.env)
-        accepted = await self._edges.executions.redrive(request.execution_id, env=env, idempotency_key=key)
+        begin = str(getattr(request, "from"))
+        accepted = await self._edges.executions.redrive(request.execution_id, env=env, begin=begin, idempotency_key=key)
         return await self._message(accepted.execution.id)
 
     async def watch(self, request: own.WatchRequest, context: Any) -> AsyncIterator[own.WatchEvent]:

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from app.server.drafts import draft_of_json, redrive_env_of
+from app.server.drafts import draft_of_json, redrive_of
 from app.server.edges import Edges
 from app.server.executions import SPEC_ROOM_BYTES, Accepted
 from app.server.follow import until_ended
@@ -117,9 +117,10 @@ class ExecutionHandlers:
         wait: Wait = 0,
         idempotency_key: IdempotencyKey = "",
     ) -> Response:
-        """A new execution with the same input. A body `{"env": {...}}` brings its secrets again."""
-        env = redrive_env_of(await self._body(request, optional=True))
-        accepted = await self._executions.redrive(execution_id, env=env, idempotency_key=idempotency_key)
+        """A new execution with the same input. A body `{"env": {...}}` brings its secrets again; `from` says whether it
+        goes on from the failed step (the default where memory has it) or begins before the run."""
+        env, begin = redrive_of(await self._body(request, optional=True))
+        accepted = await self._executions.redrive(execution_id, env=env, begin=begin, idempotency_key=idempotency_key)
         return await self._accepted(accepted, request, wait)
 
     async def events(self, execution_id: str, last_event_id: Position = "") -> Response:

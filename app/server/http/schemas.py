@@ -73,7 +73,15 @@ ANSWERS_FORM["properties"]["session_id"] = {
 REDRIVE_FORM: Schema = {
     "type": "object",
     "additionalProperties": False,
-    "properties": {"env": {**_SECRETS, "description": "the secrets that the first run had"}},
+    "properties": {
+        "env": {**_SECRETS, "description": "the secrets that the first run had"},
+        "from": {
+            "type": "string",
+            "enum": ["failed_step", "start", ""],
+            "description": "failed_step: what had finished is kept; start: before the run; by default the first that"
+            " is possible",
+        },
+    },
 }
 _TIME: Schema = {"type": "string", "format": "date-time"}
 API_KEY: Schema = {

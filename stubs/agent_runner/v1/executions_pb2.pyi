@@ -222,6 +222,7 @@ class RedriveRequest(_message.Message):
 
     EXECUTION_ID_FIELD_NUMBER: _builtins.int
     ENV_FIELD_NUMBER: _builtins.int
+    FROM_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     @_builtins.property
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
@@ -235,7 +236,7 @@ class RedriveRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["env", b"env", "execution_id", b"execution_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["env", b"env", "execution_id", b"execution_id", "from", b"from"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,32 @@
+"""After its end a run leaves in memory what a turn can begin at, and no more."""
+
+import logging
+from typing import TYPE_CHECKING
+
+import aiosqlite
+import psycopg
+
+from status.phases import Phase
+from tasks.run.run import Run
+
+if TYPE_CHECKING:
+    from tasks.process import RunnerProcess
+
+log = logging.getLogger(__name__)
+
+
+async def tidy(process: "RunnerProcess", run: Run, phase: str) -> None:
+    """`phase`: its end as the server stored it; empty if it is not ours. What fails here is left to retention."""
+    head = run.current.head_checkpoint_id
+    if not run.can_hand_back or not head or phase not in ENDED:
+        return
+    # A run that failed may be begun again from before it.
+    before = run.claim.told.head_checkpoint_id
+    also = [before] if before and phase != Phase.COMPLETED.wire_name else []
+    try:
+        await process.memory.prune(run.current.thread_id, head, also=also)
+    except (aiosqlite.Error, psycopg.Error) as exc:
+        log.warning("what execution %s left in memory stays for now: %s", run.id, type(exc).__name__)
+
+
+ENDED = {phase.wire_name for phase in (Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED)}
