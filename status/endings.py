@@ -48,7 +48,7 @@ def not_whole(reason: str, refusal: str, *, answered: bool) -> list[Delta]:
         return []
     text = says(reason or EMPTY) + (f": {refusal.rstrip('. ')}" if refusal else "")
     told = Delta(kind="incomplete", payload={"reason": reason or EMPTY, "text": text})
-    return [told] if answered else [*empty_answer_note(text if reason else ""), told]
+    return [told] if answered else [told, *empty_answer_note(text if reason else "")]
 
 
 def empty_answer_note(why: str = "") -> list[Delta]:
