@@ -16,6 +16,7 @@ from status.bounds import (
     output_cut,
     todos_shown,
 )
+from status.custom import CustomLimits, CustomRows
 from status.log import Delta
 from status.plain import Room, note_of, plain, plain_text, result_text, shown_text
 from status.tool_names import SUB_AGENT_TOOL, TODO_TOOL, component, display_name
@@ -49,6 +50,7 @@ class StatusBuilder:
         *,
         max_tool_result_bytes: int = DEFAULT_MAX_TOOL_RESULT_BYTES,
         max_output_bytes: int = DEFAULT_MAX_OUTPUT_BYTES,
+        custom: CustomLimits | None = None,
     ) -> None:
         self.events_processed = 0
         self.messages = 0
@@ -69,6 +71,7 @@ class StatusBuilder:
         self._todos: list[Mapping[str, Any]] = []
         self._endings: dict[str, tuple[str, str]] = {}
         """Of those that are no whole answer: why, and the words of a refusal."""
+        self._custom = CustomRows(custom)
 
     def feed(self, event: events.Event) -> list[Delta]:
         self.events_processed += 1
@@ -118,6 +121,10 @@ class StatusBuilder:
         content = shown_text(question, self._max_bytes)
         message = _delta("message", id="interrupt", type="MESSAGE_AI", content=content, metadata=metadata)
         return [*(Delta(kind="question", payload=one) for one in asked), message]
+
+    def _custom_data(self, event: events.CustomData) -> list[Delta]:
+        row = self._custom.row(event)
+        return [] if row is None else [Delta(kind="custom", payload=row)]
 
     def _model_started(self, event: events.ModelStarted) -> list[Delta]:
         self._models[event.call_id] = event.scope
@@ -395,4 +402,5 @@ _HANDLERS: dict[type, Callable[[StatusBuilder, Any], list[Delta]]] = {
     events.CallsTaken: StatusBuilder._calls_taken,
     events.HistoryCut: StatusBuilder._history_cut,
     events.ToolAnswered: StatusBuilder._tool_answered,
+    events.CustomData: StatusBuilder._custom_data,
 }

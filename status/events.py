@@ -219,6 +219,17 @@ class ToolAnswered:
     """The result of a tool is the last message of the run: its answer."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CustomData:
+    """What a node tells of its own progress, any value. `name` only where it was dispatched under one; `node` where
+    it is known which one."""
+
+    scope: str
+    data: Any
+    name: str = ""
+    node: str = ""
+
+
 Event = (
     ModelStarted
     | ModelEnded
@@ -241,4 +252,5 @@ Event = (
     | CallsTaken
     | HistoryCut
     | ToolAnswered
+    | CustomData
 )

@@ -147,6 +147,11 @@ class Story:
     def _tell_list(self, _said: Said) -> Iterator[Line]:
         yield from self._tell_todos()
 
+    def _tell_custom(self, said: Said) -> Iterator[Line]:
+        told = [str(said.get("name") or ""), summary(said.get("data")) if said.get("data") is not None else ""]
+        text = " ".join(part for part in [*told, str(said.get("note") or "")] if part)
+        yield Line(text=f"* {text}", tone=Tone.RESULT, who=self._who(str(said.get("scope") or "")))
+
     def _tell_output(self, said: Said) -> Iterator[Line]:
         text = json.dumps(said.get("output"), indent=2, ensure_ascii=False)
         yield from (Line(text=line, tone=Tone.TEXT) for line in text.splitlines())
@@ -282,6 +287,7 @@ _KINDS: Mapping[str, Callable[[Story, Said], Iterator[Line]]] = {
     "message_edit": Story._tell_rewritten,
     "message_removed": Story._tell_taken_back,
     "tool_edit": Story._tell_rewritten_call,
+    "custom": Story._tell_custom,
     "merge": Story._tell_list,
 }
 

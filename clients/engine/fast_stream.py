@@ -18,6 +18,7 @@ from langgraph.errors import GraphBubbleUp
 from clients.engine import messages as read
 from clients.engine.calls import Calls, Offer, offers_in
 from clients.engine.conversation import Conversation, place_of
+from clients.engine.dispatched import Dispatched, DispatchedEvent
 from clients.engine.final_state import final_output, output_fields
 from clients.engine.known import KnownMessages, finished
 from clients.engine.questions import question_of
@@ -30,8 +31,9 @@ from status.tool_names import TODO_TOOL
 async def run_events(graph: Any, graph_input: Any, config: Mapping[str, Any], **options: Any) -> AsyncIterator[Event]:
     """As `clients.engine.stream.run_events`."""
     story = FastEvents(output_fields(graph), graph_input)
-    config = {"recursion_limit": RECURSION_LIMIT, **config}
-    modes = ["messages", "tasks", "updates", "values"]
+    callbacks = [*(config.get("callbacks") or ()), Dispatched()]
+    config = {"recursion_limit": RECURSION_LIMIT, **config, "callbacks": callbacks}
+    modes = ["messages", "tasks", "updates", "values", "custom"]
     stream = graph.astream(graph_input, config, stream_mode=modes, subgraphs=True, version="v2", **options)
     async with aclosing(stream) as parts:
         async for part in parts:
@@ -46,6 +48,8 @@ class _Task:
     """A node that runs. `calls`: the tool calls it was given, by the id the status knows them by."""
 
     scope: str
+    namespace: tuple[str, ...]
+    name: str
     calls: dict[str, tuple[Offer, str]] = field(default_factory=dict)
     open: dict[str, "_Message"] = field(default_factory=dict)
     """The messages that are streamed from it, by the id of their chunks."""
@@ -83,9 +87,19 @@ class FastEvents:
                 yield from self._task_end(namespace, data)
             case "updates" if not namespace:
                 yield from self._update(data)
+            case "custom":
+                yield self._custom(namespace, data)
             case "values" if not namespace:
                 self._first, self._values = data if self._first is None else self._first, data
                 yield from self._conversation.state(data)
+
+    def _custom(self, namespace: tuple[str, ...], data: Any) -> Event:
+        """What a node's stream writer was given; which node, where only one runs in its graph."""
+        scope = self._scope(namespace)
+        if isinstance(data, DispatchedEvent):
+            return events.CustomData(scope=scope, name=data.name, data=data.data, node=data.node)
+        running = {task.name for task in self._tasks.values() if task.namespace == tuple(namespace)}
+        return events.CustomData(scope=scope, data=data, node=running.pop() if len(running) == 1 else "")
 
     def end(self) -> Iterator[Event]:
         """What is told when the graph has ended."""
@@ -115,7 +129,7 @@ class FastEvents:
 
     def _task_start(self, namespace: tuple[str, ...], data: Mapping[str, Any]) -> Iterator[Event]:
         scope = self._scope(namespace)
-        task = self._tasks[data["id"]] = _Task(scope=scope)
+        task = self._tasks[data["id"]] = _Task(scope=scope, namespace=tuple(namespace), name=str(data.get("name", "")))
         for message in read.messages_in(data["input"]):
             if isinstance(message, AIMessage):
                 self._known.add(message)

@@ -29,6 +29,8 @@ from status.tool_names import TODO_TOOL
 
 RECURSION_LIMIT = 1000
 """Steps. Without it in the call's config `astream_events` stops at 25, whatever is bound to the graph."""
+STREAM_MODES = ["updates", "values", "custom"]
+"""Of the graph and its sub-graphs: the interrupts, the state, and what nodes write for the progress."""
 HIDDEN_TAGS = {"nostream", "langsmith:nostream", "langsmith:hidden"}
 
 
@@ -37,7 +39,7 @@ async def run_events(graph: Any, graph_input: Any, config: Mapping[str, Any], **
     durability, control, ...). An end of the iterator is an end of the graph, also by an interrupt (`Interrupted`)."""
     story = V2Events(output_fields(graph), graph_input)
     config = {"recursion_limit": RECURSION_LIMIT, **config}
-    options = {"stream_mode": ["updates", "values"], **options}
+    options = {"stream_mode": STREAM_MODES, "subgraphs": True, **options}
     async with aclosing(graph.astream_events(graph_input, config, version="v2", **options)) as raw_events:
         async for raw in raw_events:
             for event in story.feed(raw):
@@ -85,6 +87,10 @@ class V2Events:
         self._interrupted = False
         self._asked_in: dict[str, str] = {}
         """The scope in which each question was asked, by the interrupt's id."""
+        self._nodes: dict[str, tuple[str, ...]] = {}
+        """The nodes that run, by their run: (the namespace of their graph, their name)."""
+        self._last_node: dict[tuple[str, ...], str] = {}
+        """By namespace: what a node that never waits wrote is told after its end."""
 
     def feed(self, raw: Mapping[str, Any]) -> Iterator[Event]:
         """The events that `raw` amounts to; most amount to none."""
@@ -194,7 +200,28 @@ class V2Events:
             tool.id = asked.id
         return tool.id
 
+    def _dispatched(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        node = str(raw["metadata"].get("langgraph_node") or "")
+        yield events.CustomData(scope=self._scope(raw), name=raw["name"], data=raw["data"], node=node)
+
+    def _written(self, namespace: tuple[str, ...], data: Any) -> Event:
+        """By a stream writer. `namespace`: of the graph whose node wrote it; which node, where only one runs there."""
+        running = {node for *place, node in self._nodes.values() if tuple(place) == namespace}
+        node = running.pop() if len(running) == 1 else "" if running else self._last_node.get(namespace, "")
+        return events.CustomData(scope=self._scope_of(namespace), data=data, node=node)
+
+    def _scope_of(self, namespace: tuple[str, ...]) -> str:
+        """Within the tool whose node's namespace this graph is below; of the main conversation where several run."""
+        for end in range(len(namespace), 0, -1):
+            place = "|".join(namespace[:end])
+            if within := [tool for tool in self._tools.values() if tool.namespace == place]:
+                return within[0].path if len(within) == 1 else within[0].scope
+        return ""
+
     def _chain_start(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        if self._is_node(raw):
+            *around, _ = raw["metadata"].get("langgraph_checkpoint_ns", "").split("|")
+            self._nodes[raw["run_id"]] = (*around, raw["name"])
         if self._is_node(raw) or not raw["parent_ids"]:
             if spawned := next((p for p in reversed(raw["parent_ids"]) if p in self._tools), None):
                 self._tools[spawned].nested = True
@@ -211,12 +238,17 @@ class V2Events:
     def _chain_stream(self, raw: Mapping[str, Any]) -> Iterator[Event]:
         if raw["parent_ids"]:
             return
-        chunk = raw["data"].get("chunk")
-        mode, chunk = chunk if isinstance(chunk, tuple) and len(chunk) == 2 else ("updates", chunk)
-        if mode == "values":
+        chunk, namespace, mode = raw["data"].get("chunk"), (), "updates"
+        if isinstance(chunk, tuple) and len(chunk) == 3:
+            namespace, mode, chunk = chunk
+        if mode == "custom":
+            yield self._written(namespace, chunk)
+        elif namespace:
+            return
+        elif mode == "values":
             self._first = chunk if self._first is None else self._first
             yield from self._conversation.state(chunk)
-        elif mode == "updates" and isinstance(chunk, Mapping) and chunk.get("__interrupt__"):
+        elif isinstance(chunk, Mapping) and chunk.get("__interrupt__"):
             self._interrupted = True
             asked = chunk["__interrupt__"]
             told = tuple(question_of(one, scope=self._asked_in.get(one.id, "")) for one in asked)
@@ -227,6 +259,8 @@ class V2Events:
             yield from self._output(raw["data"].get("output"))
             return
         self._offers.pop(raw["run_id"], None)
+        if ended := self._nodes.pop(raw["run_id"], None):
+            self._last_node[ended[:-1]] = ended[-1]
         if not self._is_node(raw):
             return
         for run_id in [id_ for id_, model in self._models.items() if raw["run_id"] in model.parents]:
@@ -267,6 +301,7 @@ _HANDLERS = {
     "on_tool_start": V2Events._tool_start,
     "on_tool_end": V2Events._tool_end,
     "on_tool_error": V2Events._tool_error,
+    "on_custom_event": V2Events._dispatched,
     "on_chain_start": V2Events._chain_start,
     "on_chain_stream": V2Events._chain_stream,
     "on_chain_end": V2Events._chain_end,
