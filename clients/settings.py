@@ -15,7 +15,7 @@ from typing import Any, Literal
 from pydantic import SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from clients.edge_settings import EdgeSettings
+from clients.bound_settings import BoundSettings
 from clients.environment import NamedVariables, load_env_file, names_of, setting, shown
 from clients.local_stack import running_stack
 from clients.service_urls import normal_redis, problem
@@ -52,7 +52,7 @@ def _queue(name: str, default: str, about: str) -> Any:
     return setting(name, f"TEMPORAL_{name}", default=default, about=about, pattern=r"^[A-Za-z0-9_.:\-]{1,200}$")
 
 
-class Settings(EdgeSettings):
+class Settings(BoundSettings):
     """Frozen. Seconds are floats, paths are absolute, secrets are `SecretStr`; `repr` shows no secret."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
@@ -135,11 +135,6 @@ class Settings(EdgeSettings):
         "MAX_QUEUED", default=10_000, ge=0, about="more waiting executions of a queue get 429; 0: any"
     )
     reporting: Literal["native", "compatible"] = _own("REPORTING", default="native", about="native or compatible")
-    max_message_bytes: int = _own("MAX_MESSAGE_BYTES", default=1 << 20, ge=1, about="a larger message is refused")
-    max_tool_result_bytes: int = _own("MAX_TOOL_RESULT_BYTES", default=1 << 18, ge=1, about="a larger result is cut")
-    max_output_bytes: int = _own(
-        "MAX_OUTPUT_BYTES", default=16 << 20, ge=1024, le=40 << 20, about="more of an output or of an answer is cut"
-    )
     retention_days: float = _own("RETENTION_DAYS", default=30.0, gt=0, about="executions, logs, checkpoints, sandboxes")
 
     pool: Literal["async", "prefork"] = _own("POOL", default="async", about="async or prefork")

@@ -5,7 +5,6 @@ is in the middle of, and close what a failed model call or an end left behind.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from status import endings, events
@@ -18,28 +17,12 @@ from status.bounds import (
 )
 from status.custom import CustomLimits, CustomRows
 from status.log import Delta
+from status.open_parts import OpenCall, OpenMessage, within
 from status.plain import Room, note_of, plain, plain_text, result_text, shown_text
 from status.tool_names import SUB_AGENT_TOOL, TODO_TOOL, component, display_name
 
 MAX_ERROR_CHARS = 1000
 _TODOS = "todos"
-
-
-@dataclass(slots=True, kw_only=True)
-class _OpenMessage:
-    scope: str
-    pieces: list[str] = field(default_factory=list)
-    size: int = 0
-
-
-@dataclass(slots=True, kw_only=True)
-class _Call:
-    scope: str
-    name: str
-    shown: str
-    message: str = ""
-    args: dict[str, Any] = field(default_factory=dict)
-    state: str = "TOOL_CALL_PENDING"
 
 
 class StatusBuilder:
@@ -62,8 +45,8 @@ class StatusBuilder:
         self._max_output_bytes = max_output_bytes
         """Of the output, and of one message."""
         self._models: dict[str, str] = {}
-        self._open: dict[str, _OpenMessage] = {}
-        self._calls: dict[str, _Call] = {}
+        self._open: dict[str, OpenMessage] = {}
+        self._calls: dict[str, OpenCall] = {}
         self._answers: dict[str, bool] = {}
         """The AI messages of the main conversation, in order: whether there is text."""
         self._answered = False
@@ -80,7 +63,7 @@ class StatusBuilder:
     def open_step(self) -> str:
         """What the run is in the middle of: the innermost running tools, else a model call, else nothing (empty)."""
         running = {id_: call for id_, call in self._calls.items() if call.state == "TOOL_CALL_RUNNING"}
-        inner = [c for id_, c in running.items() if not any(_within(other.scope, c, id_) for other in running.values())]
+        inner = [c for id_, c in running.items() if not any(within(other.scope, c, id_) for other in running.values())]
         # a sub-agent's task call is open while its model is asked: then that model call is what is waited for
         tools = [call for call in inner if call.name != SUB_AGENT_TOOL or not self._models]
         if tools:
@@ -98,7 +81,7 @@ class StatusBuilder:
             deltas += endings.not_whole(*self._endings.get(last, ("", "")), answered=answered)
         return deltas
 
-    def _close(self, id_: str, call: _Call) -> list[Delta]:
+    def _close(self, id_: str, call: OpenCall) -> list[Delta]:
         """A call that the end of the run leaves open."""
         if self.interrupted or call.state not in ("TOOL_CALL_RUNNING", "TOOL_CALL_PENDING"):
             return []
@@ -141,7 +124,7 @@ class StatusBuilder:
         if message_id in self._open:
             return []
         self.messages += 1
-        self._open[message_id] = _OpenMessage(scope=scope)
+        self._open[message_id] = OpenMessage(scope=scope)
         made = _delta("message", id=message_id, type="MESSAGE_AI", content=content)
         if scope:
             made.payload["scope"] = scope
@@ -209,7 +192,7 @@ class StatusBuilder:
 
     def _new_call(self, id_: str, name: str, args: dict[str, Any], scope: str, message: str = "") -> Delta:
         self.tool_calls += 1
-        call = _Call(scope=scope, name=name, shown=display_name(name, args), message=message, args=args)
+        call = OpenCall(scope=scope, name=name, shown=display_name(name, args), message=message, args=args)
         self._calls[id_] = call
         made = _delta(
             "tool_call", id=id_, message=message, name=plain_text(name[:MAX_NAME_CHARS]), args=args, status=call.state
@@ -369,11 +352,6 @@ class StatusBuilder:
         if self._open.pop(message_id, None) is None:
             return []
         return [_delta("message_end", id=message_id, metadata={"incomplete": True})]
-
-
-def _within(scope: str, call: _Call, id_: str) -> bool:
-    path = f"{call.scope}/{id_}" if call.scope else id_
-    return scope == path or scope.startswith(f"{path}/")
 
 
 def _delta(kind: str, **payload: Any) -> Delta:

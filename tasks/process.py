@@ -29,6 +29,7 @@ from tasks.wear import Wear
 if TYPE_CHECKING:
     from clients.engine.factory import EngineFactory
     from clients.engine.memory import Memory
+    from clients.engine.store import OrgStore
     from clients.settings import Settings
     from tasks.run.run import Run
 
@@ -66,6 +67,7 @@ class RunnerProcess:
         self.draining = False
         self._runs: dict[int, Run] = {}
         self._memory: Memory | None = None
+        self._store: OrgStore | None = None
         self._reports = FailureReports(settings)
         self._on_blocked, self._on_free = on_blocked, on_free
         self._consuming = True
@@ -146,13 +148,17 @@ class RunnerProcess:
         self.flusher = Flusher(self.backend, merged=is_native(self.settings))
         self.flusher.start()
         if self.role == "worker":
+            from clients.engine import run_environment
             from clients.engine.contain import contain
             from clients.engine.factory import EngineFactory
             from clients.engine.memory import open_saver
+            from clients.engine.store import OrgStore
 
             self.loop.also(contain)
             self._memory = await open_saver(self.settings.checkpoint_url)
-            self.engine = EngineFactory(self.settings, self._memory.saver)
+            self._store = OrgStore(self.settings.checkpoint_url)
+            self.engine = EngineFactory(self.settings, self._memory.saver, self._store)
+            run_environment.install()
 
     async def _head_of(self, thread_id: str) -> str:
         return await latest_head(self._memory.saver, thread_id) if self._memory is not None else ""
@@ -160,6 +166,8 @@ class RunnerProcess:
     async def _close(self) -> None:
         await self.flusher.stop()
         await self.backend.close()
+        if self._store is not None:
+            await self._store.aclose()
         if self._memory is not None:
             await self._memory.aclose()
 

@@ -19,6 +19,8 @@ from app.server.artifacts import Artifacts
 from app.server.context import ServerContext
 from app.server.drafts import spoken
 from app.server.problems import Problem
+from app.server.render import CREATED_BY
+from app.server.run_config import merged
 from app.server.sealing import EnvValue, SealBroken
 from clients.skill_archive import SkillArchiveError, read_skill_md
 from status.failures import Code
@@ -66,6 +68,8 @@ async def claim_reply(ctx: ServerContext, claimed: Claimed) -> pb.ClaimReply:
         max_tool_result_bytes=ctx.settings.max_tool_result_bytes,
         max_output_bytes=ctx.settings.max_output_bytes,
         org=execution.org,
+        session_id=execution.session_id,
+        caller=str(execution.spec.get(CREATED_BY, "")),
     )
     try:
         env = await _resolve(ctx, execution, reply)
@@ -77,7 +81,20 @@ async def claim_reply(ctx: ServerContext, claimed: Claimed) -> pb.ClaimReply:
         for name, value in env.items():
             reply.env[name] = value.value
         reply.secret_names.extend(name for name, value in env.items() if value.is_secret)
+        _give_config(execution, reply)
     return reply
+
+
+def _give_config(execution: Execution, reply: pb.ClaimReply) -> None:
+    """Context and config of the run: the execution's over the agent's."""
+    own = execution.spec.get("metadata", {}).get("annotations", {})
+    try:
+        context, config = merged(reply.agent.metadata.annotations, own)
+    except Problem as problem:  # an agent from before they were checked
+        reply.bundle_error = f"agent '{reply.agent.metadata.slug}': {problem.detail}"
+        return
+    reply.context_json = "" if context is None else dumps(context)
+    reply.config_json = dumps(config) if config else ""
 
 
 async def _resolve(ctx: ServerContext, execution: Execution, reply: pb.ClaimReply) -> dict[str, EnvValue]:

@@ -18,13 +18,17 @@ from app.server.json_text import read_json
 from app.server.message_json import message_of
 from app.server.problems import invalid
 from app.server.render import API_VERSION
+from app.server.run_config import check_annotations, put_annotations
 from status.timeouts import Timeouts
 
 GRAPH, TIMEOUTS, INPUT = "agent-runner/graph", "agent-runner/timeouts", "agent-runner/input"
 ANSWERS = "agent-runner/answers"
 CONTRACT_FIELDS = frozenset({"api_version", "apiVersion", "kind", "metadata", "spec", "status"})
 SHORT_FIELDS = frozenset(
-    {"message", "input", "answers", "agent", "session_id", "graph", "model", "env", "timeouts", "org"}
+    {
+        *("message", "input", "answers", "agent", "session_id", "graph", "model", "env", "timeouts", "org"),
+        *("context", "config"),
+    }
 )
 
 
@@ -65,6 +69,7 @@ def draft_of_contract(execution: AgentExecution, *, idempotency_key: str = "") -
     draft = AgentExecution()
     draft.CopyFrom(execution)
     draft.ClearField("status")  # a caller never writes it
+    check_annotations(annotations)
     given, answers = _json_in(annotations, INPUT), _json_in(annotations, ANSWERS)
     words = draft.spec.message
     if given is not None or answers is not None:
@@ -98,6 +103,7 @@ def _short(body: Mapping[str, Any], idempotency_key: str) -> Draft:
     if model := _text(body, "model"):
         execution.spec.execution_config.model_name = model
     put_secrets(execution, env_of(body))
+    put_annotations(execution.metadata.annotations, body.get("context"), body.get("config"))
     return Draft(
         execution=execution,
         agent=_text(body, "agent"),

@@ -28,6 +28,7 @@ from app.server.resource_bodies import (
 )
 from app.server.resource_kinds import DEFINITIONS, Definition
 from app.server.rules import Violation, validate
+from app.server.run_config import check_annotations
 from app.server.sealing import Sealing, redacted
 from app.server.tags import check_tags
 from status.store.errors import SlugTaken, StaleVersion
@@ -58,6 +59,7 @@ class Resources:
         definition = checked(message)
         given = as_json(message)
         await self.must_be_new(definition, given)
+        check_annotations(given.get("metadata", {}).get("annotations", {}))
         body = new_body(self._sealing, definition, given, before=None)
         await self._check_parent(definition, body)
         stored = await self._store.put_resource(record_of(definition, body))
@@ -229,6 +231,7 @@ class Resources:
             return await self._put(body, found)
 
     async def _replace(self, definition: Definition, given: Json, before: Resource) -> Json:
+        check_annotations(given.get("metadata", {}).get("annotations", {}))
         body = new_body(self._sealing, definition, given, before=before)
         await self._check_parent(definition, body)
         return await self.shown(await self._put(body, before))

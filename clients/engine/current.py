@@ -5,10 +5,11 @@ the run's sandbox, mask, gate and head here. Tasks and threads started inside th
 """
 
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
+from clients.engine.run_context import RunContext
 from clients.engine.trail import Trail
 from clients.masking import Mask
 from clients.sandbox.local import LocalSandbox
@@ -41,6 +42,12 @@ class CurrentRun:
     trail: Trail = field(default_factory=Trail)
     broken_off: str = ""
     """How the session's run before this one ended, where that was in the middle; in words."""
+    given: RunContext = field(default_factory=RunContext)
+    org: str = ""
+    resources: AsyncExitStack = field(default_factory=AsyncExitStack)
+    """What was opened for the run by a graph function, closed at its end in its task."""
+    env: dict[str, str] = field(default_factory=dict)
+    """The variables of the execution, for the code of a user's graph; never written into the process."""
     doing: str = ""
     """What of its set-up may take long and goes on now, in words."""
 

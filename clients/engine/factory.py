@@ -7,6 +7,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from clients.engine.bundle import Bundle
+from clients.engine.store import OrgStore
 from clients.engine.user_graphs import Graph, UserGraphs
 from clients.models.cascade import ModelSettings, build_model
 from clients.shared_work import SharedWork
@@ -27,14 +28,19 @@ class EngineSettings(ModelSettings, Protocol):
     @property
     def graphs(self) -> Path: ...
     @property
+    def configurable(self) -> str: ...
+    @property
     def sandbox(self) -> str: ...
 
 
 class EngineFactory:
     """Graphs by bundle, built once and shared by concurrent runs. Belongs to the loop of its saver."""
 
-    def __init__(self, settings: EngineSettings, saver: BaseCheckpointSaver[Any] | None) -> None:
-        self.user_graphs = UserGraphs(settings.graphs, saver)
+    def __init__(
+        self, settings: EngineSettings, saver: BaseCheckpointSaver[Any] | None, store: OrgStore | None = None
+    ) -> None:
+        names = [name.strip() for name in settings.configurable.split(",") if name.strip()]
+        self.user_graphs = UserGraphs(settings.graphs, saver, store, names)
         self._settings = settings
         self._saver = saver
         self._built: SharedWork[Bundle, tuple[Graph, str]] = SharedWork(MAX_CACHED)

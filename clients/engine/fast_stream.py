@@ -22,7 +22,8 @@ from clients.engine.dispatched import Dispatched, DispatchedEvent
 from clients.engine.final_state import final_output, output_fields
 from clients.engine.known import KnownMessages, finished
 from clients.engine.questions import question_of
-from clients.engine.stream import HIDDEN_TAGS, RECURSION_LIMIT
+from clients.engine.run_context import RECURSION_LIMIT
+from clients.engine.stream import HIDDEN_TAGS
 from status import events
 from status.events import Event
 from status.tool_names import TODO_TOOL

@@ -7,6 +7,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages, messages_from_dict
 
 from clients.engine.bundle import Bundle
+from clients.engine.functional import is_functional, message_input
 from clients.engine.user_graphs import Graph, GraphError
 
 _REDUCERS = frozenset({"_add_messages", "add_messages", "_messages_delta_reducer"})
@@ -24,6 +25,8 @@ def graph_input(graph: Graph, bundle: Bundle, message: str, input_json: str = ""
 
     Raises GraphError if there is no place for the message, or if the input is not what it seems to be.
     """
+    if message and not input_json and is_functional(graph) and (made := message_input(graph, message)) is not None:
+        return made
     given = read_input(input_json)
     # A server of an earlier version sends the input's text as the message too.
     if not message or (input_json and message == json.dumps(given, ensure_ascii=False)):

@@ -23,12 +23,12 @@ from clients.engine.conversation import Conversation, place_of
 from clients.engine.final_state import final_output, output_fields
 from clients.engine.known import KnownMessages, finished
 from clients.engine.questions import question_of
+from clients.engine.run_context import RECURSION_LIMIT
 from status import events
 from status.events import Event
 from status.tool_names import TODO_TOOL
 
-RECURSION_LIMIT = 1000
-"""Steps. Without it in the call's config `astream_events` stops at 25, whatever is bound to the graph."""
+# Without a recursion limit in the call's config `astream_events` stops at 25, whatever is bound to the graph.
 STREAM_MODES = ["updates", "values", "custom"]
 """Of the graph and its sub-graphs: the interrupts, the state, and what nodes write for the progress."""
 HIDDEN_TAGS = {"nostream", "langsmith:nostream", "langsmith:hidden"}
@@ -238,7 +238,8 @@ class V2Events:
     def _chain_stream(self, raw: Mapping[str, Any]) -> Iterator[Event]:
         if raw["parent_ids"]:
             return
-        chunk, namespace, mode = raw["data"].get("chunk"), (), "updates"
+        chunk, mode = raw["data"].get("chunk"), "updates"
+        namespace: tuple[str, ...] = ()
         if isinstance(chunk, tuple) and len(chunk) == 3:
             namespace, mode, chunk = chunk
         if mode == "custom":

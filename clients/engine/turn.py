@@ -22,12 +22,12 @@ from clients.engine.memory import tracks_heads
 from clients.engine.middleware import GateHandler
 from clients.engine.questions import open_questions
 from clients.engine.repair import make_whole
+from clients.engine.run_context import RECURSION_LIMIT
 from clients.engine.tool_results import ToolResults
 from clients.engine.user_graphs import Graph
 from clients.engine.whole_calls import WholeCallsHandler
 from status.questions import NOTHING, AnswerError, answers_for, expected_text
 
-RECURSION_LIMIT = 1000
 NO_CHECKPOINT = "00000000-0000-0000-0000-000000000000"
 """A checkpoint that never exists: a turn without a head starts empty, whatever the thread holds."""
 
@@ -54,9 +54,10 @@ def call_config(run: CurrentRun, bundle: Bundle, *, head: str = "") -> RunnableC
         configurable["checkpoint_id"] = head
     # Agents that we built have these in their middleware and their model.
     callbacks: list[BaseCallbackHandler] = [GateHandler(), ToolResults(), WholeCallsHandler()] if bundle.graph else []
-    return RunnableConfig(
+    config = RunnableConfig(
         configurable=configurable, recursion_limit=RECURSION_LIMIT, run_id=uuid.uuid4(), callbacks=callbacks
     )
+    return run.given.into(config)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

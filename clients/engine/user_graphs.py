@@ -2,7 +2,7 @@
 
     {"graphs": {"name": "./file.py:graph"}, "dependencies": ["."], "env": ".env"}
 
-`graph` is a compiled graph, a `StateGraph`, or a (sync or async) function of the run's config that returns one.
+`graph` is a compiled graph, a `StateGraph`, an `@entrypoint`, or a function that makes one (`graph_functions`).
 Paths are relative to the file's folder, which is importable, as are the folders in `dependencies`. `env` (a file, or a
 mapping) is put into the process environment, where it overrides nothing.
 
@@ -10,28 +10,31 @@ Each file is executed once per process, in a thread of its own: whoever needs it
 also after the run that began it was cancelled, and nobody sees half of it. Other graphs do not wait.
 """
 
-import asyncio
 import importlib
 import importlib.util
-import inspect
 import json
 import os
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from dotenv import dotenv_values
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 
 from clients.engine.contain import contained_blocking, guard_nodes
-from clients.engine.current import doing
+from clients.engine.current import current_run, doing
+from clients.engine.graph_files import module_of_file
+from clients.engine.graph_functions import RUNNABLE, GraphFunctionError, call
 from clients.engine.memory import forget_refused_answers
+from clients.engine.run_context import check_names
 from clients.engine.serializer import remembering
+from clients.engine.store import OrgStore
 from clients.shared_work import SharedWork
 from clients.threads import apart, own
 
@@ -46,9 +49,20 @@ class GraphError(Exception):
 class UserGraphs:
     """Reads `path` at the first use and again when the file has changed; modules stay loaded."""
 
-    def __init__(self, path: Path, saver: BaseCheckpointSaver[Any] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        saver: BaseCheckpointSaver[Any] | None = None,
+        store: OrgStore | None = None,
+        configurable: Iterable[str] = (),
+    ) -> None:
         self._path = Path(os.path.abspath(path))
-        self._saver = saver
+        self._saver, self._store = saver, store
+        self._configurable = frozenset(configurable)
+        self._listed: dict[str, frozenset[str]] = {}
+        self._store_entry: dict[str, Any] = {}
+        if store is not None:
+            store.configure = self._store_config
         self._read: tuple[int, dict[str, str]] | None = None
         self._reading = threading.Lock()
         self._modules: SharedWork[str, ModuleType] = SharedWork(MAX_GRAPHS)
@@ -68,11 +82,20 @@ class UserGraphs:
         with doing(f"the import of {entries[name]}"):
             # A changed file is another version: what was loaded by the old one is not used any more.
             target = await self._loaded.get((version, name), lambda: self._load(name, entries[name]))
+        run, listed = current_run(), self._configurable | self._listed.get(name, frozenset())
         if isinstance(target, Pregel):
-            return target
-        with doing(f"the function of graph '{name}'"):
-            made = await _call(name, target, config or {})
-        return await own(self._prepared, name, made)
+            graph = target
+        else:
+            given = config or {}
+            with doing(f"the function of graph '{name}'"):
+                try:
+                    made = await call(name, target, run.given.into(given, listed) if run else given, self._store)
+                except GraphFunctionError as error:
+                    raise GraphError(f"graph '{name}' {error}") from error
+            graph = await own(self._prepared, name, made)
+        if run is not None:
+            check_names(graph, run.given, listed, name)
+        return graph
 
     async def _load(self, name: str, spec: str) -> Any:
         """What `spec` names: a graph, ready for use, or a function (or whatever else it is) as it stands there."""
@@ -99,12 +122,26 @@ class UserGraphs:
     def _import(self, place: str) -> ModuleType:
         with contained_blocking():
             if place.endswith(".py") or "/" in place:
-                return _module_of_file(Path(os.path.normpath(self._path.parent / place)))
+                return module_of_file(Path(os.path.normpath(self._path.parent / place)))
             return importlib.import_module(place)
 
     def durability(self, name: str) -> str:
         """What the graph's entry says of it, as it is written there; empty where it says nothing."""
         return self._durability.get(name, "")
+
+    async def _store_config(self) -> dict[str, Any]:
+        """The `store` entry, with a function in place of `./file.py:embed`."""
+        await own(self._entries)
+        entry = dict(self._store_entry)
+        index = entry.get("index")
+        embed = index.get("embed") if isinstance(index, dict) else None
+        if isinstance(embed, str) and (".py:" in embed or "/" in embed.partition(":")[0]):
+            place, _, attribute = embed.rpartition(":")
+            module = await self._module("store.index.embed", place)
+            if not hasattr(module, attribute):
+                raise GraphError(f"{self._path}: store.index.embed: {place} defines no '{attribute}'")
+            entry["index"] = {**(index or {}), "embed": getattr(module, attribute)}
+        return entry
 
     def _prepared(self, name: str, made: Any) -> Graph:
         if isinstance(made, StateGraph):
@@ -112,9 +149,12 @@ class UserGraphs:
         if not isinstance(made, Pregel):
             raise GraphError(
                 f"{self._path}: graph '{name}' is {type(made).__name__}, not a compiled graph or a StateGraph"
+                + (RUNNABLE if isinstance(made, Runnable) else "")
             )
         if made.checkpointer is None and self._saver is not None:
             made = made.copy(update={"checkpointer": remembering(self._saver, made, self._allowed_types)})
+        if made.store is None and self._store is not None:
+            made = made.copy(update={"store": self._store})
         graph: Graph = made
         memory: object = graph.checkpointer
         if isinstance(memory, BaseCheckpointSaver):
@@ -146,6 +186,8 @@ class UserGraphs:
         self._prepare_process(document)
         self._allowed_types = _allowed_types(document)
         self._durability = {n: str(g.get("durability", "")) for n, g in graphs.items() if isinstance(g, dict)}
+        self._listed = {str(name): _names(given) for name, given in graphs.items()}
+        self._store_entry = document.get("store") if isinstance(document.get("store"), dict) else {}
         self._read = (changed, entries)
         return self._read
 
@@ -171,45 +213,13 @@ def _allowed_types(document: dict[str, Any]) -> list[tuple[str, str]]:
     return [(str(one[0]), str(one[1])) for one in given or () if isinstance(one, list) and len(one) == 2]
 
 
+def _names(given: Any) -> frozenset[str]:
+    listed = given.get("configurable") if isinstance(given, dict) else None
+    return frozenset(map(str, listed)) if isinstance(listed, list) else frozenset()
+
+
 def _spec_of(given: Any) -> str:
     return str(given.get("path", "")) if isinstance(given, dict) else str(given)
-
-
-def _module_of_file(file: Path) -> ModuleType:
-    module_name = f"agent_runner_user_graphs.{file.stem}_{abs(hash(str(file))):x}"
-    if module_name in sys.modules:
-        return sys.modules[module_name]
-    spec = importlib.util.spec_from_file_location(module_name, file)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    # Postponed annotations of its state are looked up here.
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[module_name]
-        raise
-    return module
-
-
-async def _call(name: str, target: Any, config: RunnableConfig) -> Any:
-    """Call a graph function in a thread (it may block) or, if it is async, here."""
-    if not callable(target):
-        raise GraphError(f"graph '{name}' is {type(target).__name__}, not a graph or a function that returns one")
-    try:
-        arguments = (config,) if inspect.signature(target).parameters else ()
-        if inspect.iscoroutinefunction(target):
-            return await target(*arguments)
-        made = await asyncio.to_thread(_call_blocking, target, arguments)
-        return await made if inspect.isawaitable(made) else made
-    except Exception as error:
-        raise GraphError(f"graph '{name}': its function failed: {_named(error)}") from error
-
-
-def _call_blocking(target: Any, arguments: tuple[Any, ...]) -> Any:
-    with contained_blocking():
-        return target(*arguments)
 
 
 def _named(error: BaseException) -> str:

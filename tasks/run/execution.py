@@ -10,7 +10,7 @@ import logging
 import time
 import traceback
 import uuid
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from agent_runner.v1 import runner_pb2 as pb
@@ -18,9 +18,11 @@ from langgraph.errors import GraphDrained
 
 from clients.backend import BackendError, BackendUnavailable
 from clients.engine.current import running
+from clients.engine.graph_functions import close
 from clients.engine.questions import told_in_full
 from clients.engine.stream import run_events
 from clients.sandbox.local import LocalSandbox
+from status.custom import CustomLimits
 from status.failures import Code
 from status.phases import Phase
 from tasks.failing import ExecutionError
@@ -39,6 +41,8 @@ log = logging.getLogger(__name__)
 
 STOP_WAIT_S = 2.0
 """How long a run may take to end after its cancel. Below the cancel timeout and the settle grace."""
+CLOSE_S, CLOSE_STOPPED_S = 10.0, 1.5
+"""How long what a graph function opened may take to close; less after a cancel: it is no reason to give up."""
 YIELD_EVERY_S = 0.02
 """A model that never really waits would keep the flusher from sending."""
 
@@ -59,6 +63,11 @@ async def execute(process: "RunnerProcess", execution_id: str, progress: Progres
             claim.told, head=lambda: run.current.head_checkpoint_id, on_verdict=run.on_verdict
         ),
         silent_s=process.silent_s,
+        custom=CustomLimits(
+            row_bytes=process.settings.max_custom_event_bytes,
+            rows=process.settings.max_custom_events,
+            run_bytes=process.settings.max_custom_bytes,
+        ),
     )
     process.own(run)
     progress.watch(run)
@@ -169,8 +178,9 @@ async def _work(process: "RunnerProcess", run: Run) -> None:
     with running(run.current):
         for left in reversed(range(TRIES)):
             try:
-                prepared = await prepare(process.settings, process.engine, run, process.backend.skill)
-                await _stream(run, prepared)
+                async with _resources(run):
+                    prepared = await prepare(process.settings, process.engine, run, process.backend.skill)
+                    await _stream(run, prepared)
             except Exception as exc:
                 if run.began or not left or not is_infrastructure(exc):
                     raise
@@ -182,12 +192,27 @@ async def _work(process: "RunnerProcess", run: Run) -> None:
                 return
 
 
+@contextlib.asynccontextmanager
+async def _resources(run: Run) -> AsyncIterator[None]:
+    """What a graph function opens for the run is closed at its end, whichever that is, in the same task."""
+    run.current.resources = contextlib.AsyncExitStack()
+    failed: BaseException | None = None
+    try:
+        yield
+    except BaseException as error:
+        failed = error
+        raise
+    finally:
+        within_s = CLOSE_STOPPED_S if run.stop_reason is not None else CLOSE_S
+        await close(run.current.resources, failed, within_s, run.id)
+
+
 async def _stream(run: Run, prepared: Prepared) -> None:
     yielded_at = time.monotonic()
     # A graph without memory takes no word about when it is written.
     memory: dict[str, Any] = {"durability": prepared.durability} if prepared.graph.checkpointer else {}
-    turn = prepared.turn
-    events_of = run_events(prepared.graph, turn.input, turn.config, control=run.control, **memory)
+    turn, options = prepared.turn, {**memory, "context": prepared.context, "control": run.control}
+    events_of = run_events(prepared.graph, turn.input, turn.config, **options)
     stream: Any = told_in_full(events_of, prepared.graph, run.current, turn.config)
     async with contextlib.aclosing(stream) as events:
         async for event in events:

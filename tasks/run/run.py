@@ -1,6 +1,7 @@
 """A run that this process owns: its live state, from the claim to the end. Used on the event loop, unless said."""
 
 import asyncio
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,9 +11,11 @@ from agent_runner.v1 import runner_pb2 as pb
 from langgraph.runtime import RunControl
 
 from clients.engine.current import CurrentRun, StopRun
+from clients.engine.run_context import RunContext, facts_of
 from clients.masking import Mask
 from status.bounds import DEFAULT_MAX_OUTPUT_BYTES, DEFAULT_MAX_TOOL_RESULT_BYTES
 from status.builder import StatusBuilder
+from status.custom import CustomLimits
 from status.events import Event
 from status.failures import Code
 from status.log import Delta
@@ -31,6 +34,8 @@ BROKEN_OFF = {
     Code.APPLICATION.value: "the run failed while it was open",
 }
 """What an agent is told of the calls that the run before its own left open, by that run's code."""
+STRUCTURE = frozenset({"id", "message", "scope", "status", "type"})
+"""Of what goes into the log: the parts that tie rows together. All others come from the agent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +51,35 @@ class Claim:
         return self.at + self.told.start_to_close_s
 
 
+def given_with(claim: Claim) -> RunContext:
+    """What the claim brought for the graph besides its input."""
+    told = claim.told
+    facts = facts_of(
+        execution_id=claim.execution_id,
+        session_id=told.session_id or told.session.metadata.id,
+        org=told.org,
+        caller=told.caller,
+        attempt=told.attempt,
+        graph=told.graph,
+    )
+    return RunContext(
+        context=json.loads(told.context_json) if told.context_json else None,
+        config=json.loads(told.config_json) if told.config_json else {},
+        facts=facts,
+    )
+
+
 class Run:
     """`silent_s` says how long the server has not answered a beat of this process."""
 
-    def __init__(self, claim: Claim, *, log: Callable[["Run"], RunLog], silent_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        claim: Claim,
+        *,
+        log: Callable[["Run"], RunLog],
+        silent_s: Callable[[], float],
+        custom: CustomLimits | None = None,
+    ) -> None:
         self.claim = claim
         self.mask = Mask(claim.told.env[name] for name in claim.told.secret_names)
         self.current = CurrentRun(
@@ -58,10 +88,14 @@ class Run:
             gate=self._gate,
             head_checkpoint_id=claim.told.head_checkpoint_id,
             broken_off=BROKEN_OFF.get(claim.told.previous_code, ""),
+            given=given_with(claim),
+            org=claim.told.org,
+            env=dict(claim.told.env) if claim.told.graph else {},
         )
         self.builder = StatusBuilder(
             max_tool_result_bytes=claim.told.max_tool_result_bytes or DEFAULT_MAX_TOOL_RESULT_BYTES,
             max_output_bytes=claim.told.max_output_bytes or DEFAULT_MAX_OUTPUT_BYTES,
+            custom=custom,
         )
         self.control = RunControl()
         self.log = log(self)
@@ -97,16 +131,16 @@ class Run:
 
     def feed(self, event: Event) -> None:
         if not self._given_up:
-            self.log.add(map(self._masked, self.builder.feed(event)))
-
-    def _masked(self, delta: Delta) -> Delta:
-        """A graph's own fields come from no tool, where secrets are masked."""
-        if delta.kind != "output" or not self.mask:
-            return delta
-        return Delta(kind=delta.kind, payload=self.mask.within(delta.payload))
+            self.say(self.builder.feed(event))
 
     def say(self, deltas: list[Delta]) -> None:
+        """What the agent says leaves the run without its secrets; one that is streamed in pieces is not seen."""
+        if self.mask:
+            deltas = [Delta(kind=delta.kind, payload=self._masked(delta.payload)) for delta in deltas]
         self.log.add(deltas)
+
+    def _masked(self, payload: dict[str, Any]) -> dict[str, Any]:
+        return {name: value if name in STRUCTURE else self.mask.within(value) for name, value in payload.items()}
 
     def stop(self, reason: Stop) -> None:
         """Ask it to end. The first reason counts, but nothing is said by a run that is fenced out."""

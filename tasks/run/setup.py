@@ -16,6 +16,7 @@ from langgraph.constants import START
 from clients.engine.bundle import Bundle, SkillSpec, SubAgentSpec
 from clients.engine.factory import EngineFactory
 from clients.engine.memory import HeadTracking
+from clients.engine.run_context import context_for, limit_of
 from clients.engine.turn import Given, Turn, open_turn
 from clients.engine.user_graphs import Graph
 from clients.sandbox.local import LocalSandbox, SandboxError
@@ -44,6 +45,8 @@ class Prepared:
     graph: Graph
     turn: Turn
     durability: str
+    context: Any = None
+    """What `runtime.context` is, in the form of the graph's schema."""
 
 
 async def prepare(
@@ -66,7 +69,14 @@ async def prepare(
     turn = await open_turn(graph, run.current, bundle, given, resume=told.resume)
     run.expected = turn.expected
     durability = durability_of(settings, engine, run.claim)
-    return Prepared(graph=graph, turn=_watched(turn, run), durability=durability)
+    own, context = bool(bundle.graph), run.current.given
+    turn.config["recursion_limit"] = limit_of(graph, context, own=own)
+    return Prepared(
+        graph=graph,
+        turn=_watched(turn, run),
+        durability=durability,
+        context=context_for(graph, context, bundle.graph) if own else None,
+    )
 
 
 def durability_of(settings: "Settings", engine: EngineFactory, claim: Claim) -> str:

@@ -47,3 +47,76 @@ def test_a_graph_outside_the_repository(tmp_path: Path) -> None:
         failed = stack.wait_for(unknown["metadata"]["id"])["status"]
         assert failed["error"].endswith("[E302 SYSTEM]")
         assert "adder" in failed["error"]
+
+
+ASSISTANT = """
+import os
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from langchain_core.callbacks import adispatch_custom_event
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.config import get_stream_writer
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.runtime import Runtime
+from pathlib import Path
+
+
+@dataclass
+class Context:
+    tenant: str
+
+
+async def report(state: MessagesState, config: RunnableConfig, runtime: Runtime[Context]):
+    get_stream_writer()({"step": 1, "token": os.environ["CRM_TOKEN"]})
+    await adispatch_custom_event("progress", {"step": 2})
+    known = config["configurable"]
+    seen = await runtime.store.aget(("runs",), "last")
+    await runtime.store.aput(("runs",), "last", {"tenant": runtime.context.tenant})
+    token = "has a token" if len(os.environ["CRM_TOKEN"]) == 16 else "has none"
+    before = seen.value["tenant"] if seen else "nobody"
+    return {"messages": [AIMessage(f"{runtime.context.tenant} after {before}, {token}, {known['execution_id']}")]}
+
+
+@asynccontextmanager
+async def make(config):
+    marker = Path(config["configurable"]["marker"])
+    marker.write_text("open")
+    try:
+        yield StateGraph(MessagesState, context_schema=Context).add_node("report", report).add_edge(START, "report")
+    finally:
+        marker.write_text("closed")
+"""
+
+
+def test_a_graph_gets_its_context_secrets_store_and_resources(tmp_path: Path) -> None:
+    """All at once, on a real stack; the secret itself is in no row, and a name that nobody listed is refused."""
+    (tmp_path / "assistant.py").write_text(ASSISTANT)
+    entry = {"path": "./assistant.py:make", "configurable": ["marker"]}
+    (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": {"assistant": entry}}))
+    marker, secret = tmp_path / "marker", "crm-secret-12345"
+    body = {"graph": "assistant", "message": "hi", "env": {"CRM_TOKEN": secret}}
+    config = {"configurable": {"marker": str(marker)}}
+    with Stack.open(tmp_path, AGENT_RUNNER_GRAPHS=str(tmp_path / "langgraph.json")) as stack:
+        stack.start_worker()
+        for tenant, before in (("acme", "nobody"), ("zeta", "acme")):
+            more = {"context": {"tenant": tenant}, "config": config}
+            created = stack.http.post("/v1/executions", json=body | more)
+            assert created.status_code == 201, created.text
+            id_ = created.json()["metadata"]["id"]
+            ended = stack.wait_for(id_)
+            assert ended["status"]["messages"][-1]["content"] == f"{tenant} after {before}, has a token, {id_}"
+            assert marker.read_text() == "closed"
+            events = stack.http.get(f"/v1/executions/{id_}/events", headers={"Last-Event-ID": "0"}).text
+            assert '"step": 2' in events or '"step":2' in events
+            assert secret not in events
+        refused = stack.http.post(
+            "/v1/executions",
+            json=body
+            | {"context": {"tenant": "a"}, "config": {"configurable": {"marker": str(marker), "base_url": "x"}}},
+        )
+        failed = stack.wait_for(refused.json()["metadata"]["id"])["status"]
+        assert "config.configurable.base_url" in failed["error"], failed
+        wrong = stack.http.post("/v1/executions", json=body | {"config": {"configurable": {"thread_id": "x"}}})
+        assert (wrong.status_code, "thread_id" in wrong.text) == (400, True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.server.http.message_schemas import ENV_NAME, TEXT, ref
+from app.server.run_config import MAX_LIMIT, OURS
 from status.phases import Phase
 from status.timeouts import CALLER_TIMEOUTS, LEAST_S
 
@@ -19,6 +20,7 @@ _SECRETS: Schema = {
     "propertyNames": {"pattern": ENV_NAME},
     "additionalProperties": {"type": "string", "minLength": 1, "pattern": TEXT},
 }
+_FREE_NAME = f"^(?!__|langgraph_|({'|'.join(sorted(OURS))})$)"
 _SECONDS: Schema = {"type": "number", "minimum": LEAST_S}
 _WHOLE: Schema = {"type": "integer"}
 STRING: Schema = {"type": "string"}
@@ -34,6 +36,23 @@ _SHORT: Mapping[str, Schema] = {
         "additionalProperties": False,
         "properties": dict.fromkeys(sorted(CALLER_TIMEOUTS), _SECONDS),
         "description": "they must agree with each other and with the server's limits",
+    },
+    "context": {"type": ["object", "null"], "description": "for the graph's context_schema"},
+    "config": {
+        "type": ["object", "null"],
+        "additionalProperties": False,
+        "properties": {
+            "tags": {"type": ["array", "null"], "items": {"type": "string", "pattern": TEXT}},
+            "metadata": {"type": ["object", "null"], "propertyNames": {"pattern": _FREE_NAME}},
+            "configurable": {
+                "type": ["object", "null"],
+                "propertyNames": {"pattern": _FREE_NAME},
+                "description": "names that the graph declares or the worker lists; no secrets",
+            },
+            "recursion_limit": {"type": ["integer", "null"], "minimum": 1, "maximum": MAX_LIMIT},
+            "max_concurrency": {"type": ["integer", "null"], "minimum": 1, "maximum": MAX_LIMIT},
+        },
+        "description": "LangGraph's config of this run",
     },
     "org": {**_TEXT, "description": "without it the key's, else `local`"},
 }

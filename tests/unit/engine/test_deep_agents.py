@@ -14,7 +14,8 @@ from clients.engine.bundle import Bundle, SubAgentSpec
 from clients.engine.contain import contain
 from clients.engine.current import AgentExitError, CurrentRun, StopRun
 from clients.engine.middleware import RunGuard
-from clients.engine.turn import RECURSION_LIMIT, call_config
+from clients.engine.run_context import RECURSION_LIMIT
+from clients.engine.turn import call_config
 from tests.unit.engine.world import SECRET, World, make_world
 from tests.unit.models.settings import SomeSettings
 

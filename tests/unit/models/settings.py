@@ -23,3 +23,4 @@ class SomeSettings:
     engine: str = "deepagents"
     graphs: Path = Path("/nowhere/langgraph.json")
     sandbox: str = "local"
+    configurable: str = ""

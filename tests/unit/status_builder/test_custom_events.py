@@ -140,10 +140,10 @@ async def test_progress_of_a_sub_agent_carries_its_scope(source: Callable[..., A
     to_helper = {"description": "export these", "subagent_type": "helper"}
     model = ScriptedModel(
         reply=in_turn(
-            said("", ("export", "c1", {"rows": 1})),
-            said("", ("task", "c2", to_helper)),
+            said("", ("c1", "export", {"rows": 1})),
+            said("", ("c2", "task", to_helper)),
             said("Done."),
-            these=[said("", ("export", "c3", {"rows": 2})), said("Exported two.")],
+            these=[said("", ("c3", "export", {"rows": 2})), said("Exported two.")],
         )
     )
     helper: SubAgent = {"name": "helper", "description": "helps", "system_prompt": "Help.", "tools": [export]}

@@ -192,9 +192,9 @@ async def test_threads_that_never_come_back_are_named_and_cost_no_other_run(
     try:
         assert (await run(f"hang {share + 5}", start_to_close_s=1.5))["code"] == "E104"
         facts = json.loads(server.settled[0].facts_json)
-        assert facts["threads"].startswith(f"; {share} threads of it have not come back: silent_socket (graphs.py:"), (
-            facts
-        )
+        # One of them may just be on its way to the line where the others hang.
+        assert facts["threads"].startswith(f"; {share} threads of it have not come back: "), facts
+        assert "silent_socket (graphs.py:" in facts["threads"]
         assert facts["threads"] in tell(Code.START_TO_CLOSE, facts).error
         cancelled = run("hang 1", start_to_close_s=30.0)
         await owned(process)
