@@ -43,6 +43,10 @@ class Visible(Store):
         found = await super().state(id)
         return found if found is not None and sees(found[0].org) else None
 
+    async def last_of_session(self, session_id: str, *, waiting: bool = False) -> Execution | None:
+        found = await super().last_of_session(session_id, waiting=waiting)
+        return found if found is not None and sees(found.org) else None
+
     async def read_log(self, id: str, after: int = 0, limit: int = 1000) -> builtins.list[LogRow]:
         """Callers have read the execution before: it is known to be theirs."""
         await self._confirm()

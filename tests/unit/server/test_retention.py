@@ -75,7 +75,7 @@ async def test_a_run_takes_what_has_ended(http: httpx.AsyncClient, worker: Worke
     assert counted["bytes"] > 0
     assert (await http.get(f"/v1/executions/{old['metadata']['id']}")).status_code == 200
     done = await run(http, days=0)
-    assert done == {**counted, "unconfirmed": 1}
+    assert done == {**counted, "unconfirmed": 2}  # its sandbox and its memory
     assert_problem(await http.get(f"/v1/executions/{old['metadata']['id']}"), 404, "NOT_FOUND")
     for execution in (young, running):
         assert (await http.get(f"/v1/executions/{execution['metadata']['id']}")).status_code == 200
@@ -140,6 +140,7 @@ async def test_a_session_that_is_deleted_while_it_runs_is_left_alone(
 async def test_an_idle_session_shows_its_new_sandbox(http: httpx.AsyncClient, worker: Worker, queue: Queue) -> None:
     """The session stays, with its thread; the old sandbox is asked for by its old name."""
     session = (await ended(http, worker))["spec"]["session_id"]
+    await ended(http, worker, session_id=session)
     before = (await http.get(f"/v1/sessions/{session}")).json()["spec"]
     await queue.take()
     await run(http, days=0)
@@ -147,6 +148,17 @@ async def test_an_idle_session_shows_its_new_sandbox(http: httpx.AsyncClient, wo
     after = (await http.get(f"/v1/sessions/{session}")).json()["spec"]
     assert after["thread_id"] == before["thread_id"]
     assert after["sandbox_id"] != before["sandbox_id"]
+
+
+async def test_a_session_of_one_execution_goes_with_it(http: httpx.AsyncClient, worker: Worker, queue: Queue) -> None:
+    """Nobody comes back to what was made for one message: its sandbox and all of its memory are asked for."""
+    session = (await ended(http, worker))["spec"]["session_id"]
+    kept = (await http.get(f"/v1/sessions/{session}")).json()["spec"]
+    await queue.take()
+    await run(http, days=0)
+    gone = [("CleanupSandbox", [session, kept["sandbox_id"]]), ("PruneThread", [kept["thread_id"], ""])]
+    assert await queue.take() == gone
+    assert_problem(await http.get(f"/v1/sessions/{session}"), 404, "NOT_FOUND")
 
 
 class Away:
@@ -236,7 +248,7 @@ async def test_the_command(server: RunningServer, http: httpx.AsyncClient, worke
     done = await command(server, tmp_path, "retention", "--days", "0")
     assert "removed: 1 executions (" in done.stdout
     assert "1 sessions" in done.stdout
-    assert "1 removals are with the workers" in done.stdout
+    assert "2 removals are with the workers" in done.stdout
     assert (await http.get(f"/v1/executions/{execution}")).status_code == 404
     for days in ("-1", "nan", "x"):
         wrong = await command(server, tmp_path, "retention", "--days", days)
