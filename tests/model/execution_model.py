@@ -52,6 +52,8 @@ class Modelled:
     stamped: float | None = None
     send_at: float = FOREVER
     resumable: bool = False
+    base: str | None = None
+    """The session's head at its first claim: the same claim again, and the next attempt, begin there."""
     begin_id: str = ""
     claim_id: str = ""
     owner: str = ""
@@ -197,6 +199,7 @@ class Model:
             row.step, row.phase, row.claim_id, row.owner = "running", "IN_PROGRESS", token, owner
             row.fence += 1
             row.attempt += 0 if row.resumable else 1
+            row.base = self.head if row.base is None else row.base
             row.due.pop("start", None)
             row.send_at = FOREVER
             row.due["beat"] = self.now + row.limits["beat"]

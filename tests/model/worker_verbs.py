@@ -175,7 +175,8 @@ class WorkerVerbs(ServerVerbs):
         if claimed.execution:
             assert (claimed.execution.fence, claimed.execution.attempt) == (row.fence, row.attempt)
             assert claimed.execution.runner_seq == row.numbers
-            assert (claimed.resume, claimed.head_checkpoint_id) == (row.resumable, self.model.head)
+            begins_at = self.model.head if row.resumable else row.base
+            assert (claimed.resume, claimed.head_checkpoint_id) == (row.resumable, begins_at)
 
     # append, beat, hand back, settle
 
