@@ -86,17 +86,18 @@ def test_a_deleted_session_takes_its_sandbox_and_its_memory_along(served: Stack)
 
 def test_a_session_remembers_when_all_of_it_is_old(served: Stack) -> None:
     """Its executions and its sandbox go, a young and a running execution stay, the next turn knows the first."""
-    old, idle = turn(served, "My favourite colour is vermilion.\n$ echo kept > note.txt")
+    first, idle = turn(served, "My favourite colour is vermilion.\n$ echo kept > note.txt")
+    old, _ = turn(served, "hello", session_id=idle)  # somebody came back: it was not made for one execution
     also_old, busy = turn(served, "hello")
     young, _ = turn(served, "hello")
     running = served.create("$ touch at-work; while [ ! -e go ]; do sleep 0.05; done; echo done", session_id=busy)
     eventually(lambda: next(served.folder.rglob("at-work"), None), what="the run to be at work")
-    for execution in (old, also_old):
+    for execution in (first, old, also_old):
         age(served, 31, execution)
     (note,) = served.folder.rglob("note.txt")
 
     removed = retention(served)
-    assert (removed["executions"], removed["sessions"]) == (2, 1)
+    assert (removed["executions"], removed["sessions"]) == (3, 1)
     assert served.http.get(f"/v1/executions/{old}").status_code == 404
     assert served.phase(young) == "EXECUTION_COMPLETED"
     assert served.phase(running["metadata"]["id"]) == "EXECUTION_IN_PROGRESS"
