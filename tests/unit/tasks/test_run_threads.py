@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Any
 
@@ -110,7 +110,7 @@ def test_blocking_nodes_of_the_loop_run_on_the_threads_of_their_run(gate: thread
             OWNER.set(owner)
             loop.threads.begin(owner)
             node = RunnableLambda(lambda _: work())
-            return await asyncio.gather(*(node.ainvoke(0) for _ in range(times)))
+            return await asyncio.gather(*(node.ainvoke(0) for _ in range(times)), return_exceptions=True)
 
         bad = loop.submit(run("bad", lambda: hang(gate), 20))
         good = loop.submit(run("good", threading.get_ident, 3))
@@ -118,8 +118,7 @@ def test_blocking_nodes_of_the_loop_run_on_the_threads_of_their_run(gate: thread
         loop.threads.end("bad")
         eventually(lambda: len(loop.threads.left()) == 2, what="its share is left behind")
         gate.set()
-        with pytest.raises(CancelledError):
-            bad.result(30)
+        assert sum(isinstance(one, asyncio.CancelledError) for one in bad.result(30)) == 18  # never began
     finally:
         loop.stop()
 
