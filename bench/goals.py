@@ -87,4 +87,14 @@ GOALS: dict[str, dict[str, Goal]] = {
             measure="executions ended by a sweep, Postgres; baseline: bare updates", unit="1/s", plus=200, at_least=True
         ),
     },
+    "S14": {
+        "during": Goal(
+            measure="neighbours of 210 hung threads until their worker is replaced, p99; baseline: before",
+            unit="ms",
+            factor=2,
+        ),
+        "after": Goal(measure="neighbours after that, p99; baseline: before", unit="ms", factor=2),
+        "back": Goal(measure="end of the hung runs to a worker at full strength", unit="s", plus=60),
+        "wrong": Goal(measure="runs beside hung threads that ended with a false code", unit="runs"),
+    },
 }

@@ -21,6 +21,7 @@ from bench import (
     compatible_updates,
     cpu_per_event,
     expiries,
+    hung_threads,
     many_readers,
     many_slow_runs,
     memory_per_run,
@@ -43,6 +44,7 @@ MEASUREMENTS: dict[str, Callable[[int], list[Row]]] = {
     "S11": cold_start.measure,
     "S12": compatible_updates.measure,
     "S13": expiries.measure,
+    "S14": hung_threads.measure,
 }
 HEAD = ("id", "value", "baseline", "unit", "ratio", "goal", "verdict", "rounds", "spread", "measure")
 
