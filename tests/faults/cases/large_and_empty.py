@@ -1,4 +1,4 @@
-"""F33 and F34: far too much, and nothing at all."""
+"""F33, F34 and F42: far too much, and nothing at all."""
 
 import json
 
@@ -9,11 +9,16 @@ from ai.stigmer.agentic.agentexecution.v1.command_pb2_grpc import AgentExecution
 from tests.faults.registry import case
 from tests.faults.scene import Scene
 from tests.faults.witness import METADATA
+from tests.integration.stack import Json
 
 MESSAGE_BYTES = 20_000_000
 RESULT_BYTES = 50_000_000
 NOTE_BYTES = 500
+LIVE_ROWS = 2
+"""The neighbour says something every second, and the large run takes several."""
 TOKENS = 100_000
+STATE_BYTES = 60_000_000
+"""Of the answer, and of a field beside it: each more than a row may have, and than a message between processes may."""
 EMPTY_NOTE = "The agent ended without an answer."
 
 
@@ -89,6 +94,35 @@ def no_event(scene: Scene) -> None:
     scene.evidence(not said and not status.get("tool_calls"), f"it did nothing that could be told: {said}")
     scene.demand(notes == [EMPTY_NOTE], f"the note: {notes}")
     scene.demand(not status.get("error"), f"an error: {status.get('error')}")
+    scene.next_works()
+
+
+@case("F42")
+def large_state(scene: Scene) -> None:
+    """An answer and a final state that no row may hold: a good end, cut with a note; the neighbour goes on live."""
+    scene.worker()
+    speaking: list[Json] = [{"do": "say", "text": "one"}, {"do": "await", "s": 1}]
+    scene.act(*speaking * 20, role="neighbour")
+    scene.in_flight("neighbour", text="one")
+    scene.send(str(STATE_BYTES), graph="pages")
+    scene.strike()
+    most = scene.bound("max_output_bytes") + NOTE_BYTES
+    status = scene.end()
+    neighbour = scene.stack.get(scene.roles["neighbour"].id)["status"]["phase"]
+    scene.demand(neighbour == "EXECUTION_IN_PROGRESS", f"the neighbour was to be under way still: {neighbour}")
+    answers = [str(m["content"]) for m in status["messages"] if m["type"] == "MESSAGE_AI"]
+    scene.evidence(str(STATE_BYTES) in answers[-1][-NOTE_BYTES:], "the answer says how much there was")
+    scene.demand(len(answers[-1].encode()) <= most, f"the answer has {len(answers[-1])} bytes")
+    output = json.dumps(scene.stack.get(scene.roles["run"].id).get("output"))
+    scene.demand("[cut here" in output, "no note in the output")
+    scene.demand(len(output) <= most + STATE_BYTES // 100, f"the output has {len(output)} bytes")
+    notes = [str(m["content"]) for m in status["messages"] if m.get("metadata", {}).get("note") == "output_cut"]
+    scene.demand(any("AGENT_RUNNER_MAX_OUTPUT_BYTES" in note for note in notes), f"the setting is not named: {notes}")
+    scene.end("neighbour")
+    run, rows = scene.roles["run"], scene.roles["neighbour"].witness.sse.rows
+    meanwhile = sum(run.struck_at < row.arrived < (run.witness.sse.ended_at or 0) for row in rows)
+    scene.demand(meanwhile >= LIVE_ROWS, f"the neighbour's readers were told {meanwhile} rows meanwhile")
+    scene.note(f"{meanwhile} rows of the neighbour meanwhile")
     scene.next_works()
 
 
