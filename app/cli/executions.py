@@ -97,8 +97,8 @@ def cancel(server: Server, execution_id: str) -> None:
     "begin",
     type=click.Choice(["failed_step", "start"]),
     default=None,
-    help="Go on from the step that failed (what had finished is kept), or begin before the run. By default the first"
-    " that is possible.",
+    help="Go on from the step that failed (it begins again, those before it are kept), or begin before the run."
+    " By default the first that is possible.",
 )
 @click.option("--watch", "then_watch", is_flag=True, help="And show the new one.")
 @click.pass_obj

@@ -97,8 +97,8 @@ REDRIVE_FORM: Schema = {
         "from": {
             "type": "string",
             "enum": ["failed_step", "start", ""],
-            "description": "failed_step: what had finished is kept; start: before the run; by default the first that"
-            " is possible",
+            "description": "failed_step: finished steps are kept, the open one begins again; start: before the run;"
+            " by default the first that is possible",
         },
     },
 }
