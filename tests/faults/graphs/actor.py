@@ -34,6 +34,12 @@ class Script(TypedDict, total=False):
     at: int
 
 
+class Said(TypedDict):
+    """What the graph gives: its bookkeeping is no answer."""
+
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
 @tool
 def nap(s: float) -> str:
     """Block the thread of this tool."""
@@ -108,7 +114,7 @@ def following(state: Script) -> str:
     return "act" if state.get("at", 0) < len(state.get("actions", [])) else END
 
 
-graph = StateGraph(Script)
+graph = StateGraph(Script, output_schema=Said)
 graph.add_node("act", act)
 graph.add_node("tools", ToolNode([nap, fail, echo], handle_tool_errors=True))
 graph.add_edge(START, "act")
