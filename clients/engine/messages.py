@@ -3,6 +3,7 @@
 Everything here takes foreign values and never raises: a provider's odd block must not end a run.
 """
 
+import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -175,6 +176,8 @@ def error_text(error: Any) -> str:
         return error
     if isinstance(error, ToolException):
         return str(error)
+    if isinstance(error, asyncio.CancelledError):
+        return "The graph stopped this before it had ended"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 

@@ -1,5 +1,7 @@
 """Graphs of a user's own: without messages, without models, with questions, with tools in one node or in each other."""
 
+import asyncio
+from contextlib import suppress
 from itertools import pairwise
 from typing import Annotated, Any, TypedDict
 
@@ -266,3 +268,24 @@ async def test_a_run_that_is_handed_over_goes_on_in_its_place() -> None:
     assert [m["content"] for m in status["messages"]] == ["Two.", "Done."]
     assert [(c["id"], c["result"]) for c in status["tool_calls"]] == [("a", "2"), ("b", "4")]
     assert status["messages"][0]["tool_calls"] == status["tool_calls"]
+
+
+async def test_a_tool_call_that_its_graph_stops_ends_and_says_so() -> None:
+    """A node's own time limit cancels its tool: the call is FAILED at once, in words, and the graph goes on."""
+
+    @tool
+    async def wait(what: str) -> str:
+        """Wait."""
+        await asyncio.Event().wait()
+        return what
+
+    async def impatient(state: Talk) -> dict[str, Any]:
+        call = {"type": "tool_call", "name": "wait", "args": {"what": "rain"}, "id": "w"}
+        with suppress(TimeoutError):
+            await asyncio.wait_for(wait.ainvoke(call), 0.05)
+        return {"messages": [AIMessage(content="It did not rain.")]}
+
+    told = await tell(chain(Talk, impatient), "go")
+    (ended,) = [delta.payload for delta in told.deltas if delta.kind == "tool_end"]
+    assert (ended["status"], ended["error"]) == ("TOOL_CALL_FAILED", "The graph stopped this before it had ended")
+    assert told.texts() == ["It did not rain."]
