@@ -87,7 +87,8 @@ def transitions() -> str:
                 f"`{t.name}`",
                 ", ".join(f"`{step.value}`" for step in Step if step in t.sources),
                 f"`{t.step.value}`",
-                " or ".join(phase.name for phase in Phase if phase in t.phases),
+                " or ".join(phase.name for phase in Phase if phase in t.phases)
+                + (" or as before" if t.may_stay else ""),
                 "yes" if t.raises_fence else "no",
             )
             for t in TRANSITIONS.values()

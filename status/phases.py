@@ -1,9 +1,9 @@
 """The state machine of an execution, as data.
 
 An execution has a *phase*, which the published contract shows to everybody, and a *step*, which says what the system
-waits for next. The phase never goes back; the step does once, when a run is handed back to the queue. Every write to an
-execution is one of the named transitions in `TRANSITIONS`; the store's statements take their conditions from it and
-`docs/architecture/state-machine.md` is generated from it.
+waits for next. The phase never goes back; the step does once, when a run is handed back to the queue. Every write that
+moves an execution to another step or phase is one of the named transitions in `TRANSITIONS`: `status/store/edges.py`
+makes its statement, and `docs/architecture/state-machine.md` is generated from the same table.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class Step(Enum):
     EXECUTE = "execute"
     """ExecuteGraphton is to be claimed by a worker. Left by `claim`, or by schedule-to-start."""
     RUNNING = "running"
-    """A worker owns the run. Left by `settle`, by `hand back`, or by one of the run's deadlines."""
+    """A worker owns the run. Left by `settle` or `report_end`, by `hand_back`, or by one of the run's deadlines."""
     SETTLED = "settled"
     """Over. Never left."""
 
@@ -55,15 +55,29 @@ class Transition:
     phases: frozenset[Phase]
     """The phases it may end in."""
     raises_fence: bool
+    may_stay: bool = False
+    """The phase may also stay as it is: whoever takes the edge says nothing about it."""
 
 
 _OPEN = frozenset(Step) - {Step.SETTLED}
 
 
 def _edge(
-    name: str, sources: set[Step] | frozenset[Step], step: Step, *phases: Phase, fence: bool = False
+    name: str,
+    sources: set[Step] | frozenset[Step],
+    step: Step,
+    *phases: Phase,
+    fence: bool = False,
+    may_stay: bool = False,
 ) -> Transition:
-    return Transition(name=name, sources=frozenset(sources), step=step, phases=frozenset(phases), raises_fence=fence)
+    return Transition(
+        name=name,
+        sources=frozenset(sources),
+        step=step,
+        phases=frozenset(phases),
+        raises_fence=fence,
+        may_stay=may_stay,
+    )
 
 
 ADMIT = _edge("admit", {Step.WAITING}, Step.ENSURE_THREAD, Phase.PENDING)
@@ -76,4 +90,15 @@ CANCEL_PENDING = _edge("cancel_pending", _OPEN - {Step.RUNNING}, Step.SETTLED, P
 FAIL = _edge("fail", _OPEN, Step.SETTLED, Phase.FAILED, Phase.CANCELLED, fence=True)
 """Written by the server: a deadline passed, a process died, a message could not be run."""
 
-TRANSITIONS = {t.name: t for t in (ADMIT, BEGIN, DONE, CLAIM, HAND_BACK, SETTLE, CANCEL_PENDING, FAIL)}
+_STARTING = {Step.ENSURE_THREAD, Step.THREAD_STARTED, Step.EXECUTE}
+REPORT_FIRST = _edge("report_first", _STARTING, Step.RUNNING, Phase.IN_PROGRESS, fence=True, may_stay=True)
+"""`updateStatus` of the published contract: a runner that claims nothing has the run from its first report on."""
+REPORT = _edge("report", {Step.RUNNING}, Step.RUNNING, Phase.IN_PROGRESS, may_stay=True)
+REPORT_END = _edge("report_end", {Step.RUNNING}, Step.SETTLED, *TERMINAL_PHASES, fence=True)
+
+TRANSITIONS = {
+    t.name: t
+    for t in (
+        ADMIT, BEGIN, DONE, CLAIM, HAND_BACK, SETTLE, CANCEL_PENDING, FAIL, REPORT_FIRST, REPORT, REPORT_END,
+    )
+}  # fmt: skip

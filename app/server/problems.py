@@ -12,6 +12,7 @@ from app.server.rules import Violation
 from status.failures import Code, tell
 from status.store.errors import (
     ClaimedNatively,
+    NotItsTurn,
     SlugTaken,
     StaleVersion,
     StoreError,
@@ -138,6 +139,11 @@ def of_exception(error: BaseException) -> Problem | None:
             return failed_precondition(
                 str(error) or "the execution has ended; its status is final",
                 next_step="Send a new message, or redrive the execution.",
+            )
+        case NotItsTurn():
+            return failed_precondition(
+                str(error) or "the execution waits for the one in front of it in its session",
+                next_step="Report on it when the execution in front of it has ended, or cancel that one.",
             )
         case ClaimedNatively():
             return failed_precondition(

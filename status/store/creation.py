@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from status.failures import Code
 from status.phases import CANCEL_PENDING, TERMINAL_PHASES, Phase, Step
 from status.store.clock import FOREVER, NOW
+from status.store.edges import started
 from status.store.ending import OPEN, E, End, Ending, dumps
 from status.store.records import Created, CreateVerdict, Execution, NewDelta, NewExecution
 from status.store.rows import limits_of, to_execution
@@ -45,10 +46,10 @@ class Creation(Ending):
         if busy and new.reject_when_busy:
             return Created(verdict=CreateVerdict.SESSION_BUSY, execution=None)
         clocks: dict[str, Any] = (
-            {"step": Step.WAITING.value, "due_thread_wait": NOW + new.timeouts.thread_wait_s}
+            {**started(Step.WAITING), "due_thread_wait": NOW + new.timeouts.thread_wait_s}
             if busy
             else {
-                "step": Step.ENSURE_THREAD.value,
+                **started(Step.ENSURE_THREAD),
                 "dispatchable_at": NOW,
                 "due_schedule_to_close": NOW + new.timeouts.schedule_to_close_s,
                 "next_dispatch_at": NOW + RESEND_UNSTAMPED_S,
@@ -70,7 +71,6 @@ class Creation(Ending):
             idempotency_key=new.idempotency_key or None,
             spec=dumps(dict(new.spec)),
             sealed_env=new.sealed_env or None,
-            phase=Phase.PENDING,
             max_attempts=new.max_attempts,
             runner_queue=new.runner_queue,
             orchestrator_queue=new.orchestrator_queue,
@@ -182,11 +182,10 @@ class Creation(Ending):
 
     async def request_cancel(self, id: str, by: str) -> Execution | None:
         """Ask for the end. What no worker runs is CANCELLED here and now; a running one gets its cancel timeout."""
-        not_running = E.step.in_([s.value for s in CANCEL_PENDING.sources])
         end = End(phase=Phase.CANCELLED, code=Code.CANCELLED, facts={"by": by})
         async with self.write() as connection:
             await self.hold_sessions(connection, E.id == id)
-            if await self.end_row(connection, end, E.id == id, not_running) is None:
+            if await self.end_row(connection, end, E.id == id, edge=CANCEL_PENDING) is None:
                 await connection.execute(
                     update(executions)
                     .where(E.id == id, E.step == Step.RUNNING.value, E.cancel_requested_at.is_(None))

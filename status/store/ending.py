@@ -13,8 +13,9 @@ from sqlalchemy import ColumnElement, Row, Update, and_, case, delete, exists, f
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from status.failures import Code, tell
-from status.phases import ADMIT, FAIL, TERMINAL_PHASES, Phase, Step
+from status.phases import ADMIT, FAIL, SETTLE, TERMINAL_PHASES, Phase, Step, Transition
 from status.store.clock import FOREVER, NOW
+from status.store.edges import take
 from status.store.purge import purge_edited
 from status.store.reading import Reading, folded
 from status.store.records import NewDelta, Settled
@@ -49,34 +50,27 @@ class End:
         return Code.CANCELLED if self.phase is Phase.CANCELLED else self.code
 
 
-def terminal(end: End, *conditions: ColumnElement[bool], by_owner: bool = False, deltas: int = 0) -> Update:
+def terminal(edge: Transition, end: End, *conditions: ColumnElement[bool], deltas: int = 0) -> Update:
     """The one conditional statement. The phase yields to a pending cancel where the precedence says so.
 
     An owner's fence is kept, so that its settle may be repeated; the server's end is nobody's settle. `deltas` is how
     many rows come before the closing ones: the numbers of all rows are reserved here.
     """
-    cancelled = E.cancel_requested_at.is_not(None)
     yields = end.code in ATTEMPT_CODES
-    phase: Any = case((cancelled, int(Phase.CANCELLED)), else_=int(end.phase)) if yields else end.phase
-    said = end.reason.value if end.reason else ""
-    code: Any = case((cancelled, Code.CANCELLED.value), else_=said) if yields else said
-    return (
-        update(executions)
-        .where(OPEN, *conditions)
-        .values(
-            phase=phase,
-            step=Step.SETTLED.value,
-            settled_fence=E.fence if by_owner else 0,
-            fence=E.fence + 1,
-            completed_at=NOW,
-            error_code=code,
-            runner_seq=E.runner_seq + deltas,
-            last_seq=E.last_seq + deltas + (2 if end.reason else 1),
-            sealed_env=None,
-            waiting=int(end.waiting),
-            **NO_DEADLINES,
-        )
-        .returning(executions)
+    said: Any = end.reason.value if end.reason else ""
+    return take(
+        edge,
+        *conditions,
+        phase=end.phase,
+        cancel_wins=yields,
+        settled_fence=E.fence if edge is SETTLE else 0,
+        completed_at=NOW,
+        error_code=case((E.cancel_requested_at.is_not(None), Code.CANCELLED.value), else_=said) if yields else said,
+        runner_seq=E.runner_seq + deltas,
+        last_seq=E.last_seq + deltas + (2 if end.reason else 1),
+        sealed_env=None,
+        waiting=int(end.waiting),
+        **NO_DEADLINES,
     )
 
 
@@ -169,25 +163,23 @@ class Ending(Reading):
         held = exists().where(
             other.c.session_id == session_id, other.c.phase < min(TERMINAL_PHASES), other.c.step != Step.WAITING.value
         )
-        statement = (
-            update(executions)
-            .where(E.handle == waiting.scalar_subquery(), ~held)
-            .values(
-                step=ADMIT.step.value,
-                dispatchable_at=NOW,
-                due_thread_wait=FOREVER,
-                due_schedule_to_close=NOW + E.limit_schedule_to_close,
-                next_dispatch_at=NOW,
-            )
-            .returning(E.id)
+        statement = take(
+            ADMIT,
+            E.handle == waiting.scalar_subquery(),
+            ~held,
+            dispatchable_at=NOW,
+            due_thread_wait=FOREVER,
+            due_schedule_to_close=NOW + E.limit_schedule_to_close,
+            next_dispatch_at=NOW,
         )
-        return (await connection.scalar(statement, self.params())) or ""
+        row = (await connection.execute(statement, self.params())).one_or_none()
+        return row.id if row else ""
 
     async def end_row(
-        self, connection: AsyncConnection, end: End, *conditions: ColumnElement[bool]
+        self, connection: AsyncConnection, end: End, *conditions: ColumnElement[bool], edge: Transition = FAIL
     ) -> tuple[Row[Any], str] | None:
         """Terminal write + what follows, of a session that is held. None when the conditions no longer hold."""
-        row = (await connection.execute(terminal(end, *conditions), self.params())).one_or_none()
+        row = (await connection.execute(terminal(edge, end, *conditions), self.params())).one_or_none()
         if row is None:
             return None
         return row, await self.finish(connection, row, end, ())

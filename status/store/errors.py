@@ -4,6 +4,7 @@ StoreError
 ├── StoreUnavailable     try again; nothing is known about the write
 │   └── StoreConflict    it lost a race for locks; nothing was written, and the store itself tries again
 ├── Terminal             the execution is over
+├── NotItsTurn           it waits for another execution of its session; nobody may report on it yet
 ├── ClaimedNatively      a worker owns it by the runner service; updateStatus is not for it
 ├── SlugTaken            another resource of that kind and org has the slug, or the id exists
 └── StaleVersion         the resource was changed in between
@@ -24,6 +25,10 @@ class StoreConflict(StoreUnavailable):
 
 class Terminal(StoreError):
     """The execution has ended; nothing about it changes any more."""
+
+
+class NotItsTurn(StoreError):
+    """One run per thread: the execution waits behind another one of its session."""
 
 
 class ClaimedNatively(StoreError):

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import case, select, update
+from sqlalchemy import Row, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from status.phases import TERMINAL_PHASES, Phase, Step
+from status.phases import REPORT, REPORT_END, REPORT_FIRST, TERMINAL_PHASES, Phase, Step
 from status.store.clock import FOREVER, NOW
-from status.store.ending import OPEN, E, End, Ending, dumps
-from status.store.errors import ClaimedNatively, Terminal
+from status.store.edges import take
+from status.store.ending import E, End, Ending, dumps
+from status.store.errors import ClaimedNatively, NotItsTurn, StoreError, Terminal
 from status.store.records import Execution, NewDelta
 from status.store.rows import to_execution
 from status.store.schema import executions
@@ -20,7 +22,8 @@ class Reported(Ending):
 
         Updates of one execution come one after the other: each holds the row until its place in the log is written.
         The phase changes where the update names one, and never goes back. None when there is no such execution;
-        raises `Terminal` and `ClaimedNatively`.
+        raises `Terminal`,
+        `NotItsTurn` and `ClaimedNatively`.
         """
         named = str(partial.get("phase", ""))
         phase = next((p for p in Phase if p.wire_name == named), None)
@@ -28,47 +31,52 @@ class Reported(Ending):
         async with self.write() as connection:
             if over:
                 await self.hold_sessions(connection, E.id == id)
-            row = (
-                await connection.execute(
-                    update(executions)
-                    .where(E.id == id, OPEN, E.claim_id == "")
-                    .values(
-                        last_seq=E.last_seq + 1,
-                        step=Step.RUNNING.value,
-                        phase=Phase.IN_PROGRESS if phase is Phase.IN_PROGRESS else E.phase,
-                        owner_name="a runner that reports by updateStatus",
-                        due_schedule_to_start=FOREVER,
-                        due_ensure_thread=FOREVER,
-                        due_worker_lost=FOREVER,
-                        due_thread_wait=FOREVER,
-                        # A row that waited for its session has no other deadline yet (L1).
-                        due_schedule_to_close=case(
-                            (E.due_schedule_to_close >= FOREVER, NOW + E.limit_schedule_to_close),
-                            else_=E.due_schedule_to_close,
-                        ),
-                        next_dispatch_at=FOREVER,
-                        last_beat_at=NOW,
-                    )
-                    .returning(executions),
-                    self.params(),
-                )
-            ).one_or_none()
+            row = await self._taken(connection, id, Phase.IN_PROGRESS if phase is Phase.IN_PROGRESS else None)
             if row is None:
                 row = (await connection.execute(select(executions).where(E.id == id))).one_or_none()
                 if row is None:
                     return None
-                if row.phase >= min(TERMINAL_PHASES):
-                    raise Terminal(f"execution {id} has ended ({Phase(row.phase).name}); its status is final")
-                raise ClaimedNatively(
-                    f"execution {id} is run by {row.owner_name}, which reports through the runner service"
-                )
+                raise _refusal(row)
             # The row and its log say the same (L6): the end has a row of its own, and PENDING changes nothing.
             merged = {k: v for k, v in partial.items() if k != "phase" or phase is Phase.IN_PROGRESS}
             delta = NewDelta(kind="merge", payload=dumps({"status": merged}))
             await self.write_log(connection, row.handle, row.last_seq - 1, row.fence, [delta])
             promoted = ""
             if over and phase is not None:
-                result = await self.end_row(connection, End(phase=phase, code=None, facts={}), E.id == id)
+                end = End(phase=phase, code=None, facts={})
+                result = await self.end_row(connection, end, E.id == id, edge=REPORT_END)
                 promoted = result[1] if result else ""
             stored = (await connection.execute(select(executions).where(E.id == id))).one()
         return to_execution(stored), promoted
+
+    async def _taken(self, connection: AsyncConnection, id: str, phase: Phase | None) -> Row[Any] | None:
+        """The row with the next place in its log reserved; None when the run is not the reporter's."""
+        # The first of two that meet takes the run; the other one then finds it running.
+        for edge in (REPORT, REPORT_FIRST, REPORT):
+            statement = take(
+                edge,
+                E.id == id,
+                E.claim_id == "",
+                phase=phase,
+                last_seq=E.last_seq + 1,
+                owner_name="a runner that reports by updateStatus",
+                due_schedule_to_start=FOREVER,
+                due_ensure_thread=FOREVER,
+                due_worker_lost=FOREVER,
+                next_dispatch_at=FOREVER,
+                last_beat_at=NOW,
+            )
+            if row := (await connection.execute(statement, self.params())).one_or_none():
+                return row
+        return None
+
+
+def _refusal(row: Row[Any]) -> StoreError:
+    """Why a report does not count."""
+    if row.phase >= min(TERMINAL_PHASES):
+        return Terminal(f"execution {row.id} has ended ({Phase(row.phase).name}); its status is final")
+    if row.step == Step.WAITING.value:
+        return NotItsTurn(
+            f"execution {row.id} waits for the one in front of it in session {row.session_id}; its run has not begun"
+        )
+    return ClaimedNatively(f"execution {row.id} is run by {row.owner_name}, which reports through the runner service")

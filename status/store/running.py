@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, case, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from status.phases import BEGIN, CLAIM, DONE, Phase, Step
+from status.phases import BEGIN, CLAIM, DONE, HAND_BACK, SETTLE, Phase, Step
 from status.store.clock import FOREVER, NOW
+from status.store.edges import take
 from status.store.ending import OPEN, E, End, Ending, dumps, terminal
 from status.store.reading import folded
 from status.store.records import (
@@ -33,19 +34,16 @@ MIN_TAIL_BYTES = 256 * 1024
 class Running(Ending):
     async def begin(self, id: str, begin_id: str, incarnation: str) -> Begun:
         """EnsureThread starts. Granted once; to the same `begin_id` again."""
-        statement = (
-            update(executions)
-            .where(E.id == id, E.step == _source(BEGIN), E.due_schedule_to_start > NOW)
-            .values(
-                step=BEGIN.step.value,
-                begin_id=begin_id,
-                owner=incarnation,
-                owner_name=_worker_name(incarnation),
-                due_schedule_to_start=FOREVER,
-                next_dispatch_at=FOREVER,
-                due_ensure_thread=NOW + E.limit_ensure_thread,
-            )
-            .returning(executions)
+        statement = take(
+            BEGIN,
+            E.id == id,
+            E.due_schedule_to_start > NOW,
+            begin_id=begin_id,
+            owner=incarnation,
+            owner_name=_worker_name(incarnation),
+            due_schedule_to_start=FOREVER,
+            next_dispatch_at=FOREVER,
+            due_ensure_thread=NOW + E.limit_ensure_thread,
         )
         async with self.write() as connection:
             row = (await connection.execute(statement, self.params())).one_or_none()
@@ -59,62 +57,50 @@ class Running(Ending):
 
     async def done(self, id: str, begin_id: str, thread_id: str) -> bool:
         """EnsureThread ended: the thread is stored, ExecuteGraphton's schedule-to-start runs from now."""
-        statement = (
-            update(executions)
-            .where(E.id == id, E.step == _source(DONE), E.begin_id == begin_id)
-            .values(
-                step=DONE.step.value,
-                thread_id=thread_id,
-                owner="",
-                due_ensure_thread=FOREVER,
-                due_worker_lost=FOREVER,
-                dispatched_at=NOW,
-                due_schedule_to_start=NOW + E.limit_schedule_to_start,
-                next_dispatch_at=NOW + E.limit_schedule_to_start / 3,
-            )
-            .returning(E.session_id)
+        statement = take(
+            DONE,
+            E.id == id,
+            E.begin_id == begin_id,
+            thread_id=thread_id,
+            owner="",
+            due_ensure_thread=FOREVER,
+            due_worker_lost=FOREVER,
+            dispatched_at=NOW,
+            due_schedule_to_start=NOW + E.limit_schedule_to_start,
+            next_dispatch_at=NOW + E.limit_schedule_to_start / 3,
         )
         async with self.write() as connection:
             await self.hold_sessions(connection, E.id == id)
-            session_id = await connection.scalar(statement, self.params())
-            if session_id is None:
+            moved = (await connection.execute(statement, self.params())).one_or_none()
+            if moved is None:
                 row = await self._row(connection, E.id == id, E.begin_id == begin_id, E.thread_id == thread_id, OPEN)
                 return row is not None
             facts = session_facts.c
             await connection.execute(
                 update(session_facts)
-                .where(facts.session_id == session_id, facts.thread_id == "")
+                .where(facts.session_id == moved.session_id, facts.thread_id == "")
                 .values(thread_id=thread_id)
             )
         return True
 
     async def claim(self, id: str, claim_id: str, incarnation: str) -> Claimed:
         """Own the run: IN_PROGRESS under a new fence. Refused after the deadline, by the database's clock."""
-        statement = (
-            update(executions)
-            .where(
-                E.id == id,
-                E.step == _source(CLAIM),
-                E.due_schedule_to_start > NOW,
-                E.due_schedule_to_close > NOW,
-            )
-            .values(
-                step=CLAIM.step.value,
-                phase=Phase.IN_PROGRESS,
-                fence=E.fence + 1,
-                attempt=case((E.resumable == 1, E.attempt), else_=E.attempt + 1),
-                claim_id=claim_id,
-                owner=incarnation,
-                owner_name=_worker_name(incarnation),
-                claimed_at=NOW,
-                last_beat_at=NOW,
-                due_schedule_to_start=FOREVER,
-                next_dispatch_at=FOREVER,
-                due_heartbeat=NOW + E.limit_heartbeat,
-                due_start_to_close=NOW + E.limit_start_to_close + E.limit_settle_grace,
-                last_seq=case((E.resumable == 1, E.last_seq), else_=E.last_seq + 1),
-            )
-            .returning(executions)
+        statement = take(
+            CLAIM,
+            E.id == id,
+            E.due_schedule_to_start > NOW,
+            E.due_schedule_to_close > NOW,
+            attempt=case((E.resumable == 1, E.attempt), else_=E.attempt + 1),
+            claim_id=claim_id,
+            owner=incarnation,
+            owner_name=_worker_name(incarnation),
+            claimed_at=NOW,
+            last_beat_at=NOW,
+            due_schedule_to_start=FOREVER,
+            next_dispatch_at=FOREVER,
+            due_heartbeat=NOW + E.limit_heartbeat,
+            due_start_to_close=NOW + E.limit_start_to_close + E.limit_settle_grace,
+            last_seq=case((E.resumable == 1, E.last_seq), else_=E.last_seq + 1),
         )
         async with self.write() as connection:
             row = (await connection.execute(statement, self.params())).one_or_none()
@@ -243,7 +229,7 @@ class Running(Ending):
             await self.hold_sessions(connection, E.handle == handle)
             row = (
                 await connection.execute(
-                    terminal(end, *_owned(handle, fence, first), by_owner=True, deltas=len(deltas)), self.params()
+                    terminal(SETTLE, end, *_owned(handle, fence, first), deltas=len(deltas)), self.params()
                 )
             ).one_or_none()
             promoted = ""
@@ -262,24 +248,20 @@ class Running(Ending):
     ) -> Settled:
         """Back to the queue at a step boundary: a new fence, the same attempt. Refused while a cancel is pending."""
         noted = [*deltas, NewDelta(kind="note", payload=dumps({"text": f"handed back: {reason}"}))]
-        statement = (
-            update(executions)
-            .where(*_owned(handle, fence, first), E.cancel_requested_at.is_(None))
-            .values(
-                step=Step.EXECUTE.value,
-                fence=E.fence + 1,
-                settled_fence=fence,
-                resumable=1,
-                owner="",
-                runner_seq=E.runner_seq + len(deltas),
-                last_seq=E.last_seq + len(noted),
-                due_heartbeat=FOREVER,
-                due_worker_lost=FOREVER,
-                due_start_to_close=FOREVER,
-                dispatched_at=None,
-                next_dispatch_at=NOW,
-            )
-            .returning(executions)
+        statement = take(
+            HAND_BACK,
+            *_owned(handle, fence, first),
+            E.cancel_requested_at.is_(None),
+            settled_fence=fence,
+            resumable=1,
+            owner="",
+            runner_seq=E.runner_seq + len(deltas),
+            last_seq=E.last_seq + len(noted),
+            due_heartbeat=FOREVER,
+            due_worker_lost=FOREVER,
+            due_start_to_close=FOREVER,
+            dispatched_at=None,
+            next_dispatch_at=NOW,
         )
         async with self.write() as connection:
             await self.hold_sessions(connection, E.handle == handle)
@@ -314,11 +296,6 @@ class Running(Ending):
             )
             if moved.rowcount:  # beyond the step that asked: an answer was taken
                 await self.no_longer_waiting(connection, row)
-
-
-def _source(transition: Any) -> str:
-    (step,) = transition.sources
-    return str(step.value)
 
 
 def _worker_name(incarnation: str) -> Any:

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import update
 
 from status.failures import Code
-from status.phases import TRANSITIONS, Phase, Step, Transition
+from status.phases import REPORT, REPORT_END, REPORT_FIRST, TRANSITIONS, Phase, Step, Transition
+from status.store.edges import take
 from status.store.ending import E, End
 from status.store.records import Execution, Outcome
 from status.store.schema import executions
@@ -77,15 +78,49 @@ async def fail(store: Store, e: Execution) -> None:
 VERBS: dict[str, Callable[[Store, Execution], Awaitable[None]]] = {
     f.__name__: f for f in (admit, begin, done, claim, hand_back, settle, cancel_pending, fail)
 }
+REPORTED = {REPORT_FIRST.name, REPORT.name, REPORT_END.name}
+"""One verb, `merge_status`, takes one or two of these: tests/store/test_reported.py."""
 
 
 def test_every_edge_has_its_verb() -> None:
     """There is nothing in the table that the store cannot do."""
-    assert VERBS.keys() == TRANSITIONS.keys()
+    assert VERBS.keys() | REPORTED == TRANSITIONS.keys()
 
 
 @pytest.mark.parametrize("step", Step)
+@pytest.mark.parametrize(
+    ("edge", "phase"),
+    [pytest.param(t, p, id=f"{t.name}-{p.name}") for t in TRANSITIONS.values() for p in sorted(t.phases)],
+)
+async def test_a_statement_of_an_edge_is_that_edge(
+    store: Store, flow: Flow, edge: Transition, phase: Phase, step: Step
+) -> None:
+    """Without any condition of a verb: from the edge's sources only, to the named phase, with its fence."""
+    before = await at_step(flow, step)
+    async with store.write() as connection:
+        statement = take(edge, E.id == before.id, phase=phase)
+        taken = (await connection.execute(statement, store.params())).one_or_none()
+    after = await flow.facts(before.id)
+    assert (taken is not None) == (step in edge.sources)
+    led_to = (edge.step, phase, before.fence + edge.raises_fence)
+    stayed = (before.step, before.phase, before.fence)
+    assert (after.step, after.phase, after.fence) == (led_to if taken else stayed)
+
+
 @pytest.mark.parametrize("edge", [pytest.param(t, id=t.name) for t in TRANSITIONS.values()])
+def test_an_edge_is_taken_to_its_phases_only(edge: Transition) -> None:
+    """A phase that the table does not name is refused before anything is written, and so is an end without one."""
+    for phase in set(Phase) - edge.phases:
+        with pytest.raises(ValueError, match=edge.name):
+            take(edge, phase=phase)
+    if edge.step is Step.SETTLED and len(edge.phases) > 1:
+        with pytest.raises(ValueError, match=edge.name):
+            take(edge)
+    assert edge.step is not Step.SETTLED or not edge.may_stay
+
+
+@pytest.mark.parametrize("step", Step)
+@pytest.mark.parametrize("edge", [pytest.param(TRANSITIONS[name], id=name) for name in VERBS])
 async def test_the_store_takes_each_edge_where_the_table_says(
     store: Store, flow: Flow, edge: Transition, step: Step
 ) -> None:

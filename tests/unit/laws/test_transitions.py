@@ -4,13 +4,25 @@ from collections.abc import Iterator
 
 import pytest
 
-from status.phases import TERMINAL_PHASES, TRANSITIONS, Phase, Step, Transition
+from status.phases import (
+    REPORT,
+    REPORT_END,
+    REPORT_FIRST,
+    TERMINAL_PHASES,
+    TRANSITIONS,
+    Phase,
+    Step,
+    Transition,
+)
 
 EDGES = [pytest.param(t, id=t.name) for t in TRANSITIONS.values()]
 BORN = {(Step.WAITING, Phase.PENDING), (Step.ENSURE_THREAD, Phase.PENDING)}
 """What create makes."""
 SERVER = {"admit", "cancel_pending", "fail"}
 """The edges that need no worker."""
+
+REPORTED = {REPORT_FIRST, REPORT, REPORT_END}
+"""The edges of a runner that reports by `updateStatus` only."""
 
 
 def rank(phase: Phase) -> int:
@@ -24,7 +36,11 @@ def reachable() -> set[tuple[Step, Phase]]:
     while new:
         found |= new
         new = {
-            (t.step, phase) for step, _ in new for t in TRANSITIONS.values() if step in t.sources for phase in t.phases
+            (t.step, after)
+            for step, phase in new
+            for t in TRANSITIONS.values()
+            if step in t.sources
+            for after in (t.phases | {phase} if t.may_stay else t.phases)
         }
         new -= found
     return found
@@ -47,8 +63,9 @@ def test_an_end_is_never_left(edge: Transition) -> None:
 @pytest.mark.parametrize("edge", EDGES)
 def test_the_fence_rises_where_ownership_changes(edge: Transition) -> None:
     """L3: into a run, out of a run, and at the end; nowhere else."""
+    stays = edge.sources == {edge.step}
     changes = Step.RUNNING in edge.sources | {edge.step} or edge.step is Step.SETTLED
-    assert edge.raises_fence == changes
+    assert edge.raises_fence == (changes and not stays)
 
 
 @pytest.mark.parametrize("edge", EDGES)
@@ -81,12 +98,18 @@ def test_every_open_step_ends_without_a_worker(step: Step) -> None:
 @pytest.mark.parametrize("step", [step for step in Step if step is not Step.SETTLED])
 def test_every_open_step_has_one_way_on(step: Step) -> None:
     """Besides the ends there is one way on; only a run may also go back to the queue."""
-    on = {t.name for t in edges_from(step) if t.step is not Step.SETTLED}
+    on = {t.name for t in edges_from(step) if t.step is not Step.SETTLED and t not in REPORTED}
     assert on == ({"hand_back"} if step is Step.RUNNING else on)
     assert len(on) == 1
 
 
 def test_only_the_owner_completes() -> None:
-    """COMPLETED is said by the worker that ran it, and by nobody else."""
-    assert [t.name for t in TRANSITIONS.values() if Phase.COMPLETED in t.phases] == ["settle"]
-    assert TRANSITIONS["settle"].sources == {Step.RUNNING}
+    """COMPLETED is said by whoever runs it, a worker or a reporter, and by nobody else."""
+    ends = [t for t in TRANSITIONS.values() if Phase.COMPLETED in t.phases]
+    assert [t.name for t in ends] == ["settle", "report_end"]
+    assert all(t.sources == {Step.RUNNING} for t in ends)
+
+
+def test_a_reporter_never_begins_what_waits() -> None:
+    """One run per thread: no report leads out of the queue of a session."""
+    assert not any(Step.WAITING in t.sources for t in REPORTED)
