@@ -90,11 +90,13 @@ class ExecutionVerbs(ResourceVerbs):
         assert self.read(session) == modelled(session)
 
     def report(self, draw: Draw) -> None:
-        """updateStatus: merges until the end and is refused after it; what was asked for stays."""
+        """updateStatus: merges from its turn until the end, and is refused otherwise; what was asked for stays."""
         if not self.model.executions:
             return
         execution, said = self.one(draw, self.model.executions), draw(reports)
-        refused = "FAILED_PRECONDITION" if execution.over else ""
+        waits = bool(self.model.in_front_of(execution))
+        refused = "FAILED_PRECONDITION" if execution.over or waits else ""
+        self.saw("report", "waits" if waits else "on its turn")
         merged = self.done(self.caller.report(execution.id, status_of(said)), "updateStatus", refused)
         if merged is not None:
             execution.merge(said)
@@ -156,10 +158,10 @@ class ExecutionVerbs(ResourceVerbs):
         """Whatever it is, as far as it may be."""
         match listed:
             case Execution():
-                if not listed.over:
-                    ended = Report(phase=COMPLETED)
-                    self.done(self.caller.report(listed.id, status_of(ended)), "updateStatus")
-                    listed.merge(ended)
+                ended = Report(phase=COMPLETED)
+                for execution in [*self.model.in_front_of(listed), *([] if listed.over else [listed])]:
+                    self.done(self.caller.report(execution.id, status_of(ended)), "updateStatus")
+                    execution.merge(ended)
                 self.done(self.caller.delete(listed.id), "delete execution")
                 self.model.executions.remove(listed)
             case Resource() if not listed.is_default:

@@ -105,6 +105,14 @@ class Model:
     def taken(self, kind: str, slug: str) -> bool:
         return any((r.kind, r.slug) == (kind, slug) for r in self.resources)
 
+    def in_front_of(self, execution: Execution) -> list[Execution]:
+        """What its session has to finish first, oldest first."""
+        return [
+            other
+            for other in self.executions
+            if other.session_id == execution.session_id and other.number < execution.number and not other.over
+        ]
+
     def agent_of(self, session_id: str) -> Resource | None:
         """By its instance; None when one of the three is gone."""
         session = self.resource("Session", session_id)

@@ -24,6 +24,7 @@ VERDICTS = {
     "update resource": "ok NOT_FOUND",
     "delete resource": "ok NOT_FOUND",
     "updateStatus": "ok FAILED_PRECONDITION",
+    "report": "waits",
     "phase": "1 2 3 4 5",
     "update execution": "ok FAILED_PRECONDITION",
     "delete execution": "ok FAILED_PRECONDITION",
