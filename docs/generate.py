@@ -44,9 +44,9 @@ def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def model_scenarios() -> str:
-    """From the golden files of the models' wires: what a user sees of each scenario."""
+    """From the golden files of the whole product: what a user sees of each scenario of the models."""
     parts = []
-    for file in sorted((ROOT / "tests/unit/models_wire/goldens").glob("*.json")):
+    for file in sorted((ROOT / "tests/integration/goldens/models").glob("*.json")):
         golden = json.loads(file.read_text())
         packages = ", ".join(f"{name} {version}" for name, version in golden["packages"].items())
         rows = ((name, *_looks(seen)) for name, seen in golden["seen"].items())

@@ -17,6 +17,9 @@ EMPTY = "empty"
 EMPTY_ANSWER = "The agent ended without an answer."
 REFUSAL = "refusal"
 
+OUT_OF_ROOM = frozenset({"length", "max_tokens", "max_output_tokens", "model_context_window_exceeded"})
+"""What a shorter answer would not have met."""
+
 _SAYS = {
     "length": "the model ran out of tokens",
     "max_tokens": "the model ran out of tokens",
@@ -35,6 +38,10 @@ _SAYS = {
 def is_whole(word: str) -> bool:
     """An empty word is one of a provider that gives none."""
     return not word or word.lower() in WHOLE
+
+
+def is_out_of_room(word: str) -> bool:
+    return word.lower() in OUT_OF_ROOM
 
 
 def says(reason: str) -> str:

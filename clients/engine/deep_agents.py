@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 
 from clients.engine.bundle import DEFAULT_AGENT, Bundle, SubAgentSpec
 from clients.engine.contain import guard_nodes
+from clients.engine.half_imports import bear_half_imports
 from clients.engine.middleware import RunGuard
 from clients.engine.serializer import remembering
 from clients.engine.skills_prompt import skills_prompt
@@ -54,6 +55,7 @@ def build_deep_agent(
 
     Without a sandbox there are no commands, and files live in the conversation's state.
     """
+    bear_half_imports()
     agent = bundle if bundle.instructions or bundle.sub_agents else DEFAULT_AGENT
     backend: BackendProtocol = CurrentSandboxBackend() if sandboxed else StateBackend()
     tools: list[BaseTool] = [_execute_tool()] if sandboxed else []

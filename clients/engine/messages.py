@@ -12,8 +12,10 @@ from typing import Any
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_messages
 from langchain_core.tools import ToolException
 from langgraph.types import Command
+from pydantic import ValidationError
 
 from clients.models.endings import reason_of
+from clients.models.provider_words import fields_of
 from status import endings
 from status.plain import plain
 from status.questions import OPTION_KEYS
@@ -64,6 +66,9 @@ def refusal_of(message: AIMessage) -> str:
         return said
     blocks = message.content if isinstance(message.content, list) else []
     parts = [b.get("refusal") for b in blocks if isinstance(b, Mapping) and b.get("type") == "refusal"]
+    details = message.response_metadata.get("stop_details")
+    if isinstance(details, Mapping) and details.get("type") == endings.REFUSAL:
+        parts.append(details.get("explanation"))
     return "".join(part for part in parts if isinstance(part, str))
 
 
@@ -176,6 +181,8 @@ def error_text(error: Any) -> str:
         return error
     if isinstance(error, ToolException):
         return str(error)
+    if isinstance(error, ValidationError):  # its own text shows what the tool was given, with all of the run's state
+        return f"{type(error).__name__}: {fields_of(error)}"
     if isinstance(error, asyncio.CancelledError):
         return "The graph stopped this before it had ended"
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -18,12 +18,14 @@ from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMessage
 from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
+from pydantic import ValidationError
 
 from clients.engine.contain import contained
 from clients.engine.current import StopRun, current_run
 from clients.masking import Mask
 from clients.models.endings import NOT_MADE, reason_of, refused_in, with_refused
 from clients.models.errors import ModelError
+from clients.models.provider_words import fields_of
 
 REFUSED_MOST = 3
 PAUSES_MOST = 8
@@ -76,6 +78,8 @@ class RunGuard(AgentMiddleware[Any, Any, Any]):
                 result = await handler(request)
         except (GraphBubbleUp, StopRun):
             raise
+        except ValidationError as error:  # its own text shows what the tool was given, with all of the run's state
+            return _failed(call, f"{type(error).__name__}: {fields_of(error)}")
         except Exception as error:
             return _failed(call, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
         return _masked(result)

@@ -31,6 +31,7 @@ from clients.engine.contain import contained_blocking, guard_nodes
 from clients.engine.current import current_run, doing
 from clients.engine.graph_files import module_of_file
 from clients.engine.graph_functions import RUNNABLE, GraphFunctionError, call
+from clients.engine.half_imports import bear_half_imports
 from clients.engine.memory import forget_refused_answers
 from clients.engine.run_context import check_names
 from clients.engine.serializer import remembering
@@ -160,6 +161,7 @@ class UserGraphs:
         if isinstance(memory, BaseCheckpointSaver):
             forget_refused_answers(memory)
         guard_nodes(graph)
+        bear_half_imports()
         return graph
 
     def _entries(self) -> tuple[int, dict[str, str]]:

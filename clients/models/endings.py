@@ -18,6 +18,7 @@ REFUSED_CALLS = "refused_calls"
 """The key in a message's `response_metadata` where its refused calls are told."""
 NOT_MADE = "The call was not made."
 NO_JSON = f"the arguments are no JSON. {NOT_MADE}"
+NO_NAME = f"the model named no tool. {NOT_MADE}"
 UNFINISHED = f"it was cut off: its arguments end in the middle. {NOT_MADE} Make it again, with shorter arguments."
 
 
@@ -41,7 +42,8 @@ def reason_of(told: Mapping[str, Any]) -> str:
 
 def why_cut(reason: str) -> str:
     """What a call is told whose message ended with `reason`, which ends no calls."""
-    return f"it was cut off: {endings.says(reason)} in the middle of this call. {NOT_MADE} Use shorter arguments."
+    next_time = "Use shorter arguments." if endings.is_out_of_room(reason) else "Make it again, in another way."
+    return f"it was cut off: {endings.says(reason)} in the middle of this call. {NOT_MADE} {next_time}"
 
 
 def ends_calls(reason: str) -> bool:

@@ -4,12 +4,15 @@ A provider says it in three ways: the status of its answer, an error in the midd
 a connection that ends. So the exception's type and the error's own type and code count as much as the status.
 """
 
-import ast
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from pydantic import ValidationError
+
+from clients.models.provider_words import fields_of, is_page, kind_and_code, retry_after_s, said_in, sentence, status_of
 
 _PROVIDERS = frozenset(
     {
@@ -37,7 +40,7 @@ class ProviderError(Exception):
     """A provider's error that came as a part of a stream and that its client did not see as one."""
 
     def __init__(self, body: Any) -> None:
-        super().__init__(_said_in(body) or "the provider failed")
+        super().__init__(said_in(body) or "the provider failed")
         self.body = body
 
 
@@ -89,6 +92,11 @@ BROKE_OFF = _Cause(
     advice="Send the message again; if it stays so, look at time limits of proxies and gateways on the way to the"
     " provider, and at the provider's own log.",
 )
+ON_THE_WAY = _Cause(
+    text="something on the way to the model provider answered in its place",
+    advice="Check OPENAI_BASE_URL, ANTHROPIC_BASE_URL or OLLAMA_BASE_URL and the proxies on the way; if they are right,"
+    " send the message again.",
+)
 REFUSED_REQUEST = _Cause(
     text="the model provider refused the request",
     advice="Read the provider's words: something in the request is not for this model. Choose another model, or"
@@ -101,7 +109,11 @@ OLLAMA_DOWN = _Cause(
     advice="Send the message again; if it stays so, look at Ollama's own log: it often has too little memory for the"
     " model.",
 )
-_AGAIN = (BROKE_OFF, OLLAMA_DOWN, UNREACHABLE, PROVIDER_DOWN, RATE_LIMIT)
+ONLY_LOADED = _Cause(
+    text="Ollama has loaded or unloaded the model and gave no answer",
+    advice="Send the message again when the model is loaded (ollama ps); if it stays so, look at Ollama's own log.",
+)
+_AGAIN = (BROKE_OFF, ON_THE_WAY, OLLAMA_DOWN, UNREACHABLE, PROVIDER_DOWN, RATE_LIMIT)
 """What may be over a moment later."""
 
 
@@ -134,15 +146,17 @@ def explain_model_error(error: BaseException) -> tuple[str, str] | None:
         if named is not None and found is None:
             return str(named), named.advice
         cause = _cause_of(link)
-        if cause is None or found not in (None, cause):
+        if cause is None or not (found in (None, cause) or {found, cause} == {UNREACHABLE, BROKE_OFF}):
             continue
-        found = cause
+        found = found or cause
         wait_s = wait_s or retry_after_s(getattr(link, "response", None))
-        text = _sentence(link)
+        text = sentence(link)
         if text and not any(text in known for known in texts):
             texts.append(text)  # what wraps it may have said less than the provider
     if found is None:
         return None
+    if len(texts) > 1:
+        texts = [text for text in texts if text != "Connection error."]  # the cause says which
     told, advice = ": ".join([found.text, *texts]), found.advice
     if wait_s:
         told += f" (it asks to wait {wait_s:g} s)"
@@ -152,24 +166,26 @@ def explain_model_error(error: BaseException) -> tuple[str, str] | None:
     return told, advice
 
 
-def broken_stream(error: Exception, *, began: bool) -> Exception | None:
+def broken_stream(error: Exception, *, opened: bool, began: bool, client_tries: bool) -> Exception | None:
     """What to raise for an error in a stream if asking again may help; None if it does not, or if the client has done
-    so already: before the stream began it tries by itself."""
+    so already: one that tries by itself does so until the provider's answer opens."""
     if isinstance(error, BrokenStream):
         return error
     if isinstance(error, json.JSONDecodeError):  # the clients read each event, and the last one may be half
         return BrokenStream(began=began, text=f"{BROKE_OFF.text}: the provider sent something that is no JSON")
+    if isinstance(error, ValidationError):
+        return BrokenStream(
+            began=began, text=f"{BROKE_OFF.text}: the provider sent what is not in its protocol: {fields_of(error)}"
+        )
     cause = next((cause for cause in map(_cause_of, _chain(error)) if cause), None)
-    if cause not in _AGAIN:
-        return None
-    asked_by_client = isinstance(_status_of(error), int) or cause in (UNREACHABLE, BROKE_OFF)
-    if not began and asked_by_client:
+    if cause not in _AGAIN or (client_tries and not opened):
         return None
     explained = explain_model_error(error)
     assert explained is not None
     text, advice = explained
-    if cause is UNREACHABLE:
-        text, advice = text.replace(UNREACHABLE.text, BROKE_OFF.text, 1), BROKE_OFF.advice
+    seen = BROKE_OFF if opened else UNREACHABLE
+    if cause in (UNREACHABLE, BROKE_OFF):
+        text, advice = text.replace(cause.text, seen.text, 1), seen.advice
     broken = BrokenStream(began=began, text=text, advice=advice)
     broken.__cause__ = error
     return broken
@@ -196,12 +212,14 @@ def _cause_of(error: BaseException) -> _Cause | None:
 
 
 def _told(error: BaseException, names: set[str]) -> _Cause | None:
-    text, status = str(error), _status_of(error)
-    named, code = _kind_and_code(getattr(error, "body", None))
+    text, status = str(error), status_of(error)
+    named, code = kind_and_code(getattr(error, "body", None))
     kind = named.lower()
     status = code if status in (None, 200) and isinstance(code, int) else status
-    if "ContextOverflowError" in names or _TOO_LONG.search(text):
+    if "ContextOverflowError" in names or _TOO_LONG.search(f"{text} {code}"):
         return TOO_LONG
+    if is_page(text) or is_page(said_in(getattr(error, "body", None))):
+        return ON_THE_WAY
     if status in (401, 403) or kind in _NO_KEY_KINDS or "AuthenticationError" in names or "api_key" in text:
         return NO_KEY
     if status == 429 or "RateLimitError" in names or kind.startswith(("rate_limit", "insufficient_quota")):
@@ -226,63 +244,3 @@ def _broken_connection(names: set[str]) -> _Cause | None:
     if names & {"APIConnectionError", "ConnectError", "TransportError", "TimeoutException", "APITimeoutError"}:
         return UNREACHABLE
     return None
-
-
-def _status_of(error: BaseException) -> int | None:
-    """The HTTP status, if it says something: 200 is that of a stream which failed later."""
-    status = getattr(error, "status_code", None)
-    return status if isinstance(status, int) and status != 200 else None
-
-
-def _kind_and_code(body: Any) -> tuple[str, Any]:
-    """What the provider calls the error."""
-    inner = body.get("error") if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping) else body
-    if not isinstance(inner, Mapping):
-        return "", None
-    code = inner.get("code")
-    code = int(code) if isinstance(code, str) and code.isdigit() else code
-    kind = inner.get("type") or (code if isinstance(code, str) else "")
-    return str(kind), code
-
-
-def _said_in(body: Any) -> str:
-    """The provider's sentence in a body; empty if it has none."""
-    while isinstance(body, Mapping):
-        said = body.get("message") or body.get("detail")
-        if isinstance(said, str):
-            return said
-        body = body.get("error") or said
-    return body if isinstance(body, str) else ""
-
-
-def _sentence(error: BaseException) -> str:
-    """What the provider said, in its words, with its status and its name for the error."""
-    text = " ".join(str(error).removesuffix(" (status code: -1)").split())
-    body = getattr(error, "body", None)
-    if body is None and (start := text.find("{")) >= 0:
-        body = _parsed(text[start:])
-    said = " ".join(_said_in(body).split())
-    if not said:
-        return text
-    kind, _ = _kind_and_code(body)
-    marks = [str(mark) for mark in (_status_of(error), kind) if mark and str(mark) not in said]
-    return f"{said} ({', '.join(marks)})" if marks else said
-
-
-def _parsed(text: str) -> Any:
-    """A body that somebody has made a text of: JSON, or a Python dict."""
-    for read in (json.loads, ast.literal_eval):
-        try:
-            return read(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
-            continue
-    return None
-
-
-def retry_after_s(response: Any) -> float:
-    """How long a provider asks to wait; 0 if it does not say, or says it as a date."""
-    headers = getattr(response, "headers", None)
-    try:
-        return max(0.0, float(headers["retry-after"])) if headers else 0.0
-    except (KeyError, TypeError, ValueError):
-        return 0.0

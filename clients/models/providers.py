@@ -3,6 +3,7 @@
 Each is imported only when it is used: `openai_model` and so on import the provider's package.
 """
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +11,9 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from clients.models.errors import LONGEST_WAIT_S, ProviderError, retry_after_s
+from clients.models.errors import LONGEST_WAIT_S, ONLY_LOADED, BrokenStream, ProviderError
+from clients.models.opened import watch
+from clients.models.provider_words import retry_after_s
 from clients.models.whole import whole
 
 
@@ -49,7 +52,9 @@ def openai_model(**options: Any) -> BaseChatModel:
             return made
 
     OpenAIModel.__name__ = OpenAIModel.__qualname__ = "ChatOpenAI"
-    return OpenAIModel(**options)
+    model = OpenAIModel(**options)
+    watch(model.root_async_client._client)
+    return model
 
 
 def anthropic_model(**options: Any) -> BaseChatModel:
@@ -73,6 +78,7 @@ def anthropic_model(**options: Any) -> BaseChatModel:
     AnthropicModel.__name__ = AnthropicModel.__qualname__ = "ChatAnthropic"
     model = AnthropicModel(**options)
     _wait_in_bounds(model._async_client)
+    watch(model._async_client._client)
     return model
 
 
@@ -83,7 +89,8 @@ def ollama_model(**options: Any) -> BaseChatModel:
         async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
             kwargs.pop("run_manager", None)
             opened = super()._astream
-            async for chunk in whole(lambda: opened(*args, **kwargs), args[0] if args else kwargs["messages"]):
+            asked = args[0] if args else kwargs["messages"]
+            async for chunk in whole(lambda: opened(*args, **kwargs), asked, client_tries=False):
                 yield chunk
 
         async def _aiterate_over_stream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
@@ -92,11 +99,19 @@ def ollama_model(**options: Any) -> BaseChatModel:
                 yield chunk
 
         async def _acreate_chat_stream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            said = False
             async for part in super()._acreate_chat_stream(*args, **{**kwargs, "reasoning": self.reasoning}):
+                if isinstance(part, str):
+                    continue
+                said = said or _says_something(part)
+                if not said and part.get("done_reason") in ("load", "unload"):
+                    raise BrokenStream(began=False, text=ONLY_LOADED.text, advice=ONLY_LOADED.advice)
                 yield part
 
     OllamaModel.__name__ = OllamaModel.__qualname__ = "ChatOllama"
-    return OllamaModel(**options)
+    model = OllamaModel(**options)
+    watch(model._async_client._client)
+    return model
 
 
 def _wait_in_bounds(client: Any) -> None:
@@ -114,16 +129,27 @@ def _delta_of(chunk: dict[str, Any]) -> dict[str, Any]:
     """The delta of a chunk of the OpenAI protocol. Raises ProviderError for what is an error and looks like a chunk."""
     choices = chunk.get("choices") or ()
     choice = choices[0] if choices and isinstance(choices[0], dict) else {}
-    if chunk.get("object") == "error" or chunk.get("error") or choice.get("finish_reason") == "error":
+    bare = not choices and not chunk.get("usage") and isinstance(chunk.get("message"), str)
+    if bare or chunk.get("object") == "error" or chunk.get("error") or choice.get("finish_reason") == "error":
         raise ProviderError(chunk.get("error") or chunk)
     delta = choice.get("delta")
     if not isinstance(delta, dict):
         return {}
     for number, call in enumerate(delta.get("tool_calls") or ()):
         # the client drops all calls of a chunk in which one has no index
-        if isinstance(call, dict) and call.get("index") is None:
+        if not isinstance(call, dict):
+            continue
+        if call.get("index") is None:
             call["index"] = -1 - number
+        function = call.get("function")
+        if isinstance(function, dict) and isinstance(function.get("arguments"), dict):
+            function["arguments"] = json.dumps(function["arguments"])  # some servers forget that it is a text
     return delta
+
+
+def _says_something(part: Any) -> bool:
+    message = part.get("message") or {}
+    return bool(message.get("content") or message.get("thinking") or message.get("tool_calls"))
 
 
 def _dropped(delta: dict[str, Any]) -> dict[str, str]:

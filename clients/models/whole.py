@@ -22,8 +22,18 @@ from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
 from clients.models.call_pieces import CallAssembly
-from clients.models.endings import NOT_MADE, REFUSED_CALLS, Refused, arguments_of, ends_calls, reason_of, why_cut
+from clients.models.endings import (
+    NO_NAME,
+    NOT_MADE,
+    REFUSED_CALLS,
+    Refused,
+    arguments_of,
+    ends_calls,
+    reason_of,
+    why_cut,
+)
 from clients.models.errors import BrokenStream, broken_stream
+from clients.models.opened import asking
 from status.endings import CUT_OFF
 
 TRIES = 3
@@ -33,23 +43,30 @@ PAUSE_S = 0.5
 Stream = AsyncIterator[ChatGenerationChunk]
 
 
-async def whole(open_stream: Callable[[], Stream], messages: Sequence[BaseMessage]) -> Stream:
-    """`messages`: what the model is asked. Raises the provider's error, or BrokenStream."""
+async def whole(
+    open_stream: Callable[[], Stream], messages: Sequence[BaseMessage], *, client_tries: bool = True
+) -> Stream:
+    """`messages`: what the model is asked. `client_tries`: the client asks again by itself until an answer opens.
+    Raises the provider's error, or BrokenStream."""
     for tried in range(1, TRIES + 1):
-        answer = _Answer(messages)
+        answer, asked = _Answer(messages), asking()
         broke: Exception | None = None
         try:
             async with aclosing(cast(Any, open_stream())) as stream:
                 async for chunk in stream:
                     for ready in answer.take(chunk):
                         yield ready
-        except Exception as error:
-            broke = broken_stream(error, began=answer.began)
-            if broke is None:  # no answer had begun, or asking again helps nobody
-                raise
-        else:
+            if asked.error is not None:
+                raise asked.error
             if not answer.reason:
-                broke = BrokenStream(began=answer.began)
+                raise BrokenStream(began=answer.began)
+        except Exception as error:
+            told = asked.error or error
+            broke = broken_stream(told, opened=asked.answered, began=answer.began, client_tries=client_tries)
+            if broke is None:  # asking again helps nobody, or the client has done so
+                if told is error:
+                    raise
+                raise told from error
         if broke is None or answer.assembly.calls:
             for ready in answer.rest(broke):
                 yield ready
@@ -120,6 +137,7 @@ class _Answer:
                 why = f"it was cut off: {str(broke).rstrip('. ')}. {NOT_MADE} Make it again."
             elif not ends_calls(reason):
                 why = why_cut(reason)
+            why = why or ("" if call.name else NO_NAME)
             if why:
                 refused.append(Refused(id=call.id, name=call.name or "unknown", args=call.raw, why=why))
             else:

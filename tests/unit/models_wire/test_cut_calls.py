@@ -20,8 +20,9 @@ from tests.unit.models_wire.scenes import (
     Scene,
     call,
 )
-from tests.unit.models_wire.server import WireServer, frames, serving
+from tests.unit.models_wire.server import WireServer, serving
 from tests.unit.models_wire.told import model_at
+from tests.unit.models_wire.wires import frames
 
 REASONS = {
     OPENAI: (NO_REASON, "tool_calls", "stop", "function_call", "length", "content_filter", "some_new_word"),

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.models_wire.scenes import ANTHROPIC, OLLAMA, OPENAI, SCENARIOS, WIRES
+from tests.unit.models_wire.scenarios import SCENARIOS
+from tests.unit.models_wire.scenes import ANTHROPIC, OLLAMA, OPENAI, SOURCES, WIRES
 from tests.unit.models_wire.server import serving
 from tests.unit.models_wire.told import model_at, told
 
@@ -27,6 +28,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANGSMITH_TRACING", "false")
 
 
+@pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # of a client whose server breaks its protocol
 @pytest.mark.parametrize("wire", WIRES)
 async def test_every_scenario_looks_as_its_golden_says(wire: str) -> None:
     """No scenario ends otherwise than the golden file of its wire says; made anew with AGENT_RUNNER_WRITE_GOLDENS=1."""
@@ -41,7 +43,11 @@ async def test_every_scenario_looks_as_its_golden_says(wire: str) -> None:
     async with serving(mine) as server:
         await asyncio.gather(*(one(server, name) for name in mine))
     file = GOLDENS / f"{wire}.json"
-    found = {"packages": {p: version(p) for p in PACKAGES[wire]}, "seen": {name: seen[name] for name in mine}}
+    found = {
+        "packages": {p: version(p) for p in PACKAGES[wire]},
+        "source": SOURCES[wire],
+        "seen": {name: seen[name] for name in mine},
+    }
     if os.environ.get("AGENT_RUNNER_WRITE_GOLDENS"):
         file.parent.mkdir(exist_ok=True)
         file.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
