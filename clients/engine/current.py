@@ -4,10 +4,11 @@ A compiled graph holds nothing of one run, so that concurrent runs share it: too
 the run's sandbox, mask, gate and head here. Tasks and threads started inside the run inherit it.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 from clients.engine.run_context import RunContext
 from clients.engine.trail import Trail
@@ -48,6 +49,8 @@ class CurrentRun:
     """What was opened for the run by a graph function, closed at its end in its task."""
     env: dict[str, str] = field(default_factory=dict)
     """The variables of the execution, for the code of a user's graph; never written into the process."""
+    finished_calls: Mapping[str, Any] = field(default_factory=dict)
+    """What calls of the step that it goes on with gave, by the ids that they are kept under (`tool_results.py`)."""
     doing: str = ""
     """What of its set-up may take long and goes on now, in words."""
 

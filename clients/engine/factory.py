@@ -7,6 +7,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from clients.engine.bundle import Bundle
+from clients.engine.finished_calls import answer_finished_calls
 from clients.engine.store import OrgStore
 from clients.engine.user_graphs import Graph, UserGraphs
 from clients.models.cascade import ModelSettings, build_model
@@ -43,6 +44,7 @@ class EngineFactory:
         self.user_graphs = UserGraphs(settings.graphs, saver, store, names)
         self._settings = settings
         self._saver = saver
+        answer_finished_calls()
         self._built: SharedWork[Bundle, tuple[Graph, str]] = SharedWork(MAX_CACHED)
 
     async def graph(self, bundle: Bundle, config: RunnableConfig | None = None) -> Graph:

@@ -27,7 +27,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from clients.engine.current import CurrentRun, current_run
 from clients.engine.postgres_pool import Patient, open_pool
+from clients.engine.prune_postgres import WRITTEN as WRITTEN_POSTGRES
 from clients.engine.prune_postgres import drop_postgres, prune_postgres
+from clients.engine.prune_sqlite import WRITTEN as WRITTEN_SQLITE
 from clients.engine.prune_sqlite import drop_sqlite, prune_sqlite, shrinking
 from clients.engine.pruning import saved
 from clients.engine.serializer import StateSerializer
@@ -48,6 +50,10 @@ class HeadTracking(ABC):
     @abstractmethod
     async def drop(self, thread_id: str, ids: Sequence[str]) -> None:
         """Remove these of the main conversation."""
+
+    @abstractmethod
+    async def writes_since(self, thread_id: str, checkpoint_id: str, channel: str) -> dict[str, Any]:
+        """By task: what was written into `channel` beside this checkpoint and later ones, sub-graphs' included."""
 
     async def aput(
         self,
@@ -151,6 +157,11 @@ class SqliteMemory(HeadTracking, _WholeWrites):
     async def drop(self, thread_id: str, ids: Sequence[str]) -> None:
         await finished(drop_sqlite(self.conn, self.lock, thread_id, ids))
 
+    async def writes_since(self, thread_id: str, checkpoint_id: str, channel: str) -> dict[str, Any]:
+        async with self.lock, self.conn.execute(WRITTEN_SQLITE, (thread_id, channel, checkpoint_id)) as cursor:
+            rows = await cursor.fetchall()
+        return {task: self.serde.loads_typed((kind, value)) for task, kind, value in rows}
+
 
 class PostgresMemory(HeadTracking, Patient, AsyncPostgresSaver):
     """A small pool of connections; what a database that is away holds up waits for it."""
@@ -160,6 +171,11 @@ class PostgresMemory(HeadTracking, Patient, AsyncPostgresSaver):
 
     async def drop(self, thread_id: str, ids: Sequence[str]) -> None:
         await drop_postgres(self._pool, thread_id, ids)
+
+    async def writes_since(self, thread_id: str, checkpoint_id: str, channel: str) -> dict[str, Any]:
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(WRITTEN_POSTGRES, (thread_id, channel, checkpoint_id))).fetchall()
+        return {row["task_id"]: self.serde.loads_typed((row["type"], row["blob"])) for row in rows}
 
     @property
     def _pool(self) -> AsyncConnectionPool[AsyncConnection[DictRow]]:

@@ -17,6 +17,7 @@ from langgraph.types import Command, StateSnapshot
 
 from clients.engine.bundle import Bundle
 from clients.engine.current import CurrentRun
+from clients.engine.finished_calls import find_finished_calls
 from clients.engine.given import graph_input, read_input
 from clients.engine.memory import tracks_heads
 from clients.engine.middleware import GateHandler
@@ -88,6 +89,7 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
                 " it cannot be gone on with from there. Send the message again, or redrive from the start"
             )
         if head:
+            await find_finished_calls(graph, run)
             return Turn(input=None, config=call_config(run, bundle))
     config = call_config(run, bundle, head=head or NO_CHECKPOINT)
     if head:
@@ -99,6 +101,7 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
             # A breakpoint at the latest checkpoint is left without its id: with one it would be a fork.
             fork = moved_on or isinstance(goes_on[0], Command)
             config = config if fork else call_config(run, bundle)
+            await find_finished_calls(graph, run)
             return Turn(input=goes_on[0], config=config, expected=_expected(goes_on[0], standing))
     begins = _fresh(graph, bundle, given)
     return Turn(input=begins, config=await _whole(graph, run, config, begins) if head else config)

@@ -25,6 +25,8 @@ SENT: Counter[str] = Counter()
 """How often `quick` did its work, by mark."""
 REACHED: set[str] = set()
 """Marks of slow calls that are open."""
+MENDED: set[str] = set()
+"""Marks of slow calls that do their work from now on, whatever they were told."""
 
 
 @tool
@@ -37,6 +39,8 @@ async def quick(mark: str) -> str:
 @tool
 async def slow(how: str, mark: str) -> str:
     """Make a report."""
+    if mark in MENDED:
+        return f"report {mark}"
     if how == "ask":
         return f"report {mark}: {interrupt('May I?')}"
     while not SENT[mark]:
