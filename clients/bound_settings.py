@@ -2,11 +2,19 @@
 
 from clients.edge_settings import EdgeSettings
 from clients.environment import setting
+from status.attachments import DEFAULT_MAX_ATTACHMENT_BYTES
 
 
 class BoundSettings(EdgeSettings):
     max_message_bytes: int = setting(
         "AGENT_RUNNER_MAX_MESSAGE_BYTES", default=1 << 20, ge=1, about="a larger message is refused"
+    )
+    max_attachment_bytes: int = setting(
+        "AGENT_RUNNER_MAX_ATTACHMENT_BYTES",
+        default=DEFAULT_MAX_ATTACHMENT_BYTES,
+        ge=0,
+        le=40 << 20,
+        about="pictures and files of one execution together; more get 413",
     )
     max_tool_result_bytes: int = setting(
         "AGENT_RUNNER_MAX_TOOL_RESULT_BYTES", default=1 << 18, ge=1, about="a larger result is cut"

@@ -14,6 +14,13 @@ from typing import Any
 
 USER_MESSAGE = "user"
 """The id of what the user said, which the server puts into the log when it creates an execution."""
+INPUT_MESSAGE = "input-"
+"""How the ids begin of the other messages that he sent, as `input.messages`."""
+
+
+def input_message(number: int) -> str:
+    """The id of the message at that place of `input.messages`, counted from 1."""
+    return f"{INPUT_MESSAGE}{number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,8 @@ purged ones (L6): an edit replaces all that a purge blanks, and drops what it do
 from collections.abc import Mapping
 from typing import Any
 
+from status.events import INPUT_MESSAGE, USER_MESSAGE
+
 Json = dict[str, Any]
 
 EDITS = frozenset({"message_edit", "message_removed", "tool_edit", "tool_removed"})
@@ -23,9 +25,17 @@ def kept_metadata(metadata: Mapping[str, Any] | None) -> Json:
     return {name: value for name, value in (metadata or {}).items() if name in KEPT_METADATA}
 
 
+def without_input(metadata: Mapping[str, Any] | None) -> Json:
+    return {name: value for name, value in (metadata or {}).items() if name != "input"}
+
+
 def purged(kind: str, payload: Json, edit_kind: str, edit: Mapping[str, Any]) -> Json | None:
     """The payload of an older row without what `edit` took away; None if it says nothing of it."""
     of_messages = edit_kind in ("message_edit", "message_removed")
+    if of_messages and _is_of_input(edit) and kind == "message" and payload.get("id") == USER_MESSAGE:
+        if "input" not in (payload.get("metadata") or {}):
+            return None
+        return {**payload, "metadata": without_input(payload["metadata"]), PURGED: True}
     if kind not in (MESSAGE_ROWS if of_messages else CALL_ROWS) or payload.get("id") != edit.get("id"):
         return None
     if of_messages:
@@ -46,12 +56,26 @@ def purge_state(state: Json, edit_kind: str, edit: Mapping[str, Any]) -> None:
         for message in state.get("messages", ()):
             if message.get("id") == id_:
                 message.update(content="", metadata=kept_metadata(message.get("metadata")))
+            elif message.get("id") == USER_MESSAGE and _is_of_input(edit):
+                message.update(metadata=without_input(message.get("metadata")))
         return
     gone = _gone(edit_kind, edit)
     for call in (*state.get("tool_calls", ()), *state.get("sub_agents", ())):
         if call.get("key", call.get("id")) == id_:
             for name in gone & call.keys():
                 del call[name]
+
+
+def _is_of_input(edit: Mapping[str, Any]) -> bool:
+    """A message of `input`, whose JSON is kept beside the user's."""
+    return str(edit.get("id", "")).startswith(INPUT_MESSAGE)
+
+
+def taken_back(kind: str, payload: Json, edit_kind: str, edit: Mapping[str, Any]) -> list[str]:
+    """The ids of the attachments that came with a message whose words go."""
+    if kind != "message" or edit_kind not in ("message_edit", "message_removed") or payload.get("id") != edit.get("id"):
+        return []
+    return [str(one.get("id", "")) for one in (payload.get("metadata") or {}).get("attachments") or ()]
 
 
 def _gone(edit_kind: str, edit: Mapping[str, Any]) -> set[str]:

@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
-from status.events import USER_MESSAGE
+from status.events import INPUT_MESSAGE, USER_MESSAGE
 from status.phases import TERMINAL_PHASES, Phase
-from status.purging import kept_metadata
+from status.purging import kept_metadata, without_input
 
 Json = dict[str, Any]
 
@@ -165,6 +165,13 @@ class State:
         if said.get("scope"):
             message["metadata"]["scope"] = said["scope"]
         self.messages[said["id"]] = message
+        if known is None and said.get("before") in self.messages:
+            self._put_before(said["before"], said["id"])
+
+    def _put_before(self, place: str, id_: str) -> None:
+        order = [key for key in self.messages if key != id_]
+        at = order.index(place)
+        self.messages = {key: self.messages[key] for key in [*order[:at], id_, *order[at:]]}
 
     def _text(self, said: Json, at: float) -> None:
         if message := self.messages.get(said["id"]):
@@ -220,15 +227,22 @@ class State:
         if message := self.messages.get(said["id"]):
             message["content"] = [said.get("content", "")]
             message["metadata"] = kept_metadata(message["metadata"]) | (said.get("metadata") or {}) | {"edited": True}
+        self._forget_input(said["id"])
 
     def _message_removed(self, said: Json, at: float) -> None:
         message = self.messages.get(said["id"])
+        self._forget_input(said["id"])
         if message is None:
             return
         if said["id"] == USER_MESSAGE:  # its place is kept: the first message is the user's
             message.update(content=[], metadata={"removed": True})
         else:
             del self.messages[said["id"]]
+
+    def _forget_input(self, id_: str) -> None:
+        """The JSON that was sent holds the words of its messages, too."""
+        if id_.startswith(INPUT_MESSAGE) and (user := self.messages.get(USER_MESSAGE)):
+            user["metadata"] = without_input(user["metadata"])
 
     def _message_scope(self, said: Json, at: float) -> None:
         if message := self.messages.get(said["id"]):

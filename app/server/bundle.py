@@ -16,6 +16,7 @@ from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
 from google.protobuf import json_format
 
 from app.server.artifacts import Artifacts
+from app.server.attachments import give_attachments
 from app.server.context import ServerContext
 from app.server.drafts import spoken
 from app.server.problems import Problem
@@ -37,7 +38,7 @@ class BundleError(Exception):
         self.what = what
 
 
-async def claim_reply(ctx: ServerContext, claimed: Claimed) -> pb.ClaimReply:
+async def claim_reply(ctx: ServerContext, claimed: Claimed, *, takes_attachments: bool = True) -> pb.ClaimReply:
     execution = claimed.execution
     assert execution is not None  # a granted claim has one
     first = await ctx.store.read_log(execution.id, 0, 1)
@@ -71,6 +72,8 @@ async def claim_reply(ctx: ServerContext, claimed: Claimed) -> pb.ClaimReply:
         session_id=execution.session_id,
         caller=str(execution.spec.get(CREATED_BY, "")),
     )
+    if not (claimed.resume and claimed.head_checkpoint_id):
+        await give_attachments(ctx, execution.id, human.get("layout") or (), reply, apart=takes_attachments)
     try:
         env = await _resolve(ctx, execution, reply)
     except BundleError as error:

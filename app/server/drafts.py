@@ -8,17 +8,21 @@ agent never sees it (`spoken` is false).
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 
+from app.server.input_rows import input_rows
 from app.server.json_text import read_json
 from app.server.message_json import message_of
 from app.server.problems import invalid
 from app.server.render import API_VERSION
 from app.server.run_config import check_annotations, put_annotations
+from app.server.said import Said, Taken, input_said, message_said
+from status.attachments import Attachment
+from status.media import Json
 from status.timeouts import Timeouts
 
 GRAPH, TIMEOUTS, INPUT = "agent-runner/graph", "agent-runner/timeouts", "agent-runner/input"
@@ -47,6 +51,9 @@ class Draft:
     """By the ids of the session's open questions."""
     spoken: bool = True
     """The message is the user's, and not the text of `input` or `answers`."""
+    layout: Sequence[Json] = ()
+    """Where the blocks of a message belong that was a list of them."""
+    attachments: Sequence[Attachment] = ()
     timeouts: Mapping[str, float] | Timeouts = field(default_factory=dict)
     idempotency_key: str = ""
     redriven_from: str = ""
@@ -60,20 +67,27 @@ def draft_of_json(body: Any, *, idempotency_key: str = "") -> Draft:
         raise invalid("the body must be a JSON object: an AgentExecution or the short form with 'message'")
     if not CONTRACT_FIELDS & body.keys():
         return _short(body, idempotency_key)
-    execution = message_of(body, AgentExecution())
-    return draft_of_contract(execution, idempotency_key=idempotency_key)
+    taken, said = Taken(), None
+    match body:
+        case {"spec": {"message": list(blocks)} as spec}:
+            said = message_said(blocks, taken, "spec.message")
+            body = {**body, "spec": {**spec, "message": said.text}}
+    draft = draft_of_contract(message_of(body, AgentExecution()), idempotency_key=idempotency_key, taken=taken)
+    return replace(draft, layout=said.layout) if said else draft
 
 
-def draft_of_contract(execution: AgentExecution, *, idempotency_key: str = "") -> Draft:
+def draft_of_contract(execution: AgentExecution, *, idempotency_key: str = "", taken: Taken | None = None) -> Draft:
+    """`taken`: the attachments of its message, which is a text here."""
+    taken = taken or Taken()
     annotations = execution.metadata.annotations
     draft = AgentExecution()
     draft.CopyFrom(execution)
     draft.ClearField("status")  # a caller never writes it
     check_annotations(annotations)
-    given, answers = _json_in(annotations, INPUT), _json_in(annotations, ANSWERS)
+    given, answers = input_said(_json_in(annotations, INPUT), taken), _json_in(annotations, ANSWERS)
     words = draft.spec.message
     if given is not None or answers is not None:
-        draft.spec.message = words or _text_of(given, _answers(answers))
+        draft.spec.message = words or _text_of(given, _answers(answers), taken.attachments)
         for name in (INPUT, ANSWERS):  # content: it goes to the log
             draft.metadata.annotations.pop(name, None)
     return Draft(
@@ -83,6 +97,7 @@ def draft_of_contract(execution: AgentExecution, *, idempotency_key: str = "") -
         input=given,
         answers=_answers(answers),
         spoken=bool(words) or (given is None and answers is None),
+        attachments=taken.attachments,
         timeouts=_seconds(_json_in(annotations, TIMEOUTS) or {}),
         idempotency_key=idempotency_key,
     )
@@ -91,15 +106,17 @@ def draft_of_contract(execution: AgentExecution, *, idempotency_key: str = "") -
 def _short(body: Mapping[str, Any], idempotency_key: str) -> Draft:
     if unknown := sorted(body.keys() - SHORT_FIELDS):
         raise invalid(f"unknown fields {', '.join(unknown)}; the short form knows {', '.join(sorted(SHORT_FIELDS))}")
-    given, answers = body.get("input"), _answers(body.get("answers"))
+    taken, answers = Taken(), _answers(body.get("answers"))
+    said = _said(body.get("message"), taken)
+    given = input_said(body.get("input"), taken)
     if "message" not in body and given is None and not answers:
-        raise invalid("give 'message' (text), 'input' (JSON), both, or 'answers' (an object by the ids of questions)")
+        raise invalid("give 'message' (text, or a list of content blocks), 'input' (JSON), both, or 'answers' (an object by the ids of questions)")
     if answers and ("message" in body or given is not None):
         raise invalid("answers: they go alone, without 'message' and 'input'")
     execution = AgentExecution(api_version=API_VERSION, kind="AgentExecution")
     execution.metadata.org = _text(body, "org")
     execution.spec.session_id = _text(body, "session_id")
-    execution.spec.message = _text(body, "message") if "message" in body else _text_of(given, answers)
+    execution.spec.message = said.text if "message" in body else _text_of(given, answers, taken.attachments)
     if model := _text(body, "model"):
         execution.spec.execution_config.model_name = model
     put_secrets(execution, env_of(body))
@@ -112,9 +129,19 @@ def _short(body: Mapping[str, Any], idempotency_key: str) -> Draft:
         input=given,
         answers=answers,
         spoken="message" in body,
+        layout=said.layout,
+        attachments=taken.attachments,
         timeouts=_seconds(_object(body, "timeouts")),
         idempotency_key=idempotency_key,
     )
+
+
+def _said(message: Any, taken: Taken) -> Said:
+    if isinstance(message, list):
+        return message_said(message, taken)
+    if message is not None and not isinstance(message, str):
+        raise invalid("message: must be a string or a list of content blocks")
+    return Said(text=_text({"message": message}, "message"))
 
 
 def spoken(first: Mapping[str, Any]) -> bool:
@@ -122,16 +149,9 @@ def spoken(first: Mapping[str, Any]) -> bool:
     return bool(first.get("spoken", "input" not in (first.get("metadata") or {})))
 
 
-def _text_of(given: Any, answers: Mapping[str, Any]) -> str:
-    """What stands for the user's words: of a state with one message of his that message, else the JSON."""
-    if answers:
-        return _dumped(answers)
-    match given:
-        case {"messages": [{"role": "user" | "human", "content": str(said)}]} if said:
-            return said
-        case {"messages": [["user" | "human", str(said)]]} if said:
-            return said
-    return _dumped(given)
+def _text_of(given: Any, answers: Mapping[str, Any], attachments: Sequence[Attachment]) -> str:
+    """What stands for the user's words: of a state with messages the last of his, else the JSON."""
+    return _dumped(answers) if answers else input_rows(given, attachments).text
 
 
 def _answers(given: Any) -> dict[str, Any]:

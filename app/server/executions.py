@@ -4,6 +4,7 @@ Create is one pipeline: check, place (session -> instance -> agent), seal, store
 exists before any message; what could not be published is withdrawn (E501), or kept if a worker got it all the same.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -12,9 +13,11 @@ from typing import Any
 from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 
 from app.server.amending import amended
+from app.server.attachments import check_weight, words_beside
 from app.server.context import ServerContext
 from app.server.drafts import GRAPH, Draft, draft_of_contract, put_secrets, spoken
 from app.server.ends import after_end, publish_due
+from app.server.input_rows import input_rows
 from app.server.ids import new_execution_id, slug_of
 from app.server.placing import Place, Placing
 from app.server.principal import actor, current
@@ -40,6 +43,8 @@ from status.questions import AnswerError, answers_for
 from status.store.records import CreateVerdict, Execution, NewExecution, Page
 from status.timeouts import Timeouts, TimeoutsError
 
+ESCAPED = 6
+"""JSON may write one byte as six (`\\u0041`)."""
 SPEC_ROOM_BYTES = 256 * 1024
 """What a request may weigh besides its message."""
 
@@ -99,6 +104,8 @@ class Executions:
             input=first.get("metadata", {}).get("input"),
             answers=first.get("metadata", {}).get("answers") or {},
             spoken=spoken(first),
+            layout=first.get("layout") or (),
+            attachments=await self._ctx.store.attachments(old.id),
             timeouts=old.timeouts,
             idempotency_key=idempotency_key,
             redriven_from=old.id,
@@ -195,8 +202,13 @@ class Executions:
 
     def _check(self, draft: Draft) -> None:
         execution = draft.execution
-        limit = self._ctx.settings.max_message_bytes
-        size = len(execution.spec.message.encode())
+        settings = self._ctx.settings
+        limit = settings.max_message_bytes
+        check_weight(draft.attachments, settings.max_attachment_bytes)
+        rows = input_rows(draft.input, draft.attachments, spoken=draft.spoken)
+        size = len(execution.spec.message.encode()) + words_beside(draft.attachments) + rows.weight
+        if (given := len(json.dumps(draft.input, ensure_ascii=False))) > ESCAPED * limit + SPEC_ROOM_BYTES:
+            size = max(size, given)
         if size > limit or execution.ByteSize() > limit + SPEC_ROOM_BYTES:
             what, weight = ("spec.message", size) if size > limit else ("the request", execution.ByteSize())
             raise Problem(
@@ -250,6 +262,7 @@ class Executions:
     def _new(self, draft: Draft, place: Place, timeouts: Timeouts) -> NewExecution:
         new_id = new_execution_id()
         execution = draft.execution
+        rows = input_rows(draft.input, draft.attachments, spoken=draft.spoken)
         name = execution.metadata.name or new_id
         settings = self._ctx.settings
         return NewExecution(
@@ -263,6 +276,11 @@ class Executions:
             input=draft.input,
             answers=draft.answers,
             spoken=draft.spoken,
+            layout=draft.layout,
+            attachments=draft.attachments,
+            said_with=rows.attachments,
+            before=rows.before,
+            after=rows.after,
             graph=place.graph,
             model_name=execution.spec.execution_config.model_name,
             spec=_stored_spec(execution, place.graph) | {CREATED_BY: actor()},

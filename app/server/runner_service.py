@@ -41,7 +41,7 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         if not claimed.granted:
             return pb.ClaimReply(granted=False, refusal=claimed.refusal)
         self._ctx.wakeups.notify(request.execution_id)
-        return await claim_reply(self._ctx, claimed)
+        return await claim_reply(self._ctx, claimed, takes_attachments=request.takes_attachments)
 
     async def append(self, request: pb.AppendRequest, context: Any) -> pb.AppendReply:
         answered = []

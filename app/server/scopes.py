@@ -83,6 +83,7 @@ SCOPES: Mapping[str, Scope] = {
     "POST /v1/executions/{execution_id}/cancel": Scope.EXECUTE,
     "POST /v1/executions/{execution_id}/redrive": Scope.EXECUTE,
     "GET /v1/executions/{execution_id}/events": Scope.READ,
+    "GET /v1/executions/{execution_id}/attachments/{attachment_id}": Scope.READ,
     **_collection("agents", write=Scope.ADMIN),
     **_collection("agent-instances", write=Scope.ADMIN),
     **_collection("environments", write=Scope.ADMIN),

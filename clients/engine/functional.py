@@ -13,13 +13,16 @@ def is_functional(graph: Pregel[Any, Any, Any, Any]) -> bool:
     return PREVIOUS in graph.channels
 
 
-def message_input(graph: Pregel[Any, Any, Any, Any], message: str) -> Any:
+def message_input(graph: Pregel[Any, Any, Any, Any], message: str | list[Any]) -> Any:
     """The text where a text (or nothing in particular) is wanted, a list of messages where a list is, an object with
-    `messages` where the object has them; None where a message cannot be what is wanted."""
+    `messages` where the object has them; None where a message cannot be what is wanted.
+
+    A message of blocks is no text: where nothing in particular is wanted it is given as the list that it is.
+    """
     wanted: Any = getattr(graph, "input_type", None) or Any
     plain = get_origin(wanted) or wanted
     if plain in (str, Any, object):
-        return message
+        return None if plain is str and not isinstance(message, str) else message
     said = HumanMessage(content=message)
     if isinstance(plain, type) and issubclass(plain, (list, tuple)):
         return [said]

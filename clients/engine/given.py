@@ -1,7 +1,7 @@
 """What a caller gives a graph to start with: fields, messages in any of the usual JSON forms, and words beside them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages, messages_from_dict
@@ -20,12 +20,16 @@ _LC_CLASSES = {
 }
 
 
-def graph_input(graph: Graph, bundle: Bundle, message: str, input_json: str = "") -> Any:
-    """The state to start with: `input_json` with the message added if the graph has messages.
+def graph_input(
+    graph: Graph, bundle: Bundle, message: str, input_json: str = "", blocks: Sequence[Mapping[str, Any]] = ()
+) -> Any:
+    """The state to start with: `input_json` with the message added if the graph has messages. `blocks`: the message
+    whole, where it is more than words.
 
     Raises GraphError if there is no place for the message, or if the input is not what it seems to be.
     """
-    if message and not input_json and is_functional(graph) and (made := message_input(graph, message)) is not None:
+    content: str | list[Any] = [dict(block) for block in blocks] or message
+    if message and not input_json and is_functional(graph) and (made := message_input(graph, content)) is not None:
         return made
     given = read_input(input_json)
     # A server of an earlier version sends the input's text as the message too.
@@ -37,7 +41,7 @@ def graph_input(graph: Graph, bundle: Bundle, message: str, input_json: str = ""
         raise GraphError(f"graph '{name}' has no 'messages' channel for {what}: give it `input` (a JSON object) alone")
     before = _with_messages(graph, given)
     held = before.get("messages") or []
-    return {**before, "messages": [*(held if isinstance(held, list) else [held]), HumanMessage(content=message)]}
+    return {**before, "messages": [*(held if isinstance(held, list) else [held]), HumanMessage(content=content)]}
 
 
 def read_input(input_json: str) -> Any:

@@ -7,6 +7,7 @@ finished siblings of an open step run again), and only if the latest is the one 
 
 import json
 import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +65,10 @@ def call_config(run: CurrentRun, bundle: Bundle, *, head: str = "") -> RunnableC
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
     """What the caller sent: words, JSON, answers by the ids of questions. `waiting`: the server knows that the session
-    waits for one."""
+    waits for one. `blocks`: the message whole, where it is more than words."""
 
     message: str = ""
+    blocks: Sequence[Mapping[str, Any]] = ()
     input_json: str = ""
     answers_json: str = ""
     waiting: bool = False
@@ -129,7 +131,7 @@ def _continuation(graph: Graph, standing: StateSnapshot, given: Given) -> tuple[
     """The input that lets a graph go on that waits for a person; None for one that does not wait."""
     if questions := open_questions(standing):
         answers = json.loads(given.answers_json) if given.answers_json else None
-        sent = json.loads(given.input_json) if given.input_json else NOTHING
+        sent = json.loads(given.input_json) if given.input_json else list(given.blocks) or NOTHING
         return (Command(resume=answers_for(questions, given.message, sent, answers)),)
     if not (given.waiting and standing.next):
         return None
@@ -146,7 +148,7 @@ def _expected(goes_on: Any, standing: StateSnapshot) -> str:
 def _fresh(graph: Graph, bundle: Bundle, given: Given) -> Any:
     if given.answers_json:
         raise AnswerError("the session has no open question; send a message or `input` to begin a new turn")
-    return graph_input(graph, bundle, given.message, given.input_json)
+    return graph_input(graph, bundle, given.message, given.input_json, given.blocks)
 
 
 async def state_at_head(graph: Graph, run: CurrentRun, bundle: Bundle) -> StateSnapshot | None:

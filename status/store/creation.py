@@ -8,8 +8,10 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from status.events import USER_MESSAGE
 from status.failures import Code
 from status.phases import CANCEL_PENDING, TERMINAL_PHASES, Phase, Step
+from status.store.attachments import put_attachments
 from status.store.clock import FOREVER, NOW
 from status.store.edges import started
 from status.store.ending import OPEN, E, End, Ending, dumps
@@ -25,7 +27,24 @@ TO_START = (Step.ENSURE_THREAD.value, Step.EXECUTE.value)
 
 def _beside(new: NewExecution) -> dict[str, Any]:
     """What was sent beside the words."""
-    return ({} if new.input is None else {"input": new.input}) | ({"answers": dict(new.answers)} if new.answers else {})
+    given = ({} if new.input is None else {"input": new.input}) | (
+        {"answers": dict(new.answers)} if new.answers else {}
+    )
+    return given | ({"attachments": list(new.said_with)} if new.said_with else {})
+
+
+def _first_rows(new: NewExecution) -> list[NewDelta]:
+    """The user's message always comes first: what else was sent says that its place is before it."""
+    human: dict[str, Any] = {"id": USER_MESSAGE, "type": "MESSAGE_HUMAN", "content": new.message}
+    if metadata := _beside(new):
+        human |= {"metadata": metadata, "spoken": new.spoken}
+    if new.layout:
+        human["layout"] = list(new.layout)
+    told = [human, *({**one, "before": USER_MESSAGE} for one in new.before), *new.after]
+    return [
+        *(NewDelta(kind="message", payload=dumps(dict(one))) for one in told),
+        NewDelta(kind="phase", payload=dumps({"phase": Phase.PENDING.wire_name})),
+    ]
 
 
 class Creation(Ending):
@@ -55,6 +74,7 @@ class Creation(Ending):
                 "next_dispatch_at": NOW + RESEND_UNSTAMPED_S,
             }
         )
+        first = _first_rows(new)
         statement = executions.insert().values(
             id=new.id,
             org=new.org,
@@ -75,20 +95,14 @@ class Creation(Ending):
             runner_queue=new.runner_queue,
             orchestrator_queue=new.orchestrator_queue,
             created_at=NOW,
-            last_seq=2,
+            last_seq=len(first),
             **limits_of(new.timeouts),
             **clocks,
         )
         row = (await connection.execute(statement.returning(executions), self.params())).one()
-        human: dict[str, Any] = {"id": "user", "type": "MESSAGE_HUMAN", "content": new.message}
-        if metadata := _beside(new):
-            human |= {"metadata": metadata, "spoken": new.spoken}
-        first = [
-            NewDelta(kind="message", payload=dumps(human)),
-            NewDelta(kind="phase", payload=dumps({"phase": Phase.PENDING.wire_name})),
-        ]
         await self.write_log(connection, row.handle, 0, 0, first)
         await put_execution_tags(connection, row.handle, new.spec)
+        await put_attachments(connection, row.handle, new.attachments)
         return Created(verdict=CreateVerdict.CREATED, execution=to_execution(row))
 
     async def _session_busy(self, connection: AsyncConnection, new: NewExecution) -> bool:

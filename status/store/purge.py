@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from status.events import USER_MESSAGE
-from status.purging import CALL_ROWS, EDITS, MESSAGE_ROWS, purge_state, purged
+from status.events import INPUT_MESSAGE, USER_MESSAGE
+from status.purging import CALL_ROWS, EDITS, MESSAGE_ROWS, purge_state, purged, taken_back
+from status.store.attachments import drop_attachments
 from status.store.records import NewDelta, ResourceKind
 from status.store.schema import execution_log, execution_snapshots, executions, resources
 
@@ -68,13 +69,19 @@ async def _purge_rows(connection: AsyncConnection, handle: int, edits: Sequence[
     log = execution_log.c
     query = select(log.seq, log.kind, log.payload).where(log.handle == handle, log.kind.in_(MESSAGE_ROWS | CALL_ROWS))
     ids = {str(edit.get("id", "")) for _, edit in edits}
+    if any(id_.startswith(INPUT_MESSAGE) for id_ in ids):
+        ids.add(USER_MESSAGE)
     if len(ids) <= MOST_IDS and all(id_.isascii() and json.dumps(id_) == f'"{id_}"' for id_ in ids):
         query = query.where(or_(*(log.payload.contains(f'"{id_}"', autoescape=True) for id_ in ids)))
+    rows = list(await connection.execute(query))
     changed = [
         {"at_handle": handle, "at_seq": row.seq, "blank": blank}
-        for row in await connection.execute(query)
+        for row in rows
         if (blank := _without(row.kind, row.payload, edits)) != row.payload
     ]
+    attached = [(row.kind, told) for row in rows if '"attachments"' in row.payload and (told := _object(row.payload))]
+    gone = [id_ for edit in edits for kind, told in attached for id_ in taken_back(kind, told, *edit)]
+    await drop_attachments(connection, handle, gone)
     if changed:
         statement = (
             update(execution_log)

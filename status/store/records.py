@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from status.attachments import Attachment
 from status.failures import Code
 from status.log import State
 from status.phases import Phase, Step
@@ -31,6 +32,14 @@ class NewExecution:
     """By the ids of the session's open questions."""
     spoken: bool = True
     """`message` is what the user said, and not the text of `input` or `answers`."""
+    layout: Sequence[Mapping[str, Any]] = ()
+    """Where the blocks of a message belong that was a list of them."""
+    attachments: Sequence[Attachment] = ()
+    said_with: Sequence[Mapping[str, Any]] = ()
+    """The attachments of the user's own message, as a status lists them."""
+    before: Sequence[Mapping[str, Any]] = ()
+    """Messages that stand before the user's, as payloads of their rows; `after`: that stand behind it."""
+    after: Sequence[Mapping[str, Any]] = ()
     graph: str = ""
     model_name: str = ""
     spec: Mapping[str, Any] = field(default_factory=dict)
@@ -245,7 +254,7 @@ class Purged:
     executions: int = 0
     log_rows: int = 0
     bytes: int = 0
-    """Of logs and snapshots."""
+    """Of logs, snapshots and attachments."""
     more: bool = False
 
 

@@ -34,6 +34,7 @@ from status.store.connection import Transactions
 from status.store.ending import OPEN, E
 from status.store.records import Overdue, Purged, Removal, ResourceKind
 from status.store.schema import (
+    execution_attachments,
     execution_log,
     execution_snapshots,
     executions,
@@ -61,7 +62,7 @@ _OF_NO_SKILL = ~exists().where(R.kind == ResourceKind.SKILL.value, R.id == skill
 
 class Retention(Transactions):
     async def purge(self, older_than_s: float) -> Purged:
-        """Executions that ended that long ago, the oldest first, with logs, snapshots, tags, keys and contexts."""
+        """Executions that ended that long ago, the oldest first, with logs, snapshots, attachments, tags, keys and contexts."""
         old = select(E.handle, E.id, E.last_seq).where(*_ended_before(older_than_s)).order_by(E.completed_at)
         async with self.read() as connection:  # mostly there is none: do not take the writer for that
             if (await connection.execute(old.limit(1), self.params())).one_or_none() is None:
@@ -196,7 +197,7 @@ class Retention(Transactions):
         )
 
     async def _bytes(self, connection: AsyncConnection, of_log: ColumnElement[bool], handles: Any) -> int:
-        """Of the logs and snapshots of these executions."""
+        """Of the logs, snapshots and attachments of these executions."""
         total = 0
         for column, mine in (
             (execution_log.c.payload, of_log),
@@ -206,7 +207,9 @@ class Retention(Transactions):
             size = func.length(cast(column, LargeBinary)) if self.is_sqlite else func.octet_length(column)
             found = await connection.scalar(select(func.coalesce(func.sum(size), 0)).where(mine), self.params())
             total += int(found or 0)
-        return total
+        attached = execution_attachments.c
+        kept = select(func.coalesce(func.sum(attached.size), 0)).where(attached.handle.in_(handles))
+        return total + int(await connection.scalar(kept, self.params()) or 0)
 
     def _mine(self, query: Select[Any], **of: Any) -> Select[Any]:
         """Locked for this transaction; what another server has in hand is left to it. SQLite has one writer."""

@@ -1,8 +1,9 @@
 """The tables. `migrations/` holds how they came about; a test finds no difference between the two.
 
-Content lives in `execution_log` only. `executions` holds the small facts, its deadlines (`due_*`, epoch seconds,
+Content lives in `execution_log`. `executions` holds the small facts, its deadlines (`due_*`, epoch seconds,
 `FOREVER` when the clock does not run) and the seconds they are computed from (`limit_*`). The `*_tags` are what lists
-look for: the same tags stand in `spec` and `body`, and go with the row that they belong to.
+look for: the same tags stand in `spec` and `body`, and go with the row that they belong to. So do attachments, the only
+content beside the log: bytes that no reader of a status needs.
 """
 
 from pathlib import Path
@@ -188,6 +189,24 @@ execution_snapshots = Table(
     Column("seq", _Big, nullable=False),
     Column("state", Text, nullable=False),
 )
+
+execution_attachments = Table(
+    "execution_attachments",
+    metadata,
+    Column(
+        "handle",
+        _Big,
+        ForeignKey("executions.handle", name="fk_execution_attachments_handle", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("id", String, primary_key=True),
+    _count("number"),
+    _count("size"),
+    Column("described", Text, nullable=False),
+    Column("content", LargeBinary, nullable=True),
+)
+"""`described`: all but the bytes, as JSON. They go with their execution; secrets are in none of them."""
 
 session_facts = Table(
     "session_facts",

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import ParamSpec, TypeVar
 
 from status.store.api_keys import ApiKeys
+from status.store.attachments import Attachments
 from status.store.creation import Creation
 from status.store.described import Described
 from status.store.errors import StoreConflict
@@ -23,7 +24,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Store(Creation, Running, Presence, Sweeping, Reported, Described, Skills, ApiKeys, Retention):
+class Store(Creation, Running, Presence, Sweeping, Reported, Described, Skills, ApiKeys, Retention, Attachments):
     """`Store.open(url)` connects lazily; `close()` when done. Every verb may raise `StoreUnavailable`.
 
     A verb whose transaction gave way to another one was rolled back whole: it is done again here, a few times.

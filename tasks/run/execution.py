@@ -88,7 +88,8 @@ async def execute(process: "RunnerProcess", execution_id: str, progress: Progres
 
 async def take(process: "RunnerProcess", execution_id: str) -> Claim | None:
     """Claim the run; None when it is refused (somebody else has it, or it is over) or nobody answers."""
-    request = pb.ClaimRequest(execution_id=execution_id, claim_id=uuid.uuid4().hex, incarnation=process.incarnation)
+    who = {"claim_id": uuid.uuid4().hex, "incarnation": process.incarnation}
+    request = pb.ClaimRequest(execution_id=execution_id, **who, takes_attachments=True)
     try:
         told = await process.backend.claim(request)
     except BackendUnavailable as exc:

@@ -17,12 +17,13 @@ from clients.engine.bundle import Bundle, SkillSpec, SubAgentSpec
 from clients.engine.factory import EngineFactory
 from clients.engine.memory import HeadTracking
 from clients.engine.run_context import context_for, limit_of
-from clients.engine.turn import Given, Turn, open_turn
+from clients.engine.turn import Turn, open_turn
 from clients.engine.user_graphs import Graph
 from clients.sandbox.local import LocalSandbox, SandboxError
 from clients.skills import SkillShelf, lay_out
 from clients.threads import own
 from status.failures import Code
+from tasks.run.given import given_of
 from tasks.run.outcome import SetupError
 from tasks.run.run import Claim, Run
 
@@ -63,10 +64,7 @@ async def prepare(
     if isinstance(memory, HeadTracking):
         run.allow_hand_back()
     told = run.claim.told
-    given = Given(
-        message=told.message, input_json=told.input_json, answers_json=told.answers_json, waiting=told.waiting
-    )
-    turn = await open_turn(graph, run.current, bundle, given, resume=told.resume)
+    turn = await open_turn(graph, run.current, bundle, given_of(told), resume=told.resume)
     run.expected = turn.expected
     durability = durability_of(settings, engine, run.claim)
     own, context = bool(bundle.graph), run.current.given

@@ -27,6 +27,14 @@ def dumps(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+ATTACHED = dumps(
+    {
+        **{"type": "image", "mime_type": "image/png", "size": len(BLOB), "name": TEXT, "url": "", "prefix": ""},
+        **{"block": {"type": "image", "base64": ""}, "place": ["base64"], "coding": "base64"},
+    }
+)
+
+
 def _execution(id: str, phase: Phase, step: Step, session: str, log: list[tuple[str, Row]], **columns: Any) -> Row:
     document = {"metadata": {"labels": {"a": TEXT}, "tags": ["blue", id]}, "spec": {"execution_config": {}}}
     return {
@@ -181,6 +189,9 @@ ROWS: dict[str, list[Row]] = {
         {"skill_id": "skill-1", "version_hash": hash, "artifact_key": f"key-{hash}", "skill_md": TEXT,
          "created_at": T0, "content": BLOB + hash.encode()}
         for hash in ("aa", "bb")
+    ],
+    "execution_attachments": [
+        {OF: id, "id": "att-1", "number": 1, "size": len(BLOB), "described": ATTACHED, "content": BLOB} for id in LOGS
     ],
     "skill_tags": [{"skill_id": "skill-1", "tag": "latest", "version_hash": "bb"}],
     "removals": [

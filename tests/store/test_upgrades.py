@@ -91,6 +91,8 @@ async def test_a_full_database_is_read_as_before(database_url: str, clock: Clock
         await check_lists(store)
         await check_sessions_and_workers(store)
         await check_resources(store)
+        if "execution_attachments" in before:
+            await check_attachments(store)
         if "api_keys" in before:
             await check_keys(store)
         if "skill_artifacts" in before:
@@ -173,6 +175,13 @@ async def check_keys(store: Store) -> None:
         assert found is not None
         assert_same(asdict(found), {**row, "scopes": scopes}, at_least=8)
     assert [key.id for key in await store.list_keys()] == ["0b", "0a"]
+
+
+async def check_attachments(store: Store) -> None:
+    for id in LOGS:
+        (found,) = await store.attachments(id)
+        assert (found.id, found.name, found.mime_type, found.content) == ("att-1", TEXT, "image/png", BLOB)
+        assert await store.attachment(id, "att-1") == found
 
 
 async def check_skills(store: Store) -> None:

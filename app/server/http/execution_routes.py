@@ -7,21 +7,25 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from app.server.attachments import SETTING, attachment
 from app.server.drafts import draft_of_json, redrive_of
 from app.server.edges import Edges
-from app.server.executions import SPEC_ROOM_BYTES, Accepted
+from app.server.executions import ESCAPED, SPEC_ROOM_BYTES, Accepted
 from app.server.follow import until_ended
 from app.server.http.answers import body_json
+from app.server.http.downloads import download
 from app.server.http.events import HEADERS, MEDIA_TYPE, event_stream
 from app.server.http.message_schemas import ref
 from app.server.http.metrics import Metrics
 from app.server.http.parameters import IdempotencyKey, PageSize, PageToken, PhaseName, Position, Tags, Wait, Waiting
-from app.server.http.schemas import CREATE_BODY, EVENTS, answer, body_of, page_of, streamed
+from app.server.http.schemas import BYTES, CREATE_BODY, EVENTS, answer, body_of, page_of, streamed
 from app.server.problems import invalid
 from status.phases import Phase
 
 ESCAPED = 6
 """JSON may write one byte as six (`\\u0041`)."""
+IN_BASE64 = 1.5
+"""Base64 writes three bytes as four, and some writers break its lines."""
 MAX_WAIT_S = 3600.0
 _PHASES = {name: p for p in Phase for name in (p.wire_name, p.name, str(p.value))}
 
@@ -40,6 +44,8 @@ def execution_routes(edges: Edges, metrics: Metrics) -> APIRouter:
         responses={201: _MADE})  # fmt: skip
     add(f"{one}/events", handlers.events, methods=["GET"], response_class=StreamingResponse,
         responses={200: streamed({"description": "the events, until the end of the execution"})})  # fmt: skip
+    add(f"{one}/attachments/{{attachment_id}}", handlers.attachment, methods=["GET"], response_class=Response,
+        responses={200: {"description": "its bytes, under their media type", "content": {"*/*": BYTES}}})  # fmt: skip
     return routes
 
 
@@ -128,11 +134,19 @@ class ExecutionHandlers:
         await self._executions.get(execution_id)
         return self._stream(execution_id, last_event_id, {}, 200)
 
+    async def attachment(self, execution_id: str, attachment_id: str) -> Response:
+        """A picture or a file that the execution was sent, as it was sent. `metadata.attachments` of messages has the
+        ids."""
+        await self._executions.get(execution_id)
+        found = await attachment(self._edges.ctx, execution_id, attachment_id)
+        return download(found.content or b"", found.mime_type, found.name or f"{execution_id}-{found.id}")
+
     async def _body(self, request: Request, *, optional: bool = False) -> Any:
-        most = self._edges.ctx.settings.max_message_bytes
-        limit = ESCAPED * most + SPEC_ROOM_BYTES
-        said = f"a message may have {most} (AGENT_RUNNER_MAX_MESSAGE_BYTES)"
-        return await body_json(request, limit, optional=optional, limited_by=said)
+        settings = self._edges.ctx.settings
+        most, attached = settings.max_message_bytes, settings.max_attachment_bytes
+        limit = ESCAPED * most + IN_BASE64 * attached + SPEC_ROOM_BYTES
+        said = f"a message may have {most} (AGENT_RUNNER_MAX_MESSAGE_BYTES), its attachments {attached} ({SETTING})"
+        return await body_json(request, int(limit), optional=optional, limited_by=said)
 
     async def _accepted(self, accepted: Accepted, request: Request, wait: float) -> Response:
         new = accepted.execution.id

@@ -8,6 +8,7 @@ from typing import Any
 
 from app.server.http.message_schemas import ENV_NAME, TEXT, ref
 from app.server.run_config import MAX_LIMIT, OURS
+from status.media import FORMS
 from status.phases import Phase
 from status.timeouts import CALLER_TIMEOUTS, LEAST_S
 
@@ -24,6 +25,7 @@ _FREE_NAME = f"^(?!__|langgraph_|({'|'.join(sorted(OURS))})$)"
 _SECONDS: Schema = {"type": "number", "minimum": LEAST_S}
 _WHOLE: Schema = {"type": "integer"}
 STRING: Schema = {"type": "string"}
+BYTES: Schema = {"schema": {"type": "string", "format": "binary"}}
 STRINGS: Schema = {"type": "array", "items": STRING}
 _SHORT: Mapping[str, Schema] = {
     "agent": {**_TEXT, "description": "slug or id; without it the built-in agent answers"},
@@ -71,7 +73,21 @@ _INPUT: Schema = {
     "type": ["object", "array", "string", "number", "boolean"],
     "description": "fields of a graph's state (`messages` in OpenAI's form too), or the answer to the open question",
 }
-MESSAGE_FORM = _short(message={"type": "string", "minLength": 1, "pattern": TEXT, "description": "what the user says"})
+_BLOCK: Schema = {
+    "type": "object",
+    "required": ["type"],
+    "properties": {"type": {"enum": ["text", "input_text", *sorted(FORMS)]}},
+    "description": "text, or a picture, a sound, a file: in LangChain's, OpenAI's or Anthropic's form",
+}
+_MESSAGE: Schema = {
+    "type": ["string", "array"],
+    "minLength": 1,
+    "pattern": TEXT,
+    "minItems": 1,
+    "items": {"anyOf": [{"type": "string", "pattern": TEXT}, _BLOCK]},
+    "description": "what the user says: text, or a list of content blocks",
+}
+MESSAGE_FORM = _short(message=_MESSAGE)
 MESSAGE_FORM["example"] = {"message": "$ uname -a"}
 MESSAGE_FORM["properties"]["input"] = {**_INPUT, "type": [*_INPUT["type"], "null"]}
 INPUT_FORM = _short(input=_INPUT)

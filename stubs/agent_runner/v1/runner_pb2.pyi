@@ -152,19 +152,23 @@ class ClaimRequest(_message.Message):
     EXECUTION_ID_FIELD_NUMBER: _builtins.int
     CLAIM_ID_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
+    TAKES_ATTACHMENTS_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     claim_id: _builtins.str
     incarnation: _builtins.str
+    takes_attachments: _builtins.bool
+    """by themselves; without it they are put back into input_json"""
     def __init__(
         self,
         *,
         execution_id: _builtins.str = ...,
         claim_id: _builtins.str = ...,
         incarnation: _builtins.str = ...,
+        takes_attachments: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "execution_id", b"execution_id", "incarnation", b"incarnation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "execution_id", b"execution_id", "incarnation", b"incarnation", "takes_attachments", b"takes_attachments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -229,6 +233,9 @@ class ClaimReply(_message.Message):
     CONFIG_JSON_FIELD_NUMBER: _builtins.int
     SESSION_ID_FIELD_NUMBER: _builtins.int
     CALLER_FIELD_NUMBER: _builtins.int
+    ATTACHMENTS_FIELD_NUMBER: _builtins.int
+    LAYOUT_JSON_FIELD_NUMBER: _builtins.int
+    MAX_ENCODED_BYTES_FIELD_NUMBER: _builtins.int
     granted: _builtins.bool
     refusal: _builtins.str
     handle: _builtins.int
@@ -273,6 +280,10 @@ class ClaimReply(_message.Message):
     session_id: _builtins.str
     caller: _builtins.str
     """who created the execution: the id of the key, or a name"""
+    layout_json: _builtins.str
+    """where the blocks of the message belong, if it was a list of them"""
+    max_encoded_bytes: _builtins.int
+    """of encoded data in an output; more is left out, 0: the worker's default"""
     @_builtins.property
     def agent(self) -> _api_pb2.Agent: ...
     @_builtins.property
@@ -286,6 +297,10 @@ class ClaimReply(_message.Message):
     @_builtins.property
     def skills(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunSkill]:
         """of the agent and of its sub-agents, in order"""
+
+    @_builtins.property
+    def attachments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attachment]:
+        """of the message and of the input, which refer to them by id"""
 
     def __init__(
         self,
@@ -325,14 +340,49 @@ class ClaimReply(_message.Message):
         config_json: _builtins.str = ...,
         session_id: _builtins.str = ...,
         caller: _builtins.str = ...,
+        attachments: _abc.Iterable[Global___Attachment] | None = ...,
+        layout_json: _builtins.str = ...,
+        max_encoded_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "answers_json", b"answers_json", "attempt", b"attempt", "bundle_error", b"bundle_error", "bundle_error_code", b"bundle_error_code", "bundle_error_what", b"bundle_error_what", "caller", b"caller", "config_json", b"config_json", "context_json", b"context_json", "env", b"env", "fence", b"fence", "granted", b"granted", "graph", b"graph", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "heartbeat_s", b"heartbeat_s", "input_json", b"input_json", "max_output_bytes", b"max_output_bytes", "max_tool_result_bytes", b"max_tool_result_bytes", "message", b"message", "model_name", b"model_name", "next_delta", b"next_delta", "org", b"org", "previous_code", b"previous_code", "refusal", b"refusal", "resume", b"resume", "sandbox_id", b"sandbox_id", "secret_names", b"secret_names", "session", b"session", "session_id", b"session_id", "settle_grace_s", b"settle_grace_s", "skills", b"skills", "start_to_close_s", b"start_to_close_s", "thread_id", b"thread_id", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "answers_json", b"answers_json", "attachments", b"attachments", "attempt", b"attempt", "bundle_error", b"bundle_error", "bundle_error_code", b"bundle_error_code", "bundle_error_what", b"bundle_error_what", "caller", b"caller", "config_json", b"config_json", "context_json", b"context_json", "env", b"env", "fence", b"fence", "granted", b"granted", "graph", b"graph", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "heartbeat_s", b"heartbeat_s", "input_json", b"input_json", "layout_json", b"layout_json", "max_encoded_bytes", b"max_encoded_bytes", "max_output_bytes", b"max_output_bytes", "max_tool_result_bytes", b"max_tool_result_bytes", "message", b"message", "model_name", b"model_name", "next_delta", b"next_delta", "org", b"org", "previous_code", b"previous_code", "refusal", b"refusal", "resume", b"resume", "sandbox_id", b"sandbox_id", "secret_names", b"secret_names", "session", b"session", "session_id", b"session_id", "settle_grace_s", b"settle_grace_s", "skills", b"skills", "start_to_close_s", b"start_to_close_s", "thread_id", b"thread_id", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClaimReply: _TypeAlias = ClaimReply  # noqa: Y015
+
+@_typing.final
+class Attachment(_message.Message):
+    """A picture or a file. The settings of the server keep all of a run below the message limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    DESCRIBED_JSON_FIELD_NUMBER: _builtins.int
+    CONTENT_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    described_json: _builtins.str
+    """all but its bytes"""
+    content: _builtins.bytes
+    kept: _builtins.bool
+    """there are bytes; without them it is an address, or a file at the model's provider"""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        described_json: _builtins.str = ...,
+        content: _builtins.bytes = ...,
+        kept: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "described_json", b"described_json", "id", b"id", "kept", b"kept"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Attachment: _TypeAlias = Attachment  # noqa: Y015
 
 @_typing.final
 class RunSkill(_message.Message):

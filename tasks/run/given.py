@@ -1,0 +1,31 @@
+"""What a claim brought for the turn: words, JSON, and the pictures and files that belong into them."""
+
+import json
+
+from agent_runner.v1 import runner_pb2 as pb
+
+from clients.engine.turn import Given
+from status.attachments import AttachmentGone, attachment_of, blocks_of, restored
+from tasks.run.outcome import SetupError
+
+
+def given_of(told: pb.ClaimReply) -> Given:
+    """Raises SetupError."""
+    kept = [
+        attachment_of(one.id, json.loads(one.described_json), one.content if one.kept else None)
+        for one in told.attachments
+    ]
+    try:
+        blocks = blocks_of(told.message, json.loads(told.layout_json), kept) if told.layout_json else []
+        input_json = told.input_json
+        if kept and input_json:
+            input_json = json.dumps(restored(json.loads(input_json), kept), ensure_ascii=False)
+    except AttachmentGone as error:
+        raise SetupError(str(error)) from None
+    return Given(
+        message=told.message,
+        blocks=blocks,
+        input_json=input_json,
+        answers_json=told.answers_json,
+        waiting=told.waiting,
+    )
