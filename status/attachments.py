@@ -49,16 +49,28 @@ class Attachment:
     def shown(self) -> Json:
         """As a status lists it: no bytes."""
         said = {
-            **{"id": self.id, "type": self.type, "mime_type": self.mime_type, "size": self.size, "name": self.name},
-            **{"url": self.url, "sha256": hashlib.sha256(self.content).hexdigest() if self.content else ""},
+            "id": self.id,
+            "type": self.type,
+            "mime_type": self.mime_type,
+            "size": self.size,
+            "name": self.name,
+            "url": self.url,
+            "sha256": hashlib.sha256(self.content).hexdigest() if self.content else "",
         }
         return {name: value for name, value in said.items() if value or (name == "size" and self.content is not None)}
 
     def described(self) -> Json:
         """All but the bytes; `attachment_of` reads it back."""
         return {
-            **{"type": self.type, "mime_type": self.mime_type, "size": self.size, "name": self.name, "url": self.url},
-            **{"block": self.block, "place": list(self.place), "coding": self.coding, "prefix": self.prefix},
+            "type": self.type,
+            "mime_type": self.mime_type,
+            "size": self.size,
+            "name": self.name,
+            "url": self.url,
+            "block": self.block,
+            "place": list(self.place),
+            "coding": self.coding,
+            "prefix": self.prefix,
         }
 
     def whole(self) -> Json:

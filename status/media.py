@@ -150,7 +150,7 @@ def checked(media: Media, content: bytes, place: tuple[str, ...]) -> str:
 
 def _of_langchain(block: Mapping[str, Any]) -> Media:
     kind, old = _kind(block), block.get("source_type")
-    said = {"type": kind, "mime_type": _text(block, "mime_type"), "name": _name(block)}
+    said: Json = {"type": kind, "mime_type": _text(block, "mime_type"), "name": _name(block)}
     more = _rest(block, "type", "mime_type", "source_type", "base64", "data", "url", "file_id", "id", "text",
                  "filename", "name", "index")  # fmt: skip
     if old == "text" or (block["type"] == "text-plain" and "text" in block):
@@ -188,7 +188,7 @@ def _of_openai(type_: str, block: Mapping[str, Any]) -> Media:
 def _file_of_openai(block: Mapping[str, Any], within: tuple[str, ...]) -> Media:
     inner: Mapping[str, Any] = block["file"] if within else block
     more = _rest(block, "type", "file", "file_data", "file_id", "file_url", "filename")
-    said = {"type": "file", "name": _text(inner, "filename", *within)}
+    said: Json = {"type": "file", "name": _text(inner, "filename", *within)}
     if inner.get("file_id"):
         return Media(**said, file_id=_needed(inner, "file_id", *within), more=more)
     if inner.get("file_url"):
@@ -199,7 +199,11 @@ def _file_of_openai(block: Mapping[str, Any], within: tuple[str, ...]) -> Media:
 
 def _of_anthropic(block: Mapping[str, Any]) -> Media:
     source: Mapping[str, Any] = block["source"]
-    said = {"type": _kind(block), "mime_type": _text(source, "media_type", "source"), "name": _text(block, "title")}
+    said: Json = {
+        "type": _kind(block),
+        "mime_type": _text(source, "media_type", "source"),
+        "name": _text(block, "title"),
+    }
     more = _rest(block, "type", "source")
     match source.get("type"):
         case "base64":
@@ -216,7 +220,7 @@ def _of_anthropic(block: Mapping[str, Any]) -> Media:
 
 
 def _at(
-    block: Mapping[str, Any], place: tuple[str, ...], value: str, said: Mapping[str, str], more: Json, *, url: bool
+    block: Mapping[str, Any], place: tuple[str, ...], value: str, said: Mapping[str, Any], more: Json, *, url: bool
 ) -> Media:
     """An address, or data: plain base64, or a data URL."""
     if found := _DATA_URL.match(value):

@@ -110,7 +110,10 @@ def _short(body: Mapping[str, Any], idempotency_key: str) -> Draft:
     said = _said(body.get("message"), taken)
     given = input_said(body.get("input"), taken)
     if "message" not in body and given is None and not answers:
-        raise invalid("give 'message' (text, or a list of content blocks), 'input' (JSON), both, or 'answers' (an object by the ids of questions)")
+        raise invalid(
+            "give 'message' (text, or a list of content blocks), 'input' (JSON), both, or 'answers' (an object by the"
+            " ids of questions)"
+        )
     if answers and ("message" in body or given is not None):
         raise invalid("answers: they go alone, without 'message' and 'input'")
     execution = AgentExecution(api_version=API_VERSION, kind="AgentExecution")

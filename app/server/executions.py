@@ -17,8 +17,8 @@ from app.server.attachments import check_weight, words_beside
 from app.server.context import ServerContext
 from app.server.drafts import GRAPH, Draft, draft_of_contract, put_secrets, spoken
 from app.server.ends import after_end, publish_due
-from app.server.input_rows import input_rows
 from app.server.ids import new_execution_id, slug_of
+from app.server.input_rows import input_rows
 from app.server.placing import Place, Placing
 from app.server.principal import actor, current
 from app.server.problems import (

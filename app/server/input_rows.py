@@ -1,7 +1,7 @@
 """The messages of an `input`, as rows of the conversation: each with its words, and what is attached by reference.
 
-Which forms a message may have is decided by the graph and its worker. Where one is in none of those that are known here,
-the whole input is shown as JSON.
+Which forms a message may have is decided by the graph and its worker. Where one is in none of those that are known
+here, the whole input is shown as JSON.
 """
 
 import json
@@ -120,5 +120,3 @@ def _marks(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from _marks(inner)
-
-

@@ -1,7 +1,7 @@
 """What a caller says, in whatever form: words, content blocks, messages of a graph's state. Bytes are taken out of it.
 
-Where a message is written (`message`, `input.messages`) a bad block is refused, with the way to it. Elsewhere in `input`
-what looks like a block may be anything, and only what is one without doubt is taken out.
+Where a message is written (`message`, `input.messages`) a bad block is refused, with the way to it. Elsewhere in
+`input` what looks like a block may be anything, and only what is one without doubt is taken out.
 """
 
 from collections.abc import Sequence

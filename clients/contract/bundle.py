@@ -37,6 +37,12 @@ REDACTED = "***"
 Found = TypeVar("Found")
 
 
+ATTACHED = (
+    "it was sent pictures or files, and the published contract has no way to bring them to a worker:"
+    " run it on a worker with AGENT_RUNNER_REPORTING=native"
+)
+
+
 class Value(Protocol):
     """A variable, of an environment or of an execution."""
 
@@ -75,6 +81,9 @@ async def bundle(
         max_output_bytes=settings.max_output_bytes,
         org=execution.metadata.org,
     )
+    if any("attachments" in message.metadata for message in execution.status.messages):
+        reply.bundle_error = ATTACHED
+        return reply
     try:
         env = await _resolve(clients, execution, reply, patience)
     except Unresolved as error:
@@ -198,10 +207,10 @@ def _input(execution: AgentExecution) -> Any:
     """The JSON of an execution that has no message: of its annotation, or as our own server shows it."""
     if text := execution.metadata.annotations.get(INPUT, ""):
         return _json(text, INPUT)
-    messages = execution.status.messages
-    if not messages or messages[0].type != MessageType.MESSAGE_HUMAN:
-        return None
-    return json_format.MessageToDict(messages[0].metadata).get("input")
+    for message in execution.status.messages:  # others of the input may stand before the user's
+        if message.type == MessageType.MESSAGE_HUMAN and "input" in message.metadata:
+            return json_format.MessageToDict(message.metadata)["input"]
+    return None
 
 
 def _timeouts(settings: "Settings", annotation: str) -> Timeouts:

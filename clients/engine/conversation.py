@@ -237,6 +237,7 @@ class Conversation:
     def _edit(self, entry: _Entry, message: BaseMessage) -> Iterator[Event]:
         old = entry.message
         entry.message, entry.shown = message, _view(message)
+        self._objects.pop(id(old), None)  # nobody holds it any more: another message may get its place in memory
         self._objects[id(message)] = entry
         requests: tuple[events.ToolRequest, ...] = ()
         changed: tuple[events.ToolRequest, ...] = ()

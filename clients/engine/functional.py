@@ -19,7 +19,7 @@ def message_input(graph: Pregel[Any, Any, Any, Any], message: str | list[Any]) -
 
     A message of blocks is no text: where nothing in particular is wanted it is given as the list that it is.
     """
-    wanted: Any = getattr(graph, "input_type", None) or Any
+    wanted: Any = graph.InputType or Any
     plain = get_origin(wanted) or wanted
     if plain in (str, Any, object):
         return None if plain is str and not isinstance(message, str) else message

@@ -1,4 +1,5 @@
-"""What executions were sent besides words. Written with the execution, removed with it, or with the words it came with."""
+"""What executions were sent besides words. Written with them, and removed with them or with the
+words that they came with."""
 
 import json
 from collections.abc import Sequence
@@ -24,17 +25,19 @@ class Attachments(Transactions):
     async def attachment(self, id: str, attachment_id: str) -> Attachment | None:
         query = select(A.id, A.described, A.content).join(executions, executions.c.handle == A.handle)
         async with self.read() as connection:
-            row = (
-                await connection.execute(query.where(executions.c.id == id, A.id == attachment_id))
-            ).one_or_none()
+            row = (await connection.execute(query.where(executions.c.id == id, A.id == attachment_id))).one_or_none()
         return _attachment(row.id, row.described, row.content) if row else None
 
 
 async def put_attachments(connection: AsyncConnection, handle: int, attachments: Sequence[Attachment]) -> None:
     rows = [
         {
-            **{"handle": handle, "id": one.id, "number": number, "size": one.size},
-            **{"described": json.dumps(one.described(), ensure_ascii=True), "content": one.content},
+            "handle": handle,
+            "id": one.id,
+            "number": number,
+            "size": one.size,
+            "described": json.dumps(one.described(), ensure_ascii=True),
+            "content": one.content,
         }
         for number, one in enumerate(attachments, 1)
     ]

@@ -62,7 +62,8 @@ _OF_NO_SKILL = ~exists().where(R.kind == ResourceKind.SKILL.value, R.id == skill
 
 class Retention(Transactions):
     async def purge(self, older_than_s: float) -> Purged:
-        """Executions that ended that long ago, the oldest first, with logs, snapshots, attachments, tags, keys and contexts."""
+        """Executions that ended that long ago, the oldest first, with all that is their own: logs, snapshots,
+        attachments, tags, keys, contexts."""
         old = select(E.handle, E.id, E.last_seq).where(*_ended_before(older_than_s)).order_by(E.completed_at)
         async with self.read() as connection:  # mostly there is none: do not take the writer for that
             if (await connection.execute(old.limit(1), self.params())).one_or_none() is None:

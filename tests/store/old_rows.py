@@ -29,8 +29,15 @@ def dumps(value: Any) -> str:
 
 ATTACHED = dumps(
     {
-        **{"type": "image", "mime_type": "image/png", "size": len(BLOB), "name": TEXT, "url": "", "prefix": ""},
-        **{"block": {"type": "image", "base64": ""}, "place": ["base64"], "coding": "base64"},
+        "type": "image",
+        "mime_type": "image/png",
+        "size": len(BLOB),
+        "name": TEXT,
+        "url": "",
+        "prefix": "",
+        "block": {"type": "image", "base64": ""},
+        "place": ["base64"],
+        "coding": "base64",
     }
 )
 

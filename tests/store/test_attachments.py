@@ -8,6 +8,7 @@ from sqlalchemy import text as sql
 
 from status.attachments import Attachment
 from status.log import fold, render
+from status.media import Json
 from status.phases import Phase
 from status.store.records import CreateVerdict, NewDelta, Outcome
 from status.store.store import Store
@@ -82,7 +83,7 @@ async def test_they_go_with_their_execution(store: Store, flow: Flow, clock: Clo
 @pytest.mark.parametrize("kind", ["message_edit", "message_removed"])
 async def test_they_go_with_the_words_that_they_came_with(store: Store, flow: Flow, kind: str) -> None:
     """A graph that rewrites or takes back the user's message takes back what it came with, and nothing else."""
-    before = {"id": "input-1", "type": "MESSAGE_HUMAN", "content": "look"}
+    before: Json = {"id": "input-1", "type": "MESSAGE_HUMAN", "content": "look"}
     before |= {"metadata": {"attachments": [ADDRESS.shown()]}}
     claimed = await flow.claimed(attachments=[PICTURE, ADDRESS], said_with=[PICTURE.shown()], before=[before])
     execution = claimed.execution
@@ -100,7 +101,12 @@ async def test_they_go_with_the_words_that_they_came_with(store: Store, flow: Fl
 async def test_words_of_an_input_go_from_its_json_too(store: Store, flow: Flow, kind: str) -> None:
     """One of its messages is taken back: the JSON that was sent is in no table any more, nor is what came with it."""
     shown = ADDRESS.shown()
-    before = {"id": "input-1", "type": "MESSAGE_HUMAN", "content": "card 4111", "metadata": {"attachments": [shown]}}
+    before: Json = {
+        "id": "input-1",
+        "type": "MESSAGE_HUMAN",
+        "content": "card 4111",
+        "metadata": {"attachments": [shown]},
+    }
     claimed = await flow.claimed(
         message="and?", spoken=False, input={"messages": ["card 4111", "and?"]}, attachments=[PICTURE, ADDRESS],
         said_with=[PICTURE.shown()], before=[before],

@@ -17,7 +17,7 @@ def download(content: bytes, mime_type: str, name: str) -> Response:
     """`name` may be anything: what a header cannot hold is left out of it."""
     last = re.split(r"[/\\]", name)[-1][:MAX_NAME_CHARS]
     plain = re.sub(r"[^A-Za-z0-9._ -]", "_", last).strip(" .") or "attachment"
-    given = f"attachment; filename=\"{plain}\""
+    given = f'attachment; filename="{plain}"'
     if plain != last:
         given += f"; filename*=UTF-8''{quote(last, safe='')}"
     headers = {"Content-Disposition": given, "Content-Type": mime_type or "application/octet-stream", **_HEADERS}

@@ -22,8 +22,6 @@ from app.server.http.schemas import BYTES, CREATE_BODY, EVENTS, answer, body_of,
 from app.server.problems import invalid
 from status.phases import Phase
 
-ESCAPED = 6
-"""JSON may write one byte as six (`\\u0041`)."""
 IN_BASE64 = 1.5
 """Base64 writes three bytes as four, and some writers break its lines."""
 MAX_WAIT_S = 3600.0

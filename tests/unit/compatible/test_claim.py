@@ -241,3 +241,12 @@ async def test_a_server_that_does_not_answer_is_told_about(
     assert not isinstance(caught.value, BackendUnavailable)
     await server.start()
     assert (await claim(backend)).granted
+
+
+async def test_a_picture_is_not_dropped_in_silence(server: ContractServer, backend: CompatibleBackend) -> None:
+    """The contract cannot bring it: the run ends with that, and the agent is not asked without it."""
+    message = server.execution.status.messages.add(type=MessageType.MESSAGE_HUMAN, content="look")
+    message.metadata.update({"attachments": [{"id": "att-1", "type": "image"}]})
+    told = await claim(backend)
+    assert told.granted
+    assert "AGENT_RUNNER_REPORTING=native" in told.bundle_error

@@ -9,8 +9,7 @@ import httpx
 import pytest
 
 from app.server.composition import RunningServer
-from app.server.executions import SPEC_ROOM_BYTES
-from app.server.http.execution_routes import ESCAPED
+from app.server.executions import ESCAPED, SPEC_ROOM_BYTES
 from clients.settings import Settings
 from tests.unit.server.test_create import assert_problem
 
