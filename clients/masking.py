@@ -3,18 +3,27 @@
 A `Mask` is used once, at the tool boundary (results before they enter the graph), and on error texts. It knows each
 value as it is, as JSON, a URL, Python and the shell's `export -p` write it, the single lines of a value of several
 lines, and what stands between characters that a program may write in its own way (quotes, backslashes, `$`, tabs,
-letters that are not ASCII).
+letters that are not ASCII). Of a value longer than 48 characters also a part of it, from 24 on, may be masked.
 
 Known limit: a command that prints a secret in another form (base64, reversed, one character per line) is not caught.
 """
 
+import asyncio
 import json
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
 from urllib.parse import quote
 
+from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
+
+T = TypeVar("T")
 SHOWN = "********"
+_SHOWN = SHOWN.encode()
+PIECE_LENGTH = 48
+IN_A_THREAD = 64 << 10
+LOOK_BYTES = 64 << 10
+"""Looked through at a time. Smaller windows would wait for their turn among the threads too often."""
 MIN_LENGTH = 4
 """Shorter values are left alone: masking every `1` or `on` would destroy what people read."""
 MIN_LINE_LENGTH = 8
@@ -24,17 +33,55 @@ _ESCAPED = re.compile(r"""["'`$\\]|[^ -~]""")
 
 
 class Mask:
-    """`Mask(secrets)(text)` is `text` with every secret replaced by asterisks; longer secrets first."""
+    """`Mask(secrets)(text)` is `text` with every secret replaced by asterisks; secrets that overlap by one row of them.
+
+    One automaton looks for all of them in one pass, so that it costs what the text weighs, whatever the secrets are. A
+    long form is looked for in pieces that overlap: else a text of beginnings would be read again from each of them.
+    """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         forms = {form for secret in secrets for form in _forms(secret) if len(form) >= MIN_LENGTH}
-        ordered = sorted(forms, key=lambda form: (-len(form), form))
-        self._pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
-        self.longest = max((len(form.encode()) for form in ordered), default=0)
-        """Bytes of the longest form: whoever cuts text must cut this much more around the cut."""
+        sought = sorted({_bytes(piece) for form in forms for piece in _pieces(form)})
+        kind, made = MatchKind.LeftmostLongest, Implementation.NoncontiguousNFA
+        self._finder = BytesAhoCorasick(sought, kind, made) if sought else None
+        self.longest = max(map(len, sought), default=0)
+        """Bytes of the longest thing looked for: whoever cuts text must cut this much more around the cut."""
 
     def __call__(self, text: str) -> str:
-        return self._pattern.sub(SHOWN, text) if self._pattern else text
+        if self._finder is None:
+            return text
+        data = _bytes(text)
+        spans = self._spans(data)
+        if not spans:
+            return text
+        shown, at = [], 0
+        for begin, end in spans:
+            shown += [data[at:begin], _SHOWN]
+            at = end
+        return b"".join([*shown, data[at:]]).decode("utf-8", "surrogatepass")
+
+    def _spans(self, data: bytes) -> list[tuple[int, int]]:
+        """Where in `data` something secret is, in order; what overlaps is one."""
+        found: list[tuple[int, int]] = []
+        for at in range(0, len(data), LOOK_BYTES):
+            until = at + LOOK_BYTES
+            for begin, end in self._matches(data, at, until + self.longest - 1):
+                if begin >= until:  # the next window sees it whole
+                    break
+                _add(found, begin, end)
+                # Another one may begin within it and end later.
+                while inner := self._matches(data, begin + 1, end + self.longest - 1):
+                    begin, last = inner[0]
+                    if begin >= end:
+                        break
+                    _add(found, begin, last)
+        return found
+
+    def _matches(self, data: bytes, begin: int, end: int) -> list[tuple[int, int]]:
+        """The leftmost, of these the longest, and so on after its end. Other threads run meanwhile."""
+        assert self._finder is not None
+        matches = self._finder.find_matches_as_indexes(data[begin:end])
+        return [(begin + first, begin + last) for _, first, last in matches]
 
     def within(self, value: Any) -> Any:
         """The same with every text in it masked, however deep it lies in lists and objects."""
@@ -47,8 +94,47 @@ class Mask:
                 return type(value)(map(self.within, value)) if type(value) in (list, tuple) else value
         return value
 
+    async def within_apart(self, value: T) -> T:
+        """The same; a lot of text in a thread, while the loop goes on."""
+        apart = self._finder is not None and characters_in(value) >= IN_A_THREAD
+        masked: T = await asyncio.to_thread(self.within, value) if apart else self.within(value)
+        return masked
+
     def __bool__(self) -> bool:
-        return self._pattern is not None
+        return self._finder is not None
+
+
+def characters_in(value: Any) -> int:
+    """Of the texts in it, however deep."""
+    match value:
+        case str():
+            return len(value)
+        case dict():
+            return sum(map(characters_in, value.values()))
+        case list() | tuple():
+            return sum(map(characters_in, value))
+    return 0
+
+
+def _add(found: list[tuple[int, int]], begin: int, end: int) -> None:
+    """They come in the order of their beginnings."""
+    if found and begin < found[-1][1]:
+        begin, before = found.pop()
+        end = max(end, before)
+    found.append((begin, end))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _pieces(form: str) -> Iterator[str]:
+    """The whole form, or pieces of about the same length, each with the first character of the next one."""
+    count = -(-len(form) // PIECE_LENGTH)
+    for i in range(count):
+        piece = form[i * len(form) // count : (i + 1) * len(form) // count + 1]
+        if piece.strip():
+            yield piece
 
 
 def _forms(secret: str) -> Iterable[str]:
@@ -59,7 +145,7 @@ def _forms(secret: str) -> Iterable[str]:
         yield value
         yield json.dumps(value)[1:-1]
         yield json.dumps(value, ensure_ascii=False)[1:-1]
-        yield quote(value, safe="")
+        yield quote(value, safe="", errors="surrogatepass")
         yield repr(value)[1:-1]
         yield value.replace("'", "'\"'\"'")
         yield re.sub(r'([\\"$`])', r"\\\1", value)

@@ -8,6 +8,9 @@ from status.plain import Room, plain
 DEFAULT_MAX_TOOL_RESULT_BYTES = 256 * 1024
 DEFAULT_MAX_OUTPUT_BYTES = 16 << 20
 MAX_NAME_CHARS = 500
+MAX_SECRETS = 200
+MAX_SECRETS_BYTES = 32 * 1024
+"""Of one run, all values together: everything that leaves it is looked through for each of them."""
 MAX_TODOS = 1000
 _TODO_STATUS = {
     "pending": "TODO_PENDING",

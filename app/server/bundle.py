@@ -22,7 +22,7 @@ from app.server.drafts import spoken
 from app.server.problems import Problem
 from app.server.render import CREATED_BY
 from app.server.run_config import merged
-from app.server.sealing import EnvValue, SealBroken
+from app.server.sealing import EnvValue, SealBroken, too_many_secrets
 from clients.skill_archive import SkillArchiveError, read_skill_md
 from status.failures import Code
 from status.store.ending import dumps
@@ -76,6 +76,8 @@ async def claim_reply(ctx: ServerContext, claimed: Claimed, *, takes_attachments
         await give_attachments(ctx, execution.id, human.get("layout") or (), reply, apart=takes_attachments)
     try:
         env = await _resolve(ctx, execution, reply)
+        if too_many := too_many_secrets(env.values()):
+            raise BundleError(too_many, code=Code.ENVIRONMENT, what="all layers together")
     except BundleError as error:
         reply.bundle_error = str(error)
         reply.bundle_error_code = error.code.value

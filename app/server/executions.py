@@ -34,7 +34,7 @@ from app.server.problems import (
 from app.server.redriving import where_to_begin
 from app.server.render import API_VERSION, CREATED_BY, as_json, execution_from_json
 from app.server.rules import validate
-from app.server.sealing import REDACTED, EnvValue, check_env, redacted
+from app.server.sealing import REDACTED, EnvValue, check_env, check_secrets, redacted
 from app.server.tags import check_tags
 from app.server.texts import MAX_INDEXED, unfit_texts
 from clients.tasks_wire import PublishError
@@ -223,6 +223,7 @@ class Executions:
             raise invalid(f"idempotency key: at most {MAX_INDEXED} characters")
         check_tags(execution.metadata.tags, "metadata.tags")
         check_env({name: value.value for name, value in execution.spec.runtime_env.items()}, "spec.runtime_env")
+        check_secrets(_env_of(execution).values(), "spec.runtime_env")
 
     async def _check_answers(self, draft: Draft) -> None:
         """Answers that name questions, against those that the session is known to have. What else an answer may be
@@ -296,8 +297,7 @@ class Executions:
         )
 
     def _sealed(self, draft: Draft) -> bytes:
-        values = draft.execution.spec.runtime_env.items()
-        return self._ctx.sealing.seal_env({n: EnvValue(value=v.value, is_secret=v.is_secret) for n, v in values})
+        return self._ctx.sealing.seal_env(_env_of(draft.execution))
 
     async def _store(self, new: NewExecution) -> Accepted:
         created = await self._ctx.store.create(new, queue_cap=self._ctx.settings.max_queued)
@@ -331,6 +331,11 @@ class Executions:
             await self._ctx.store.withdraw(execution.id)
         if await self._ctx.store.get(execution.id) is None:
             raise broker_unavailable(cause)
+
+
+def _env_of(execution: AgentExecution) -> dict[str, EnvValue]:
+    values = execution.spec.runtime_env.items()
+    return {name: EnvValue(value=value.value, is_secret=value.is_secret) for name, value in values}
 
 
 def _stored_spec(execution: AgentExecution, graph: str) -> dict[str, Any]:

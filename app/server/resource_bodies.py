@@ -14,7 +14,7 @@ from app.server.problems import invalid, violated
 from app.server.render import API_VERSION
 from app.server.resource_kinds import DEFINITIONS, Definition
 from app.server.rules import default_owner_scope, validate
-from app.server.sealing import Sealing, check_env
+from app.server.sealing import EnvValue, Sealing, check_env, check_secrets
 from app.server.tags import check_tags
 from app.server.texts import unfit_texts
 from status.log import rfc3339
@@ -79,6 +79,11 @@ def new_body(
     if (holder := secret_holder(definition, body)) is not None:
         given_values = {name: str(entry.get("value", "")) for name, entry in holder["data"].items()}
         check_env(given_values, f"{'.'.join(definition.secrets)}")
+        secret = {name: bool(entry.get("is_secret")) for name, entry in holder["data"].items()}
+        check_secrets(
+            (EnvValue(value=value, is_secret=secret[name]) for name, value in given_values.items()),
+            ".".join(definition.secrets),
+        )
         kept = secret_holder(definition, before.body) if before else None
         holder["data"] = sealing.seal_data(holder["data"], (kept or {}).get("data", {}))
     return body

@@ -9,7 +9,7 @@ shows of a secret is `REDACTED`, and a caller who sends that back keeps the stor
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from app.server.problems import failed_precondition, invalid
+from status.bounds import MAX_SECRETS, MAX_SECRETS_BYTES
 
 REDACTED = "***"
 SEALED = "sealed:"
@@ -115,6 +116,24 @@ def check_env(values: Mapping[str, str], field: str) -> None:
             raise invalid(f"{field}: {name!r} is not a name of an environment variable")
         if "\0" in value:
             raise invalid(f"{field}: the value of {name!r} must not contain NUL characters")
+
+
+def too_many_secrets(values: Iterable[EnvValue]) -> str:
+    """What is too much about the secrets of one run, in words; empty if nothing is."""
+    secrets = [value.value for value in values if value.is_secret]
+    size = sum(len(value.encode()) for value in secrets)
+    if len(secrets) <= MAX_SECRETS and size <= MAX_SECRETS_BYTES:
+        return ""
+    most = f"a run may have {MAX_SECRETS} secrets and {MAX_SECRETS_BYTES} bytes of them in all"
+    return f"{most}; these are {len(secrets)} with {size} bytes"
+
+
+def check_secrets(values: Iterable[EnvValue], field: str) -> None:
+    """Raises INVALID_ARGUMENT for more than a run may have: everything it says is looked through for each of them."""
+    if too_many := too_many_secrets(values):
+        raise invalid(
+            f"{field}: {too_many}", next_step="Send fewer, or put what is large into a file that a tool reads itself."
+        )
 
 
 def redacted(data: Mapping[str, Any]) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class RunGuard(AgentMiddleware[Any, Any, Any]):
             return _failed(call, f"{type(error).__name__}: {fields_of(error)}")
         except Exception as error:
             return _failed(call, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-        return _masked(result)
+        return await _masked(result)
 
     def _unknown_sub_agent(self, args: dict[str, Any]) -> str:
         asked = args.get("subagent_type")
@@ -165,21 +165,21 @@ def _failed(call: Any, text: str) -> ToolMessage:
     return ToolMessage(content=f"Error: {shown}", name=call["name"], tool_call_id=call["id"], status="error")
 
 
-def _masked(result: ToolMessage | Command[Any]) -> ToolMessage | Command[Any]:
+async def _masked(result: ToolMessage | Command[Any]) -> ToolMessage | Command[Any]:
     """Tools of the sandbox mask by themselves; this is for all others."""
     run = current_run()
     if run is None or not run.mask:
         return result
     if isinstance(result, ToolMessage):
-        return _masked_message(run.mask, result)
+        return await _masked_message(run.mask, result)
     if isinstance(result.update, dict) and isinstance(said := result.update.get("messages"), list):
-        masked = [_masked_message(run.mask, one) if isinstance(one, ToolMessage) else one for one in said]
+        masked = [await _masked_message(run.mask, one) if isinstance(one, ToolMessage) else one for one in said]
         return replace(result, update={**result.update, "messages": masked})
     return result
 
 
-def _masked_message(mask: Mask, message: ToolMessage) -> ToolMessage:
+async def _masked_message(mask: Mask, message: ToolMessage) -> ToolMessage:
     """The content and what the tool keeps beside it: both are written into checkpoints."""
-    update = {"content": mask.within(message.content), "artifact": mask.within(message.artifact)}
+    update = await mask.within_apart({"content": message.content, "artifact": message.artifact})
     same = update["content"] == message.content and update["artifact"] == message.artifact
     return message if same else message.model_copy(update=update)

@@ -217,7 +217,7 @@ async def _stream(run: Run, prepared: Prepared) -> None:
     stream: Any = told_in_full(events_of, prepared.graph, run.current, turn.config)
     async with contextlib.aclosing(stream) as events:
         async for event in events:
-            run.feed(event)
+            await run.feed(event)
             if run.log.full:
                 await run.log.room()
             if time.monotonic() - yielded_at > YIELD_EVERY_S:

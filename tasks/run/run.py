@@ -12,7 +12,7 @@ from langgraph.runtime import RunControl
 
 from clients.engine.current import CurrentRun, StopRun
 from clients.engine.run_context import RunContext, facts_of
-from clients.masking import Mask
+from clients.masking import IN_A_THREAD, Mask, characters_in
 from status.bounds import DEFAULT_MAX_OUTPUT_BYTES, DEFAULT_MAX_TOOL_RESULT_BYTES
 from status.builder import StatusBuilder
 from status.custom import CustomLimits
@@ -129,15 +129,28 @@ class Run:
             return step
         return ", ".join(f"node '{name}'" for name in dict.fromkeys(self.open_nodes.values())) or self.current.doing
 
-    def feed(self, event: Event) -> None:
+    async def feed(self, event: Event) -> None:
+        """A lot of text is masked in a thread: the beats and the other runs of the process do not wait for it."""
+        if self._given_up:
+            return
+        deltas = self.builder.feed(event)
+        if not self.mask or sum(characters_in(delta.payload) for delta in deltas) < IN_A_THREAD:
+            self.say(deltas)
+            return
+        try:
+            masked = await asyncio.to_thread(self._without_secrets, deltas)
+        except asyncio.CancelledError:
+            self.say(deltas)  # the builder counts on it
+            raise
         if not self._given_up:
-            self.say(self.builder.feed(event))
+            self.log.add(masked)
 
     def say(self, deltas: list[Delta]) -> None:
         """What the agent says leaves the run without its secrets; one that is streamed in pieces is not seen."""
-        if self.mask:
-            deltas = [Delta(kind=delta.kind, payload=self._masked(delta.payload)) for delta in deltas]
-        self.log.add(deltas)
+        self.log.add(self._without_secrets(deltas) if self.mask else deltas)
+
+    def _without_secrets(self, deltas: list[Delta]) -> list[Delta]:
+        return [Delta(kind=delta.kind, payload=self._masked(delta.payload)) for delta in deltas]
 
     def _masked(self, payload: dict[str, Any]) -> dict[str, Any]:
         return {name: value if name in STRUCTURE else self.mask.within(value) for name, value in payload.items()}

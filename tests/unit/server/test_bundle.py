@@ -14,6 +14,7 @@ from app.server.bundle import claim_reply
 from app.server.composition import RunningServer, running_server
 from app.server.context import ServerContext
 from clients.settings import Settings
+from status.bounds import MAX_SECRETS
 from status.store.records import Resource, ResourceKind
 from status.store.store import Store
 from tests.unit.server.conftest import Worker, created, http_client
@@ -98,6 +99,17 @@ async def test_environments_add_up(http: httpx.AsyncClient, server: RunningServe
     }  # fmt: skip
     assert sorted(reply.secret_names) == ["AWS_SECRET", "GITHUB_TOKEN"]
     assert not reply.agent.spec.HasField("env_spec")
+
+
+async def test_too_many_secrets_of_all_layers_end_the_run(http: httpx.AsyncClient, server: RunningServer) -> None:
+    """Each layer may be written, together they are more than a run may have: it ends E304, and gets none of them."""
+    halves = [{f"{name}{n}": value("hunter2", secret=True) for n in range(MAX_SECRETS - 1)} for name in "AB"]
+    refs = [await environment(http, f"half-{n}", **half) for n, half in enumerate(halves)]
+    run = await created(http, session_id=await session(http, refs))
+    reply = await claimed(server, run["metadata"]["id"])
+    assert reply.bundle_error_code == "E304"
+    assert f"these are {2 * MAX_SECRETS - 2}" in reply.bundle_error
+    assert not reply.env
 
 
 class SlowStore(Store):

@@ -7,6 +7,7 @@ import pytest
 
 from app.server.composition import RunningServer
 from app.server.sealing import REDACTED, SealBroken, Sealing
+from status.bounds import MAX_SECRETS, MAX_SECRETS_BYTES
 from status.store.records import ResourceKind
 from tests.unit.server.test_create import assert_problem
 from tests.unit.server.test_resources import agent, environment
@@ -85,3 +86,26 @@ async def test_what_no_process_can_be_given(http: httpx.AsyncClient, name: str, 
         detail = assert_problem(await http.post(f"/v1/{route}", json=body), 400, "INVALID_ARGUMENT")["detail"]
         assert says in detail
         assert value not in detail
+
+
+MANY = {f"S{n}": "hunter2" for n in range(MAX_SECRETS)}
+LARGE = {"S": "h" * MAX_SECRETS_BYTES}
+
+
+@pytest.mark.parametrize("most", [MANY, LARGE], ids=["many", "large"])
+async def test_a_run_has_so_many_secrets_and_no_more(http: httpx.AsyncClient, most: dict[str, str]) -> None:
+    """What a run may have is accepted; one value more, or one byte, is refused before anything is stored."""
+    assert (await http.post("/v1/executions", json={"message": "m", "env": most})).status_code == 201
+    answer = await http.post("/v1/executions", json={"message": "m", "env": {**most, "MORE": "x"}})
+    problem = assert_problem(answer, 400, "INVALID_ARGUMENT")
+    assert f"{MAX_SECRETS} secrets and {MAX_SECRETS_BYTES} bytes" in problem["detail"]
+    assert (await http.get("/v1/executions")).json()["total"] == 1
+
+
+async def test_an_environment_holds_no_more_than_a_run_may_have(http: httpx.AsyncClient) -> None:
+    """Refused when it is written; values that are no secrets do not count."""
+    data = {name: {"value": value, "is_secret": True} for name, value in MANY.items()}
+    plain = {f"P{n}": {"value": "x" * 1000} for n in range(MAX_SECRETS)}
+    assert (await http.post("/v1/environments", json=environment(**data, **plain))).status_code == 201
+    too_many = environment(**data, MORE={"value": "x", "is_secret": True})
+    assert_problem(await http.post("/v1/environments", json=too_many), 400, "INVALID_ARGUMENT")
