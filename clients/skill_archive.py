@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-import yaml
+from clients.plain_yaml import read_yaml
 
 SKILL_MD = "SKILL.md"
 MAX_ARCHIVE_BYTES = 32 << 20
@@ -108,9 +108,9 @@ def read_skill_md(text: str) -> SkillText:
     if len(found[1]) > MAX_FRONT_MATTER:
         raise SkillArchiveError(f"{SKILL_MD}: its front matter is longer than {MAX_FRONT_MATTER} characters")
     try:
-        said = yaml.safe_load(found[1]) or {}
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SkillArchiveError(f"{SKILL_MD}: its front matter is not YAML: {' '.join(str(error).split())}") from None
+        said = read_yaml(found[1]) or {}
+    except ValueError as error:
+        raise SkillArchiveError(f"{SKILL_MD}: its front matter is not YAML that is taken: {error}") from None
     if not isinstance(said, dict):
         raise SkillArchiveError(f"{SKILL_MD}: its front matter must be a mapping with name and description")
     body = plain[found.end() :].strip()

@@ -10,8 +10,11 @@ from app.server.gate import Gate
 from app.server.sealing import Sealing
 from app.server.watchers import Watchers
 from clients.settings import Settings
+from clients.shared_work import SharedWork
 from status.store.records import Execution, Removal
 from status.store.store import Store
+
+SKILLS_KNOWN = 1000
 
 
 class Publisher(Protocol):
@@ -53,6 +56,8 @@ class ServerContext:
     gate: Gate
     presence: Canceller | None = None
     counted: Ends = field(default_factory=Ends)
+    skill_texts: SharedWork[str, tuple[str, str]] = field(default_factory=lambda: SharedWork(SKILLS_KNOWN))
+    """Name and description by the hash of the version: read once in this process, not at each claim."""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     """Work that outlives its request; see `soon`."""
 

@@ -1,6 +1,7 @@
 """The answer to a claim: environments in layers, skills in versions, and what it says when something is gone."""
 
 import asyncio
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -14,6 +15,7 @@ from app.server.bundle import claim_reply
 from app.server.composition import RunningServer, running_server
 from app.server.context import ServerContext
 from clients.settings import Settings
+from clients.skill_archive import SkillText, read_skill_md
 from status.bounds import MAX_SECRETS
 from status.store.records import Resource, ResourceKind
 from status.store.store import Store
@@ -273,3 +275,24 @@ async def test_the_secrets_of_an_execution_go_with_its_end(
     while await store.get_resource(ResourceKind.EXECUTION_CONTEXT, "exec-1") is not None:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
+
+
+async def test_a_skill_is_read_once_and_not_at_each_claim(
+    http: httpx.AsyncClient, server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its front matter is looked at for the first claim of a version, in a thread, and for no other."""
+    await push(http, archive(skill_md="---\nname: Once\ndescription: d\n---\nbody"), name="once")
+    threads: list[int] = []
+
+    def seen(text: str) -> SkillText:
+        threads.append(threading.get_ident())
+        return read_skill_md(text)
+
+    monkeypatch.setattr("app.server.bundle.read_skill_md", seen)
+    id = await session(http, [], skill_refs=[{"kind": "skill", "slug": "once"}])
+    granted = await Worker(server).claim((await created(http, session_id=id))["metadata"]["id"])
+    for _ in range(3):
+        reply = await claim_reply(server.ctx, granted)
+        assert [(skill.name, skill.description) for skill in reply.skills] == [("Once", "d")]
+    assert len(threads) == 1
+    assert threads[0] != threading.get_ident()
