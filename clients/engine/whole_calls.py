@@ -6,7 +6,7 @@ policy) asks again, else the run ends and says why. Nothing of a cut message run
 
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -71,7 +71,23 @@ class WholeCallsHandler(AsyncCallbackHandler):
             raise BrokenStream(began=bool(message.text or message.tool_calls))
         if not message.tool_calls:
             return
+        name_calls(message)
         whys = [one.why for one in refused_in(message) if one.id in {call["id"] for call in message.tool_calls}]
         whys += [why for call in asked.calls.calls if (why := arguments_of(call.raw)[1])]
         if whys:
             raise ModelError(f"a tool call of the model was not run: {whys[0]}", ADVICE)
+
+
+def name_calls(message: AIMessage) -> None:
+    """In place, before anything uses the message: each call gets an id of its own where the server gave none, or gave
+    one twice. A result finds its call by it. Anthropic's content holds the calls a second time."""
+    content: Any = message.content if isinstance(message.content, list) else []
+    blocks = [block for block in content if isinstance(block, dict) and block.get("type") == "tool_use"]
+    known: set[str] = set()
+    for number, call in enumerate(message.tool_calls):
+        id_ = call["id"] or f"call_{uuid4().hex[:24]}"
+        own = id_ if id_ not in known else f"{id_}-{number + 1}"
+        call["id"] = own
+        known.add(own)
+        if len(blocks) == len(message.tool_calls):
+            blocks[number]["id"] = own

@@ -102,6 +102,7 @@ REFUSED_REQUEST = _Cause(
     advice="Read the provider's words: something in the request is not for this model. Choose another model, or"
     " correct what it names.",
 )
+_NOTHING_CAME = ("No generations found in stream.", "No data received from Ollama stream.")
 _NO_KEY_KINDS = ("authentication_error", "permission_error")
 _OVERLOADED = re.compile(r"overload|unavailable|timeout|server_?error|api_error|internal|engine|bad_?gateway", re.I)
 OLLAMA_DOWN = _Cause(
@@ -142,13 +143,13 @@ def explain_model_error(error: BaseException) -> tuple[str, str] | None:
     texts: list[str] = []
     wait_s = 0.0
     for link in _chain(error):
-        named = link if isinstance(link, ModelError) else proxy_error(link)
+        named = link if isinstance(link, ModelError) else proxy_error(link) or _no_answer(link)
         if named is not None and found is None:
             return str(named), named.advice
         cause = _cause_of(link)
         if cause is None or not (found in (None, cause) or {found, cause} == {UNREACHABLE, BROKE_OFF}):
             continue
-        found = found or cause
+        found = BROKE_OFF if BROKE_OFF in (found, cause) else cause
         wait_s = wait_s or retry_after_s(getattr(link, "response", None))
         text = sentence(link)
         if text and not any(text in known for known in texts):
@@ -208,7 +209,7 @@ def _cause_of(error: BaseException) -> _Cause | None:
         return NO_KEY if "api_key" in str(error) and "environment variable" in str(error) else None
     if "clients" in modules and not isinstance(error, ProviderError):
         return None
-    return _broken_connection(names) or _told(error, names)
+    return _broken_connection(names, str(error)) or _told(error, names)
 
 
 def _told(error: BaseException, names: set[str]) -> _Cause | None:
@@ -238,7 +239,15 @@ def _told(error: BaseException, names: set[str]) -> _Cause | None:
     return None
 
 
-def _broken_connection(names: set[str]) -> _Cause | None:
+def _no_answer(error: BaseException) -> BrokenStream | None:
+    """What LangChain says where a client's stream held nothing."""
+    said = isinstance(error, ValueError) and str(error) in _NOTHING_CAME
+    return BrokenStream(began=False) if said else None
+
+
+def _broken_connection(names: set[str], text: str) -> _Cause | None:
+    if "RemoteProtocolError" in names and "without sending a response" in text:
+        return UNREACHABLE
     if names & {"RemoteProtocolError", "LocalProtocolError", "ReadError", "StreamChunkTimeoutError"}:
         return BROKE_OFF
     if names & {"APIConnectionError", "ConnectError", "TransportError", "TimeoutException", "APITimeoutError"}:

@@ -80,7 +80,7 @@ def looks(execution: Json) -> Json:
         seen["incomplete"] = execution["incomplete"]
     if "error" in status:
         seen |= {"error": status["error"], "next_step": status["messages"][-1]["metadata"]["next_step"]}
-    seen["ran"] = [call["args"] for call in calls if call["status"] == "TOOL_CALL_COMPLETED"]
+    seen["ran"] = [call.get("args", {}) for call in calls if call["status"] == "TOOL_CALL_COMPLETED"]
     return {key: value for key, value in seen.items() if value not in ([], {})}
 
 
