@@ -5,18 +5,14 @@ that the graph never sees: it is put before each namespace on the way in and tak
 search, listing or wildcard reaches what belongs to others. The label is the org in hex: an org may have a dot in its
 name, which no label may.
 
-Opened at its first use, on the loop of the process. `langgraph.json` configures it as LangGraph's server reads it:
-`{"store": {"index": {"embed", "dims", "fields"}, "ttl": {"default_ttl", "refresh_on_read", ...}}}`.
+Opened at its first use, on the loop of the process, for all runs: nothing of the run that came first is seen by it.
 """
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import Context
 from typing import Any
 
-import aiosqlite
 from langgraph.store.base import (
     BaseStore,
     GetOp,
@@ -31,29 +27,26 @@ from langgraph.store.base import (
 )
 
 from clients.engine.current import current_run
+from clients.engine.embedding import EmbeddingError
+from clients.engine.store_config import StoreConfig
+from clients.engine.store_databases import Opened, StoreError, open_store
 
-BUSY_TIMEOUT_MS = 15_000
-POOL_MAX_SIZE = 5
-OPEN_TIMEOUT_S = 10.0
-SET_UP_TRIES = 8
-"""Several processes may set the same tables up at once."""
-StoreConfig = Mapping[str, Any]
+CLOSE_WAIT_S = 5.0
+"""For writes that are under way when the process leaves."""
 
-
-class StoreError(Exception):
-    """The store cannot be opened or used here; the text says what to do."""
+__all__ = ["OrgStore", "StoreError"]
 
 
 class OrgStore(BaseStore):
-    """`url` as for the memory. `configure` gives the `store` entry of `langgraph.json`, its embedding resolved."""
+    """`url` as for the memory. `configure` gives the `store` entry of `langgraph.json`, its `embed` an embedding;
+    `ttl_config` is set as soon as the file is read: LangGraph asks for it before each call."""
 
     supports_ttl = True
 
     def __init__(self, url: str, configure: Callable[[], Awaitable[StoreConfig]] | None = None) -> None:
         self._url, self.configure = url, configure
         self._loop = asyncio.get_running_loop()
-        self._opening: asyncio.Task[Any] | None = None
-        self._resources = AsyncExitStack()
+        self._opening: asyncio.Task[Opened] | None = None
         self._work: set[asyncio.Future[Any]] = set()
         self.ttl_config: TTLConfig | None = None
 
@@ -76,8 +69,16 @@ class OrgStore(BaseStore):
         return asyncio.run_coroutine_threadsafe(self._run(label, list(ops)), self._loop).result()
 
     async def aclose(self) -> None:
-        if self._opening is not None and self._opening.done() and not self._opening.cancelled():
-            await self._resources.aclose()
+        """After what is under way, within a few seconds."""
+        if self._work:
+            await asyncio.wait(self._work, timeout=CLOSE_WAIT_S)
+        opening, self._opening = self._opening, None
+        if opening is None:
+            return
+        opening.cancel()
+        await asyncio.wait([opening])
+        if not opening.cancelled() and opening.exception() is None:
+            await opening.result().aclose()
 
     async def ready(self) -> None:
         """Open it now. Raises StoreError."""
@@ -92,78 +93,27 @@ class OrgStore(BaseStore):
 
     async def _apply(self, label: str, ops: list[Op]) -> list[Result]:
         inner = await self._inner()
-        results = await inner.abatch([_inward(label, op) for op in ops])
+        try:
+            results = await inner.abatch([_inward(label, op) for op in ops])
+        except EmbeddingError as error:
+            raise StoreError(str(error)) from error
         return [_outward(op, result) for op, result in zip(ops, results, strict=True)]
 
-    async def _inner(self) -> BaseStore:
+    async def _inner(self) -> Opened:
         if self._opening is None or (self._opening.done() and self._opening.exception() is not None):
-            self._opening = asyncio.ensure_future(self._open())
-        opened: BaseStore = await asyncio.shield(self._opening)
-        return opened
+            # The embedding is shared by all orgs: a key of the run that came first is none of theirs.
+            self._opening = asyncio.create_task(self._open(), context=Context())
+        return await asyncio.shield(self._opening)
 
-    async def _open(self) -> BaseStore:
-        config = dict(await self.configure()) if self.configure else {}
-        self.ttl_config = config.get("ttl") or None
+    async def _open(self) -> Opened:
         try:
-            store = await self._opened(config.get("index") or None)
+            config = await self.configure() if self.configure else StoreConfig()
+            self.ttl_config = config.ttl
+            return await open_store(self._url, dict(config.index) if config.index else None, config.ttl)
+        except (StoreError, EmbeddingError) as error:
+            raise StoreError(str(error)) from error
         except Exception as error:
             raise StoreError(f"the store of graphs cannot be opened: {type(error).__name__}: {error}") from error
-        if self.ttl_config:
-            await store.start_ttl_sweeper()
-            self._resources.push_async_callback(store.stop_ttl_sweeper, 1.0)
-        return store  # type: ignore[no-any-return]
-
-    async def _opened(self, index: Any) -> Any:
-        scheme, _, rest = self._url.partition("://")
-        if scheme.partition("+")[0] == "sqlite":
-            return await self._sqlite(rest.partition("?")[0].removeprefix("/"), index)
-        return await self._postgres(f"postgresql://{rest}", index)
-
-    async def _sqlite(self, path: str, index: Any) -> Any:
-        from langgraph.store.sqlite.aio import AsyncSqliteStore
-
-        if path and path != ":memory:":
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-        connection = await self._resources.enter_async_context(
-            aiosqlite.connect(path or ":memory:", isolation_level=None)
-        )
-        await connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-        await connection.execute("PRAGMA journal_mode=WAL")
-        store = AsyncSqliteStore(connection, index=index, ttl=self.ttl_config)
-        await _set_up(store)
-        return store
-
-    async def _postgres(self, url: str, index: Any) -> Any:
-        from langgraph.store.postgres.aio import AsyncPostgresStore
-        from psycopg import AsyncConnection
-        from psycopg.rows import DictRow, dict_row
-        from psycopg_pool import AsyncConnectionPool
-
-        pool = AsyncConnectionPool[AsyncConnection[DictRow]](
-            url,
-            min_size=1,
-            max_size=POOL_MAX_SIZE,
-            open=False,
-            check=AsyncConnectionPool.check_connection,
-            kwargs={"autocommit": True, "prepare_threshold": None, "row_factory": dict_row},
-        )
-        await pool.open(wait=True, timeout=OPEN_TIMEOUT_S)
-        self._resources.push_async_callback(pool.close)
-        store = AsyncPostgresStore(pool, index=index, ttl=self.ttl_config)
-        await _set_up(store)
-        return store
-
-
-async def _set_up(store: Any) -> None:
-    for left in reversed(range(SET_UP_TRIES)):
-        try:
-            await store.setup()
-        except Exception:
-            if not left:
-                raise
-            await asyncio.sleep(random.uniform(0.05, 0.25))  # noqa: S311 - apart from the others, no secret
-        else:
-            return
 
 
 def _label() -> str:

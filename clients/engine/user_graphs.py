@@ -17,6 +17,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -29,6 +30,7 @@ from langgraph.pregel import Pregel
 
 from clients.engine.contain import contained_blocking, guard_nodes
 from clients.engine.current import current_run, doing
+from clients.engine.embedding import checked, place_of
 from clients.engine.graph_files import module_of_file
 from clients.engine.graph_functions import RUNNABLE, GraphFunctionError, call
 from clients.engine.half_imports import bear_half_imports
@@ -36,6 +38,7 @@ from clients.engine.memory import forget_refused_answers
 from clients.engine.run_context import check_names
 from clients.engine.serializer import remembering
 from clients.engine.store import OrgStore
+from clients.engine.store_config import StoreConfig, StoreConfigError, read_store_config
 from clients.shared_work import SharedWork
 from clients.threads import apart, own
 
@@ -61,7 +64,7 @@ class UserGraphs:
         self._saver, self._store = saver, store
         self._configurable = frozenset(configurable)
         self._listed: dict[str, frozenset[str]] = {}
-        self._store_entry: dict[str, Any] = {}
+        self._store_entry = StoreConfig()
         if store is not None:
             store.configure = self._store_config
         self._read: tuple[int, dict[str, str]] | None = None
@@ -130,19 +133,21 @@ class UserGraphs:
         """What the graph's entry says of it, as it is written there; empty where it says nothing."""
         return self._durability.get(name, "")
 
-    async def _store_config(self) -> dict[str, Any]:
-        """The `store` entry, with a function in place of `./file.py:embed`."""
+    async def _store_config(self) -> StoreConfig:
+        """The `store` entry, with an embedding in place of `provider:model` or `./file.py:embed`."""
         await own(self._entries)
-        entry = dict(self._store_entry)
-        index = entry.get("index")
-        embed = index.get("embed") if isinstance(index, dict) else None
-        if isinstance(embed, str) and (".py:" in embed or "/" in embed.partition(":")[0]):
-            place, _, attribute = embed.rpartition(":")
+        entry = self._store_entry
+        if entry.index is None:
+            return entry
+        embed, name = entry.index["embed"], ""
+        if (there := await own(place_of, embed)) is not None:
+            place, name = there
             module = await self._module("store.index.embed", place)
-            if not hasattr(module, attribute):
-                raise GraphError(f"{self._path}: store.index.embed: {place} defines no '{attribute}'")
-            entry["index"] = {**(index or {}), "embed": getattr(module, attribute)}
-        return entry
+            if not hasattr(module, name):
+                raise GraphError(f"{self._path}: store.index.embed: {place} defines no '{name}'")
+            embed = getattr(module, name)
+        made = await own(checked, embed, entry.index["dims"], name)
+        return replace(entry, index={**entry.index, "embed": made})
 
     def _prepared(self, name: str, made: Any) -> Graph:
         if isinstance(made, StateGraph):
@@ -185,11 +190,17 @@ class UserGraphs:
         if not isinstance(graphs, dict) or not graphs:
             raise GraphError(f'{self._path} names no graphs: expected {{"graphs": {{"name": "./file.py:graph"}}}}')
         entries = {str(name): _spec_of(given) for name, given in graphs.items()}
+        try:
+            store = read_store_config(document.get("store"))
+        except StoreConfigError as error:
+            raise GraphError(f"{self._path}: {error}") from error
         self._prepare_process(document)
         self._allowed_types = _allowed_types(document)
         self._durability = {n: str(g.get("durability", "")) for n, g in graphs.items() if isinstance(g, dict)}
         self._listed = {str(name): _names(given) for name, given in graphs.items()}
-        self._store_entry = document.get("store") if isinstance(document.get("store"), dict) else {}
+        self._store_entry = store
+        if self._store is not None:
+            self._store.ttl_config = store.ttl
         self._read = (changed, entries)
         return self._read
 

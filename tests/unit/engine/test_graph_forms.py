@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from langgraph.store.base import InvalidNamespaceError
 
 from clients.engine import run_environment
 from clients.engine.bundle import Bundle
@@ -18,7 +17,7 @@ from clients.engine.factory import EngineFactory
 from clients.engine.graph_functions import close
 from clients.engine.memory import open_saver
 from clients.engine.run_context import RunContext, RunContextError, context_for, facts_of, limit_of
-from clients.engine.store import OrgStore, StoreError
+from clients.engine.store import OrgStore
 from clients.engine.stream import run_events
 from clients.engine.turn import Given, call_config, open_turn
 from clients.engine.user_graphs import GraphError
@@ -285,33 +284,6 @@ def test_each_run_sees_its_own_environment(monkeypatch: pytest.MonkeyPatch) -> N
     with running(other):
         assert os.environ["CRM_TOKEN"] == "other"
     assert "CRM_TOKEN" not in os.environ
-
-
-async def test_one_org_never_sees_what_another_stored(tmp_path: Path) -> None:
-    """Not by key, search, listing, wildcard or suffix, also where one name begins with the other."""
-    store = OrgStore(f"sqlite:///{tmp_path}/store.db")
-    try:
-        for org in ("a", "ab", "A", "a.b"):
-            with running(some_run(org)):
-                await store.aput(("facts", "x"), "colour", {"value": org})
-        for org in ("a", "ab", "A", "a.b"):
-            with running(some_run(org)):
-                item = await store.aget(("facts", "x"), "colour")
-                assert item is not None
-                assert (item.value, item.namespace) == ({"value": org}, ("facts", "x"))
-                assert [i.value["value"] for i in await store.asearch(())] == [org]
-                assert [i.namespace for i in await store.asearch(("facts",))] == [("facts", "x")]
-                assert await store.alist_namespaces() == [("facts", "x")]
-                assert await store.alist_namespaces(max_depth=1) == [("facts",)]
-                assert await store.alist_namespaces(prefix=("facts", "*")) == [("facts", "x")]
-                assert await store.alist_namespaces(suffix=("x",)) == [("facts", "x")]
-                assert await store.alist_namespaces(suffix=("*", "facts", "x")) == []
-        with running(some_run("a")), pytest.raises(InvalidNamespaceError):
-            await store.aput(("a.b",), "k", {})
-        with pytest.raises(StoreError, match="within a run"):
-            await store.aget(("facts",), "k")
-    finally:
-        await store.aclose()
 
 
 async def test_resources_are_empty_by_default() -> None:
