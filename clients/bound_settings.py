@@ -1,11 +1,11 @@
 """Settings of what one execution may hold and say: a larger thing is refused, cut or dropped, and that is told."""
 
-from clients.edge_settings import EdgeSettings
+from clients.access_settings import AccessSettings
 from clients.environment import setting
 from status.attachments import DEFAULT_MAX_ATTACHMENT_BYTES
 
 
-class BoundSettings(EdgeSettings):
+class BoundSettings(AccessSettings):
     max_message_bytes: int = setting(
         "AGENT_RUNNER_MAX_MESSAGE_BYTES", default=1 << 20, ge=1, about="a larger message is refused"
     )

@@ -1,7 +1,8 @@
 """What a running `agent-runner dev` tells the other commands that use the same data directory.
 
 The stack holds a lock on `stack.lock` for as long as it lives and writes `dev.json` (mode 0600: it holds the embedded
-Redis' password). The lock, not the file, says whether it runs: a SIGKILLed stack leaves the file behind.
+Redis' password, and the keys that the stack made). The lock, not the file, says whether it runs: a SIGKILLed stack
+leaves the file behind.
 """
 
 import fcntl
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 LOCK_NAME, FILE_NAME, SECRET_KEY_NAME = "stack.lock", "dev.json", "secret.key"
+API_KEY_NAME, FLOWER_PASSWORD_NAME = "api.key", "flower.password"
 
 
 def stack_runs(data_dir: Path) -> bool:
@@ -31,7 +33,8 @@ def stack_runs(data_dir: Path) -> bool:
 def running_stack(data_dir: Path) -> dict[str, Any]:
     """The facts of the stack that runs in this data directory; empty when none does or it is not ready yet.
 
-    Keys: pid, http_url, grpc_endpoint, flower_url, broker_url, redis_url, database_url, checkpoint_url.
+    Keys: pid, http_url, grpc_endpoint, flower_url, broker_url, redis_url, database_url, checkpoint_url;
+    with keys of its own also api_key and flower_password.
     """
     if not stack_runs(data_dir):
         return {}

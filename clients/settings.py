@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from clients.access_settings import DUMMY_LOCAL_KEY
 from clients.bound_settings import BoundSettings
 from clients.environment import NamedVariables, load_env_file, names_of, setting, shown
 from clients.local_stack import running_stack
@@ -22,12 +23,12 @@ from clients.service_urls import normal_redis, problem
 from status.store.postgres import is_postgres, plain
 from status.timeouts import ENSURE_THREAD_BACKOFF_S, ENSURE_THREAD_TIMEOUT_S, Timeouts, ensure_thread_total_s
 
-DUMMY_LOCAL_KEY = "dummy-local-key"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 Role = Literal["server", "worker", "orchestrator", "flower", "redis", "dev", "run", "client", "doctor", "migrate"]
 ROLES_WITH_BROKER = frozenset({"server", "worker", "orchestrator", "flower"})
 ROLES_WITH_BACKEND = frozenset({"worker", "orchestrator"})
+ROLES_THAT_SERVE = frozenset({"server", "dev"})
 ROLES_OF_A_STACK = frozenset({"dev", "redis"})
 """They make the stack of a data directory; all others use the one that runs there."""
 
@@ -245,6 +246,7 @@ class Settings(BoundSettings):
             if getattr(self, field) == value
         ]
         found += self.tls_problems(serves=role == "server")
+        found += self.key_problems(self.api_key) if role in ROLES_THAT_SERVE and self.api_key.get_secret_value() else []
         for text in self.timeouts.problems(max_run_s=self.max_run_s):
             concerned = {name for name, ours in _TIMEOUT_FIELDS.items() if re.search(rf"\b{ours}\b", text)}
             for name in concerned:
@@ -282,6 +284,7 @@ _FROM_STACK = {
     "checkpoint_url": ("checkpoint_url", ()),
     "http_url": ("http_url", ("http_port",)),
     "backend_endpoint": ("grpc_endpoint", ("grpc_port",)),
+    "api_key": ("api_key", ("http_url",)),
 }
 """Setting: its name in `dev.json`, and the settings that are a reason not to take it from there."""
 

@@ -27,6 +27,9 @@ LOOK_EVERY_S = 0.2
 )
 @click.option("--no-flower", is_flag=True, help="Without Flower.")
 @click.option("--no-worker", is_flag=True, help="Without a worker: start agent-runner worker yourself.")
+@click.option(
+    "--random-key", is_flag=True, help="Keys of this data directory's own, in its dev.json; the next release's default."
+)
 def dev(
     data_dir: Path | None,
     http_port: int | None,
@@ -34,6 +37,7 @@ def dev(
     flower_port: int,
     no_flower: bool,
     no_worker: bool,
+    random_key: bool,
 ) -> None:
     """The whole stack in one terminal: Redis, SQLite, server, worker, orchestrator, Flower.
 
@@ -50,6 +54,7 @@ def dev(
         with_worker=not no_worker,
         with_flower=not no_flower,
         keep_endpoint=True,
+        own_keys=random_key,
         write=_prefixed,
     )
     _run(Stack(plan))
@@ -69,7 +74,9 @@ def _run(stack: Stack) -> None:
         stack.start(stopping=asked.is_set, say=_say)
         if not asked.is_set():
             flower = f" flower={stack.flower_url}" if stack.flower_url else ""
-            click.echo(f"READY http={stack.http_url} grpc={stack.grpc_endpoint}{flower}")
+            key_file = f" key_file={stack.facts_file}" if stack.has_own_keys else ""
+            click.echo(f"READY http={stack.http_url} grpc={stack.grpc_endpoint}{flower}{key_file}")
+            _say(f"the page: {stack.page_url}")
         while not asked.wait(LOOK_EVERY_S):
             stack.tend(_say)
         _say("stopping ...")

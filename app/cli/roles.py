@@ -8,7 +8,8 @@ import click
 
 from app.cli.failing import Failed, settings_or_exit
 from app.dev.tied import tied
-from clients.settings import DUMMY_LOCAL_KEY, Role, Settings, SettingsError, load_settings
+from clients.access_settings import DUMMY_LOCAL_KEY, MAKE_A_KEY, is_loopback, weakness
+from clients.settings import Role, Settings, SettingsError, load_settings
 from clients.tls import direct_opener
 
 WORKER_MODULE, SERVER_MODULE = "tasks.worker", "app.server"
@@ -52,8 +53,13 @@ def orchestrator(queue: str | None) -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=FLOWER_PORT, envvar="FLOWER_PORT", show_default=True)
 @click.option("--address", default="127.0.0.1", envvar="FLOWER_ADDRESS", show_default=True, help="0.0.0.0: everybody")
 def flower(port: int, address: str) -> None:
-    """Flower, the operators' view. The login is `admin` and the API key."""
+    """Flower, the operators' view. The login is `admin` and AGENT_RUNNER_FLOWER_PASSWORD, else the API key."""
     settings = settings_or_exit("flower")
+    given = settings.flower_password.get_secret_value()
+    password = given or settings.api_key.get_secret_value()
+    if "FLOWER_BASIC_AUTH" not in os.environ and not is_loopback(address) and (wrong := weakness(password)):
+        name = "AGENT_RUNNER_FLOWER_PASSWORD" if given else "STIGMER_API_KEY, which is Flower's password too,"
+        raise Failed(f"{name} {wrong}, and Flower can be reached from other machines; {MAKE_A_KEY}", exit_code=2)
     # By environment: a command line is readable by everybody on the machine.
     os.environ |= {
         "CELERY_BROKER_URL": settings.broker_url,
@@ -62,8 +68,10 @@ def flower(port: int, address: str) -> None:
         "FLOWER_ADDRESS": address,
         "FLOWER_TASK_RUNTIME_METRIC_BUCKETS": RUNTIME_BUCKETS,
     }
-    os.environ.setdefault("FLOWER_BASIC_AUTH", f"admin:{settings.api_key.get_secret_value()}")
-    _supervise("flower", tied([sys.executable, "-m", "celery", "flower"]), queue="")
+    os.environ.setdefault("FLOWER_BASIC_AUTH", f"admin:{password}")
+    control = settings.is_local if settings.flower_control is None else settings.flower_control
+    module = "celery" if control else "app.cli.read_only_flower"
+    _supervise("flower", tied([sys.executable, "-m", module, "flower"]), queue="")
 
 
 @click.command(hidden=True)

@@ -20,7 +20,7 @@ import httpx
 
 from app.dev.processes import Lifeline, RoleProcess, end_all
 from app.dev.redis import EmbeddedRedis, find_redis_server, free_port, port_is_free
-from clients.local_stack import FILE_NAME, LOCK_NAME, SECRET_KEY_NAME
+from clients.local_stack import API_KEY_NAME, FILE_NAME, FLOWER_PASSWORD_NAME, LOCK_NAME, SECRET_KEY_NAME
 from clients.settings import Settings
 
 START_LIMIT_S = 120.0
@@ -31,8 +31,13 @@ PORT_WAIT_S = 5.0
 DRAIN_S = 5.0
 """How long running executions may go on when a stack of one machine stops, unless a setting says otherwise."""
 KILL_AFTER_DRAIN_S = 10.0
-NOT_FOR_WORKERS = ("AGENT_RUNNER_DATABASE_URL", "AGENT_RUNNER_SECRET_KEY")
 SERVER, WORKER, ORCHESTRATOR, FLOWER, REDIS = "server", "worker", "orchestrator", "flower", "redis"
+ONLY_FOR = {
+    "AGENT_RUNNER_DATABASE_URL": SERVER,
+    "AGENT_RUNNER_SECRET_KEY": SERVER,
+    "AGENT_RUNNER_FLOWER_PASSWORD": FLOWER,
+}
+"""What no other role of the stack gets to see."""
 
 
 class StackError(RuntimeError):
@@ -53,6 +58,8 @@ class StackPlan:
     """Workers report to the endpoint that is set (a proxy in front of the server), not to the server itself."""
     write: Callable[[str, bytes], None] = lambda role, line: None
     """Takes each line that a role's process writes."""
+    own_keys: bool = False
+    """Without a key that is given: random ones, made once per data directory. Needs `announce`."""
     announce: bool = True
     """Tell other commands of this data directory about it (`dev.json`)."""
 
@@ -63,6 +70,9 @@ class Stack:
     def __init__(self, plan: StackPlan) -> None:
         self.plan = plan
         self.data_dir = plan.settings.data_dir
+        self.has_own_keys = plan.own_keys and not plan.settings.given("api_key")
+        self._key = plan.settings.api_key.get_secret_value()
+        self._flower_password = plan.settings.flower_password.get_secret_value()
         self._roles: dict[str, RoleProcess] = {}
         self._lifeline: Lifeline | None = None
         self._lock: int | None = None
@@ -79,6 +89,9 @@ class Stack:
         needs_redis = not (self.plan.settings.given("broker_url") and _redis_is_given(self.plan.settings))
         executable = find_redis_server() if needs_redis else None
         self._lock_data_dir()
+        if self.has_own_keys:
+            self._key = kept_secret(self.data_dir / API_KEY_NAME)
+            self._flower_password = self._flower_password or kept_secret(self.data_dir / FLOWER_PASSWORD_NAME)
         self._choose_ports()
         if executable is not None:
             self._start_redis(executable, stopping)
@@ -113,7 +126,9 @@ class Stack:
     def facts(self) -> dict[str, Any]:
         """Where everything is; the content of `dev.json`."""
         settings = self.plan.settings
+        own_keys = {"api_key": self._key, "flower_password": self._flower_password} if self.has_own_keys else {}
         return {
+            **own_keys,
             "pid": os.getpid(),
             "http_url": self.http_url,
             "grpc_endpoint": self.grpc_endpoint,
@@ -127,6 +142,16 @@ class Stack:
     @property
     def http_url(self) -> str:
         return f"http://127.0.0.1:{self._http_port}"
+
+    @property
+    def page_url(self) -> str:
+        """With the key in the fragment, which browsers send nowhere, if the key is one that the stack brought."""
+        given = self.plan.settings.given("api_key")
+        return f"{self.http_url}/" if given else f"{self.http_url}/#key={self._key}"
+
+    @property
+    def facts_file(self) -> Path:
+        return self.data_dir / FILE_NAME
 
     @property
     def grpc_endpoint(self) -> str:
@@ -193,8 +218,9 @@ class Stack:
             "AGENT_RUNNER_GRPC_PORT": str(self._grpc_port),
             "AGENT_RUNNER_HTTP_URL": self.http_url,
             "AGENT_RUNNER_SECRET_KEY": settings.secret_key.get_secret_value() or kept_secret_key(self.data_dir),
+            "AGENT_RUNNER_FLOWER_PASSWORD": self._flower_password,
             "AGENT_RUNNER_WORKSPACE": str(settings.workspace or Path.cwd()),
-            "STIGMER_API_KEY": settings.api_key.get_secret_value(),
+            "STIGMER_API_KEY": self._key,
         }
         # Within one machine everything is spoken in clear: an empty variable counts as not set, also against `.env`.
         ours |= dict.fromkeys(("AGENT_RUNNER_TLS_CERT", "AGENT_RUNNER_TLS_KEY", "AGENT_RUNNER_TLS_CA"), "")
@@ -203,7 +229,7 @@ class Stack:
         if not settings.given("drain_timeout_s"):
             ours["AGENT_RUNNER_DRAIN_TIMEOUT_S"] = f"{DRAIN_S:g}"
         merged = {**os.environ, **ours}
-        return merged if role == SERVER else {k: v for k, v in merged.items() if k not in NOT_FOR_WORKERS}
+        return {name: value for name, value in merged.items() if ONLY_FOR.get(name, role) == role}
 
     def _broker_url(self) -> str:
         settings = self.plan.settings
@@ -220,7 +246,7 @@ class Stack:
     def _wait_until_up(self, stopping: Callable[[], bool], say: Callable[[str], None]) -> None:
         missing = self._planned()
         deadline = monotonic() + START_LIMIT_S
-        headers = {"Authorization": f"Bearer {self.plan.settings.api_key.get_secret_value()}"}
+        headers = {"Authorization": f"Bearer {self._key}"}
         with httpx.Client(timeout=2, headers=headers, trust_env=False) as http:
             while missing and not stopping():
                 up = self._up(http, missing)
@@ -259,12 +285,12 @@ class Stack:
         temporary = self.data_dir / f"{FILE_NAME}.new"
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump(self.facts, file)
-        temporary.replace(self.data_dir / FILE_NAME)
+        temporary.replace(self.facts_file)
         self._announced = True
 
     def _clean_up(self) -> None:
         if self._announced:
-            (self.data_dir / FILE_NAME).unlink(missing_ok=True)
+            self.facts_file.unlink(missing_ok=True)
         if self._redis is not None:
             self._redis.remove()
         if self._lifeline is not None:
@@ -276,8 +302,12 @@ class Stack:
 
 
 def kept_secret_key(data_dir: Path) -> str:
-    """The key that stored secrets are sealed with: made once per data directory, readable by this user only."""
-    path = data_dir / SECRET_KEY_NAME
+    """The key that stored secrets are sealed with."""
+    return kept_secret(data_dir / SECRET_KEY_NAME)
+
+
+def kept_secret(path: Path) -> str:
+    """What this file holds: made once, at random, readable by this user only."""
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(32))

@@ -29,6 +29,7 @@ from app.server.sealing import Sealing
 from app.server.sweeper import Pulse, Sweeper
 from app.server.wakeups import Wakeups
 from app.server.watchers import Watchers
+from clients.access_settings import EVERY_HOST
 from clients.settings import Settings
 from clients.tasks_wire import Publisher
 from status.store.schema import migrate
@@ -62,6 +63,8 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
 
     The first sweep comes before the first call: it grants amnesty for the time in which nobody served.
     """
+    if EVERY_HOST in settings.hosts:
+        log.warning("the server answers for every Host name: set AGENT_RUNNER_ALLOWED_HOSTS to the names it has")
     await asyncio.to_thread(migrate, settings.database_url)
     store = Store.open(settings.database_url)
     publisher = Publisher(settings)

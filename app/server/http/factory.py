@@ -16,6 +16,7 @@ from app.server.http.answers import problem_answer
 from app.server.http.document import allowed_methods, describe
 from app.server.http.execution_routes import execution_routes
 from app.server.http.guard import METRICS, Guard
+from app.server.http.hosts import KnownHosts
 from app.server.http.key_routes import key_routes
 from app.server.http.limits import TOO_LARGE_NEXT, add_inner, add_outer
 from app.server.http.metrics import Metrics
@@ -70,6 +71,7 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
     add_inner(app, max_request_bytes=ctx.settings.max_request_bytes)
     app.add_middleware(Guard, gate=ctx.gate, metrics=metrics, metrics_open=ctx.settings.metrics_open)
     add_outer(app, origins=ctx.settings.allowed_origins)
+    app.add_middleware(KnownHosts, hosts=ctx.settings.hosts)
     return app
 
 

@@ -1,0 +1,107 @@
+"""A stack with keys of its own, and Flower that shows without levers, as a user meets them."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from clients.local_stack import API_KEY_NAME
+from tests.integration.stack import eventually
+from tests.integration.test_command_line import PROGRAM, processes_in
+
+READY = re.compile(r"READY http=(\S+) grpc=\S+ flower=(\S+)(?: key_file=(\S+))?")
+LINK = re.compile(r"the page: (\S+)")
+
+
+@contextmanager
+def dev(folder: Path, *arguments: str, **environment: str) -> Iterator[tuple[str, str, str, str]]:
+    """The addresses of HTTP and of Flower, the key file, the link to the page."""
+    own = {"HOME": os.environ.get("HOME", "/"), "PATH": os.environ["PATH"]} | environment
+    ports = ("--http-port", "0", "--grpc-port", "0", "--flower-port", "0", "--data-dir", str(folder / "data"))
+    process = subprocess.Popen(
+        [sys.executable, str(PROGRAM), "dev", *ports, *arguments],
+        cwd=folder,
+        env=own,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    said, rest = process.stdout, threading.Thread()
+    try:
+        lines = iter(said.readline, "")
+        ready = next((found for line in lines if (found := READY.search(line))), None)
+        assert ready is not None, "dev ended without being ready"
+        link = next(found.group(1) for line in lines if (found := LINK.search(line)))
+        rest = threading.Thread(target=said.read)  # or the pipe fills up
+        rest.start()
+        yield ready.group(1), ready.group(2), ready.group(3) or "", link
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+        if rest.ident:
+            rest.join()
+        said.close()
+    eventually(lambda: not processes_in(folder), what="no process of the stack left")
+
+
+def status(url: str, key: str) -> int:
+    return httpx.get(f"{url}/v1/executions", headers={"Authorization": f"Bearer {key}"}).status_code
+
+
+def seen(flower: str, password: str) -> int:
+    return httpx.get(flower, auth=("admin", password), follow_redirects=True).status_code
+
+
+def test_a_stack_with_keys_of_its_own(tmp_path: Path) -> None:
+    """Random, in files of the user alone, the same after a restart; commands of that directory find the key."""
+    with dev(tmp_path, "--random-key") as (http, flower, key_file, link):
+        facts = json.loads(Path(key_file).read_text())
+        key, password = facts["api_key"], facts["flower_password"]
+        assert min(len(key), len(password)) >= 32
+        assert key != password
+        for path in (Path(key_file), tmp_path / "data" / API_KEY_NAME):
+            assert path.stat().st_mode & 0o777 == 0o600, path
+        assert link == f"{http}/#key={key}"
+        assert [status(http, each) for each in (key, "dummy-local-key", password)] == [200, 401, 401]
+        assert [seen(flower, each) for each in (key, password)] == [401, 200]
+        listed = subprocess.run(
+            [sys.executable, str(PROGRAM), "executions", "list"],
+            env={"PATH": os.environ["PATH"], "AGENT_RUNNER_DATA_DIR": str(tmp_path / "data")},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert listed.returncode == 0, listed.stderr
+    with dev(tmp_path, "--random-key") as (http, _, key_file, _):
+        assert json.loads(Path(key_file).read_text())["api_key"] == key
+
+
+def test_flower_shows_and_does_nothing(tmp_path: Path) -> None:
+    """Told to only show: pages, the table of tasks and the API's lists are there; what changes something is refused."""
+    own = {"AGENT_RUNNER_FLOWER_CONTROL": "false", "AGENT_RUNNER_FLOWER_PASSWORD": "of Flower"}
+    with dev(tmp_path, STIGMER_API_KEY="of the server", **own) as (http, flower, key_file, link):
+        assert (key_file, link) == ("", f"{http}/"), "a key that was given is not shown"
+        assert status(http, "of the server") == 200
+        assert seen(flower, "of the server") == 401
+        with httpx.Client(base_url=flower, auth=("admin", "of Flower"), follow_redirects=True, timeout=30) as client:
+            for path in ("/workers", "/tasks", "/broker", "/api/workers", "/api/tasks"):
+                assert client.get(path).status_code == 200, path
+            workers = eventually(lambda: client.get("/api/workers?refresh=1").json(), what="Flower to know a worker")
+            assert client.post("/tasks/datatable", data={}).status_code != 403
+            name = next(iter(workers))
+            for path in (f"worker/shutdown/{name}", f"worker/pool/grow/{name}", "task/revoke/1?terminate=true",
+                         "task/apply/x", "task/send-task/x", "task/abort/1"):  # fmt: skip
+                refused = client.post(f"/api/{path}")
+                assert refused.status_code == 403, path
+                assert "AGENT_RUNNER_FLOWER_CONTROL" in refused.text
+        assert status(http, "of the server") == 200
