@@ -43,6 +43,8 @@ class CurrentRun:
     trail: Trail = field(default_factory=Trail)
     broken_off: str = ""
     """How the session's run before this one ended, where that was in the middle; in words."""
+    untold: str = ""
+    """The execution before, whose worker may have written more than it could tell."""
     given: RunContext = field(default_factory=RunContext)
     org: str = ""
     resources: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -53,6 +55,13 @@ class CurrentRun:
     """What calls of the step that it goes on with gave, by the ids that they are kept under (`tool_results.py`)."""
     doing: str = ""
     """What of its set-up may take long and goes on now, in words."""
+
+    def move_head(self, checkpoint_id: str) -> None:
+        """What is reached is in memory."""
+        moved = checkpoint_id != self.head_checkpoint_id
+        self.head_checkpoint_id = checkpoint_id
+        if moved and self.head_moved is not None:
+            self.head_moved()
 
 
 _current: ContextVar[CurrentRun | None] = ContextVar("agent_runner_current_run", default=None)

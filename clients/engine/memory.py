@@ -10,6 +10,7 @@ declare them (`serializer.py`).
 """
 
 import asyncio
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -26,10 +27,9 @@ from psycopg.rows import DictRow
 from psycopg_pool import AsyncConnectionPool
 
 from clients.engine.current import CurrentRun, current_run
+from clients.engine.found_again import STEPS_POSTGRES, STEPS_SQLITE, WRITTEN_POSTGRES, WRITTEN_SQLITE, Step, step
 from clients.engine.postgres_pool import Patient, open_pool
-from clients.engine.prune_postgres import WRITTEN as WRITTEN_POSTGRES
 from clients.engine.prune_postgres import drop_postgres, prune_postgres
-from clients.engine.prune_sqlite import WRITTEN as WRITTEN_SQLITE
 from clients.engine.prune_sqlite import drop_sqlite, prune_sqlite, shrinking
 from clients.engine.pruning import saved
 from clients.engine.serializer import StateSerializer
@@ -55,6 +55,10 @@ class HeadTracking(ABC):
     async def writes_since(self, thread_id: str, checkpoint_id: str, channel: str) -> dict[str, Any]:
         """By task: what was written into `channel` beside this checkpoint and later ones, sub-graphs' included."""
 
+    @abstractmethod
+    async def steps_since(self, thread_id: str, checkpoint_id: str) -> list[Step]:
+        """Of the main conversation, after this checkpoint; oldest first."""
+
     async def aput(
         self,
         config: RunnableConfig,
@@ -77,9 +81,7 @@ class HeadTracking(ABC):
     def _told(run: CurrentRun | None, place: Mapping[str, Any], metadata: CheckpointMetadata) -> Sequence[str]:
         """Tell the run; the checkpoints of it that nobody can need any more."""
         if run is not None and not place.get("checkpoint_ns") and place["thread_id"] == run.thread_id:
-            run.head_checkpoint_id = place["checkpoint_id"]
-            if run.head_moved is not None:
-                run.head_moved()
+            run.move_head(place["checkpoint_id"])
             return run.trail.step(place["checkpoint_id"], saved("", "", "", metadata).deltas)
         return ()
 
@@ -162,6 +164,11 @@ class SqliteMemory(HeadTracking, _WholeWrites):
             rows = await cursor.fetchall()
         return {task: self.serde.loads_typed((kind, value)) for task, kind, value in rows}
 
+    async def steps_since(self, thread_id: str, checkpoint_id: str) -> list[Step]:
+        async with self.lock, self.conn.execute(STEPS_SQLITE, (thread_id, checkpoint_id)) as cursor:
+            rows = await cursor.fetchall()
+        return [step(id, parent, json.loads(metadata or b"{}")) for id, parent, metadata in rows]
+
 
 class PostgresMemory(HeadTracking, Patient, AsyncPostgresSaver):
     """A small pool of connections; what a database that is away holds up waits for it."""
@@ -176,6 +183,11 @@ class PostgresMemory(HeadTracking, Patient, AsyncPostgresSaver):
         async with self._pool.connection() as connection:
             rows = await (await connection.execute(WRITTEN_POSTGRES, (thread_id, channel, checkpoint_id))).fetchall()
         return {row["task_id"]: self.serde.loads_typed((row["type"], row["blob"])) for row in rows}
+
+    async def steps_since(self, thread_id: str, checkpoint_id: str) -> list[Step]:
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(STEPS_POSTGRES, (thread_id, checkpoint_id))).fetchall()
+        return [step(row["checkpoint_id"], row["parent_checkpoint_id"], row["metadata"]) for row in rows]
 
     @property
     def _pool(self) -> AsyncConnectionPool[AsyncConnection[DictRow]]:

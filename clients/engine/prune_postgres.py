@@ -11,9 +11,6 @@ from clients.engine.pruning import saved, unneeded
 
 Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 
-WRITTEN = """
-SELECT task_id, type, blob FROM checkpoint_writes WHERE thread_id = %s AND channel = %s AND checkpoint_id >= %s
-"""
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 """Two prunes of one thread would wait for each other's rows."""
 _SAVED = """

@@ -13,7 +13,6 @@ STRIPPED = "agent_runner_stripped"
 """In the metadata of a checkpoint that holds only what later ones are put together from."""
 WAL_BYTES = 4 << 20
 FREE_PAGES_LEAST = 256
-WRITTEN = "SELECT task_id, type, value FROM writes WHERE thread_id = ? AND channel = ? AND checkpoint_id >= ?"
 _FOUND = "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, metadata FROM checkpoints WHERE thread_id = ?"
 _ONE = "thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
 _OPTION = ormsgpack.OPT_NON_STR_KEYS

@@ -19,8 +19,9 @@ from langgraph.types import Command, StateSnapshot
 from clients.engine.bundle import Bundle
 from clients.engine.current import CurrentRun
 from clients.engine.finished_calls import find_finished_calls
+from clients.engine.found_again import NO_CHECKPOINT, furthest
 from clients.engine.given import graph_input, read_input
-from clients.engine.memory import tracks_heads
+from clients.engine.memory import HeadTracking, tracks_heads
 from clients.engine.middleware import GateHandler
 from clients.engine.questions import open_questions
 from clients.engine.repair import make_whole
@@ -29,9 +30,6 @@ from clients.engine.tool_results import ToolResults
 from clients.engine.user_graphs import Graph
 from clients.engine.whole_calls import WholeCallsHandler
 from status.questions import NOTHING, AnswerError, answers_for, expected_text
-
-NO_CHECKPOINT = "00000000-0000-0000-0000-000000000000"
-"""A checkpoint that never exists: a turn without a head starts empty, whatever the thread holds."""
 
 
 class HeadMovedError(Exception):
@@ -80,8 +78,12 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
     A head that waits for an answer (`interrupt()`) gets what was sent as that answer; one at a breakpoint goes on.
     Raises GraphError, HeadMovedError, AnswerError.
     """
-    if not tracks_heads(graph.checkpointer):
+    memory: object = graph.checkpointer
+    if not isinstance(memory, HeadTracking):
         return await _own_memory_turn(graph, run, bundle, given)
+    if run.untold:
+        steps = await memory.steps_since(run.thread_id, run.head_checkpoint_id)
+        run.move_head(furthest(steps, run.head_checkpoint_id, run.untold))
     head = run.head_checkpoint_id
     if resume:
         latest = await graph.aget_state(call_config(run, bundle))

@@ -167,6 +167,8 @@ class Claimed:
     resume: bool = False
     previous_code: str = ""
     """How the execution before it in its session ended."""
+    untold_execution_id: str = ""
+    """That one, if the server ended it: its worker may have written more into memory than it could tell."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

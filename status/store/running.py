@@ -117,7 +117,7 @@ class Running(Ending):
                 await connection.execute(select(session_facts).where(session_facts.c.session_id == row.session_id))
             ).one_or_none()
             head, resume = await self._begins_at(connection, row, facts.head_checkpoint_id if facts else "")
-            previous = await self._previous_code(connection, row)
+            previous = await self._previous(connection, row)
         return Claimed(
             granted=True,
             refusal="",
@@ -125,7 +125,8 @@ class Running(Ending):
             head_checkpoint_id=head,
             sandbox_id=(facts.sandbox_id if facts else "") or row.id,
             resume=resume,
-            previous_code=previous,
+            previous_code=previous.error_code if previous else "",
+            untold_execution_id=_untold(row, previous, resume=resume),
         )
 
     async def _begins_at(self, connection: AsyncConnection, row: Row[Any], head: str) -> tuple[str, bool]:
@@ -141,11 +142,12 @@ class Running(Ending):
         await connection.execute(update(executions).where(E.handle == row.handle).values(**base))
         return head, False
 
-    async def _previous_code(self, connection: AsyncConnection, row: Row[Any]) -> str:
+    async def _previous(self, connection: AsyncConnection, row: Row[Any]) -> Row[Any] | None:
+        """In its session."""
         if not row.session_id:
-            return ""
-        before = select(E.error_code).where(E.session_id == row.session_id, E.handle < row.handle)
-        return await connection.scalar(before.order_by(E.handle.desc()).limit(1)) or ""
+            return None
+        before = select(executions).where(E.session_id == row.session_id, E.handle < row.handle)
+        return (await connection.execute(before.order_by(E.handle.desc()).limit(1))).one_or_none()
 
     async def append(self, handle: int, fence: int, first: int, deltas: Sequence[NewDelta], head: str = "") -> Appended:
         """Store deltas numbered from `first`, and the run's head checkpoint, under the fence."""
@@ -321,6 +323,13 @@ def _unapplied(row: Row[Any] | None, fence: int, first: int, count: int) -> Appe
         last_seq=row.last_seq,
         execution_id=row.id,
     )
+
+
+def _untold(row: Row[Any], previous: Row[Any] | None, *, resume: bool) -> str:
+    """The execution before, if nobody but the server told its end; not for a run that was to begin before it."""
+    if previous is None or previous.settled_fence or row.resumable or row.attempt > 1:
+        return ""
+    return str(previous.id) if resume or not row.redriven_from else ""
 
 
 def _why_not(row: Row[Any] | None, wanted: Step) -> str:

@@ -87,6 +87,7 @@ class Run:
             mask=self.mask,
             gate=self._gate,
             head_checkpoint_id=claim.told.head_checkpoint_id,
+            untold=claim.told.untold_execution_id,
             broken_off=BROKEN_OFF.get(claim.told.previous_code, ""),
             given=given_with(claim),
             org=claim.told.org,

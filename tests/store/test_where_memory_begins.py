@@ -1,7 +1,8 @@
 """Where in its session's memory a run begins: kept with it, for further attempts and for a redrive."""
 
+from status.failures import Code
 from status.phases import Phase
-from status.store.records import Outcome, Resource, ResourceKind
+from status.store.records import Claimed, Outcome, Resource, ResourceKind
 from status.store.store import Store
 from tests.store.conftest import Clock, Flow
 
@@ -36,6 +37,32 @@ async def test_a_redrive_begins_where_it_is_told(store: Store, flow: Flow) -> No
     on = await flow.claimed(session_id="s", base_checkpoint_id="", resume_checkpoint_id="h2", redriven_from=first)
     assert (on.head_checkpoint_id, on.resume) == ("h2", True)
     assert on.previous_code == (await flow.facts(anew.execution.id)).error_code
+
+
+async def test_a_run_hears_of_one_that_could_not_tell_its_end(store: Store, flow: Flow) -> None:
+    """That the server ended: also a redrive of it from the failed step, not one from before it, nor any run later."""
+    lost = await flow.claimed("w1", session_id="s")
+    assert lost.execution is not None
+    await store.append(lost.execution.handle, lost.execution.fence, 0, [], "h1")
+    await store.fail(lost.execution.id, Code.WORKER_LOST, {}, only_steps=frozenset())
+    again = {"session_id": "s", "redriven_from": lost.execution.id, "base_checkpoint_id": ""}
+    for where, told_of in (({"resume_checkpoint_id": "h1"}, lost.execution.id), ({}, "")):
+        on = await flow.claimed(**again, **where)
+        assert on.untold_execution_id == told_of
+        assert on.execution is not None
+        assert await _ends(store, on)
+        assert await store.delete(on.execution.id)
+    message = await flow.claimed(session_id="s")
+    assert message.untold_execution_id == lost.execution.id
+    assert await _ends(store, message)
+    assert (await flow.claimed(session_id="s")).untold_execution_id == ""
+
+
+async def _ends(store: Store, claimed: Claimed) -> bool:
+    """By its owner."""
+    assert claimed.execution is not None
+    facts = claimed.execution
+    return (await store.settle(facts.handle, facts.fence, 0, [], claimed.head_checkpoint_id, FAILED)).accepted
 
 
 async def test_a_session_made_for_one_execution_goes_with_it(store: Store, flow: Flow, clock: Clock) -> None:
