@@ -22,6 +22,7 @@ SHOWN = "********"
 _SHOWN = SHOWN.encode()
 PIECE_LENGTH = 48
 IN_A_THREAD = 64 << 10
+MOST_HELD_BYTES = 1 << 20
 LOOK_BYTES = 64 << 10
 """Looked through at a time. Smaller windows would wait for their turn among the threads too often."""
 MIN_LENGTH = 4
@@ -51,14 +52,8 @@ class Mask:
         if self._finder is None:
             return text
         data = _bytes(text)
-        spans = self._spans(data)
-        if not spans:
-            return text
-        shown, at = [], 0
-        for begin, end in spans:
-            shown += [data[at:begin], _SHOWN]
-            at = end
-        return b"".join([*shown, data[at:]]).decode("utf-8", "surrogatepass")
+        masked = self.of_bytes(data)
+        return text if masked is data else masked.decode("utf-8", "surrogatepass")
 
     def _spans(self, data: bytes) -> list[tuple[int, int]]:
         """Where in `data` something secret is, in order; what overlaps is one."""
@@ -82,6 +77,21 @@ class Mask:
         assert self._finder is not None
         matches = self._finder.find_matches_as_indexes(data[begin:end])
         return [(begin + first, begin + last) for _, first, last in matches]
+
+    def of_bytes(self, data: bytes) -> bytes:
+        """The same for what may be no text: everything but the secrets stays as it is."""
+        spans = self.found(data)
+        if not spans:
+            return data
+        shown, at = [], 0
+        for begin, end in spans:
+            shown += [data[at:begin], _SHOWN]
+            at = end
+        return b"".join([*shown, data[at:]])
+
+    def found(self, data: bytes) -> list[tuple[int, int]]:
+        """Where in `data` something secret is, in order; what overlaps is one."""
+        return self._spans(data) if self._finder is not None else []
 
     def within(self, value: Any) -> Any:
         """The same with every text in it masked, however deep it lies in lists and objects."""
@@ -135,6 +145,28 @@ def _pieces(form: str) -> Iterator[str]:
         piece = form[i * len(form) // count : (i + 1) * len(form) // count + 1]
         if piece.strip():
             yield piece
+
+
+class MaskedStream:
+    """The same for what comes in pieces: `feed` gives what can be written by then."""
+
+    def __init__(self, mask: Mask) -> None:
+        self._mask = mask
+        self._held = b""
+
+    def feed(self, data: bytes, *, last: bool = False) -> bytes:
+        """`last`: all that was held back, too."""
+        if not self._mask:
+            return data
+        self._held += data
+        # What begins before the cut and may go on after it is held back, so that it is found in one piece.
+        whole = last or len(self._held) > MOST_HELD_BYTES
+        cut = len(self._held) if whole else max(len(self._held) - self._mask.longest, 0)
+        for begin, end in self._mask.found(self._held):
+            if begin < cut < end:
+                cut = begin
+        ready, self._held = self._held[:cut], self._held[cut:]
+        return self._mask.of_bytes(ready)
 
 
 def _forms(secret: str) -> Iterable[str]:

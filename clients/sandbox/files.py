@@ -1,12 +1,15 @@
 """File operations confined to one sandbox: its own directory and the user's entries that are linked into it.
 
 Paths are absolute from the sandbox's root (`/notes.txt`); a real path below the root (what `pwd` prints) works too. A
-path that leads elsewhere, also through a symlink that the agent made, is refused. What is read is masked.
+path that leads elsewhere, also through a symlink that the agent made, is refused, and so is what is no regular file.
+What is read is masked.
 """
 
 import base64
+import io
 import os
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,16 +36,14 @@ from deepagents.backends.utils import (
     slice_read_response,
 )
 
+from clients.sandbox.beneath import Beneath, Place, Refused
 from clients.sandbox.local import LocalSandbox
 
 SEARCH_BUDGET_S = 5.0
 MAX_READ_BYTES = 10 << 20
+"""What is larger is neither read, edited, downloaded nor searched."""
 MAX_GLOB_MATCHES = 10_000
 NOT_WALKED = frozenset({".git", ".hg", ".svn", ".venv", "node_modules", "__pycache__", ".mypy_cache"})
-
-
-class _Refused(ValueError):
-    """The path leads out of the sandbox."""
 
 
 class SandboxFiles:
@@ -50,53 +51,56 @@ class SandboxFiles:
 
     def __init__(self, sandbox: LocalSandbox) -> None:
         self._root = sandbox.work_dir.resolve()
-        self._roots = (self._root, *sandbox.links.values())
-        self._mask = sandbox.mask
+        self._beneath = Beneath(self._root, sandbox.links)
+        self._mask, self._quota = sandbox.mask, sandbox.quota
 
-    def _real(self, path: str) -> Path:
-        given = os.path.normpath("/" + path.lstrip("/"))
-        below = given if Path(given).is_relative_to(self._root) else f"{self._root}{given}"
-        real = Path(os.path.realpath(below))
-        if not any(real == root or real.is_relative_to(root) for root in self._roots):
-            raise _Refused(f"'{path}' is outside the sandbox")
-        return real
+    def _parts(self, path: str) -> tuple[str, ...]:
+        given = Path(os.path.normpath("/" + path.lstrip("/")))
+        return given.relative_to(self._root if given.is_relative_to(self._root) else "/").parts
 
-    def _here(self, path: str) -> Path:
-        """The path inside the sandbox without following its last link; its parent must be inside."""
-        given = os.path.normpath("/" + path.lstrip("/"))
-        below = Path(given) if Path(given).is_relative_to(self._root) else Path(f"{self._root}{given}")
-        if below == self._root:
-            raise _Refused("the sandbox itself cannot be changed")
-        return self._real(str(below.parent)) / below.name
+    def _shown(self, path: str) -> str:
+        return "".join(f"/{part}" for part in self._parts(path))
+
+    def _place(self, path: str, *, make: bool = False) -> Place:
+        return self._beneath.place(self._parts(path), make=make)
+
+    def _content(self, path: str) -> bytes:
+        """Raises OSError, Refused."""
+        with self._place(path) as place:
+            return _read(place.file())
+
+    def _put(self, path: str, content: bytes) -> None:
+        """Raises OSError, Refused."""
+        if self._quota.is_used_up(len(content)):
+            raise Refused(self._quota.words)
+        with self._place(path, make=True) as place:
+            fd = place.file(os.O_WRONLY | os.O_CREAT)
+        with os.fdopen(fd, "wb") as file:
+            file.truncate()
+            file.write(content)
 
     def ls(self, path: str) -> LsResult:
         try:
-            real = self._real(path)
-            prefix = self._shown(path)
-            entries = [_info(f"{prefix}/{entry.name}", entry) for entry in sorted(real.iterdir())]
+            with self._place(path) as place:
+                fd = place.directory()
+            try:
+                at, names = self._shown(path), sorted(os.listdir(fd))
+                found = [_info(f"{at}/{name}", self._beneath.stat(fd, name)) for name in names]
+            finally:
+                os.close(fd)
         except (OSError, ValueError) as error:
             return LsResult(error=_told(path, error))
-        return LsResult(entries=[entry for entry in entries if entry is not None])
-
-    def _shown(self, path: str) -> str:
-        given = Path(os.path.normpath("/" + path.lstrip("/")))
-        inside = given.relative_to(self._root) if given.is_relative_to(self._root) else given.relative_to("/")
-        return "" if str(inside) == "." else f"/{inside}"
+        return LsResult(entries=[entry for entry in found if entry is not None])
 
     def read(self, file_path: str, offset: int = 0, limit: int = 2000) -> ReadResult:
         try:
-            real = self._real(file_path)
-            if real.stat().st_size > MAX_READ_BYTES:
-                return ReadResult(
-                    error=f"'{file_path}' is larger than {MAX_READ_BYTES >> 20} MiB; read parts of it with execute"
-                )
-            data = real.read_bytes()
+            data = self._content(file_path)
         except (OSError, ValueError) as error:
             return ReadResult(error=_told(file_path, error))
         try:
             content = self._mask(data.decode())
         except UnicodeDecodeError:
-            encoded = base64.standard_b64encode(data).decode("ascii")
+            encoded = base64.standard_b64encode(self._mask.of_bytes(data)).decode("ascii")
             return ReadResult(file_data=FileData(content=encoded, encoding="base64"))
         if empty := check_empty_content(content):
             return ReadResult(file_data=FileData(content=empty, encoding="utf-8"))
@@ -104,101 +108,95 @@ class SandboxFiles:
 
     def write(self, file_path: str, content: str) -> WriteResult:
         try:
-            real = self._real(file_path)
-            real.parent.mkdir(parents=True, exist_ok=True)
-            real.write_text(content, encoding="utf-8", newline="")
+            self._put(file_path, content.encode())
         except (OSError, ValueError) as error:
             return WriteResult(error=_told(file_path, error))
         return WriteResult(path=file_path)
 
     def edit(self, file_path: str, old_string: str, new_string: str, replace_all: bool = False) -> EditResult:
         try:
-            real = self._real(file_path)
-            changed = perform_string_replacement(real.read_text("utf-8"), old_string, new_string, replace_all)
+            text = self._content(file_path).decode().replace("\r\n", "\n").replace("\r", "\n")
+            changed = perform_string_replacement(text, old_string, new_string, replace_all)
             if isinstance(changed, str):
                 return EditResult(error=self._mask(changed))
             content, occurrences = changed
-            real.write_text(content, encoding="utf-8", newline="")
+            self._put(file_path, content.encode())
         except (OSError, ValueError) as error:
             return EditResult(error=_told(file_path, error))
         return EditResult(path=file_path, occurrences=occurrences)
 
     def delete(self, file_path: str) -> DeleteResult:
         try:
-            here = self._here(file_path)
-            if here.is_dir() and not here.is_symlink():
-                shutil.rmtree(here)
-            else:
-                here.unlink()
+            parts = self._parts(file_path)
+            if not parts:
+                raise Refused("the sandbox itself cannot be changed")
+            with self._beneath.place(parts, last_link=False) as place:
+                if stat.S_ISDIR(place.stat().st_mode):
+                    shutil.rmtree(place.name, dir_fd=place.fd)
+                else:
+                    os.unlink(place.name, dir_fd=place.fd)
+        except RecursionError:
+            return DeleteResult(error=f"'{file_path}' has too many levels; remove it with execute")
         except (OSError, ValueError) as error:
             return DeleteResult(error=_told(file_path, error))
         return DeleteResult(path=file_path)
 
     def glob(self, pattern: str, path: str | None = None) -> GlobResult:
-        try:
-            matches_pattern = compile_grep_include_glob(pattern)
-            base = self._real(path or "/")
-        except (InvalidGlobPatternError, OSError, ValueError) as error:
-            return GlobResult(error=_told(path or "/", error))
+        shown = self._shown(path or "/")
         found: list[FileInfo] = []
         until = time.monotonic() + SEARCH_BUDGET_S
-        for relative, entry in self._walk(base):
-            if time.monotonic() > until or len(found) >= MAX_GLOB_MATCHES:
-                return GlobResult(matches=found, truncated=True, truncation_reason="budget")
-            if matches_pattern(relative) and (info := _info(f"{self._shown(path or '/')}/{relative}", entry)):
-                found.append(info)
+        try:
+            matches_pattern = compile_grep_include_glob(pattern)
+            for relative, fd, name in self._files(path or "/"):
+                if time.monotonic() > until or len(found) >= MAX_GLOB_MATCHES:
+                    return GlobResult(matches=found, truncated=True, truncation_reason="budget")
+                if relative and matches_pattern(relative):
+                    info = _info(f"{shown}/{relative}", self._beneath.stat(fd, name))
+                    found += [info] if info else []
+        except (InvalidGlobPatternError, OSError, ValueError) as error:
+            return GlobResult(error=_told(path or "/", error))
         return GlobResult(matches=found)
 
     def grep(
         self, pattern: str, path: str | None = None, glob: str | None = None, *, max_count: int | None = None
     ) -> GrepResult:
-        try:
-            included = compile_grep_include_glob(glob) if glob else None
-            base = self._real(path or "/")
-        except (InvalidGlobPatternError, OSError, ValueError) as error:
-            return GrepResult(error=_told(path or "/", error))
         shown = self._shown(path or "/")
-        files = [("", base)] if base.is_file() else self._walk(base)
         found: list[GrepMatch] = []
         until = time.monotonic() + SEARCH_BUDGET_S
-        for relative, entry in files:
-            if time.monotonic() > until:
-                return GrepResult(matches=found, truncated=True)
-            if relative and included and not included(relative):
-                continue
-            for number, line in _lines_with(entry, pattern):
-                if max_count is not None and len(found) >= max_count:
+        try:
+            included = compile_grep_include_glob(glob) if glob else None
+            for relative, fd, name in self._files(path or "/"):
+                if time.monotonic() > until:
                     return GrepResult(matches=found, truncated=True)
-                name = f"{shown}/{relative}" if relative else shown
-                found.append({"path": name, "line": number, "text": self._mask(line)})
+                if relative and included and not included(relative):
+                    continue
+                for number, line in _lines_with(Place(fd, name), pattern):
+                    if max_count is not None and len(found) >= max_count:
+                        return GrepResult(matches=found, truncated=True)
+                    at = f"{shown}/{relative}" if relative else shown
+                    found.append({"path": at, "line": number, "text": self._mask(line)})
+        except (InvalidGlobPatternError, OSError, ValueError) as error:
+            return GrepResult(error=_told(path or "/", error))
         return GrepResult(matches=found)
 
-    def _walk(self, base: Path, prefix: str = "", seen: frozenset[Path] = frozenset()) -> Iterator[tuple[str, Path]]:
-        """Regular files below `base` as (relative name, real path), in order; follows links that stay inside."""
-        if base in seen:
-            return
+    def _files(self, path: str) -> Iterator[tuple[str, int, str]]:
+        """Regular files below `path`, or the one that it is, then with an empty name: (name, directory, its name)."""
+        with self._place(path) as place:
+            if stat.S_ISREG(place.stat().st_mode):
+                yield "", place.fd, place.name
+                return
+            fd = place.directory()
         try:
-            entries = sorted(base.iterdir())
-        except OSError:
-            return
-        for entry in entries:
-            real = Path(os.path.realpath(entry))
-            if not any(real == root or real.is_relative_to(root) for root in self._roots):
-                continue
-            if real.is_dir():
-                if entry.name not in NOT_WALKED:
-                    yield from self._walk(real, f"{prefix}{entry.name}/", seen | {base})
-            elif real.is_file():
-                yield f"{prefix}{entry.name}", real
+            yield from self._beneath.walk(fd, skip=NOT_WALKED)
+        finally:
+            os.close(fd)
 
     def upload_files(self, files: list[tuple[str, bytes]]) -> list[FileUploadResponse]:
         return [self._upload(path, content) for path, content in files]
 
     def _upload(self, path: str, content: bytes) -> FileUploadResponse:
         try:
-            real = self._real(path)
-            real.parent.mkdir(parents=True, exist_ok=True)
-            real.write_bytes(content)
+            self._put(path, content)
         except (OSError, ValueError) as error:
             return FileUploadResponse(path=path, error=_code(error))
         return FileUploadResponse(path=path)
@@ -208,35 +206,44 @@ class SandboxFiles:
 
     def _download(self, path: str) -> FileDownloadResponse:
         try:
-            return FileDownloadResponse(path=path, content=self._real(path).read_bytes())
+            return FileDownloadResponse(path=path, content=self._mask.of_bytes(self._content(path)))
         except (OSError, ValueError) as error:
             return FileDownloadResponse(path=path, error=_code(error))
 
 
-def _info(shown: str, entry: Path) -> FileInfo | None:
-    try:
-        stat = entry.stat()
-    except OSError:
+def _read(fd: int) -> bytes:
+    """All of it, and closes it. Raises Refused when it is larger than the tools take."""
+    with os.fdopen(fd, "rb") as file:
+        data = file.read(MAX_READ_BYTES + 1)
+    if len(data) > MAX_READ_BYTES:
+        raise Refused(f"it is larger than {MAX_READ_BYTES >> 20} MiB; read parts of it with execute")
+    return data
+
+
+def _info(shown: str, found: os.stat_result | None) -> FileInfo | None:
+    if found is None:
         return None
-    directory = entry.is_dir()
-    return {"path": f"{shown}/" if directory else shown, "is_dir": directory, "size": stat.st_size}
+    directory = stat.S_ISDIR(found.st_mode)
+    return {"path": f"{shown}/" if directory else shown, "is_dir": directory, "size": found.st_size}
 
 
-def _lines_with(path: Path, text: str) -> Iterator[tuple[int, str]]:
+def _lines_with(place: Place, text: str) -> Iterator[tuple[int, str]]:
     try:
-        if path.stat().st_size > MAX_READ_BYTES:
-            return
-        with path.open(encoding="utf-8") as lines:
-            yield from ((number, line.rstrip("\n")) for number, line in enumerate(lines, 1) if text in line)
-    except (OSError, UnicodeDecodeError):
+        content = _read(place.file()).decode()
+    except (OSError, ValueError):
         return
+    if text in content:
+        lines = io.StringIO(content, newline=None)
+        yield from ((number, line.rstrip("\n")) for number, line in enumerate(lines, 1) if text in line)
 
 
 def _told(path: str, error: Exception) -> str:
     """An error for the model that does not show where the sandbox lies on the host."""
     if isinstance(error, FileNotFoundError):
         return f"'{path}' not found"
-    return f"'{path}': {error.strerror or type(error).__name__}" if isinstance(error, OSError) else str(error)
+    if isinstance(error, OSError):
+        return f"'{path}': {error.strerror or type(error).__name__}"
+    return f"'{path}': {error}" if isinstance(error, Refused) else str(error)
 
 
 def _code(error: Exception) -> str:

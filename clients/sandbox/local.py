@@ -1,37 +1,46 @@
-"""One directory per session on this machine, with commands in a clean environment under a shim.
+"""One directory per session on this machine, with commands in a clean environment under a shim, walled off if possible.
 
     ROOT/workspace/                 the commands' working directory and HOME; the root `/` of the file tools
     ROOT/workspace/.agent-runner/   full outputs of commands that printed too much
     ROOT/tmp/                       TMPDIR
+    ROOT/etc/                       the names of users that commands see
 
 Promise: a command never sees the worker's environment; it ends with its run, also when the worker is killed with
-SIGKILL; cancelling `execute` kills the command and its descendants before it returns.
-Known limit: this is a directory, not a jail. The shell can read whatever the worker's user can read.
+SIGKILL; cancelling `execute` kills the command and its descendants before it returns. With `walls` it sees nothing
+else of the host, and its run uses no more than its limits.
+Known limit: without `walls` this is a directory, not a jail: the shell can read whatever the worker's user can read.
 """
 
 import asyncio
 import contextlib
 import os
 import shutil
-import subprocess
-import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from typing import Any, BinaryIO
 
 from clients.masking import Mask
+from clients.sandbox import commands
+from clients.sandbox.beneath import Beneath, Refused
+from clients.sandbox.kept import Kept
+from clients.sandbox.limits import Limits
 from clients.sandbox.output import Output
+from clients.sandbox.quota import Quota
+from clients.sandbox.walls import TMP, Walls, may_show, own_tmp, write_etc
+from clients.threads import own
 
-SHIM = Path(__file__).with_name("shim.py")
 OUTPUTS = ".agent-runner"
 DEFAULT_MAX_RESULT_BYTES = 256 << 10
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TIMEOUT_EXIT_CODE = 124
 KILLED_EXIT_CODE = 137
-KILL_GRACE_S = 5.0
-PIPE_CHUNKS = 16
-"""Times 64 KiB: the most that a pipe holds on Linux."""
+COMMANDS_UMASK = 0o022
+"""The worker's own keeps everybody else out; what a command makes in the user's files is to look like the user's."""
+GONE = b"gone"
+"""Said by the shim when the namespaces had ended in the moment in which it came."""
 
 
 class SandboxError(Exception):
@@ -47,11 +56,27 @@ class CommandResult:
     truncated: bool = False
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Command:
-    shim: subprocess.Popen[bytes]
-    output_fd: int
-    status_fd: int
+class Spilled:
+    """The file of an output that was too much; in a directory that commands can change meanwhile."""
+
+    def __init__(self, sandbox: "LocalSandbox", name: str, refusal: str) -> None:
+        self._beneath = Beneath(sandbox.work_dir, {})
+        self._parts, self._refusal = (OUTPUTS, name), refusal
+
+    def create(self) -> BinaryIO:
+        """Raises OSError."""
+        if self._refusal:
+            raise OSError(self._refusal)
+        try:
+            with self._beneath.place(self._parts, make=True) as place:
+                return os.fdopen(place.file(os.O_WRONLY | os.O_CREAT), "wb")
+        except Refused as error:
+            raise OSError(str(error)) from error
+
+    def remove(self) -> None:
+        """Raises OSError."""
+        with contextlib.suppress(Refused), self._beneath.place(self._parts, last_link=False) as place:
+            os.unlink(place.name, dir_fd=place.fd)
 
 
 class LocalSandbox:
@@ -69,26 +94,36 @@ class LocalSandbox:
         mask: Mask | None = None,
         *,
         max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES,
+        walls: Walls | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.root_dir = Path(os.path.abspath(root_dir))
         self.work_dir = self.root_dir / "workspace"
         self.mask = mask or Mask()
         self.links: dict[str, Path] = {}
         """Name in the sandbox -> real path of the user's entry."""
+        self.walls, self.limits = walls, limits or Limits()
         self._shown = workspace
         self._extra_env = dict(env or {})
         self._max_result_bytes = max_result_bytes
-        self._commands: set[_Command] = set()
+        self._commands: set[commands.Command] = set()
         self._numbers = count(1)
         self._pipe: tuple[int, int] | None = None
+        self._kept: Kept | None = None
+        self._entering = threading.Lock()
+        self.quota = Quota([self.work_dir, self.root_dir / "tmp"], self.limits.disk_bytes)
 
     def open(self) -> "LocalSandbox":
         """Make the directories, the links and the run's pipe. Raises SandboxError."""
         try:
-            for directory in (self.work_dir, self.root_dir / "tmp"):
-                directory.mkdir(parents=True, exist_ok=True)
+            self.root_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for directory in (self.root_dir, self.work_dir, self.root_dir / "tmp"):
+                directory.mkdir(mode=0o700, exist_ok=True)
+            self.root_dir.chmod(0o700)  # one of an earlier version was open to others
             if self._shown is not None:
                 self._link(self._shown)
+            if self.walls:
+                write_etc(self.root_dir, self.work_dir)
             self._pipe = self._pipe or os.pipe()
         except OSError as error:
             raise SandboxError(f"sandbox {self.root_dir}: {error}") from error
@@ -100,6 +135,8 @@ class LocalSandbox:
             target = entry.resolve()
             if entry.name.startswith(".") or self.root_dir.is_relative_to(target):
                 continue
+            if self.walls and not may_show(target, (self.root_dir,)):
+                continue
             if not os.path.lexists(here):
                 here.symlink_to(target)
             if here.is_symlink() and here.resolve() == target:
@@ -108,34 +145,41 @@ class LocalSandbox:
     @property
     def environment(self) -> dict[str, str]:
         """What commands see: nothing of the worker's own environment but PATH."""
+        tmp = self.root_dir / "tmp"
+        if self.walls and own_tmp(self.root_dir, [*self.links.values(), *self.walls.readable()]):
+            tmp = TMP
         base = {
             "PATH": os.environ.get("PATH", DEFAULT_PATH),
             "HOME": str(self.work_dir),
             "PWD": str(self.work_dir),
             "LANG": "C.UTF-8",
             "TERM": "dumb",
-            "TMPDIR": str(self.root_dir / "tmp"),
+            "TMPDIR": str(tmp),
         }
         return {**base, **self._extra_env}
 
-    async def execute(self, command: str, timeout: float | None = None) -> CommandResult:
+    async def execute(self, command: str, timeout: float | None = None, *, tries: int = 5) -> CommandResult:
         """Run `command` in `/bin/sh`. `timeout` in seconds, None or 0 for none (the run's own limit then ends it).
 
         A command that passes its timeout is killed and has exit code 124. Cancelling kills it. What it leaves in the
         background lives until the run ends, but nobody reads what that prints after the command's own end.
         """
-        running = self._start(command)
-        number = next(self._numbers)
+        told = await own(self._prepare, command)
+        running = self._start(told)
+        may_write = told["rlimits"].get("file") != 0
+        name = f"output-{os.getpid()}-{running.shim.pid}-{next(self._numbers)}.txt"
+        spilled = Spilled(self, name, self.quota.words if not may_write else "")
         output = Output(
             limit=self._max_result_bytes,
             mask=self.mask,
-            path=self.work_dir / OUTPUTS / f"output-{os.getpid()}-{running.shim.pid}-{number}.txt",
-            shown_path=f"/{OUTPUTS}/output-{os.getpid()}-{running.shim.pid}-{number}.txt",
+            shown_path=f"/{OUTPUTS}/{name}",
+            create=spilled.create,
+            remove=spilled.remove,
         )
         status, timed_out = b"", False
         try:
             async with asyncio.timeout(timeout or None):
-                status = await _watch(running, output)
+                status = await commands.watch(running, output)
         except TimeoutError:
             timed_out = True
         finally:
@@ -144,57 +188,85 @@ class LocalSandbox:
                 if not status:
                     await asyncio.shield(self._kill(running))
             finally:
-                _close(running.output_fd, running.status_fd)
+                running.close()
                 output.close()
-        text, code = output.text(), int(status) if status else KILLED_EXIT_CODE
-        if timed_out:
-            text, code = f"{text}\n[killed: it did not end within {timeout:g} s]", TIMEOUT_EXIT_CODE
-        elif not status:
-            text = f"{text}\n[the command was killed from outside]"
-        return CommandResult(output=text, exit_code=code, truncated=output.truncated)
+        if status == GONE and tries:
+            return await self.execute(command, timeout, tries=tries - 1)
+        return self._result(output, status, timeout if timed_out else None, may_write)
 
     def execute_blocking(self, command: str, timeout: float | None = None) -> CommandResult:
         """`execute` for threads without an event loop."""
         return asyncio.run(self.execute(command, timeout))
 
-    def _start(self, command: str) -> _Command:
+    def _result(self, output: Output, status: bytes, passed_s: float | None, may_write: bool) -> CommandResult:
+        said, _, broken = status.decode().partition(" ")
+        text, code = output.text(), int(said) if said.isdigit() else KILLED_EXIT_CODE
+        broken = broken or (self._kept.broken if self._kept else "")
+        if broken:
+            text, code = f"{text}\n[everything that this run had started was killed: {broken}]", KILLED_EXIT_CODE
+        elif passed_s is not None:
+            text, code = f"{text}\n[killed: it did not end within {passed_s:g} s]", TIMEOUT_EXIT_CODE
+        elif not status:
+            text = f"{text}\n[the command was killed from outside]"
+        if code and not may_write:
+            text = f"{text}\n[{self.quota.words}: commands can remove files, and write none]"
+        return CommandResult(output=text, exit_code=code, truncated=output.truncated)
+
+    def _prepare(self, command: str) -> dict[str, Any]:
+        """What the shim is told; the namespaces are there then. Blocking."""
+        env = self.environment
+        if any("\0" in text for text in (command, *env, *env.values())):
+            raise SandboxError("the command could not be started: it, or its environment, has a null byte")
+        if not self.work_dir.is_dir():
+            raise SandboxError(f"the command could not be started: {self.work_dir} is gone")
+        may_write = not self.quota.is_used_up()
+        namespaces = self._enter() if self.walls else {}
+        watched = {} if self.walls else self.limits.of_the_run()
+        return {
+            "argv": ["/bin/sh", "-c", command],
+            "env": env,
+            "cwd": str(self.work_dir),
+            "umask": COMMANDS_UMASK,
+            "join": namespaces,
+            "rlimits": self.limits.of_a_process(apart=bool(self.walls), may_write=may_write),
+            "watch": {name: value for name, value in watched.items() if value},
+            "directories": self.quota.directories,
+        }
+
+    def _enter(self) -> dict[str, int]:
+        """The run's namespaces, made when its first command needs them, and anew when they have ended."""
+        assert self.walls is not None
+        with self._entering:
+            if self._pipe is None:
+                raise SandboxError("the sandbox of this run is closed")
+            if self._kept is not None and not self._kept.alive:
+                self._kept.end()
+                self._kept = None
+            if self._kept is None:
+                told = {
+                    "argv": self.walls.command_line(self.root_dir, self.links.values()),
+                    "limits": self.limits.of_the_run(),
+                    "directories": self.quota.directories,
+                }
+                try:
+                    self._kept = Kept(told, self._pipe[0])
+                except OSError as error:
+                    raise SandboxError(f"commands cannot be walled off: {error}") from error
+            return dict(self._kept.namespaces)
+
+    def _start(self, told: dict[str, Any]) -> commands.Command:
         if self._pipe is None:
             raise SandboxError("the sandbox of this run is closed")
         self._reap()
-        output_read, output_write = os.pipe()
-        status_read, status_write = os.pipe()
-        arguments = [sys.executable, "-I", "-S", str(SHIM), str(self._pipe[0]), str(status_write), "--"]
         try:
-            shim = subprocess.Popen(  # noqa: S603  running what the agent asks for is its purpose
-                [*arguments, "/bin/sh", "-c", command],
-                stdin=subprocess.DEVNULL,
-                stdout=output_write,
-                stderr=subprocess.STDOUT,
-                pass_fds=(self._pipe[0], status_write),
-                cwd=self.work_dir,
-                env=self.environment,
-                start_new_session=True,
-            )
+            started = commands.start(told, self._pipe[0])
         except (OSError, ValueError) as error:
-            _close(output_read, status_read)
             raise SandboxError(f"the command could not be started: {error}") from error
-        finally:
-            _close(output_write, status_write)
-        for fd in (output_read, status_read):
-            os.set_blocking(fd, False)
-        started = _Command(shim=shim, output_fd=output_read, status_fd=status_read)
         self._commands.add(started)
         return started
 
-    async def _kill(self, running: _Command) -> None:
-        """SIGTERM to the shim, which kills the tree; SIGKILL to the shim itself only if it does not answer."""
-        loop = asyncio.get_running_loop()
-        running.shim.terminate()
-        until = loop.time() + KILL_GRACE_S
-        while running.shim.poll() is None:
-            if loop.time() > until:
-                running.shim.kill()
-            await asyncio.sleep(0.005)
+    async def _kill(self, running: commands.Command) -> None:
+        await commands.kill(running.shim)
         self._commands.discard(running)
 
     def _reap(self) -> None:
@@ -204,15 +276,20 @@ class LocalSandbox:
     def busy(self) -> bool:
         """Whether anything that this run started still lives, background processes included."""
         self._reap()
-        return bool(self._commands)
+        return bool(self._commands) or (self._kept is not None and self._kept.busy)
 
     async def close(self) -> None:
         """End everything that the run started; the directory stays. Idempotent."""
-        if self._pipe is not None:
-            _close(*self._pipe)
-            self._pipe = None
+        with self._entering:
+            pipe, self._pipe = self._pipe, None
+            kept, self._kept = self._kept, None
+        if pipe is not None:
+            commands.close(*pipe)
         left = list(self._commands)
         await asyncio.gather(*(self._kill(running) for running in left))
+        if kept is not None:
+            await commands.kill(kept.process)
+            kept.let_go()
 
     def remove(self) -> None:
         """Delete the session's directory; links are removed as links. Call after `close`. Idempotent."""
@@ -228,48 +305,3 @@ class LocalSandbox:
                     with contextlib.suppress(OSError):
                         os.chmod(path, 0o700)
         shutil.rmtree(self.root_dir, ignore_errors=True)
-
-
-async def _watch(running: _Command, output: Output) -> bytes:
-    """Feed `output` until the command itself has ended; the shim's status, empty if it died without one."""
-    loop = asyncio.get_running_loop()
-    ended: asyncio.Future[bytes] = loop.create_future()
-
-    def read() -> None:
-        try:
-            chunk = os.read(running.output_fd, 1 << 16)
-        except BlockingIOError:
-            return
-        if chunk:
-            output.feed(chunk)
-        else:
-            loop.remove_reader(running.output_fd)
-
-    def status() -> None:
-        with contextlib.suppress(BlockingIOError):
-            data = os.read(running.status_fd, 16)
-            loop.remove_reader(running.status_fd)
-            if not ended.done():
-                ended.set_result(data)
-
-    loop.add_reader(running.output_fd, read)
-    loop.add_reader(running.status_fd, status)
-    try:
-        result = await ended
-    finally:
-        loop.remove_reader(running.output_fd)
-        loop.remove_reader(running.status_fd)
-    # Whatever the command itself printed was in the pipe before its status was: nothing to wait for. What it left in
-    # the background may print for ever, so no more than a pipe holds is read.
-    with contextlib.suppress(BlockingIOError):
-        for _ in range(PIPE_CHUNKS):
-            if not (chunk := os.read(running.output_fd, 1 << 16)):
-                break
-            output.feed(chunk)
-    return result
-
-
-def _close(*fds: int) -> None:
-    for fd in fds:
-        with contextlib.suppress(OSError):
-            os.close(fd)

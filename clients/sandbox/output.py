@@ -1,14 +1,15 @@
 """What a command printed, within bounds: the head and the tail in memory, all of it in a file once it is too much.
 
-A disk that cannot take the file costs the file and not the result: the note says why there is none.
+The file is masked like the text. A disk that cannot take it costs the file and not the result: the note says why there
+is none.
 """
 
 import contextlib
 from collections import deque
-from pathlib import Path
+from collections.abc import Callable
 from typing import BinaryIO
 
-from clients.masking import Mask
+from clients.masking import Mask, MaskedStream
 
 MAX_FILE_BYTES = 64 << 20
 """A command that prints for ever fills no disk: what comes after this is counted and dropped."""
@@ -17,12 +18,23 @@ NOTES_BYTES = 512
 
 
 class Output:
-    """Collects chunks of bytes. `limit` is in bytes of the final text; `path` is written only if it is exceeded."""
+    """Collects chunks of bytes. `limit` is in bytes of the final text. Only if it is exceeded, `create` opens the file
+    and `remove` takes it away again; both raise OSError.
+    """
 
-    def __init__(self, *, limit: int, mask: Mask, path: Path, shown_path: str) -> None:
+    def __init__(
+        self,
+        *,
+        limit: int,
+        mask: Mask,
+        shown_path: str,
+        create: Callable[[], BinaryIO],
+        remove: Callable[[], object] = lambda: None,
+    ) -> None:
         self._half = max((limit - min(NOTES_BYTES, limit // 4)) // 2, 1)
         self._mask = mask
-        self._path, self._shown_path = path, shown_path
+        self._create, self._remove, self._shown_path = create, remove, shown_path
+        self._masked = MaskedStream(mask)
         self._keep = self._half + mask.longest
         self._whole: list[bytes] | None = []
         self._head = b""
@@ -47,6 +59,7 @@ class Output:
         self._push(chunk)
 
     def close(self) -> None:
+        self._write(b"", last=True)
         file, self._file = self._file, None
         if file:
             try:
@@ -73,18 +86,19 @@ class Output:
     def _spill(self, everything: bytes) -> None:
         self._whole = None
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("wb")
+            self._file = self._create()
         except OSError as error:
             self._lose_file(error)
         self._write(everything)
         self._head = everything[: self._keep]
         self._push(everything)
 
-    def _write(self, chunk: bytes) -> None:
-        if self._file and self._file.tell() + len(chunk) <= MAX_FILE_BYTES:
+    def _write(self, chunk: bytes, *, last: bool = False) -> None:
+        if self._file:
             try:
-                self._file.write(chunk)
+                data = self._masked.feed(chunk, last=last)
+                if self._file.tell() + len(data) <= MAX_FILE_BYTES:
+                    self._file.write(data)
             except OSError as error:
                 self._lose_file(error)
 
@@ -96,7 +110,7 @@ class Output:
             if file:
                 file.close()
         with contextlib.suppress(OSError):
-            self._path.unlink(missing_ok=True)
+            self._remove()
 
     def _push(self, chunk: bytes) -> None:
         self._tail.append(chunk)

@@ -1,0 +1,98 @@
+"""One command under its shim: started, watched until its own end, killed."""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import Any
+
+from clients.sandbox import programs
+from clients.sandbox.output import Output
+
+KILL_GRACE_S = 5.0
+PIPE_CHUNKS = 16
+"""Times 64 KiB: the most that a pipe holds on Linux."""
+STATUS_BYTES = 512
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Command:
+    shim: "subprocess.Popen[bytes]"
+    output_fd: int
+    status_fd: int
+
+    def close(self) -> None:
+        close(self.output_fd, self.status_fd)
+
+
+def start(told: dict[str, Any], run_fd: int) -> Command:
+    """`told` is what the shim reads. Raises OSError."""
+    output_read, output_write = os.pipe()
+    status_read, status_write = os.pipe()
+    try:
+        shim = programs.start("shim", told, (run_fd, status_write), also=told["join"].values(), output=output_write)
+    except (OSError, ValueError):
+        close(output_read, status_read)
+        raise
+    finally:
+        close(output_write, status_write)
+    for fd in (output_read, status_read):
+        os.set_blocking(fd, False)
+    return Command(shim=shim, output_fd=output_read, status_fd=status_read)
+
+
+async def watch(running: Command, output: Output) -> bytes:
+    """Feed `output` until the command itself has ended; the shim's status, empty if it died without one."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[bytes] = loop.create_future()
+
+    def read() -> None:
+        try:
+            chunk = os.read(running.output_fd, 1 << 16)
+        except BlockingIOError:
+            return
+        if chunk:
+            output.feed(chunk)
+        else:
+            loop.remove_reader(running.output_fd)
+
+    def status() -> None:
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(running.status_fd, STATUS_BYTES)
+            loop.remove_reader(running.status_fd)
+            if not ended.done():
+                ended.set_result(data)
+
+    loop.add_reader(running.output_fd, read)
+    loop.add_reader(running.status_fd, status)
+    try:
+        result = await ended
+    finally:
+        loop.remove_reader(running.output_fd)
+        loop.remove_reader(running.status_fd)
+    # Whatever the command itself printed was in the pipe before its status was: nothing to wait for. What it left in
+    # the background may print for ever, so no more than a pipe holds is read.
+    with contextlib.suppress(BlockingIOError):
+        for _ in range(PIPE_CHUNKS):
+            if not (chunk := os.read(running.output_fd, 1 << 16)):
+                break
+            output.feed(chunk)
+    return result
+
+
+async def kill(program: "subprocess.Popen[bytes]") -> None:
+    """SIGTERM to a program of ours, which kills what it started; SIGKILL to itself only if it does not answer."""
+    loop = asyncio.get_running_loop()
+    program.terminate()
+    until = loop.time() + KILL_GRACE_S
+    while program.poll() is None:
+        if loop.time() > until:
+            program.kill()
+        await asyncio.sleep(0.005)
+
+
+def close(*fds: int) -> None:
+    for fd in fds:
+        with contextlib.suppress(OSError):
+            os.close(fd)

@@ -1,0 +1,102 @@
+"""What the sandbox's programs ask of the kernel, with the standard library only: they hold nothing of the worker.
+
+A command joins the namespaces that `keeper.py` holds by their descriptors, never by a process id: an id may by then be
+somebody else's, and its namespaces the host's.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import resource
+from collections.abc import Mapping
+
+PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
+PR_CAPBSET_DROP = 24
+PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+CLONE_NEWUTS = 0x04000000
+NS_GET_USERNS, NS_GET_PARENT = 0xB701, 0xB702
+LAST_CAPABILITY = 63
+"""The kernel refuses those that it does not know; there are 41 of them today."""
+RLIMITS = {
+    "file": resource.RLIMIT_FSIZE,
+    "open": resource.RLIMIT_NOFILE,
+    "cpu": resource.RLIMIT_CPU,
+    # Not the address space: programs reserve more of that than they ever use.
+    "memory": resource.RLIMIT_DATA,
+    "processes": getattr(resource, "RLIMIT_NPROC", -1),
+    "core": resource.RLIMIT_CORE,
+}
+
+
+def prctl(option: int, value: int) -> bool:
+    """False where the kernel does not know it, or refuses."""
+    try:
+        return int(ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0)) == 0
+    except (OSError, AttributeError):
+        return False
+
+
+def not_dumpable() -> bool:
+    """Keep other processes of this user from this one's memory and environment; also no core file is written."""
+    return prctl(PR_SET_DUMPABLE, 0)
+
+
+def setns(fd: int) -> None:
+    """Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(fd, 0):
+        raise OSError(ctypes.get_errno(), f"a namespace cannot be joined: {os.strerror(ctypes.get_errno())}")
+
+
+def unshare(flag: int) -> None:
+    """Raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(flag):
+        raise OSError(ctypes.get_errno(), f"no namespace of its own: {os.strerror(ctypes.get_errno())}")
+
+
+def owner_of(namespace: int) -> int:
+    """A descriptor of the user namespace that owns this one."""
+    return fcntl.ioctl(namespace, NS_GET_USERNS)
+
+
+def parent_of(namespace: int) -> int:
+    """A descriptor of the user namespace that this one was made in."""
+    return fcntl.ioctl(namespace, NS_GET_PARENT)
+
+
+def give_up_privileges() -> None:
+    """Nothing that is executed from here on can have a capability, by whatever file. Raises OSError."""
+    for capability in range(LAST_CAPABILITY + 1):
+        if not prctl(PR_CAPBSET_DROP, capability):
+            break
+    if not prctl(PR_SET_NO_NEW_PRIVS, 1):
+        raise OSError("privileges cannot be given up")
+
+
+def limit(values: Mapping[str, int]) -> None:
+    """Set resource limits, by the names in `RLIMITS`; never above what holds already. No core files."""
+    for name, value in {**values, "core": 0}.items():
+        _, most = resource.getrlimit(RLIMITS[name])
+        value = value if most == resource.RLIM_INFINITY else min(value, most)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(RLIMITS[name], (value, value))
+
+
+def numbers(directory: str = "/proc") -> list[int]:
+    """The process ids that a /proc shows; none where there is no /proc."""
+    try:
+        return [int(name) for name in os.listdir(directory) if name.isdigit()]
+    except OSError:
+        return []
+
+
+def inode(path: str) -> int:
+    """What tells one namespace from another; 0 if it cannot be seen."""
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0

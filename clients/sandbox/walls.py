@@ -1,0 +1,149 @@
+"""What a command sees when it is walled off: the command line of bubblewrap.
+
+The session's directory and the entries that the workspace shows are writable; the system's programs, the worker's
+Python and what `AGENT_RUNNER_SANDBOX_READ_ONLY` names are readable; nothing else of the host is there. The list is of
+what is let in, so that what nobody thought of stays outside.
+"""
+
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+ETC = (
+    "alternatives", "bash.bashrc", "ca-certificates", "ca-certificates.conf", "debian_version", "fonts", "gai.conf",
+    "host.conf", "inputrc", "java", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "locale.alias", "localtime",
+    "lsb-release", "magic", "mime.types", "nsswitch.conf", "os-release", "perl", "pki/ca-trust", "pki/tls/certs",
+    "profile", "protocols", "python3", "services", "shells", "ssl/certs", "ssl/openssl.cnf", "terminfo", "timezone",
+)  # fmt: skip
+"""What programs need of /etc to work. No passwords, no keys, nobody's configuration."""
+ETC_OF_NETWORK = ("hosts", "resolv.conf")
+NOT_IN_A_VENV = (".env", ".netrc", ".pypirc", "pip.conf", "secrets")
+"""Files that may hold somebody's password: a virtual environment with one of them is not shown."""
+INSIDE_UID = 1000
+MEMORY_FILES_BYTES = 64 << 20
+"""Of each file system that lies in memory."""
+TMP = Path("/tmp")  # noqa: S108
+FIXED = (
+    "--unshare-user", "--disable-userns", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup",
+    "--hostname", "sandbox", "--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walls:
+    """How commands are walled off. `bubblewrap` is the path of the program."""
+
+    bubblewrap: str
+    network: bool = False
+    read_only: tuple[Path, ...] = ()
+
+    def command_line(self, root_dir: Path, shown: Iterable[Path]) -> list[str]:
+        """Without the program to run. `root_dir` holds `workspace`, `tmp` and `etc`; `shown` are the user's entries.
+
+        What a command can write is mounted last, and nothing below it: it could have put a link in the way.
+        """
+        work_dir, shown = root_dir / "workspace", _outermost(shown)
+        line = [self.bubblewrap, *FIXED, *([] if self.network else ["--unshare-net"])]
+        line += ["--uid", str(uid()), "--gid", str(gid()), *_system(), *_etc(self.network)]
+        for name in ("passwd", "group", *(() if self.network else ("hosts",))):
+            line += ["--ro-bind", str(root_dir / "etc" / name), f"/etc/{name}"]
+        line += ["--proc", "/proc", "--dev", "/dev", "--size", str(MEMORY_FILES_BYTES), "--tmpfs", "/dev/shm"]  # noqa: S108
+        line += ["--remount-ro", "/dev"]
+        readable = self.readable()
+        if own_tmp(root_dir, [*readable, *shown]):
+            line += ["--bind", str(root_dir / "tmp"), str(TMP)]
+        else:
+            line += ["--size", str(MEMORY_FILES_BYTES), "--tmpfs", str(TMP), *_bind("--bind", root_dir / "tmp")]
+        for path in readable:
+            line += _bind("--ro-bind", path)
+        for path in (*shown, work_dir):
+            line += _bind("--bind", path)
+        return [*line, "--remount-ro", "/"]
+
+    def readable(self) -> list[Path]:
+        """What can be read besides the system."""
+        return [path for path in (*_python(), *self.read_only) if path.exists()]
+
+
+def own_tmp(root_dir: Path, others: Iterable[Path]) -> bool:
+    """Whether the session's directory for temporary files can be /tmp: not if something else has its place there."""
+    return not any(path.is_relative_to(TMP) for path in (root_dir, *others))
+
+
+def _outermost(paths: Iterable[Path]) -> list[Path]:
+    found: list[Path] = []
+    for path in sorted(set(paths)):
+        if not any(path.is_relative_to(one) for one in found):
+            found.append(path)
+    return found
+
+
+def uid() -> int:
+    """Inside. Never 0: programs would believe that they may do more than they can."""
+    return os.getuid() or INSIDE_UID
+
+
+def gid() -> int:
+    return os.getgid() or INSIDE_UID
+
+
+def write_etc(root_dir: Path, home: Path) -> None:
+    """The names of the one user that there is. Raises OSError."""
+    etc = root_dir / "etc"
+    etc.mkdir(mode=0o700, exist_ok=True)
+    (etc / "passwd").write_text(f"agent:x:{uid()}:{gid()}::{home}:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")
+    (etc / "group").write_text(f"agent:x:{gid()}:\nnogroup:x:65534:\n")
+    (etc / "hosts").write_text("127.0.0.1 localhost sandbox\n::1 localhost\n")
+
+
+def may_show(path: Path, kept_out: Iterable[Path]) -> bool:
+    """Whether a user's entry may be let in: it is no part of the system, and holds nothing that is kept out."""
+    system = [Path("/usr"), Path("/etc"), Path("/proc"), Path("/dev"), Path("/sys"), Path("/boot"), Path("/run")]
+    system += [Path("/", name) for name in SYSTEM]
+    inside_system = any(path.is_relative_to(one) or one.is_relative_to(path) for one in system)
+    return not inside_system and not any(one.is_relative_to(path) for one in kept_out)
+
+
+def _system() -> list[str]:
+    line = _bind("--ro-bind", Path("/usr"))
+    for name in SYSTEM:
+        path = Path("/", name)
+        if path.is_symlink():
+            line += ["--symlink", os.readlink(path), str(path)]
+        elif path.is_dir():
+            line += _bind("--ro-bind", path)
+    return line
+
+
+def _etc(network: bool) -> list[str]:
+    line = []
+    for name in (*ETC, *(ETC_OF_NETWORK if network else ())):
+        path = Path("/etc", name)
+        if path.exists():
+            # A link may lead to where nothing of the host is: what it leads to is let in under its name.
+            line += ["--ro-bind", str(path.resolve()), str(path)]
+    return line
+
+
+def _python() -> list[Path]:
+    """The worker's Python, where it is not the system's: what the user set up for the worker, commands can use."""
+    base, venv = Path(sys.base_prefix), Path(sys.prefix)
+    library = base / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "os.py"
+    found = [base] if _outside(base) and library.exists() else []
+    return [*found, venv] if venv != base and _outside(venv) and is_plain_venv(venv) else found
+
+
+def is_plain_venv(venv: Path) -> bool:
+    """A virtual environment with nothing beside it that may be a secret."""
+    return (venv / "pyvenv.cfg").is_file() and not any((venv / name).exists() for name in NOT_IN_A_VENV)
+
+
+def _outside(path: Path) -> bool:
+    return not path.is_relative_to("/usr") and path != Path("/")
+
+
+def _bind(kind: str, path: Path) -> list[str]:
+    return [kind, str(path), str(path)]
