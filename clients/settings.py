@@ -16,9 +16,9 @@ from pydantic import SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from clients.access_settings import DUMMY_LOCAL_KEY
-from clients.bound_settings import BoundSettings
 from clients.environment import NamedVariables, load_env_file, names_of, setting, shown
 from clients.local_stack import running_stack
+from clients.sandbox_settings import SandboxSettings
 from clients.service_urls import normal_redis, problem
 from status.store.postgres import is_postgres, plain
 from status.timeouts import ENSURE_THREAD_BACKOFF_S, ENSURE_THREAD_TIMEOUT_S, Timeouts, ensure_thread_total_s
@@ -53,7 +53,7 @@ def _queue(name: str, default: str, about: str) -> Any:
     return setting(name, f"TEMPORAL_{name}", default=default, about=about, pattern=r"^[A-Za-z0-9_.:\-]{1,200}$")
 
 
-class Settings(BoundSettings):
+class Settings(SandboxSettings):
     """Frozen. Seconds are floats, paths are absolute, secrets are `SecretStr`; `repr` shows no secret."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)

@@ -21,6 +21,7 @@ from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 from celery.worker import state as worker_state
 
+from clients.sandbox.isolation import Isolation, check_isolation
 from clients.supervised import ask_for_successor
 from tasks.app import Role, queue_of
 from tasks.failing import FailureReports
@@ -60,8 +61,12 @@ class Station:
         # Set before children are told to leave, and read by them: they were forked with it.
         self._within_s = RawValue("d", math.inf)
         self._worn_out = RawValue("b", 0)
+        self._isolation: Isolation | None = None
 
     def open(self) -> None:
+        if self._role == "worker":
+            # Before any fork: children inherit the answer. Where it forbids the start, no broker need be asked.
+            self._isolation = check_isolation(self._settings)
         with self._app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, interval_start=1, timeout=BROKER_S)
             # A broker that refuses the queue ends the start, which is told; Celery would ask it again for ever.
@@ -186,6 +191,9 @@ class Station:
 
     def _on_ready(self, **_: Any) -> None:
         log.info("%s is ready: queue %s, %d slots, registered %s", self._name, self._queue, self._slots, self._known())
+        if self._isolation is not None:
+            told = log.info if self._isolation.walls else log.warning
+            told("commands of agents are %s", self._isolation.said)
         if not self._forks:
             self._workplace.process.announce()
 

@@ -47,15 +47,21 @@ def _stage(kind: str, work: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _settings(role: str) -> Any:
+    from clients.engine import run_environment
+    from clients.hidden_environment import hide_secrets
     from clients.logs import set_up_logging
+    from clients.sandbox import kernel
     from clients.settings import load_settings
     from clients.supervised import end_with_supervisor
 
     if role not in ("worker", "orchestrator"):
         raise ValueError(f"--as must end in worker or orchestrator, not {role!r}")
     end_with_supervisor()
+    kernel.not_dumpable()
+    os.umask(0o077)
     settings = load_settings(role)  # type: ignore[arg-type]
     set_up_logging(settings.log_level, settings.log_format)
+    run_environment.install(hide_secrets(settings))
     return settings
 
 

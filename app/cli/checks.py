@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from clients.http_api import ApiError, HttpApi, Rows
 from clients.redis_probe import Command, RedisFull, broker_commands, evicts, open_client, own_commands, refused
+from clients.sandbox.isolation import INSTALL, isolation_of
 from clients.service_urls import without_password
 from clients.settings import Settings
 from clients.tls import target
@@ -145,8 +146,13 @@ def check_sandbox(settings: Settings) -> Check:
     if kind == "local":
         parent = next(p for p in _ancestors(str(settings.data_dir)) if os.path.isdir(p))
         up = os.access(parent, os.W_OK)
-        fix = "" if up else "Make it writable, or set AGENT_RUNNER_DATA_DIR."
-        return Check(name="sandbox", up=up, why=f"local, under {settings.data_dir}", fix=fix)
+        if not up:
+            fix = "Make it writable, or set AGENT_RUNNER_DATA_DIR."
+            return Check(name="sandbox", up=False, why=f"local, under {settings.data_dir}", fix=fix)
+        found = isolation_of(settings)
+        allowed = found.walls is not None or settings.is_local or settings.sandbox_unsafe
+        why = f"local, under {settings.data_dir}; commands are {found.said}{'' if found.walls else f'. {INSTALL}'}"
+        return Check(name="sandbox", up=allowed, why=why, fix="" if found.walls else INSTALL)
     return Check(
         name="sandbox",
         up=False,

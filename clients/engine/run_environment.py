@@ -6,9 +6,12 @@ never outside. Nothing is written into the process, and programs that are starte
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from clients.engine.current import current_run
+
+_hidden: dict[str, str] = {}
+"""Taken out of the process's environment (`clients/hidden_environment.py`); for readers in this process only."""
 
 
 class _RunEnviron(os._Environ[str]):
@@ -18,7 +21,12 @@ class _RunEnviron(os._Environ[str]):
         own = _own()
         if isinstance(key, str) and key in own:
             return own[key]
-        return super().__getitem__(key)
+        try:
+            return super().__getitem__(key)
+        except KeyError:
+            if key in _hidden:
+                return _hidden[key]
+            raise
 
     def __setitem__(self, key: str, value: str) -> None:
         own = _own()
@@ -31,12 +39,14 @@ class _RunEnviron(os._Environ[str]):
         own = _own()
         if key in own:
             del own[key]
+        elif key in _hidden:
+            del _hidden[key]
         else:
             super().__delitem__(key)
 
     def __iter__(self) -> Iterator[str]:
         names = list(super().__iter__())
-        yield from dict.fromkeys([*names, *_own()])
+        yield from dict.fromkeys([*names, *_hidden, *_own()])
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
@@ -47,7 +57,8 @@ def _own() -> dict[str, str]:
     return run.env if run is not None else {}
 
 
-def install() -> None:
-    """Idempotent; for a process that runs agents."""
+def install(hidden: Mapping[str, str] | None = None) -> None:
+    """Idempotent; for a process that runs agents. `hidden`: variables that the process itself has no longer."""
+    _hidden.update(hidden or {})
     if type(os.environ) is os._Environ:
         os.environ.__class__ = _RunEnviron

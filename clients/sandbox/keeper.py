@@ -65,9 +65,12 @@ class _Walls:
     def _wait_until_up(self, fd: int) -> None:
         if select.select([fd], [], [], START_S)[0] and os.read(fd, 16) == b"up\n":
             return
-        self.bwrap.kill()
+        late = self.bwrap.poll() is None and not select.select([fd], [], [], 0)[0]
+        if late:
+            self.bwrap.kill()
         _, errors = self.bwrap.communicate()
-        words = errors.decode(errors="replace").strip() or f"bubblewrap was not ready within {START_S:g} s"
+        ended = f"bubblewrap was not ready within {START_S:g} s" if late else "bubblewrap ended at once"
+        words = errors.decode(errors="replace").strip() or f"{ended} (exit code {self.bwrap.returncode})"
         raise _Failed(" ".join(words.split())[-400:])
 
     def _open(self, report: dict[str, int]) -> dict[str, int]:

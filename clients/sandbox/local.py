@@ -39,6 +39,7 @@ TIMEOUT_EXIT_CODE = 124
 KILLED_EXIT_CODE = 137
 COMMANDS_UMASK = 0o022
 """The worker's own keeps everybody else out; what a command makes in the user's files is to look like the user's."""
+TRY_S = 15.0
 GONE = b"gone"
 """Said by the shim when the namespaces had ended in the moment in which it came."""
 
@@ -148,8 +149,9 @@ class LocalSandbox:
         tmp = self.root_dir / "tmp"
         if self.walls and own_tmp(self.root_dir, [*self.links.values(), *self.walls.readable()]):
             tmp = TMP
+        path = os.environ.get("PATH", DEFAULT_PATH)
         base = {
-            "PATH": os.environ.get("PATH", DEFAULT_PATH),
+            "PATH": self.walls.path(path) if self.walls else path,
             "HOME": str(self.work_dir),
             "PWD": str(self.work_dir),
             "LANG": "C.UTF-8",
@@ -197,6 +199,17 @@ class LocalSandbox:
     def execute_blocking(self, command: str, timeout: float | None = None) -> CommandResult:
         """`execute` for threads without an event loop."""
         return asyncio.run(self.execute(command, timeout))
+
+    def try_once(self, command: str) -> CommandResult:
+        """Open already: run one command and close, for threads without an event loop."""
+
+        async def run() -> CommandResult:
+            try:
+                return await self.execute(command, TRY_S)
+            finally:
+                await self.close()
+
+        return asyncio.run(run())
 
     def _result(self, output: Output, status: bytes, passed_s: float | None, may_write: bool) -> CommandResult:
         said, _, broken = status.decode().partition(" ")

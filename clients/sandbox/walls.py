@@ -63,6 +63,11 @@ class Walls:
             line += _bind("--bind", path)
         return [*line, "--remount-ro", "/"]
 
+    def path(self, given: str) -> str:
+        """PATH, with the worker's Python behind it: the user's own way to it may lie where nothing is let in."""
+        programs = [str(prefix / "bin") for prefix in reversed(_python())]
+        return ":".join(dict.fromkeys([*given.split(":"), *programs]))
+
     def readable(self) -> list[Path]:
         """What can be read besides the system."""
         return [path for path in (*_python(), *self.read_only) if path.exists()]

@@ -19,6 +19,7 @@ from clients.engine.memory import HeadTracking
 from clients.engine.run_context import context_for, limit_of
 from clients.engine.turn import Turn, open_turn
 from clients.engine.user_graphs import Graph
+from clients.sandbox.isolation import isolation_of, limits_of
 from clients.sandbox.local import LocalSandbox, SandboxError
 from clients.skills import SkillShelf, lay_out
 from clients.threads import own
@@ -164,6 +165,8 @@ async def open_sandbox(settings: "Settings", run: Run) -> LocalSandbox | None:
         env=dict(told.env),
         mask=run.mask,
         max_result_bytes=told.max_tool_result_bytes or settings.max_tool_result_bytes,
+        walls=(await own(isolation_of, settings)).walls,
+        limits=limits_of(settings),
     )
     return await own(sandbox.open)
 

@@ -1,6 +1,7 @@
 """The local sandbox with real shells: what commands see, what is kept of their output, and how they end."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -13,16 +14,17 @@ import pytest
 
 from clients.masking import Mask
 from clients.sandbox.local import LocalSandbox, SandboxError
+from clients.sandbox.walls import Walls
 
 SECRET = "s3cret-of-the-run"
 REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture
-async def sandbox(tmp_path: Path) -> AsyncIterator[LocalSandbox]:
-    opened = LocalSandbox(tmp_path / "box", None, {"TOKEN": SECRET}, Mask([SECRET]), max_result_bytes=10_000).open()
-    yield opened
-    await opened.close()
+async def sandbox(tmp_path: Path, walls: Walls | None) -> AsyncIterator[LocalSandbox]:
+    box = LocalSandbox(tmp_path / "box", None, {"TOKEN": SECRET}, Mask([SECRET]), max_result_bytes=10_000, walls=walls)
+    yield box.open()
+    await box.close()
 
 
 def alive(pid: int) -> bool:
@@ -39,9 +41,20 @@ async def until(true: Callable[[], bool], seconds: float = 3.0) -> None:
         await asyncio.sleep(0.01)
 
 
-async def pids_in(file: Path, count: int) -> list[int]:
-    await until(lambda: file.exists() and len(file.read_text().split()) >= count)
-    return [int(pid) for pid in file.read_text().split()]
+def at_work(box: Path) -> list[int]:
+    """Processes whose working directory is this sandbox's, as this machine has them."""
+    found, own = [], os.stat(box / "workspace").st_ino
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if os.stat(process / "cwd").st_ino == own:
+                found.append(int(process.name))
+    return found
+
+
+async def pids_of(box: Path, count: int) -> list[int]:
+    """Once there are so many."""
+    await until(lambda: box.exists() and len(at_work(box)) >= count, 10)
+    return at_work(box)
 
 
 async def test_output_and_exit_code(sandbox: LocalSandbox) -> None:
@@ -112,11 +125,9 @@ async def test_a_command_that_prints_for_ever_is_bounded(sandbox: LocalSandbox) 
 
 async def test_cancelling_kills_the_tree_before_it_returns(sandbox: LocalSandbox) -> None:
     """Children, grandchildren and those that left the session are gone when the cancelled call is over."""
-    command = (
-        "sleep 100 & echo $! >> p; setsid sleep 100 & echo $! >> p; (sleep 100 & echo $! >> p); echo $$ >> p; wait"
-    )
+    command = "sleep 100 & setsid sleep 100 & (sleep 100 &); (setsid sleep 100 &); wait"
     task = asyncio.create_task(sandbox.execute(command))
-    pids = await pids_in(sandbox.work_dir / "p", 4)
+    pids = await pids_of(sandbox.root_dir, 5)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -125,12 +136,12 @@ async def test_cancelling_kills_the_tree_before_it_returns(sandbox: LocalSandbox
 
 async def test_what_ignores_signals_is_killed_too(sandbox: LocalSandbox) -> None:
     """SIGTERM is not asked for politely."""
-    task = asyncio.create_task(sandbox.execute("trap '' TERM INT HUP; echo $$ > p; while :; do sleep 0.1; done"))
-    (pid,) = await pids_in(sandbox.work_dir / "p", 1)
+    task = asyncio.create_task(sandbox.execute("trap '' TERM INT HUP; while :; do sleep 0.1; done"))
+    pids = await pids_of(sandbox.root_dir, 1)
     task.cancel()
     await asyncio.wait([task], timeout=3)
     assert task.cancelled()
-    assert not alive(pid)
+    assert not [pid for pid in pids if alive(pid)]
 
 
 async def test_background_processes_live_until_the_run_ends(sandbox: LocalSandbox) -> None:
@@ -139,9 +150,10 @@ async def test_background_processes_live_until_the_run_ends(sandbox: LocalSandbo
     result = await sandbox.execute("sleep 100 & echo $! > p; echo up")
     assert (result.output, result.exit_code) == ("up\n", 0)
     assert time.monotonic() - started < 2
-    (pid,) = await pids_in(sandbox.work_dir / "p", 1)
+    (pid,) = await pids_of(sandbox.root_dir, 1)
     assert alive(pid)
     assert sandbox.busy
+    assert (await sandbox.execute("kill -0 $(cat p) && echo there")).output == "there\n"
     await sandbox.close()
     await until(lambda: not alive(pid))
     with pytest.raises(SandboxError):
@@ -162,16 +174,20 @@ async def test_threads_can_execute(sandbox: LocalSandbox) -> None:
     assert result.output == "hi\n"
 
 
-async def test_a_killed_worker_leaves_no_tool_running(tmp_path: Path) -> None:
+async def test_a_killed_worker_leaves_no_tool_running(tmp_path: Path, walls: Walls | None) -> None:
     """SIGKILL of the process that holds the run's pipe ends the tool's whole tree within 3 s."""
     program = (
         "import asyncio, sys\nfrom pathlib import Path\nfrom clients.sandbox.local import LocalSandbox\n"
-        "box = LocalSandbox(Path(sys.argv[1])).open()\n"
-        "asyncio.run(box.execute('setsid sleep 100 & echo $! >> p; (sleep 100 & echo $! >> p) ; echo $$ >> p; wait'))\n"
+        "from clients.sandbox.walls import Walls\n"
+        "walls = Walls(bubblewrap=sys.argv[2]) if sys.argv[2] else None\n"
+        "box = LocalSandbox(Path(sys.argv[1]), walls=walls).open()\n"
+        "asyncio.run(box.execute('setsid sleep 100 & (sleep 100 &) ; (setsid sleep 100 &) ; wait'))\n"
     )
-    worker = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "box")], cwd=REPOSITORY)
+    box, bubblewrap = tmp_path / "box", walls.bubblewrap if walls else ""
+    worker = subprocess.Popen([sys.executable, "-c", program, str(box), bubblewrap], cwd=REPOSITORY)
     try:
-        pids = await pids_in(tmp_path / "box" / "workspace" / "p", 3)
+        await until(lambda: (box / "workspace").exists(), 10)
+        pids = await pids_of(box, 4)
         assert all(alive(pid) for pid in pids)
     finally:
         worker.send_signal(signal.SIGKILL)
@@ -181,8 +197,9 @@ async def test_a_killed_worker_leaves_no_tool_running(tmp_path: Path) -> None:
 
 async def test_a_killed_shim_takes_its_command_with_it(sandbox: LocalSandbox) -> None:
     """Even if the shim itself is killed, the command does not outlive it, and the result says so."""
-    task = asyncio.create_task(sandbox.execute("echo $PPID > p; echo $$ >> p; exec sleep 100"))
-    shim, command = await pids_in(sandbox.work_dir / "p", 2)
+    task = asyncio.create_task(sandbox.execute("exec sleep 100"))
+    (command,) = await pids_of(sandbox.root_dir, 1)
+    (shim,) = [running.shim.pid for running in sandbox._commands]
     os.kill(shim, signal.SIGKILL)
     result = await asyncio.wait_for(task, 5)
     assert result.exit_code == 137
@@ -190,20 +207,22 @@ async def test_a_killed_shim_takes_its_command_with_it(sandbox: LocalSandbox) ->
     await until(lambda: not alive(command))
 
 
-async def test_the_users_entries_are_shown_by_links(tmp_path: Path) -> None:
+async def test_the_users_entries_are_shown_by_links(tmp_path: Path, walls: Walls | None) -> None:
     """Entries of the workspace, but not hidden ones, are there under their names; removing the sandbox keeps them."""
     mine = tmp_path / "mine"
     (mine / "app").mkdir(parents=True)
     (mine / "app" / "a.py").write_text("1\n2\n")
     (mine / ".env").write_text("KEY=x")
     (mine / "boxes").mkdir()
-    box = LocalSandbox(mine / "boxes" / "b", mine).open()
+    box = LocalSandbox(mine / "boxes" / "b", mine, walls=walls).open()
     assert (await box.execute("wc -l app/*.py")).output.split()[:2] == ["2", "app/a.py"]
     assert sorted((await box.execute("ls -A")).output.split()) == ["app"]
+    assert (await box.execute("echo 3 > app/new; stat -c %a app/new")).output == "644\n"
     await box.close()
     box.remove()
     assert not box.root_dir.exists()
     assert (mine / "app" / "a.py").read_text() == "1\n2\n"
+    assert (mine / "app" / "new").read_text() == "3\n"
 
 
 async def test_a_sandbox_that_cannot_be_made_says_why(tmp_path: Path) -> None:

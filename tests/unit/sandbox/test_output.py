@@ -9,7 +9,9 @@ from clients.sandbox.output import Output
 def test_a_file_that_cannot_be_written_costs_nothing_but_itself(tmp_path: Path) -> None:
     """Head, tail and size are shown, and the note says why the whole is nowhere."""
     (tmp_path / "taken").write_text("no folder")
-    output = Output(limit=100, mask=Mask(), path=tmp_path / "taken" / "output.txt", shown_path="/output.txt")
+    output = Output(
+        limit=100, mask=Mask(), create=lambda: (tmp_path / "taken" / "output.txt").open("wb"), shown_path="/output.txt"
+    )
     for n in range(1000):
         output.feed(f"line {n}\n".encode())
     output.close()
@@ -23,7 +25,9 @@ def test_a_file_that_cannot_be_written_costs_nothing_but_itself(tmp_path: Path) 
 
 def test_the_limit_holds_for_the_text_with_its_note(tmp_path: Path) -> None:
     """Whoever cuts at the same limit afterwards cuts nothing, though the tool adds a line of its own."""
-    output = Output(limit=10_000, mask=Mask(), path=tmp_path / "output.txt", shown_path="/output.txt")
+    output = Output(
+        limit=10_000, mask=Mask(), create=lambda: (tmp_path / "output.txt").open("wb"), shown_path="/output.txt"
+    )
     for n in range(10_000):
         output.feed(f"line {n}\n".encode())
     assert len(output.text().encode()) + len("\n[Command succeeded with exit code 0]") < 10_000

@@ -1,0 +1,93 @@
+"""Whether commands can be walled off on this machine: tried once per process, with what a run's first command needs."""
+
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clients.sandbox.limits import Limits
+from clients.sandbox.local import LocalSandbox, SandboxError
+from clients.sandbox.walls import Walls
+
+if TYPE_CHECKING:
+    from clients.settings import Settings
+
+INSTALL = "Install bubblewrap 0.8 or later, and permit user namespaces (docs/guides/sandbox.md#isolation)."
+UNSAFE = "AGENT_RUNNER_SANDBOX_UNSAFE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Isolation:
+    """`walls` is None where commands are not walled off; then `reason` says why."""
+
+    walls: Walls | None = None
+    reason: str = ""
+
+    @property
+    def said(self) -> str:
+        """For logs, presence, doctor and the live page."""
+        if self.walls is None:
+            return f"not isolated: {self.reason}"
+        return "isolated, with this machine's network" if self.walls.network else "isolated"
+
+
+class NotIsolated(Exception):
+    """Commands cannot be walled off, and this worker is not told that it may run them all the same."""
+
+
+def isolation_of(settings: "Settings") -> Isolation:
+    """Of the local sandbox, under these settings. Blocking at the first call (a tenth of a second), not in a loop."""
+    network, read_only = settings.sandbox_network == "on", settings.readable_in_sandbox
+    return _tried(settings.sandbox_bubblewrap, network, read_only)
+
+
+def sandbox_said(settings: "Settings") -> str:
+    """What this process' commands run in, in words; empty without a local sandbox."""
+    return isolation_of(settings).said if settings.sandbox == "local" else settings.sandbox
+
+
+def check_isolation(settings: "Settings") -> Isolation | None:
+    """At the start of a worker: None without a local sandbox. Raises NotIsolated where it must not start."""
+    if settings.sandbox != "local":
+        return None
+    found = isolation_of(settings)
+    if found.walls is None and not settings.is_local and not settings.sandbox_unsafe:
+        raise NotIsolated(
+            f"agents' commands cannot be walled off here: {found.reason}. {INSTALL} Or set AGENT_RUNNER_SANDBOX=none,"
+            f" or {UNSAFE}=1 if every command may do what the worker's user can."
+        )
+    return found
+
+
+def limits_of(settings: "Settings") -> Limits:
+    return Limits(
+        memory_bytes=settings.sandbox_memory_bytes,
+        processes=settings.sandbox_processes,
+        file_bytes=settings.sandbox_file_bytes,
+        open_files=settings.sandbox_open_files,
+        cpu_s=settings.sandbox_cpu_s,
+        disk_bytes=settings.sandbox_disk_bytes,
+    )
+
+
+@lru_cache
+def _tried(bubblewrap: str, network: bool, read_only: tuple[Path, ...]) -> Isolation:
+    if sys.platform != "linux":
+        return Isolation(reason=f"there is no bubblewrap for {sys.platform}")
+    program = shutil.which(bubblewrap)
+    if program is None:
+        return Isolation(reason=f"bubblewrap ({bubblewrap}) is not installed")
+    walls = Walls(bubblewrap=os.path.abspath(program), network=network, read_only=read_only)
+    with tempfile.TemporaryDirectory(prefix="agent-runner-probe-") as directory:
+        box = LocalSandbox(Path(directory, "box"), walls=walls)
+        try:
+            result = box.open().try_once("true")
+        except SandboxError as error:
+            return Isolation(reason=str(error).removeprefix("commands cannot be walled off: "))
+    if result.exit_code:
+        return Isolation(reason=f"a command could not be run in it: {result.output.strip()}")
+    return Isolation(walls=walls)
