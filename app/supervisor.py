@@ -20,8 +20,6 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import IO, Any
 
-from clients.sandbox import kernel
-
 INCARNATION_ENV = "AGENT_RUNNER_INCARNATION"
 SUPERVISOR_FD_ENV = "AGENT_RUNNER_SUPERVISOR_FD"
 PARENT_FD_ENV = "AGENT_RUNNER_PARENT_FD"
@@ -56,7 +54,6 @@ def supervise(
     the server refuses or does not take at once goes the `detour`, which raises when it cannot either.
     `ready` is called with the pid of each new child. SIGINT is passed on as SIGTERM. Main thread only.
     """
-    kernel.not_dumpable()  # its environment is what it gives to its children: their keys
     told = _Telling(http_url, api_key, opener, detour)
     return _Supervisor(role, argv, queue=queue, told=told, ready=ready).run()
 

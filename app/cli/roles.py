@@ -114,7 +114,10 @@ def _set(name: str, value: object) -> None:
 def _supervise(role: Role, argv: Sequence[str], *, queue: str) -> None:
     """Runs until it is told to end. With wrong settings too: the child says what is wrong, and the server is told."""
     from app.supervisor import supervise
+    from clients.sandbox.kernel import not_dumpable
 
+    # It lives as long as its children, with their keys in its environment: that is no business of agents' commands.
+    not_dumpable()
     try:
         settings = load_settings(role)
     except SettingsError as error:

@@ -1,4 +1,4 @@
-"""Holds the namespaces of one run: `main RUN_FD SOCKET_FD`, with `{"argv", "limits", "directories", "base"}` on stdin.
+"""Holds the namespaces of one run: `main RUN_FD SOCKET_FD`, with `{argv, limits, directories}` on stdin (marshal).
 
 Promise: all that a run starts is in one pid namespace, and that ends with it: when the run's pipe (RUN_FD, whose only
 write end the worker holds) reaches end of file, on SIGTERM, when a limit is broken, and when this program is killed.
@@ -11,6 +11,7 @@ It is executed, never imported by the worker; standard library only.
 
 import contextlib
 import json
+import marshal
 import os
 import select
 import signal
@@ -108,7 +109,7 @@ class _Walls:
 
 
 def main(run_fd: int, socket_fd: int) -> int:
-    told = json.load(sys.stdin)
+    told = marshal.load(sys.stdin.buffer)  # noqa: S302  by the worker, for this program alone
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     stop_read, stop_write = os.pipe()
     signal.signal(signal.SIGTERM, lambda *_: os.write(stop_write, b"."))

@@ -1,6 +1,6 @@
 """Starts the sandbox's own programs, which see nothing of this process: not its environment, not its descriptors."""
 
-import json
+import marshal
 import os
 import subprocess
 import sys
@@ -17,9 +17,9 @@ _START = (
 
 
 def start(name: str, told: dict[str, Any], fds: tuple[int, int], *, also: Iterable[int] = (), output: int) -> Any:
-    """`main` of the module of that name with two descriptors, and `told` as JSON on stdin. Raises OSError."""
+    """`main` of the module of that name with two descriptors, and `told` on stdin. Raises OSError."""
     argv = [sys.executable, "-I", "-S", "-c", _START.format(name), str(SOURCE), *map(str, fds)]
-    with _file(json.dumps(told).encode()) as stdin:
+    with _file(marshal.dumps(told)) as stdin:
         return subprocess.Popen(  # noqa: S603  our own program
             argv,
             stdin=stdin,

@@ -1,4 +1,4 @@
-"""The program that every sandbox command runs under: `main RUN_FD STATUS_FD`, with what to run as JSON on stdin:
+"""The program that every sandbox command runs under: `main RUN_FD STATUS_FD`, with what to run on stdin (marshal):
 
     argv, env, cwd, umask      the command
     rlimits                    limits of each of its processes, by the names in `kernel.RLIMITS`
@@ -19,21 +19,24 @@ is not this program's: a variable that changes what a program loads would else c
 
 import contextlib
 import errno
-import json
+import marshal
 import os
 import select
 import signal
 import sys
-from typing import Any
 
 from clients.sandbox import kernel
 from clients.sandbox.watch import Watch
+
+TYPE_CHECKING = False  # every command waits for what is imported here
+if TYPE_CHECKING:
+    from typing import Any
 
 WATCH_EVERY_S = 0.5
 KILLED = 137
 
 
-def start(told: dict[str, Any], inside: bool) -> int:
+def start(told: "dict[str, Any]", inside: bool) -> int:
     """Fork and exec the command in a session of its own; 127 or 126 if it cannot be executed, as shells do."""
     alive_read, alive_write = os.pipe()
     pid = os.fork()
@@ -175,7 +178,7 @@ def refuse(status_fd: int, error: OSError, status: str = "126") -> int:
 
 
 def main(run_fd: int, status_fd: int) -> int:
-    told = json.load(sys.stdin)
+    told = marshal.load(sys.stdin.buffer)  # noqa: S302  by the worker, for this program alone
     namespaces: dict[str, int] = told["join"]
     for fd in (run_fd, status_fd, *namespaces.values()):
         os.set_inheritable(fd, False)

@@ -112,7 +112,7 @@ def running_redis(folder: Path, lifeline: Lifeline | None = None) -> Iterator[tu
 
 
 def _command_lines() -> list[str]:
-    return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout.splitlines()
 
 
 def _until(condition: Callable[[], bool]) -> None:
