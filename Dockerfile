@@ -17,6 +17,11 @@ RUN /opt/build/bin/pip wheel --disable-pip-version-check --no-deps --no-build-is
  && /opt/agent-runner/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-index /opt/wheel/*.whl
 
 FROM python:3.12-slim
+# What walls the commands of agents off; see docs/guides/deploying.md for what a container has to permit.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends bubblewrap \
+ && rm -rf /var/lib/apt/lists/* \
+ && bwrap --version
 RUN useradd --create-home --uid 10001 agent-runner \
  && install -d -o agent-runner -g agent-runner /var/lib/agent-runner
 COPY --from=build /opt/agent-runner /opt/agent-runner

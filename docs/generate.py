@@ -175,6 +175,15 @@ def settings() -> str:
     )
 
 
+def sandbox_contract() -> str:
+    """From the table that the contract suite of sandboxes asks: what a command can do."""
+    rows = json.loads((ROOT / "tests/unit/sandbox/contract.json").read_text())
+    return table(
+        ("Can a command ...", "promised", "isolated", "not isolated"),
+        ((row["question"], row["promised"], row["isolated"], row["not isolated"]) for row in rows),
+    )
+
+
 def env_example() -> str:
     """Every setting with its default, commented out: a copy of this file changes nothing until it is edited."""
     lines = ["# Copy to .env. The process environment wins over it. All settings: docs/guides/settings.md"]
@@ -192,6 +201,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "failures": failures,
     "settings": settings,
     "model-scenarios": model_scenarios,
+    "sandbox-contract": sandbox_contract,
 }
 
 

@@ -98,3 +98,39 @@ def test_an_unknown_role(tmp_path: Path) -> None:
     done = start(tmp_path, "agent-runner clown")
     assert done.returncode == 1
     assert "STARTUP FAILURE: Configuration Error" in done.stderr
+
+
+PRODUCTION = {
+    "MODE": "production",
+    "STIGMER_API_KEY": "a key",
+    "AGENT_RUNNER_BROKER_URL": "redis://127.0.0.1:1/0",
+    "STIGMER_BACKEND_ENDPOINT": "127.0.0.1:1",
+    "AGENT_RUNNER_SANDBOX_BUBBLEWRAP": "no-such-program",
+}
+
+
+def test_without_walls_no_worker_starts_in_production(tmp_path: Path) -> None:
+    """The banner says why, and the three ways out; it comes before anything is asked of the broker."""
+    done = start(tmp_path, **PRODUCTION)
+    assert done.returncode == 1
+    assert done.stderr.count("STARTUP FAILURE") == 1
+    assert "cannot be walled off here: bubblewrap (no-such-program) is not installed" in done.stderr
+    assert "Install bubblewrap" in done.stderr
+    assert "AGENT_RUNNER_SANDBOX=none" in done.stderr
+    assert "AGENT_RUNNER_SANDBOX_UNSAFE=1" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "way_out", [{"AGENT_RUNNER_SANDBOX": "none"}, {"AGENT_RUNNER_SANDBOX_UNSAFE": "1"}, {"MODE": "local"}]
+)
+def test_with_a_way_out_the_start_gets_as_far_as_the_broker(tmp_path: Path, way_out: dict[str, str]) -> None:
+    """No commands, commands that may do everything, or one's own machine."""
+    done = start(tmp_path, **PRODUCTION | way_out)
+    assert "walled off" not in done.stderr
+    assert "127.0.0.1:1" in done.stderr or "Connection refused" in done.stderr
+
+
+def test_an_orchestrator_runs_no_commands(tmp_path: Path) -> None:
+    """It needs no walls."""
+    done = start(tmp_path, "agent-runner orchestrator", **PRODUCTION)
+    assert "walled off" not in done.stderr
