@@ -11,7 +11,7 @@ class Gate:
     """A pipe that holds whoever reads it: no run gets past it before `let_go`, however slow or fast the machine is."""
 
     def __init__(self, scene: Scene) -> None:
-        self.path = scene.stack.folder / "gate"
+        self.path = scene.stack.witnesses / "gate"
         os.mkfifo(self.path)
 
     def let_go(self) -> None:
@@ -30,7 +30,7 @@ class Once:
         self, scene: Scene, role: str = "run", *, steps: int = 2, pause_s: float = 1.0, gate: Gate | None = None
     ) -> None:
         self._scene, self._role, self._steps = scene, role, steps
-        self._file = scene.stack.folder / f"{role.replace(' ', '-')}.txt"
+        self._file = scene.stack.witnesses / f"{role.replace(' ', '-')}.txt"
         lines = ["Work."]
         for n in range(1, steps + 1):
             pause = f"cat {gate.path}" if gate and n == steps else f"sleep {pause_s}"

@@ -112,6 +112,7 @@ class Stack:
         )
 
     def __enter__(self) -> Self:
+        self.witnesses.mkdir(parents=True)
         # Supervisors end with this pipe: nothing is left behind even if the test's process is killed.
         self.lifeline = os.pipe()
         self.http = httpx.Client(
@@ -128,6 +129,11 @@ class Stack:
             self.__exit__()
             raise
         return self
+
+    @property
+    def witnesses(self) -> Path:
+        """A folder that commands of agents see, and can write, at the same path as the test."""
+        return self.folder / "shown" / "witnesses"
 
     def __exit__(self, *_: object) -> None:
         self.http.close()
@@ -180,6 +186,7 @@ class Stack:
                 "STIGMER_API_KEY": KEY,
                 "STIGMER_BACKEND_ENDPOINT": f"127.0.0.1:{self.grpc_port}",
                 "AGENT_RUNNER_CONCURRENCY": "10",
+                "AGENT_RUNNER_WORKSPACE": str(self.witnesses.parent),
                 "PYTHONUNBUFFERED": "1",
             }
             | self.settings

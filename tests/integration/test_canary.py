@@ -137,7 +137,7 @@ def flower_of(stack: Stack) -> int:
 @pytest.mark.promise("1.69")
 def test_no_secret_leaves(tmp_path: Path, log_level: str) -> None:
     """The tools use the values; outside of the tools' processes there is nothing of them, in any form."""
-    with Stack.open(tmp_path, LOG_LEVEL=log_level) as stack:
+    with Stack.open(tmp_path, LOG_LEVEL=log_level, AGENT_RUNNER_SANDBOX_NETWORK="on") as stack:
         look_everywhere(stack, Canaries())
 
 
@@ -145,7 +145,7 @@ def test_no_secret_leaves(tmp_path: Path, log_level: str) -> None:
 @pytest.mark.promise("1.69")
 def test_no_secret_leaves_through_rabbitmq(tmp_path: Path, node: RabbitNode) -> None:
     """Nor is there anything of them in its messages or its files."""
-    with Stack.open(tmp_path, node.url, LOG_LEVEL="DEBUG") as stack:
+    with Stack.open(tmp_path, node.url, LOG_LEVEL="DEBUG", AGENT_RUNNER_SANDBOX_NETWORK="on") as stack:
         look_everywhere(stack, Canaries(), node)
 
 

@@ -106,9 +106,9 @@ def runs_once(stack: Stack, server: Server, id: str, witness: Path) -> None:
 
 
 @EDGES
-def test_twenty_at_once(stack: Stack, server: Server, tmp_path: Path, create: Create) -> None:
+def test_twenty_at_once(stack: Stack, server: Server, create: Create) -> None:
     """All get the id of the one execution, which runs once; so does a repeat after its end."""
-    witness = tmp_path / "witness.txt"
+    witness = stack.witnesses / "witness.txt"
     call = partial(create, server, f"$ echo run >> {witness}", an_agent(server))
     answers = at_once([call] * 20)
     assert len({answer.id for answer in answers}) == 1, answers
@@ -119,11 +119,9 @@ def test_twenty_at_once(stack: Stack, server: Server, tmp_path: Path, create: Cr
 
 
 @EDGES
-def test_the_server_is_killed_between_commit_and_reply(
-    stack: Stack, server: Server, tmp_path: Path, create: Create
-) -> None:
+def test_the_server_is_killed_between_commit_and_reply(stack: Stack, server: Server, create: Create) -> None:
     """The client saw a broken connection and repeats its call: the execution that was stored, run once."""
-    witness = tmp_path / "witness.txt"
+    witness = stack.witnesses / "witness.txt"
     call = partial(create, server, f"$ echo run >> {witness}", an_agent(server))
     with standing_still(stack.redis), ThreadPoolExecutor(1) as pool:
         first = pool.submit(call)
@@ -142,11 +140,9 @@ def test_the_server_is_killed_between_commit_and_reply(
 
 
 @EDGES
-def test_a_broker_that_stands_still_refuses_all_or_none(
-    stack: Stack, server: Server, tmp_path: Path, create: Create
-) -> None:
+def test_a_broker_that_stands_still_refuses_all_or_none(stack: Stack, server: Server, create: Create) -> None:
     """What one of twenty calls answers with an id stays: none is told of a row that another one withdraws."""
-    witness = tmp_path / "witness.txt"
+    witness = stack.witnesses / "witness.txt"
     call = partial(create, server, f"$ echo run >> {witness}", an_agent(server))
     with standing_still(stack.redis):
         answers = at_once([call] * 20)

@@ -68,10 +68,10 @@ def test_an_old_worker_works(stack: Stack, old: str) -> None:
 
 
 @pytest.mark.parametrize("leaving", ["the old one", "the new one"])
-def test_a_run_is_handed_between_old_and_new(stack: Stack, tmp_path: Path, old: str, leaving: str) -> None:
+def test_a_run_is_handed_between_old_and_new(stack: Stack, old: str, leaving: str) -> None:
     """SIGTERM in the middle of a run: the other one goes on at the next step, and every tool runs once."""
     first_is_old = leaving == "the old one"
-    witness, gate = tmp_path / "witness.txt", tmp_path / "gate"
+    witness, gate = stack.witnesses / "witness.txt", stack.witnesses / "gate"
     witness.touch()
     first = start(stack, old if first_is_old else "")
     steps = [f"$ echo step-{n} >> {witness}; sleep 0.2; echo did step {n}" for n in range(STEPS)]

@@ -2,7 +2,6 @@
 
 import signal
 import time
-from pathlib import Path
 
 import pytest
 import redis
@@ -19,9 +18,9 @@ pytestmark = EVERY_BROKER
 class Witnessed:
     """A run whose tools leave a line each in a file that only the test reads."""
 
-    def __init__(self, stack: Stack, folder: Path, *, pause_s: float = 1.5) -> None:
+    def __init__(self, stack: Stack, *, pause_s: float = 1.5) -> None:
         self._stack = stack
-        self.file = folder / "witness.txt"
+        self.file = stack.witnesses / "witness.txt"
         self.file.touch()
         self._message = "\n".join(
             [
@@ -60,9 +59,9 @@ def settle_down(stack: Stack, id: str, witnessed: Witnessed) -> None:
 
 
 @pytest.mark.promise("3.14")
-def test_the_message_is_delivered_again(served: Stack, tmp_path: Path) -> None:
+def test_the_message_is_delivered_again(served: Stack) -> None:
     """Copies at once, while it runs and after the end start nothing."""
-    witnessed = Witnessed(served, tmp_path)
+    witnessed = Witnessed(served)
     id = witnessed.start()
     publish_again(served, id, Step.ENSURE_THREAD, Step.EXECUTE)
     eventually(witnessed.started)
@@ -74,10 +73,10 @@ def test_the_message_is_delivered_again(served: Stack, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("down_s", [0.2, 3.0])
-def test_redis_is_restarted_in_mid_run(served: Stack, tmp_path: Path, down_s: float) -> None:
+def test_redis_is_restarted_in_mid_run(served: Stack, down_s: float) -> None:
     """The worker process lives, the run completes, and the next execution runs."""
     worker = next(p for p in served.processes if p.name == "worker").child()
-    witnessed = Witnessed(served, tmp_path, pause_s=down_s + 1)
+    witnessed = Witnessed(served, pause_s=down_s + 1)
     id = witnessed.start()
     eventually(witnessed.started)
     served.redis.popen.send_signal(signal.SIGKILL)
@@ -93,9 +92,9 @@ def test_redis_is_restarted_in_mid_run(served: Stack, tmp_path: Path, down_s: fl
     empties(served)
 
 
-def test_the_workers_redis_connections_are_killed(served: Stack, tmp_path: Path) -> None:
+def test_the_workers_redis_connections_are_killed(served: Stack) -> None:
     """CLIENT KILL of every connection: no second copy, and the worker serves on."""
-    witnessed = Witnessed(served, tmp_path)
+    witnessed = Witnessed(served)
     id = witnessed.start()
     eventually(witnessed.started)
     with redis.Redis(port=served.redis_port) as client:
@@ -105,12 +104,12 @@ def test_the_workers_redis_connections_are_killed(served: Stack, tmp_path: Path)
     empties(served)
 
 
-def test_a_reply_is_lost_after_the_commit(stack: Stack, tmp_path: Path) -> None:
+def test_a_reply_is_lost_after_the_commit(stack: Stack) -> None:
     """The replies of begin, done, claim, append and settle are dropped once each: nothing happens twice."""
     port = free_port()
     with GrpcProxy(port, stack.grpc_port) as proxy:
         stack.start_worker(STIGMER_BACKEND_ENDPOINT=f"127.0.0.1:{port}")
-        witnessed = Witnessed(stack, tmp_path)
+        witnessed = Witnessed(stack)
         calls = ("begin", "done", "claim", "append", "settle")
         for call in calls:
             proxy.lose_reply(call)

@@ -58,7 +58,7 @@ def test_the_node_is_restarted_in_mid_run(
     """Killed or stopped: the worker process lives, the run completes with one start, and the next execution runs."""
     with serving(tmp_path, node, AGENT_RUNNER_POOL=pool, AGENT_RUNNER_CONCURRENCY="2") as stack:
         worker = next(p for p in stack.processes if p.name == "worker").child()
-        witnessed = Witnessed(stack, tmp_path, pause_s=4 + OLD_ENOUGH_S)
+        witnessed = Witnessed(stack, pause_s=4 + OLD_ENOUGH_S)
         id = witnessed.start()
         eventually(witnessed.started)
         let_pass(OLD_ENOUGH_S)
@@ -77,7 +77,7 @@ def test_every_connection_is_closed_by_an_operator(node: RabbitNode, tmp_path: P
     """The message comes again while its run goes on, and starts nothing."""
     with serving(tmp_path, node, AGENT_RUNNER_POOL=pool, AGENT_RUNNER_CONCURRENCY="2") as stack:
         worker = next(p for p in stack.processes if p.name == "worker").child()
-        witnessed = Witnessed(stack, tmp_path, pause_s=4)
+        witnessed = Witnessed(stack, pause_s=4)
         id = witnessed.start()
         eventually(witnessed.started)
         node.close_connections()
@@ -93,7 +93,7 @@ def test_a_run_is_longer_than_the_brokers_consumer_timeout(node: RabbitNode, tmp
     with serving(tmp_path, node) as stack:
         worker = next(p for p in stack.processes if p.name == "worker")
         child = worker.child()
-        witnessed = Witnessed(stack, tmp_path, pause_s=16)
+        witnessed = Witnessed(stack, pause_s=16)
         id = witnessed.start()
         settle_down(stack, id, witnessed)
         if not node.version >= (3, 12):

@@ -126,9 +126,9 @@ def test_created_at_one_and_cancelled_at_the_other(stack: Stack, wake_ups: str) 
 
 
 @pytest.mark.parametrize("over", ["HTTP", "gRPC"])
-def test_one_idempotency_key_at_both_at_the_same_moment(stack: Stack, tmp_path: Path, over: str) -> None:
+def test_one_idempotency_key_at_both_at_the_same_moment(stack: Stack, over: str) -> None:
     """Twenty creates with one key, half of them at each server: one execution in one session, run once."""
-    witness = tmp_path / "witness.txt"
+    witness = stack.witnesses / "witness.txt"
     message = f"$ echo run >> {witness}"
     with two_servers(stack) as (a, b):
         agent = an_agent(a)

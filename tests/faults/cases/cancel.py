@@ -13,7 +13,7 @@ LAST_WORD = "start Ollama."
 @case("F30/pending")
 def pending(scene: Scene) -> None:
     """One that waits for a worker and one that waits for its session; a worker that comes later finds nothing to do."""
-    begun = scene.stack.folder / "begun.txt"
+    begun = scene.stack.witnesses / "begun.txt"
     message = f"$ echo begun >> {begun}"
     session = scene.stack.get(scene.send(message))["spec"]["session_id"]
     scene.send(message, role="behind", session_id=session)

@@ -60,7 +60,7 @@ def malformed_tool_call(scene: Scene) -> None:
 @case("F17/out-of-tokens")
 def tool_call_cut_off(scene: Scene) -> None:
     """The model may say no more in the middle of a call, whose half is a command too: it is not run."""
-    lines = scene.stack.folder / "lines.txt"
+    lines = scene.stack.witnesses / "lines.txt"
     _call_fails(scene, calls("execute", f'{{"command": "echo ran >> {lines} && echo no', finish="length"))
     scene.demand(not lines.exists(), "half a command was run")
 
