@@ -37,8 +37,8 @@ class Check:
 def check_all(settings: Settings, problems: list[str]) -> list[Check]:
     """All checks, at the same time; each within its own few seconds."""
     checks: list[Callable[[Settings], Check | list[Check]]] = [
-        check_broker, check_redis, check_database, check_checkpoints, check_backend, check_reporting,
-        check_model, check_sandbox, check_server,
+        check_broker, check_redis, check_database, check_checkpoints, check_store, check_backend,
+        check_reporting, check_model, check_sandbox, check_server,
     ]  # fmt: skip
     found = [_settings(problems)]
     with ThreadPoolExecutor(len(checks)) as pool:
@@ -106,6 +106,19 @@ def check_checkpoints(settings: Settings) -> Check:
     except psycopg.Error as error:
         return _down(name, url, error, "Start it, or set AGENT_RUNNER_CHECKPOINT_URL.")
     return Check(name=name, up=True, why=without_password(url))
+
+
+def check_store(settings: Settings) -> Check:
+    """The store of the user's graphs. Other agents have none, so it is not required."""
+    from app.cli.store_check import StoreLack, described
+
+    name, url = "graphs' store", settings.checkpoint_url
+    try:
+        return Check(name=name, up=True, why=described(settings), required=False)
+    except StoreLack as error:
+        return Check(name=name, up=False, why=str(error), fix=error.fix)
+    except Exception as error:  # the driver's: the same as of the checkpoint store
+        return replace(_down(name, url, error, "Start it, or set AGENT_RUNNER_CHECKPOINT_URL."), required=False)
 
 
 def check_backend(settings: Settings) -> Check:

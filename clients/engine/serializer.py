@@ -135,7 +135,7 @@ def remembering(
 def _module(name: str) -> Any:
     """A file of the user is loaded under another name in each process."""
     if (key := type_key(name, "")[0]) != name:
-        found = next((module for module in sys.modules if type_key(module, "")[0] == key), name)
+        found = next((module for module in sys.modules.copy() if type_key(module, "")[0] == key), name)
         return sys.modules.get(found) or importlib.import_module(name)
     return importlib.import_module(name)
 

@@ -95,7 +95,9 @@ async def _postgres(opening: AsyncExitStack, url: str, index: Index, ttl: TTLCon
     pool = await open_pool(url)
     opening.push_async_callback(pool.close)
     if index:
-        await _check_vectors(pool, index)
+        async with pool.connection() as connection:
+            found = await (await connection.execute(VECTORS_ON_POSTGRES)).fetchone()
+        check_vectors(**(found or {}), wanted=index["dims"])
     store = AsyncPostgresStore(pool, index=index, ttl=ttl)  # type: ignore[arg-type]
     while not await _set_up_alone(pool, store):  # noqa: ASYNC110 - the other one is a process of its own
         await asyncio.sleep(random.uniform(SET_UP_PAUSE_S, 2 * SET_UP_PAUSE_S))  # noqa: S311 - no secret
@@ -113,21 +115,19 @@ async def _set_up_alone(pool: Pool, store: Any) -> bool:
         return True
 
 
-async def _check_vectors(pool: Pool, index: dict[str, Any]) -> None:
-    async with pool.connection() as connection:
-        found: Any = await (await connection.execute(VECTORS_ON_POSTGRES)).fetchone()
-    if lack := lacks_vectors(found["there"], found["available"], found["may"]):
-        raise StoreError(f"store.index in langgraph.json: {lack}")
-    _same_length(found["dims"], index["dims"])
-
-
-def lacks_vectors(there: bool, available: bool, may: bool) -> str:
-    """What keeps this Postgres from a search by meaning, and what to do; empty if nothing does."""
-    if there:
-        return ""
-    if not available:
-        return f"this Postgres has no pgvector: install it on its server (its extension is `vector`), {LEAVE_OUT}"
-    return "" if may else f"this user may not add pgvector: let a superuser run CREATE EXTENSION vector, {LEAVE_OUT}"
+def check_vectors(there: bool, available: bool, dims: int | None, may: bool, *, wanted: int) -> None:
+    """`VECTORS_ON_POSTGRES`, judged. Raises StoreError that says what to do."""
+    if not there and not available:
+        raise StoreError(
+            "store.index in langgraph.json: this Postgres has no pgvector: install it on its server (its extension is"
+            f" `vector`), {LEAVE_OUT}"
+        )
+    if not there and not may:
+        raise StoreError(
+            "store.index in langgraph.json: this user may not add pgvector: let a superuser run CREATE EXTENSION"
+            f" vector, {LEAVE_OUT}"
+        )
+    _same_length(dims, wanted)
 
 
 def _same_length(stored: int | None, dims: int) -> None:

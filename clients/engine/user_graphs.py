@@ -3,8 +3,8 @@
     {"graphs": {"name": "./file.py:graph"}, "dependencies": ["."], "env": ".env"}
 
 `graph` is a compiled graph, a `StateGraph`, an `@entrypoint`, or a function that makes one (`graph_functions`).
-Paths are relative to the file's folder, which is importable, as are the folders in `dependencies`. `env` (a file, or a
-mapping) is put into the process environment, where it overrides nothing.
+Paths are relative to the file's folder, which is importable, as are the folders in `dependencies`; `env` is put into
+the process environment (`graph_surroundings`).
 
 Each file is executed once per process, in a thread of its own: whoever needs it meanwhile waits for the same import,
 also after the run that began it was cancelled, and nobody sees half of it. Other graphs do not wait.
@@ -14,7 +14,6 @@ import importlib
 import importlib.util
 import json
 import os
-import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
@@ -22,7 +21,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dotenv import dotenv_values
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
@@ -33,6 +31,7 @@ from clients.engine.current import current_run, doing
 from clients.engine.embedding import checked, place_of
 from clients.engine.graph_files import module_of_file
 from clients.engine.graph_functions import RUNNABLE, GraphFunctionError, call
+from clients.engine.graph_surroundings import SurroundingsError, make_importable, not_installed, set_environment
 from clients.engine.half_imports import bear_half_imports
 from clients.engine.memory import forget_refused_answers
 from clients.engine.run_context import check_names
@@ -65,6 +64,7 @@ class UserGraphs:
         self._configurable = frozenset(configurable)
         self._listed: dict[str, frozenset[str]] = {}
         self._store_entry = StoreConfig()
+        self._dependencies: object = None
         if store is not None:
             store.configure = self._store_config
         self._read: tuple[int, dict[str, str]] | None = None
@@ -121,7 +121,13 @@ class UserGraphs:
         except FileNotFoundError as error:
             raise GraphError(f"{self._path}: graph '{name}': {error.filename or place} does not exist") from error
         except Exception as error:
-            raise GraphError(f"{self._path}: graph '{name}': importing {place} failed: {_named(error)}") from error
+            raise GraphError(
+                f"{self._path}: graph '{name}': importing {place} failed: {_named(error)}{self._lacks(error)}"
+            ) from error
+
+    def _lacks(self, error: Exception) -> str:
+        lacking = not_installed(self._path.parent, self._dependencies) if isinstance(error, ImportError) else []
+        return f". Of its dependencies not installed where this worker runs: {', '.join(lacking)}" if lacking else ""
 
     def _import(self, place: str) -> ModuleType:
         with contained_blocking():
@@ -190,11 +196,13 @@ class UserGraphs:
         if not isinstance(graphs, dict) or not graphs:
             raise GraphError(f'{self._path} names no graphs: expected {{"graphs": {{"name": "./file.py:graph"}}}}')
         entries = {str(name): _spec_of(given) for name, given in graphs.items()}
+        self._dependencies = document.get("dependencies")
         try:
             store = read_store_config(document.get("store"))
-        except StoreConfigError as error:
+            make_importable(self._path.parent, self._dependencies)
+            set_environment(self._path.parent, document.get("env"))
+        except (StoreConfigError, SurroundingsError) as error:
             raise GraphError(f"{self._path}: {error}") from error
-        self._prepare_process(document)
         self._allowed_types = _allowed_types(document)
         self._durability = {n: str(g.get("durability", "")) for n, g in graphs.items() if isinstance(g, dict)}
         self._listed = {str(name): _names(given) for name, given in graphs.items()}
@@ -203,19 +211,6 @@ class UserGraphs:
             self._store.ttl_config = store.ttl
         self._read = (changed, entries)
         return self._read
-
-    def _prepare_process(self, document: dict[str, Any]) -> None:
-        folder = self._path.parent
-        given = document.get("dependencies") or []
-        for place in [folder, *(folder / d for d in given if isinstance(d, str) and d.startswith("."))]:
-            resolved = str(Path(os.path.normpath(place)))
-            if resolved not in sys.path:
-                sys.path.append(resolved)
-        env = document.get("env") or {}
-        values = dotenv_values(folder / env) if isinstance(env, str) else env
-        for key, value in values.items():
-            if value is not None:
-                os.environ.setdefault(str(key), str(value))
 
 
 def _allowed_types(document: dict[str, Any]) -> list[tuple[str, str]]:

@@ -156,8 +156,8 @@ def test_doctor_without_anything() -> None:
     assert done.returncode == 1, done.stderr
     checks: dict[str, Any] = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
     assert set(checks) == {
-        "settings", "broker", "redis", "database", "checkpoint store", "backend", "model", "sandbox", "server",
-        "workers", "orchestrators",
+        "settings", "broker", "redis", "database", "checkpoint store", "graphs' store", "backend", "model",
+        "sandbox", "server", "workers", "orchestrators",
     }  # fmt: skip
     down = {name for name, check in checks.items() if not check["up"]}
     assert down == {"broker", "redis", "database", "backend", "server", "workers", "orchestrators"}
