@@ -36,6 +36,13 @@ class AccessSettings(EdgeSettings):
         shown="true in MODE=local",
     )
 
+    workers_without_token: bool = setting(
+        "AGENT_RUNNER_WORKERS_WITHOUT_TOKEN",
+        default=True,
+        shown="true",
+        about="workers of releases without run tokens may claim; false: refused",
+    )
+
     @field_validator("allowed_hosts", mode="after")
     @classmethod
     def _hosts(cls, value: str) -> str:

@@ -27,3 +27,7 @@ class ApiKey:
     last_used_at: float | None
     """Coarse: written at most once a minute by each server."""
     revoked_at: float | None
+    expires_at: float | None = None
+    """From then on it opens nothing; None: it has no end."""
+    made_by: str = ""
+    """The id of the key that made it; empty: one without an id made it, or a release that did not keep it."""

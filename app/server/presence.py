@@ -11,7 +11,9 @@ from typing import Any
 
 from agent_runner.v1 import runner_pb2 as pb
 
+from app.server.principal import current
 from app.server.problems import invalid
+from app.server.run_tokens import RunTokens
 from app.server.runner_requests import finite
 from status.phases import Step
 from status.plain import plain_text
@@ -38,6 +40,7 @@ class PresenceBoard:
         self._server_id = server_id
         self._grace_s = worker_lost_grace_s
         self._beat_every_s = beat_every_s
+        self.tokens = RunTokens(store)
         self._streams: dict[str, asyncio.Queue[pb.PresenceReply]] = {}
         self.leaving = False
 
@@ -84,6 +87,7 @@ class PresenceBoard:
             slots=hello.slots,
             name=hello.name or hello.incarnation,
             version=hello.version,
+            key_id=current().key_id,
         )
         log.info("%s %s is here (queue %s, %d slots)", hello.role, hello.name, hello.queue, hello.slots)
 
@@ -97,15 +101,20 @@ class PresenceBoard:
                 await self._store.goodbye(incarnation)
                 return True
             if what == "beat":
+                if request.beat.incarnation != incarnation:
+                    raise invalid("beat.incarnation: must be the one of the hello")
                 outbox.put_nowait(pb.PresenceReply(beat=await self.beat(request.beat)))
         return False
 
     async def beat(self, request: pb.BeatRequest) -> pb.BeatReply:
         """The answer to the beats of one process."""
-        beats = [
-            RunBeat(handle=r.handle, fence=r.fence, progress=progress_of(r.progress) if r.HasField("progress") else {})
-            for r in request.runs
-        ]
+        beats, strangers = [], []
+        for r in request.runs:
+            if await self.tokens.fence(r.handle, r.fence, r.run_token) == r.fence:
+                progress = progress_of(r.progress) if r.HasField("progress") else {}
+                beats.append(RunBeat(handle=r.handle, fence=r.fence, progress=progress))
+            else:
+                strangers.append(pb.RunVerdict(handle=r.handle, fence=r.fence, verdict=pb.FENCED_OUT))
         lag_s = finite(request.loop_lag_s, "loop_lag_s")
         answers = await self._store.beat(
             request.incarnation,
@@ -115,9 +124,8 @@ class PresenceBoard:
             hung_threads=request.hung_threads,
             not_taking=plain_text(request.not_taking[:MAX_REASON_CHARS]),
         )
-        return pb.BeatReply(
-            runs=[pb.RunVerdict(handle=h, fence=f, verdict=VERDICTS[v]) for (h, f), v in answers.items()]
-        )
+        told = [pb.RunVerdict(handle=h, fence=f, verdict=VERDICTS[v]) for (h, f), v in answers.items()]
+        return pb.BeatReply(runs=[*told, *strangers])
 
     async def _lost(self, incarnation: str) -> None:
         try:

@@ -13,6 +13,7 @@ from status.failures import Code, tell
 from status.store.errors import (
     ClaimedNatively,
     NotItsTurn,
+    OtherKeysWorker,
     SlugTaken,
     StaleVersion,
     StoreError,
@@ -155,6 +156,12 @@ def of_exception(error: BaseException) -> Problem | None:
                 Kind.ALREADY_EXISTS,
                 str(error) or "a resource of this kind has this name already",
                 next_step="Choose another name, or update the existing one.",
+            )
+        case OtherKeysWorker():
+            return Problem(
+                Kind.PERMISSION_DENIED,
+                "the worker process was registered with another key",
+                next_step="Use the key that the process was started with; one that starts anew has a new incarnation.",
             )
         case StaleVersion():
             return Problem(

@@ -11,9 +11,15 @@ from app.server.bundle import claim_reply
 from app.server.context import ServerContext
 from app.server.ends import follow_up, publish_due
 from app.server.presence import VERDICTS, PresenceBoard
+from app.server.problems import failed_precondition
 from app.server.reports import Reports
+from app.server.run_tokens import checked, digest_of
 from app.server.runner_requests import deltas_of, facts_of, outcome_of
+from app.server.worker_keys import must_be_mine
 from status.phases import Step
+
+TOO_OLD = "the claim has no run_token, and AGENT_RUNNER_WORKERS_WITHOUT_TOKEN is false"
+TOO_OLD_NEXT = "Replace the worker by one of this release."
 
 
 class RunnerService(runner_pb2_grpc.RunnerServicer):
@@ -23,6 +29,7 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         self._reports = Reports(ctx)
 
     async def begin(self, request: pb.BeginRequest, context: Any) -> pb.BeginReply:
+        await must_be_mine(self._ctx.store, request.incarnation)
         begun = await self._ctx.store.begin(request.execution_id, request.begin_id, request.incarnation)
         return pb.BeginReply(
             granted=begun.granted,
@@ -37,7 +44,13 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         )
 
     async def claim(self, request: pb.ClaimRequest, context: Any) -> pb.ClaimReply:
-        claimed = await self._ctx.store.claim(request.execution_id, request.claim_id, request.incarnation)
+        await must_be_mine(self._ctx.store, request.incarnation)
+        token = checked(request.run_token)
+        if not token and not self._ctx.settings.workers_without_token:
+            raise failed_precondition(TOO_OLD, next_step=TOO_OLD_NEXT)
+        claimed = await self._ctx.store.claim(
+            request.execution_id, request.claim_id, request.incarnation, digest_of(token)
+        )
         if not claimed.granted:
             return pb.ClaimReply(granted=False, refusal=claimed.refusal)
         self._ctx.wakeups.notify(request.execution_id)
@@ -46,7 +59,8 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
     async def append(self, request: pb.AppendRequest, context: Any) -> pb.AppendReply:
         answered = []
         for run, deltas in [(run, deltas_of(run.deltas)) for run in request.runs]:  # all of them are read first
-            result = await self._ctx.store.append(run.handle, run.fence, run.first, deltas, run.head_checkpoint_id)
+            fence = await self._presence.tokens.fence(run.handle, run.fence, run.run_token)
+            result = await self._ctx.store.append(run.handle, fence, run.first, deltas, run.head_checkpoint_id)
             answered.append(pb.RunAppended(handle=run.handle, verdict=VERDICTS[result.verdict], next=result.next))
             if result.execution_id and deltas:
                 self._ctx.wakeups.notify(result.execution_id)
@@ -58,12 +72,14 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         await self._ctx.store.snapshot_if_due(execution_id)
 
     async def beat(self, request: pb.BeatRequest, context: Any) -> pb.BeatReply:
+        await must_be_mine(self._ctx.store, request.incarnation)
         return await self._presence.beat(request)
 
     async def settle(self, request: pb.SettleRequest, context: Any) -> pb.SettleReply:
         outcome, deltas = outcome_of(request), deltas_of(request.deltas)
+        fence = await self._presence.tokens.fence(request.handle, request.fence, request.run_token)
         settled = await self._ctx.store.settle(
-            request.handle, request.fence, request.first, deltas, request.head_checkpoint_id, outcome
+            request.handle, fence, request.first, deltas, request.head_checkpoint_id, outcome
         )
         follow_up(self._ctx, settled)
         execution = settled.execution
@@ -76,9 +92,10 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         )
 
     async def handBack(self, request: pb.HandBackRequest, context: Any) -> pb.HandBackReply:  # noqa: N802
+        fence = await self._presence.tokens.fence(request.handle, request.fence, request.run_token)
         settled = await self._ctx.store.hand_back(
             request.handle,
-            request.fence,
+            fence,
             request.first,
             deltas_of(request.deltas),
             request.head_checkpoint_id,

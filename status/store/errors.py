@@ -7,6 +7,7 @@ StoreError
 ├── NotItsTurn           it waits for another execution of its session; nobody may report on it yet
 ├── ClaimedNatively      a worker owns it by the runner service; updateStatus is not for it
 ├── SlugTaken            another resource of that kind and org has the slug, or the id exists
+├── OtherKeysWorker      the worker process was registered with another key
 └── StaleVersion         the resource was changed in between
 """
 
@@ -37,6 +38,10 @@ class ClaimedNatively(StoreError):
 
 class SlugTaken(StoreError):
     """Another resource has this name or id."""
+
+
+class OtherKeysWorker(StoreError):
+    """A worker process belongs to the key that registered it."""
 
 
 class StaleVersion(StoreError):

@@ -6,7 +6,7 @@ any server clears it, and the sweeper declares the loss after the grace. A repor
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Select, or_, select, update
+from sqlalchemy import ColumnElement, Select, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -16,6 +16,7 @@ from status.log import rfc3339
 from status.phases import Phase, Step
 from status.store.clock import FOREVER, NOW
 from status.store.ending import E, End, Ending
+from status.store.errors import OtherKeysWorker
 from status.store.records import Execution, Worker
 from status.store.rows import to_execution, to_worker
 from status.store.schema import executions, startup_failures, workers
@@ -37,8 +38,12 @@ class Presence(Ending):
         slots: int,
         name: str,
         version: str,
+        key_id: str = "",
     ) -> None:
-        """A worker's stream is open. Whatever was thought of it before is forgotten."""
+        """A worker's stream is open. Whatever was thought of it before is forgotten.
+
+        It belongs to `key_id` from the first time on; raises `OtherKeysWorker` for another one.
+        """
         insert = sqlite_insert if self.is_sqlite else postgres_insert
         facts = {
             "queue": queue,
@@ -50,17 +55,31 @@ class Presence(Ending):
             "version": version,
         }
         fresh = {"last_seen_at": NOW, "disconnected_at": None, "gone_at": None, "exit_text": "", "not_taking": ""}
-        statement = insert(workers).values(incarnation=incarnation, connected_at=NOW, **facts, **fresh)
+        statement = insert(workers).values(incarnation=incarnation, connected_at=NOW, key_id=key_id, **facts, **fresh)
+        mine = workers.c.key_id == key_id if key_id else None
         async with self.write() as connection:
-            await connection.execute(
-                statement.on_conflict_do_update(index_elements=["incarnation"], set_=facts | fresh), self.params()
+            registered = await connection.execute(
+                statement.on_conflict_do_update(index_elements=["incarnation"], set_=facts | fresh, where=mine),
+                self.params(),
             )
+            if not registered.rowcount:
+                raise OtherKeysWorker(incarnation)
             await connection.execute(
                 update(executions)
                 .where(E.handle.in_(self._owned(E.owner == incarnation)))
                 .values(due_worker_lost=FOREVER)
             )
             await connection.execute(startup_failures.delete().where(startup_failures.c.queue == queue))
+
+    async def worker_key(self, incarnation: str) -> str | None:
+        """The id of the key that registered this process, or the one whose child it is; None: nobody has."""
+        parts = incarnation.split(".")
+        names = [".".join(parts[: n + 1]) for n in range(len(parts))]
+        w = workers.c
+        query = select(w.key_id).where(w.incarnation.in_(names)).order_by(func.length(w.incarnation).desc()).limit(1)
+        async with self.read() as connection:
+            found: str | None = await connection.scalar(query)
+        return found
 
     async def goodbye(self, incarnation: str) -> None:
         """A worker leaves on purpose, with nothing running."""

@@ -4,6 +4,7 @@ The answer to a repeated call is the answer to the first one: a reply that got l
 """
 
 from collections.abc import Sequence
+from hmac import compare_digest
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, case, select, update
@@ -83,8 +84,11 @@ class Running(Ending):
             )
         return True
 
-    async def claim(self, id: str, claim_id: str, incarnation: str) -> Claimed:
-        """Own the run: IN_PROGRESS under a new fence. Refused after the deadline, by the database's clock."""
+    async def claim(self, id: str, claim_id: str, incarnation: str, token_digest: str = "") -> Claimed:
+        """Own the run: IN_PROGRESS under a new fence. Refused after the deadline, by the database's clock.
+
+        `token_digest`: of the token that the owner shows from now on; again only whoever has that is granted.
+        """
         statement = take(
             CLAIM,
             E.id == id,
@@ -92,6 +96,8 @@ class Running(Ending):
             E.due_schedule_to_close > NOW,
             attempt=case((E.resumable == 1, E.attempt), else_=E.attempt + 1),
             claim_id=claim_id,
+            run_token=token_digest,
+            run_token_fence=E.fence + 1,
             owner=incarnation,
             owner_name=_worker_name(incarnation),
             claimed_at=NOW,
@@ -106,7 +112,8 @@ class Running(Ending):
             row = (await connection.execute(statement, self.params())).one_or_none()
             if row is None:
                 row = await self._row(connection, E.id == id)
-                if row is None or row.claim_id != claim_id or row.step != CLAIM.step.value:
+                again = row is not None and row.claim_id == claim_id and row.step == CLAIM.step.value
+                if row is None or not again or not compare_digest(row.run_token, token_digest):
                     return Claimed(granted=False, refusal=_why_not(row, CLAIM.step), execution=None)
             elif not row.resumable:
                 phase = NewDelta(
@@ -128,6 +135,20 @@ class Running(Ending):
             previous_code=previous.error_code if previous else "",
             untold_execution_id=_untold(row, previous, resume=resume),
         )
+
+    async def run_token(self, handle: int, fence: int) -> str | None:
+        """The digest of the token that the run was claimed with under this fence; empty: without one; None: it is not
+        owned under this fence, nor was it when it ended or was handed back."""
+        query = select(E.run_token, E.run_token_fence, E.fence, E.settled_fence, E.step).where(E.handle == handle)
+        async with self.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        if row is None or fence <= 0:
+            return None
+        if row.run_token_fence == fence:
+            return row.run_token or ""
+        # A server of before there were tokens has claimed it.
+        owned = row.fence == fence and row.step == Step.RUNNING.value
+        return "" if owned or row.settled_fence == fence else None
 
     async def _begins_at(self, connection: AsyncConnection, row: Row[Any], head: str) -> tuple[str, bool]:
         """The checkpoint to begin at, and whether to go on there without new input. Kept, for attempts and redrives."""

@@ -93,7 +93,8 @@ executions = Table(
         for n in ("begin_id", "claim_id", "owner", "owner_name", "thread_id", "runner_queue", "orchestrator_queue")
     ],
     *[_count(n) for n in ("runner_seq", "last_seq", "snapshot_seq", "snapshot_bytes", "tail_bytes")],
-    *[_name(n) for n in ("base_checkpoint_id", "resume_checkpoint_id")],
+    *[_name(n) for n in ("base_checkpoint_id", "resume_checkpoint_id", "run_token")],
+    _count("run_token_fence"),
     _count("base_given"),
     *[
         _seconds(f"limit_{n}")
@@ -236,7 +237,7 @@ workers = Table(
     "workers",
     metadata,
     Column("incarnation", String, primary_key=True),
-    *[_name(n) for n in ("queue", "role", "hostname", "name", "version", "exit_text", "not_taking")],
+    *[_name(n) for n in ("queue", "role", "hostname", "name", "version", "exit_text", "not_taking", "key_id")],
     *[_count(n) for n in ("pid", "slots", "busy", "hung_threads")],
     _seconds("connected_at"),
     _seconds("last_seen_at"),
@@ -312,11 +313,12 @@ api_keys = Table(
     "api_keys",
     metadata,
     Column("id", String, primary_key=True),
-    *[_name(n) for n in ("name", "scopes", "org")],
+    *[_name(n) for n in ("name", "scopes", "org", "made_by")],
     Column("digest", String, nullable=False),
     _seconds("created_at"),
     _when("last_used_at"),
     _when("revoked_at"),
+    _when("expires_at"),
 )
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -7,6 +7,7 @@ The run is a task of its own, and this one watches it: an agent that swallows it
 import asyncio
 import contextlib
 import logging
+import secrets
 import time
 import traceback
 import uuid
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from tasks.process import RunnerProcess
 
 log = logging.getLogger(__name__)
+TOKEN_BYTES = 16
 
 STOP_WAIT_S = 2.0
 """How long a run may take to end after its cancel. Below the cancel timeout and the settle grace."""
@@ -60,7 +62,7 @@ async def execute(process: "RunnerProcess", execution_id: str, progress: Progres
     run = Run(
         claim,
         log=lambda run: process.flusher.open(
-            claim.told, head=lambda: run.current.head_checkpoint_id, on_verdict=run.on_verdict
+            claim.told, head=lambda: run.current.head_checkpoint_id, on_verdict=run.on_verdict, token=claim.token
         ),
         silent_s=process.silent_s,
         custom=CustomLimits(
@@ -89,7 +91,8 @@ async def execute(process: "RunnerProcess", execution_id: str, progress: Progres
 async def take(process: "RunnerProcess", execution_id: str) -> Claim | None:
     """Claim the run; None when it is refused (somebody else has it, or it is over) or nobody answers."""
     who = {"claim_id": uuid.uuid4().hex, "incarnation": process.incarnation}
-    request = pb.ClaimRequest(execution_id=execution_id, **who, takes_attachments=True)
+    token = secrets.token_bytes(TOKEN_BYTES)
+    request = pb.ClaimRequest(execution_id=execution_id, **who, takes_attachments=True, run_token=token)
     try:
         told = await process.backend.claim(request)
     except BackendUnavailable as exc:
@@ -106,7 +109,7 @@ async def take(process: "RunnerProcess", execution_id: str) -> Claim | None:
         *(execution_id, told.attempt, told.fence, told.session.metadata.id, not told.session.metadata.id),
         *(told.thread_id, told.model_name or "default", told.graph or "-", told.resume),
     )
-    return Claim(execution_id=execution_id, told=told, at=time.monotonic())
+    return Claim(execution_id=execution_id, told=told, at=time.monotonic(), token=token)
 
 
 async def _outcome(process: "RunnerProcess", run: Run) -> Outcome | HandBack | None:

@@ -47,11 +47,14 @@ class Flusher:
                 task.cancel()
             await asyncio.wait(going)
 
-    def open(self, claim: pb.ClaimReply, *, head: Callable[[], str], on_verdict: Callable[[int], None]) -> RunLog:
+    def open(
+        self, claim: pb.ClaimReply, *, head: Callable[[], str], on_verdict: Callable[[int], None], token: bytes = b""
+    ) -> RunLog:
         run = RunLog(
             handle=claim.handle,
             fence=claim.fence,
             next_delta=claim.next_delta,
+            token=token,
             wake=self._wake.set,
             head=head,
             on_verdict=on_verdict,

@@ -33,6 +33,7 @@ async def settle(process: "RunnerProcess", run: Run, outcome: Outcome) -> pb.Set
     request = pb.SettleRequest(
         handle=run.log.handle,
         fence=run.log.fence,
+        run_token=run.log.token,
         first=tail.first,
         deltas=tail.deltas,
         head_checkpoint_id=run.current.head_checkpoint_id,
@@ -85,6 +86,7 @@ async def hand_back(process: "RunnerProcess", run: Run, end: HandBack) -> bool:
     request = pb.HandBackRequest(
         handle=run.log.handle,
         fence=run.log.fence,
+        run_token=run.log.token,
         first=tail.first,
         deltas=tail.deltas,
         head_checkpoint_id=run.current.head_checkpoint_id,

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from agent_runner.v1 import runner_pb2 as pb
@@ -45,6 +45,8 @@ class Claim:
     execution_id: str
     told: pb.ClaimReply
     at: float
+    token: bytes = field(default=b"", repr=False)
+    """What this process made for the claim: it shows that what is told of the run comes from its owner."""
 
     @property
     def ends_at(self) -> float:
@@ -187,7 +189,12 @@ class Run:
 
     def beat(self) -> pb.RunBeat:
         """Any thread."""
-        return pb.RunBeat(handle=self.log.handle, fence=self.log.fence, progress=pb.Progress(**self.progress()))
+        return pb.RunBeat(
+            handle=self.log.handle,
+            fence=self.log.fence,
+            run_token=self.log.token,
+            progress=pb.Progress(**self.progress()),
+        )
 
     def progress(self) -> dict[str, Any]:
         """Any thread. Counts, not content."""

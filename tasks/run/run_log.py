@@ -55,8 +55,9 @@ class RunLog:
         head: Callable[[], str],
         on_verdict: Callable[[int], None],
         merged: bool = True,
+        token: bytes = b"",
     ) -> None:
-        self.handle, self.fence = handle, fence
+        self.handle, self.fence, self.token = handle, fence, token
         self._merged = merged
         self.on_verdict = on_verdict
         self.due_at = 0.0
@@ -132,6 +133,7 @@ class RunLog:
             first=self._first,
             deltas=list(self._sent)[:1] if self.refused else self._sent,
             head_checkpoint_id=head if head != self._head_told else "",
+            run_token=self.token,
         )
 
     def head_moved(self) -> None:

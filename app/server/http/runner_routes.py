@@ -12,6 +12,7 @@ from app.server.http.answers import body_model
 from app.server.http.message_schemas import ref
 from app.server.http.schemas import STRING, STRINGS, answer, body_of, object_of
 from app.server.reports import STEPS_OF_MESSAGE, ExitReport, Name
+from app.server.worker_keys import must_be_mine
 from status.failures import Code
 from status.log import rfc3339
 from status.store.records import Worker
@@ -57,6 +58,7 @@ def runner_routes(edges: Edges) -> APIRouter:
     async def exits(request: Request) -> Response:
         """Runs of that process end now (E103); a failed start is quoted by E101 until a worker is up."""
         report = await body_model(request, ExitReport)
+        await must_be_mine(edges.ctx.store, report.incarnation)
         ended = await edges.reports.exit(report)
         return JSONResponse({"ended": ended}, status_code=202)
 

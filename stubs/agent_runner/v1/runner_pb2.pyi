@@ -153,11 +153,14 @@ class ClaimRequest(_message.Message):
     CLAIM_ID_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
     TAKES_ATTACHMENTS_FIELD_NUMBER: _builtins.int
+    RUN_TOKEN_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     claim_id: _builtins.str
     incarnation: _builtins.str
     takes_attachments: _builtins.bool
     """by themselves; without it they are put back into input_json"""
+    run_token: _builtins.bytes
+    """16 random bytes or more, made by the delivery; what is told of the run must show them"""
     def __init__(
         self,
         *,
@@ -165,10 +168,11 @@ class ClaimRequest(_message.Message):
         claim_id: _builtins.str = ...,
         incarnation: _builtins.str = ...,
         takes_attachments: _builtins.bool = ...,
+        run_token: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "execution_id", b"execution_id", "incarnation", b"incarnation", "takes_attachments", b"takes_attachments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "execution_id", b"execution_id", "incarnation", b"incarnation", "run_token", b"run_token", "takes_attachments", b"takes_attachments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -540,12 +544,15 @@ class RunDeltas(_message.Message):
     FIRST_FIELD_NUMBER: _builtins.int
     DELTAS_FIELD_NUMBER: _builtins.int
     HEAD_CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
+    RUN_TOKEN_FIELD_NUMBER: _builtins.int
     handle: _builtins.int
     fence: _builtins.int
     first: _builtins.int
     """the number of deltas[0]"""
     head_checkpoint_id: _builtins.str
     """empty: unchanged"""
+    run_token: _builtins.bytes
+    """of the claim"""
     @_builtins.property
     def deltas(self) -> _containers.RepeatedCompositeFieldContainer[Global___Delta]: ...
     def __init__(
@@ -556,10 +563,11 @@ class RunDeltas(_message.Message):
         first: _builtins.int = ...,
         deltas: _abc.Iterable[Global___Delta] | None = ...,
         head_checkpoint_id: _builtins.str = ...,
+        run_token: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deltas", b"deltas", "fence", b"fence", "first", b"first", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deltas", b"deltas", "fence", b"fence", "first", b"first", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "run_token", b"run_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -666,8 +674,11 @@ class RunBeat(_message.Message):
     HANDLE_FIELD_NUMBER: _builtins.int
     FENCE_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
+    RUN_TOKEN_FIELD_NUMBER: _builtins.int
     handle: _builtins.int
     fence: _builtins.int
+    run_token: _builtins.bytes
+    """of the claim"""
     @_builtins.property
     def progress(self) -> Global___Progress: ...
     def __init__(
@@ -676,10 +687,11 @@ class RunBeat(_message.Message):
         handle: _builtins.int = ...,
         fence: _builtins.int = ...,
         progress: Global___Progress | None = ...,
+        run_token: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "handle", b"handle", "progress", b"progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence", "handle", b"handle", "progress", b"progress", "run_token", b"run_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -781,6 +793,7 @@ class SettleRequest(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     FACTS_JSON_FIELD_NUMBER: _builtins.int
     WAITING_FOR_INPUT_FIELD_NUMBER: _builtins.int
+    RUN_TOKEN_FIELD_NUMBER: _builtins.int
     handle: _builtins.int
     fence: _builtins.int
     first: _builtins.int
@@ -793,6 +806,8 @@ class SettleRequest(_message.Message):
     """what the failure table needs to say what happened"""
     waiting_for_input: _builtins.bool
     """it ended with a question to a person"""
+    run_token: _builtins.bytes
+    """of the claim"""
     @_builtins.property
     def deltas(self) -> _containers.RepeatedCompositeFieldContainer[Global___Delta]: ...
     def __init__(
@@ -807,10 +822,11 @@ class SettleRequest(_message.Message):
         code: _builtins.str = ...,
         facts_json: _builtins.str = ...,
         waiting_for_input: _builtins.bool = ...,
+        run_token: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "deltas", b"deltas", "facts_json", b"facts_json", "fence", b"fence", "first", b"first", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "phase", b"phase", "waiting_for_input", b"waiting_for_input"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "deltas", b"deltas", "facts_json", b"facts_json", "fence", b"fence", "first", b"first", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "phase", b"phase", "run_token", b"run_token", "waiting_for_input", b"waiting_for_input"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -860,11 +876,14 @@ class HandBackRequest(_message.Message):
     DELTAS_FIELD_NUMBER: _builtins.int
     HEAD_CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    RUN_TOKEN_FIELD_NUMBER: _builtins.int
     handle: _builtins.int
     fence: _builtins.int
     first: _builtins.int
     head_checkpoint_id: _builtins.str
     reason: _builtins.str
+    run_token: _builtins.bytes
+    """of the claim"""
     @_builtins.property
     def deltas(self) -> _containers.RepeatedCompositeFieldContainer[Global___Delta]: ...
     def __init__(
@@ -876,10 +895,11 @@ class HandBackRequest(_message.Message):
         deltas: _abc.Iterable[Global___Delta] | None = ...,
         head_checkpoint_id: _builtins.str = ...,
         reason: _builtins.str = ...,
+        run_token: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deltas", b"deltas", "fence", b"fence", "first", b"first", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deltas", b"deltas", "fence", b"fence", "first", b"first", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "reason", b"reason", "run_token", b"run_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
