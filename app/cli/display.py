@@ -177,6 +177,8 @@ def ending(execution: Mapping[str, Any], story: Story, took_s: float) -> str:
     calls, subs = len(status.get("tool_calls", [])), len(status.get("sub_agent_executions", []))
     counts = [_count(calls, "tool call"), *([_count(subs, "sub-agent")] if subs else [])]
     model = f", model {story.model()}" if story.model() else ""
+    if execution.get("incomplete"):
+        phase += " with an answer that is not whole,"
     return f"{phase} in {took_s:.1f} s, {', '.join(counts)}{tokens_text(story)}{model}"
 
 

@@ -162,7 +162,10 @@ def _row(execution: Mapping[str, Any]) -> str:
     session = (execution.get("spec") or {}).get("session_id", "")
     shown = "WAITING" if execution.get("waiting_for_input") else phase
     cells = (metadata.get("id", ""), shown, str(created)[:19], session)
-    error = failure(execution)[0].splitlines()[0][:120] if phase in ("FAILED", "CANCELLED") else ""
+    less = execution.get("incomplete") or {}
+    error = f"not a whole answer: {less.get('text') or less.get('reason')}" if less else ""
+    if phase in ("FAILED", "CANCELLED"):
+        error = failure(execution)[0].splitlines()[0][:120]
     return (
         "  ".join(str(cell).ljust(width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True)) + f"  {error}"
     ).rstrip()

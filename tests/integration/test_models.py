@@ -2,15 +2,17 @@
 
 import json
 import os
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
 from tests.integration import model_wire
 from tests.integration.model_wire import EXECUTE, model_name
-from tests.integration.stack import Stack
+from tests.integration.stack import KEY, Stack
+from tests.integration.test_command_line import PROGRAM
 from tests.unit.models_wire.scenarios import scenarios
-from tests.unit.models_wire.scenes import SOURCES, WIRES
+from tests.unit.models_wire.scenes import OPENAI, SOURCES, WIRES
 from tests.unit.models_wire.test_goldens import PACKAGES
 
 GOLDENS = Path(__file__).parent / "goldens" / "models"
@@ -44,3 +46,30 @@ def test_every_scenario_looks_as_its_golden_says_and_keeps_the_laws(tmp_path: Pa
             found = {"packages": packages, "source": SOURCES[wire], "seen": seen}
             file.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
         assert json.loads(file.read_text())["seen"] == seen
+
+
+def test_the_command_line_says_that_an_answer_is_not_whole(tmp_path: Path) -> None:
+    """`run`, `executions list`, `get` and `watch`, of an answer that ran out of tokens and of a whole one."""
+    every = scenarios(EXECUTE)
+    names = {name: model_name(OPENAI, name) for name in ("out of tokens", "whole")}
+    with (
+        model_wire.served({model: every[name] for name, model in names.items()}) as server,
+        Stack.open(tmp_path, **model_wire.settings(server)) as stack,
+    ):
+        stack.start_worker()
+        url = f"http://127.0.0.1:{stack.http_port}"
+
+        def told(*arguments: str) -> str:
+            environment = {**os.environ, "STIGMER_API_KEY": KEY, "AGENT_RUNNER_HTTP_URL": url}
+            done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, env=environment, timeout=60)
+            assert done.returncode == 0, done.stderr
+            return done.stdout
+
+        for name, less in (("out of tokens", True), ("whole", False)):
+            ran = told("run", "go", "--model", f"openai:{names[name]}", "--server", url)
+            id_ = stack.http.get("/v1/executions").json()["entries"][0]["metadata"]["id"]
+            row = next(line for line in told("executions", "list").splitlines() if id_ in line)
+            for text in (ran, row, told("executions", "watch", id_)):
+                assert ("not a whole answer: the model ran out of tokens" in text) is less, text
+            got = json.loads(told("executions", "get", id_))
+            assert ("incomplete" in got) is less

@@ -12,7 +12,7 @@ import pytest
 from tests.integration import model_wire
 from tests.integration.model_wire import model_name
 from tests.integration.stack import Json, Stack
-from tests.unit.models_wire.scenes import NOTE, PROTOCOLS, WHOLE_ARGS
+from tests.unit.models_wire.scenes import NOTE, PROTOCOLS, WHOLE_ARGS, CallWords
 from tests.unit.models_wire.scenes_called import called
 from tests.unit.models_wire.server import WireServer
 
@@ -27,6 +27,7 @@ from pathlib import Path
 
 from langchain.agents import create_agent
 from langchain_anthropic import ChatAnthropic
+from langchain_core.messages import AIMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
 from langgraph.graph import START, MessagesState, StateGraph
@@ -82,6 +83,21 @@ def edges(config, retry=None):
     return graph
 
 
+class Verdict(BaseModel):
+    """What you think of it."""
+
+    reason: str
+
+
+def structured(config):
+    model = model_of(config).with_structured_output(Verdict, method="function_calling")
+
+    async def judge(state):
+        return {"messages": [AIMessage((await model.ainvoke(state["messages"])).reason)]}
+
+    return StateGraph(MessagesState).add_node("judge", judge).add_edge(START, "judge")
+
+
 def asks_again(config):
     return edges(config, RetryPolicy(max_attempts=2, initial_interval=0.01))
 '''
@@ -89,7 +105,7 @@ def asks_again(config):
 
 def opened(folder: Path, url: str) -> Stack:
     (folder / "made.py").write_text(GRAPHS)
-    names = ("agent", "edges", "asks_again")
+    names = ("agent", "edges", "asks_again", "structured")
     entries = {name: {"path": f"./made.py:{name}", "configurable": ["scenario", "witness"]} for name in names}
     (folder / "langgraph.json").write_text(json.dumps({"graphs": entries}))
     (folder / "seen").mkdir()
@@ -163,3 +179,19 @@ def test_a_retry_of_the_graph_asks_the_model_again(stack: Stack, models: WireSer
             assert (ended["status"]["phase"], lines) == ("EXECUTION_COMPLETED", []), (wire, name)
             assert models.asked[model_name(wire, name)] == 2
             assert ended["status"]["messages"][-1]["content"] == "All is done."
+
+
+def test_a_structured_answer_within_a_node_has_an_end(stack: Stack, models: WireServer) -> None:
+    """`with_structured_output`: its call is COMPLETED where it was whole; a cut one ends the run and is not open."""
+    verdict = called(CallWords(tool="Verdict", key="reason", text="it is fine"))
+    names = ("call", "cut, and a reason that ends calls")
+    models.asked.clear()
+    models.scenarios = {model_name(wire, name): verdict[name] for wire in PROTOCOLS for name in names}
+    for wire in PROTOCOLS:
+        whole, cut = (run(stack, "structured", wire, name)[0]["status"] for name in names)
+        assert whole["phase"] == "EXECUTION_COMPLETED", whole
+        assert whole["messages"][-1]["content"] == "it is fine"
+        assert [call["status"] for call in whole["tool_calls"]] == ["TOOL_CALL_COMPLETED"]
+        assert cut["error"].endswith("[E301 APPLICATION]"), cut
+        assert not any("COMPLETED" in call["status"] for call in cut.get("tool_calls", ()))
+        assert not any("PENDING" in call["status"] or "RUNNING" in call["status"] for call in cut.get("tool_calls", ()))

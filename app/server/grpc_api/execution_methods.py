@@ -13,10 +13,10 @@ from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceId
 
 from app.server.drafts import draft_of_contract
 from app.server.edges import Edges
-from app.server.follow import Snapshot, Updates, follow, states
+from app.server.follow import Snapshot, Updates, follow, snapshot, states
 from app.server.grpc_api.paging import pages, say_next, start
 from app.server.log_ends import End, phase_of
-from app.server.problems import invalid
+from app.server.problems import Problem, invalid
 from app.server.render import as_json, execution_from_json, execution_message
 from status.log import LogRow, rfc3339
 from status.phases import Phase
@@ -109,13 +109,21 @@ class ExecutionMethods:
                 match event:
                     case Snapshot():
                         message = execution_message(event.execution, event.state)
-                        yield own.WatchEvent(snapshot=own.Snapshot(seq=event.seq, execution=message))
+                        facts = _beside_the_contract(event)
+                        yield own.WatchEvent(snapshot=own.Snapshot(seq=event.seq, execution=message, **facts))
                     case Updates():
                         for row in event.rows:
                             yield own.WatchEvent(update=_update(row))
                     case End():
-                        end = own.End(seq=event.seq, phase=event.phase, error_code=event.error_code)
+                        facts = await self._facts_at_the_end(request.execution_id)
+                        end = own.End(seq=event.seq, phase=event.phase, error_code=event.error_code, **facts)
                         yield own.WatchEvent(end=end)
+
+    async def _facts_at_the_end(self, execution_id: str) -> dict[str, Any]:
+        try:
+            return _beside_the_contract(await snapshot(self._ctx, execution_id))
+        except Problem:  # deleted since; that it ended is still true
+            return {}
 
     async def _message(self, execution_id: str) -> AgentExecution:
         return execution_from_json(await self._edges.shown(execution_id))
@@ -130,6 +138,13 @@ class ExecutionMethods:
             total_pages=pages(found.total, found.page_size),
             entries=[execution_from_json(shown) for shown in self._edges.shown_page(found)],
         )
+
+
+def _beside_the_contract(shown: Snapshot) -> dict[str, Any]:
+    """What our own messages say of an execution and the contract's cannot."""
+    less = shown.state.incomplete
+    said = own.Incomplete(reason=less["reason"], text=less["text"]) if less else None
+    return {"waiting_for_input": bool(shown.execution.waiting), "incomplete": said}
 
 
 def _update(row: LogRow) -> own.Update:

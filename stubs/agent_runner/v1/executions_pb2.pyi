@@ -82,23 +82,58 @@ class WatchRequest(_message.Message):
 Global___WatchRequest: _TypeAlias = WatchRequest  # noqa: Y015
 
 @_typing.final
+class Incomplete(_message.Message):
+    """Why the last answer is less than whole: cut, filtered, refused or empty."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """the provider's word, or cut_off, refusal, empty"""
+    text: _builtins.str
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Incomplete: _TypeAlias = Incomplete  # noqa: Y015
+
+@_typing.final
 class Snapshot(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SEQ_FIELD_NUMBER: _builtins.int
     EXECUTION_FIELD_NUMBER: _builtins.int
+    WAITING_FOR_INPUT_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
+    waiting_for_input: _builtins.bool
+    """it ended with questions that nobody has answered yet"""
     @_builtins.property
     def execution(self) -> _api_pb2.AgentExecution: ...
+    @_builtins.property
+    def incomplete(self) -> Global___Incomplete:
+        """left out where the answer is whole"""
+
     def __init__(
         self,
         *,
         seq: _builtins.int = ...,
         execution: _api_pb2.AgentExecution | None = ...,
+        waiting_for_input: _builtins.bool = ...,
+        incomplete: Global___Incomplete | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution", "incomplete", b"incomplete"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution", "incomplete", b"incomplete", "seq", b"seq", "waiting_for_input", b"waiting_for_input"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -148,19 +183,26 @@ class End(_message.Message):
     SEQ_FIELD_NUMBER: _builtins.int
     PHASE_FIELD_NUMBER: _builtins.int
     ERROR_CODE_FIELD_NUMBER: _builtins.int
+    WAITING_FOR_INPUT_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     phase: _builtins.int
     error_code: _builtins.str
+    waiting_for_input: _builtins.bool
+    @_builtins.property
+    def incomplete(self) -> Global___Incomplete: ...
     def __init__(
         self,
         *,
         seq: _builtins.int = ...,
         phase: _builtins.int = ...,
         error_code: _builtins.str = ...,
+        waiting_for_input: _builtins.bool = ...,
+        incomplete: Global___Incomplete | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["incomplete", b"incomplete"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_code", b"error_code", "phase", b"phase", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_code", b"error_code", "incomplete", b"incomplete", "phase", b"phase", "seq", b"seq", "waiting_for_input", b"waiting_for_input"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
