@@ -58,6 +58,13 @@ class SandboxSettings(BoundSettings):
             raise ValueError(f"must be absolute paths below /, not {wrong[0]!r}")
         return ":".join(paths)
 
+    def read_only_problems(self, data_dir: Path) -> list[str]:
+        return [
+            f"AGENT_RUNNER_SANDBOX_READ_ONLY lets commands read {path}, which holds the data directory"
+            for path in self.readable_in_sandbox
+            if data_dir.is_relative_to(path)
+        ]
+
     @property
     def readable_in_sandbox(self) -> tuple[Path, ...]:
         return tuple(Path(path) for path in self.sandbox_read_only.split(":") if path)

@@ -245,6 +245,8 @@ class Settings(SandboxSettings):
             for field, value, instead in _NOT_YET
             if getattr(self, field) == value
         ]
+        paths = frozenset({"sandbox_read_only", "data_dir"})
+        found += [(paths, text) for text in self.read_only_problems(self.data_dir)]
         found += self.tls_problems(serves=role == "server")
         found += self.key_problems(self.api_key) if role in ROLES_THAT_SERVE and self.api_key.get_secret_value() else []
         for text in self.timeouts.problems(max_run_s=self.max_run_s):

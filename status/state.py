@@ -49,6 +49,8 @@ class State:
         """What the graph's state holds beside its messages, where the output shows it otherwise."""
         self.history_kept: int | None = None
         """How many messages of earlier turns the graph still remembers, where it forgot some."""
+        self.sandbox = ""
+        """What the commands of the attempt that ran last were in, in words."""
         self.incomplete: Json = {}
         """`{reason, text}` where the run ended well and its last answer is no whole one."""
         self.said: str | None = None
@@ -105,6 +107,7 @@ class State:
             **({} if self.fields is None else {"fields": self.fields}),
             **({} if self.history_kept is None else {"history_kept": self.history_kept}),
             **({"incomplete": self.incomplete} if self.incomplete else {}),
+            **({"sandbox": self.sandbox} if self.sandbox else {}),
             **({} if self.said is None else {"said": self.said}),
             "messages": [{**m, "content": "".join(m["content"])} for m in self.messages.values()],
             "tool_calls": [{**call, "key": key} for key, call in self.tool_calls.items()],
@@ -123,6 +126,7 @@ class State:
         state.started_at, state.completed_at = kept["started_at"], kept["completed_at"]
         state.output, state.fields, state.said = kept["output"], kept.get("fields"), kept.get("said")
         state.history_kept = kept.get("history_kept")
+        state.sandbox = kept.get("sandbox") or ""
         state.incomplete = dict(kept.get("incomplete") or {})
         state.messages = {
             m["id"]: {**m, "content": [m["content"]], "tool_calls": list(m["tool_calls"])} for m in kept["messages"]
@@ -143,6 +147,7 @@ class State:
         self.error_code = said.get("error_code") or self.error_code
         if phase is Phase.IN_PROGRESS:
             self.started_at = self.started_at or at
+            self.sandbox = said.get("sandbox") or self.sandbox
         if phase in TERMINAL_PHASES:
             self.completed_at = at
         if phase in (Phase.FAILED, Phase.CANCELLED):

@@ -19,6 +19,7 @@ from agent_runner.v1 import runner_pb2 as pb
 
 from clients.presence import BEAT_AT_MOST_EVERY_S, Pulse
 from clients.reporting import Reporting, is_native, latest_head, open_reporting, presence_of
+from clients.sandbox.isolation import sandbox_said
 from status.failures import Code
 from tasks.failing import FailureReports
 from tasks.loop import AgentLoop
@@ -62,6 +63,8 @@ class RunnerProcess:
         on_worn_out: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings, self.role, self.incarnation, self.name = settings, role, incarnation, name
+        self.sandbox = sandbox_said(settings) if role == "worker" else ""
+        """What commands run in, in words."""
         self.leaving_now = False
         """Nobody waits any longer for what cannot be reported."""
         self.draining = False
@@ -84,6 +87,7 @@ class RunnerProcess:
                 slots=slots,
                 name=name,
                 version=version("agent-runner"),
+                sandbox=self.sandbox,
             ),
             pulse=self._pulse,
             on_verdicts=lambda verdicts: self.loop.call_soon(self._take, verdicts),

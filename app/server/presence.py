@@ -88,6 +88,7 @@ class PresenceBoard:
             name=hello.name or hello.incarnation,
             version=hello.version,
             key_id=current().key_id,
+            sandbox=plain_text(hello.sandbox[:MAX_REASON_CHARS]),
         )
         log.info("%s %s is here (queue %s, %d slots)", hello.role, hello.name, hello.queue, hello.slots)
 

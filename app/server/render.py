@@ -1,8 +1,8 @@
 """An execution as its readers see it: the row's facts and the folded log, as the contract's AgentExecution.
 
 `execution_json` is protobuf JSON with the original field names, plus `waiting_for_input`, and `output`, `incomplete`,
-`questions`, `next_step` and `redriven_from` where there are any; `execution_message` is the same as a message, without
-these.
+`questions`, `next_step`, `sandbox` and `redriven_from` where there are any; `execution_message` is the same as a
+message, without these.
 """
 
 import json
@@ -24,7 +24,7 @@ CREATED_BY = "created_by"
 MAX_RECURSION, MAX_LEVELS = 66, 34
 """Readers of protobuf stop at a depth of 100. An object in a struct takes three of these and two recursions of the
 parser; what an execution travels in, a list or an event, takes some too. The second number is levels of JSON."""
-EXTRAS = ("output", "incomplete", "redriven_from", "waiting_for_input", "questions", "next_step")
+EXTRAS = ("output", "incomplete", "redriven_from", "waiting_for_input", "questions", "next_step", "sandbox")
 """What our JSON has and the contract has not."""
 
 
@@ -52,6 +52,8 @@ def execution_json(execution: Execution, state: State) -> dict[str, Any]:
         shown["next_step"] = next_step_of(list(state.questions.values()), execution.session_id)
     if state.incomplete:
         shown["incomplete"] = state.incomplete
+    if state.sandbox:
+        shown["sandbox"] = state.sandbox
     if execution.redriven_from:
         shown["redriven_from"] = execution.redriven_from
     return shown

@@ -10,13 +10,14 @@ from app.server.artifacts import Artifacts
 from app.server.bundle import claim_reply
 from app.server.context import ServerContext
 from app.server.ends import follow_up, publish_due
-from app.server.presence import VERDICTS, PresenceBoard
+from app.server.presence import MAX_REASON_CHARS, VERDICTS, PresenceBoard
 from app.server.problems import failed_precondition
 from app.server.reports import Reports
 from app.server.run_tokens import checked, digest_of
 from app.server.runner_requests import deltas_of, facts_of, outcome_of
 from app.server.worker_keys import must_be_mine
 from status.phases import Step
+from status.plain import plain_text
 
 TOO_OLD = "the claim has no run_token, and AGENT_RUNNER_WORKERS_WITHOUT_TOKEN is false"
 TOO_OLD_NEXT = "Replace the worker by one of this release."
@@ -48,8 +49,9 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         token = checked(request.run_token)
         if not token and not self._ctx.settings.workers_without_token:
             raise failed_precondition(TOO_OLD, next_step=TOO_OLD_NEXT)
+        sandbox = plain_text(request.sandbox[:MAX_REASON_CHARS])
         claimed = await self._ctx.store.claim(
-            request.execution_id, request.claim_id, request.incarnation, digest_of(token)
+            request.execution_id, request.claim_id, request.incarnation, digest_of(token), sandbox
         )
         if not claimed.granted:
             return pb.ClaimReply(granted=False, refusal=claimed.refusal)

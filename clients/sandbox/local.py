@@ -17,6 +17,7 @@ import os
 import shutil
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -29,7 +30,7 @@ from clients.sandbox.kept import Kept
 from clients.sandbox.limits import Limits
 from clients.sandbox.output import Output
 from clients.sandbox.quota import Quota
-from clients.sandbox.walls import TMP, Walls, may_show, own_tmp, write_etc
+from clients.sandbox.walls import TMP, Walls, may_show, write_etc
 from clients.threads import own
 
 OUTPUTS = ".agent-runner"
@@ -147,11 +148,11 @@ class LocalSandbox:
     def environment(self) -> dict[str, str]:
         """What commands see: nothing of the worker's own environment but PATH."""
         tmp = self.root_dir / "tmp"
-        if self.walls and own_tmp(self.root_dir, [*self.links.values(), *self.walls.readable()]):
+        if self.walls and self.walls.own_tmp(self.root_dir, self.links.values()):
             tmp = TMP
         path = os.environ.get("PATH", DEFAULT_PATH)
         base = {
-            "PATH": self.walls.path(path) if self.walls else path,
+            "PATH": self.walls.path(path, self.root_dir) if self.walls else path,
             "HOME": str(self.work_dir),
             "PWD": str(self.work_dir),
             "LANG": "C.UTF-8",
@@ -201,7 +202,7 @@ class LocalSandbox:
         return asyncio.run(self.execute(command, timeout))
 
     def try_once(self, command: str) -> CommandResult:
-        """Open already: run one command and close, for threads without an event loop."""
+        """Open already: run one command and close. Blocking."""
 
         async def run() -> CommandResult:
             try:
@@ -209,7 +210,8 @@ class LocalSandbox:
             finally:
                 await self.close()
 
-        return asyncio.run(run())
+        with ThreadPoolExecutor(1) as thread:  # whoever asks may have an event loop of its own
+            return thread.submit(lambda: asyncio.run(run())).result()
 
     def _result(self, output: Output, status: bytes, passed_s: float | None, may_write: bool) -> CommandResult:
         said, _, broken = status.decode().partition(" ")
@@ -293,16 +295,21 @@ class LocalSandbox:
 
     async def close(self) -> None:
         """End everything that the run started; the directory stays. Idempotent."""
-        with self._entering:
-            pipe, self._pipe = self._pipe, None
-            kept, self._kept = self._kept, None
-        if pipe is not None:
-            commands.close(*pipe)
+        kept = await own(self._shut)
         left = list(self._commands)
         await asyncio.gather(*(self._kill(running) for running in left))
         if kept is not None:
             await commands.kill(kept.process)
             kept.let_go()
+
+    def _shut(self) -> Kept | None:
+        """Nothing begins any more, and the run's pipe ends. Waits for namespaces that are just being made."""
+        with self._entering:
+            pipe, self._pipe = self._pipe, None
+            kept, self._kept = self._kept, None
+        if pipe is not None:
+            commands.close(*pipe)
+        return kept
 
     def remove(self) -> None:
         """Delete the session's directory; links are removed as links. Call after `close`. Idempotent."""

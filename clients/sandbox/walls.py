@@ -20,8 +20,12 @@ ETC = (
 )  # fmt: skip
 """What programs need of /etc to work. No passwords, no keys, nobody's configuration."""
 ETC_OF_NETWORK = ("hosts", "resolv.conf")
-NOT_IN_A_VENV = (".env", ".netrc", ".pypirc", "pip.conf", "secrets")
-"""Files that may hold somebody's password: a virtual environment with one of them is not shown."""
+NOT_BESIDE_PYTHON = (".condarc", ".env", ".netrc", ".pypirc", "pip.conf", "secrets")
+"""Files that may hold somebody's password: a Python with one of them at its top is not shown."""
+HIDDEN_IN_PROC = (
+    "acpi", "asound", "fs", "iomem", "ioports", "kallsyms", "kcore", "keys", "kpagecgroup", "kpagecount", "kpageflags",
+    "latency_stats", "mtrr", "sched_debug", "scsi", "slabinfo", "timer_list", "timer_stats", "vmallocinfo",
+)  # fmt: skip
 INSIDE_UID = 1000
 MEMORY_FILES_BYTES = 64 << 20
 """Of each file system that lies in memory."""
@@ -51,31 +55,29 @@ class Walls:
         for name in ("passwd", "group", *(() if self.network else ("hosts",))):
             line += ["--ro-bind", str(root_dir / "etc" / name), f"/etc/{name}"]
         line += ["--proc", "/proc", "--dev", "/dev", "--size", str(MEMORY_FILES_BYTES), "--tmpfs", "/dev/shm"]  # noqa: S108
-        line += ["--remount-ro", "/dev"]
-        readable = self.readable()
-        if own_tmp(root_dir, [*readable, *shown]):
+        line += ["--remount-ro", "/dev", *_masked_proc()]
+        if self.own_tmp(root_dir, shown):
             line += ["--bind", str(root_dir / "tmp"), str(TMP)]
         else:
             line += ["--size", str(MEMORY_FILES_BYTES), "--tmpfs", str(TMP), *_bind("--bind", root_dir / "tmp")]
-        for path in readable:
+        for path in self.readable(root_dir):
             line += _bind("--ro-bind", path)
         for path in (*shown, work_dir):
             line += _bind("--bind", path)
         return [*line, "--remount-ro", "/"]
 
-    def path(self, given: str) -> str:
+    def own_tmp(self, root_dir: Path, shown: Iterable[Path]) -> bool:
+        """Whether the session's temporary files can be /tmp: not if something else has its place there."""
+        return not any(path.is_relative_to(TMP) for path in (root_dir, *shown, *self.readable(root_dir)))
+
+    def path(self, given: str, root_dir: Path) -> str:
         """PATH, with the worker's Python behind it: the user's own way to it may lie where nothing is let in."""
-        programs = [str(prefix / "bin") for prefix in reversed(_python())]
+        programs = [str(prefix / "bin") for prefix in reversed(_python(root_dir))]
         return ":".join(dict.fromkeys([*given.split(":"), *programs]))
 
-    def readable(self) -> list[Path]:
+    def readable(self, root_dir: Path) -> list[Path]:
         """What can be read besides the system."""
-        return [path for path in (*_python(), *self.read_only) if path.exists()]
-
-
-def own_tmp(root_dir: Path, others: Iterable[Path]) -> bool:
-    """Whether the session's directory for temporary files can be /tmp: not if something else has its place there."""
-    return not any(path.is_relative_to(TMP) for path in (root_dir, *others))
+        return [path for path in (*_python(root_dir), *self.read_only) if path.exists()]
 
 
 def _outermost(paths: Iterable[Path]) -> list[Path]:
@@ -133,21 +135,31 @@ def _etc(network: bool) -> list[str]:
     return line
 
 
-def _python() -> list[Path]:
+def _masked_proc() -> list[str]:
+    """Parts of /proc that tell of the machine, or that its owner could change: for a worker of root, that is it."""
+    line = []
+    for name in HIDDEN_IN_PROC:
+        path = Path("/proc", name)
+        if path.is_dir():
+            line += ["--tmpfs", str(path), "--remount-ro", str(path)]
+        elif path.exists():
+            line += ["--ro-bind", os.devnull, str(path)]
+    return line
+
+
+def _python(root_dir: Path) -> list[Path]:
     """The worker's Python, where it is not the system's: what the user set up for the worker, commands can use."""
     base, venv = Path(sys.base_prefix), Path(sys.prefix)
     library = base / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "os.py"
-    found = [base] if _outside(base) and library.exists() else []
-    return [*found, venv] if venv != base and _outside(venv) and is_plain_venv(venv) else found
+    found = [base] if library.exists() else []
+    found += [venv] if venv != base and (venv / "pyvenv.cfg").is_file() else []
+    return [path for path in found if not path.is_relative_to("/usr") and _is_plain(path, root_dir)]
 
 
-def is_plain_venv(venv: Path) -> bool:
-    """A virtual environment with nothing beside it that may be a secret."""
-    return (venv / "pyvenv.cfg").is_file() and not any((venv / name).exists() for name in NOT_IN_A_VENV)
-
-
-def _outside(path: Path) -> bool:
-    return not path.is_relative_to("/usr") and path != Path("/")
+def _is_plain(python: Path, root_dir: Path) -> bool:
+    """An installation of Python and no more: no home, no data directory in it, nothing that may be a secret."""
+    inside = any(kept.is_relative_to(python) for kept in (root_dir, Path.home()))
+    return not inside and not any((python / name).exists() for name in NOT_BESIDE_PYTHON)
 
 
 def _bind(kind: str, path: Path) -> list[str]:

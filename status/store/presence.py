@@ -18,7 +18,7 @@ from status.store.clock import FOREVER, NOW
 from status.store.ending import E, End, Ending
 from status.store.errors import OtherKeysWorker
 from status.store.records import Execution, Worker
-from status.store.rows import to_execution, to_worker
+from status.store.rows import to_execution, to_worker, version_cell
 from status.store.schema import executions, startup_failures, workers
 
 OWNED_STEPS = (Step.THREAD_STARTED.value, Step.RUNNING.value)
@@ -39,6 +39,7 @@ class Presence(Ending):
         name: str,
         version: str,
         key_id: str = "",
+        sandbox: str = "",
     ) -> None:
         """A worker's stream is open. Whatever was thought of it before is forgotten.
 
@@ -52,7 +53,7 @@ class Presence(Ending):
             "pid": pid,
             "slots": slots,
             "name": name,
-            "version": version,
+            "version": version_cell(version, sandbox),
         }
         fresh = {"last_seen_at": NOW, "disconnected_at": None, "gone_at": None, "exit_text": "", "not_taking": ""}
         statement = insert(workers).values(incarnation=incarnation, connected_at=NOW, key_id=key_id, **facts, **fresh)

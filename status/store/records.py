@@ -238,6 +238,8 @@ class Worker:
     """Threads of ended runs that have not come back."""
     not_taking: str
     """Why it takes no work; empty while it does."""
+    sandbox: str = ""
+    """What its commands run in: `isolated`, `not isolated: ...`, `none`; empty if it did not say."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,10 +84,13 @@ class Running(Ending):
             )
         return True
 
-    async def claim(self, id: str, claim_id: str, incarnation: str, token_digest: str = "") -> Claimed:
+    async def claim(
+        self, id: str, claim_id: str, incarnation: str, token_digest: str = "", sandbox: str = ""
+    ) -> Claimed:
         """Own the run: IN_PROGRESS under a new fence. Refused after the deadline, by the database's clock.
 
         `token_digest`: of the token that the owner shows from now on; again only whoever has that is granted.
+        `sandbox` says what its commands run in.
         """
         statement = take(
             CLAIM,
@@ -116,9 +119,8 @@ class Running(Ending):
                 if row is None or not again or not compare_digest(row.run_token, token_digest):
                     return Claimed(granted=False, refusal=_why_not(row, CLAIM.step), execution=None)
             elif not row.resumable:
-                phase = NewDelta(
-                    kind="phase", payload=dumps({"phase": Phase.IN_PROGRESS.wire_name, "attempt": row.attempt})
-                )
+                told: dict[str, Any] = {"phase": Phase.IN_PROGRESS.wire_name, "attempt": row.attempt}
+                phase = NewDelta(kind="phase", payload=dumps(told | ({"sandbox": sandbox} if sandbox else {})))
                 await self.write_log(connection, row.handle, row.last_seq - 1, row.fence, [phase])
             facts = (
                 await connection.execute(select(session_facts).where(session_facts.c.session_id == row.session_id))

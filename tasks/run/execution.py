@@ -90,7 +90,7 @@ async def execute(process: "RunnerProcess", execution_id: str, progress: Progres
 
 async def take(process: "RunnerProcess", execution_id: str) -> Claim | None:
     """Claim the run; None when it is refused (somebody else has it, or it is over) or nobody answers."""
-    who = {"claim_id": uuid.uuid4().hex, "incarnation": process.incarnation}
+    who = {"claim_id": uuid.uuid4().hex, "incarnation": process.incarnation, "sandbox": process.sandbox}
     token = secrets.token_bytes(TOKEN_BYTES)
     request = pb.ClaimRequest(execution_id=execution_id, **who, takes_attachments=True, run_token=token)
     try:

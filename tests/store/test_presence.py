@@ -81,3 +81,11 @@ async def test_a_handed_back_run_is_not_lost_with_its_old_owner(store: Store, fl
     assert await store.exited("w1", "signal 9") == []
     await run_to(store, clock, 59)
     assert (await flow.facts(execution.id)).phase is Phase.IN_PROGRESS
+
+
+async def test_what_commands_run_in_is_told(store: Store) -> None:
+    """By the worker's hello, and by the claim for its execution; it is no part of the version."""
+    await store.hello(incarnation="w1", sandbox="not isolated: no bubblewrap", **HELLO)
+    await store.hello(incarnation="w2", **HELLO)
+    told = {worker.incarnation: (worker.version, worker.sandbox) for worker in await store.workers()}
+    assert told == {"w1": ("1", "not isolated: no bubblewrap"), "w2": ("1", "")}

@@ -78,6 +78,10 @@ def message_components() -> Mapping[str, Schema]:
                 "text": {"type": "string", "description": "the same in words"},
             },
         },
+        "sandbox": {
+            "type": "string",
+            "description": "what its commands ran in: isolated; not isolated, and why; none",
+        },
         "redriven_from": {"type": "string", "description": "the id of the execution that this one repeats"},
     }
     shown.parts["AgentExecution"] = execution

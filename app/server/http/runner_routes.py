@@ -86,7 +86,19 @@ def _worker(worker: Worker, silent_after_s: float) -> dict[str, Any]:
         for name in ("connected_at", "last_seen_at", "disconnected_at", "gone_at")
         if (at := getattr(worker, name)) is not None
     }
-    names = ("incarnation", "name", "role", "queue", "hostname", "pid", "version", "slots", "busy", "exit_text")
+    names = (
+        "incarnation",
+        "name",
+        "role",
+        "queue",
+        "hostname",
+        "pid",
+        "version",
+        "slots",
+        "busy",
+        "exit_text",
+        "sandbox",
+    )
     wear = ("hung_threads", "not_taking")
     facts = {name: getattr(worker, name) for name in (*names, *wear)}
     return {**facts, **times, "state": _state(worker, silent_after_s), "loop_lag_s": round(worker.loop_lag_s, 3)}

@@ -154,6 +154,7 @@ class ClaimRequest(_message.Message):
     INCARNATION_FIELD_NUMBER: _builtins.int
     TAKES_ATTACHMENTS_FIELD_NUMBER: _builtins.int
     RUN_TOKEN_FIELD_NUMBER: _builtins.int
+    SANDBOX_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     claim_id: _builtins.str
     incarnation: _builtins.str
@@ -161,6 +162,8 @@ class ClaimRequest(_message.Message):
     """by themselves; without it they are put back into input_json"""
     run_token: _builtins.bytes
     """16 random bytes or more, made by the delivery; what is told of the run must show them"""
+    sandbox: _builtins.str
+    """as in Hello; shown with the execution"""
     def __init__(
         self,
         *,
@@ -169,10 +172,11 @@ class ClaimRequest(_message.Message):
         incarnation: _builtins.str = ...,
         takes_attachments: _builtins.bool = ...,
         run_token: _builtins.bytes = ...,
+        sandbox: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "execution_id", b"execution_id", "incarnation", b"incarnation", "run_token", b"run_token", "takes_attachments", b"takes_attachments"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "execution_id", b"execution_id", "incarnation", b"incarnation", "run_token", b"run_token", "sandbox", b"sandbox", "takes_attachments", b"takes_attachments"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -996,6 +1000,7 @@ class Hello(_message.Message):
     SLOTS_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    SANDBOX_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.str
     queue: _builtins.str
     role: _builtins.str
@@ -1006,6 +1011,8 @@ class Hello(_message.Message):
     name: _builtins.str
     """Celery's node name"""
     version: _builtins.str
+    sandbox: _builtins.str
+    """what commands run in: isolated; not isolated, and why; none"""
     def __init__(
         self,
         *,
@@ -1017,10 +1024,11 @@ class Hello(_message.Message):
         slots: _builtins.int = ...,
         name: _builtins.str = ...,
         version: _builtins.str = ...,
+        sandbox: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hostname", b"hostname", "incarnation", b"incarnation", "name", b"name", "pid", b"pid", "queue", b"queue", "role", b"role", "slots", b"slots", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hostname", b"hostname", "incarnation", b"incarnation", "name", b"name", "pid", b"pid", "queue", b"queue", "role", b"role", "sandbox", b"sandbox", "slots", b"slots", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
