@@ -21,7 +21,7 @@ import sys
 from typing import Any
 
 from clients.sandbox import kernel
-from clients.sandbox.watch import LOOK_S, Watch
+from clients.sandbox.watch import LOOK_S, Watch, usage
 
 START_S = 10.0
 NAMESPACES = ("mnt", "pid", "net", "ipc", "uts", "cgroup")
@@ -124,7 +124,8 @@ def main(run_fd: int, socket_fd: int) -> int:
     try:
         # From here on it may look at files that a command has locked, and has no power beyond this sandbox.
         kernel.setns(walls.namespaces["outer"])
-        _say(channel, {"up": names, "init": walls.init}, [walls.namespaces[name] for name in names])
+        told_at_start = {"up": names, "init": walls.init, "used": usage(told["directories"])}
+        _say(channel, told_at_start, [walls.namespaces[name] for name in names])
         _keep(walls, told, channel, (run_fd, stop_read))
     finally:
         walls.end()

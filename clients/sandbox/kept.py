@@ -37,6 +37,8 @@ class Kept:
             said, fds = {"failed": f"nothing was heard of it for {START_S:g} s"}, []
         self.namespaces = dict(zip(said.get("up", ()), fds, strict=False))
         self.init = int(said.get("init", 0))
+        self.used = int(said.get("used", 0))
+        """Bytes on disk when it began, with what a command has locked."""
         self._broken = ""
         self._channel.settimeout(0)
         if not self.namespaces:

@@ -234,8 +234,8 @@ class LocalSandbox:
             raise SandboxError("the command could not be started: it, or its environment, has a null byte")
         if not self.work_dir.is_dir():
             raise SandboxError(f"the command could not be started: {self.work_dir} is gone")
-        may_write = not self.quota.is_used_up()
         namespaces = self._enter() if self.walls else {}
+        may_write = not self.quota.is_used_up() and not self._is_full()
         watched = {} if self.walls else self.limits.of_the_run()
         return {
             "argv": ["/bin/sh", "-c", command],
@@ -254,7 +254,9 @@ class LocalSandbox:
         with self._entering:
             if self._pipe is None:
                 raise SandboxError("the sandbox of this run is closed")
-            if self._kept is not None and not self._kept.alive:
+            # One that found the disk too full looks again, with all that a command may have locked since.
+            stale = self._kept is not None and self._is_full() and not self._kept.busy
+            if self._kept is not None and (stale or not self._kept.alive):
                 self._kept.end()
                 self._kept = None
             if self._kept is None:
@@ -268,6 +270,9 @@ class LocalSandbox:
                 except OSError as error:
                     raise SandboxError(f"commands cannot be walled off: {error}") from error
             return dict(self._kept.namespaces)
+
+    def _is_full(self) -> bool:
+        return self._kept is not None and 0 < self.limits.disk_bytes < self._kept.used
 
     def _start(self, told: dict[str, Any]) -> commands.Command:
         if self._pipe is None:
