@@ -1,5 +1,12 @@
 """The file tools: confined to the sandbox and the linked entries, and masked."""
 
+import base64
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,8 +14,9 @@ import pytest
 from clients.engine.current import CurrentRun, running
 from clients.masking import Mask
 from clients.sandbox.backend import CurrentSandboxBackend
-from clients.sandbox.files import SandboxFiles
+from clients.sandbox.files import MAX_READ_BYTES, SandboxFiles
 from clients.sandbox.local import LocalSandbox, SandboxError
+from tasks.loop import OWNER, AgentLoop
 
 SECRET = "s3cret-of-the-run"
 
@@ -113,3 +121,119 @@ async def test_the_backend_is_that_of_the_current_run(tmp_path: Path) -> None:
             await backend.awrite("/who.txt", name)
             assert (await backend.aexecute("cat who.txt")).output == name
         await sandbox.close()
+
+
+async def test_a_pipe_and_a_device_hold_up_nobody(box: LocalSandbox) -> None:
+    """What is no regular file is refused at once, by every tool, and searching passes it by."""
+    os.mkfifo(box.work_dir / "pipe")
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as listener:
+        listener.bind(os.path.relpath(box.work_dir / "socket"))
+    files, began = SandboxFiles(box), time.monotonic()
+    for name in ("/pipe", "/socket"):
+        assert files.read(name).error
+        assert files.write(name, "x").error
+        assert files.edit(name, "a", "b").error
+        assert files.download_files([name])[0].error
+        assert files.upload_files([(name, b"x")])[0].error
+    assert files.grep("needle").error is None
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("tool", ["read", "edit", "download"])
+def test_one_size_is_too_much_for_all_tools(box: LocalSandbox, tool: str) -> None:
+    """Also when the file grows while it is read."""
+    (box.work_dir / "big").write_bytes(b"x" * (MAX_READ_BYTES + 1))
+    (box.work_dir / "just").write_bytes(b"x" * MAX_READ_BYTES)
+    files = SandboxFiles(box)
+    work: dict[str, Callable[[str], str | None]] = {
+        "read": lambda path: files.read(path).error,
+        "edit": lambda path: files.edit(path, "y", "z").error,
+        "download": lambda path: files.download_files([path])[0].error,
+    }
+    error = work[tool]("/big")
+    assert error
+    assert tool == "download" or "larger than 10 MiB" in error
+    assert "larger" not in (work[tool]("/just") or "")
+
+
+def test_secrets_in_binary_files_are_masked_before_they_are_encoded(box: LocalSandbox) -> None:
+    """Reading and downloading; the bytes around them stay."""
+    (box.work_dir / "db").write_bytes(b"\xff\xfe\x00" + SECRET.encode() + b"\x80\xff")
+    files = SandboxFiles(box)
+    read = files.read("/db")
+    assert read.file_data is not None
+    assert read.file_data["encoding"] == "base64"
+    expected = b"\xff\xfe\x00********\x80\xff"
+    assert base64.b64decode(read.file_data["content"]) == expected
+    assert files.download_files(["/db"])[0].content == expected
+
+
+def test_a_link_that_is_moved_while_a_tool_works_leads_nowhere(box: LocalSandbox) -> None:
+    """A directory that turns into a link and back a thousand times: nothing outside is read or written."""
+    outside = box.root_dir.parent / "elsewhere"
+    outside.mkdir()
+    (outside / "f").write_text("needle outside")
+    here, kept = box.work_dir / "d", box.work_dir / "kept"
+    kept.mkdir()
+    (kept / "f").write_text("inside")
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(OSError):
+                kept.rename(here)
+                here.rename(kept)
+                here.symlink_to(outside)
+                here.unlink()
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    try:
+        files, seen = SandboxFiles(box), set()
+        for n in range(1000):
+            read = files.read("/d/f")
+            seen.add(read.file_data["content"] if read.file_data else "error")
+            files.write("/d/new", str(n))
+            files.delete("/d/new")
+    finally:
+        stop.set()
+        swapping.join()
+    assert seen <= {"inside", "error"}
+    assert sorted(path.name for path in outside.iterdir()) == ["f"]
+
+
+def test_modes_of_what_the_tools_make_are_the_users(box: LocalSandbox) -> None:
+    """A worker's own umask closes its files to others; what it makes in the user's directories is none of them."""
+    before = os.umask(0o077)
+    try:
+        assert SandboxFiles(box).write("/app/fresh/new.py", "x").error is None
+    finally:
+        os.umask(before)
+    made = box.links["app"] / "fresh"
+    assert [made.stat().st_mode & 0o777, (made / "new.py").stat().st_mode & 0o777] == [0o755, 0o644]
+
+
+def test_file_tools_run_on_threads_of_their_own_run(box: LocalSandbox) -> None:
+    """Not on those that all runs of the process share."""
+    loop = AgentLoop(threads_per_run=2)
+    loop.start()
+    seen: list[str] = []
+
+    class Looking(Mask):
+        def __call__(self, text: str) -> str:
+            seen.append(threading.current_thread().name)
+            return text
+
+    async def read() -> None:
+        OWNER.set("run-1")
+        box.mask = Looking()
+        with running(CurrentRun(thread_id="t", sandbox=box)):
+            await CurrentSandboxBackend().aread("/README")
+            await CurrentSandboxBackend().agrep("hello")
+
+    try:
+        loop.threads.begin("run-1")
+        loop.submit(read()).result(10)
+    finally:
+        loop.stop()
+    assert set(seen) == {"run thread"}

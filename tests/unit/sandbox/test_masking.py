@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from clients.masking import SHOWN, Mask
+from clients.masking import SHOWN, Mask, MaskedStream
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,15 @@ def test_a_structure_is_masked_within() -> None:
     given = {"a": ["hunter2", {"b": ("x hunter2", number)}], "n": 1}
     assert mask.within(given) == {"a": [SHOWN, {"b": (f"x {SHOWN}", number)}], "n": 1}
     assert mask.within(None) is None
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 64, 1000])
+def test_what_comes_in_pieces_is_masked_as_a_whole(size: int) -> None:
+    """Wherever the pieces begin, also within a secret, a long one and bytes that are no text among them."""
+    mask = Mask(["s3cret-of-the-run", "x1" * 400])
+    data = b"a s3cret-of-the-run\xff\xfe s3cret-of-the-run" + b"." * 500 + b"x1" * 400 + b" end s3cret-of-the-r"
+    stream = MaskedStream(mask)
+    told = b"".join(stream.feed(data[at : at + size]) for at in range(0, len(data), size))
+    assert told + stream.feed(b"", last=True) == mask.of_bytes(data)
+    assert b"s3cret-of-the-run" not in mask.of_bytes(data)
+    assert mask.of_bytes(data).endswith(b" end s3cret-of-the-r")
