@@ -121,9 +121,14 @@ class HttpApi:
         """Create or replace one of `agents`, `agent-instances`, `sessions`, `skills`, `environments`."""
         return await self._call("PUT", f"/v1/{plural}", json=dict(resource))
 
-    async def create_key(self, *, name: str, scopes: Iterable[str], org: str = "") -> Json:
+    async def create_key(
+        self, *, name: str, scopes: Iterable[str], org: str = "", expires_in_s: float | None = None
+    ) -> Json:
         """A new API key; `key` in the answer is the key itself, and is never told again."""
-        return await self._call("POST", "/v1/keys", json={"name": name, "scopes": list(scopes), "org": org})
+        body: Json = {"name": name, "scopes": list(scopes), "org": org}
+        if expires_in_s is not None:
+            body["expires_in_s"] = expires_in_s
+        return await self._call("POST", "/v1/keys", json=body)
 
     async def keys(self) -> Rows:
         """All API keys, newest first, revoked ones too."""

@@ -30,4 +30,6 @@ class ApiKey:
     expires_at: float | None = None
     """From then on it opens nothing; None: it has no end."""
     made_by: str = ""
-    """The id of the key that made it; empty: one without an id made it, or a release that did not keep it."""
+    """The id of the key that made it, or the name of one that has none; empty: a release made it that kept no maker."""
+    expired: bool = False
+    """Whether that was so, by the database's clock, when it was read."""

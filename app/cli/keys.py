@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -11,7 +12,9 @@ from app.cli.failing import api_errors, settings_or_exit
 from clients.http_api import HttpApi
 
 SCOPES = ("admin", "execute", "read", "runner")
-_COLUMNS = (("ID", 18), ("NAME", 24), ("SCOPES", 24), ("ORG", 16), ("CREATED", 20), ("LAST USED", 20))
+_COLUMNS = (("ID", 18), ("NAME", 24), ("SCOPES", 24), ("ORG", 16), ("CREATED", 20), ("LAST USED", 20),
+            ("EXPIRES", 20), ("MADE BY", 18))  # fmt: skip
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 Ask = Callable[[HttpApi], Awaitable[Any]]
 
 
@@ -34,19 +37,30 @@ def keys(ctx: click.Context, server: str | None) -> None:
     ctx.obj = asked
 
 
+def _seconds(_context: click.Context, _option: click.Parameter, given: str | None) -> float | None:
+    if given is None:
+        return None
+    if not (matched := re.fullmatch(r"([1-9]\d{0,5})([smhdw])", given.strip())):
+        raise click.BadParameter("give a number and s, m, h, d or w, like 30d")
+    return float(matched.group(1)) * _UNITS_S[matched.group(2)]
+
+
 @keys.command()
 @click.option("--name", required=True, help="Whom or what it is for.")
 @click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(SCOPES), help="Once or more.")
 @click.option("--org", default="", help="Only what belongs to this org; without it all orgs.")
+@click.option("--expires", "expires_in_s", metavar="TIME", callback=_seconds, help="From now: 30d, 12h. [never]")
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_obj
-def create(asked: Callable[[Ask], Any], name: str, scopes: tuple[str, ...], org: str, as_json: bool) -> None:
+def create(
+    asked: Callable[[Ask], Any], name: str, scopes: tuple[str, ...], org: str, expires_in_s: float | None, as_json: bool
+) -> None:
     """A new key. It is printed once, and kept by nobody."""
-    made = asked(lambda api: api.create_key(name=name, scopes=scopes, org=org))
+    made = asked(lambda api: api.create_key(name=name, scopes=scopes, org=org, expires_in_s=expires_in_s))
     if as_json:
         click.echo(json.dumps(made, indent=2, ensure_ascii=False))
         return
-    click.echo(f"{made.get('id')}: {name} ({', '.join(scopes)}{f', org {org}' if org else ''})", err=True)
+    click.echo(f"{made.get('id')}: {name} ({', '.join(scopes)}{f', org {org}' if org else ''}){_until(made)}", err=True)
     click.echo("The key is shown this once:", err=True)
     click.echo(made.get("key"))
 
@@ -65,6 +79,7 @@ def list_(asked: Callable[[Ask], Any], as_json: bool) -> None:
         cells = [
             key.get("id", ""), key.get("name", ""), ",".join(key.get("scopes", [])), key.get("org", "") or "(all)",
             str(key.get("created_at", ""))[:19], str(key.get("last_used_at", "never"))[:19],
+            str(key.get("expires_at", "never"))[:19], key.get("made_by", ""),
         ]  # fmt: skip
         revoked = f"revoked {str(key['revoked_at'])[:19]}" if key.get("revoked_at") else ""
         row = "  ".join(str(cell).ljust(width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True))
@@ -78,3 +93,7 @@ def revoke(asked: Callable[[Ask], Any], key_id: str) -> None:
     """It opens nothing any more, at the latest in 5 s. ID is the public part of the key."""
     key = asked(lambda api: api.revoke_key(key_id))
     click.echo(f"{key.get('id')}: {key.get('name')} revoked")
+
+
+def _until(key: dict[str, Any]) -> str:
+    return f", until {str(key['expires_at'])[:19]}" if key.get("expires_at") else ""

@@ -14,8 +14,9 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from app.server.principal import Principal, current, must_own
+from app.server.principal import Principal, actor, current, must_own
 from app.server.problems import Kind, Problem, invalid, not_found
+from app.server.scopes import may_grant
 from status.api_keys import ApiKey, Scope
 from status.store.errors import StoreError, StoreUnavailable
 from status.store.store import Store
@@ -57,7 +58,7 @@ class Keys:
             raise unauthenticated()
         _check_valid(key)
         self._note_use(key.id)
-        return Principal(name=key.name, scopes=key.scopes, org=key.org, key_id=key.id)
+        return Principal(name=key.name, scopes=key.scopes, org=key.org, key_id=key.id, expires_at=key.expires_at)
 
     async def confirm(self) -> None:
         """Whether the caller's key still holds: asked again and again by what lasts. Raises UNAUTHENTICATED."""
@@ -72,16 +73,43 @@ class Keys:
             raise unauthenticated()
         _check_valid(key)
 
-    async def make(self, *, name: str, scopes: Iterable[Scope], org: str = "") -> tuple[ApiKey, str]:
-        """A new key as it is stored, and the key itself, which is known now and never again."""
+    async def make(
+        self, *, name: str, scopes: Iterable[Scope], org: str = "", expires_in_s: float | None = None
+    ) -> tuple[ApiKey, str]:
+        """A new key as it is stored, and the key itself, which is known now and never again.
+
+        It can do no more than the key that makes it, and ends no later. Raises PERMISSION_DENIED, INVALID_ARGUMENT.
+        """
         org, scopes = org or current().org, frozenset(scopes)
         must_own(org)
+        _must_have(scopes)
         if org and Scope.RUNNER in scopes:
             raise invalid("scopes: a runner takes work of all orgs, so a key with the scope 'runner' has no org")
         id = secrets.token_hex(8)
         key = f"{PREFIX}_{id}_{secrets.token_hex(32)}"
-        made = await self._store.add_key(id=id, name=name, scopes=scopes, org=org, digest=_digest(key.encode()))
-        return made, key
+        made = await self._store.add_key(
+            id=id,
+            name=name,
+            scopes=scopes,
+            org=org,
+            digest=_digest(key.encode()),
+            made_by=actor(),
+            expires_in_s=expires_in_s,
+            expires_at=current().expires_at,
+        )
+        return await self._ended_in_time(made), key
+
+    async def _ended_in_time(self, made: ApiKey) -> ApiKey:
+        """The database's clock has said when it ends: not after the key that made it."""
+        limit = current().expires_at
+        if limit is None or (made.expires_at is not None and made.expires_at <= limit):
+            return made
+        await self._store.revoke_key(made.id)
+        raise Problem(
+            Kind.PERMISSION_DENIED,
+            f"the key '{current().name}' ends before the one that it was to make",
+            next_step="Give it a shorter time (--expires), or none: then it ends with the key that makes it.",
+        )
 
     async def listed(self) -> list[ApiKey]:
         """Newest first, revoked ones too; those of the caller's org."""
@@ -144,6 +172,18 @@ def unauthenticated(why: str = "") -> Problem:
 def _check_valid(key: ApiKey) -> None:
     if key.revoked_at is not None:
         raise unauthenticated(f"the key '{key.name}' ({key.id}) was revoked")
+    if key.expired:
+        raise unauthenticated(f"the key '{key.name}' ({key.id}) has expired")
+
+
+def _must_have(scopes: frozenset[Scope]) -> None:
+    mine = current()
+    if missing := sorted(scope.value for scope in scopes if not may_grant(mine.scopes, scope)):
+        raise Problem(
+            Kind.PERMISSION_DENIED,
+            f"the key '{mine.name}' has not got the scope {', '.join(repr(each) for each in missing)} to give it away",
+            next_step="Make it with a key that has these scopes; STIGMER_API_KEY of the server has all.",
+        )
 
 
 def _id_of(given: bytes) -> str:

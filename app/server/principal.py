@@ -25,6 +25,8 @@ class Principal:
     scopes: frozenset[Scope]
     org: str = ""
     key_id: str = ""
+    expires_at: float | None = None
+    """Epoch seconds; None: the key has no end."""
 
 
 SERVER = Principal(name="the server", scopes=frozenset())

@@ -106,5 +106,10 @@ def needed(call: str) -> Scope:
     return SCOPES.get(call, Scope.ADMIN)
 
 
+def may_grant(mine: Iterable[Scope], scope: Scope) -> bool:
+    """Whether a key with these scopes can do all that one with that scope could."""
+    return GRANTS[scope] <= frozenset().union(*(GRANTS[each] for each in mine))
+
+
 def granted(scopes: Iterable[Scope], call: str) -> bool:
     return any(needed(call) in GRANTS[scope] for scope in scopes)

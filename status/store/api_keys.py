@@ -4,7 +4,7 @@ import builtins
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, false, func, insert, select, update
 
 from status.api_keys import ApiKey, Scope
 from status.store.clock import NOW
@@ -15,16 +15,38 @@ K = api_keys.c
 
 
 class ApiKeys(Transactions):
-    async def add_key(self, *, id: str, name: str, scopes: Iterable[Scope], org: str, digest: str) -> ApiKey:
-        values = {"id": id, "name": name, "scopes": _text(scopes), "org": org, "digest": digest, "created_at": NOW}
+    async def add_key(
+        self,
+        *,
+        id: str,
+        name: str,
+        scopes: Iterable[Scope],
+        org: str,
+        digest: str,
+        made_by: str = "",
+        expires_in_s: float | None = None,
+        expires_at: float | None = None,
+    ) -> ApiKey:
+        """It ends so long from now, or at that time, or never."""
+        values: dict[str, Any] = {
+            "id": id,
+            "name": name,
+            "scopes": _text(scopes),
+            "org": org,
+            "digest": digest,
+            "created_at": NOW,
+        }
+        values |= {"made_by": made_by, "expires_at": expires_at if expires_in_s is None else NOW + expires_in_s}
         async with self.write() as connection:
             statement = insert(api_keys).values(**values).returning(api_keys)
             return _record((await connection.execute(statement, self.params())).one())
 
     async def find_key(self, id: str) -> ApiKey | None:
-        """By the public part of the key; also one that was revoked."""
+        """By the public part of the key; also one that was revoked or has expired."""
+        expired = func.coalesce(K.expires_at <= NOW, false()).label("expired")
         async with self.read() as connection:
-            row = (await connection.execute(select(api_keys).where(K.id == id))).one_or_none()
+            query = select(api_keys, expired).where(K.id == id)
+            row = (await connection.execute(query, self.params())).one_or_none()
         return _record(row) if row else None
 
     async def list_keys(self, *, org: str = "") -> builtins.list[ApiKey]:
@@ -53,4 +75,5 @@ def _text(scopes: Iterable[Scope]) -> str:
 
 def _record(row: Row[Any]) -> ApiKey:
     values = dict(row._mapping)
+    values["expired"] = bool(values.get("expired"))
     return ApiKey(**{**values, "scopes": frozenset(Scope(scope) for scope in values["scopes"].split())})

@@ -16,6 +16,7 @@ from status.log import rfc3339
 _MADE = answer({"allOf": [ref("ApiKey"), object_of(key={"type": "string", "description": "shown never again"})]})
 _Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")]
 
+MOST_S = 100 * 366 * 86_400.0
 _RUNNER_OF_AN_ORG: dict[str, Any] = {
     "required": ["org", "scopes"],
     "properties": {"org": {"minLength": 1}, "scopes": {"contains": {"const": Scope.RUNNER.value}}},
@@ -30,6 +31,8 @@ class NewKey(BaseModel):
     name: Annotated[_Text, Field(min_length=1)]
     scopes: list[Scope] = Field(min_length=1)
     org: _Text = ""
+    expires_in_s: float | None = Field(default=None, gt=0, le=MOST_S, allow_inf_nan=False)
+    """None: as long as the key that makes it."""
 
 
 def key_routes(edges: Edges) -> APIRouter:
@@ -40,7 +43,7 @@ def key_routes(edges: Edges) -> APIRouter:
     async def create_key(request: Request) -> Response:
         """A new key. `key` in the answer is the key itself: it is shown now and never again."""
         new = await body_model(request, NewKey)
-        made, key = await keys.make(name=new.name, scopes=new.scopes, org=new.org)
+        made, key = await keys.make(name=new.name, scopes=new.scopes, org=new.org, expires_in_s=new.expires_in_s)
         return JSONResponse({**_shown(made), "key": key}, status_code=201, headers={"Cache-Control": "no-store"})
 
     @routes.get("", responses={200: answer(object_of(keys={"type": "array", "items": ref("ApiKey")}))})
@@ -59,8 +62,8 @@ def key_routes(edges: Edges) -> APIRouter:
 def _shown(key: ApiKey) -> dict[str, Any]:
     times = {
         name: rfc3339(at)
-        for name in ("created_at", "last_used_at", "revoked_at")
+        for name in ("created_at", "last_used_at", "revoked_at", "expires_at")
         if (at := getattr(key, name)) is not None
     }
     scopes = [scope.value for scope in Scope if scope in key.scopes]
-    return {"id": key.id, "name": key.name, "scopes": scopes, "org": key.org, **times}
+    return {"id": key.id, "name": key.name, "scopes": scopes, "org": key.org, "made_by": key.made_by, **times}

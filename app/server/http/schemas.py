@@ -130,6 +130,8 @@ API_KEY: Schema = {
         "created_at": _TIME,
         "last_used_at": _TIME,
         "revoked_at": _TIME,
+        "expires_at": {**_TIME, "description": "missing: never"},
+        "made_by": {"type": "string", "description": "the id of the key that made it; empty: not known"},
     },
 }
 WORKER: Schema = {

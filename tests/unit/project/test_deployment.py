@@ -43,6 +43,16 @@ def test_only_the_server_can_reach_the_store(role: str) -> None:
     assert not {"AGENT_RUNNER_DATABASE_URL", "AGENT_RUNNER_SECRET_KEY"} & set(environment)
 
 
+@pytest.mark.parametrize("role", ["worker", "orchestrator", "flower"])
+def test_only_the_server_has_the_key_that_may_do_everything(role: str) -> None:
+    """The others have keys of their own, which are set apart."""
+    root = services()["server"]["environment"]["STIGMER_API_KEY"]
+    own = services()[role]["environment"]
+    assert "${STIGMER_API_KEY" in root
+    assert not [name for name, value in own.items() if "${STIGMER_API_KEY" in str(value)]
+    assert own["STIGMER_API_KEY"] != root
+
+
 @pytest.mark.promise("1.62")
 def test_the_image_holds_every_package() -> None:
     """The Dockerfile copies what the wheel is made of, .dockerignore lets it through, and it is not run as root."""

@@ -52,6 +52,13 @@ async def test_the_life_of_a_key(settings: Settings, tmp_path: Path) -> None:
         (row,) = json.loads((await keys(url, ca, "list", "--json")).stdout)
         assert (row["id"], row["scopes"]) == (id, ["admin", "execute"])
         assert row["revoked_at"]
+        timed = await keys(url, ca, "create", "--name", "day", "--scope", "read", "--expires", "30d", "--json")
+        body = json.loads(timed.stdout)
+        assert (body["expires_at"] > body["created_at"], body["made_by"]) == (True, "STIGMER_API_KEY")
+        assert body["expires_at"][:19] in (await keys(url, ca, "list")).stdout
+        for wrong in ("30", "d", "0d", "1y", "-1d"):
+            refused = await keys(url, ca, "create", "--name", "x", "--scope", "read", "--expires", wrong)
+            assert (refused.returncode, "like 30d" in refused.stderr) == (2, True), refused.stderr
         unknown = await keys(url, ca, "revoke", "none")
         assert unknown.returncode == 1
         assert "NOT_FOUND" in unknown.stderr
