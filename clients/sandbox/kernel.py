@@ -18,6 +18,7 @@ PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 CLONE_NEWUTS = 0x04000000
 NS_GET_USERNS, NS_GET_PARENT = 0xB701, 0xB702
+OOM_SCORE = 500
 LAST_CAPABILITY = 63
 """The kernel refuses those that it does not know; there are 41 of them today."""
 RLIMITS = {
@@ -42,6 +43,12 @@ def prctl(option: int, value: int) -> bool:
 def not_dumpable() -> bool:
     """Keep other processes of this user from this one's memory and environment; also no core file is written."""
     return prctl(PR_SET_DUMPABLE, 0)
+
+
+def die_first() -> None:
+    """Where the machine's memory runs out, this process and its children are to go before the worker."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write(str(OOM_SCORE))
 
 
 def setns(fd: int) -> None:

@@ -46,6 +46,7 @@ def start(told: "dict[str, Any]", inside: bool) -> int:
     try:
         os.close(alive_write)
         os.setsid()
+        kernel.die_first()
         if inside:
             enter(told["join"])
         for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):

@@ -85,6 +85,42 @@ async def test_no_descriptor_of_the_worker_is_inherited(sandbox: LocalSandbox) -
     assert {int(fd) for fd in listed} <= {0, 1, 2, 10}  # 10: where some shells keep their own
 
 
+async def test_a_session_is_open_to_nobody_else(sandbox: LocalSandbox) -> None:
+    """Its directory, and the one above that this made; also one that an earlier version left open."""
+    for directory in (sandbox.root_dir, sandbox.work_dir, sandbox.root_dir / "tmp"):
+        assert directory.stat().st_mode & 0o777 == 0o700
+    sandbox.root_dir.chmod(0o755)
+    assert LocalSandbox(sandbox.root_dir).open().root_dir.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks by way of /proc")
+async def test_where_memory_is_short_commands_go_before_the_worker(sandbox: LocalSandbox) -> None:
+    """The kernel is told so of each."""
+    assert (await sandbox.execute("cat /proc/self/oom_score_adj")).output == "500\n"
+
+
+async def test_what_was_killed_with_everything_is_made_anew(sandbox: LocalSandbox) -> None:
+    """A command that kills all it sees ends its run's namespaces, and nothing else; the next command works."""
+    if sandbox.walls is None:
+        pytest.skip("it would be everything that this user has")
+    assert (await sandbox.execute("kill -9 -1; sleep 5")).exit_code == 137
+    result = await sandbox.execute("echo again")
+    assert (result.output, result.exit_code) == ("again\n", 0)
+
+
+async def test_variables_that_change_programs_work_inside_only(tmp_path: Path, walls: Walls | None) -> None:
+    """What an agent is given reaches the command, not the programs of ours that start it."""
+    given = {"LD_PRELOAD": str(tmp_path / "own.so"), "PYTHONHOME": "/nowhere", "BIG": "x" * 100_000, "ODD": "\udce9"}
+    box = LocalSandbox(tmp_path / "box", None, given, walls=walls).open()
+    result = await box.execute(
+        'unset LD_PRELOAD; echo $PYTHONHOME; printf %s "$BIG" | wc -c; printf %s "$ODD" | od -An -tx1'
+    )
+    await box.close()
+    assert result.output.split()[-3:] == ["/nowhere", "100000", "e9"]
+    with pytest.raises(SandboxError, match="null byte"):
+        await LocalSandbox(tmp_path / "box", None, {"N": "a\0b"}, walls=walls).open().execute("true")
+
+
 async def test_secrets_are_masked(sandbox: LocalSandbox) -> None:
     """What a command prints of the run's secrets does not come back."""
     result = await sandbox.execute('echo "token is $TOKEN"')
