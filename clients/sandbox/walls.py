@@ -49,7 +49,9 @@ class Walls:
 
         What a command can write is mounted last, and nothing below it: it could have put a link in the way.
         """
-        work_dir, shown = root_dir / "workspace", _outermost(shown)
+        work_dir = root_dir / "workspace"
+        # One that was removed since would keep all others out.
+        shown = _outermost(path for path in shown if path.exists())
         line = [self.bubblewrap, *FIXED, *([] if self.network else ["--unshare-net"])]
         line += ["--uid", str(uid()), "--gid", str(gid()), *_system(), *_etc(self.network)]
         for name in ("passwd", "group", *(() if self.network else ("hosts",))):
@@ -107,9 +109,13 @@ def write_etc(root_dir: Path, home: Path) -> None:
 
 
 def may_show(path: Path, kept_out: Iterable[Path]) -> bool:
-    """Whether a user's entry may be let in: it is no part of the system, and holds nothing that is kept out."""
+    """Whether a user's entry may be let in: a file or a directory, no part of the system, with nothing in it that is
+    kept out.
+    """
     system = [Path("/usr"), Path("/etc"), Path("/proc"), Path("/dev"), Path("/sys"), Path("/boot"), Path("/run")]
     system += [Path("/", name) for name in SYSTEM]
+    if not (path.is_file() or path.is_dir()):
+        return False  # a socket leads to whoever listens
     inside_system = any(path.is_relative_to(one) or one.is_relative_to(path) for one in system)
     return not inside_system and not any(one.is_relative_to(path) for one in kept_out)
 
@@ -158,7 +164,7 @@ def _python(root_dir: Path) -> list[Path]:
 
 def _is_plain(python: Path, root_dir: Path) -> bool:
     """An installation of Python and no more: no home, no data directory in it, nothing that may be a secret."""
-    inside = any(kept.is_relative_to(python) for kept in (root_dir, Path.home()))
+    inside = any(kept.is_relative_to(python) for kept in (root_dir, Path(os.path.expanduser("~"))))
     return not inside and not any((python / name).exists() for name in NOT_BESIDE_PYTHON)
 
 

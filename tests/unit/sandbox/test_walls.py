@@ -1,5 +1,8 @@
 """What is let in: the command line of bubblewrap, on any machine."""
 
+import contextlib
+import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +48,8 @@ def test_only_what_is_named_is_writable(line: Callable[..., list[str]], tmp_path
         str(mine[2]),
     }
     assert line()[-2:] == ["--remount-ro", "/"]
+    mine[2].rmdir()
+    assert str(mine[2]) not in line(*mine)
 
 
 def test_of_etc_only_parts_are_let_in(line: Callable[..., list[str]]) -> None:
@@ -80,11 +85,24 @@ def test_a_python_beside_a_secret_stays_outside(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    ("path", "may"), [("/usr/share", False), ("/etc", False), ("/", False), ("/srv/app", True), ("/srv", False)]
+    ("path", "may"),
+    [
+        ("/usr/share", False),
+        ("/etc", False),
+        ("/", False),
+        ("app", True),
+        ("", False),
+        ("file", True),
+        ("socket", False),
+    ],
 )
-def test_which_entries_may_be_shown(path: str, may: bool) -> None:
-    """No part of the system, and nothing that the sandboxes are in."""
-    assert may_show(Path(path), [Path("/srv/data")]) is may
+def test_which_entries_may_be_shown(tmp_path: Path, path: str, may: bool) -> None:
+    """Files and directories; no part of the system, and nothing that the sandboxes are in."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "file").touch()
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as listener:
+        listener.bind(os.path.relpath(tmp_path / "socket"))
+    assert may_show(tmp_path / path, [tmp_path / "data"]) is may
 
 
 @pytest.mark.parametrize(
