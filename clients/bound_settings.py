@@ -3,6 +3,7 @@
 from clients.access_settings import AccessSettings
 from clients.environment import setting
 from status.attachments import DEFAULT_MAX_ATTACHMENT_BYTES
+from status.bounds import DEFAULT_MAX_ENCODED_BYTES
 
 
 class BoundSettings(AccessSettings):
@@ -25,6 +26,12 @@ class BoundSettings(AccessSettings):
         ge=1024,
         le=40 << 20,
         about="more of an output or of an answer is cut",
+    )
+    max_encoded_bytes: int = setting(
+        "AGENT_RUNNER_MAX_ENCODED_BYTES",
+        default=DEFAULT_MAX_ENCODED_BYTES,
+        ge=1,
+        about="larger pictures and other base64 data are left out of an output",
     )
     max_custom_events: int = setting(
         "AGENT_RUNNER_MAX_CUSTOM_EVENTS", default=2000, ge=0, about="a run's custom events; more are dropped"

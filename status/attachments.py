@@ -128,7 +128,7 @@ def _known(found: Mapping[str, Attachment], id_: str) -> Attachment:
 def reference(what: Attachment | Media) -> str:
     """In words and short, for everybody who reads texts: `[image photo.png, image/png, 12.3 KB]`."""
     size = what.size if isinstance(what, Attachment) else _size(what)
-    said = [_short(what.name), what.mime_type, _amount(size) if size else "", _short(what.url)]
+    said = [_short(what.name), what.mime_type, amount(size) if size else "", _short(what.url)]
     return f"[{' '.join([what.type, ', '.join(part for part in said if part)]).strip()}]"
 
 
@@ -144,7 +144,8 @@ def _size(media: Media) -> int:
     return max(0, len(media.encoded) * 3 // 4 - media.encoded[-2:].count("="))
 
 
-def _amount(size: int) -> str:
+def amount(size: int) -> str:
+    """In words: `12.3 KB`."""
     if size < 1000:
         return f"{size} bytes"
     return f"{size / 1000:.1f} KB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"

@@ -9,6 +9,7 @@ from typing import Any
 
 from status import endings, events
 from status.bounds import (
+    DEFAULT_MAX_ENCODED_BYTES,
     DEFAULT_MAX_OUTPUT_BYTES,
     DEFAULT_MAX_TOOL_RESULT_BYTES,
     MAX_NAME_CHARS,
@@ -18,7 +19,7 @@ from status.bounds import (
 from status.custom import CustomLimits, CustomRows
 from status.log import Delta
 from status.open_parts import OpenCall, OpenMessage, within
-from status.plain import Room, note_of, plain, plain_text, result_text, shown_text
+from status.plain import MAX_ENCODED, Room, note_of, plain, plain_text, result_text, shown_text
 from status.tool_names import SUB_AGENT_TOOL, TODO_TOOL, component, display_name
 
 MAX_ERROR_CHARS = 1000
@@ -33,6 +34,7 @@ class StatusBuilder:
         *,
         max_tool_result_bytes: int = DEFAULT_MAX_TOOL_RESULT_BYTES,
         max_output_bytes: int = DEFAULT_MAX_OUTPUT_BYTES,
+        max_encoded_bytes: int = DEFAULT_MAX_ENCODED_BYTES,
         custom: CustomLimits | None = None,
     ) -> None:
         self.events_processed = 0
@@ -42,6 +44,8 @@ class StatusBuilder:
         """Tokens of all model calls so far: input_tokens, output_tokens, total_tokens."""
         self.interrupted = False
         self._max_bytes = max_tool_result_bytes
+        self._max_encoded = max_encoded_bytes
+        """Of encoded data in the output; more is left out."""
         self._max_output_bytes = max_output_bytes
         """Of the output, and of one message."""
         self._models: dict[str, str] = {}
@@ -208,7 +212,7 @@ class StatusBuilder:
             if not isinstance(inner, Mapping):
                 break
             args = inner
-        shown = plain(args, max_bytes=self._max_bytes)
+        shown = plain(args, max_bytes=self._max_bytes, room=Room(self._max_bytes, max_encoded=MAX_ENCODED))
         return shown if isinstance(shown, dict) else {} if shown is None else {"input": shown}
 
     def _tool_started(self, event: events.ToolStarted) -> list[Delta]:
@@ -277,7 +281,7 @@ class StatusBuilder:
             if not output:
                 return []
         self._answered = self._answered or event.answered
-        room = Room(self._max_output_bytes)
+        room = Room(self._max_output_bytes, max_encoded=self._max_encoded)
         told = _delta("output", output=plain(output, max_bytes=self._max_output_bytes, room=room))
         if fields is not None:
             told.payload["fields"] = plain(fields, max_bytes=self._max_output_bytes, room=room)

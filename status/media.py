@@ -4,6 +4,7 @@
     OpenAI      image_url, input_image, input_file, input_audio, {"type": "file", "file": {...}}
     Anthropic   {"type": "image" | "document", "source": {"type": "base64" | "url" | "file" | "text", ...}}
     Google      {"type": "media", "data": ..., "mime_type": ...}
+    MCP         {"type": "image" | "audio", "data": ..., "mimeType": ...}
 
 Known limit: a form that is not in this list is no medium for us, and is shown as any other JSON.
 """
@@ -22,6 +23,10 @@ _TYPES = {**{kind: kind for kind in KINDS}, "document": "file", "text-plain": "f
 _OPENAI = {"image_url": "image", "input_image": "image", "input_file": "file", "input_audio": "audio"}
 FORMS = frozenset({*_TYPES, *_OPENAI})
 """The `type` of every block that is a medium."""
+_OF_LANGCHAIN = (
+    *("type", "mime_type", "mimeType", "source_type", "base64", "data", "url", "file_id", "id", "text"),
+    *("filename", "name", "index"),
+)
 BASE64, PLAIN = "base64", "text"
 _MIME = re.compile(r"[A-Za-z0-9][\w.+-]*/[A-Za-z0-9][\w.+-]*")
 _DATA_URL = re.compile(r"data:([^;,]*)((?:;[^;,]*)*?);base64,", re.IGNORECASE)
@@ -91,7 +96,10 @@ def media_of(block: Any) -> Media | None:
 
 
 def found_in(block: Any) -> Media | None:
-    """As `media_of`, None also for what is a medium by its name only."""
+    """As `media_of`, also of what only models and tools say; None for what is a medium by its name only."""
+    if isinstance(block, Mapping) and block.get("type") == "image_generation_call":
+        made = block.get("result")
+        return Media(type="image", place=("result",), encoded=made) if isinstance(made, str) and made else None
     try:
         return media_of(block)
     except BlockError:
@@ -129,6 +137,17 @@ def standard(media: Media) -> tuple[Json, tuple[str, ...], str]:
     return block | {"base64": ""}, ("base64",), ""
 
 
+def encoded(text: str) -> bool:
+    """Whether a long text is data in base64: a data URL, or what begins as a known kind of file does."""
+    if found := _DATA_URL.match(text):
+        return _IN_BASE64.fullmatch(text, found.end()) is not None
+    return text.startswith(_BEGINNINGS) and _IN_BASE64.fullmatch(text) is not None
+
+
+_IN_BASE64 = re.compile(r"[A-Za-z0-9+/_=\r\n-]*")
+_BEGINNINGS = tuple(base64.b64encode(m[: len(m) // 3 * 3]).decode() for m in (*(m for m, _ in _MAGIC), b"RIFF"))
+
+
 def put(block: Json, place: tuple[str, ...], text: str) -> Json:
     """The block with `text` there; the given one stays as it is."""
     name, *rest = place
@@ -150,14 +169,14 @@ def checked(media: Media, content: bytes, place: tuple[str, ...]) -> str:
 
 def _of_langchain(block: Mapping[str, Any]) -> Media:
     kind, old = _kind(block), block.get("source_type")
-    said: Json = {"type": kind, "mime_type": _text(block, "mime_type"), "name": _name(block)}
-    more = _rest(block, "type", "mime_type", "source_type", "base64", "data", "url", "file_id", "id", "text",
-                 "filename", "name", "index")  # fmt: skip
+    mime_type = _text(block, "mime_type") or _text(block, "mimeType")
+    said: Json = {"type": kind, "mime_type": mime_type, "name": _name(block)}
+    more = _rest(block, *_OF_LANGCHAIN)
     if old == "text" or (block["type"] == "text-plain" and "text" in block):
         return Media(**said, place=("text",), coding=PLAIN, encoded=_text(block, "text"), more=more)
     by = {"base64": "data", "url": "url", "id": "id"}.get(str(old)) if old else None
-    names = [by] if by else ["base64", "url", "file_id", *(["data"] if block["type"] == "media" else [])]
-    name = next((n for n in names if block.get(n) is not None), None)
+    names = [by] if by else ["base64", "url", "file_id"]
+    name = next((n for n in (*names, *([] if by else ["data"])) if block.get(n) is not None), None)
     if name is None:
         raise BlockError((names[0],), f"needs one of {', '.join(names)}")
     if name in ("file_id", "id"):

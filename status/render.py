@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from status.events import USER_MESSAGE
+from status.events import INPUT_MESSAGE, USER_MESSAGE
 from status.state import Json, State
 
 
 def render(state: State) -> Json:
     """The state as the contract's AgentExecutionStatus: protobuf JSON with the original field names, defaults left out.
 
-    AI messages carry `metadata.message_id`: it is what later `text` rows of the log refer to.
+    All but the user's own and ours carry `metadata.message_id`: it is what later rows of the log refer to.
     """
     calls = {key: _render_call(call) for key, call in state.tool_calls.items()}
     todos = {
@@ -41,6 +41,7 @@ def rfc3339(at: float) -> str:
 def _render_message(message: Json, calls: Mapping[str, Json]) -> Json:
     metadata = message["metadata"]
     named = message["type"] == "MESSAGE_AI" or (message["type"] == "MESSAGE_HUMAN" and message["id"] != USER_MESSAGE)
+    named = named or str(message["id"]).startswith(INPUT_MESSAGE)
     if named and not str(message["id"]).startswith("merged-"):
         metadata = {"message_id": message["id"], **metadata}
     return _set(

@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from app.cli.attaching import attach_option, message_with
 from app.cli.display import Display, SilentDisplay, display_for
 from app.cli.failing import EXIT_CANCELLED, EXIT_USAGE, Failed, settings_or_exit
 from app.cli.following import Interrupts, follow_and_report, told
@@ -39,6 +40,7 @@ class Request:
 @click.option("--graph", "-g", metavar="NAME", help="A graph of langgraph.json.")
 @click.option("--session", "-s", metavar="ID", help="Go on with this session.")
 @click.option("--model", "-m", metavar="NAME", help="The model, for this execution.")
+@attach_option
 @env_option
 @click.option("--input", "input_", metavar="JSON", help="Fields of a graph's state, or an answer that is no text.")
 @click.option("--org", metavar="ORG", help="The organisation it belongs to.")
@@ -46,20 +48,21 @@ class Request:
 @click.option("--json", "as_json", is_flag=True, help="The final execution as JSON on stdout and nothing else there.")
 def run(
     message: str | None, agent: str | None, graph: str | None, session: str | None, model: str | None,
-    env: tuple[str, ...], input_: str | None, org: str | None, server: str | None, as_json: bool,
+    attach: tuple[str, ...], env: tuple[str, ...], input_: str | None, org: str | None, server: str | None,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Run MESSAGE and show it live. Ctrl-C cancels it.
 
     Exit code: 0 completed, 1 failed, 130 cancelled, 2 wrong usage or settings.
     """
-    if message is None and input_ is None:
-        raise click.UsageError("give MESSAGE, --input JSON or both")
+    if message is None and input_ is None and not attach:
+        raise click.UsageError("give MESSAGE, --input JSON or both; or --attach FILE")
     if agent is not None and graph is not None:
         raise click.UsageError("give one of --agent and --graph")
     agent_file = Path(agent) if agent and Path(agent).suffix in (".yaml", ".yml", ".json") else None
     body = {
-        "message": message, "input": _json(input_), "agent": None if agent_file else agent, "graph": graph,
-        "session_id": session, "model": model, "env": secrets_of(env), "org": org,
+        "message": message_with(message, attach), "input": _json(input_), "agent": None if agent_file else agent,
+        "graph": graph, "session_id": session, "model": model, "env": secrets_of(env), "org": org,
     }  # fmt: skip
     sent = {k: v for k, v in body.items() if v or (k == "input" and v is not None)}
     request = Request(body=sent, agent_file=agent_file, as_json=as_json)

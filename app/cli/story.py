@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any
 
 from clients.http_api import StreamEvent
+from status.attachments import amount
 from status.log import LogRow, State
 from status.phases import TERMINAL_PHASES, Phase
 from status.questions import expected_text
@@ -118,6 +119,7 @@ class Story:
                 yield from self._tell_call_end(key)
         for key, message in self.state.messages.items():
             yield from self._tell_text(key, "".join(message["content"]) + "\n", message["type"])
+            yield from self._tell_attached(message["metadata"])
 
     def _tell_row(self, row: LogRow) -> Iterator[Line]:
         if row.kind in _BREAKS:
@@ -130,6 +132,13 @@ class Story:
 
     def _tell_message(self, said: Said) -> Iterator[Line]:
         yield from self._tell_text(said["id"], said.get("content", ""), said.get("type", ""))
+        yield from self._tell_attached(said.get("metadata") or {})
+
+    def _tell_attached(self, metadata: Mapping[str, Any]) -> Iterator[Line]:
+        for one in metadata.get("attachments") or ():
+            size = amount(int(one.get("size") or 0)) if one.get("size") else ""
+            told = [one.get("id"), one.get("name"), one.get("mime_type") or one.get("type"), size, one.get("url")]
+            yield Line(text=f"> + {', '.join(str(part) for part in told if part)}", tone=Tone.USER)
 
     def _tell_piece(self, said: Said) -> Iterator[Line]:
         yield from self._tell_text(said["id"], said["text"])

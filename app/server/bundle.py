@@ -69,6 +69,7 @@ async def claim_reply(ctx: ServerContext, claimed: Claimed, *, takes_attachments
         sandbox_id=claimed.sandbox_id,
         max_tool_result_bytes=ctx.settings.max_tool_result_bytes,
         max_output_bytes=ctx.settings.max_output_bytes,
+        max_encoded_bytes=ctx.settings.max_encoded_bytes,
         org=execution.org,
         session_id=execution.session_id,
         caller=str(execution.spec.get(CREATED_BY, "")),

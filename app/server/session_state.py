@@ -95,7 +95,9 @@ def remembered(state: State) -> list[Json]:
     return [
         message
         for held, message in kept
-        if held["id"] not in NO_MEMORY and not held["metadata"].keys() & {"scope", "removed"}
+        if held["id"] not in NO_MEMORY
+        and held["type"] != "MESSAGE_TOOL"  # results are told with their calls, and not counted
+        and not held["metadata"].keys() & {"scope", "removed"}
     ]
 
 

@@ -79,6 +79,7 @@ async def bundle(
         graph=annotations.get(GRAPH, ""),
         max_tool_result_bytes=settings.max_tool_result_bytes,
         max_output_bytes=settings.max_output_bytes,
+        max_encoded_bytes=settings.max_encoded_bytes,
         org=execution.metadata.org,
     )
     if any("attachments" in message.metadata for message in execution.status.messages):

@@ -21,7 +21,7 @@ from clients.engine import messages as read
 from clients.engine.calls import Calls
 from clients.engine.known import KnownMessages, finished
 from status import events
-from status.events import USER_MESSAGE, Event
+from status.events import USER_MESSAGE, Event, input_message
 
 Key = str | tuple[Any, ...]
 
@@ -136,14 +136,19 @@ class Conversation:
         humans = [key for key, message in now.items() if isinstance(message, HumanMessage)]
         if not humans:
             return
-        keys = list(self._history)
+        keys, numbers = list(self._history), dict[Key, int]()
         first = keys.index(humans[-1]) if humans[-1] in self._history else len(keys)
         if not resumed:
-            given = len(read.conversation_of(self._input) or ())
-            first = min(first, max(0, len(keys) - given))
+            given = self._keyed(read.conversation_of(self._input) or ())
+            came = sum(not isinstance(message, ToolMessage) for message in given.values())
+            first = min(first, max(0, len(keys) - came))
+            # the server has told all messages of an input, by their places
+            numbers = {key: number for number, key in enumerate(given, 1)}
         for key in keys[first:]:
             message = self._history.pop(key)
             id_ = USER_MESSAGE if key == humans[-1] else message.id or ""
+            if key in numbers and id_ != USER_MESSAGE:
+                id_ = input_message(numbers[key])
             # what was told before a hand-back has its calls, under the ids that the model gave them
             calls = (
                 [call_id for call_id, _, _ in _calls_of(message) if call_id] if isinstance(message, AIMessage) else []
@@ -227,7 +232,7 @@ class Conversation:
             self.told(message, event)
         else:
             kind = "MESSAGE_SYSTEM" if isinstance(message, SystemMessage) else "MESSAGE_HUMAN"
-            event = events.MessageAdded(message_id=id_, type=kind, text=read.text_of(message))
+            event = events.MessageAdded(message_id=id_, type=kind, text=read.shown_text(message))
             self._order.append(id_)
         entry = self._objects.get(id(message)) or _Entry(id_, message)
         entry.inside = True
@@ -254,7 +259,7 @@ class Conversation:
         yield events.MessageEdited(
             scope=entry.scope,
             message_id=entry.id,
-            text=read.text_of(message),
+            text=read.shown_text(message),
             reasoning=reasoning,
             requests=changed,
             removed_calls=gone,
@@ -309,7 +314,7 @@ def place_of(namespace: str | Iterable[str]) -> str:
 
 def _view(message: BaseMessage) -> tuple[Any, ...]:
     """What is shown of a message: when this differs, it was rewritten."""
-    text = read.text_of(message)
+    text = read.shown_text(message)
     if not isinstance(message, AIMessage):
         return (message.type, text)
     return (message.type, text, read.reasoning_of(message), _calls_of(message))

@@ -38,7 +38,7 @@ def finished(message: AIMessage, *, scope: str, message_id: str, calls: Calls) -
     return MessageFinished(
         scope=scope,
         message_id=message_id,
-        text=read.text_of(message),
+        text=read.shown_text(message),
         requests=calls.request(scope, message_id, message),
         usage=read.usage_of(message),
         model=read.model_of(message),

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from clients.models.endings import reason_of
 from clients.models.provider_words import fields_of
 from status import endings
-from status.plain import plain
+from status.attachments import reference_to
+from status.plain import MAX_ENCODED, Room, plain
 from status.questions import OPTION_KEYS
 
 _QUESTION_KEYS = ("question", "message", "prompt", "query", "description", "text")
@@ -26,6 +27,13 @@ _QUESTION_KEYS = ("question", "message", "prompt", "query", "description", "text
 def text_of(message: BaseMessage) -> str:
     """The text of a message or chunk, whether its content is text or a list of blocks."""
     return str(message.text)
+
+
+def shown_text(message: BaseMessage) -> str:
+    """The text as everybody reads it: with a reference to each picture and file of the message."""
+    blocks = message.content if isinstance(message.content, list) else []
+    told = [text_of(message), *map(reference_to, blocks)]
+    return "\n".join(part for part in told if part)
 
 
 def reasoning_of(message: AIMessage) -> str:
@@ -211,7 +219,7 @@ def question_words(value: Any) -> str:
             return str(asked)
         if isinstance(request := value.get("action_request"), Mapping):
             return _approval({"name": request.get("action"), **request})
-    return json.dumps(plain(value, max_bytes=64 * 1024), ensure_ascii=False)
+    return _json(value, 64 * 1024)
 
 
 def _with_options(value: Any) -> str:
@@ -222,9 +230,15 @@ def _with_options(value: Any) -> str:
         else []
     )
     shown = [
-        one if isinstance(one, str) else json.dumps(plain(one, max_bytes=4096), ensure_ascii=False) for one in options
+        one if isinstance(one, str) else _json(one, 4096) for one in options
     ]
     return "\n".join([words, *(f"- {one}" for one in shown)])
+
+
+def _json(value: Any, max_bytes: int) -> str:
+    """In words: the data itself is in the question, whole."""
+    shown = plain(value, max_bytes=max_bytes, room=Room(max_bytes, max_encoded=MAX_ENCODED))
+    return json.dumps(shown, ensure_ascii=False)
 
 
 def _approval(request: Any) -> str:
@@ -232,5 +246,5 @@ def _approval(request: Any) -> str:
         return str(request)
     if isinstance(request.get("description"), str):
         return str(request["description"])
-    args = json.dumps(plain(request.get("args"), max_bytes=64 * 1024), ensure_ascii=False)
+    args = _json(request.get("args"), 64 * 1024)
     return f"May I call {request.get('name')} with {args}?"

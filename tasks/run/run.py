@@ -13,7 +13,7 @@ from langgraph.runtime import RunControl
 from clients.engine.current import CurrentRun, StopRun
 from clients.engine.run_context import RunContext, facts_of
 from clients.masking import IN_A_THREAD, Mask, characters_in
-from status.bounds import DEFAULT_MAX_OUTPUT_BYTES, DEFAULT_MAX_TOOL_RESULT_BYTES
+from status.bounds import DEFAULT_MAX_ENCODED_BYTES, DEFAULT_MAX_OUTPUT_BYTES, DEFAULT_MAX_TOOL_RESULT_BYTES
 from status.builder import StatusBuilder
 from status.custom import CustomLimits
 from status.events import Event
@@ -98,6 +98,7 @@ class Run:
         self.builder = StatusBuilder(
             max_tool_result_bytes=claim.told.max_tool_result_bytes or DEFAULT_MAX_TOOL_RESULT_BYTES,
             max_output_bytes=claim.told.max_output_bytes or DEFAULT_MAX_OUTPUT_BYTES,
+            max_encoded_bytes=claim.told.max_encoded_bytes or DEFAULT_MAX_ENCODED_BYTES,
             custom=custom,
         )
         self.control = RunControl()

@@ -256,7 +256,7 @@ class Stack:
         answer = self.http.get("/v1/workers").raise_for_status().json()
         return [w for w in answer["workers"] if w["role"] == "worker" and w.get("state", "online") == "online"]
 
-    def create(self, message: str, **given: Any) -> Json:
+    def create(self, message: Any, **given: Any) -> Json:
         answer = self.http.post("/v1/executions", json={"message": message, **given})
         assert answer.status_code == 201, answer.text
         created: Json = answer.json()

@@ -3,6 +3,7 @@
 The old code is taken out of the repository's history; in a clone without it there is nothing to test.
 """
 
+import base64
 import io
 import os
 import signal
@@ -13,11 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.seeing_model import OPENAI, SeeingModel, seen
 from tests.integration.stack import Process, Stack, eventually
 
 RELEASED = "2cd0ac7"
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 6
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 
 
 @pytest.fixture(scope="session")
@@ -110,3 +113,25 @@ def test_what_an_old_worker_does_not_know_does_it_no_harm(stack: Stack, old: str
     after = stack.create("$ echo two")["metadata"]["id"]
     assert stack.wait_for(after)["status"]["phase"] == "EXECUTION_COMPLETED"
     assert worker.popen.poll() is None
+
+
+def test_an_old_worker_gets_a_picture(stack: Stack, old: str) -> None:
+    """As an input with blocks, which the release knows; words and pictures are both there."""
+    picture = {"type": "image", "base64": base64.b64encode(PNG).decode(), "mime_type": "image/png"}
+    with SeeingModel(OPENAI) as model:
+        stack.start_worker(PYTHONPATH=old, **model.environment)
+        id = stack.create([{"type": "text", "text": "What is this?"}, picture])["metadata"]["id"]
+        status = stack.wait_for(id)["status"]
+        assert "What is this?" in str(model.asked)
+    assert status["messages"][-1]["content"].strip() == f"I see {seen('image/png', PNG)}", status
+    assert status["messages"][0]["content"] == "What is this?"
+
+
+def test_a_worker_of_now_works_for_an_old_server(tmp_path: Path, old: str) -> None:
+    """Which knows nothing of attachments: words, `input` and memory are what they were."""
+    with Stack.open(tmp_path, PYTHONPATH=old) as stack:
+        stack.start_worker(PYTHONPATH="")
+        made = stack.create("I like aubergines.\n$ echo one")
+        assert stack.wait_for(made["metadata"]["id"])["status"]["phase"] == "EXECUTION_COMPLETED"
+        again = stack.create("What did I say?", session_id=made["spec"]["session_id"])["metadata"]["id"]
+        assert "aubergines" in stack.wait_for(again)["status"]["messages"][-1]["content"]

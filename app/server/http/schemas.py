@@ -8,7 +8,8 @@ from typing import Any
 
 from app.server.http.message_schemas import ENV_NAME, TEXT, ref
 from app.server.run_config import MAX_LIMIT, OURS
-from status.media import FORMS
+from status.attachments import MAX_ATTACHMENTS
+from status.media import KINDS
 from status.phases import Phase
 from status.timeouts import CALLER_TIMEOUTS, LEAST_S
 
@@ -73,18 +74,41 @@ _INPUT: Schema = {
     "type": ["object", "array", "string", "number", "boolean"],
     "description": "fields of a graph's state (`messages` in OpenAI's form too), or the answer to the open question",
 }
-_BLOCK: Schema = {
-    "type": "object",
-    "required": ["type"],
-    "properties": {"type": {"enum": ["text", "input_text", *sorted(FORMS)]}},
-    "description": "text, or a picture, a sound, a file: in LangChain's, OpenAI's or Anthropic's form",
+
+
+def _block(**what: Schema) -> Schema:
+    return {"type": "object", "additionalProperties": False, "required": list(what), "properties": what}
+
+
+_WEB: Schema = {"type": "string", "pattern": r"^https?://[!-~]+$"}
+_DATA: Schema = {"type": "string", "minLength": 4, "pattern": r"^(?:[A-Za-z0-9+/]{4})+$", "contentEncoding": "base64"}
+_NAME: Schema = {"type": "string", "pattern": TEXT}
+_BLOCKS: Schema = {
+    "anyOf": [
+        _block(type={"const": "text"}, text={"type": "string", "pattern": TEXT}),
+        *(
+            _block(type={"const": kind}, base64=_DATA, mime_type={"type": "string", "pattern": pattern})
+            for kind, pattern in (
+                *((kind, f"^{kind}/[a-z0-9]+$") for kind in KINDS if kind != "file"),
+                ("file", "^[a-z]+/[a-z0-9]+$"),
+            )
+        ),
+        _block(type={"enum": list(KINDS)}, url=_WEB),
+        _block(type={"enum": list(KINDS)}, file_id={"type": "string", "minLength": 1, "pattern": TEXT}),
+        _block(type={"const": "image_url"}, image_url=_block(url=_WEB)),
+    ],
+    "description": "text, or a picture, a sound, a film, a file; also in other forms of OpenAI and Anthropic, and with"
+    " more fields, see the guide",
 }
+for _one in _BLOCKS["anyOf"][1:-1]:
+    _one["properties"]["filename"] = _NAME
 _MESSAGE: Schema = {
     "type": ["string", "array"],
     "minLength": 1,
     "pattern": TEXT,
     "minItems": 1,
-    "items": {"anyOf": [{"type": "string", "pattern": TEXT}, _BLOCK]},
+    "maxItems": MAX_ATTACHMENTS,
+    "items": {"anyOf": [{"type": "string", "pattern": TEXT}, _BLOCKS]},
     "description": "what the user says: text, or a list of content blocks",
 }
 MESSAGE_FORM = _short(message=_MESSAGE)
