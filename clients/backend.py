@@ -79,7 +79,8 @@ class Backend:
         return await self._retried(self._stub.done, request, total_s=CALL_S)
 
     async def claim(self, request: pb.ClaimRequest) -> pb.ClaimReply:
-        return await self._retried(self._stub.claim, request, total_s=CLAIM_TOTAL_S)
+        # The answer may have megabytes of pictures: on a slow link each try gets more time than the one before.
+        return await self._retried(self._stub.claim, request, total_s=CLAIM_TOTAL_S, longer=2.0)
 
     async def skill(self, artifact_key: str) -> bytes:
         """A skill's archive, by the key that the claim named."""
@@ -134,6 +135,7 @@ class Backend:
         *,
         total_s: float | None,
         try_s: float = CALL_S,
+        longer: float = 1.0,
         stop: Callable[[], bool] = lambda: False,
     ) -> Reply:
         end = None if total_s is None else time.monotonic() + total_s
@@ -147,4 +149,4 @@ class Backend:
                     raise
                 log.warning("%s is not answered, trying again: %s", type(request).__name__, exc)
             await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, PAUSE_MOST_S)
+            pause_s, try_s = min(pause_s * 2, PAUSE_MOST_S), try_s * longer

@@ -229,9 +229,7 @@ def _with_options(value: Any) -> str:
         if isinstance(value, Mapping)
         else []
     )
-    shown = [
-        one if isinstance(one, str) else _json(one, 4096) for one in options
-    ]
+    shown = [one if isinstance(one, str) else _json(one, 4096) for one in options]
     return "\n".join([words, *(f"- {one}" for one in shown)])
 
 

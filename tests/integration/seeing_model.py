@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
 from tests.unit.models_wire.scenes import ANTHROPIC, OPENAI, Scene
-from tests.unit.models_wire.server import frames
+from tests.unit.models_wire.wires import frames
 
 Json = dict[str, Any]
 

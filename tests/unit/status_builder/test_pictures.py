@@ -79,8 +79,8 @@ def test_what_only_looks_like_it(text: str) -> None:
     assert plain({"a": text}, max_bytes=1 << 20, room=Room(1 << 20, max_encoded=10)) == {"a": text}
 
 
-def output_of(output: Any, fields: Any = None, **limits: int) -> dict[str, Any]:
-    told = StatusBuilder(**limits).feed(events.GraphOutput(output=output, fields=fields))
+def output_of(output: Any, fields: Any = None, most: int = 1024) -> dict[str, Any]:
+    told = StatusBuilder(max_encoded_bytes=most).feed(events.GraphOutput(output=output, fields=fields))
     payload: dict[str, Any] = told[0].payload
     return payload
 
@@ -91,7 +91,7 @@ def test_an_output() -> None:
     note = "[102.4 KB left out here]"
     assert shown["output"] == {"picture": {**PICTURE, "base64": note}, "n": 1}
     assert shown["fields"] == {"raw": f"data:image/png;base64,{note}"}
-    assert output_of({"picture": PICTURE}, max_encoded_bytes=200_000)["output"] == {"picture": PICTURE}
+    assert output_of({"picture": PICTURE}, most=200_000)["output"] == {"picture": PICTURE}
 
 
 def test_a_calls_arguments() -> None:
