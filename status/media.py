@@ -43,11 +43,15 @@ _MAGIC = (
 
 
 class BlockError(ValueError):
-    """A block that is none. `place` leads to the bad part, `.image_url.url` say."""
+    """A block that is none. `place` leads to the bad part, `.image_url.url` say.
 
-    def __init__(self, place: tuple[str, ...], text: str) -> None:
+    `of_ours` is false for one that only has the name of a medium: somebody else's block may have it too.
+    """
+
+    def __init__(self, place: tuple[str, ...], text: str, *, of_ours: bool = True) -> None:
         super().__init__(text)
         self.place = place
+        self.of_ours = of_ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,7 +182,7 @@ def _of_langchain(block: Mapping[str, Any]) -> Media:
     names = [by] if by else ["base64", "url", "file_id"]
     name = next((n for n in (*names, *([] if by else ["data"])) if block.get(n) is not None), None)
     if name is None:
-        raise BlockError((names[0],), f"needs one of {', '.join(names)}")
+        raise BlockError((names[0],), f"needs one of {', '.join(names)}", of_ours=bool(by))
     if name in ("file_id", "id"):
         return Media(**said, file_id=_needed(block, name), more=more)
     return _at(block, (name,), _needed(block, name), said, more, url=name == "url")

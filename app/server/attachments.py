@@ -52,7 +52,7 @@ async def give_attachments(
 ) -> None:
     """Into the answer to a claim, beside `message` and `input_json`; not `apart`, for a worker of an earlier version:
     both as an input with blocks, which it knows."""
-    if not layout and MARK not in reply.input_json:
+    if not layout and MARK not in reply.input_json and MARK not in reply.answers_json:
         return
     kept = await ctx.store.attachments(execution_id)
     if apart:
@@ -74,10 +74,13 @@ async def give_attachments(
 
 
 def _put_back(layout: Sequence[Mapping[str, Any]], kept: Sequence[Attachment], reply: pb.ClaimReply) -> None:
+    if reply.answers_json:
+        reply.answers_json = dumps(restored(json.loads(reply.answers_json), kept))
     given = restored(json.loads(reply.input_json), kept) if reply.input_json else {}
     if layout and isinstance(given, dict):
         held = given.get("messages") or []
         said = {"role": "user", "content": blocks_of(reply.message, layout, kept)}
         given = {**given, "messages": [*(held if isinstance(held, list) else [held]), said]}
         reply.message = ""
-    reply.input_json = dumps(given)
+    if given or reply.input_json:
+        reply.input_json = dumps(given)

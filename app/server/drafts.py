@@ -20,7 +20,7 @@ from app.server.message_json import message_of
 from app.server.problems import invalid
 from app.server.render import API_VERSION
 from app.server.run_config import check_annotations, put_annotations
-from app.server.said import Said, Taken, input_said, message_said
+from app.server.said import Said, Taken, answers_said, input_said, message_said
 from status.attachments import Attachment
 from status.media import Json
 from status.timeouts import Timeouts
@@ -86,8 +86,9 @@ def draft_of_contract(execution: AgentExecution, *, idempotency_key: str = "", t
     check_annotations(annotations)
     given, answers = input_said(_json_in(annotations, INPUT), taken), _json_in(annotations, ANSWERS)
     words = draft.spec.message
+    told = answers_said(_answers(answers), taken)
     if given is not None or answers is not None:
-        draft.spec.message = words or _text_of(given, _answers(answers), taken.attachments)
+        draft.spec.message = words or _text_of(given, told, taken.attachments)
         for name in (INPUT, ANSWERS):  # content: it goes to the log
             draft.metadata.annotations.pop(name, None)
     return Draft(
@@ -95,7 +96,7 @@ def draft_of_contract(execution: AgentExecution, *, idempotency_key: str = "", t
         agent=execution.spec.agent_id,
         graph=annotations.get(GRAPH, ""),
         input=given,
-        answers=_answers(answers),
+        answers=told,
         spoken=bool(words) or (given is None and answers is None),
         attachments=taken.attachments,
         timeouts=_seconds(_json_in(annotations, TIMEOUTS) or {}),
@@ -106,7 +107,8 @@ def draft_of_contract(execution: AgentExecution, *, idempotency_key: str = "", t
 def _short(body: Mapping[str, Any], idempotency_key: str) -> Draft:
     if unknown := sorted(body.keys() - SHORT_FIELDS):
         raise invalid(f"unknown fields {', '.join(unknown)}; the short form knows {', '.join(sorted(SHORT_FIELDS))}")
-    taken, answers = Taken(), _answers(body.get("answers"))
+    taken = Taken()
+    answers = answers_said(_answers(body.get("answers")), taken)
     said = _said(body.get("message"), taken)
     given = input_said(body.get("input"), taken)
     if "message" not in body and given is None and not answers:

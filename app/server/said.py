@@ -5,12 +5,13 @@ Where a message is written (`message`, `input.messages`) a bad block is refused,
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.server.problems import invalid
 from status.attachments import MARK, MAX_ATTACHMENTS, Attachment, words_of
-from status.media import FORMS, BlockError, Json, Media, checked, media_of, put, standard
+from status.media import FORMS, BlockError, Json, Media, checked, found_in, media_of, put, standard
 
 
 @dataclass(slots=True)
@@ -134,14 +135,17 @@ def _blocks(blocks: Sequence[Any], where: str, taken: Taken) -> list[Any]:
     told: list[Any] = []
     for number, block in enumerate(blocks):
         place = f"{where}[{number}]"
-        if isinstance(block, dict) and block.get("type") in FORMS:
-            try:
-                told.append(_out(block, taken))
-            except BlockError as error:
+        try:
+            told.append(_out(block, taken) if _is_media(block) else _searched(block, taken))
+        except BlockError as error:
+            if error.of_ours:
                 raise invalid(f"{'.'.join([place, *error.place])}: {error}") from None
-        else:
-            told.append(_searched(block, taken))
+            told.append(_inner(block, taken))
     return told
+
+
+def _is_media(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("type") in FORMS
 
 
 def _out(block: Json, taken: Taken) -> Any:
@@ -160,10 +164,19 @@ def _searched(value: Any, taken: Taken) -> Any:
     if isinstance(value, dict):
         if value.keys() == {"type", MARK}:
             raise invalid(f"input: {MARK!r} is a name of ours")
-        if value.get("type") in FORMS:
-            try:
+        media = found_in(value) if len(taken.attachments) < MAX_ATTACHMENTS else None
+        if media is not None and media.inline and _is_media(value):
+            with suppress(BlockError):
                 return _out(value, taken)
-            except BlockError:
-                pass
+    return _inner(value, taken)
+
+
+def _inner(value: Any, taken: Taken) -> Any:
+    if isinstance(value, dict):
         return {name: _searched(inner, taken) for name, inner in value.items()}
     return [_searched(inner, taken) for inner in value] if isinstance(value, list) else value
+
+
+def answers_said(answers: dict[str, Any], taken: Taken) -> dict[str, Any]:
+    """Answers to questions, each any JSON, without bytes."""
+    return {id_: _searched(answer, taken) for id_, answer in answers.items()}

@@ -17,15 +17,16 @@ def given_of(told: pb.ClaimReply) -> Given:
     ]
     try:
         blocks = blocks_of(told.message, json.loads(told.layout_json), kept) if told.layout_json else []
-        input_json = told.input_json
-        if kept and input_json:
-            input_json = json.dumps(restored(json.loads(input_json), kept), ensure_ascii=False)
+        input_json, answers_json = (
+            json.dumps(restored(json.loads(sent), kept), ensure_ascii=False) if kept and sent else sent
+            for sent in (told.input_json, told.answers_json)
+        )
     except AttachmentGone as error:
         raise SetupError(str(error)) from None
     return Given(
         message=told.message,
         blocks=blocks,
         input_json=input_json,
-        answers_json=told.answers_json,
+        answers_json=answers_json,
         waiting=told.waiting,
     )

@@ -115,13 +115,16 @@ class Worker:
         await self._ctx.store.append(execution.handle, execution.fence, number, [delta])
         self._ctx.wakeups.notify(execution.id)
 
-    async def settle(self, claimed: Claimed, *, number: int, output: Any = None) -> None:
+    async def settle(
+        self, claimed: Claimed, *, number: int, output: Any = None, question: dict[str, Any] | None = None
+    ) -> None:
         execution = claimed.execution
         assert execution is not None
         deltas = [] if output is None else [NewDelta(kind="output", payload=json.dumps({"output": output}))]
-        settled = await self._ctx.store.settle(
-            execution.handle, execution.fence, number, deltas, "", Outcome(phase=Phase.COMPLETED)
-        )
+        if question is not None:
+            deltas.append(NewDelta(kind="question", payload=json.dumps(question)))
+        outcome = Outcome(phase=Phase.COMPLETED, waiting=question is not None)
+        settled = await self._ctx.store.settle(execution.handle, execution.fence, number, deltas, "", outcome)
         assert settled.accepted
         self._ctx.wakeups.notify(execution.id)
 

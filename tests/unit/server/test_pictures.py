@@ -173,6 +173,37 @@ async def test_a_bad_block_of_an_input_is_named(http: httpx.AsyncClient) -> None
     assert (await http.post("/v1/executions", json=body)).status_code == 201
 
 
+async def test_what_is_only_called_a_file(http: httpx.AsyncClient, server: RunningServer) -> None:
+    """A graph's own blocks and fields may have such names, in any number: they stay what they are."""
+    own = [TEXT, *({"type": "file", "path": f"/tmp/{n}"} for n in range(150))]
+    there = [{"type": "image", "url": "https://example.org/a.png"}] * 150
+    sent = {"messages": [{"role": "user", "content": own}], "listed": there, "data": [PICTURE] * 3}
+    answer = await http.post("/v1/executions", json={"graph": "g", "input": sent})
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    assert len(made["status"]["messages"][0]["metadata"]["attachments"]) == 3
+    assert json.loads((await turn_of(server, made["metadata"]["id"])).input_json) == sent
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["now", "a worker of before"])
+async def test_answers_may_hold_pictures(
+    http: httpx.AsyncClient, server: RunningServer, worker: Worker, apart: bool
+) -> None:
+    """They are any JSON: what is shown of them has references, what the graph gets is what was sent."""
+    first = await created(http)
+    session = first["spec"]["session_id"]
+    await worker.settle(await worker.claim(first["metadata"]["id"]), number=0, question={"id": "q1", "text": "look?"})
+    sent = {"q1": {"look": [PICTURE]}}
+    answer = await http.post("/v1/executions", json={"answers": sent, "session_id": session})
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    assert ENCODED[:100] not in json.dumps(made)
+    assert (await http.get(f"/v1/executions/{made['metadata']['id']}/attachments/att-1")).content == PNG
+    reply = await claimed(server, made["metadata"]["id"], apart=apart)
+    assert json.loads(given_of(reply).answers_json) == sent
+    assert given_of(reply).input_json == ""
+
+
 async def test_what_weighs_too_much(settings: Settings) -> None:
     """All attachments of an execution together have a limit; the refusal says how much, which setting, what to do."""
     limited = settings.model_copy(update={"max_attachment_bytes": 2 * len(PNG)})
