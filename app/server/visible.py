@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from app.server.principal import PLATFORM, current, must_own, sees
+from status.attachments import Attachment
 from status.log import LogRow, State
 from status.phases import Phase
 from status.store.paging import size_of
@@ -51,6 +52,12 @@ class Visible(Store):
         """Callers have read the execution before: it is known to be theirs."""
         await self._confirm()
         return await super().read_log(id, after, limit)
+
+    async def attachments(self, id: str) -> builtins.list[Attachment]:
+        return await super().attachments(id) if await self._is_callers(id) else []
+
+    async def attachment(self, id: str, attachment_id: str) -> Attachment | None:
+        return await super().attachment(id, attachment_id) if await self._is_callers(id) else None
 
     async def list(
         self,

@@ -40,7 +40,7 @@ def test_the_builder_needs_no_network() -> None:
         ({"content": "in"}, "in"),
         ({"content": [{"type": "text", "text": "block"}]}, "block"),
         ({"a": 1}, '{"a": 1}'),
-        ([{"type": "text", "text": "a"}, {"type": "image", "base64": "..."}], "a[image]"),
+        ([{"type": "text", "text": "a"}, {"type": "image", "base64": "..."}], "a\n[image 2 bytes]"),
         ([1, 2], "[1, 2]"),
         (None, ""),
         (True, "true"),
