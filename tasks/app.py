@@ -12,6 +12,7 @@ from clients.tasks_wire import (
     REPORT_FAILURE,
     new_celery,
 )
+from tasks.failing import AlreadyEnded
 from tasks.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -49,19 +50,24 @@ def _register_runner(app: Celery, place: Workplace) -> None:
     from tasks.ensure_thread import ensure_thread
     from tasks.execute_graphton import execute_graphton
     from tasks.prune_thread import prune_thread
+    from tasks.repeated_end import repeat_end
+    from tasks.request import RunRequest
 
-    @app.task(name=ENSURE_THREAD, shared=False)
+    @app.task(name=ENSURE_THREAD, shared=False, Request=RunRequest)
     def ensure(execution_id: str) -> dict[str, Any]:
         place.put_back_if_leaving()
         return place.wait_for(ensure_thread(place.process, execution_id))
 
-    @app.task(name=EXECUTE_GRAPHTON, shared=False, bind=True)
+    @app.task(name=EXECUTE_GRAPHTON, shared=False, bind=True, Request=RunRequest)
     def run(self: "Task[Any, Any]", execution_id: str) -> dict[str, Any]:
         place.put_back_if_leaving()
         request = self.request
-        return place.wait_for(
-            execute_graphton(place.process, app, request.id or "", request.hostname or "", execution_id)
-        )
+        try:
+            return place.wait_for(
+                execute_graphton(place.process, app, request.id or "", request.hostname or "", execution_id)
+            )
+        except AlreadyEnded as ended:
+            return repeat_end(self, execution_id, ended)
 
     @app.task(name=CLEANUP_SANDBOX, shared=False)
     def cleanup(session_id: str, sandbox_id: str) -> dict[str, Any]:

@@ -30,6 +30,14 @@ class ExecutionError(Exception):
         return cls(f"[{code.value}] {text}")
 
 
+class AlreadyEnded(ExecutionError):
+    """The claim was refused because the execution is over: a copy of the message, or one that came too late."""
+
+    def __init__(self, phase: str, error: str) -> None:
+        super().__init__(error or phase)
+        self.phase = phase
+
+
 class FailureReports:
     """Tells the server over HTTP, with the standard library: a process that forks opens no gRPC channel.
 

@@ -109,6 +109,13 @@ class RunnerProcess:
         self.draining = True
         self.loop.call_soon(self._drain, reason, within_s)
 
+    def revoke(self) -> bool:
+        """Cancel every run as an operator's order, which each of them says. False when there is none. Signal-safe."""
+        runs = list(self._runs.values())
+        for run in runs:
+            self.loop.call_soon(run.stop, Stop.REVOKED)
+        return bool(runs)
+
     def stop(self) -> None:
         """Say goodbye and let go of everything. Idempotent; bounded."""
         self.leaving_now = True

@@ -15,6 +15,7 @@ import time
 import uuid
 import warnings
 from multiprocessing.sharedctypes import RawValue
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, signals
@@ -206,6 +207,20 @@ class Station:
         process = self._start_process(f"{self._incarnation}.{os.getpid()}", 1)
         self._workplace.process = process
         signal.signal(signal.SIGUSR2, lambda *_: process.drain("the worker is leaving", self._within_s.value))
+        die = signal.getsignal(signal.SIGTERM)
+
+        def on_terminate(number: int, frame: FrameType | None) -> None:
+            """An operator's terminate reaches a child as this signal: its run says so itself and ends (E401)."""
+            if process.draining or not process.revoke():
+                signal.signal(number, die)
+                os.kill(os.getpid(), number)
+                return
+            overdue = threading.Timer(self._settings.settle_grace_s, os.kill, (os.getpid(), signal.SIGKILL))
+            overdue.daemon = True
+            overdue.start()
+            signals.task_postrun.connect(lambda **_: overdue.cancel(), weak=False)
+
+        signal.signal(signal.SIGTERM, on_terminate)
         process.announce()
 
     def _on_child_end(self, **_: Any) -> None:

@@ -5,6 +5,7 @@ that has ended stays as it is.
 """
 
 import logging
+import signal
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import Celery, signals
 from celery.worker.consumer import Consumer
 
-from clients.tasks_wire import STEP_OF_TASK
+from clients.tasks_wire import EXECUTE_GRAPHTON, STEP_OF_TASK
 from status.failures import Code
 from tasks.app import registered
 from tasks.failing import ExecutionError, FailureReports
@@ -49,13 +50,21 @@ class Signals:
         """A body that is no JSON: Celery has no signal for that."""
         self._tell(message, Code.BAD_MESSAGE, cause=f"{type(exc).__name__}: {exc}")
 
-    def on_revoked(self, request: Any = None, terminated: bool = False, expired: bool = False, **_: Any) -> None:
-        """Revoked before it started. A run that was terminated says so itself; expiry is the sweeper's to judge."""
-        if terminated or expired:
-            return
+    def on_revoked(
+        self, request: Any = None, terminated: bool = False, expired: bool = False, signum: Any = None, **_: Any
+    ) -> None:
+        """Revoked before it started, or terminated; expiry is the sweeper's to judge.
+
+        What was terminated says so itself, with all that it had to say. Where it cannot (EnsureThread, a child of
+        prefork that was killed or hangs) this is the reason: told before the loss of its process can be.
+        """
         execution_id = _execution_of(request)
-        if execution_id:
-            self._reports.tell(execution_id, Code.CANCELLED, {"by": "an operator, who revoked the task"})
+        if expired or not execution_id:
+            return
+        killed = signum in ("SIGKILL", "KILL", signal.SIGKILL)
+        speaks = terminated and not killed and getattr(request, "name", "") == EXECUTE_GRAPHTON
+        by = {"by": "an operator, who revoked the task"}
+        self._reports.tell(execution_id, Code.CANCELLED, by, after_grace=speaks)
 
     def on_failure(
         self, sender: Any = None, task_id: str = "", exception: BaseException | None = None, **_: Any

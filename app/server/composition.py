@@ -31,6 +31,7 @@ from app.server.wakeups import Wakeups
 from app.server.watchers import Watchers
 from clients.access_settings import EVERY_HOST
 from clients.settings import Settings
+from clients.task_ends import TaskEnds
 from clients.tasks_wire import Publisher
 from status.store.schema import migrate
 from status.store.store import Store
@@ -68,6 +69,7 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
     await asyncio.to_thread(migrate, settings.database_url)
     store = Store.open(settings.database_url)
     publisher = Publisher(settings)
+    task_ends = TaskEnds(settings)
     wakeups = Wakeups(settings.redis_url)
     presence = PresenceBoard(
         store,
@@ -77,7 +79,7 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
     )
     dispatcher = Dispatcher(store, publisher)
     pulse = Pulse(store, settings.sweep_interval_s)
-    sweeper = Sweeper(store, wakeups, presence, settings.sweep_interval_s)
+    sweeper = Sweeper(store, wakeups, presence, settings.sweep_interval_s, task_ends)
     resender = Resender(dispatcher, settings.sweep_interval_s)
     ctx = ServerContext(
         settings=settings,
@@ -88,6 +90,7 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
         sealing=Sealing(settings.secret_key.get_secret_value()),
         gate=Gate(Keys(store, settings.api_key.get_secret_value()), RateLimit(settings.rate_limit_per_s)),
         presence=presence,
+        task_ends=task_ends,
     )
     store.on_end = ctx.counted.count
     await pulse.beat()
@@ -118,6 +121,7 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
         await ctx.watchers.stop()
         await wakeups.stop()
         await asyncio.to_thread(publisher.close)
+        await asyncio.to_thread(task_ends.close)
         await store.close()
 
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from app.server.counting import Ends
 from app.server.gate import Gate
 from app.server.sealing import Sealing
+from app.server.task_ends import TaskEndTeller
 from app.server.watchers import Watchers
 from clients.settings import Settings
 from clients.shared_work import SharedWork
@@ -55,6 +56,7 @@ class ServerContext:
     sealing: Sealing
     gate: Gate
     presence: Canceller | None = None
+    task_ends: TaskEndTeller | None = None
     counted: Ends = field(default_factory=Ends)
     skill_texts: SharedWork[str, tuple[str, str]] = field(default_factory=lambda: SharedWork(SKILLS_KNOWN))
     """Name and description by the hash of the version: read once in this process, not at each claim."""

@@ -11,6 +11,7 @@ from app.server.context import ServerContext
 from app.server.ends import after_end, follow_up
 from app.server.json_text import WHOLE
 from app.server.problems import invalid, not_found
+from app.server.task_ends import tell_task_end
 from app.server.texts import MAX_INDEXED
 from status.failures import Code
 from status.phases import FAIL, Step
@@ -62,6 +63,7 @@ class Reports:
         ended = await self._ctx.store.exited(report.incarnation, how(report.signal, report.exit_code))
         for execution in ended:
             after_end(self._ctx, execution)
+            await tell_task_end(self._ctx.store, self._ctx.task_ends, execution.id)
         return [execution.id for execution in ended]
 
     async def _online(self, queue: str) -> bool:
@@ -97,6 +99,7 @@ class Reports:
             raise not_found("AgentExecution", id)
         if settled.accepted:
             follow_up(self._ctx, settled)
+            await tell_task_end(self._ctx.store, self._ctx.task_ends, id)
         return settled
 
 

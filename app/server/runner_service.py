@@ -16,7 +16,7 @@ from app.server.reports import Reports
 from app.server.run_tokens import checked, digest_of
 from app.server.runner_requests import deltas_of, facts_of, outcome_of
 from app.server.worker_keys import must_be_mine
-from status.phases import Step
+from status.phases import TERMINAL_PHASES, Step
 from status.plain import plain_text
 
 TOO_OLD = "the claim has no run_token, and AGENT_RUNNER_WORKERS_WITHOUT_TOKEN is false"
@@ -54,9 +54,17 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
             request.execution_id, request.claim_id, request.incarnation, digest_of(token), sandbox
         )
         if not claimed.granted:
-            return pb.ClaimReply(granted=False, refusal=claimed.refusal)
+            return await self._refused(request.execution_id, claimed.refusal)
         self._ctx.wakeups.notify(request.execution_id)
         return await claim_reply(self._ctx, claimed, takes_attachments=request.takes_attachments)
+
+    async def _refused(self, execution_id: str, refusal: str) -> pb.ClaimReply:
+        """With the end that is stored: whoever brought the message tells Celery the same once more."""
+        found = await self._ctx.store.state(execution_id)
+        if found is None or found[0].phase not in TERMINAL_PHASES:
+            return pb.ClaimReply(granted=False, refusal=refusal)
+        execution, state = found
+        return pb.ClaimReply(granted=False, refusal=refusal, phase=execution.phase.wire_name, error=state.error)
 
     async def append(self, request: pb.AppendRequest, context: Any) -> pb.AppendReply:
         answered = []

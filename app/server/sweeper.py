@@ -9,6 +9,7 @@ import time
 
 from app.server.background import Background
 from app.server.presence import PresenceBoard
+from app.server.task_ends import TaskEndTeller, tell_task_end
 from app.server.wakeups import Wakeups
 from status.store.errors import StoreUnavailable
 from status.store.store import Store
@@ -43,9 +44,17 @@ class Pulse(Background):
 class Sweeper(Background):
     """`start()`, `stop()`; `tick()` is one sweep."""
 
-    def __init__(self, store: Store, wakeups: Wakeups, presence: PresenceBoard, period_s: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        wakeups: Wakeups,
+        presence: PresenceBoard,
+        period_s: float,
+        task_ends: TaskEndTeller | None = None,
+    ) -> None:
         super().__init__()
         self._store = store
+        self._task_ends = task_ends
         self._wakeups = wakeups
         self._presence = presence
         self._period_s = period_s
@@ -57,6 +66,7 @@ class Sweeper(Background):
         for execution in swept.ended:
             log.info("execution %s ended by the sweeper in step %s", execution.id, execution.step.value)
             self._wakeups.notify(execution.id)
+            await tell_task_end(self._store, self._task_ends, execution.id)
         await self._presence.push_cancels()
 
     async def _run(self) -> None:

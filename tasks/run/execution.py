@@ -26,7 +26,7 @@ from clients.sandbox.local import LocalSandbox
 from status.custom import CustomLimits
 from status.failures import Code
 from status.phases import Phase
-from tasks.failing import ExecutionError
+from tasks.failing import AlreadyEnded, ExecutionError
 from tasks.loop import OWNER
 from tasks.run.outcome import COMPLETED, WAITING, HandBack, Outcome, Stop, broke, stopped
 from tasks.run.progress import Progress
@@ -52,7 +52,7 @@ T = TypeVar("T")
 
 
 async def execute(process: "RunnerProcess", execution_id: str, progress: Progress) -> dict[str, Any]:
-    """The result of the task: `{execution_id, phase, code, last_seq}`. Raises only ExecutionError."""
+    """The result of the task: `{execution_id, phase, code, last_seq}`. Raises only ExecutionError and AlreadyEnded."""
     if not execution_id:
         raise ExecutionError.of(Code.BAD_MESSAGE, "Execution ID is required")
     OWNER.set(execution_id)
@@ -89,7 +89,7 @@ async def execute(process: "RunnerProcess", execution_id: str, progress: Progres
 
 
 async def take(process: "RunnerProcess", execution_id: str) -> Claim | None:
-    """Claim the run; None when it is refused (somebody else has it, or it is over) or nobody answers."""
+    """Claim the run; None when somebody else has it or nobody answers. Raises AlreadyEnded when it is over."""
     who = {"claim_id": uuid.uuid4().hex, "incarnation": process.incarnation, "sandbox": process.sandbox}
     token = secrets.token_bytes(TOKEN_BYTES)
     request = pb.ClaimRequest(execution_id=execution_id, **who, takes_attachments=True, run_token=token)
@@ -103,6 +103,8 @@ async def take(process: "RunnerProcess", execution_id: str) -> Claim | None:
         raise ExecutionError.of(Code.SYSTEM, f"the claim was not accepted: {exc}") from None
     if not told.granted:
         log.info("execution %s is not ours: %s", execution_id, told.refusal)
+        if told.phase:
+            raise AlreadyEnded(told.phase, told.error)
         return None
     log.info(
         "execution %s begins: attempt=%d fence=%d session_id=%s (empty=%s) thread=%s model=%s graph=%s resume=%s",

@@ -1,0 +1,41 @@
+"""Which of Celery's tasks an end that the server wrote belongs to: what Flower is told of runs whose worker is gone."""
+
+from typing import Protocol
+
+from clients.task_ends import TaskEnd
+from clients.tasks_wire import ENSURE_THREAD, EXECUTE_GRAPHTON, task_id
+from status.failures import Code
+from status.phases import Phase
+from status.store.records import Execution
+from status.store.store import Store
+
+
+class TaskEndTeller(Protocol):
+    def tell(self, end: TaskEnd) -> None: ...
+
+
+async def tell_task_end(store: Store, ends: TaskEndTeller | None, execution_id: str) -> None:
+    """After an end that no worker wrote. A task that nobody had taken is not shown as running, and is left alone."""
+    found = await store.state(execution_id) if ends is not None else None
+    if ends is None or found is None:
+        return
+    execution, state = found
+    task = task_of(execution)
+    if not task or not execution.owner_name:
+        return
+    ends.tell(
+        TaskEnd(
+            task_id=task_id(execution.id, task),
+            worker=execution.owner_name,
+            text=state.error or execution.phase.wire_name,
+            revoked=execution.phase is Phase.CANCELLED,
+            worker_gone=execution.error_code == Code.WORKER_LOST.value,
+        )
+    )
+
+
+def task_of(execution: Execution) -> str:
+    """The task that a worker was in when it ended: the last one that was taken."""
+    if execution.claimed_at is not None:
+        return EXECUTE_GRAPHTON
+    return "" if execution.thread_id else ENSURE_THREAD

@@ -1,0 +1,36 @@
+"""The end of a task whose execution had ended before it began: Celery and Flower are told the end that is stored.
+
+Without this, the copy of a message whose worker died would turn the failed task into a green one.
+"""
+
+import logging
+from typing import Any
+
+from celery import Task
+from celery.exceptions import Ignore, TaskRevokedError
+
+from status.phases import Phase
+from tasks.failing import AlreadyEnded, ExecutionError
+
+log = logging.getLogger(__name__)
+
+
+def repeat_end(task: "Task[Any, Any]", execution_id: str, ended: AlreadyEnded) -> dict[str, Any]:
+    """The result of a completed execution. Raises what makes Celery say FAILURE or REVOKED, without a callback."""
+    if ended.phase == Phase.COMPLETED.wire_name:
+        return {"execution_id": execution_id, "phase": ended.phase, "code": "", "last_seq": 0}
+    # The failure has been told; a callback could only tell it again.
+    task.request.errbacks = None
+    if ended.phase == Phase.CANCELLED.wire_name:
+        _revoked(task, str(ended))
+        raise Ignore
+    raise ExecutionError(str(ended)) from None
+
+
+def _revoked(task: "Task[Any, Any]", text: str) -> None:
+    task_id = task.request.id or ""
+    try:
+        task.backend.store_result(task_id, TaskRevokedError(text), "REVOKED")
+        task.send_event("task-revoked", terminated=False, signum=None, expired=False)
+    except Exception as exc:  # what operators see is never worth a task
+        log.debug("the end of %s was not told: %s", task_id, exc)
