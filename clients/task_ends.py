@@ -88,11 +88,7 @@ class TaskEnds:
         with app.connection_or_acquire() as connection:
             dispatcher = app.events.Dispatcher(connection, hostname=end.worker, buffer_while_offline=False)
             with dispatcher:
-                if end.revoked:
-                    dispatcher.send("task-revoked", uuid=end.task_id, terminated=True, signum=None, expired=False)
-                else:
-                    dispatcher.send(
-                        "task-failed", uuid=end.task_id, exception=f"ExecutionFailed({end.text!r})", traceback=""
-                    )
+                # Also of a cancel: for Flower a custom state (PROGRESS) comes after REVOKED, and before FAILURE.
+                dispatcher.send("task-failed", uuid=end.task_id, exception=repr(error), traceback="")
                 if end.worker_gone:
                     dispatcher.send("worker-offline")

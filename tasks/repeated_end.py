@@ -31,6 +31,6 @@ def _revoked(task: "Task[Any, Any]", text: str) -> None:
     task_id = task.request.id or ""
     try:
         task.backend.store_result(task_id, TaskRevokedError(text), "REVOKED")
-        task.send_event("task-revoked", terminated=False, signum=None, expired=False)
+        task.send_event("task-failed", exception=repr(TaskRevokedError(text)), traceback="")
     except Exception as exc:  # what operators see is never worth a task
         log.debug("the end of %s was not told: %s", task_id, exc)

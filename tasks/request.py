@@ -1,28 +1,26 @@
-"""What a worker holds of a message: Celery's request, which stays revoked once an operator has terminated it."""
+"""What a worker holds of a message: Celery's request, which tells of a terminated task what became of it."""
 
 from typing import Any
 
 from billiard.exceptions import WorkerLostError
-from celery.worker.request import Request, task_ready
+from celery.worker import state
+from celery.worker.request import Request
 
-from status.phases import Phase
+TERMINATED = "TaskRevokedError('terminated by an operator [E401 CANCELLED]')"
 
 
 class RunRequest(Request):
-    """The run of a terminated task ends by itself, or with its process; neither makes it a success or a failure.
+    """A child of prefork that an operator's signal killed is no lost worker.
 
-    Celery would tell Flower both: REVOKED, and then what came of the body.
+    Flower keeps the state that it takes for the latest, and a custom one (PROGRESS) is later than REVOKED for it: so
+    the end of a terminated task is told as a failure that names the order.
     """
+
+    _already_revoked: bool
 
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         if self._already_revoked and isinstance(exc_info.exception, WorkerLostError):
-            task_ready(self)
+            state.task_ready(self)
+            self.send_event("task-failed", exception=TERMINATED, traceback="")
             return None
         return super().on_failure(exc_info, send_failed_event, return_ok)
-
-    def send_event(self, type: str, **fields: Any) -> None:
-        outcome = type in ("task-succeeded", "task-failed")
-        # It may have completed before the order reached it: then that is what became of it.
-        if outcome and self._already_revoked and Phase.COMPLETED.wire_name not in str(fields.get("result")):
-            return
-        super().send_event(type, **fields)

@@ -1,0 +1,56 @@
+"""What Celery's side is told of an execution that had ended before its message was taken."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from celery import Task
+from celery.exceptions import Ignore
+
+from status.phases import Phase
+from tasks.failing import AlreadyEnded, ExecutionError
+from tasks.repeated_end import repeat_end
+
+ERROR = "The worker process is gone: signal 9 [E103 WORKER_LOST]"
+
+
+class Recorded:
+    """A bound task, as far as an end needs it."""
+
+    def __init__(self) -> None:
+        self.request = SimpleNamespace(id="aex-1:execute", errbacks=["report"])
+        self.stored: list[tuple[str, str]] = []
+        self.events: list[tuple[str, str]] = []
+        self.backend = SimpleNamespace(store_result=lambda id, error, state: self.stored.append((id, state)))
+
+    def send_event(self, type: str, **fields: Any) -> None:
+        self.events.append((type, fields["exception"]))
+
+
+def repeated(phase: Phase, error: str, task: Recorded) -> dict[str, Any]:
+    return repeat_end(cast("Task[Any, Any]", task), "aex-1", AlreadyEnded(phase.wire_name, error))
+
+
+def test_a_copy_of_a_failed_run_fails_the_same_way() -> None:
+    """With the stored words, and without a callback that would tell the failure again."""
+    task = Recorded()
+    with pytest.raises(ExecutionError, match="E103 WORKER_LOST") as raised:
+        repeated(Phase.FAILED, ERROR, task)
+    assert str(raised.value) == ERROR
+    assert not task.request.errbacks
+
+
+def test_a_copy_of_a_cancelled_run_is_revoked() -> None:
+    """Celery stores REVOKED, Flower reads the words; the body's outcome is ignored."""
+    task = Recorded()
+    with pytest.raises(Ignore):
+        repeated(Phase.CANCELLED, "Cancelled by ann [E401 CANCELLED]", task)
+    assert task.stored == [("aex-1:execute", "REVOKED")]
+    ((type, exception),) = task.events
+    assert type == "task-failed"
+    assert "E401 CANCELLED" in exception
+
+
+def test_a_copy_of_a_completed_run_is_a_result() -> None:
+    """It says COMPLETED, as the first one did."""
+    assert repeated(Phase.COMPLETED, "", Recorded())["phase"] == "EXECUTION_COMPLETED"
