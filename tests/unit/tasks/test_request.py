@@ -21,7 +21,7 @@ class Recorded:
         self.request = SimpleNamespace(id="aex-1:execute", errbacks=["report"])
         self.stored: list[tuple[str, str]] = []
         self.events: list[tuple[str, str]] = []
-        self.backend = SimpleNamespace(store_result=lambda id, error, state: self.stored.append((id, state)))
+        self.backend = SimpleNamespace(store_result=lambda task, error, state: self.stored.append((task, state)))
 
     def send_event(self, type: str, **fields: Any) -> None:
         self.events.append((type, fields["exception"]))
