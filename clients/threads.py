@@ -9,6 +9,7 @@ that a tool that never comes back cannot keep the next run from being set up.
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,15 @@ from typing import Any, TypeVar
 
 OWN_THREADS = 16
 _own = ThreadPoolExecutor(OWN_THREADS, thread_name_prefix="set-up")
+
+
+def _renew() -> None:
+    """A fork inherits the pool without its threads: it would wait for ever for one that seems to be idle."""
+    global _own
+    _own = ThreadPoolExecutor(OWN_THREADS, thread_name_prefix="set-up")
+
+
+os.register_at_fork(after_in_child=_renew)
 
 T = TypeVar("T")
 
