@@ -57,6 +57,7 @@ async def claim_reply(ctx: ServerContext, claimed: Claimed, *, takes_attachments
         resume=claimed.resume,
         previous_code=claimed.previous_code,
         untold_execution_id=claimed.untold_execution_id,
+        go_on_if_found=claimed.go_on_if_found,
         start_to_close_s=execution.timeouts.start_to_close_s,
         heartbeat_s=execution.timeouts.heartbeat_s,
         settle_grace_s=execution.timeouts.settle_grace_s,

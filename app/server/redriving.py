@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from app.server.problems import failed_precondition, invalid
 from status.phases import Phase
-from status.store.records import Execution
+from status.store.records import WHAT_IS_FOUND, Execution
 from status.store.store import Store
 
 FAILED_STEP, START = "failed_step", "start"
@@ -42,5 +42,7 @@ async def where_to_begin(store: Store, old: Execution, asked: str) -> Begin:
     if not why and asked != START:
         return Begin(base_checkpoint_id=old.base_checkpoint_id, resume_checkpoint_id=head)
     if latest == old.id and old.phase != Phase.COMPLETED:
-        return Begin(base_checkpoint_id=old.base_checkpoint_id)
+        # Its worker may have died before it could tell of its first step.
+        began = asked != START and old.base_checkpoint_id is not None
+        return Begin(base_checkpoint_id=old.base_checkpoint_id, resume_checkpoint_id=WHAT_IS_FOUND if began else "")
     return Begin()

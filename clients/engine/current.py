@@ -45,6 +45,8 @@ class CurrentRun:
     """How the session's run before this one ended, where that was in the middle; in words."""
     untold: str = ""
     """The execution before, whose worker may have written more than it could tell."""
+    go_on_if_found: bool = False
+    """If it has, this run goes on there without new input."""
     given: RunContext = field(default_factory=RunContext)
     org: str = ""
     resources: AsyncExitStack = field(default_factory=AsyncExitStack)

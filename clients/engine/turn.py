@@ -83,7 +83,9 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
         return await _own_memory_turn(graph, run, bundle, given)
     if run.untold:
         steps = await memory.steps_since(run.thread_id, run.head_checkpoint_id)
-        run.move_head(furthest(steps, run.head_checkpoint_id, run.untold))
+        found = furthest(steps, run.head_checkpoint_id, run.untold)
+        resume = resume or (run.go_on_if_found and found != run.head_checkpoint_id)
+        run.move_head(found)
     head = run.head_checkpoint_id
     if resume:
         latest = await graph.aget_state(call_config(run, bundle))

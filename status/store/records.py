@@ -51,6 +51,7 @@ class NewExecution:
     base_checkpoint_id: str | None = None
     """Where in the session's memory it begins; None: at the head that there is when it is claimed."""
     resume_checkpoint_id: str = ""
+    """Where it goes on without new input; WHAT_IS_FOUND: where a worker finds more than the server knows."""
     """The failed step that it goes on from: the session's head, for as long as nothing else moves it."""
     one_shot: bool = False
     """Its session was made for it."""
@@ -157,6 +158,10 @@ class Begun:
     """The session's, if an earlier turn made one."""
 
 
+WHAT_IS_FOUND = "what is found"
+"""Instead of a checkpoint, of a run whose worker may have written steps and told of none."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
     granted: bool
@@ -169,6 +174,8 @@ class Claimed:
     """How the execution before it in its session ended."""
     untold_execution_id: str = ""
     """That one, if the server ended it: its worker may have written more into memory than it could tell."""
+    go_on_if_found: bool = False
+    """If it has, go on there without new input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from status.store.edges import take
 from status.store.ending import OPEN, E, End, Ending, dumps, terminal
 from status.store.reading import folded
 from status.store.records import (
+    WHAT_IS_FOUND,
     Appended,
     Begun,
     Claimed,
@@ -135,7 +136,8 @@ class Running(Ending):
             sandbox_id=(facts.sandbox_id if facts else "") or row.id,
             resume=resume,
             previous_code=previous.error_code if previous else "",
-            untold_execution_id=_untold(row, previous, resume=resume),
+            untold_execution_id=(untold := _untold(row, previous)),
+            go_on_if_found=bool(untold) and row.resume_checkpoint_id == WHAT_IS_FOUND,
         )
 
     async def run_token(self, handle: int, fence: int) -> str | None:
@@ -156,7 +158,7 @@ class Running(Ending):
         """The checkpoint to begin at, and whether to go on there without new input. Kept, for attempts and redrives."""
         if row.resumable:
             return head, True
-        if row.resume_checkpoint_id and row.attempt == 1:
+        if row.resume_checkpoint_id not in ("", WHAT_IS_FOUND) and row.attempt == 1:
             return row.resume_checkpoint_id, True
         if row.base_given:
             # Also the next attempt: what the first one added to memory is not to be there twice.
@@ -348,11 +350,11 @@ def _unapplied(row: Row[Any] | None, fence: int, first: int, count: int) -> Appe
     )
 
 
-def _untold(row: Row[Any], previous: Row[Any] | None, *, resume: bool) -> str:
+def _untold(row: Row[Any], previous: Row[Any] | None) -> str:
     """The execution before, if nobody but the server told its end; not for a run that was to begin before it."""
     if previous is None or previous.settled_fence or row.resumable or row.attempt > 1:
         return ""
-    return str(previous.id) if resume or not row.redriven_from else ""
+    return str(previous.id) if row.resume_checkpoint_id or not row.redriven_from else ""
 
 
 def _why_not(row: Row[Any] | None, wanted: Step) -> str:

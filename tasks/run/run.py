@@ -90,6 +90,7 @@ class Run:
             gate=self._gate,
             head_checkpoint_id=claim.told.head_checkpoint_id,
             untold=claim.told.untold_execution_id,
+            go_on_if_found=claim.told.go_on_if_found,
             broken_off=BROKEN_OFF.get(claim.told.previous_code, ""),
             given=given_with(claim),
             org=claim.told.org,

@@ -2,7 +2,7 @@
 
 from status.failures import Code
 from status.phases import Phase
-from status.store.records import Claimed, Outcome, Resource, ResourceKind
+from status.store.records import WHAT_IS_FOUND, Claimed, Outcome, Resource, ResourceKind
 from status.store.store import Store
 from tests.store.conftest import Clock, Flow
 
@@ -46,9 +46,11 @@ async def test_a_run_hears_of_one_that_could_not_tell_its_end(store: Store, flow
     await store.append(lost.execution.handle, lost.execution.fence, 0, [], "h1")
     await store.fail(lost.execution.id, Code.WORKER_LOST, {}, only_steps=frozenset())
     again = {"session_id": "s", "redriven_from": lost.execution.id, "base_checkpoint_id": ""}
-    for where, told_of in (({"resume_checkpoint_id": "h1"}, lost.execution.id), ({}, "")):
-        on = await flow.claimed(**again, **where)
+    for where, told_of in (("h1", lost.execution.id), (WHAT_IS_FOUND, lost.execution.id), ("", "")):
+        on = await flow.claimed(**again, resume_checkpoint_id=where)
         assert on.untold_execution_id == told_of
+        assert (on.resume, on.go_on_if_found) == (where == "h1", where == WHAT_IS_FOUND)
+        assert on.head_checkpoint_id == (where if on.resume else "")
         assert on.execution is not None
         assert await _ends(store, on)
         assert await store.delete(on.execution.id)

@@ -238,6 +238,7 @@ class ClaimReply(_message.Message):
     WAITING_FIELD_NUMBER: _builtins.int
     PREVIOUS_CODE_FIELD_NUMBER: _builtins.int
     UNTOLD_EXECUTION_ID_FIELD_NUMBER: _builtins.int
+    GO_ON_IF_FOUND_FIELD_NUMBER: _builtins.int
     CONTEXT_JSON_FIELD_NUMBER: _builtins.int
     CONFIG_JSON_FIELD_NUMBER: _builtins.int
     SESSION_ID_FIELD_NUMBER: _builtins.int
@@ -286,6 +287,8 @@ class ClaimReply(_message.Message):
     """how the execution before this one in its session ended; empty if it completed"""
     untold_execution_id: _builtins.str
     """the execution before this one, if the server ended it: memory may have more of it than its worker could tell"""
+    go_on_if_found: _builtins.bool
+    """and if it has, go on there without new input"""
     context_json: _builtins.str
     """for the graph's context_schema; empty: none was given"""
     config_json: _builtins.str
@@ -354,6 +357,7 @@ class ClaimReply(_message.Message):
         waiting: _builtins.bool = ...,
         previous_code: _builtins.str = ...,
         untold_execution_id: _builtins.str = ...,
+        go_on_if_found: _builtins.bool = ...,
         context_json: _builtins.str = ...,
         config_json: _builtins.str = ...,
         session_id: _builtins.str = ...,
@@ -366,7 +370,7 @@ class ClaimReply(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "answers_json", b"answers_json", "attachments", b"attachments", "attempt", b"attempt", "bundle_error", b"bundle_error", "bundle_error_code", b"bundle_error_code", "bundle_error_what", b"bundle_error_what", "caller", b"caller", "config_json", b"config_json", "context_json", b"context_json", "env", b"env", "error", b"error", "fence", b"fence", "granted", b"granted", "graph", b"graph", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "heartbeat_s", b"heartbeat_s", "input_json", b"input_json", "layout_json", b"layout_json", "max_encoded_bytes", b"max_encoded_bytes", "max_output_bytes", b"max_output_bytes", "max_tool_result_bytes", b"max_tool_result_bytes", "message", b"message", "model_name", b"model_name", "next_delta", b"next_delta", "org", b"org", "phase", b"phase", "previous_code", b"previous_code", "refusal", b"refusal", "resume", b"resume", "sandbox_id", b"sandbox_id", "secret_names", b"secret_names", "session", b"session", "session_id", b"session_id", "settle_grace_s", b"settle_grace_s", "skills", b"skills", "start_to_close_s", b"start_to_close_s", "thread_id", b"thread_id", "untold_execution_id", b"untold_execution_id", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "answers_json", b"answers_json", "attachments", b"attachments", "attempt", b"attempt", "bundle_error", b"bundle_error", "bundle_error_code", b"bundle_error_code", "bundle_error_what", b"bundle_error_what", "caller", b"caller", "config_json", b"config_json", "context_json", b"context_json", "env", b"env", "error", b"error", "fence", b"fence", "go_on_if_found", b"go_on_if_found", "granted", b"granted", "graph", b"graph", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "heartbeat_s", b"heartbeat_s", "input_json", b"input_json", "layout_json", b"layout_json", "max_encoded_bytes", b"max_encoded_bytes", "max_output_bytes", b"max_output_bytes", "max_tool_result_bytes", b"max_tool_result_bytes", "message", b"message", "model_name", b"model_name", "next_delta", b"next_delta", "org", b"org", "phase", b"phase", "previous_code", b"previous_code", "refusal", b"refusal", "resume", b"resume", "sandbox_id", b"sandbox_id", "secret_names", b"secret_names", "session", b"session", "session_id", b"session_id", "settle_grace_s", b"settle_grace_s", "skills", b"skills", "start_to_close_s", b"start_to_close_s", "thread_id", b"thread_id", "untold_execution_id", b"untold_execution_id", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -37,7 +37,7 @@ class Stack:
 
     async def turn(
         self, graph: str, thread: str, message: str, head: str, *, limit_s: float = 60.0, resume: bool = False,
-        untold: str = "",
+        untold: str = "", go_on_if_found: bool = False,
     ) -> Any:  # fmt: skip
         """Starts a turn, or goes on with the one that stands at the head; a future of the task's result."""
         self.server.stored.clear()
@@ -47,7 +47,7 @@ class Stack:
         said = pb.ClaimReply(
             granted=True, handle=7, fence=3, heartbeat_s=30, start_to_close_s=limit_s,
             graph=graph, thread_id=thread, message=message, head_checkpoint_id=head, resume=resume,
-            untold_execution_id=untold,
+            untold_execution_id=untold, go_on_if_found=go_on_if_found,
         )  # fmt: skip
         self.server.claim_reply = said
         work = self.process.loop.submit(execute(self.process, "exec-1", Quiet()))  # type: ignore[arg-type]

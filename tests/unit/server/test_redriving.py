@@ -8,6 +8,7 @@ import pytest
 from app.server.problems import Kind, Problem
 from app.server.redriving import Begin, where_to_begin
 from status.phases import Phase
+from status.store.records import WHAT_IS_FOUND
 
 
 @dataclass
@@ -39,10 +40,12 @@ async def test_by_default_it_goes_on_from_the_failed_step() -> None:
 
 
 async def test_from_the_start_means_before_the_run() -> None:
-    """So does a run of which no step is in memory, and one that began with nothing."""
+    """A run of which no step is known goes on where its worker had come to, if that is found; else from there, too."""
     assert await begin(Old(), asked="start") == Begin(base_checkpoint_id="base")
-    assert await begin(Old(), head="base") == Begin(base_checkpoint_id="base")
-    assert await begin(Old(base_checkpoint_id=""), head="") == Begin(base_checkpoint_id="")
+    for base in ("base", ""):
+        looks = Begin(base_checkpoint_id=base, resume_checkpoint_id=WHAT_IS_FOUND)
+        assert await begin(Old(base_checkpoint_id=base), head=base) == looks
+        assert await begin(Old(base_checkpoint_id=base), head=base, asked="start") == Begin(base_checkpoint_id=base)
 
 
 @pytest.mark.parametrize("old", [Old(phase=Phase.COMPLETED), Old(base_checkpoint_id=None)])
