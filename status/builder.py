@@ -97,14 +97,16 @@ class StatusBuilder:
         self._models.clear()
         return [delta for id_ in list(self._open) for delta in self._broken(id_)]
 
-    def interrupt(self, question: str, questions: Sequence[Mapping[str, Any]] = ()) -> list[Delta]:
+    def interrupt(
+        self, question: str, questions: Sequence[Mapping[str, Any]] = (), next: Sequence[str] = ()
+    ) -> list[Delta]:
         """The turn ends with a question to the user. Said twice it is told once."""
         if self.interrupted:
             return []
         self.interrupted = True
         self.messages += 1
         asked = [plain(dict(one), max_bytes=self._max_bytes) for one in questions]
-        metadata = {"interrupted": True, **({"questions": asked} if asked else {})}
+        metadata = {"interrupted": True, **({"questions": asked} if asked else {}), **({"next": next} if next else {})}
         content = shown_text(question, self._max_bytes)
         message = _delta("message", id="interrupt", type="MESSAGE_AI", content=content, metadata=metadata)
         return [*(Delta(kind="question", payload=one) for one in asked), message]
@@ -272,7 +274,7 @@ class StatusBuilder:
         return [_delta("todos", todos=todos_shown(event.todos, self._max_bytes))]
 
     def _interrupted(self, event: events.Interrupted) -> list[Delta]:
-        return self.interrupt(event.question, event.questions)
+        return self.interrupt(event.question, event.questions, event.next)
 
     def _graph_output(self, event: events.GraphOutput) -> list[Delta]:
         output, fields = event.output, event.fields

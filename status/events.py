@@ -133,11 +133,13 @@ class TodosWritten:
 class Interrupted:
     """The graph stopped to ask a person something; the turn ends with that question.
 
-    `question` is all of it in words; `questions` each as data, as `status.questions` describes them.
+    `question` is all of it in words; `questions` each as data, as `status.questions` describes them; `next` the nodes
+    that the graph goes on with.
     """
 
     question: str
     questions: tuple[Mapping[str, Any], ...] = ()
+    next: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -225,7 +225,7 @@ _DEFAULTS: Mapping[str, str] = {
     "silent_s": "?",
 }
 
-TOLD_FACTS = ("attempt", "worker", "last_heartbeat", "original_error")
+TOLD_FACTS = ("attempt", "worker", "last_heartbeat", "original_error", "next")
 """Facts that are copied to the SYSTEM message's metadata where they are known."""
 
 

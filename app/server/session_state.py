@@ -28,6 +28,7 @@ class _Reader:
     left: int | None = None
     head: Execution | None = None
     waiting: list[Json] | None = None
+    next: list[str] | None = None
     values: Json | None = None
     values_of: str = ""
     truncated: bool = False
@@ -39,8 +40,7 @@ class _Reader:
             return True
         if self.head is None:
             self.head = execution
-            asked = [m for m in state.messages.values() if m["metadata"].get("interrupted")]
-            self.waiting = [{"id": m["id"], "question": "".join(m["content"]), **_more(m)} for m in asked]
+            self.waiting, self.next = _open_questions(state), _next(execution, state)
         if self.values is None and execution.phase is Phase.COMPLETED and not self._asked(state):
             self.values, self.values_of = _values(state), execution.id
         if self.left == 0 or self.room == 0:
@@ -85,6 +85,7 @@ async def session_state(ctx: ServerContext, session_id: str, most_messages: int)
         "messages": reader.messages,
         "truncated": reader.truncated or bool(token and turns >= MOST_TURNS),
         "questions": reader.waiting or [],
+        "next": reader.next,
     }
 
 
@@ -107,6 +108,23 @@ def _values(state: State) -> Json:
     if isinstance(state.output, dict):
         return state.output
     return {} if state.output is None else {"output": state.output}
+
+
+def _open_questions(state: State) -> list[Json]:
+    """Each as the execution shows it. A worker of an earlier version told only what they say."""
+    asked = [m for m in state.messages.values() if m["metadata"].get("interrupted")]
+    if asked and state.questions:
+        return [{**one, "question": one.get("text", "")} for one in state.questions.values()]
+    return [{"id": m["id"], "question": "".join(m["content"]), **_more(m)} for m in asked]
+
+
+def _next(execution: Execution, state: State) -> list[str] | None:
+    """The nodes with which the graph goes on from its head; None where its worker could not tell."""
+    told = [m["metadata"]["next"] for m in state.messages.values() if isinstance(m["metadata"].get("next"), list)]
+    if told:
+        return [str(name) for name in told[-1]]
+    asked = any(m["metadata"].get("interrupted") for m in state.messages.values())
+    return [] if execution.phase is Phase.COMPLETED and not asked else None
 
 
 def _more(message: Json) -> Json:

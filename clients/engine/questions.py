@@ -78,12 +78,13 @@ async def told_in_full(
     snapshot = await graph.aget_state(thread, subgraphs=True)
     if asked is None and snapshot.next and not snapshot.interrupts:
         stop = breakpoint_of(snapshot)
-        yield _masked(Interrupted(question=stop["text"], questions=(stop,)), run)
+        yield _masked(Interrupted(question=stop["text"], questions=(stop,), next=snapshot.next), run)
     elif asked is not None:
         scopes = {one["id"]: one["scope"] for one in asked.questions if one.get("scope")}
         standing = [q | ({"scope": scopes[q["id"]]} if q["id"] in scopes else {}) for q in open_questions(snapshot)]
         question = read.question_text([one.value for one in snapshot.interrupts]) if standing else asked.question
-        yield _masked(Interrupted(question=question, questions=tuple(standing) or asked.questions), run)
+        questions = tuple(standing) or asked.questions
+        yield _masked(Interrupted(question=question, questions=questions, next=snapshot.next), run)
 
 
 def _masked(asked: Interrupted, run: CurrentRun) -> Interrupted:

@@ -162,5 +162,11 @@ async def state_at_head(graph: Graph, run: CurrentRun, bundle: Bundle) -> StateS
     return await graph.aget_state(call_config(run, bundle, head=run.head_checkpoint_id))
 
 
+async def next_nodes(graph: Graph, run: CurrentRun) -> list[str]:
+    """With which it would go on from what it has reached, as LangGraph names them: one for each task."""
+    state = await state_at_head(graph, run, Bundle())
+    return list(state.next) if state else []
+
+
 def _checkpoint_id(snapshot: StateSnapshot) -> str:
     return str(snapshot.config.get("configurable", {}).get("checkpoint_id", ""))

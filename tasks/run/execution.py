@@ -22,6 +22,7 @@ from clients.engine.current import running
 from clients.engine.graph_functions import close
 from clients.engine.questions import told_in_full
 from clients.engine.stream import run_events
+from clients.engine.turn import next_nodes
 from clients.sandbox.local import LocalSandbox
 from status.custom import CustomLimits
 from status.failures import Code
@@ -45,6 +46,7 @@ STOP_WAIT_S = 2.0
 """How long a run may take to end after its cancel. Below the cancel timeout and the settle grace."""
 CLOSE_S, CLOSE_STOPPED_S = 10.0, 1.5
 """How long what a graph function opened may take to close; less after a cancel: it is no reason to give up."""
+STANDS_AT_S = 1.0
 YIELD_EVERY_S = 0.02
 """A model that never really waits would keep the flusher from sending."""
 
@@ -136,7 +138,18 @@ async def _outcome(process: "RunnerProcess", run: Run) -> Outcome | HandBack | N
     run.left_threads = process.loop.threads.left_by(run.id)
     if run.stop_reason is Stop.FENCED_OUT:
         return None
-    return _decide(process, run, work, open_step)
+    return _decide(process, run, work, open_step, await _undisturbed(_stands_at(run, work)))
+
+
+async def _stands_at(run: Run, work: "asyncio.Task[Any]") -> list[str]:
+    """The nodes that a run which broke off would go on with; none where nobody knows, or the answer takes long."""
+    if run.stands_at is None or (work.done() and not work.cancelled() and work.exception() is None):
+        return []
+    try:
+        return await asyncio.wait_for(run.stands_at(), STANDS_AT_S)
+    except Exception as exc:
+        log.debug("execution %s: where it stands is not known: %r", run.id, exc)
+        return []
 
 
 async def _end(run: Run, work: "asyncio.Task[Any]") -> None:
@@ -151,8 +164,11 @@ async def _end(run: Run, work: "asyncio.Task[Any]") -> None:
             await _close(run.current.sandbox)
 
 
-def _decide(process: "RunnerProcess", run: Run, work: "asyncio.Task[Any]", open_step: str) -> Outcome | HandBack:
-    facts = {"worker": process.name, "attempt": run.claim.told.attempt, "threads": run.left_threads or None}
+def _decide(
+    process: "RunnerProcess", run: Run, work: "asyncio.Task[Any]", open_step: str, stands_at: list[str]
+) -> Outcome | HandBack:
+    facts: dict[str, Any] = {"worker": process.name, "attempt": run.claim.told.attempt}
+    facts |= {"threads": run.left_threads or None, "next": stands_at or None}
     error = None if not work.done() or work.cancelled() else work.exception()
     if work.done() and not work.cancelled() and error is None:
         run.say(run.builder.finish())
@@ -217,6 +233,7 @@ async def _stream(run: Run, prepared: Prepared) -> None:
     yielded_at = time.monotonic()
     # A graph without memory takes no word about when it is written.
     memory: dict[str, Any] = {"durability": prepared.durability} if prepared.graph.checkpointer else {}
+    run.stands_at = lambda: next_nodes(prepared.graph, run.current)
     turn, options = prepared.turn, {**memory, "context": prepared.context, "control": run.control}
     events_of = run_events(prepared.graph, turn.input, turn.config, **options)
     stream: Any = told_in_full(events_of, prepared.graph, run.current, turn.config)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,6 +112,8 @@ class Run:
         """What the questions expect that it was given an answer to; empty for a run that answers none."""
         self.open_nodes: dict[Any, str] = {}
         self.can_hand_back = False
+        self.stands_at: Callable[[], Awaitable[list[str]]] | None = None
+        """Asks its memory which nodes come next."""
         self.stop_reason: Stop | None = None
         self.stop_asked = asyncio.Event()
         self._silent_s = silent_s

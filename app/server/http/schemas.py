@@ -188,7 +188,13 @@ SESSION_STATE: Schema = {
             "description": "as in a status, oldest first",
         },
         "truncated": {"type": "boolean", "description": "there are older messages"},
-        "questions": {"type": "array", "items": {"type": "object"}, "description": "what it waits for"},
+        "questions": {"type": "array", "items": {"type": "object"}, "description": "the open ones, each with its id"},
+        "next": {
+            "type": ["array", "null"],
+            "items": STRING,
+            "description": "the nodes that the graph goes on with, one for each task; empty at its end;"
+            " null where its worker could not tell",
+        },
     },
 }
 PARTS: Mapping[str, Schema] = {

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
 
+from clients.engine.bundle import Bundle
 from clients.settings import Settings
 from status.phases import Phase
 from tasks.process import RunnerProcess
@@ -19,6 +22,7 @@ from tests.unit.tasks.runner_server import RunnerServer
 POSTGRES = os.environ.get("AGENT_RUNNER_TEST_POSTGRES_URL", "")
 CORPUS = 200_000
 GRAPHS = f"""
+from pathlib import Path
 from typing import Annotated, Any
 from deepagents import create_deep_agent
 from langchain.agents import AgentState
@@ -26,6 +30,8 @@ from langchain.agents.middleware import AgentMiddleware
 from langchain_core.messages import AIMessage
 from langgraph.graph import END, START, MessagesState, StateGraph
 from tests.unit.memory.strict_model import StrictModel
+
+MENDED = Path(__file__).with_name("mended")
 
 class State(MessagesState, total=False):
     corpus: str
@@ -35,7 +41,7 @@ def load(state):
     return {{"corpus": str(len(state["messages"])).ljust({CORPUS}, "x"), "round": 0}}
 
 def study(state):
-    if state["round"] == 3 and state["messages"][-1].content == "fail":
+    if state["round"] == 3 and state["messages"][-1].content == "fail" and not MENDED.exists():
         raise ValueError("no")
     return {{"round": state["round"] + 1}}
 
@@ -116,4 +122,61 @@ async def test_turns_do_not_add_up(stack: Stack, graph: str, tmp_path: Path) -> 
         assert f"42 {CORPUS}" in stack.texts
     elif (file := tmp_path / "memory.db").exists():
         assert file.stat().st_size < 10 * CORPUS
+    await asyncio.to_thread(lambda: stack.process.loop.submit(stack.process.memory.prune(thread, "")).result(10))
+
+
+async def edited(stack: Stack, graph: str, thread: str, head: str, note: str) -> str:
+    """A fork of the head with one more message, made as LangGraph's own tools make it."""
+
+    async def fork() -> str:
+        found = await stack.process.engine.graph(Bundle(graph=graph), {})
+        place = RunnableConfig(configurable={"thread_id": thread, "checkpoint_ns": "", "checkpoint_id": head})
+        node = "tell" if graph == "plan" else "model"
+        said = [HumanMessage(note), AIMessage(f"answer to {note}")]
+        made = await found.aupdate_state(place, {"messages": said}, as_node=node)
+        return str(made["configurable"]["checkpoint_id"])
+
+    return await asyncio.to_thread(stack.process.loop.submit(fork()).result, 10)
+
+
+@pytest.mark.parametrize("graph", ["plan", "deep"])
+async def test_a_fork_of_the_head(stack: Stack, graph: str) -> None:
+    """After many pruned turns the head can be forked, and the fork goes on knowing all that was before it."""
+    thread, head = f"fork-{os.urandom(4).hex()}", ""
+    for n in range(6):
+        await (await stack.turn(graph, thread, f"note {n}", head))
+        head = stack.head(head)
+    fork = await edited(stack, graph, thread, head, "an edit")
+    assert (await notes(stack, graph, thread, head), await notes(stack, graph, thread, fork)) == (6, 7)
+    result = await (await stack.turn(graph, thread, "go on", fork))
+    assert result["phase"] == Phase.COMPLETED.wire_name, stack.server.settled
+    assert await notes(stack, graph, thread, stack.head(fork)) == 8
+    assert kept_bytes(stack, thread) < 3 * CORPUS
+    await asyncio.to_thread(lambda: stack.process.loop.submit(stack.process.memory.prune(thread, "")).result(10))
+
+
+async def notes(stack: Stack, graph: str, thread: str, head: str) -> int:
+    """How many messages of the user stand there."""
+
+    async def look() -> int:
+        found = await stack.process.engine.graph(Bundle(graph=graph), {})
+        place = RunnableConfig(configurable={"thread_id": thread, "checkpoint_ns": "", "checkpoint_id": head})
+        return sum(isinstance(one, HumanMessage) for one in (await found.aget_state(place)).values["messages"])
+
+    return await asyncio.to_thread(stack.process.loop.submit(look()).result, 10)
+
+
+@pytest.mark.parametrize("resume", [True, False])
+async def test_a_redrive_after_pruning(stack: Stack, tmp_path: Path, resume: bool) -> None:
+    """After many turns and a failed one, all pruned, the failed step goes on; or the run begins anew before it."""
+    thread, head = f"resume-{os.urandom(4).hex()}", ""
+    for n in range(6):
+        await (await stack.turn("plan", thread, f"note {n}", head))
+        head = stack.head(head)
+    result = await (await stack.turn("plan", thread, "fail", head))
+    assert result["phase"] == Phase.FAILED.wire_name
+    (tmp_path / "mended").touch()
+    result = await (await stack.turn("plan", thread, "fail", stack.head(head) if resume else head, resume=resume))
+    assert result["phase"] == Phase.COMPLETED.wire_name, stack.server.settled
+    assert f"13 {CORPUS}" in stack.texts
     await asyncio.to_thread(lambda: stack.process.loop.submit(stack.process.memory.prune(thread, "")).result(10))

@@ -6,6 +6,7 @@ from typing import Any
 import httpx
 
 from app.server.composition import RunningServer
+from status.failures import Code
 from status.phases import Phase
 from status.store.records import NewDelta, Outcome
 from tests.unit.server.conftest import Worker, created, http_client
@@ -74,6 +75,24 @@ async def test_a_question_is_open(http: httpx.AsyncClient, worker: Worker) -> No
     assert [question["question"] for question in told["questions"]] == ["Red or blue?"]
     assert told["values"] == {"plan": "p"}
     assert said(told) == ["one", "two"]
+
+
+async def test_what_comes_next(http: httpx.AsyncClient, worker: Worker) -> None:
+    """Nothing after an end; the nodes that wait, with their questions as data; null where nobody told."""
+    session = (await turn(http, worker, "one", ai("a1", "first")))["spec"]["session_id"]
+    assert (await state(http, session))["next"] == []
+    question = {"id": "q1", "text": "Red?", "value": "Red?", "node": "paint", "expects": {"kind": "any"}}
+    asked = ai("interrupt", "Red?", metadata={"interrupted": True, "questions": [question], "next": ["paint", "dry"]})
+    await turn(http, worker, "two", ("question", question), asked, session_id=session)
+    told = await state(http, session)
+    assert (told["next"], told["questions"]) == (["paint", "dry"], [{**question, "question": "Red?"}])
+    for facts, expected in (({"next": ["tools"]}, ["tools"]), ({}, None)):
+        made_ = await created(http, message="three", session_id=session)
+        execution = (await worker.claim(made_["metadata"]["id"])).execution
+        assert execution is not None
+        end = Outcome(phase=Phase.FAILED, code=Code.APPLICATION, facts=facts)
+        await worker._ctx.store.settle(execution.handle, execution.fence, 0, [], "h", end)
+        assert (await state(http, session))["next"] == expected
 
 
 async def test_orgs_are_kept_apart(server: RunningServer, http: httpx.AsyncClient, worker: Worker) -> None:
