@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from app.cli.data_dir import written_in
 from app.cli.failing import Failed, settings_or_exit
 from app.cli.roles import FLOWER_PORT
 from app.dev.redis import RedisMissing
@@ -57,7 +58,8 @@ def dev(
         own_keys=random_key,
         write=_prefixed,
     )
-    _run(Stack(plan))
+    with written_in(settings.data_dir, option="--data-dir"):
+        _run(Stack(plan))
 
 
 def _run(stack: Stack) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from app.cli.attaching import attach_option, message_with
+from app.cli.data_dir import written_in
 from app.cli.display import Display, SilentDisplay, display_for
 from app.cli.failing import EXIT_CANCELLED, EXIT_USAGE, Failed, settings_or_exit
 from app.cli.following import Interrupts, follow_and_report, told
@@ -69,7 +70,9 @@ def run(
     settings = settings_or_exit("run")
     if server or settings.given("http_url"):
         sys.exit(asyncio.run(_run_on(server or settings.http_url, settings, request)))
-    sys.exit(_run_embedded(settings, request))
+    with written_in(settings.data_dir):
+        code = _run_embedded(settings, request)
+    sys.exit(code)
 
 
 async def _run_on(url: str, settings: Settings, request: Request) -> int:
