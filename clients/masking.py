@@ -11,6 +11,7 @@ Known limit: a command that prints a secret in another form (base64, reversed, o
 import asyncio
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -43,6 +44,7 @@ class Mask:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         forms = {form for secret in secrets for form in _forms(secret) if len(form) >= MIN_LENGTH}
         sought = sorted({_bytes(piece) for form in forms for piece in _pieces(form)})
+        self._sought, self._first = sought, frozenset(one[0] for one in sought)
         kind, made = MatchKind.LeftmostLongest, Implementation.NoncontiguousNFA
         self._finder = BytesAhoCorasick(sought, kind, made) if sought else None
         self.longest = max(map(len, sought), default=0)
@@ -55,10 +57,10 @@ class Mask:
         masked = self.of_bytes(data)
         return text if masked is data else masked.decode("utf-8", "surrogatepass")
 
-    def _spans(self, data: bytes) -> list[tuple[int, int]]:
+    def spans(self, data: bytes) -> list[tuple[int, int]]:
         """Where in `data` something secret is, in order; what overlaps is one."""
         found: list[tuple[int, int]] = []
-        for at in range(0, len(data), LOOK_BYTES):
+        for at in range(0, len(data) if self._finder else 0, LOOK_BYTES):
             until = at + LOOK_BYTES
             for begin, end in self._matches(data, at, until + self.longest - 1):
                 if begin >= until:  # the next window sees it whole
@@ -71,6 +73,17 @@ class Mask:
                         break
                     _add(found, begin, last)
         return found
+
+    def open_at(self, data: bytes) -> int:
+        """Where in `data` something secret may have begun that more text would complete; its length if nowhere."""
+        for at in range(max(0, len(data) - self.longest + 1), len(data)):
+            if data[at] not in self._first:
+                continue
+            begun = data[at:]
+            after = bisect_right(self._sought, begun)
+            if after < len(self._sought) and self._sought[after].startswith(begun):
+                return at
+        return len(data)
 
     def _matches(self, data: bytes, begin: int, end: int) -> list[tuple[int, int]]:
         """The leftmost, of these the longest, and so on after its end. Other threads run meanwhile."""
@@ -91,7 +104,7 @@ class Mask:
 
     def found(self, data: bytes) -> list[tuple[int, int]]:
         """Where in `data` something secret is, in order; what overlaps is one."""
-        return self._spans(data) if self._finder is not None else []
+        return self.spans(data) if self._finder is not None else []
 
     def within(self, value: Any) -> Any:
         """The same with every text in it masked, however deep it lies in lists and objects."""

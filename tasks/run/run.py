@@ -16,10 +16,11 @@ from clients.masking import IN_A_THREAD, Mask, characters_in
 from status.bounds import DEFAULT_MAX_ENCODED_BYTES, DEFAULT_MAX_OUTPUT_BYTES, DEFAULT_MAX_TOOL_RESULT_BYTES
 from status.builder import StatusBuilder
 from status.custom import CustomLimits
-from status.events import Event
+from status.events import Event, MessageBroken, MessageFinished
 from status.failures import Code
 from status.log import Delta
 from status.phases import Phase
+from tasks.run.masked_texts import MaskedTexts
 from tasks.run.outcome import Stop
 from tasks.run.run_log import RunLog
 
@@ -84,6 +85,7 @@ class Run:
     ) -> None:
         self.claim = claim
         self.mask = Mask(claim.told.env[name] for name in claim.told.secret_names)
+        self._texts = MaskedTexts(self.mask)
         self.current = CurrentRun(
             thread_id=claim.told.thread_id,
             mask=self.mask,
@@ -141,23 +143,34 @@ class Run:
         if self._given_up:
             return
         deltas = self.builder.feed(event)
+        if self.mask:
+            deltas = self._texts.through(deltas)
+            if isinstance(event, MessageFinished | MessageBroken):
+                deltas += self._texts.end(event.message_id)
         if not self.mask or sum(characters_in(delta.payload) for delta in deltas) < IN_A_THREAD:
-            self.say(deltas)
+            self._tell(deltas)
             return
         try:
             masked = await asyncio.to_thread(self._without_secrets, deltas)
         except asyncio.CancelledError:
-            self.say(deltas)  # the builder counts on it
+            self._tell(deltas)  # the builder counts on it
             raise
         if not self._given_up:
             self.log.add(masked)
 
     def say(self, deltas: list[Delta]) -> None:
-        """What the agent says leaves the run without its secrets; one that is streamed in pieces is not seen."""
+        """What the agent says leaves the run without its secrets."""
+        self._tell(self._texts.through(deltas) if self.mask else deltas)
+
+    def _tell(self, deltas: list[Delta]) -> None:
         self.log.add(self._without_secrets(deltas) if self.mask else deltas)
 
     def _without_secrets(self, deltas: list[Delta]) -> list[Delta]:
-        return [Delta(kind=delta.kind, payload=self._masked(delta.payload)) for delta in deltas]
+        """Streamed texts are without them already."""
+        return [
+            delta if delta.kind == "text" else Delta(kind=delta.kind, payload=self._masked(delta.payload))
+            for delta in deltas
+        ]
 
     def _masked(self, payload: dict[str, Any]) -> dict[str, Any]:
         return {name: value if name in STRUCTURE else self.mask.within(value) for name, value in payload.items()}

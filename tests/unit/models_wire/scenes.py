@@ -39,6 +39,8 @@ class Scene:
     thought: str = ""
     thought_key: str = "reasoning_content"
     words: str = ""
+    tokens: tuple[str, ...] = ()
+    """In place of `words`, in exactly these pieces."""
     refusal: str = ""
     pieces: tuple[Piece, ...] = ()
     reason: Any = None

@@ -26,6 +26,10 @@ def _words(text: str) -> list[str]:
     return re.findall(r"\S+\s*", text)
 
 
+def _said(scene: Scene) -> list[str]:
+    return list(scene.tokens) or _words(scene.words)
+
+
 def _openai(scene: Scene) -> list[bytes]:
     def in_full(raw: dict[str, Any]) -> dict[str, Any]:
         """What names its own kind of object is sent as it is."""
@@ -63,7 +67,7 @@ def _openai_deltas(scene: Scene) -> Iterator[dict[str, Any]]:
     yield {"role": "assistant", "content": ""}
     yield from ({scene.thought_key: thought} for thought in _words(scene.thought))
     yield from ({"refusal": word} for word in _words(scene.refusal))
-    yield from ({"content": word} for word in _words(scene.words))
+    yield from ({"content": word} for word in _said(scene))
     for piece in scene.pieces:
         function = {k: v for k, v in (("name", piece.name), ("arguments", piece.args)) if v is not None}
         sent = {"type": "function", "function": function, "index": piece.index, "id": piece.id}
@@ -88,8 +92,8 @@ def _anthropic_events(scene: Scene) -> Iterator[bytes]:
         thinking = [{"type": "thinking_delta", "thinking": thought} for thought in _words(scene.thought)]
         start: dict[str, Any] = {"type": "thinking", "thinking": "", "signature": ""}
         yield from _block(scene, 0, start, *thinking, {"type": "signature_delta", "signature": "s"})
-    if scene.words:
-        said = [{"type": "text_delta", "text": word} for word in _words(scene.words)]
+    if _said(scene):
+        said = [{"type": "text_delta", "text": word} for word in _said(scene)]
         yield from _block(scene, int(bool(scene.thought)), {"type": "text", "text": ""}, *said)
     for piece in scene.pieces:
         start = {"type": "tool_use", "id": piece.id, "name": piece.name, "input": {}}
@@ -136,7 +140,7 @@ def _ollama(scene: Scene) -> list[bytes]:
 
     if scene.thought:
         say({"content": "", "thinking": scene.thought})
-    for word in _words(scene.words):
+    for word in _said(scene):
         say({"content": word})
     if scene.pieces:
         calls = [{"function": {"name": p.name, "arguments": json.loads(p.args or "{}")}} for p in scene.pieces]
