@@ -23,6 +23,7 @@ from clients.contract.channel import ContractError, ContractUnavailable, Patienc
 from clients.contract.clients import ContractClients
 from clients.skill_archive import SkillArchiveError, read_skill_md
 from status.failures import Code
+from status.run_config import RunConfigError, merged
 from status.timeouts import Timeouts, TimeoutsError
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ async def bundle(
     if any("attachments" in message.metadata for message in execution.status.messages):
         reply.bundle_error = ATTACHED
         return reply
+    reply.caller = execution.status.audit.spec_audit.created_by.id
     try:
         env = await _resolve(clients, execution, reply, patience)
     except Unresolved as error:
@@ -103,6 +105,7 @@ async def _resolve(
 ) -> dict[str, Value]:
     """Fill in session, agent and skills; give the environment, merged in layers."""
     layers: list[tuple[str, Mapping[str, Value]]] = []
+    agents_own: Mapping[str, str] = {}
     if session_id := execution.spec.session_id:
         session = await _need(clients.sessions.get(session_id, patience=patience), f"session {session_id}")
         reply.session.CopyFrom(session)
@@ -112,6 +115,7 @@ async def _resolve(
         )
         agent_id = instance.spec.agent_id
         agent = await _need(clients.agents.get(agent_id, patience=patience), f"agent {agent_id}")
+        agents_own = agent.metadata.annotations
         reply.graph = reply.graph or agent.metadata.annotations.get(GRAPH, "")
         org = execution.metadata.org
         owners = [(ref, "") for ref in agent.spec.skill_refs]
@@ -126,8 +130,19 @@ async def _resolve(
         reply.agent.CopyFrom(agent)
         # Values travel once, in the merged environment.
         reply.agent.spec.ClearField("env_spec")
+    _give_graph(reply, agents_own, execution.metadata.annotations)
     layers.append(("runtime_env of the execution", dict(execution.spec.runtime_env)))
     return _merged(layers)
+
+
+def _give_graph(reply: pb.ClaimReply, agents_own: Mapping[str, str], own: Mapping[str, str]) -> None:
+    """Context and config, of the annotations, which a server that is not ours has not checked. Raises Unresolved."""
+    try:
+        context, config = merged(agents_own, own)
+    except RunConfigError as error:
+        raise Unresolved(str(error)) from None
+    reply.context_json = "" if context is None else json.dumps(context, ensure_ascii=False)
+    reply.config_json = json.dumps(config, ensure_ascii=False) if config else ""
 
 
 async def _need(lookup: Awaitable[Found], what: str) -> Found:

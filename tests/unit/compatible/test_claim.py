@@ -1,5 +1,6 @@
 """A claim by the contract's calls alone: what is asked in which order, what comes of it, and what is refused."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -250,3 +251,37 @@ async def test_a_picture_is_not_dropped_in_silence(server: ContractServer, backe
     told = await claim(backend)
     assert told.granted
     assert "AGENT_RUNNER_REPORTING=native" in told.bundle_error
+
+
+async def test_the_graph_is_given_context_and_config(server: ContractServer, backend: CompatibleBackend) -> None:
+    """As a server of ours would: the execution's over the agent's, and who made it."""
+    server.agent.metadata.annotations["agent-runner/context"] = json.dumps({"tenant": "acme", "seats": 1})
+    server.execution.metadata.annotations["agent-runner/context"] = json.dumps({"seats": 2})
+    config = {"tags": ["a"], "configurable": {"tone": "dry"}, "recursion_limit": 7}
+    server.agent.metadata.annotations["agent-runner/config"] = json.dumps(config)
+    server.execution.metadata.annotations["agent-runner/config"] = json.dumps({"tags": ["b"]})
+    server.execution.status.audit.spec_audit.created_by.id = "ann"
+    told = await claim(backend)
+    assert json.loads(told.context_json) == {"tenant": "acme", "seats": 2}
+    assert json.loads(told.config_json) == config | {"tags": ["a", "b"]}
+    assert told.caller == "ann"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "says"),
+    [
+        ("context", "[1]", "must be an object"),
+        ("context", "{", "is not JSON"),
+        ("config", '{"configurable": {"thread_id": "t"}}', "this name is the runner's own"),
+        ("config", '{"callbacks": []}', "unknown fields callbacks"),
+    ],
+)
+async def test_a_context_that_the_server_has_not_checked_ends_the_run(
+    server: ContractServer, backend: CompatibleBackend, name: str, given: str, says: str
+) -> None:
+    """With the annotation's name; nothing of it reaches the graph."""
+    server.execution.metadata.annotations[f"agent-runner/{name}"] = given
+    told = await claim(backend)
+    assert f"agent-runner/{name}" in told.bundle_error
+    assert says in told.bundle_error
+    assert (told.context_json, told.config_json) == ("", "")
