@@ -43,6 +43,16 @@ class AccessSettings(EdgeSettings):
         about="workers of releases without run tokens may claim; false: refused",
     )
 
+    allowed_models: str = setting(
+        "AGENT_RUNNER_ALLOWED_MODELS",
+        default="",
+        about="models that an execution may name: patterns with commas, ORG=PATTERN, ORG/AGENT=PATTERN",
+        shown="any",
+    )
+    allowed_graphs: str = setting(
+        "AGENT_RUNNER_ALLOWED_GRAPHS", default="", about="the same for your own graphs", shown="any"
+    )
+
     @field_validator("allowed_hosts", mode="after")
     @classmethod
     def _hosts(cls, value: str) -> str:

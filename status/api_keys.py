@@ -11,6 +11,7 @@ class Scope(Enum):
     EXECUTE = "execute"
     READ = "read"
     RUNNER = "runner"
+    MODEL = "model"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

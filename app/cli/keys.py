@@ -11,7 +11,7 @@ import click
 from app.cli.failing import api_errors, settings_or_exit
 from clients.http_api import HttpApi
 
-SCOPES = ("admin", "execute", "read", "runner")
+SCOPES = ("admin", "execute", "read", "runner", "model")
 _COLUMNS = (("ID", 18), ("NAME", 24), ("SCOPES", 24), ("ORG", 16), ("CREATED", 20), ("LAST USED", 20),
             ("EXPIRES", 20), ("MADE BY", 18))  # fmt: skip
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}

@@ -12,6 +12,7 @@ from typing import Any
 
 from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 
+from app.server.allowed import check_allowed, check_model_scope
 from app.server.amending import amended
 from app.server.attachments import check_weight, words_beside
 from app.server.context import ServerContext
@@ -69,8 +70,12 @@ class Executions:
         if (given := draft.execution.metadata.id) and await self._ctx.store.get(given) is not None:
             raise exists("AgentExecution", given)
         await self._check_answers(draft)
+        model = draft.execution.spec.execution_config.model_name
+        if not draft.redriven_from:  # then somebody who could choose it has
+            check_model_scope(model)
         place = await self._placing.place(draft)
         try:
+            check_allowed(self._ctx.settings, place, model)
             accepted = await self._store(self._new(draft, place, timeouts))
             await self._publish(accepted)
         except Problem:  # refused: there is no row. Any other error leaves one, perhaps, which needs its session

@@ -24,6 +24,8 @@ class Place:
     org: str
     session_id: str
     agent_id: str
+    agent: str
+    """Its slug."""
     graph: str
     fresh: bool
     """The session was made for this execution."""
@@ -130,6 +132,7 @@ def _place(draft: Draft, agent: Resource, session: Resource, *, fresh: bool, kno
         org=session.org or draft.execution.metadata.org or default_org(),
         session_id=session.id,
         agent_id=agent.id,
+        agent=agent.slug,
         graph=draft.graph or known or annotated,
         fresh=fresh,
     )

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping
 from status.api_keys import Scope
 
 GRANTS: Mapping[Scope, frozenset[Scope]] = {
-    Scope.ADMIN: frozenset({Scope.ADMIN, Scope.EXECUTE, Scope.READ}),
+    Scope.ADMIN: frozenset({Scope.ADMIN, Scope.EXECUTE, Scope.READ, Scope.MODEL}),
     Scope.EXECUTE: frozenset({Scope.EXECUTE, Scope.READ}),
     Scope.READ: frozenset({Scope.READ}),
     Scope.RUNNER: frozenset({Scope.RUNNER}),
+    Scope.MODEL: frozenset({Scope.MODEL}),
 }
 """A key with the scope on the left may make the calls that need one on the right."""
 

@@ -2,6 +2,9 @@
 
     STIGMER_LLM_PROVIDER -> ANTHROPIC_API_KEY -> OPENAI_API_KEY or OPENAI_BASE_URL -> a reachable Ollama -> demo
 
+The demo model is for MODE=local, and for operators who set STIGMER_LLM_PROVIDER=demo: elsewhere an agent that answers
+without a model would pass for one that works.
+
 A name that an execution or an agent gives wins over the default: `provider:name`, or a name whose provider is known by
 its form (`claude...`, `gpt...`, `o3`); else it is a name at the provider that the cascade finds. A named model whose
 provider has no key is an error: nobody who asked for a model gets the demo model silently. Providers are imported only
@@ -30,6 +33,8 @@ OLLAMA_PROBE_S = 0.5
 class ModelSettings(Protocol):
     """The part of the settings that chooses a model. Keys are empty when not set."""
 
+    @property
+    def is_local(self) -> bool: ...
     @property
     def llm_provider(self) -> str: ...
     @property
@@ -81,6 +86,13 @@ def choose(settings: ModelSettings, model_name: str = "") -> tuple[str, str, str
         raise ModelError(
             f"model '{model_name}' was asked for, but no model provider is configured",
             "Set ANTHROPIC_API_KEY or OPENAI_API_KEY where the worker runs, start Ollama, or ask for model 'demo'.",
+        )
+    if default == "demo" and not (settings.is_local or settings.llm_provider == "demo"):
+        raise ModelError(
+            "model 'demo' was asked for, which is for MODE=local"
+            if asked
+            else f"no model is configured ({why}), and the demo model is for MODE=local",
+            "Set ANTHROPIC_API_KEY or OPENAI_API_KEY where the worker runs, or STIGMER_LLM_PROVIDER=demo to mean it.",
         )
     if not name and settings.llm_model and settings.llm_provider in ("", default):
         name = settings.llm_model

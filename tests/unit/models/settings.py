@@ -10,6 +10,7 @@ NONE = SecretStr("")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SomeSettings:
+    is_local: bool = True
     llm_provider: str = ""
     llm_model: str = ""
     llm_api_key: SecretStr = NONE

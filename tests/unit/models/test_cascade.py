@@ -51,6 +51,18 @@ def server(status: int, answer: dict[str, object]) -> Iterator[str]:
             thread.join()
 
 
+@pytest.mark.parametrize("asked", ["", "demo", "demo:offline-demo", "offline-demo"])
+def test_the_demo_model_is_for_one_machine(asked: str) -> None:
+    """Elsewhere nobody gets it, by default or by name, unless the operator has set it."""
+    with pytest.raises(ModelError, match="MODE=local") as refused:
+        choose(SomeSettings(is_local=False), asked)
+    assert "STIGMER_LLM_PROVIDER=demo" in refused.value.advice
+    assert choose(SomeSettings(is_local=False, llm_provider="demo"), asked)[:2] == ("demo", "offline-demo")
+    assert choose(SomeSettings(is_local=False, llm_provider="demo", anthropic_api_key=KEY))[0] == "demo"
+    with pytest.raises(ModelError, match="MODE=local"):
+        choose(SomeSettings(is_local=False, anthropic_api_key=KEY), "demo")
+
+
 @pytest.mark.parametrize(
     ("settings", "asked", "expected"),
     [

@@ -1,0 +1,86 @@
+"""Models and graphs that an execution may name: by the scope of its key, and by the operator's lists."""
+
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from ai.stigmer.agentic.agentexecution.v1 import command_pb2_grpc
+from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+
+from app.server.allowed import allows
+from app.server.composition import RunningServer, running_server
+from clients.settings import Settings
+from tests.unit.server.conftest import Worker, created, http_client
+from tests.unit.server.identity import agent, bearer, code_of, key, made
+from tests.unit.server.test_create import assert_problem
+from tests.unit.server.test_limits import changed
+
+
+async def test_to_choose_a_model_is_a_scope(server: RunningServer, channel: grpc.aio.Channel) -> None:
+    """Without it an execution that names one is refused on both edges; without a name it runs."""
+    plain, choosing = await key(server, "execute"), await key(server, "execute", "model")
+    for given in (choosing, await key(server, "admin")):
+        async with http_client(server, key=given) as http:
+            assert (await created(http, model="gpt-5.5"))["spec"]["execution_config"]["model_name"] == "gpt-5.5"
+    async with http_client(server, key=plain) as http:
+        await created(http)
+        problem = assert_problem(
+            await http.post("/v1/executions", json={"message": "x", "model": "gpt-5.5"}), 403, "PERMISSION_DENIED"
+        )
+        assert "'model'" in problem["detail"]
+    stub: Any = command_pb2_grpc.AgentExecutionCommandControllerStub(channel)
+    message = AgentExecution(api_version="agentic.stigmer.ai/v1", kind="AgentExecution")
+    message.spec.message = "x"
+    message.spec.agent_id = "agent-runner"
+    message.spec.execution_config.model_name = "gpt-5.5"
+    assert (await code_of(stub.create(message, metadata=bearer(plain))))[0] is grpc.StatusCode.PERMISSION_DENIED
+    async with http_client(server, key=await key(server, "model")) as http:
+        assert_problem(await http.post("/v1/executions", json={"message": "x"}), 403, "PERMISSION_DENIED")
+
+
+async def test_a_redrive_keeps_its_model(server: RunningServer, http: httpx.AsyncClient, worker: Worker) -> None:
+    """Somebody who could choose it has chosen it."""
+    first = await created(http, model="gpt-5.5")
+    await worker.settle(await worker.claim(first["metadata"]["id"]), number=0)
+    async with http_client(server, key=await key(server, "execute")) as plain:
+        again = await plain.post(f"/v1/executions/{first['metadata']['id']}/redrive", json={})
+    assert again.json()["spec"]["execution_config"]["model_name"] == "gpt-5.5", again.text
+
+
+async def test_the_lists_of_the_operator(settings: Settings) -> None:
+    """Models and graphs for everybody, for an org and for an agent; a refused one leaves nothing behind."""
+    lists = {"allowed_models": "claude-*, acme=gpt-*, acme/writer=o3", "allowed_graphs": "acme/*=report"}
+    async with running_server(changed(settings, **lists)) as server, http_client(server) as http:
+        await made(http, "/v1/agents", agent("Writer", org="acme"))
+        for body in (
+            {"model": "claude-x"},
+            {"model": "gpt-5.5", "org": "acme"},
+            {"model": "o3", "org": "acme", "agent": "writer"},
+            {"graph": "report", "org": "acme"},
+            {},
+        ):
+            await created(http, **body)
+        sessions = len((await http.get("/v1/sessions")).json()["entries"])
+        for body in (
+            {"model": "gpt-5.5"},
+            {"model": "o3", "org": "acme"},
+            {"model": "openai:claude-x"},
+            {"model": "Claude-x"},
+            {"graph": "report"},
+            {"graph": "other", "org": "acme"},
+        ):
+            answer = await http.post("/v1/executions", json={"message": "x", **body})
+            problem = assert_problem(answer, 403, "PERMISSION_DENIED")
+            assert "AGENT_RUNNER_ALLOWED_" in problem["next_step"], body
+        assert len((await http.get("/v1/sessions")).json()["entries"]) == sessions
+
+
+@pytest.mark.parametrize(
+    ("entries", "allowed"),
+    [("", False), ("m", True), ("*", True), ("other, m", True), ("o=m", True), ("x=m", False), ("o/a=m", True),
+     ("o/b=m", False), ("*/a=m", True), ("o=", False), ("mm", False), ("x=*,o/a=?", True)],
+)  # fmt: skip
+def test_entries(entries: str, allowed: bool) -> None:
+    """A pattern alone, for an org, for an agent."""
+    assert allows(entries, "o", "a", "m") is allowed
