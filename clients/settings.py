@@ -135,7 +135,9 @@ class Settings(SandboxSettings):
     max_queued: int = _own(
         "MAX_QUEUED", default=10_000, ge=0, about="more waiting executions of a queue get 429; 0: any"
     )
-    reporting: Literal["native", "compatible"] = _own("REPORTING", default="native", about="native or compatible")
+    reporting: Literal["native", "compatible"] = _own(
+        "REPORTING", default="native", about="native or compatible; a server with it takes updateStatus"
+    )
     retention_days: float = _own("RETENTION_DAYS", default=30.0, gt=0, about="executions, logs, checkpoints, sandboxes")
 
     pool: Literal["async", "prefork"] = _own("POOL", default="async", about="async or prefork")

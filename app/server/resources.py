@@ -31,6 +31,7 @@ from app.server.rules import Violation, validate
 from app.server.run_config import check_annotations
 from app.server.sealing import Sealing, redacted
 from app.server.tags import check_tags
+from app.server.workers_fields import check_workers_fields
 from status.store.errors import SlugTaken, StaleVersion
 from status.store.records import Resource, ResourceKind
 from status.store.store import Store
@@ -59,6 +60,7 @@ class Resources:
         definition = checked(message)
         given = as_json(message)
         await self.must_be_new(definition, given)
+        check_workers_fields(definition.kind, given, {})
         check_annotations(given.get("metadata", {}).get("annotations", {}))
         body = new_body(self._sealing, definition, given, before=None)
         await self._check_parent(definition, body)
@@ -231,6 +233,7 @@ class Resources:
             return await self._put(body, found)
 
     async def _replace(self, definition: Definition, given: Json, before: Resource) -> Json:
+        check_workers_fields(definition.kind, given, await self.shown(before))
         check_annotations(given.get("metadata", {}).get("annotations", {}))
         body = new_body(self._sealing, definition, given, before=before)
         await self._check_parent(definition, body)

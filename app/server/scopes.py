@@ -1,7 +1,7 @@
 """Which scope each call needs: one table for gRPC and HTTP. What has no row is for `admin`, and fails a test.
 
 A gRPC call is `/<service>/<method>`, an HTTP call `<METHOD> <route>`. What begins with a line of `FOR_RUNNERS` needs
-`runner`, and nothing else does.
+`runner`; besides that only the contract's `updateStatus` does.
 """
 
 from collections.abc import Iterable, Mapping
@@ -67,7 +67,7 @@ SCOPES: Mapping[str, Scope] = {
     **_service(
         "agentexecution",
         "AgentExecutionCommandController",
-        {Scope.EXECUTE: ("create", "update", "updateStatus"), Scope.ADMIN: ("delete",)},
+        {Scope.EXECUTE: ("create", "update"), Scope.RUNNER: ("updateStatus",), Scope.ADMIN: ("delete",)},
     ),
     **_service(
         "agentexecution",

@@ -1,6 +1,8 @@
 """A worker with AGENT_RUNNER_REPORTING=compatible on our own server: it gets by with the published contract."""
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,13 @@ from tests.integration.rabbitmq import EVERY_BROKER
 from tests.integration.stack import Process, Stack, eventually
 
 pytestmark = EVERY_BROKER
+
+
+@pytest.fixture
+def stack(tmp_path: Path, broker: str) -> Iterator[Stack]:
+    """A server that takes reports by the contract."""
+    with Stack.open(tmp_path, broker, AGENT_RUNNER_REPORTING="compatible") as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from app.server.edges import Edges
 from app.server.follow import Snapshot, Updates, follow, snapshot, states
 from app.server.grpc_api.paging import pages, say_next, start
 from app.server.log_ends import End, phase_of
-from app.server.problems import Problem, invalid
+from app.server.problems import Kind, Problem, failed_precondition, invalid
 from app.server.render import as_json, execution_from_json, execution_message
 from status.log import LogRow, rfc3339
 from status.phases import Phase
@@ -63,8 +63,25 @@ class ExecutionMethods:
         return await self._message((await self._edges.executions.update(request)).id)
 
     async def update_status(self, request: command_pb2.AgentExecutionUpdateStatusInput, context: Any) -> AgentExecution:
+        self._check_report(request.status.ByteSize())
         await self._edges.executions.merge_status(request.execution_id, as_json(request.status))
         return await self._message(request.execution_id)
+
+    def _check_report(self, size: int) -> None:
+        settings = self._ctx.settings
+        if settings.reporting != "compatible":
+            raise failed_precondition(
+                "updateStatus is off: the workers of this server report through the runner service",
+                next_step="Start the server with AGENT_RUNNER_REPORTING=compatible if some of them cannot.",
+            )
+        if size > settings.max_output_bytes:
+            # "larger than max" are gRPC's own words, which reporters know: they send the end without the content.
+            raise Problem(
+                Kind.TOO_LARGE,
+                f"the status has {size} bytes, larger than max {settings.max_output_bytes}"
+                " (AGENT_RUNNER_MAX_OUTPUT_BYTES)",
+                next_step="Leave content out of the status.",
+            )
 
     async def delete(self, request: ApiResourceId, context: Any) -> AgentExecution:
         was = await self._message(request.value)

@@ -156,7 +156,7 @@ CASES: Mapping[str, Case] = {
     ),
     **_commands(EXECUTION, "create", "update", "delete", write="execute"),
     "AgentExecutionCommandController.updateStatus": Case(
-        request=_update_status, check=answers.status_updated, names={"execution_id": EXECUTION}, scope="execute"
+        request=_update_status, check=answers.status_updated, names={"execution_id": EXECUTION}, scope="runner"
     ),
     **_queries(EXECUTION, "get"),
     **_listing(EXECUTION, "AgentExecutionQueryController.list"),

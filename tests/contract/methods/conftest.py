@@ -30,6 +30,7 @@ async def server(
             redis_url=redis_url,
             http_port=0,
             grpc_port=0,
+            reporting="compatible",
             api_key=SecretStr(KEY),
             secret_key=SecretStr("a secret of the operator"),
             runner_queue=f"runner-{unique}",

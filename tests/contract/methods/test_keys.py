@@ -14,6 +14,7 @@ from tests.contract.methods.world import World
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), ON_SQLITE]
 SCOPES = ("read", "execute", "admin", "runner")
 OPENED_BY = {"read": {"read", "execute", "admin"}, "execute": {"execute", "admin"}, "admin": {"admin"}}
+OPENED_BY["runner"] = {"runner"}
 WRONG: dict[str, Metadata] = {
     "none": (),
     "empty": (("authorization", ""),),

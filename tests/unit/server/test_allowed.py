@@ -24,15 +24,16 @@ async def test_to_choose_a_model_is_a_scope(server: RunningServer, channel: grpc
         async with http_client(server, key=given) as http:
             assert (await created(http, model="gpt-5.5"))["spec"]["execution_config"]["model_name"] == "gpt-5.5"
     async with http_client(server, key=plain) as http:
-        await created(http)
+        session = (await created(http))["spec"]["session_id"]
         problem = assert_problem(
             await http.post("/v1/executions", json={"message": "x", "model": "gpt-5.5"}), 403, "PERMISSION_DENIED"
         )
         assert "'model'" in problem["detail"]
     stub: Any = command_pb2_grpc.AgentExecutionCommandControllerStub(channel)
     message = AgentExecution(api_version="agentic.stigmer.ai/v1", kind="AgentExecution")
+    message.metadata.name = "x"
     message.spec.message = "x"
-    message.spec.agent_id = "agent-runner"
+    message.spec.session_id = session
     message.spec.execution_config.model_name = "gpt-5.5"
     assert (await code_of(stub.create(message, metadata=bearer(plain))))[0] is grpc.StatusCode.PERMISSION_DENIED
     async with http_client(server, key=await key(server, "model")) as http:
