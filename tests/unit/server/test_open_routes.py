@@ -1,11 +1,13 @@
 """What is open and what needs the key; health, metrics, the page; reports of exits and failures."""
 
 import asyncio
+import re
 
 import httpx
 import pytest
 
 from app.server.composition import RunningServer, running_server
+from app.server.http.schemas import REDRIVE_FORM
 from clients.settings import Settings
 from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.test_create import assert_problem
@@ -46,6 +48,14 @@ async def test_a_setting_closes_the_metrics(settings: Settings) -> None:
         async with http_client(server, key=made[0]) as reader, http_client(server, key=made[1]) as runner:
             assert "agent_runner_store_up 1.0" in (await reader.get("/metrics")).text
             assert_problem(await runner.get("/metrics"), 403, "PERMISSION_DENIED")
+
+
+async def test_the_page_redrives_from_where_the_server_can(http: httpx.AsyncClient) -> None:
+    """It has a button for each place where a redrive may begin, and sends what the form takes."""
+    page = (await http.get("/")).text
+    offered = re.findall(r'\["(\w+)", "Redrive ', page)
+    assert offered == [place for place in REDRIVE_FORM["properties"]["from"]["enum"] if place]
+    assert "JSON.stringify({from})" in page
 
 
 async def test_the_page_needs_nothing_from_elsewhere(http: httpx.AsyncClient) -> None:
