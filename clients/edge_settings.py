@@ -56,6 +56,40 @@ class EdgeSettings(BaseSettings):
         shown="true",
         about="/metrics without a key; false: it needs a key that may read",
     )
+    max_http_connections: int = setting(
+        "AGENT_RUNNER_MAX_HTTP_CONNECTIONS", default=4000, ge=1, about="at one server; more are told so and closed"
+    )
+    max_head_bytes: int = setting(
+        "AGENT_RUNNER_MAX_HEAD_BYTES", default=64 << 10, ge=1024, about="a larger head of an HTTP request gets 431"
+    )
+    http_head_s: float = setting(
+        "AGENT_RUNNER_HTTP_HEAD_S", default=10.0, gt=0, about="so long the head of an HTTP request may take; later 408"
+    )
+    http_body_s: float = setting(
+        "AGENT_RUNNER_HTTP_BODY_S", default=120.0, gt=0, about="so long its body may take; later 408"
+    )
+    max_streams_per_key: int = setting(
+        "AGENT_RUNNER_MAX_STREAMS_PER_KEY",
+        default=2000,
+        ge=1,
+        about="event streams, watchers and waiting answers of one key at one server; more get 429",
+    )
+    max_calls_per_key: int = setting(
+        "AGENT_RUNNER_MAX_CALLS_PER_KEY",
+        default=1000,
+        ge=1,
+        about="other gRPC calls of one key under way at one server; more get RESOURCE_EXHAUSTED",
+    )
+    max_grpc_calls: int = setting(
+        "AGENT_RUNNER_MAX_GRPC_CALLS", default=8000, ge=1, about="gRPC calls and streams of all keys at one server"
+    )
+    health_fresh_s: float = setting(
+        "AGENT_RUNNER_HEALTH_FRESH_S",
+        default=1.0,
+        ge=0,
+        le=60,
+        about="so old an answer of /readyz and /metrics may be, however many ask",
+    )
     max_request_bytes: int = setting(
         "AGENT_RUNNER_MAX_REQUEST_BYTES", default=64 << 20, ge=1, about="a larger HTTP request gets 413"
     )

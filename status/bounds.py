@@ -9,6 +9,8 @@ DEFAULT_MAX_TOOL_RESULT_BYTES = 256 * 1024
 DEFAULT_MAX_OUTPUT_BYTES = 16 << 20
 DEFAULT_MAX_ENCODED_BYTES = 16 * 1024
 MAX_NAME_CHARS = 500
+MAX_PAGE_BYTES = 256 * 1024
+"""Of a list or of a stream that is made at a time: one entry more may begin below it."""
 MAX_SECRETS = 200
 MAX_SECRETS_BYTES = 32 * 1024
 """Of one run, all values together: everything that leaves it is looked through for each of them."""

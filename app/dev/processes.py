@@ -17,6 +17,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import IO
 
+from app.dev.process_tree import ProcessTree
+
 PARENT_FD = "AGENT_RUNNER_PARENT_FD"
 BANNER = b"STARTUP FAILURE"
 KEPT_LINES = 40
@@ -135,11 +137,15 @@ class RoleProcess:
 
 
 def end_all(processes: Sequence[RoleProcess], *, within_s: float, impatient: Callable[[], bool]) -> None:
-    """Ask all of them at once, wait for all, kill those that are still there."""
+    """Ask all of them at once, wait for all, kill what is still there of them and of all that they have started."""
+    tree = ProcessTree(process.process.pid for process in processes if process.exit_code is None)
+    tree.look()
     for process in processes:
         process.terminate()
     deadline = monotonic() + within_s
     while any(p.exit_code is None for p in processes) and monotonic() < deadline and not impatient():
         sleep(0.05)
+        tree.look()
+    tree.kill()
     for process in processes:
         process.kill()

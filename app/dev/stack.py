@@ -9,6 +9,7 @@ import fcntl
 import json
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -308,11 +309,18 @@ def kept_secret_key(data_dir: Path) -> str:
 
 def kept_secret(path: Path) -> str:
     """What this file holds: made once, at random, readable by this user only."""
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(32))
-    except FileExistsError:
-        pass
+    if not path.exists():
+        # Whole from the first moment on: another stack that starts at the same time would read half of it, or nothing.
+        made, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # for this user only
+        try:
+            with os.fdopen(made, "w") as file:
+                file.write(secrets.token_urlsafe(32))
+                file.flush()
+                os.fsync(made)
+            with suppress(FileExistsError):
+                os.link(name, path)
+        finally:
+            os.unlink(name)
     return path.read_text().strip()
 
 

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 import uvicorn
@@ -17,11 +18,12 @@ from app.server.context import ServerContext
 from app.server.dispatch import Dispatcher, Resender
 from app.server.gate import Gate
 from app.server.grpc_api import register_services, server_interceptors
+from app.server.grpc_api.sizes import MOST_BYTES
 from app.server.http import build_http_app
+from app.server.http.connection import Connection, ConnectionLimits
 from app.server.keys import Keys
 from app.server.left_reports import LeftReports
 from app.server.presence import PresenceBoard
-from app.server.rate import RateLimit
 from app.server.reports import Reports
 from app.server.retention import Retention
 from app.server.runner_service import RunnerService
@@ -39,8 +41,9 @@ from status.store.store import Store
 log = logging.getLogger(__name__)
 STOP_GRACE_S = 3.0
 GRPC_OPTIONS = [
-    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
-    ("grpc.max_send_message_length", 64 * 1024 * 1024),
+    ("grpc.max_receive_message_length", MOST_BYTES),
+    ("grpc.max_send_message_length", MOST_BYTES),
+    ("grpc.max_metadata_size", 16 << 10),
     # Workers keep their links alive with pings every 10 s; without these two a quiet stream is cut as an attack.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -88,7 +91,7 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
         wakeups=wakeups,
         watchers=Watchers(store, wakeups),
         sealing=Sealing(settings.secret_key.get_secret_value()),
-        gate=Gate(Keys(store, settings.api_key.get_secret_value()), RateLimit(settings.rate_limit_per_s)),
+        gate=Gate.of(settings, Keys(store, settings.api_key.get_secret_value())),
         presence=presence,
         task_ends=task_ends,
     )
@@ -119,6 +122,8 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
         for service in (resender, sweeper, pulse):
             await service.stop()
         await ctx.watchers.stop()
+        await ctx.outliving.finish(STOP_GRACE_S)
+        await ctx.gate.keys.reading.finish(STOP_GRACE_S)
         await wakeups.stop()
         await asyncio.to_thread(publisher.close)
         await asyncio.to_thread(task_ends.close)
@@ -126,7 +131,11 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
 
 
 async def _start_grpc(ctx: ServerContext, presence: PresenceBoard) -> tuple[grpc.aio.Server, int]:
-    server = grpc.aio.server(interceptors=server_interceptors(ctx), options=GRPC_OPTIONS)
+    server = grpc.aio.server(
+        interceptors=server_interceptors(ctx),
+        options=GRPC_OPTIONS,
+        maximum_concurrent_rpcs=ctx.settings.max_grpc_calls,
+    )
     runner_pb2_grpc.add_RunnerServicer_to_server(RunnerService(ctx, presence), server)
     register_services(server, ctx)
     address = f"{ctx.settings.bind}:{ctx.settings.grpc_port}"
@@ -148,9 +157,16 @@ async def _start_http(ctx: ServerContext) -> tuple[uvicorn.Server, int, asyncio.
     # Connections inherit it. asyncio sets it on sockets of its own only; without it the second packet of an answer, and
     # each event of a stream, waits 40 ms for the client's delayed acknowledgement of the first.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    settings = ctx.settings
+    limits = ConnectionLimits(
+        connections=settings.max_http_connections,
+        head_bytes=settings.max_head_bytes,
+        head_s=settings.http_head_s,
+        body_s=settings.http_body_s,
+    )
     config = uvicorn.Config(
         build_http_app(ctx),
-        http="httptools",
+        http=partial(Connection, limits),  # type: ignore[arg-type]  # called as the class is
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=int(STOP_GRACE_S),

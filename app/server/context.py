@@ -1,6 +1,5 @@
 """What the server's edges work with: made once by the composition, handed to every handler."""
 
-import asyncio
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -8,6 +7,7 @@ from typing import Any, Protocol
 from app.server.counting import Ends
 from app.server.gate import Gate
 from app.server.sealing import Sealing
+from app.server.soon import Soon
 from app.server.task_ends import TaskEndTeller
 from app.server.watchers import Watchers
 from clients.settings import Settings
@@ -60,11 +60,9 @@ class ServerContext:
     counted: Ends = field(default_factory=Ends)
     skill_texts: SharedWork[str, tuple[str, str]] = field(default_factory=lambda: SharedWork(SKILLS_KNOWN))
     """Name and description by the hash of the version: read once in this process, not at each claim."""
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    outliving: Soon = field(default_factory=Soon)
     """Work that outlives its request; see `soon`."""
 
     def soon(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run it on the loop, kept from the garbage collector until it ends."""
-        task = asyncio.get_running_loop().create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        """Run it on the loop; it has ended before the store is closed."""
+        self.outliving.start(work)

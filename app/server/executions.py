@@ -14,6 +14,7 @@ from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 
 from app.server.allowed import check_allowed, check_model_scope
 from app.server.amending import amended
+from app.server.asked import digest_of
 from app.server.attachments import check_weight, words_beside
 from app.server.context import ServerContext
 from app.server.drafts import GRAPH, Draft, draft_of_contract, put_secrets, spoken
@@ -33,11 +34,12 @@ from app.server.problems import (
     violated,
 )
 from app.server.redriving import where_to_begin
-from app.server.render import API_VERSION, CREATED_BY, as_json, execution_from_json
+from app.server.render import API_VERSION, CREATED_BY, REQUEST, as_json, execution_from_json
 from app.server.rules import validate
 from app.server.sealing import REDACTED, EnvValue, check_env, check_secrets, redacted
 from app.server.tags import check_tags
 from app.server.texts import MAX_INDEXED, unfit_texts
+from clients.settings import Settings
 from clients.tasks_wire import PublishError
 from status.phases import TERMINAL_PHASES, Phase, Step
 from status.questions import AnswerError, answers_for
@@ -48,6 +50,14 @@ ESCAPED = 6
 """JSON may write one byte as six (`\\u0041`)."""
 SPEC_ROOM_BYTES = 256 * 1024
 """What a request may weigh besides its message."""
+IN_BASE64 = 1.5
+"""Base64 writes three bytes as four, and some writers break its lines."""
+
+
+def create_bytes(settings: Settings) -> int:
+    """What a request may weigh that makes an execution, in whatever way it is written."""
+    message, attached = settings.max_message_bytes, settings.max_attachment_bytes
+    return int(ESCAPED * message + IN_BASE64 * attached + SPEC_ROOM_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,16 +83,23 @@ class Executions:
         model = draft.execution.spec.execution_config.model_name
         if not draft.redriven_from:  # then somebody who could choose it has
             check_model_scope(model)
+        asked = digest_of(draft) if draft.idempotency_key else ""
         place = await self._placing.place(draft)
         try:
             check_allowed(self._ctx.settings, place, model)
-            accepted = await self._store(self._new(draft, place, timeouts))
+            accepted = await self._store(self._new(draft, place, timeouts, asked))
             await self._publish(accepted)
         except Problem:  # refused: there is no row. Any other error leaves one, perhaps, which needs its session
             await self._placing.undo(place)
             raise
         if accepted.execution.session_id != place.session_id:
             await self._placing.undo(place)
+        if accepted.known and accepted.execution.spec.get(REQUEST, asked) != asked:
+            raise Problem(
+                Kind.ALREADY_EXISTS,
+                f"the idempotency key belongs to AgentExecution '{accepted.execution.id}', which was another request",
+                next_step="Use a new key for a new request; send the same request to get the same execution.",
+            )
         return accepted
 
     async def redrive(self, id: str, *, env: Mapping[str, str], begin: str = "", idempotency_key: str = "") -> Accepted:
@@ -159,6 +176,7 @@ class Executions:
         page_size: int = 0,
         page_token: str = "",
         page: int = 1,
+        max_bytes: int | None = None,
     ) -> Page:
         """Newest first. `agent` is an id or a slug; `tags`: all of them. `page` counts from 1, after the token."""
         check_tags(tags, "tags")
@@ -166,7 +184,7 @@ class Executions:
         try:
             return await self._ctx.store.list(
                 org=org, phase=phase, session_id=session_id, agent_id=agent_id, waiting=waiting, tags=tags,
-                page_size=page_size, page_token=page_token, page=page,
+                page_size=page_size, page_token=page_token, page=page, max_bytes=max_bytes,
             )  # fmt: skip
         except ValueError as error:
             raise invalid(str(error)) from None
@@ -265,7 +283,7 @@ class Executions:
         except TimeoutsError as error:
             raise invalid(f"timeouts: {error}") from None
 
-    def _new(self, draft: Draft, place: Place, timeouts: Timeouts) -> NewExecution:
+    def _new(self, draft: Draft, place: Place, timeouts: Timeouts, asked: str) -> NewExecution:
         new_id = new_execution_id()
         execution = draft.execution
         rows = input_rows(draft.input, draft.attachments, spoken=draft.spoken)
@@ -289,7 +307,7 @@ class Executions:
             after=rows.after,
             graph=place.graph,
             model_name=execution.spec.execution_config.model_name,
-            spec=_stored_spec(execution, place.graph) | {CREATED_BY: actor()},
+            spec=_stored_spec(execution, place.graph) | {CREATED_BY: actor()} | ({REQUEST: asked} if asked else {}),
             sealed_env=self._sealed(draft),
             timeouts=timeouts,
             runner_queue=settings.runner_queue,

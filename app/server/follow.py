@@ -14,6 +14,7 @@ from app.server.context import ServerContext
 from app.server.log_ends import End, end_of, end_row
 from app.server.problems import Kind, Problem, not_found
 from app.server.watchers import PAGE_ROWS, Watcher
+from status.bounds import MAX_PAGE_BYTES
 from status.log import LogRow, State
 from status.phases import TERMINAL_PHASES
 from status.store.records import Execution
@@ -131,7 +132,7 @@ async def _rows_after(ctx: ServerContext, watcher: Watcher, execution_id: str, s
     await ctx.gate.keys.confirm()
     rows = watcher.rows_after(seq)
     if rows is None:
-        rows = await ctx.store.read_log(execution_id, seq, PAGE_ROWS)
+        rows = await ctx.store.read_log(execution_id, seq, PAGE_ROWS, max_bytes=MAX_PAGE_BYTES)
         if not rows:  # it had more than this
             raise not_found("AgentExecution", execution_id)
     return rows

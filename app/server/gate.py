@@ -1,21 +1,37 @@
 """The gate of both edges: whose call it is, whether its key has the scope, whether it comes too fast."""
 
 import math
+from typing import Self
 
+from app.server.crowd import Crowd
 from app.server.keys import Keys
 from app.server.principal import current, enter
 from app.server.problems import Kind, Problem
 from app.server.rate import RateLimit
 from app.server.scopes import granted, needed
+from clients.settings import Settings
 from status.api_keys import Scope
 
 
 class Gate:
     """One per process, so that a key has one bucket for HTTP and gRPC."""
 
-    def __init__(self, keys: Keys, rate_limit: RateLimit) -> None:
+    def __init__(self, keys: Keys, rate_limit: RateLimit, *, streams: Crowd, calls: Crowd) -> None:
         self.keys = keys
+        self.streams = streams
+        """What lasts: event streams, watchers, answers that wait for an end. Over HTTP and gRPC together."""
+        self.calls = calls
+        """Other calls over gRPC."""
         self._rate_limit = rate_limit
+
+    @classmethod
+    def of(cls, settings: Settings, keys: Keys) -> Self:
+        return cls(
+            keys,
+            RateLimit(settings.rate_limit_per_s),
+            streams=Crowd(settings.max_streams_per_key, "streams open", "AGENT_RUNNER_MAX_STREAMS_PER_KEY"),
+            calls=Crowd(settings.max_calls_per_key, "calls under way", "AGENT_RUNNER_MAX_CALLS_PER_KEY"),
+        )
 
     async def enter(self, authorization: str | None) -> None:
         """The rest of this task acts for the key's principal. Raises UNAUTHENTICATED."""

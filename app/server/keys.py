@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from app.server.principal import Principal, actor, current, must_own
 from app.server.problems import Kind, Problem, invalid, not_found
 from app.server.scopes import may_grant
+from app.server.soon import Soon
 from status.api_keys import ApiKey, Scope
 from status.store.errors import StoreError, StoreUnavailable
 from status.store.store import Store
@@ -43,7 +44,8 @@ class Keys:
         self._environment_key = environment_key.encode()
         self._known: dict[str, _Known] = {}
         self._used: dict[str, float] = {}
-        self._noting: set[asyncio.Task[None]] = set()
+        self.reading = Soon()
+        """What reads and writes keys; to be finished before the store is closed."""
 
     async def principal(self, authorization: str | None) -> Principal:
         """Whom this header value belongs to. Raises UNAUTHENTICATED."""
@@ -131,7 +133,7 @@ class Keys:
         known = self._known.get(id)
         if known is None or now - known.since > FRESH_S:
             self._make_room(now)
-            known = _Known(now, asyncio.get_running_loop().create_task(self._store.find_key(id)))
+            known = _Known(now, self.reading.start(self._store.find_key(id)))
             self._known[id] = known
         try:
             # Shared by all calls with this key: the end of one of them must not take it from the others.
@@ -152,9 +154,7 @@ class Keys:
         if now - self._used.get(id, float("-inf")) < USED_EVERY_S:
             return
         self._used[id] = now
-        task = asyncio.get_running_loop().create_task(self._write_use(id))
-        self._noting.add(task)
-        task.add_done_callback(self._noting.discard)
+        self.reading.start(self._write_use(id))
 
     async def _write_use(self, id: str) -> None:
         with suppress(StoreError):  # it is coarse anyway

@@ -35,6 +35,8 @@ class Kind(Enum):
     FAILED_PRECONDITION = ("FAILED_PRECONDITION", 409, "Not possible in the present state")
     CONFLICT = ("ABORTED", 409, "It was changed in between")
     TOO_LARGE = ("RESOURCE_EXHAUSTED", 413, "The request is too large")
+    HEAD_TOO_LARGE = ("RESOURCE_EXHAUSTED", 431, "The head of the request is too large")
+    TOO_SLOW = ("DEADLINE_EXCEEDED", 408, "The request came too slowly")
     TOO_MANY = ("RESOURCE_EXHAUSTED", 429, "Too many are waiting")
     TOO_FAST = ("RESOURCE_EXHAUSTED", 429, "Too many requests")
     INTERNAL = ("INTERNAL", 500, "The server failed")

@@ -20,6 +20,8 @@ from status.store.records import Execution
 
 API_VERSION = "agentic.stigmer.ai/v1"
 CREATED_BY = "created_by"
+REQUEST = "request"
+"""In the spec of the row: the digest of what was asked for, if it came with an idempotency key."""
 """Beside `metadata` and `spec` in the row's document: who made it."""
 MAX_RECURSION, MAX_LEVELS = 66, 34
 """Readers of protobuf stop at a depth of 100. An object in a struct takes three of these and two recursions of the

@@ -136,6 +136,7 @@ class Resources:
         page_size: int = 0,
         page_token: str = "",
         page: int = 1,
+        max_bytes: int | None = None,
     ) -> Listed:
         """All, or those of an agent: its instances, or the sessions with any of these. `tags`: all of them.
 
@@ -145,7 +146,7 @@ class Resources:
         try:
             found = await self._store.list_resources(
                 kind, org=org, **_belongs_to(kind, agent_id), tags=tags, page_size=page_size, page_token=page_token,
-                page=page,
+                page=page, max_bytes=max_bytes,
             )  # fmt: skip
         except ValueError as error:
             raise invalid(str(error)) from None

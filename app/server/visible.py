@@ -48,10 +48,12 @@ class Visible(Store):
         found = await super().last_of_session(session_id, waiting=waiting)
         return found if found is not None and sees(found.org) else None
 
-    async def read_log(self, id: str, after: int = 0, limit: int = 1000) -> builtins.list[LogRow]:
+    async def read_log(
+        self, id: str, after: int = 0, limit: int = 1000, *, max_bytes: int | None = None
+    ) -> builtins.list[LogRow]:
         """Callers have read the execution before: it is known to be theirs."""
         await self._confirm()
-        return await super().read_log(id, after, limit)
+        return await super().read_log(id, after, limit, max_bytes=max_bytes)
 
     async def attachments(self, id: str) -> builtins.list[Attachment]:
         return await super().attachments(id) if await self._is_callers(id) else []
@@ -71,13 +73,14 @@ class Visible(Store):
         page_size: int = 0,
         page_token: str = "",
         page: int = 1,
+        max_bytes: int | None = None,
     ) -> Page:
         mine = current().org
         if mine and org not in ("", mine):
             return Page(executions=[], states=[], next_token="", total=0, page_size=size_of(page_size))
         return await super().list(
             org=mine or org, phase=phase, session_id=session_id, agent_id=agent_id, waiting=waiting, tags=tags,
-            page_size=page_size, page_token=page_token, page=page,
+            page_size=page_size, page_token=page_token, page=page, max_bytes=max_bytes,
         )  # fmt: skip
 
     async def create(self, new: NewExecution, *, queue_cap: int = 0) -> Created:
@@ -119,6 +122,7 @@ class Visible(Store):
         page_size: int = 0,
         page_token: str = "",
         page: int = 1,
+        max_bytes: int | None = None,
     ) -> ResourcePage:
         if mine := current().org:
             if org not in ("", mine):
@@ -126,7 +130,7 @@ class Visible(Store):
             orgs = (mine, PLATFORM)
         return await super().list_resources(
             kind, org=org, orgs=orgs, parent_id=parent_id, grandparent=grandparent, tags=tags, page_size=page_size,
-            page_token=page_token, page=page,
+            page_token=page_token, page=page, max_bytes=max_bytes,
         )  # fmt: skip
 
     async def put_resource(self, resource: Resource, *, expect_version: int | None = None) -> Resource:

@@ -19,8 +19,10 @@ from typing import Any
 from app.server.log_ends import end_row
 from app.server.problems import not_found
 from app.server.wakeups import Wakeups
+from status.bounds import MAX_PAGE_BYTES
 from status.log import LogRow
 from status.purging import EDITS, purged
+from status.store.paging import fitting
 from status.store.records import Execution
 from status.store.store import Store
 
@@ -76,7 +78,8 @@ class Watcher:
         if self._task is None or seq < self._behind:
             return None
         first = bisect_right(self._rows, seq, key=_seq)
-        return self._rows[first : first + PAGE_ROWS]
+        page = self._rows[first : first + PAGE_ROWS]
+        return page[: fitting((_weight(row.payload) for row in page), MAX_PAGE_BYTES)]
 
     async def looked(self, timeout_s: float | None = None) -> None:
         """Until it has looked for rows again, or the time has passed. Raises what made an end to the watching.
@@ -113,7 +116,7 @@ class Watcher:
                 self._woken = woken
                 since = time.monotonic()
                 while not (self._ended or self._stopped):
-                    rows = await self._store.read_log(self._id, self._newest, PAGE_ROWS)
+                    rows = await self._store.read_log(self._id, self._newest, PAGE_ROWS, max_bytes=MAX_PAGE_BYTES)
                     if rows:
                         self._keep(rows)
                         since = time.monotonic()
@@ -122,7 +125,9 @@ class Watcher:
                             raise not_found("AgentExecution", self._id)
                         since = time.monotonic()
                     self._tell()
-                    if len(rows) < PAGE_ROWS and not (self._ended or self._stopped):
+                    # A page that is about full may have been cut by its weight: there may be more.
+                    whole = len(rows) < PAGE_ROWS and sum(_weight(row.payload) for row in rows) < MAX_PAGE_BYTES // 2
+                    if whole and not (self._ended or self._stopped):
                         await self._wait(woken)
         except Exception as error:
             self._failure = error, error.__traceback__

@@ -59,7 +59,7 @@ class Creation(Ending):
     async def _create(self, connection: AsyncConnection, new: NewExecution, queue_cap: int) -> Created:
         if known := await self._by_key(connection, new):
             return Created(verdict=CreateVerdict.KNOWN, execution=to_execution(known))
-        if queue_cap and await self._queued(connection, new.runner_queue) >= queue_cap:
+        if queue_cap and await self._full(connection, new.runner_queue, queue_cap):
             return Created(verdict=CreateVerdict.QUEUE_FULL, execution=None)
         busy = bool(new.session_id) and await self._session_busy(connection, new)
         if busy and new.reject_when_busy:
@@ -116,6 +116,13 @@ class Creation(Ending):
         await connection.execute(row.on_conflict_do_update(index_elements=["session_id"], set_=again), self.params())
         open_one = select(E.handle).where(E.session_id == session_id, OPEN).limit(1)
         return await connection.scalar(open_one) is not None
+
+    async def _full(self, connection: AsyncConnection, queue: str, cap: int) -> bool:
+        """One counts after the other (SQLite has one writer anyway): two who count at once would both find room."""
+        if not self.is_sqlite:
+            lock = func.pg_advisory_xact_lock(func.hashtextextended(f"agent_runner.queue {queue}", 0))
+            await connection.execute(select(lock))
+        return await self._queued(connection, queue) >= cap
 
     async def _queued(self, connection: AsyncConnection, queue: str) -> int:
         waiting = (

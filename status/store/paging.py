@@ -5,6 +5,7 @@ page is not disturbed by what is added or removed meanwhile. For callers a token
 """
 
 import base64
+from collections.abc import Iterable
 
 DEFAULT_PAGE, MAX_PAGE = 50, 500
 COUNTED = 10_000
@@ -14,6 +15,17 @@ COUNTED = 10_000
 def size_of(asked: int) -> int:
     """Rows of a page: `asked`, at most `MAX_PAGE`; `DEFAULT_PAGE` for none."""
     return min(asked, MAX_PAGE) if asked > 0 else DEFAULT_PAGE
+
+
+def fitting(weights: Iterable[int], most: int) -> int:
+    """How many of these, from the first on: up to the one that begins below `most`, and so at least one."""
+    count = before = 0
+    for weight in weights:
+        if before >= most:
+            break
+        before += weight
+        count += 1
+    return count
 
 
 def token_of(list_name: str, key: str) -> str:

@@ -9,8 +9,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from status.log import LogRow, State
 from status.phases import Phase, Step
+from status.store.clock import NOW
 from status.store.connection import Transactions
-from status.store.paging import COUNTED, key_of, size_of, token_of
+from status.store.paging import COUNTED, fitting, key_of, size_of, token_of
 from status.store.records import Execution, Page
 from status.store.rows import to_execution
 from status.store.schema import execution_log, execution_snapshots, executions, session_facts
@@ -20,9 +21,17 @@ LIST = "executions"
 """What the page tokens of executions are made for."""
 
 
-async def read_rows(connection: AsyncConnection, handle: int, after: int, limit: int | None) -> list[LogRow]:
+async def read_rows(
+    connection: AsyncConnection, handle: int, after: int, limit: int | None, max_bytes: int | None = None
+) -> list[LogRow]:
+    """`max_bytes`: up to the row that begins below it, and so at least one."""
     log = execution_log.c
     query = select(execution_log).where(log.handle == handle, log.seq > after).order_by(log.seq).limit(limit)
+    if max_bytes is not None:
+        page = query.subquery("page")
+        size = func.length(page.c.payload)
+        weighed = select(page, (func.sum(size).over(order_by=page.c.seq) - size).label("before")).subquery("weighed")
+        query = select(weighed).where(weighed.c.before < max_bytes).order_by(weighed.c.seq)
     return [_log_row(r) for r in await connection.execute(query)]
 
 
@@ -65,11 +74,13 @@ class Reading(Transactions):
             row = (await connection.execute(select(executions).where(executions.c.id == id))).one_or_none()
         return to_execution(row) if row else None
 
-    async def read_log(self, id: str, after: int = 0, limit: int = 1000) -> list[LogRow]:
-        """Rows with a `seq` above `after`, in order."""
+    async def read_log(
+        self, id: str, after: int = 0, limit: int = 1000, *, max_bytes: int | None = None
+    ) -> list[LogRow]:
+        """Rows with a `seq` above `after`, in order; `max_bytes`: up to the row that begins below it."""
         async with self.read() as connection:
             handle = await connection.scalar(select(executions.c.handle).where(executions.c.id == id))
-            return [] if handle is None else await read_rows(connection, handle, after, limit)
+            return [] if handle is None else await read_rows(connection, handle, after, limit, max_bytes)
 
     async def state(self, id: str) -> tuple[Execution, State] | None:
         """Facts and folded content of one moment."""
@@ -89,8 +100,10 @@ class Reading(Transactions):
         page_size: int = 0,
         page_token: str = "",
         page: int = 1,
+        max_bytes: int | None = None,
     ) -> Page:
         """Newest first, with their content. `tags`: all of them. `page`: counted from 1, from the token or the newest.
+        `max_bytes`: up to the one whose content begins below it; the token goes on after that one.
 
         Raises `ValueError` for a page token that is not ours.
         """
@@ -108,11 +121,13 @@ class Reading(Transactions):
             total = await connection.scalar(select(func.count()).select_from(counted)) or 0
             rows = (await connection.execute(query.offset((max(1, page) - 1) * size).limit(size + 1))).all()
             shown = rows[:size]
+            if max_bytes is not None:
+                shown = shown[: fitting((row.snapshot_bytes + row.tail_bytes for row in shown), max_bytes)]
             states = await folded_all(connection, [row.handle for row in shown]) if shown else []
         return Page(
             executions=[to_execution(row) for row in shown],
             states=states,
-            next_token=token_of(LIST, str(shown[-1].handle)) if len(rows) > size else "",
+            next_token=token_of(LIST, str(shown[-1].handle)) if len(rows) > len(shown) else "",
             total=total,
             page_size=size,
         )
@@ -149,13 +164,16 @@ class Reading(Transactions):
         async with self.read() as connection:
             return {Phase(phase): count for phase, count in await connection.execute(query)}
 
-    async def oldest_open(self) -> float | None:
-        """When the oldest execution that has not ended was created."""
+    async def oldest_open_s(self) -> float:
+        """The age of the oldest execution that has not ended, in seconds by the database's clock; 0 without one."""
+        oldest = select(NOW - func.min(executions.c.created_at)).where(executions.c.phase < 3)
         async with self.read() as connection:
-            oldest: float | None = await connection.scalar(
-                select(func.min(executions.c.created_at)).where(executions.c.phase < 3)
-            )
-            return oldest
+            return max(0.0, await connection.scalar(oldest, self.params()) or 0.0)
+
+    async def now(self) -> float:
+        """The database's clock, in epoch seconds: what ages are counted by."""
+        async with self.read() as connection:
+            return (await connection.execute(select(NOW), self.params())).scalar_one()
 
     async def ping(self) -> None:
         """Raises `StoreUnavailable` when the database does not answer."""

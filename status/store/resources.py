@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from status.store.connection import Transactions
 from status.store.ending import dumps
 from status.store.errors import SlugTaken, StaleVersion
-from status.store.paging import COUNTED, key_of, size_of, token_of
+from status.store.paging import COUNTED, fitting, key_of, size_of, token_of
 from status.store.records import Resource, ResourceKind, ResourcePage
 from status.store.retention import disuse
 from status.store.rows import to_resource
@@ -78,6 +78,7 @@ class Resources(Transactions):
         page_size: int = 0,
         page_token: str = "",
         page: int = 1,
+        max_bytes: int | None = None,
     ) -> ResourcePage:
         """Newest first: ids are ULIDs, which sort by time. `page`: counted from 1, from the token or the newest.
 
@@ -106,9 +107,11 @@ class Resources(Transactions):
             total = await connection.scalar(select(func.count()).select_from(counted)) or 0
             rows = (await connection.execute(query.offset((max(1, page) - 1) * size).limit(size + 1))).all()
         shown = rows[:size]
+        if max_bytes is not None:
+            shown = shown[: fitting((len(row.body) for row in shown), max_bytes)]
         return ResourcePage(
             resources=[to_resource(row) for row in shown],
-            next_token=token_of(kind.value, shown[-1].id) if len(rows) > size else "",
+            next_token=token_of(kind.value, shown[-1].id) if len(rows) > len(shown) else "",
             total=total,
             page_size=size,
         )

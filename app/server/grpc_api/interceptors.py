@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager
 from inspect import isawaitable
 from typing import Any, NoReturn
 
@@ -11,53 +12,113 @@ import grpc
 from app.server.context import ServerContext
 from app.server.gate import Gate
 from app.server.grpc_api.reading import readable, readable_each, reader
-from app.server.problems import Problem, internal, of_exception
-from app.server.scopes import OPEN
+from app.server.grpc_api.sizes import CALL_BYTES, most_bytes
+from app.server.problems import Kind, Problem, internal, invalid, of_exception
+from app.server.scopes import OPEN, needed
+from clients.settings import Settings
+from status.api_keys import Scope
 
 MAX_TEXT = 3000
 """A status text travels in a header, which has a limit."""
+MESSAGE_S = 30.0
 log = logging.getLogger(__name__)
 
 
 def server_interceptors(ctx: ServerContext) -> list[grpc.aio.ServerInterceptor]:
     """For `grpc.aio.server(interceptors=...)`; they serve all services of the server."""
-    return [Guard(ctx.gate)]
+    return [Guard(ctx.gate, ctx.settings)]
 
 
 class Guard(grpc.aio.ServerInterceptor):
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, settings: Settings) -> None:
         self._gate = gate
+        self._settings = settings
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
+        """Runs before the request is read: who may not call is told so, and what he sent is parsed by nobody."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None:
             return None
+        most = most_bytes(method, self._settings)
         if method.startswith(OPEN):
-            return _open(handler, method)
+            return _open(handler, method, CALL_BYTES)
         given = dict(handler_call_details.invocation_metadata or ()).get("authorization")
-
-        async def enter() -> None:
+        try:
+            # This task goes on with the handler: it is the principal's from here on.
             await self._gate.enter(given if isinstance(given, str) else None)
             self._gate.admit(method)
+        except Exception as error:
+            return _refusing(error, method)
+        if needed(method) is Scope.RUNNER:
+            return _of_runners(handler, method, most)
+        crowd = self._gate.streams if handler.response_streaming else self._gate.calls
+        return _guarded(handler, crowd.one, method, most)
 
-        return _guarded(handler, enter, method)
+
+def _refusing(error: Exception, method: str) -> Any:
+    """A handler that asks for no message: what the caller sends is not read."""
+
+    async def refused(requests: Any, context: Any) -> None:
+        await _abort(context, error, method)
+
+    return grpc.stream_unary_rpc_method_handler(refused)
 
 
-def _guarded(handler: Any, enter: Callable[[], Awaitable[None]], method: str) -> Any:
-    """The same handler, behind the check and with errors mapped. The call's task becomes its principal's."""
-    codec = _codec(handler)
+def _guarded(handler: Any, place: Callable[[], AbstractContextManager[None]], method: str, most: int) -> Any:
+    """The same handler in its place among the calls of its key, with errors mapped. What a caller sends is read here
+    and not by the library, which would wait for it without end, and outside of that place."""
+    read = reader(handler.request_deserializer, most)
+    stream = handler.unary_stream
+    if stream is not None:
+
+        async def streamed(requests: Any, context: Any) -> AsyncIterator[Any]:
+            try:
+                with place():
+                    async for reply in stream(await _only(requests, read), context):
+                        yield reply
+            except Exception as error:
+                await _abort(context, error, method)
+
+        return grpc.stream_stream_rpc_method_handler(streamed, response_serializer=handler.response_serializer)
+    single = handler.unary_unary
+
+    async def answered(requests: Any, context: Any) -> Any:
+        try:
+            with place():
+                return await single(await _only(requests, read), context)
+        except Exception as error:
+            await _abort(context, error, method)
+
+    return grpc.stream_unary_rpc_method_handler(answered, response_serializer=handler.response_serializer)
+
+
+async def _only(requests: AsyncIterator[bytes], read: Callable[[bytes], Any]) -> Any:
+    """The one message of the call. Raises `Problem` for none, for one that is too large and for one that is none."""
+    try:
+        async with asyncio.timeout(MESSAGE_S):
+            content = await anext(requests.__aiter__(), None)
+    except TimeoutError:
+        text = f"the request was not there within {MESSAGE_S:g} s"
+        raise Problem(Kind.TOO_SLOW, text, next_step="Send it again, faster.") from None
+    if content is None:
+        raise invalid("the call has no request")
+    return readable(read(content))
+
+
+def _of_runners(handler: Any, method: str, most: int) -> Any:
+    """The same handler with errors mapped: the calls of runners are many, and an execution's end depends on them."""
+    codec = _codec(handler, most)
     read = readable_each if handler.request_streaming else readable
     if handler.response_streaming:
         stream = handler.stream_stream or handler.unary_stream
 
         async def streamed(request: Any, context: Any) -> AsyncIterator[Any]:
             try:
-                await enter()
                 async for reply in stream(read(request), context):
                     yield reply
             except Exception as error:
@@ -71,7 +132,6 @@ def _guarded(handler: Any, enter: Callable[[], Awaitable[None]], method: str) ->
 
     async def answered(request: Any, context: Any) -> Any:
         try:
-            await enter()
             return await single(read(request), context)
         except Exception as error:
             await _abort(context, error, method)
@@ -82,7 +142,7 @@ def _guarded(handler: Any, enter: Callable[[], Awaitable[None]], method: str) ->
     return make_one(answered, **codec)
 
 
-def _open(handler: Any, method: str) -> Any:
+def _open(handler: Any, method: str, most: int) -> Any:
     """The same handler, for anybody. Health and reflection answer for themselves; what they cannot read is ours."""
     read = readable_each if handler.request_streaming else readable
     if not handler.response_streaming:
@@ -99,7 +159,7 @@ def _open(handler: Any, method: str) -> Any:
         make_one = (
             grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
         )
-        return make_one(answered, **_codec(handler))
+        return make_one(answered, **_codec(handler, most))
     stream = handler.stream_stream or handler.unary_stream
 
     async def streamed(request: Any, context: Any) -> None:
@@ -114,13 +174,13 @@ def _open(handler: Any, method: str) -> Any:
             await _abort(context, problem, method)
 
     make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
-    return make(streamed, **_codec(handler))
+    return make(streamed, **_codec(handler, most))
 
 
-def _codec(handler: Any) -> dict[str, Any]:
+def _codec(handler: Any, most: int) -> dict[str, Any]:
     read = handler.request_deserializer
     return {
-        "request_deserializer": reader(read) if read else None,
+        "request_deserializer": reader(read, most) if read else None,
         "response_serializer": handler.response_serializer,
     }
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from app.server.problems import invalid, violated
+from app.server.problems import Kind, Problem, invalid, violated
 from app.server.texts import unfit_texts
 
 
@@ -18,22 +18,31 @@ from app.server.texts import unfit_texts
 class Unreadable:
     size: int
     """In bytes."""
+    most: int
 
 
-def reader(read: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """`read`, with `Unreadable` instead of an exception."""
+def reader(read: Callable[[bytes], Any], most: int) -> Callable[[bytes], Any]:
+    """`read`, with `Unreadable` instead of an exception, and for more than `most` bytes, which are not parsed."""
 
     def reading(content: bytes) -> Any:
+        if len(content) > most:
+            return Unreadable(len(content), most)
         try:
             return read(content)
         except DecodeError:
-            return Unreadable(len(content))
+            return Unreadable(len(content), most)
 
     return reading
 
 
 def readable(request: Any) -> Any:
     """The request. Raises INVALID_ARGUMENT when there is none."""
+    if isinstance(request, Unreadable) and request.size > request.most:
+        raise Problem(
+            Kind.TOO_LARGE,
+            f"the request has {request.size} bytes; this method takes at most {request.most}",
+            next_step="Send less; large content belongs into files of the workspace.",
+        )
     if isinstance(request, Unreadable):
         raise invalid(f"the request's {request.size} bytes are not a message of the type that this method takes")
     if violations := list(unfit_texts(request)):

@@ -8,6 +8,7 @@ from typing import Any
 
 from app.server.context import ServerContext
 from app.server.follow import Followed, Quiet, Snapshot, Updates, follow, unknown_position
+from app.server.http.large_json import json_text
 from app.server.log_ends import End, phase_of
 from app.server.problems import Problem, internal, of_exception
 from app.server.render import execution_json
@@ -25,7 +26,7 @@ async def event_stream(ctx: ServerContext, execution_id: str, last_event_id: str
         after = await _position(ctx, execution_id, last_event_id)
         async with aclosing(follow(ctx, execution_id, after)) as events:
             async for event in events:
-                yield _written(event)
+                yield await _written(event)
     except Exception as error:
         problem = of_exception(error)
         if problem is None:
@@ -43,11 +44,11 @@ async def _position(ctx: ServerContext, execution_id: str, last_event_id: str | 
     raise unknown_position(last_event_id[:40], execution.last_seq if execution else 0)
 
 
-def _written(event: Followed) -> str:
+async def _written(event: Followed) -> str:
     match event:
         case Snapshot():
             shown = {"seq": event.seq, "execution": execution_json(event.execution, event.state)}
-            return _event("snapshot", event.seq, shown)
+            return _framed("snapshot", event.seq, await json_text(shown))
         case Updates():
             return "".join(_event("update", row.seq, _row(row)) for row in event.rows)
         case End():
@@ -65,7 +66,11 @@ def _row(row: LogRow) -> dict[str, Any]:
 
 
 def _event(name: str, seq: int, data: dict[str, Any]) -> str:
-    return f"id: {seq}\nevent: {name}\ndata: {_json(data)}\n\n"
+    return _framed(name, seq, _json(data))
+
+
+def _framed(name: str, seq: int, data: str) -> str:
+    return f"id: {seq}\nevent: {name}\ndata: {data}\n\n"
 
 
 def _error(problem: Problem) -> str:

@@ -10,20 +10,20 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from app.server.attachments import SETTING, attachment
 from app.server.drafts import draft_of_json, redrive_of
 from app.server.edges import Edges
-from app.server.executions import ESCAPED, SPEC_ROOM_BYTES, Accepted
+from app.server.executions import Accepted, create_bytes
 from app.server.follow import until_ended
 from app.server.http.answers import body_json
 from app.server.http.downloads import download
 from app.server.http.events import HEADERS, MEDIA_TYPE, event_stream
+from app.server.http.large_json import json_answer
 from app.server.http.message_schemas import ref
 from app.server.http.metrics import Metrics
 from app.server.http.parameters import IdempotencyKey, PageSize, PageToken, PhaseName, Position, Tags, Wait, Waiting
 from app.server.http.schemas import BYTES, CREATE_BODY, EVENTS, answer, body_of, page_of, streamed
 from app.server.problems import invalid
+from status.bounds import MAX_PAGE_BYTES
 from status.phases import Phase
 
-IN_BASE64 = 1.5
-"""Base64 writes three bytes as four, and some writers break its lines."""
 MAX_WAIT_S = 3600.0
 _PHASES = {name: p for p in Phase for name in (p.wire_name, p.name, str(p.value))}
 
@@ -63,6 +63,7 @@ class ExecutionHandlers:
         self._edges = edges
         self._executions = edges.executions
         self._metrics = metrics
+        self._streams = edges.ctx.gate.streams
 
     async def create(
         self,
@@ -71,6 +72,7 @@ class ExecutionHandlers:
         idempotency_key: IdempotencyKey = "",
     ) -> Response:
         """A new execution, from the contract's AgentExecution or the short form."""
+        self._check_room(request, wait)
         draft = draft_of_json(await self._body(request), idempotency_key=idempotency_key)
         return await self._accepted(await self._executions.create(draft), request, wait)
 
@@ -95,13 +97,14 @@ class ExecutionHandlers:
             tags=tags,
             page_size=page_size,
             page_token=page_token,
+            max_bytes=MAX_PAGE_BYTES,
         )
         entries = self._edges.shown_page(page)
-        return JSONResponse({"entries": entries, "next_page_token": page.next_token, "total": page.total})
+        return await json_answer({"entries": entries, "next_page_token": page.next_token, "total": page.total})
 
     async def get(self, execution_id: str) -> Response:
         """The execution with its whole status."""
-        return JSONResponse(await self._edges.shown(execution_id))
+        return await json_answer(await self._edges.shown(execution_id))
 
     async def delete(self, execution_id: str) -> Response:
         """Only when it has ended; answers what it was."""
@@ -123,6 +126,7 @@ class ExecutionHandlers:
     ) -> Response:
         """A new execution with the same input. A body `{"env": {...}}` brings its secrets again; `from` says whether it
         goes on from the failed step (the default where memory has it) or begins before the run."""
+        self._check_room(request, wait)
         env, begin = redrive_of(await self._body(request, optional=True))
         accepted = await self._executions.redrive(execution_id, env=env, begin=begin, idempotency_key=idempotency_key)
         return await self._accepted(accepted, request, wait)
@@ -130,6 +134,7 @@ class ExecutionHandlers:
     async def events(self, execution_id: str, last_event_id: Position = "") -> Response:
         """Server-sent events: a snapshot, or what follows Last-Event-ID; every later row of the log; the end."""
         await self._executions.get(execution_id)
+        self._streams.check()
         return self._stream(execution_id, last_event_id, {}, 200)
 
     async def attachment(self, execution_id: str, attachment_id: str) -> Response:
@@ -139,12 +144,16 @@ class ExecutionHandlers:
         found = await attachment(self._edges.ctx, execution_id, attachment_id)
         return download(found.content or b"", found.mime_type, found.name or f"{execution_id}-{found.id}")
 
+    def _check_room(self, request: Request, wait: float) -> None:
+        """Before anything is accepted, whether its answer may last."""
+        if wait or MEDIA_TYPE in request.headers.get("accept", ""):
+            self._streams.check()
+
     async def _body(self, request: Request, *, optional: bool = False) -> Any:
         settings = self._edges.ctx.settings
         most, attached = settings.max_message_bytes, settings.max_attachment_bytes
-        limit = ESCAPED * most + IN_BASE64 * attached + SPEC_ROOM_BYTES
         said = f"a message may have {most} (AGENT_RUNNER_MAX_MESSAGE_BYTES), its attachments {attached} ({SETTING})"
-        return await body_json(request, int(limit), optional=optional, limited_by=said)
+        return await body_json(request, create_bytes(settings), optional=optional, limited_by=said)
 
     async def _accepted(self, accepted: Accepted, request: Request, wait: float) -> Response:
         new = accepted.execution.id
@@ -156,15 +165,16 @@ class ExecutionHandlers:
         if MEDIA_TYPE in request.headers.get("accept", ""):
             return self._stream(new, "", headers, 201)
         if wait:
-            await until_ended(self._edges.ctx, new, min(wait, MAX_WAIT_S))
-        return JSONResponse(await self._edges.shown(new), status_code=201, headers=headers)
+            with self._streams.one():
+                await until_ended(self._edges.ctx, new, min(wait, MAX_WAIT_S))
+        return await json_answer(await self._edges.shown(new), status_code=201, headers=headers)
 
     def _stream(self, execution_id: str, last_event_id: str, headers: Mapping[str, str], status: int) -> Response:
         chunks = self._counted(event_stream(self._edges.ctx, execution_id, last_event_id))
         return StreamingResponse(chunks, status_code=status, media_type=MEDIA_TYPE, headers={**HEADERS, **headers})
 
     async def _counted(self, chunks: AsyncGenerator[str, None]) -> AsyncIterator[str]:
-        with self._metrics.streams.track_inprogress():
+        with self._streams.one(), self._metrics.streams.track_inprogress():
             async with aclosing(chunks):
                 async for chunk in chunks:
                     yield chunk

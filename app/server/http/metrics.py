@@ -1,11 +1,12 @@
 """What the server counts, for Prometheus. What the store knows is read at the scrape."""
 
-import time
+import asyncio
 from collections import Counter as Tally
 
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
 from app.server.context import ServerContext
+from app.server.http.fresh import Fresh
 from status.phases import Phase
 from status.store.errors import StoreError
 
@@ -17,6 +18,7 @@ class Metrics:
 
     def __init__(self, ctx: ServerContext) -> None:
         self._store = ctx.store
+        self._scraped = Fresh(self._scrape, for_s=ctx.settings.health_fresh_s, soon=ctx.outliving)
         self._registry = ctx.counted.registry
         kept = self._registry
         self._requests = Counter(
@@ -51,20 +53,22 @@ class Metrics:
         self._seconds.labels(route).observe(seconds)
 
     async def scraped(self) -> bytes:
-        """The exposition. A database that is away shows as `agent_runner_store_up 0`, not as an error."""
+        """The exposition, at most `health_fresh_s` old. A database that is away shows as `agent_runner_store_up 0`."""
+        return await self._scraped.get()
+
+    async def _scrape(self) -> bytes:
         try:
             await self._read_store()
             self._store_up.set(1)
         except StoreError:
             self._store_up.set(0)
-        return generate_latest(self._registry)
+        return await asyncio.to_thread(generate_latest, self._registry)
 
     async def _read_store(self) -> None:
         counts = await self._store.phase_counts()
         for phase in OPEN_PHASES:
             self._open.labels(phase.name).set(counts.get(phase, 0))
-        oldest = await self._store.oldest_open()
-        self._oldest.set(max(0.0, time.time() - oldest) if oldest else 0)
+        self._oldest.set(await self._store.oldest_open_s())
         online = [w for w in await self._store.workers() if w.gone_at is None and w.disconnected_at is None]
         for gauge in (self._workers, self._slots, self._busy, self._hung, self._not_taking):
             gauge.clear()

@@ -9,6 +9,7 @@ from kombu import Connection
 
 from app.server.context import ServerContext
 from app.server.http.answers import PROBLEM
+from app.server.http.fresh import Fresh
 from app.server.http.message_schemas import ref
 from app.server.http.schemas import STRING, STRINGS, answer, object_of
 from app.server.problems import Kind, Problem
@@ -31,6 +32,11 @@ def readiness_routes(ctx: ServerContext) -> APIRouter:
         "redis": ctx.wakeups.ping,
     }
 
+    async def checked() -> dict[str, str]:
+        return dict(zip(checks, await asyncio.gather(*map(_why_down, checks.values())), strict=True))
+
+    fresh = Fresh(checked, for_s=ctx.settings.health_fresh_s, soon=ctx.outliving)
+
     @routes.get("/healthz", responses={200: answer(object_of(status={"const": "ok"}))})
     async def healthz() -> JSONResponse:
         """The process is up."""
@@ -39,7 +45,7 @@ def readiness_routes(ctx: ServerContext) -> APIRouter:
     @routes.get("/readyz", responses={200: answer(_CHECKED), 503: _NOT_READY})
     async def readyz() -> JSONResponse:
         """200 when database, broker and Redis answer; else 503 naming those that do not."""
-        found = dict(zip(checks, await asyncio.gather(*map(_why_down, checks.values())), strict=True))
+        found = await fresh.get()
         down = {name: why for name, why in found.items() if why}
         body = {"ready": not down, "checks": {name: why or "up" for name, why in found.items()}}
         if not down:

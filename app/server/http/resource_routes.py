@@ -5,6 +5,7 @@ from fastapi.responses import JSONResponse, Response
 
 from app.server.edges import Edges
 from app.server.http.answers import body_object
+from app.server.http.large_json import json_answer
 from app.server.http.message_schemas import ref
 from app.server.http.parameters import PageSize, PageToken, Tags
 from app.server.http.schemas import answer, body_of, page_of
@@ -13,6 +14,7 @@ from app.server.principal import default_org
 from app.server.problems import invalid
 from app.server.resource_bodies import parsed
 from app.server.resource_kinds import DEFINITIONS, Definition
+from status.bounds import MAX_PAGE_BYTES
 from status.store.records import ResourceKind
 
 
@@ -61,10 +63,16 @@ def _routes_of(definition: Definition, edges: Edges) -> APIRouter:
         """Newest first. `agent` (id or slug) where the kind belongs to one."""
         agent_id = (await resources.named(ResourceKind.AGENT, org or default_org(), agent)).id if agent else ""
         found = await resources.list(
-            kind, org=org, agent_id=agent_id, tags=tags, page_size=page_size, page_token=page_token
+            kind,
+            org=org,
+            agent_id=agent_id,
+            tags=tags,
+            page_size=page_size,
+            page_token=page_token,
+            max_bytes=MAX_PAGE_BYTES,
         )
         body = {"entries": found.resources, "next_page_token": found.next_token, "total": found.total}
-        return JSONResponse(body)
+        return await json_answer(body)
 
     @routes.put("", name=f"apply {kind.value}", openapi_extra=given, responses={200: shown})
     async def apply(request: Request) -> Response:

@@ -1,6 +1,5 @@
 """What workers' processes tell and what is known of them: `/v1/workers`, `/v1/runner/exits`, `/v1/runner/failures`."""
 
-import time
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -43,13 +42,13 @@ def runner_routes(edges: Edges) -> APIRouter:
     async def workers() -> Response:
         """Worker processes that are here or left within a day, and the last failed start of each queue."""
         settings, store = edges.ctx.settings, edges.ctx.store
-        silent_after_s = settings.timeouts.heartbeat_s
         failed = {
             queue: {"at": rfc3339(found[0]), "text": found[1]}
             for queue in (settings.runner_queue, settings.orchestrator_queue)
             if (found := await store.last_startup_failure(queue))
         }
-        shown = [_worker(worker, silent_after_s) for worker in await store.workers()]
+        silent_before = await store.now() - settings.timeouts.heartbeat_s
+        shown = [_worker(worker, silent_before) for worker in await store.workers()]
         return JSONResponse({"workers": shown, "startup_failures": failed})
 
     exit_body, failure_body = (body_of(model.model_json_schema()) for model in (ExitReport, FailureReport))
@@ -80,7 +79,7 @@ def runner_routes(edges: Edges) -> APIRouter:
     return routes
 
 
-def _worker(worker: Worker, silent_after_s: float) -> dict[str, Any]:
+def _worker(worker: Worker, silent_before: float) -> dict[str, Any]:
     times = {
         name: rfc3339(at)
         for name in ("connected_at", "last_seen_at", "disconnected_at", "gone_at")
@@ -101,12 +100,12 @@ def _worker(worker: Worker, silent_after_s: float) -> dict[str, Any]:
     )
     wear = ("hung_threads", "not_taking")
     facts = {name: getattr(worker, name) for name in (*names, *wear)}
-    return {**facts, **times, "state": _state(worker, silent_after_s), "loop_lag_s": round(worker.loop_lag_s, 3)}
+    return {**facts, **times, "state": _state(worker, silent_before), "loop_lag_s": round(worker.loop_lag_s, 3)}
 
 
-def _state(worker: Worker, silent_after_s: float) -> str:
+def _state(worker: Worker, silent_before: float) -> str:
     if worker.gone_at is not None:
         return "gone"
     if worker.disconnected_at is not None:
         return "disconnected"
-    return "silent" if time.time() - worker.last_seen_at > silent_after_s else "online"
+    return "silent" if worker.last_seen_at < silent_before else "online"

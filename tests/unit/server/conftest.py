@@ -53,6 +53,7 @@ def settings(tmp_path: Path, redis_url: str) -> Settings:
         orchestrator_queue=f"orchestrator-{unique}",
         max_message_bytes=10_000,
         worker_lost_grace_s=0.2,
+        health_fresh_s=0,
         sweep_interval_s=0.2,
     )
 

@@ -179,6 +179,41 @@ async def test_the_same_key_is_the_same_execution(http: httpx.AsyncClient) -> No
     assert (await http.get("/v1/sessions")).json()["total"] == 1
 
 
+OTHERS: list[dict[str, Any]] = [
+    {"message": "b"},
+    {"message": "a", "model": "other"},
+    {"message": "a", "timeouts": {"heartbeat_s": 20}},
+    {"message": "a", "env": {"NAME": "value"}},
+    {"input": {"messages": [{"role": "user", "content": "a"}]}},
+]
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=str)
+async def test_the_same_key_with_another_request_is_refused(http: httpx.AsyncClient, other: dict[str, Any]) -> None:
+    """409 that names the execution of the first; nothing is made. The first request is still answered as before."""
+    headers = {"Idempotency-Key": "once"}
+    first = await http.post("/v1/executions", json={"message": "a"}, headers=headers)
+    problem = assert_problem(await http.post("/v1/executions", json=other, headers=headers), 409, "ALREADY_EXISTS")
+    assert first.json()["metadata"]["id"] in problem["detail"]
+    again = await http.post("/v1/executions", json={"message": "a"}, headers=headers)
+    assert again.json()["metadata"]["id"] == first.json()["metadata"]["id"]
+    assert (await http.get("/v1/executions")).json()["total"] == 1
+    assert (await http.get("/v1/sessions")).json()["total"] == 1
+    assert "request" not in again.json()
+
+
+async def test_another_value_of_a_secret_is_the_same_request(http: httpx.AsyncClient, settings: Settings) -> None:
+    """Not even a digest of a secret is kept, so it cannot tell."""
+    headers = {"Idempotency-Key": "once"}
+    ids = {
+        (await http.post("/v1/executions", json={"message": "a", "env": {"PIN": pin}}, headers=headers)).json()[
+            "metadata"
+        ]["id"]
+        for pin in ("1234", "4321")
+    }
+    assert len(ids) == 1
+
+
 async def test_secrets_are_sealed(http: httpx.AsyncClient, server: RunningServer, settings: Settings) -> None:
     """A secret value is in no answer and in no column; the run gets it."""
     made = await created(http, env={"TOKEN": "hunter2-secret"})

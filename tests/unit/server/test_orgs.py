@@ -40,7 +40,7 @@ from tests.unit.server.test_create import assert_problem
 VERSION = "agentic.stigmer.ai/v1"
 KINDS = ("agents", "agent-instances", "sessions")
 PLATFORM = {"owner_scope": "platform"}
-ABOUT_NOBODY = {"phase_counts", "oldest_open", "ping"}
+ABOUT_NOBODY = {"phase_counts", "oldest_open_s", "now", "ping"}
 AFTER_A_READ = {"session_facts", "session_memory", "skill_version", "skill_tags", "skill_artifact", "withdraw"}
 """Called with what a verb of `Visible` has just given; an archive is given away after its skill was read."""
 NOT_FOR_HANDLERS = {"dispatched", "due_for_dispatch", "put_in"}

@@ -1,0 +1,25 @@
+"""How large a request of each method may be: what is larger is refused before it is parsed."""
+
+from app.server.executions import create_bytes
+from app.server.scopes import needed
+from clients.settings import Settings
+from clients.skill_archive import MAX_ARCHIVE_BYTES
+from status.api_keys import Scope
+
+MOST_BYTES = 64 << 20
+"""Of any message, either way. A runner may bring the output of a graph, or with `updateStatus` a whole status."""
+CALL_BYTES = 4 << 20
+BESIDE_THE_ARCHIVE = 64 << 10
+_PUSH = "/ai.stigmer.agentic.skill.v1.SkillCommandController/push"
+_CREATE = "/ai.stigmer.agentic.agentexecution.v1.AgentExecutionCommandController/create"
+_UPDATE_STATUS = "/ai.stigmer.agentic.agentexecution.v1.AgentExecutionCommandController/updateStatus"
+
+
+def most_bytes(method: str, settings: Settings) -> int:
+    if needed(method) is Scope.RUNNER or method == _UPDATE_STATUS:
+        return MOST_BYTES
+    if method == _PUSH:
+        return MAX_ARCHIVE_BYTES + BESIDE_THE_ARCHIVE
+    if method == _CREATE:
+        return min(MOST_BYTES, max(CALL_BYTES, create_bytes(settings)))
+    return CALL_BYTES

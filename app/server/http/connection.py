@@ -1,0 +1,125 @@
+"""One HTTP connection, within limits: how many there are, how large the head of a request may be, how long its head and
+its body may take to arrive. Who is over one is told so where that is possible, and cut off.
+
+The library knows none of these: a sender of one byte a minute would keep its connection, and what was read, for ever.
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from app.server.http.answers import PROBLEM
+from app.server.problems import Kind, Problem
+
+LINGER_S = 1.0
+"""So long what still comes is read and dropped after the last word."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    connections: int
+    head_bytes: int
+    head_s: float
+    body_s: float
+
+
+class Connection(HttpToolsProtocol):
+    def __init__(self, limits: ConnectionLimits, **given: Any) -> None:
+        super().__init__(**given)
+        self._limits = limits
+        self._deadline: asyncio.TimerHandle | None = None
+        self._head_bytes = 0
+        self._in_head = self._cut_off = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if len(self.connections) > self._limits.connections:
+            text = f"this server has {self._limits.connections} connections (AGENT_RUNNER_MAX_HTTP_CONNECTIONS)"
+            self._end(Problem(Kind.UNAVAILABLE, text, next_step="Try again, or use the connections that are open."))
+            return
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._cut_off:
+            return
+        if self._deadline is None and (self.cycle is None or self.cycle.response_complete):
+            self._expect_head()  # the next request on a connection that was idle
+        if self._in_head:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        # Looked at afterwards: what was not the head's any more has reset the count.
+        if self._in_head and self._head_bytes > self._limits.head_bytes and not self.transport.is_closing():
+            text = (
+                f"the head of the request has more than {self._limits.head_bytes} bytes (AGENT_RUNNER_MAX_HEAD_BYTES)"
+            )
+            self._end(Problem(Kind.HEAD_TOO_LARGE, text, next_step="Send fewer and shorter headers."))
+
+    def on_headers_complete(self) -> None:
+        self._in_head, self._head_bytes = False, 0
+        self._stop_clock()
+        super().on_headers_complete()
+        self._deadline = self.loop.call_later(self._limits.body_s, self._too_slow, "body", self._limits.body_s)
+
+    def on_message_complete(self) -> None:
+        self._stop_clock()
+        super().on_message_complete()
+
+    def _expect_head(self) -> None:
+        self._in_head, self._head_bytes = True, 0
+        self._stop_clock()
+        self._deadline = self.loop.call_later(self._limits.head_s, self._too_slow, "head", self._limits.head_s)
+
+    def _stop_clock(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self, part: str, limit_s: float) -> None:
+        self._deadline = None
+        name = f"AGENT_RUNNER_HTTP_{part.upper()}_S"
+        text = f"the {part} of the request was not there within {limit_s:g} s ({name})"
+        self._end(Problem(Kind.TOO_SLOW, text, next_step="Send it again, faster or in smaller parts."))
+
+    def _end(self, problem: Problem) -> None:
+        """Tell it where no answer has begun, and close; a handler that reads the body sees the end of it."""
+        self._cut_off = True
+        self._stop_clock()
+        if self.transport.is_closing():
+            return
+        # An answer that has begun, or that came before the whole request, is the answer.
+        answered = self.cycle is not None and self.cycle.response_started and not self._in_head
+        self.pipeline.clear()
+        if not answered:
+            body = json.dumps(problem.as_json()).encode()
+            head = [
+                STATUS_LINE[problem.kind.http_status],
+                f"content-type: {PROBLEM}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n".encode(),
+            ]
+            self.transport.write(b"".join([*head, body]))
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.transport = _Nowhere()  # type: ignore[assignment]  # whatever its handler still says
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        # Closed at once, with bytes that were not read, the sender would get a reset instead of what was written.
+        self.flow.resume_reading()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._deadline = self.loop.call_later(LINGER_S, self.transport.close)
+
+
+class _Nowhere(asyncio.WriteTransport):
+    """Takes what is written after the last word."""
+
+    def write(self, data: Any) -> None: ...
+
+    def close(self) -> None: ...
+
+    def is_closing(self) -> bool:
+        return True
