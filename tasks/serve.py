@@ -30,6 +30,7 @@ from tasks.leaving import LeavingWorker
 from tasks.pool import TaskPool
 from tasks.process import RunnerProcess
 from tasks.signals import Signals, telling_consumer
+from tasks.user_processes import open_to_forks
 from tasks.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -83,6 +84,7 @@ class Station:
             signals.worker_process_shutdown.connect(self._on_child_end, weak=False)
         else:
             self._workplace.process = self._start_process(self._incarnation, self._slots)
+            open_to_forks()
 
     def run(self) -> int:
         reports = FailureReports(self._settings)
@@ -205,6 +207,7 @@ class Station:
 
     def _on_child(self, **_: Any) -> None:
         process = self._start_process(f"{self._incarnation}.{os.getpid()}", 1)
+        open_to_forks()
         self._workplace.process = process
         signal.signal(signal.SIGUSR2, lambda *_: process.drain("the worker is leaving", self._within_s.value))
         die = signal.getsignal(signal.SIGTERM)

@@ -31,7 +31,9 @@ def module_of_file(file: Path) -> ModuleType:
     within.package = _package(file.parent)
     within.has_location = True
     module = importlib.util.module_from_spec(within)
-    # Postponed annotations of its state are looked up here.
+    # Postponed annotations of its state are looked up here; and pickle, on the way to another process, imports what
+    # stands before the dot first.
+    sys.modules.setdefault(PREFIX, ModuleType(PREFIX))
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
