@@ -5,7 +5,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,6 +14,7 @@ import uvicorn
 from agent_runner.v1 import runner_pb2_grpc
 from ulid import ULID
 
+from app.server.background import Background
 from app.server.context import ServerContext
 from app.server.dispatch import Dispatcher, Resender
 from app.server.gate import Gate
@@ -70,20 +71,54 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
     if EVERY_HOST in settings.hosts:
         log.warning("the server answers for every Host name: set AGENT_RUNNER_ALLOWED_HOSTS to the names it has")
     await asyncio.to_thread(migrate, settings.database_url)
-    store = Store.open(settings.database_url)
-    publisher = Publisher(settings)
-    task_ends = TaskEnds(settings)
-    wakeups = Wakeups(settings.redis_url)
-    presence = PresenceBoard(
-        store,
-        server_id=str(ULID()).lower(),
-        worker_lost_grace_s=settings.worker_lost_grace_s,
-        beat_every_s=settings.timeouts.beat_every_s,
-    )
-    dispatcher = Dispatcher(store, publisher)
-    pulse = Pulse(store, settings.sweep_interval_s)
-    sweeper = Sweeper(store, wakeups, presence, settings.sweep_interval_s, task_ends)
-    resender = Resender(dispatcher, settings.sweep_interval_s)
+    async with AsyncExitStack() as up:  # what could not be started leaves nothing behind that was started before it
+        store = Store.open(settings.database_url)
+        up.push_async_callback(store.close)
+        publisher = Publisher(settings)
+        up.push_async_callback(asyncio.to_thread, publisher.close)
+        task_ends = TaskEnds(settings)
+        up.push_async_callback(asyncio.to_thread, task_ends.close)
+        wakeups = Wakeups(settings.redis_url)
+        up.push_async_callback(wakeups.stop)
+        presence = PresenceBoard(
+            store,
+            server_id=str(ULID()).lower(),
+            worker_lost_grace_s=settings.worker_lost_grace_s,
+            beat_every_s=settings.timeouts.beat_every_s,
+        )
+        dispatcher = Dispatcher(store, publisher)
+        ctx = _context(settings, store, dispatcher, wakeups, presence, task_ends)
+        up.push_async_callback(ctx.gate.keys.reading.finish, STOP_GRACE_S)
+        up.push_async_callback(ctx.outliving.finish, STOP_GRACE_S)
+        up.push_async_callback(ctx.watchers.stop)
+        pulse = Pulse(store, settings.sweep_interval_s)
+        sweeper = Sweeper(store, wakeups, presence, settings.sweep_interval_s, task_ends)
+        await pulse.beat()
+        await sweeper.tick()
+        await wakeups.start()
+        resender = Resender(dispatcher, settings.sweep_interval_s)
+        services: list[Background] = [
+            pulse, sweeper, resender, Retention.of(ctx), LeftReports(settings, Reports(ctx))
+        ]  # fmt: skip
+        for service in services:
+            await up.enter_async_context(service)
+        rpc, grpc_port = await _start_grpc(ctx, presence)
+        up.push_async_callback(rpc.stop, STOP_GRACE_S)
+        http, http_port, http_task = await _start_http(ctx)
+        up.push_async_callback(_stop_serving, presence, rpc, http, http_task)
+        yield RunningServer(
+            ctx=ctx, http_port=http_port, grpc_port=grpc_port, presence=presence, sweeper=sweeper, http=http
+        )
+
+
+def _context(
+    settings: Settings,
+    store: Store,
+    dispatcher: Dispatcher,
+    wakeups: Wakeups,
+    presence: PresenceBoard,
+    task_ends: TaskEnds,
+) -> ServerContext:
     ctx = ServerContext(
         settings=settings,
         store=store,
@@ -96,38 +131,18 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
         task_ends=task_ends,
     )
     store.on_end = ctx.counted.count
-    await pulse.beat()
-    await sweeper.tick()
-    await wakeups.start()
-    for service in (pulse, sweeper, resender):
-        service.start()
-    left_reports = LeftReports(settings, Reports(ctx))
-    left_reports.start()
-    retention = Retention.of(ctx)
-    retention.start()
-    rpc, grpc_port = await _start_grpc(ctx, presence)
-    http, http_port, http_task = await _start_http(ctx)
-    try:
-        yield RunningServer(
-            ctx=ctx, http_port=http_port, grpc_port=grpc_port, presence=presence, sweeper=sweeper, http=http
-        )
-    finally:
-        presence.leaving = True
-        http.should_exit = True
-        await rpc.stop(STOP_GRACE_S)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(http_task, STOP_GRACE_S)
-        await left_reports.stop()
-        await retention.stop()
-        for service in (resender, sweeper, pulse):
-            await service.stop()
-        await ctx.watchers.stop()
-        await ctx.outliving.finish(STOP_GRACE_S)
-        await ctx.gate.keys.reading.finish(STOP_GRACE_S)
-        await wakeups.stop()
-        await asyncio.to_thread(publisher.close)
-        await asyncio.to_thread(task_ends.close)
-        await store.close()
+    return ctx
+
+
+async def _stop_serving(
+    presence: PresenceBoard, rpc: grpc.aio.Server, http: uvicorn.Server, http_task: asyncio.Task[None]
+) -> None:
+    """Both at the same time: what is in flight on either has the same few seconds."""
+    presence.leaving = True
+    http.should_exit = True
+    await rpc.stop(STOP_GRACE_S)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(http_task, STOP_GRACE_S)
 
 
 async def _start_grpc(ctx: ServerContext, presence: PresenceBoard) -> tuple[grpc.aio.Server, int]:
@@ -179,6 +194,7 @@ async def _start_http(ctx: ServerContext) -> tuple[uvicorn.Server, int, asyncio.
     task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
     while not server.started:
         if task.done():
+            listener.close()
             await task
             raise RuntimeError("the HTTP server did not start")
         await asyncio.sleep(0.01)

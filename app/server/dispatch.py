@@ -85,15 +85,11 @@ class Dispatcher:
 class Resender(Background):
     """`start()`, `stop()`: publishes what is due, at the broker's pace and nobody else's."""
 
-    def __init__(self, dispatcher: Dispatcher, period_s: float) -> None:
-        super().__init__()
-        self._dispatcher = dispatcher
-        self._period_s = period_s
+    NAME = "publishing what is due"
 
-    async def _run(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                await self._dispatcher.resend_due()
-            except Exception:
-                log.exception("publishing what is due failed; the next round tries again")
-            await self._rest(self._period_s)
+    def __init__(self, dispatcher: Dispatcher, period_s: float) -> None:
+        super().__init__(period_s)
+        self._dispatcher = dispatcher
+
+    async def round(self) -> None:
+        await self._dispatcher.resend_due()

@@ -19,29 +19,27 @@ log = logging.getLogger(__name__)
 class LeftReports(Background):
     """`start()`, `stop()`. Looks once a sweep; Redis being away costs these reports' speed, nothing else."""
 
+    NAME = "the look for exit reports in Redis"
     LAST_ROUND_S = None  # a cancel in the middle of a call would lose what it has taken
 
     def __init__(self, settings: Settings, reports: Reports) -> None:
-        super().__init__()
+        super().__init__(settings.sweep_interval_s)
         self._redis = Redis.from_url(settings.redis_url, socket_connect_timeout=2, socket_timeout=2)
         self._queues = (settings.runner_queue, settings.orchestrator_queue)
         self._reports = reports
-        self._period_s = settings.sweep_interval_s
 
     async def stop(self) -> None:
         await super().stop()
         with suppress(RedisError, OSError):
             await self._redis.aclose()
 
-    async def _run(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                for queue in self._queues:
-                    for given in await take(self._redis, queue):
-                        await self._apply(given)
-            except (RedisError, OSError) as error:
-                log.debug("no look for exit reports in Redis: %s", error)
-            await self._rest(self._period_s)
+    async def round(self) -> None:
+        try:
+            for queue in self._queues:
+                for given in await take(self._redis, queue):
+                    await self._apply(given)
+        except (RedisError, OSError) as error:
+            log.debug("no look for exit reports in Redis: %s", error)
 
     async def _apply(self, given: object) -> None:
         try:

@@ -16,7 +16,6 @@ from app.server.background import Background
 from app.server.context import Publisher, ServerContext
 from app.server.counting import Ends
 from clients.tasks_wire import PublishError
-from status.store.errors import StoreUnavailable
 from status.store.records import Overdue
 from status.store.store import Store
 
@@ -57,16 +56,17 @@ class Report:
 class Retention(Background):
     """`run()` once, or `start()` and `stop()`. Holds nothing: there may be several."""
 
+    NAME = "retention"
+
     def __init__(
         self, store: Store, dispatcher: Publisher, counted: Ends, *, days: float, queue: str, period_s: float = PERIOD_S
     ) -> None:
-        super().__init__()
+        super().__init__(period_s)
         self._store = store
         self._dispatcher = dispatcher
         self._counted = counted
         self._days = days
         self._queue = queue
-        self._period_s = period_s
 
     @classmethod
     def of(cls, ctx: ServerContext) -> Self:
@@ -134,15 +134,13 @@ class Retention(Background):
         except PublishError as error:
             log.warning("workers are not asked to remove everything now, the next run asks again: %s", error)
 
-    async def _run(self) -> None:
-        await self._rest(random.uniform(*FIRST_S))  # noqa: S311 - spreads servers, guards nothing
-        while not self._stopped.is_set():
-            try:
-                report = await self.run()
-                if report.executions or report.sessions or report.skill_archives:
-                    log.info("retention of %g days: %s", self._days, report.as_json())
-            except StoreUnavailable as error:
-                log.error("retention cannot reach the store: %s", error)
-            except Exception:
-                log.exception("retention failed; the next run tries again")
-            await self._rest(self._period_s * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311
+    async def round(self) -> None:
+        report = await self.run()
+        if report.executions or report.sessions or report.skill_archives:
+            log.info("retention of %g days: %s", self._days, report.as_json())
+
+    def first_s(self) -> float:
+        return random.uniform(*FIRST_S)  # noqa: S311 - spreads servers, guards nothing
+
+    def rest_s(self, took_s: float) -> float:
+        return self._period_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311

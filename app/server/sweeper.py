@@ -5,13 +5,11 @@ may run at once. Each has its own pace: a sweep that ends thousands of rows must
 """
 
 import logging
-import time
 
 from app.server.background import Background
 from app.server.presence import PresenceBoard
 from app.server.task_ends import TaskEndTeller, tell_task_end
 from app.server.wakeups import Wakeups
-from status.store.errors import StoreUnavailable
 from status.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -21,28 +19,23 @@ RESUMED = "no server was alive for a while: heartbeat and schedule-to-start cloc
 class Pulse(Background):
     """`await beat()` once before calls are accepted (it grants amnesty after an outage), then `start()`, `stop()`."""
 
+    NAME = "the server's pulse"
+
     def __init__(self, store: Store, period_s: float) -> None:
-        super().__init__()
+        super().__init__(period_s)
         self._store = store
-        self._period_s = period_s
 
     async def beat(self) -> None:
         if await self._store.alive(period_s=self._period_s):
             log.warning(RESUMED)
 
-    async def _run(self) -> None:
-        while not self._stopped.is_set():
-            try:
-                await self.beat()
-            except StoreUnavailable as error:
-                log.error("the server's pulse does not reach the store: %s", error)
-            except Exception:
-                log.exception("the server's pulse failed; the next one tries again")
-            await self._rest(self._period_s)
+    round = beat
 
 
 class Sweeper(Background):
     """`start()`, `stop()`; `tick()` is one sweep."""
+
+    NAME = "the sweeper"
 
     def __init__(
         self,
@@ -52,12 +45,11 @@ class Sweeper(Background):
         period_s: float,
         task_ends: TaskEndTeller | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(period_s)
         self._store = store
         self._task_ends = task_ends
         self._wakeups = wakeups
         self._presence = presence
-        self._period_s = period_s
 
     async def tick(self) -> None:
         swept = await self._store.sweep(period_s=self._period_s)
@@ -69,13 +61,7 @@ class Sweeper(Background):
             await tell_task_end(self._store, self._task_ends, execution.id)
         await self._presence.push_cancels()
 
-    async def _run(self) -> None:
-        while not self._stopped.is_set():
-            began = time.monotonic()
-            try:
-                await self.tick()
-            except StoreUnavailable as error:
-                log.error("the sweeper cannot reach the store: %s", error)
-            except Exception:
-                log.exception("a sweep failed; the next one tries again")
-            await self._rest(max(0.05, self._period_s - (time.monotonic() - began)))
+    round = tick
+
+    def rest_s(self, took_s: float) -> float:
+        return max(0.05, self._period_s - took_s)

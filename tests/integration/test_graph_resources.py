@@ -18,7 +18,8 @@ FOLDER = Path(os.environ["MARKS_FOLDER"])
 
 
 def waits():
-    async def wait(state):
+    async def wait(state, config):
+        (FOLDER / f"{config['configurable']['execution_id']}.waits").touch()
         while not (FOLDER / "go").exists():
             await asyncio.sleep(0.02)
         return {"messages": [("ai", "went on")]}
@@ -86,9 +87,10 @@ def wait_marks(folder: Path, id: str, wanted: list[str]) -> None:
 
 
 def begun(stack: Stack, folder: Path, form: str) -> str:
-    """An execution whose graph is open and waits."""
+    """An execution whose graph is open and is in its first step."""
     id = str(stack.create("hi", graph=form)["metadata"]["id"])
-    eventually(lambda: marks(folder, id) == ["open"] and stack.phase(id) == "EXECUTION_IN_PROGRESS", what="its graph")
+    eventually((folder / f"{id}.waits").exists, what="its step")
+    assert marks(folder, id) == ["open"]
     return id
 
 
@@ -126,7 +128,7 @@ def test_a_deploy_closes_it_where_it_was_and_opens_it_where_it_goes_on(tmp_path:
 def test_a_deploy_that_has_no_time_left_closes_it_too(tmp_path: Path) -> None:
     """A step that does not end while the worker drains: its run ends, and nothing stays open."""
     with opened(tmp_path) as stack:
-        worker = stack.start_worker(AGENT_RUNNER_DRAIN_TIMEOUT_S="1", AGENT_RUNNER_LOG_LEVEL="DEBUG")
+        worker = stack.start_worker(AGENT_RUNNER_DRAIN_TIMEOUT_S="1")
         ids = [begun(stack, tmp_path, form) for form in FORMS]
         worker.kill(signal.SIGTERM)
         for id in ids:
