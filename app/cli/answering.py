@@ -2,17 +2,15 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from app.cli.display import Display, SilentDisplay, display_for
-from app.cli.failing import EXIT_CANCELLED, EXIT_USAGE, Failed
-from app.cli.following import Interrupts, follow_and_report, told
-from clients.http_api import ApiError, HttpApi
+from app.cli.failing import EXIT_USAGE, Failed
+from app.cli.following import Terminal
+from clients.http_api import HttpApi
 from status.questions import expected_text
 
 
@@ -34,35 +32,23 @@ def answer_on(
     if answer is not None and by_id:
         raise click.UsageError("give either ANSWER or --id QUESTION=JSON")
     answers = dict(map(_by_id, by_id))
-    display: Display = SilentDisplay() if as_json else display_for(sys.stdout)
-    return asyncio.run(_answer(server, execution_id, session_id, answer, answers, env, display, as_json=as_json))
+    return asyncio.run(_answer(server, execution_id, session_id, answer, answers, env, as_json=as_json))
 
 
 async def _answer(
     server: tuple[str, str, Path | None], execution_id: str, session_id: str, answer: str | None,
-    answers: Mapping[str, Any], env: Mapping[str, str], display: Display, *, as_json: bool,
+    answers: Mapping[str, Any], env: Mapping[str, str], *, as_json: bool,
 ) -> int:  # fmt: skip
-    try:
-        with Interrupts() as interrupts:
-            async with HttpApi(*server) as api:
-                waits = await _who_waits(api, execution_id, session_id)
-                if answer is None and not answers:
-                    display.close()
-                    _list(waits, as_json=as_json)
-                    return 0
-                body: dict[str, Any] = {"session_id": waits["spec"]["session_id"]}
-                body |= {"answers": dict(answers)} if answers else _form(answer or "")
-                created = await api.create(body | ({"env": dict(env)} if env else {}))
-                new_id = str(created["metadata"]["id"])
-                display.note(f"execution {new_id}")
-                return await follow_and_report(api, new_id, display, interrupts, cancels=True, as_json=as_json)
-    except ApiError as error:
-        display.close()
-        return told(error)
-    except asyncio.CancelledError:
-        return EXIT_CANCELLED
-    finally:
-        display.close()
+    async with Terminal(server, as_json=as_json) as terminal:
+        waits = await _who_waits(terminal.api, execution_id, session_id)
+        if answer is None and not answers:
+            terminal.display.close()
+            _list(waits, as_json=as_json)
+            return 0
+        body: dict[str, Any] = {"session_id": waits["spec"]["session_id"]}
+        body |= {"answers": dict(answers)} if answers else _form(answer or "")
+        await terminal.create(body | ({"env": dict(env)} if env else {}))
+    return terminal.code
 
 
 async def _who_waits(api: HttpApi, execution_id: str, session_id: str) -> Mapping[str, Any]:

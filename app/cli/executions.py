@@ -10,11 +10,11 @@ from typing import Any
 import click
 
 from app.cli.answering import answer_on
-from app.cli.display import SilentDisplay, display_for, failure
-from app.cli.failing import EXIT_CANCELLED, Failed, api_errors, settings_or_exit
-from app.cli.following import Interrupts, follow_and_report, told
+from app.cli.display import failure
+from app.cli.failing import Failed, api_errors, settings_or_exit
+from app.cli.following import Terminal
 from app.cli.secrets_given import env_option, secrets_of
-from clients.http_api import ApiError, HttpApi
+from clients.http_api import HttpApi
 from status.phases import Phase
 
 Server = tuple[str, str, Path | None]
@@ -130,18 +130,9 @@ def answer(
 
 
 async def _watch(server: Server, execution_id: str, *, as_json: bool) -> int:
-    display = SilentDisplay() if as_json else display_for(sys.stdout)
-    try:
-        with Interrupts() as interrupts:
-            async with HttpApi(*server) as api:
-                return await follow_and_report(api, execution_id, display, interrupts, cancels=False, as_json=as_json)
-    except ApiError as error:
-        display.close()
-        return told(error)
-    except asyncio.CancelledError:
-        return EXIT_CANCELLED
-    finally:
-        display.close()
+    async with Terminal(server, as_json=as_json) as terminal:
+        await terminal.follow(execution_id, cancels=False)
+    return terminal.code
 
 
 def _with_api(server: Server, ask: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Follow one execution to its end on the terminal: what `run` and `executions watch` share."""
+"""Follow one execution to its end on the terminal: what `run`, `executions watch` and `executions answer` share."""
 
 import asyncio
 import json
@@ -6,12 +6,14 @@ import signal
 import sys
 from collections.abc import Mapping
 from contextlib import aclosing
+from pathlib import Path
 from time import monotonic
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import click
 
-from app.cli.display import Display, ending, failure, phase_of
+from app.cli.display import Display, SilentDisplay, display_for, ending, failure, phase_of
 from app.cli.failing import EXIT_CANCELLED, EXIT_FAILED
 from clients.http_api import ApiError, HttpApi
 from status.phases import Phase
@@ -41,6 +43,55 @@ class Interrupts:
         if self.asked.is_set() and self._task is not None:
             self._task.cancel()
         self.asked.set()
+
+
+class Terminal:
+    """`async with Terminal(server, as_json=...) as terminal:` one execution, shown to the person who asked for it.
+
+    `terminal.code` is the exit code afterwards. What the server refuses is told in there, and a second Ctrl-C ends it;
+    all else is the caller's.
+    """
+
+    def __init__(self, server: tuple[str, str, Path | None], *, as_json: bool) -> None:
+        self.api = HttpApi(*server)
+        self.display: Display = SilentDisplay() if as_json else display_for(sys.stdout)
+        self.code = 0
+        self._as_json = as_json
+        self._interrupts = Interrupts()
+
+    async def __aenter__(self) -> Self:
+        self._interrupts.__enter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        try:
+            await self.api.close()
+        finally:
+            self._interrupts.__exit__()
+            self.display.close()
+        match error:
+            case ApiError():
+                self.code = told(error)
+            case asyncio.CancelledError():
+                self.code = EXIT_CANCELLED
+            case _:
+                return False
+        return True
+
+    async def create(self, body: Mapping[str, Any]) -> None:
+        """Create the execution and follow it; Ctrl-C cancels it."""
+        created = await self.api.create(dict(body))
+        execution_id = str((created.get("metadata") or {})["id"])
+        self.display.note(f"execution {execution_id}")
+        await self.follow(execution_id, cancels=True)
+
+    async def follow(self, execution_id: str, *, cancels: bool) -> None:
+        """To its end; with `cancels` Ctrl-C cancels it, without it only stops watching."""
+        self.code = await follow_and_report(
+            self.api, execution_id, self.display, self._interrupts, cancels=cancels, as_json=self._as_json
+        )
 
 
 async def follow(api: HttpApi, execution_id: str, display: Display, interrupts: Interrupts, *, cancels: bool) -> int:

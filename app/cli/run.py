@@ -17,11 +17,9 @@ import click
 
 from app.cli.attaching import attach_option, message_with
 from app.cli.data_dir import written_in
-from app.cli.display import Display, SilentDisplay, display_for
 from app.cli.failing import EXIT_CANCELLED, EXIT_USAGE, Failed, settings_or_exit
-from app.cli.following import Interrupts, follow_and_report, told
+from app.cli.following import Terminal
 from app.cli.secrets_given import env_option, secrets_of
-from clients.http_api import ApiError, HttpApi
 from clients.local_stack import stack_runs
 from clients.settings import Settings
 
@@ -77,28 +75,15 @@ def run(
 
 async def _run_on(url: str, settings: Settings, request: Request) -> int:
     """The execution itself, on a server that runs."""
-    display: Display = SilentDisplay() if request.as_json else display_for(sys.stdout)
-    try:
-        with Interrupts() as interrupts:
-            async with HttpApi(url, settings.api_key.get_secret_value(), settings.tls_ca) as api:
-                body = dict(request.body)
-                if request.agent_file is not None:
-                    from app.cli.apply import apply_file
+    server = (url, settings.api_key.get_secret_value(), settings.tls_ca)
+    async with Terminal(server, as_json=request.as_json) as terminal:
+        body = dict(request.body)
+        if request.agent_file is not None:
+            from app.cli.apply import apply_file
 
-                    body["agent"] = await apply_file(api, request.agent_file, only_kind="Agent")
-                created = await api.create(body)
-                execution_id = str((created.get("metadata") or {})["id"])
-                display.note(f"execution {execution_id}")
-                return await follow_and_report(
-                    api, execution_id, display, interrupts, cancels=True, as_json=request.as_json
-                )
-    except ApiError as error:
-        display.close()
-        return told(error)
-    except asyncio.CancelledError:
-        return EXIT_CANCELLED
-    finally:
-        display.close()
+            body["agent"] = await apply_file(terminal.api, request.agent_file, only_kind="Agent")
+        await terminal.create(body)
+    return terminal.code
 
 
 def _run_embedded(settings: Settings, request: Request) -> int:

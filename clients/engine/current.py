@@ -47,7 +47,7 @@ class CurrentRun:
     """The execution before, whose worker may have written more than it could tell."""
     go_on_if_found: bool = False
     """If it has, this run goes on there without new input."""
-    given: RunContext = field(default_factory=RunContext)
+    context: RunContext = field(default_factory=RunContext)
     org: str = ""
     resources: AsyncExitStack = field(default_factory=AsyncExitStack)
     """What was opened for the run by a graph function, closed at its end in its task."""

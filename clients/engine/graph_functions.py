@@ -161,7 +161,7 @@ def _kind(hint: Any) -> str:
 
 def _runtime(name: str, hint: Any, store: BaseStore | None) -> Any:
     run = current_run()
-    given = run.given if run else None
+    given = run.context if run else None
     user = Caller(given.facts["caller"]) if given and given.facts.get("caller") else None
     schema = next((part for part in get_args(hint) if inspect.isclass(part)), None)
     context = context_for(SimpleNamespace(context_schema=schema), given, name) if given else None

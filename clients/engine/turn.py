@@ -57,7 +57,7 @@ def call_config(run: CurrentRun, bundle: Bundle, *, head: str = "") -> RunnableC
     config = RunnableConfig(
         configurable=configurable, recursion_limit=RECURSION_LIMIT, run_id=uuid.uuid4(), callbacks=callbacks
     )
-    return run.given.into(config)
+    return run.context.into(config)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

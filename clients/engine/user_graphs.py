@@ -93,12 +93,12 @@ class UserGraphs:
             given = config or {}
             with doing(f"the function of graph '{name}'"):
                 try:
-                    made = await call(name, target, run.given.into(given, listed) if run else given, self._store)
+                    made = await call(name, target, run.context.into(given, listed) if run else given, self._store)
                 except GraphFunctionError as error:
                     raise GraphError(f"graph '{name}' {error}") from error
             graph = await own(self._prepared, name, made)
         if run is not None:
-            check_names(graph, run.given, listed, name)
+            check_names(graph, run.context, listed, name)
         return graph
 
     async def _load(self, name: str, spec: str) -> Any:

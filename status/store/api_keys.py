@@ -10,11 +10,13 @@ from status.api_keys import ApiKey, Scope
 from status.store.clock import NOW
 from status.store.connection import Transactions
 from status.store.schema import api_keys
+from status.store.verbs import verb
 
 K = api_keys.c
 
 
 class ApiKeys(Transactions):
+    @verb
     async def add_key(
         self,
         *,
@@ -41,6 +43,7 @@ class ApiKeys(Transactions):
             statement = insert(api_keys).values(**values).returning(api_keys)
             return _record((await connection.execute(statement, self.params())).one())
 
+    @verb
     async def find_key(self, id: str) -> ApiKey | None:
         """By the public part of the key; also one that was revoked or has expired."""
         expired = func.coalesce(K.expires_at <= NOW, false()).label("expired")
@@ -49,6 +52,7 @@ class ApiKeys(Transactions):
             row = (await connection.execute(query, self.params())).one_or_none()
         return _record(row) if row else None
 
+    @verb
     async def list_keys(self, *, org: str = "") -> builtins.list[ApiKey]:
         """Newest first, with those that were revoked. An empty `org` means the keys of all orgs."""
         query = select(api_keys).order_by(K.created_at.desc(), K.id.desc())
@@ -56,6 +60,7 @@ class ApiKeys(Transactions):
             rows = await connection.execute(query.where(K.org == org) if org else query)
             return [_record(row) for row in rows]
 
+    @verb
     async def revoke_key(self, id: str) -> ApiKey | None:
         """From now on it opens nothing. A second time changes nothing; None when there is no such key."""
         statement = update(api_keys).where(K.id == id).values(revoked_at=func.coalesce(K.revoked_at, NOW))
@@ -63,6 +68,7 @@ class ApiKeys(Transactions):
             row = (await connection.execute(statement.returning(api_keys), self.params())).one_or_none()
         return _record(row) if row else None
 
+    @verb
     async def key_used(self, id: str) -> None:
         """Note that it was used now."""
         async with self.write() as connection:

@@ -4,7 +4,7 @@ SQLite has one writer: its transactions begin IMMEDIATE on a pool of one connect
 never meet "database is locked". Readers see one consistent state: WAL on SQLite, REPEATABLE READ on Postgres.
 
 Postgres locks rows, so every verb takes them in one order: the session's facts first (`Ending.hold_sessions`), then its
-executions. What still meets another transaction is done again by the store (`store.py`).
+executions. What still meets another transaction is done again (`verbs.py`).
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from status.store.errors import StoreConflict, StoreUnavailable
 from status.store.postgres import engine_url, is_postgres, suit
+from status.store.verbs import check_verbs
 
 BUSY_TIMEOUT_S = 10
 POOL_SIZE, POOL_OVERFLOW, POOL_WAIT_S = 8, 8, 10
@@ -63,6 +64,10 @@ class Transactions:
         )
         suit(writer.sync_engine, url)
         return cls(writer, writer.execution_options(isolation_level="REPEATABLE READ"), now)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        check_verbs(cls)
 
     async def close(self) -> None:
         await self._writer.dispose()

@@ -19,6 +19,7 @@ from status.store.records import Created, CreateVerdict, Execution, NewDelta, Ne
 from status.store.rows import limits_of, to_execution
 from status.store.schema import execution_log, execution_snapshots, executions, session_facts
 from status.store.tags import put_execution_tags
+from status.store.verbs import verb
 from status.timeouts import RESEND_UNSTAMPED_S
 
 TO_START = (Step.ENSURE_THREAD.value, Step.EXECUTE.value)
@@ -48,6 +49,7 @@ def _first_rows(new: NewExecution) -> list[NewDelta]:
 
 
 class Creation(Ending):
+    @verb
     async def create(self, new: NewExecution, *, queue_cap: int = 0) -> Created:
         """Store an execution and admit it to its session, or queue it there. `queue_cap` 0: no cap on its queue."""
         try:
@@ -144,6 +146,7 @@ class Creation(Ending):
             return Created(verdict=CreateVerdict.KNOWN, execution=to_execution(row))
         return Created(verdict=CreateVerdict.ID_TAKEN, execution=None)
 
+    @verb
     async def dispatched(self, id: str) -> None:
         """The step's message is published: its schedule-to-start clock starts, once."""
         async with self.write() as connection:
@@ -158,6 +161,7 @@ class Creation(Ending):
                 self.params(),
             )
 
+    @verb
     async def due_for_dispatch(self, limit: int = 200) -> list[Execution]:
         """Rows to publish (again): unstamped ones after 10 s, unclaimed ones at 1/3 and 2/3 of schedule-to-start."""
         two_thirds = E.dispatched_at + E.limit_schedule_to_start * (2 / 3)
@@ -180,11 +184,13 @@ class Creation(Ending):
             )
             return [to_execution(r) for r in rows]
 
+    @verb
     async def withdraw(self, id: str) -> bool:
         """Take back an execution that could not be published; only if it never was, nor was started."""
         never = and_(E.dispatched_at.is_(None), E.step.in_((Step.WAITING.value, Step.ENSURE_THREAD.value)))
         return await self._remove(id, never)
 
+    @verb
     async def delete(self, id: str) -> bool:
         """Remove an execution that has ended, with its log."""
         return await self._remove(id, E.phase >= min(TERMINAL_PHASES))
@@ -201,6 +207,7 @@ class Creation(Ending):
             await self.promote(connection, row.session_id)
             return True
 
+    @verb
     async def request_cancel(self, id: str, by: str) -> Execution | None:
         """Ask for the end. What no worker runs is CANCELLED here and now; a running one gets its cancel timeout."""
         end = End(phase=Phase.CANCELLED, code=Code.CANCELLED, facts={"by": by})

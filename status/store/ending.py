@@ -21,6 +21,7 @@ from status.store.reading import Reading, folded
 from status.store.records import NewDelta, Settled
 from status.store.rows import to_execution
 from status.store.schema import execution_log, execution_snapshots, executions, session_facts
+from status.store.verbs import verb
 from status.timeouts import TimeoutType
 
 E = executions.c
@@ -184,6 +185,7 @@ class Ending(Reading):
             return None
         return row, await self.finish(connection, row, end, ())
 
+    @verb
     async def fail(
         self, id: str, code: Code, facts: Mapping[str, Any], *, only_steps: frozenset[Step] = FAIL.sources
     ) -> Settled:

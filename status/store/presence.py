@@ -20,6 +20,7 @@ from status.store.errors import OtherKeysWorker
 from status.store.records import Execution, Worker
 from status.store.rows import to_execution, to_worker, version_cell
 from status.store.schema import executions, startup_failures, workers
+from status.store.verbs import verb
 
 OWNED_STEPS = (Step.THREAD_STARTED.value, Step.RUNNING.value)
 SHOWN_AFTER_S = 24 * 3600.0
@@ -27,6 +28,7 @@ SHOWN_AFTER_S = 24 * 3600.0
 
 
 class Presence(Ending):
+    @verb
     async def hello(
         self,
         *,
@@ -72,6 +74,7 @@ class Presence(Ending):
             )
             await connection.execute(startup_failures.delete().where(startup_failures.c.queue == queue))
 
+    @verb
     async def worker_key(self, incarnation: str) -> str | None:
         """The id of the key that registered this process, or the one whose child it is; None: nobody has."""
         parts = incarnation.split(".")
@@ -82,6 +85,7 @@ class Presence(Ending):
             found: str | None = await connection.scalar(query)
         return found
 
+    @verb
     async def goodbye(self, incarnation: str) -> None:
         """A worker leaves on purpose, with nothing running."""
         async with self.write() as connection:
@@ -89,6 +93,7 @@ class Presence(Ending):
                 update(workers).where(workers.c.incarnation == incarnation).values(gone_at=NOW), self.params()
             )
 
+    @verb
     async def disconnected(self, incarnation: str, grace_s: float) -> None:
         """Its stream ended without a goodbye, seen by a live server: its runs are lost unless it is back in time."""
         async with self.write() as connection:
@@ -102,6 +107,7 @@ class Presence(Ending):
                     self.params(),
                 )
 
+    @verb
     async def exited(self, incarnation: str, text: str) -> list[Execution]:
         """A process is known to be dead, and how ("signal 9"): its runs end now. Prefork children die with it."""
         child, w = f"{incarnation}.", workers.c
@@ -132,6 +138,7 @@ class Presence(Ending):
                 ended.append(to_execution(row))
         return ended
 
+    @verb
     async def cancels_of(self, incarnations: Sequence[str]) -> list[Execution]:
         """Runs of these processes that are to be cancelled."""
         asked = select(executions).where(
@@ -140,6 +147,7 @@ class Presence(Ending):
         async with self.read() as connection:
             return [to_execution(r) for r in await connection.execute(asked)]
 
+    @verb
     async def startup_failed(self, queue: str, role: str, text: str) -> None:
         """A worker for this queue could not start; E101 quotes it until one does."""
         insert = sqlite_insert if self.is_sqlite else postgres_insert
@@ -150,6 +158,7 @@ class Presence(Ending):
                 statement.on_conflict_do_update(index_elements=["queue"], set_=values), self.params()
             )
 
+    @verb
     async def last_startup_failure(self, queue: str) -> tuple[float, str] | None:
         """(when, the banner's text) of the last worker that failed to start, if none has started since."""
         query = select(startup_failures.c.at, startup_failures.c.text).where(startup_failures.c.queue == queue)
@@ -157,6 +166,7 @@ class Presence(Ending):
             row = (await connection.execute(query)).one_or_none()
         return (row.at, row.text) if row else None
 
+    @verb
     async def workers(self, queue: str | None = None) -> Sequence[Worker]:
         """Those that are here or left lately, newest first."""
         w = workers.c

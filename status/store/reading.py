@@ -16,6 +16,7 @@ from status.store.records import Execution, Page
 from status.store.rows import to_execution
 from status.store.schema import execution_log, execution_snapshots, executions, session_facts
 from status.store.tags import executions_with
+from status.store.verbs import verb
 
 LIST = "executions"
 """What the page tokens of executions are made for."""
@@ -69,11 +70,13 @@ def _log_row(row: Row[Any]) -> LogRow:
 
 
 class Reading(Transactions):
+    @verb
     async def get(self, id: str) -> Execution | None:
         async with self.read() as connection:
             row = (await connection.execute(select(executions).where(executions.c.id == id))).one_or_none()
         return to_execution(row) if row else None
 
+    @verb
     async def read_log(
         self, id: str, after: int = 0, limit: int = 1000, *, max_bytes: int | None = None
     ) -> list[LogRow]:
@@ -82,12 +85,14 @@ class Reading(Transactions):
             handle = await connection.scalar(select(executions.c.handle).where(executions.c.id == id))
             return [] if handle is None else await read_rows(connection, handle, after, limit, max_bytes)
 
+    @verb
     async def state(self, id: str) -> tuple[Execution, State] | None:
         """Facts and folded content of one moment."""
         async with self.read() as connection:
             row = (await connection.execute(select(executions).where(executions.c.id == id))).one_or_none()
             return (to_execution(row), await folded(connection, row.handle)) if row else None
 
+    @verb
     async def list(
         self,
         *,
@@ -132,6 +137,7 @@ class Reading(Transactions):
             page_size=size,
         )
 
+    @verb
     async def last_of_session(self, session_id: str, *, waiting: bool = False) -> Execution | None:
         """The newest execution of a session; with `waiting` the one whose questions stand."""
         e = executions.c
@@ -141,6 +147,7 @@ class Reading(Transactions):
             row = (await connection.execute(query)).one_or_none()
         return to_execution(row) if row else None
 
+    @verb
     async def session_memory(self, session_id: str) -> tuple[str, str]:
         """The head of a session's memory and the id of its newest execution; empty where there is none."""
         facts = session_facts.c
@@ -150,6 +157,7 @@ class Reading(Transactions):
             last = await connection.scalar(newest.order_by(executions.c.handle.desc()).limit(1))
         return (head or "", last or "") if session_id else ("", "")
 
+    @verb
     async def session_facts(self, session_id: str) -> tuple[str, str, str]:
         """(thread id, head checkpoint id, sandbox id); empty strings for what is not known."""
         query = select(session_facts).where(session_facts.c.session_id == session_id)
@@ -157,6 +165,7 @@ class Reading(Transactions):
             row = (await connection.execute(query)).one_or_none()
         return (row.thread_id, row.head_checkpoint_id, row.sandbox_id) if row else ("", "", "")
 
+    @verb
     async def phase_counts(self) -> dict[Phase, int]:
         """How many executions are in each open phase."""
         e = executions.c
@@ -164,17 +173,20 @@ class Reading(Transactions):
         async with self.read() as connection:
             return {Phase(phase): count for phase, count in await connection.execute(query)}
 
+    @verb
     async def oldest_open_s(self) -> float:
         """The age of the oldest execution that has not ended, in seconds by the database's clock; 0 without one."""
         oldest = select(NOW - func.min(executions.c.created_at)).where(executions.c.phase < 3)
         async with self.read() as connection:
             return max(0.0, await connection.scalar(oldest, self.params()) or 0.0)
 
+    @verb
     async def now(self) -> float:
         """The database's clock, in epoch seconds: what ages are counted by."""
         async with self.read() as connection:
             return (await connection.execute(select(NOW), self.params())).scalar_one()
 
+    @verb
     async def ping(self) -> None:
         """Raises `StoreUnavailable` when the database does not answer."""
         async with self.read() as connection:

@@ -15,11 +15,13 @@ from status.store.retention import disuse
 from status.store.rows import to_resource
 from status.store.schema import resources, skill_artifacts, skill_tags
 from status.store.tags import replace_resource_tags, resources_with
+from status.store.verbs import verb
 
 R = resources.c
 
 
 class Resources(Transactions):
+    @verb
     async def put_resource(self, resource: Resource, *, expect_version: int | None = None) -> Resource:
         """Create (`expect_version` None) or replace the version that was read. Gives what is stored.
 
@@ -55,9 +57,11 @@ class Resources(Transactions):
         )
         return to_resource(row)
 
+    @verb
     async def get_resource(self, kind: ResourceKind, id: str) -> Resource | None:
         return await self._one(R.kind == kind.value, R.id == id)
 
+    @verb
     async def find_resource(self, kind: ResourceKind, org: str, slug: str) -> Resource | None:
         return await self._one(R.kind == kind.value, R.org == org, R.slug == slug)
 
@@ -66,6 +70,7 @@ class Resources(Transactions):
             row = (await connection.execute(select(resources).where(*conditions))).one_or_none()
         return to_resource(row) if row else None
 
+    @verb
     async def list_resources(
         self,
         kind: ResourceKind,
@@ -116,6 +121,7 @@ class Resources(Transactions):
             page_size=size,
         )
 
+    @verb
     async def delete_resource(self, kind: ResourceKind, id: str) -> Resource | None:
         """The resource as it was; None when there is none. A skill goes with all its versions, a session's sandbox and
         memory are for retention to take."""

@@ -44,6 +44,7 @@ from status.store.schema import (
     skill_artifacts,
     skill_tags,
 )
+from status.store.verbs import verb
 
 BATCH, MAX_LOG_ROWS = 100, 10_000
 """Executions of one transaction, and about how many rows of their logs."""
@@ -61,6 +62,7 @@ _OF_NO_SKILL = ~exists().where(R.kind == ResourceKind.SKILL.value, R.id == skill
 
 
 class Retention(Transactions):
+    @verb
     async def purge(self, older_than_s: float) -> Purged:
         """Executions that ended that long ago, the oldest first, with all that is their own: logs, snapshots,
         attachments, tags, keys, contexts."""
@@ -83,6 +85,7 @@ class Retention(Transactions):
         more = len(rows) == BATCH or len(batch) < len(rows)
         return Purged(executions=len(batch), log_rows=log_rows, bytes=size, more=more)
 
+    @verb
     async def retire_sessions(self, idle_s: float) -> list[str]:
         """The ids of sessions that were deleted, or have no execution left and were not used for so long: one batch.
 
@@ -95,6 +98,7 @@ class Retention(Transactions):
                 return []
         return [removal.session_id for removal in await self._retire(*_idle(idle_s)) if removal.sandbox_id]
 
+    @verb
     async def retire_session(self, session_id: str) -> list[Removal]:
         """What is to be removed of a session that was deleted; nothing as long as something of it runs."""
         return await self._retire(F.session_id == session_id, F.used_at == DELETED, ~_BUSY)
@@ -126,6 +130,7 @@ class Retention(Transactions):
         values = insert(removals).values(session_id=row.session_id, created_at=NOW, due_at=NOW, **what)
         return _to_removal((await connection.execute(values.returning(removals), self.params())).one())
 
+    @verb
     async def due_removals(self, after: int = 0, *, early: bool = False) -> list[Removal]:
         """What is to be published now (again): a page, by id after the last one. `early`: also what is not due yet."""
         due = select(removals).where(M.id > after).order_by(M.id).limit(BATCH)
@@ -133,6 +138,7 @@ class Retention(Transactions):
             rows = await connection.execute(due if early else due.where(M.due_at <= NOW), self.params())
             return [_to_removal(row) for row in rows]
 
+    @verb
     async def asked(self, ids: Sequence[int]) -> None:
         """These were published. What nobody confirms is due again after as long as it has waited, at most a day."""
         age = NOW - M.created_at
@@ -140,23 +146,27 @@ class Retention(Transactions):
         async with self.write() as connection:
             await connection.execute(update(removals).where(M.id.in_(ids)).values(due_at=again), self.params())
 
+    @verb
     async def removed(self, *, sandbox_id: str = "", thread_id: str = "", head_checkpoint_id: str = "") -> bool:
         """A worker says that it is gone. Again: False."""
         what = (M.sandbox_id == sandbox_id, M.thread_id == thread_id, M.head_checkpoint_id == head_checkpoint_id)
         async with self.write() as connection:
             return bool((await connection.execute(delete(removals).where(*what))).rowcount)
 
+    @verb
     async def give_up_removals(self, older_than_s: float) -> int:
         """Forget what nobody has confirmed for so long; how many."""
         statement = delete(removals).where(M.created_at <= NOW - older_than_s)
         async with self.write() as connection:
             return (await connection.execute(statement, self.params())).rowcount
 
+    @verb
     async def unconfirmed(self) -> int:
         """How many removals are with the workers."""
         async with self.read() as connection:
             return await connection.scalar(_UNCONFIRMED) or 0
 
+    @verb
     async def purge_skill_archives(self) -> int:
         """One batch of archives, with their tags, whose skill is gone; how many. A version of a skill never goes."""
         a = skill_artifacts.c
@@ -174,6 +184,7 @@ class Retention(Transactions):
                     await connection.execute(delete(skill_tags).where(skill_tags.c.skill_id == skill_id))
         return gone
 
+    @verb
     async def overdue(self, older_than_s: float) -> Overdue:
         """What all of the above would take, counted at one moment. Changes nothing."""
         ended = _ended_before(older_than_s)

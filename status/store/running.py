@@ -28,12 +28,14 @@ from status.store.records import (
 )
 from status.store.rows import to_execution
 from status.store.schema import executions, session_facts, workers
+from status.store.verbs import verb
 
 MIN_TAIL_BYTES = 256 * 1024
 """A snapshot is due when the tail since the last one is larger than this and than that snapshot."""
 
 
 class Running(Ending):
+    @verb
     async def begin(self, id: str, begin_id: str, incarnation: str) -> Begun:
         """EnsureThread starts. Granted once; to the same `begin_id` again."""
         statement = take(
@@ -57,6 +59,7 @@ class Running(Ending):
             thread_id = await connection.scalar(facts) or ""
         return Begun(granted=True, refusal="", execution=to_execution(row), thread_id=thread_id)
 
+    @verb
     async def done(self, id: str, begin_id: str, thread_id: str) -> bool:
         """EnsureThread ended: the thread is stored, ExecuteGraphton's schedule-to-start runs from now."""
         statement = take(
@@ -85,6 +88,7 @@ class Running(Ending):
             )
         return True
 
+    @verb
     async def claim(
         self, id: str, claim_id: str, incarnation: str, token_digest: str = "", sandbox: str = ""
     ) -> Claimed:
@@ -140,6 +144,7 @@ class Running(Ending):
             go_on_if_found=bool(untold) and row.resume_checkpoint_id == WHAT_IS_FOUND,
         )
 
+    @verb
     async def run_token(self, handle: int, fence: int) -> str | None:
         """The digest of the token that the run was claimed with under this fence; empty: without one; None: it is not
         owned under this fence, nor was it when it ended or was handed back."""
@@ -174,6 +179,7 @@ class Running(Ending):
         before = select(executions).where(E.session_id == row.session_id, E.handle < row.handle)
         return (await connection.execute(before.order_by(E.handle.desc()).limit(1))).one_or_none()
 
+    @verb
     async def append(self, handle: int, fence: int, first: int, deltas: Sequence[NewDelta], head: str = "") -> Appended:
         """Store deltas numbered from `first`, and the run's head checkpoint, under the fence."""
         size = sum(len(d.payload) for d in deltas)
@@ -202,6 +208,7 @@ class Running(Ending):
             snapshot_due=row.tail_bytes > max(MIN_TAIL_BYTES, row.snapshot_bytes),
         )
 
+    @verb
     async def beat(
         self,
         incarnation: str,
@@ -247,6 +254,7 @@ class Running(Ending):
                 answers[beat.handle, beat.fence] = verdict
         return answers
 
+    @verb
     async def settle(
         self, handle: int, fence: int, first: int, deltas: Sequence[NewDelta], head: str, outcome: Outcome
     ) -> Settled:
@@ -270,6 +278,7 @@ class Running(Ending):
         gap = stored.runner_seq if stored.fence == fence and not mine else 0
         return Settled(accepted=mine, execution=to_execution(stored), next=gap, promoted=promoted)
 
+    @verb
     async def hand_back(
         self, handle: int, fence: int, first: int, deltas: Sequence[NewDelta], head: str, reason: str
     ) -> Settled:
@@ -300,6 +309,7 @@ class Running(Ending):
         accepted = stored is not None and (row is not None or 0 < fence == stored.settled_fence)
         return Settled(accepted=accepted, execution=to_execution(stored) if stored else None)
 
+    @verb
     async def snapshot_if_due(self, id: str) -> bool:
         """Write a snapshot when the tail has outgrown the last one, so that at most twice the log is written."""
         async with self.write() as connection:

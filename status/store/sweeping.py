@@ -28,6 +28,7 @@ from status.store.reading import folded
 from status.store.records import Execution, ResourceKind, Ticked
 from status.store.rows import to_execution
 from status.store.schema import executions, resources, session_facts, startup_failures, sweeper, workers
+from status.store.verbs import verb
 from status.timeouts import TIMEOUT_CODES, TimeoutType
 
 log = logging.getLogger(__name__)
@@ -41,12 +42,14 @@ _CONTEXTS_OF_ENDED = delete(resources).where(
 
 
 class Sweeping(Ending):
+    @verb
     async def tick(self, *, period_s: float) -> Ticked:
         """`alive`, then `sweep`."""
         resumed = await self.alive(period_s=period_s)
         swept = await self.sweep(period_s=period_s)
         return Ticked(ended=swept.ended, resumed=resumed or swept.resumed)
 
+    @verb
     async def sweep(self, *, period_s: float) -> Ticked:
         """End every row whose deadline has passed; first of all the amnesty, if nobody was alive for a while."""
         ended: list[Execution] = []
@@ -60,6 +63,7 @@ class Sweeping(Ending):
             if len(batch) < BATCH:
                 return Ticked(ended=ended, resumed=resumed)
 
+    @verb
     async def alive(self, *, period_s: float) -> bool:
         """Stamp that a server is alive. True when the last stamp was too long ago and the clocks were moved."""
         gap = gap_s(period_s)

@@ -54,7 +54,7 @@ class Claim:
         return self.at + self.told.start_to_close_s
 
 
-def given_with(claim: Claim) -> RunContext:
+def context_with(claim: Claim) -> RunContext:
     """What the claim brought for the graph besides its input."""
     told = claim.told
     facts = facts_of(
@@ -94,7 +94,7 @@ class Run:
             untold=claim.told.untold_execution_id,
             go_on_if_found=claim.told.go_on_if_found,
             broken_off=BROKEN_OFF.get(claim.told.previous_code, ""),
-            given=given_with(claim),
+            context=context_with(claim),
             org=claim.told.org,
             env=dict(claim.told.env) if claim.told.graph else {},
         )

@@ -68,7 +68,7 @@ async def prepare(
     turn = await open_turn(graph, run.current, bundle, given_of(told), resume=told.resume)
     run.expected = turn.expected
     durability = durability_of(settings, engine, run.claim)
-    own, context = bool(bundle.graph), run.current.given
+    own, context = bool(bundle.graph), run.current.context
     turn.config["recursion_limit"] = limit_of(graph, context, own=own)
     return Prepared(
         graph=graph,

@@ -14,6 +14,7 @@ from tasks.ensure_thread import ensure_thread
 from tasks.process import RunnerProcess
 from tasks.run.execution import execute
 from tests.unit.compatible.contract_server import EXECUTION, SESSION, ContractServer, until
+from tests.unit.tasks.runner_process import Quiet, runner_process
 
 GRAPH = """
 import asyncio
@@ -42,16 +43,6 @@ builder.add_edge("last", END)
 """
 
 
-class Quiet:
-    """Progress that nobody watches."""
-
-    def watch(self, run: object) -> None:
-        pass
-
-    async def stop(self) -> None:
-        pass
-
-
 @pytest.fixture
 async def process(server: ContractServer, tmp_path: Path) -> AsyncIterator[RunnerProcess]:
     (tmp_path / "graphs.py").write_text(GRAPH)
@@ -62,12 +53,8 @@ async def process(server: ContractServer, tmp_path: Path) -> AsyncIterator[Runne
         graphs=tmp_path / "langgraph.json",
         checkpoint_url=f"sqlite:///{tmp_path}/memory.db",
     )
-    process = RunnerProcess(settings, role="worker", queue="q", incarnation="inc", name="worker@here", slots=2)
-    process.start()
-    process.announce()
-    yield process
-    process.leaving_now = True
-    await asyncio.to_thread(process.stop)
+    async with runner_process(settings) as process:
+        yield process
 
 
 Run = Callable[[str], "asyncio.Future[Any]"]

@@ -92,7 +92,7 @@ async def ran(folder: Path, name: str, **config: Any) -> list[int]:
     (folder / "langgraph.json").write_text(json.dumps({"graphs": graphs}))
     settings = replace(SomeSettings(), graphs=folder / "langgraph.json")
     facts = facts_of(execution_id="e", session_id="s", org="o", caller="c", attempt=1, graph=name)
-    run = CurrentRun(thread_id="t", org="o", given=RunContext(facts=facts, config=config))
+    run = CurrentRun(thread_id="t", org="o", context=RunContext(facts=facts, config=config))
     bundle = Bundle(graph=name)
     async with await open_saver(f"sqlite:///{folder}/memory.db") as memory:
         engine = EngineFactory(settings, memory.saver)

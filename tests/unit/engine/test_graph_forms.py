@@ -148,14 +148,14 @@ async def engine(project: Path) -> AsyncIterator[EngineFactory]:
 
 def some_run(org: str = "acme", **given: Any) -> CurrentRun:
     facts = facts_of(execution_id="e", session_id="s", org=org, caller="ann", attempt=1, graph="g")
-    return CurrentRun(thread_id="t", org=org, given=RunContext(facts=facts, **given))
+    return CurrentRun(thread_id="t", org=org, context=RunContext(facts=facts, **given))
 
 
 async def answer(engine: EngineFactory, name: str, run: CurrentRun) -> str:
     bundle = Bundle(graph=name)
     with running(run):
         graph = await engine.graph(bundle, {"configurable": {"thread_id": "t"}})
-        context = context_for(graph, run.given, name)
+        context = context_for(graph, run.context, name)
         ended = await graph.ainvoke({"messages": [("user", "hi")]}, call_config(run, bundle), context=context)
     return str(ended["messages"][-1].text)
 

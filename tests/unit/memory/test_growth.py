@@ -13,10 +13,9 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
 from clients.engine.bundle import Bundle
-from clients.settings import Settings
 from status.phases import Phase
-from tasks.process import RunnerProcess
 from tests.unit.memory.test_matrix import Stack
+from tests.unit.tasks.runner_process import runner_process, settings_of
 from tests.unit.tasks.runner_server import RunnerServer
 
 POSTGRES = os.environ.get("AGENT_RUNNER_TEST_POSTGRES_URL", "")
@@ -72,18 +71,9 @@ async def stack(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     graphs = {"plan": "./growing.py:plan", "deep": "./growing.py:deep"}
     (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": graphs}))
     server = await RunnerServer().start()
-    settings = Settings(
-        backend_endpoint=f"127.0.0.1:{server.port}",
-        data_dir=tmp_path,
-        graphs=tmp_path / "langgraph.json",
-        checkpoint_url=POSTGRES if request.param == "postgres" else f"sqlite:///{tmp_path}/memory.db",
-    )
-    process = RunnerProcess(settings, role="worker", queue="q", incarnation="inc", name="worker@here", slots=2)
-    process.start()
-    process.announce()
-    yield Stack(process, server)
-    process.leaving_now = True
-    await asyncio.to_thread(process.stop)
+    url = {"checkpoint_url": POSTGRES} if request.param == "postgres" else {}
+    async with runner_process(settings_of(server.port, tmp_path, graphs=tmp_path / "langgraph.json", **url)) as process:
+        yield Stack(process, server)
     await server.stop()
 
 

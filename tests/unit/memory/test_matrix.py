@@ -17,13 +17,12 @@ from uuid import uuid4
 import pytest
 from agent_runner.v1 import runner_pb2 as pb
 
-from clients.settings import Settings
 from status.phases import Phase
 from tasks.process import RunnerProcess
 from tasks.run.execution import execute
 from tests.unit.memory import forms
+from tests.unit.tasks.runner_process import Quiet, runner_process, settings_of
 from tests.unit.tasks.runner_server import RunnerServer
-from tests.unit.tasks.test_execution import Quiet
 from tests.unit.tasks.waiting import eventually
 
 ENDS = ["completed", "cancelled", "raised", "time_limit", "worker_lost", "interrupt", "model_broke"]
@@ -79,18 +78,8 @@ def module(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 async def stack(module: Path, tmp_path: Path) -> AsyncIterator[Stack]:
     server = await RunnerServer().start()
-    settings = Settings(
-        backend_endpoint=f"127.0.0.1:{server.port}",
-        data_dir=tmp_path,
-        graphs=module / "langgraph.json",
-        checkpoint_url=f"sqlite:///{tmp_path}/memory.db",
-    )
-    process = RunnerProcess(settings, role="worker", queue="q", incarnation="inc", name="worker@here", slots=2)
-    process.start()
-    process.announce()
-    yield Stack(process, server)
-    process.leaving_now = True
-    await asyncio.to_thread(process.stop)
+    async with runner_process(settings_of(server.port, tmp_path, graphs=module / "langgraph.json")) as process:
+        yield Stack(process, server)
     await server.stop()
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from clients.sandbox.local import LocalSandbox
-from clients.settings import Settings
 from tasks.cleanup_sandbox import cleanup_sandbox
 from tasks.failing import ExecutionError
 from tasks.process import RunnerProcess
 from tasks.prune_thread import prune_thread
+from tests.unit.tasks.runner_process import runner_process, settings_of
 from tests.unit.tasks.runner_server import RunnerServer
 
 NOBODY = 65534
@@ -30,14 +30,8 @@ async def server() -> AsyncIterator[RunnerServer]:
 
 @pytest.fixture
 async def process(server: RunnerServer, tmp_path: Path) -> AsyncIterator[RunnerProcess]:
-    settings = Settings(
-        backend_endpoint=f"127.0.0.1:{server.port}", data_dir=tmp_path, checkpoint_url=f"sqlite:///{tmp_path}/memory.db"
-    )
-    process = RunnerProcess(settings, role="worker", queue="q", incarnation="inc", name="worker@here", slots=2)
-    await asyncio.to_thread(process.start)
-    yield process
-    process.leaving_now = True
-    await asyncio.to_thread(process.stop)
+    async with runner_process(settings_of(server.port, tmp_path)) as process:
+        yield process
 
 
 async def done(process: RunnerProcess, work: Any) -> dict[str, Any]:

@@ -12,14 +12,13 @@ from langchain_core.messages import BaseMessage
 
 from clients.models import demo
 from clients.models.demo_plan import Action, Tools, next_action
-from clients.settings import Settings
 from clients.skill_archive import hash_of
 from status.phases import Phase
 from tasks.process import RunnerProcess
 from tasks.run.execution import execute
 from tests.unit.skills.archives import archive
+from tests.unit.tasks.runner_process import Quiet, runner_process, settings_of
 from tests.unit.tasks.runner_server import RunnerServer
-from tests.unit.tasks.test_execution import Quiet
 
 BODY = "Run `scripts/read.sh`."
 DATA = archive({"scripts/read.sh": "#!/bin/sh\necho it was read"})
@@ -42,18 +41,9 @@ async def server() -> AsyncIterator[RunnerServer]:
 
 @pytest.fixture
 async def process(server: RunnerServer, tmp_path: Path, request: Any) -> AsyncIterator[RunnerProcess]:
-    settings = Settings(
-        backend_endpoint=f"127.0.0.1:{server.port}",
-        data_dir=tmp_path,
-        checkpoint_url=f"sqlite:///{tmp_path}/memory.db",
-        sandbox=getattr(request, "param", "local"),
-        llm_provider="demo",
-    )
-    process = RunnerProcess(settings, role="worker", queue="q", incarnation="inc", name="worker@here", slots=2)
-    process.start()
-    yield process
-    process.leaving_now = True
-    await asyncio.to_thread(process.stop)
+    sandbox = getattr(request, "param", "local")
+    async with runner_process(settings_of(server.port, tmp_path, sandbox=sandbox, llm_provider="demo")) as process:
+        yield process
 
 
 @pytest.fixture
