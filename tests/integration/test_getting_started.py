@@ -8,61 +8,33 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from checks.tree import ROOT
+from tests.integration.guides import Reader, blocks
 
-GUIDE = ROOT / "docs" / "guides" / "getting-started.md"
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-NAMED = re.compile(r"^# ([\w.-]+)\n")
 STAYS = "agent-runner dev\n"
 PORTS = (8080, 50051, 5555)
 READY_S, STOP_S = 90, 30
 
 
-def blocks() -> list[tuple[str, str]]:
-    """Language and text of each code block, in the order of the guide."""
-    return BLOCK.findall(GUIDE.read_text())
-
-
 @dataclass
-class Newcomer:
+class Newcomer(Reader):
     """Somebody with a checkout, a shell, and this guide."""
 
-    place: Path
-    env: dict[str, str]
-    said: list[str] = field(default_factory=list)
     stack: subprocess.Popen[str] | None = None
 
     def does(self, language: str, text: str) -> None:
-        """What the guide says next. What it leaves open, an id, is the last one that was shown."""
+        """What the guide says next."""
         if language == "yaml":
-            named = NAMED.match(text)
-            assert named, f"a file without a name:\n{text}"
-            (self.place / named[1]).write_text(text)
+            self.writes(text)
         elif text == STAYS:
             self.starts_the_stack()
         else:
-            self.runs(self.filled_in(text))
-
-    def runs(self, script: str) -> None:
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script], cwd=self.place, env=self.env, timeout=100,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, f"{script}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        self.said.append(done.stdout + done.stderr)
-
-    def filled_in(self, text: str) -> str:
-        for prefix in ("aex", "ses"):
-            if f"{prefix}-..." in text:
-                seen = re.findall(rf"\b{prefix}-[0-9a-z]{{26}}\b", "\n".join(self.said))
-                assert seen, f"nothing has shown a {prefix}-... yet"
-                text = text.replace(f"{prefix}-...", seen[-1])
-        return text
+            self.runs(text)
 
     def starts_the_stack(self) -> None:
         log = self.place / "dev.log"
@@ -103,7 +75,7 @@ def newcomer(tmp_path: Path) -> Iterator[Newcomer]:
 @pytest.mark.timeout(600)
 def test_the_guide_works_word_by_word(newcomer: Newcomer) -> None:
     """Every command of the guide ends well, in its order, and does what is said of it."""
-    for language, text in blocks():
+    for language, text in blocks("getting-started.md"):
         newcomer.does(language, text)
     said = "\n".join(newcomer.said)
     assert said.count("COMPLETED") >= 5
