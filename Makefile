@@ -77,6 +77,7 @@ check: $(READY) ## format, lint, types, import directions, generated code and do
 	$(BIN)/python -m checks.catalogue
 	$(BIN)/python -m checks.file_length
 	$(BIN)/python -m checks.extras
+	$(BIN)/python -m checks.imports
 
 check-fresh: $(READY) ## set up fresh copies with the oldest pip of each Python that is here; needs the package index
 	@$(BIN)/python -m checks.fresh $(ARGS)
