@@ -17,6 +17,6 @@ def _is_anthropic(model: object) -> bool:
 
 def bear_half_imports() -> None:
     """In all modules of deepagents that are loaded. To be called after its import; a second call does no harm."""
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():  # a list of its items is no atom: a thread may import meanwhile
         if name.startswith("deepagents.") and hasattr(module, _ASKS):
             setattr(module, _ASKS, _is_anthropic)
