@@ -5,6 +5,7 @@ or POOL for fields of those names, which other programs set.)
 """
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -44,10 +45,22 @@ class NamedVariables(PydanticBaseSettingsSource):
         return {name: value for name, value in values.items() if value is not None}
 
 
+OTHERS = re.compile(r"(?i)(HTTPS?|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR)|FLOWER_[A-Z_]+|AGENT_RUNNER_[A-Z_]+|TZ")
+"""What a `.env` may hold besides settings. Anything else there is for other programs, or somebody's trap."""
+_told: list[str] = []
+
+
+def told_of_env_file() -> list[str]:
+    """What the log should say about the file that was read, once."""
+    told, _told[:] = list(_told), []
+    return told
+
+
 def load_env_file(settings: Iterable[FieldInfo], path: Path | None = None) -> None:
     """Put what `./.env` says (else the `.env` of the source tree) into the environment, where it is not set yet.
 
-    A setting that the process has under one of its names is not set by `.env` under another.
+    Only settings and what `OTHERS` names. A setting that the process has under one of its names is not set by `.env`
+    under another.
     """
     tree = Path(__file__).resolve().parent.parent
     candidates = [path] if path else [Path(".env"), *([tree / ".env"] if (tree / "pyproject.toml").exists() else [])]
@@ -56,7 +69,13 @@ def load_env_file(settings: Iterable[FieldInfo], path: Path | None = None) -> No
         return
     synonyms = {name: names for names in map(names_of, settings) for name in names}
     process = set(os.environ)
-    for name, value in dotenv_values(found).items():
+    held = dotenv_values(found)
+    strangers = sorted(name for name in held if name not in synonyms and not OTHERS.fullmatch(name))
+    left = f"; left alone, because they are no settings: {', '.join(strangers)}" if strangers else ""
+    _told[:] = [f"settings were read from {found.resolve()}{left}"]
+    for name, value in held.items():
+        if name in strangers:
+            continue
         if value is not None and not process.intersection(synonyms.get(name, [name])):
             os.environ[name] = value
 

@@ -5,6 +5,9 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from clients.environment import told_of_env_file
+from status.visible_text import visible
+
 FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 QUIET = {
     "grpc": logging.WARNING,
@@ -25,12 +28,21 @@ QUIET = {
 def set_up_logging(level: str, log_format: str) -> None:
     """`level` and `log_format` ("text" or "json") as in the settings. To stderr: stdout is for results."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if log_format == "json" else logging.Formatter(FORMAT))
+    handler.setFormatter(JsonLines() if log_format == "json" else TextLines(FORMAT))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
     for name, lowest in QUIET.items():
         logging.getLogger(name).setLevel(max(lowest, root.level))
+    for line in told_of_env_file():
+        logging.getLogger(__name__).info(line)
+
+
+class TextLines(logging.Formatter):
+    """One line a record; what tools and models say cannot move the cursor of whoever reads it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
 
 class JsonLines(logging.Formatter):

@@ -2,7 +2,7 @@
 password in it for people to see."""
 
 import re
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 CERT_REQS = {"cert_required": "required", "cert_optional": "optional", "cert_none": "none"}
 ENCODE = "percent-encode what is special in the user and the password: / is %2F, # is %23, ? is %3F, @ is %40, : is %3A"
@@ -15,6 +15,17 @@ def without_password(url: str) -> str:
     if at and ":" in user:
         rest = f"{user.partition(':')[0]}:***@{host}"
     return re.sub(r"(?i)((?:password|passwd|pwd)=)[^&;]*", r"\1***", f"{scheme}{colons}{rest}")
+
+
+def passwords_in(url: str) -> list[str]:
+    """As they stand there and as they are meant; none that is the user's name, too."""
+    if "://" not in url:
+        return []
+    user, at, _ = url.partition("://")[2].rpartition("@")
+    name, colon, password = user.partition(":")
+    found = [password] if at and colon and password != name else []
+    found += re.findall(r"(?i)(?:password|passwd|pwd)=([^&;]*)", url)
+    return [form for each in found if each for form in {each, unquote(each)}]
 
 
 def problem(url: str) -> str:

@@ -301,7 +301,7 @@ def env_names(field: str) -> list[str]:
 def load_settings(role: Role, *, env_file: Path | None = None) -> Settings:
     """Read `.env` (which never overrides the process), then the environment; raise `SettingsError` with all problems.
 
-    What `.env` holds besides settings (tracing keys, proxies) is put into the process environment too.
+    What `.env` holds besides settings is left alone, but for proxies and certificates.
     """
     load_env_file(Settings.model_fields.values(), env_file)
     values = NamedVariables(Settings)()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from agent_runner.v1 import runner_pb2 as pb
 
+from clients.operator_secrets import operator_secrets
 from clients.presence import BEAT_AT_MOST_EVERY_S, Pulse
 from clients.reporting import Reporting, is_native, latest_head, open_reporting, presence_of
 from clients.sandbox.isolation import sandbox_said
@@ -63,6 +64,8 @@ class RunnerProcess:
         on_worn_out: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings, self.role, self.incarnation, self.name = settings, role, incarnation, name
+        self.secrets = operator_secrets(settings)
+        """The operator's own, which no run may show."""
         self.sandbox = sandbox_said(settings) if role == "worker" else ""
         """What commands run in, in words."""
         self.leaving_now = False

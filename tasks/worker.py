@@ -18,8 +18,8 @@ class _CannotStart(Exception):
 
 def main(arguments: Sequence[str]) -> int:
     """Returns when the worker has left; 1 after a failed start, with one banner on stderr."""
-    os.environ["LANGSMITH_TRACING"] = "false"
     try:
+        _stage("Import", _trace_nothing)
         settings = _stage("Configuration", _settings, _role(arguments))
         station = _stage("Import", _station)(settings, _role(arguments))
         _stage("Initialisation", station.open)
@@ -46,6 +46,12 @@ def _stage(kind: str, work: Callable[..., Any], *arguments: Any) -> Any:
         raise _CannotStart(kind, error) from error
 
 
+def _trace_nothing() -> None:
+    from clients.tracing_off import forget_switches
+
+    forget_switches()
+
+
 def _settings(role: str) -> Any:
     from clients.engine import run_environment
     from clients.hidden_environment import hide_secrets
@@ -53,6 +59,7 @@ def _settings(role: str) -> Any:
     from clients.sandbox import kernel
     from clients.settings import load_settings
     from clients.supervised import end_with_supervisor
+    from clients.tracing_off import forget_switches, stay_off
 
     if role not in ("worker", "orchestrator"):
         raise ValueError(f"--as must end in worker or orchestrator, not {role!r}")
@@ -60,6 +67,8 @@ def _settings(role: str) -> Any:
     kernel.not_dumpable()
     os.umask(0o077)
     settings = load_settings(role)  # type: ignore[arg-type]
+    forget_switches()  # `.env` may bring some, too
+    stay_off()
     set_up_logging(settings.log_level, settings.log_format)
     run_environment.install(hide_secrets(settings))
     return settings

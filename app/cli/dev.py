@@ -13,6 +13,7 @@ from app.cli.failing import Failed, settings_or_exit
 from app.cli.roles import FLOWER_PORT
 from app.dev.redis import RedisMissing
 from app.dev.stack import Stack, StackError, StackPlan
+from clients.private_files import keep_private
 
 LOOK_EVERY_S = 0.2
 
@@ -47,6 +48,7 @@ def dev(
     if data_dir is not None:
         os.environ["AGENT_RUNNER_DATA_DIR"] = str(data_dir)
     settings = settings_or_exit("dev")
+    keep_private(settings.data_dir)
     plan = StackPlan(
         settings=settings,
         http_port=settings.http_port if http_port is None else http_port,

@@ -19,6 +19,7 @@ from rich.text import Text
 from app.cli.story import Line, Story, Tone
 from clients.http_api import StreamEvent
 from status.phases import Phase
+from status.visible_text import visible
 
 REFRESH_PER_S, TALK_LINES = 8, 4
 PANEL_WIDTH = 38
@@ -74,7 +75,7 @@ class PlainDisplay:
             print(plain(line), file=self._out, flush=True)
 
     def note(self, text: str) -> None:
-        print(text, file=self._out, flush=True)
+        print(visible(text), file=self._out, flush=True)
 
     def close(self) -> None:
         self._out.flush()
@@ -107,7 +108,7 @@ class LiveDisplay:
             self._console.print(*map(styled, lines), sep="\n", soft_wrap=True)
 
     def note(self, text: str) -> None:
-        self._console.print(Text(text, style="dim"))
+        self._console.print(Text(visible(text), style="dim"))
 
     def close(self) -> None:
         self._live.stop()
@@ -117,24 +118,29 @@ class LiveDisplay:
         phase = story.state.phase.name if story.state.phase else "SENT"
         head = Text(f"{phase}  {monotonic() - self._since:.0f} s{tokens_text(story)}", style=_STYLES[Tone.PHASE])
         parts: list[RenderableType] = [Columns([self._spinner, head])]
-        parts += [Text(f"  {todo_text(todo)}", style=_STYLES[Tone.TODO]) for todo in story.state.todos]
+        parts += [Text(visible(f"  {todo_text(todo)}"), style=_STYLES[Tone.TODO]) for todo in story.state.todos]
         calls = story.open_calls()
         parts += [
-            Text(f"  -> {what}  {self._for(since)}", style=_STYLES[Tone.CALL]) for who, what, since in calls if not who
+            Text(visible(f"  -> {what}  {self._for(since)}"), style=_STYLES[Tone.CALL])
+            for who, what, since in calls
+            if not who
         ]
         panels = []
         for label, task, since in story.open_sub_agents():
             doing = [what for who, what, _ in calls if who == label]
             said = [line.text for line in story.unfinished() if line.who == label]
-            body = Text("\n".join([task, *doing, *said][-TALK_LINES:]), overflow="ellipsis")
+            body = Text(visible("\n".join([task, *doing, *said][-TALK_LINES:])), overflow="ellipsis")
             panels.append(
                 Panel(
-                    body, title=f"{label}  {self._for(since)}", border_style=_STYLES[Tone.SUB_AGENT], width=PANEL_WIDTH
+                    body,
+                    title=Text(visible(f"{label}  {self._for(since)}")),
+                    border_style=_STYLES[Tone.SUB_AGENT],
+                    width=PANEL_WIDTH,
                 )
             )
         if panels:
             parts.append(Columns(panels))
-        parts += [Text(line.text) for line in story.unfinished() if not line.who][-TALK_LINES:]
+        parts += [Text(visible(line.text)) for line in story.unfinished() if not line.who][-TALK_LINES:]
         return Group(*parts)
 
     def _for(self, since: float) -> str:
@@ -148,14 +154,14 @@ def display_for(out: TextIO) -> Display:
 
 
 def plain(line: Line) -> str:
-    return f"[{line.who}] {line.text}" if line.who else line.text
+    return visible(f"[{line.who}] {line.text}" if line.who else line.text)
 
 
 def styled(line: Line) -> Text:
     text = Text(style=_STYLES[line.tone])
     if line.who:
-        text.append(f"[{line.who}] ", style=_STYLES[Tone.SUB_AGENT])
-    return text.append(line.text)
+        text.append(visible(f"[{line.who}] "), style=_STYLES[Tone.SUB_AGENT])
+    return text.append(visible(line.text))
 
 
 def todo_text(todo: Mapping[str, Any]) -> str:
@@ -191,7 +197,7 @@ def failure(execution: Mapping[str, Any]) -> tuple[str, str]:
             told = message.get("metadata") or told
     error = str(status.get("error") or "it failed for a reason that was not recorded")
     code = str(told.get("error_code") or "")
-    return (error if code in error else f"{error} [{code}]"), str(told.get("next_step") or "")
+    return visible(error if code in error else f"{error} [{code}]"), visible(str(told.get("next_step") or ""))
 
 
 def phase_of(execution: Mapping[str, Any]) -> Phase | None:

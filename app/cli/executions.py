@@ -102,9 +102,16 @@ def cancel(server: Server, execution_id: str) -> None:
 )
 @click.option("--watch", "then_watch", is_flag=True, help="And show the new one.")
 @click.pass_obj
-def redrive(server: Server, execution_id: str, env: tuple[str, ...], begin: str | None, then_watch: bool) -> None:
+def redrive(
+    server: Server,
+    execution_id: str,
+    env: tuple[str, ...],
+    env_file: tuple[Path, ...],
+    begin: str | None,
+    then_watch: bool,
+) -> None:
     """A new execution with the same input. Secrets went with the end of the old one: give them again."""
-    secrets = secrets_of(env)
+    secrets = secrets_of(env, env_file)
     created = _with_api(server, lambda api: api.redrive(execution_id, secrets, begin or ""))
     new_id = str((created.get("metadata") or {}).get("id", ""))
     click.echo(new_id)
@@ -120,13 +127,14 @@ def redrive(server: Server, execution_id: str, env: tuple[str, ...], begin: str 
 @click.option("--json", "as_json", is_flag=True, help="The final execution as JSON on stdout and nothing else there.")
 @click.pass_obj
 def answer(
-    server: Server, given: tuple[str, ...], session_id: str, by_id: tuple[str, ...], env: tuple[str, ...], as_json: bool
+    server: Server, given: tuple[str, ...], session_id: str, by_id: tuple[str, ...], env: tuple[str, ...],
+    env_file: tuple[Path, ...], as_json: bool,
 ) -> None:  # fmt: skip
     """Answer what an execution waits for, and show how it goes on. Without an answer: list the open questions.
 
     ANSWER is a text, or a JSON object or list. Exit code as of `run`.
     """
-    sys.exit(answer_on(server, given, session_id, by_id, secrets_of(env), as_json=as_json))
+    sys.exit(answer_on(server, given, session_id, by_id, secrets_of(env, env_file), as_json=as_json))
 
 
 async def _watch(server: Server, execution_id: str, *, as_json: bool) -> int:

@@ -9,6 +9,7 @@ import click
 from app.cli.failing import Failed, settings_or_exit
 from app.dev.tied import tied
 from clients.access_settings import DUMMY_LOCAL_KEY, MAKE_A_KEY, is_loopback, weakness
+from clients.private_files import UMASK, keep_private
 from clients.settings import Role, Settings, SettingsError, load_settings
 from clients.tls import direct_opener
 
@@ -94,7 +95,7 @@ def migrate() -> None:
     from status.store.schema import revision
 
     if settings.database_url.startswith("sqlite"):
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        keep_private(settings.data_dir)
     try:
         bring_up(settings.database_url)
         now, _ = revision(settings.database_url)
@@ -118,6 +119,7 @@ def _supervise(role: Role, argv: Sequence[str], *, queue: str) -> None:
 
     # It lives as long as its children, with their keys in its environment: that is no business of agents' commands.
     not_dumpable()
+    os.umask(UMASK)
     try:
         settings = load_settings(role)
     except SettingsError as error:

@@ -21,6 +21,7 @@ from app.cli.failing import EXIT_CANCELLED, EXIT_USAGE, Failed, settings_or_exit
 from app.cli.following import Terminal
 from app.cli.secrets_given import env_option, secrets_of
 from clients.local_stack import stack_runs
+from clients.private_files import keep_private
 from clients.settings import Settings
 
 
@@ -47,7 +48,8 @@ class Request:
 @click.option("--json", "as_json", is_flag=True, help="The final execution as JSON on stdout and nothing else there.")
 def run(
     message: str | None, agent: str | None, graph: str | None, session: str | None, model: str | None,
-    attach: tuple[str, ...], env: tuple[str, ...], input_: str | None, org: str | None, server: str | None,
+    attach: tuple[str, ...], env: tuple[str, ...], env_file: tuple[Path, ...], input_: str | None, org: str | None,
+    server: str | None,
     as_json: bool,
 ) -> None:  # fmt: skip
     """Run MESSAGE and show it live. Ctrl-C cancels it.
@@ -61,7 +63,7 @@ def run(
     agent_file = Path(agent) if agent and Path(agent).suffix in (".yaml", ".yml", ".json") else None
     body = {
         "message": message_with(message, attach), "input": _json(input_), "agent": None if agent_file else agent,
-        "graph": graph, "session_id": session, "model": model, "env": secrets_of(env), "org": org,
+        "graph": graph, "session_id": session, "model": model, "env": secrets_of(env, env_file), "org": org,
     }  # fmt: skip
     sent = {k: v for k, v in body.items() if v or (k == "input" and v is not None)}
     request = Request(body=sent, agent_file=agent_file, as_json=as_json)
@@ -114,7 +116,7 @@ def _data_dir(settings: Settings, *, keeps_session: bool) -> Iterator[Settings]:
     Two runs at once in one directory are ordinary; the second one just does not leave its session behind.
     """
     home = settings.data_dir
-    home.mkdir(parents=True, exist_ok=True)
+    keep_private(home)
     for left in home.glob("run-*"):  # of a run that was killed
         if left.is_dir() and not stack_runs(left):
             shutil.rmtree(left, ignore_errors=True)

@@ -13,12 +13,14 @@ def main() -> int:
     try:
         from app.server.composition import running_server
         from clients.logs import set_up_logging
+        from clients.private_files import keep_private
         from clients.settings import SettingsError, load_settings
     except Exception as error:
         startup_failure("Import", error)
         return 1
     try:
         settings = load_settings("server")
+        keep_private(settings.data_dir)
     except SettingsError as error:
         startup_failure("Configuration", "\n".join(error.problems))
         return 1

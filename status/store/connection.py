@@ -26,6 +26,8 @@ BUSY_TIMEOUT_S = 10
 POOL_SIZE, POOL_OVERFLOW, POOL_WAIT_S = 8, 8, 10
 CONFLICTS = frozenset({"40001", "40P01"})
 """Postgres' states for a serialization failure and for a deadlock: done again they may pass."""
+QUIET = {"hide_parameters": True}
+"""An error of the database names the statement and not the values: they are what people said."""
 _AFTER = "agent_runner_after_commit"
 
 
@@ -54,13 +56,18 @@ class Transactions:
         """Connects lazily. `now` (epoch seconds) replaces the database's clock in tests."""
         target = async_url(url)
         if target.get_backend_name() == "sqlite":
-            writer = create_async_engine(target, pool_size=1, max_overflow=0, pool_timeout=BUSY_TIMEOUT_S)
-            reader = create_async_engine(target, pool_size=4, max_overflow=12)
+            writer = create_async_engine(target, pool_size=1, max_overflow=0, pool_timeout=BUSY_TIMEOUT_S, **QUIET)
+            reader = create_async_engine(target, pool_size=4, max_overflow=12, **QUIET)
             _prepare_sqlite(writer, "BEGIN IMMEDIATE")
             _prepare_sqlite(reader, "BEGIN")
             return cls(writer, reader, now)
         writer = create_async_engine(
-            target, pool_size=POOL_SIZE, max_overflow=POOL_OVERFLOW, pool_timeout=POOL_WAIT_S, pool_pre_ping=False
+            target,
+            pool_size=POOL_SIZE,
+            max_overflow=POOL_OVERFLOW,
+            pool_timeout=POOL_WAIT_S,
+            pool_pre_ping=False,
+            **QUIET,
         )
         suit(writer.sync_engine, url)
         return cls(writer, writer.execution_options(isolation_level="REPEATABLE READ"), now)

@@ -332,7 +332,7 @@ def sync_url(url: str) -> URL:
 
 
 def _engine(url: str) -> Engine:
-    engine = create_engine(sync_url(url))
+    engine = create_engine(sync_url(url), hide_parameters=True)
     return suit(engine, url) if is_postgres(url) else engine
 
 

@@ -67,6 +67,7 @@ async def execute(process: "RunnerProcess", execution_id: str, progress: Progres
             claim.told, head=lambda: run.current.head_checkpoint_id, on_verdict=run.on_verdict, token=claim.token
         ),
         silent_s=process.silent_s,
+        secrets=process.secrets,
         custom=CustomLimits(
             row_bytes=process.settings.max_custom_event_bytes,
             rows=process.settings.max_custom_events,

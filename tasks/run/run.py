@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,9 +82,10 @@ class Run:
         log: Callable[["Run"], RunLog],
         silent_s: Callable[[], float],
         custom: CustomLimits | None = None,
+        secrets: Iterable[str] = (),
     ) -> None:
         self.claim = claim
-        self.mask = Mask(claim.told.env[name] for name in claim.told.secret_names)
+        self.mask = Mask([*(claim.told.env[name] for name in claim.told.secret_names), *secrets])
         self._texts = MaskedTexts(self.mask)
         self.current = CurrentRun(
             thread_id=claim.told.thread_id,

@@ -2,11 +2,10 @@
 
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
@@ -20,6 +19,7 @@ from app.server.http.hosts import KnownHosts
 from app.server.http.key_routes import key_routes
 from app.server.http.limits import TOO_LARGE_NEXT, add_inner, add_outer
 from app.server.http.metrics import Metrics
+from app.server.http.pages import page
 from app.server.http.readiness import readiness_routes
 from app.server.http.resource_routes import resource_routes
 from app.server.http.retention_routes import retention_routes
@@ -27,8 +27,6 @@ from app.server.http.runner_routes import runner_routes
 from app.server.http.session_routes import session_routes
 from app.server.problems import Kind, Problem, invalid
 
-STATIC = Path(__file__).parent / "static"
-PAGE_POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'"
 _ROUTES = (resource_routes, session_routes, runner_routes, key_routes, retention_routes)
 _KINDS = {404: Kind.NOT_FOUND, 405: Kind.METHOD_NOT_ALLOWED, 413: Kind.TOO_LARGE}
 
@@ -55,16 +53,18 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
             ctx.gate.admit(f"GET {METRICS}")
         return Response(await metrics.scraped(), media_type=metrics.content_type)
 
-    headers = {"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-cache"}
+    pages = {name: page(name) for name in ("index.html", "api.html")}
     app.openapi = cache(lambda: describe(app))  # type: ignore[method-assign]
 
     @app.get("/", include_in_schema=False)
-    async def page() -> FileResponse:
-        return FileResponse(STATIC / "index.html", headers=headers)
+    async def main_page() -> HTMLResponse:
+        content, headers = pages["index.html"]
+        return HTMLResponse(content, headers=headers)
 
     @app.get("/docs", include_in_schema=False)
-    async def api_page() -> FileResponse:
-        return FileResponse(STATIC / "api.html", headers=headers)
+    async def api_page() -> HTMLResponse:
+        content, headers = pages["api.html"]
+        return HTMLResponse(content, headers=headers)
 
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)

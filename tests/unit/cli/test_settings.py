@@ -80,13 +80,13 @@ def test_process_wins_over_env_file(clean_environment: Path) -> None:
     """`.env` fills in what the process does not have, and never overrides it, also not under a synonym."""
     Path(".env").write_text(
         "AGENT_RUNNER_CONCURRENCY=7\nAGENT_RUNNER_HTTP_PORT=1234\nAGENT_EXECUTION_RUNNER_TASK_QUEUE=file\n"
-        'OTHER="two words"\n'
+        'NO_PROXY="two words"\n'
     )
     os.environ |= {"AGENT_RUNNER_HTTP_PORT": "4321", "TEMPORAL_AGENT_EXECUTION_RUNNER_TASK_QUEUE": "process"}
-    os.environ.pop("OTHER", None)
+    os.environ.pop("NO_PROXY", None)
     settings = load(env_file=Path(".env"))
     assert (settings.concurrency, settings.http_port, settings.runner_queue) == (7, 4321, "process")
-    assert os.environ["OTHER"] == "two words"
+    assert os.environ["NO_PROXY"] == "two words"
 
 
 @pytest.mark.promise("4.21")

@@ -1,18 +1,23 @@
 """The page in a real browser: the key that its link brings, an execution that it starts and follows."""
 
+import base64
+import hashlib
+import re
 from pathlib import Path
+
+import httpx
+import pytest
 
 from app.server.composition import RunningServer
 from tests.unit.server.browser import NEEDS_BROWSER, browser
 from tests.unit.server.conftest import KEY
-
-pytestmark = NEEDS_BROWSER
 
 
 def of(server: RunningServer, rest: str = "") -> str:
     return f"http://127.0.0.1:{server.http_port}/{rest}"
 
 
+@NEEDS_BROWSER
 async def test_a_link_brings_the_key(server: RunningServer, tmp_path: Path) -> None:
     """It works at once, stands in the address no more, and the page of the API has it too."""
     async with browser(tmp_path) as page:
@@ -24,3 +29,51 @@ async def test_a_link_brings_the_key(server: RunningServer, tmp_path: Path) -> N
         assert await page.value("document.getElementById('problem').textContent") == ""
         await page.go(of(server, "docs"))
         assert await page.value("document.getElementById('key').value") == KEY
+
+
+@NEEDS_BROWSER
+@pytest.mark.parametrize("path", ["", "docs"])
+async def test_the_pages_run_under_their_policy(server: RunningServer, tmp_path: Path, path: str) -> None:
+    """They are drawn and speak with the server; a script that gets into one is not run, and no page may frame it."""
+    async with browser(tmp_path) as page:
+        await page.go(of(server, f"#key={KEY}"))
+        await page.until("document.getElementById('workers').textContent === 'No worker is online.'")
+        await page.go(of(server, path))
+        ready = "document.getElementById('routes').children.length > 3" if path else "typeof watch === 'function'"
+        await page.until(ready)
+        assert await page.value("getComputedStyle(document.querySelector('button, summary')).cursor") == "pointer"
+        assert not [said for said in page.told if "Content Security Policy" in said], page.told
+        await page.value(
+            "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.ran = 1'}))"
+        )
+        assert await page.value("window.ran === undefined")
+
+
+@NEEDS_BROWSER
+async def test_a_page_starts_and_follows_an_execution(server: RunningServer, tmp_path: Path) -> None:
+    """Its own forms work: one message, seen in the list and by its address."""
+    async with browser(tmp_path) as page:
+        await page.go(of(server, f"#key={KEY}"))
+        await page.until("document.getElementById('workers').textContent === 'No worker is online.'")
+        await page.value("document.querySelector('#new textarea').value = 'hello there'")
+        await page.value("document.querySelector('#new button').click()")
+        await page.until("document.getElementById('list').innerText.includes('hello there')")
+        await page.until("/^#aex-/.test(location.hash)")
+        assert await page.value("document.getElementById('problem').textContent") == ""
+
+
+async def test_the_headers_of_the_pages(http: httpx.AsyncClient) -> None:
+    """Every script and style by its hash, no frames, no guessing of types; without a browser."""
+    for path in ("/", "/docs"):
+        answer = await http.get(path)
+        policy = answer.headers["content-security-policy"]
+        scripts = re.findall(r"<script>(.*?)</script>", answer.text, re.DOTALL)
+        assert scripts
+        for script in scripts:
+            digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+            assert f"'sha256-{digest}'" in policy
+        assert "unsafe-inline" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert not re.search(r"<\w+[^>]*\son\w+=|<\w+[^>]*\sstyle=", answer.text), "a policy of hashes would block it"
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["x-content-type-options"] == "nosniff"

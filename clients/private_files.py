@@ -1,0 +1,23 @@
+"""The data directory is the user's alone: databases, sockets, keys and sandboxes of this machine."""
+
+import logging
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+UMASK = 0o077
+FILES = ("*.db", "*.db-*", "*.sock")
+log = logging.getLogger(__name__)
+
+
+def keep_private(data_dir: Path) -> None:
+    """From now on what this process makes is the user's alone; so is what earlier releases have made here."""
+    os.umask(UMASK)
+    if not data_dir.exists():
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for path in [data_dir, *(found for pattern in FILES for found in data_dir.glob(pattern))]:
+        with suppress(OSError):  # it is another user's, or has just gone
+            found = path.lstat()
+            if found.st_uid == os.getuid() and found.st_mode & UMASK and not stat.S_ISLNK(found.st_mode):
+                path.chmod(stat.S_IMODE(found.st_mode) & ~UMASK)

@@ -1,0 +1,116 @@
+"""What is the operator's own is shown by no run; what would ship it elsewhere is off."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from agent_runner.v1 import runner_pb2 as pb
+
+from clients.operator_secrets import operator_secrets
+from clients.private_files import keep_private
+from clients.settings import Settings
+from tasks.run.run import Claim, Run
+from tasks.run.run_log import RunLog
+
+SECRETS = {
+    "api_key": "the-api-key-of-it",
+    "secret_key": "first-seal-key,second-seal-key",
+    "llm_api_key": "sk-llm-123456",
+    "anthropic_api_key": "sk-ant-123456",
+    "openai_api_key": "sk-oai-123456",
+    "flower_password": "of-flower-123",
+    "broker_url": "amqp://user:br0ker%2Fpass@h:5672/",
+    "redis_url": "redis://:redis-pass-1@h:1/0",
+    "database_url": "postgresql://u:data-pass-1@h/x",
+    "checkpoint_url": "postgresql://h/x?user=u&password=check-pass-1",
+}
+SHOWN_BY_NOBODY = [
+    *("the-api-key-of-it", "first-seal-key", "second-seal-key", "sk-llm-123456", "sk-ant-123456", "sk-oai-123456"),
+    *("of-flower-123", "br0ker%2Fpass", "br0ker/pass", "redis-pass-1", "data-pass-1", "check-pass-1", "proxy-pass-1"),
+]
+
+
+def test_every_run_masks_what_is_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All secret settings, and the passwords of URLs as they stand there and as they are meant."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:proxy-pass-1@proxy:1")
+    secrets = operator_secrets(Settings(**SECRETS))  # type: ignore[arg-type]
+    claim = Claim(execution_id="e", told=pb.ClaimReply(granted=True), at=0.0)
+    said = RunLog(handle=1, fence=1, next_delta=0, wake=lambda: None, head=str, on_verdict=lambda _: None)
+    run = Run(claim, log=lambda _: said, silent_s=lambda: 0.0, secrets=secrets)
+    for secret in SHOWN_BY_NOBODY:
+        assert secret not in run.mask(f"it is {secret}, you see"), secret
+    assert run.mask("the user guest at h:5672") == "the user guest at h:5672"
+
+
+def test_every_secret_setting_is_among_them() -> None:
+    """A setting that is added later is masked, too."""
+    named = {name for name, info in Settings.model_fields.items() if "SecretStr" in str(info.annotation)}
+    assert named <= set(SECRETS)
+    assert named
+
+
+def test_words_are_no_secrets() -> None:
+    """What everybody knows, short passwords and the name of the user would blank out ordinary text."""
+    found = operator_secrets(
+        Settings(broker_url="amqp://guest:guest@h:1/", database_url="postgresql://postgres:postgres@h/x")
+    )
+    assert not {"guest", "postgres", "dummy-local-key"} & found
+
+
+SWITCHES = [
+    *("LANGSMITH_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING", "LANGCHAIN_TRACING_V2", "langchain_tracing_v2"),
+    *("LANGSMITH_OTEL_ENABLED", "LANGSMITH_OTEL_ONLY", "LANGCHAIN_OTEL_ENABLED", "LANGSMITH_TRACING_SAMPLING_RATE"),
+]
+ASKED = """
+import os, sys
+sys.argv = ["worker"]
+from tasks.worker import _settings, _trace_nothing
+_trace_nothing()
+_settings(ROLE)
+from langsmith.utils import tracing_is_enabled
+from langchain_core.tracers.context import _tracing_v2_is_enabled
+from langsmith.utils import get_env_var
+before = [tracing_is_enabled(), _tracing_v2_is_enabled(), get_env_var("OTEL_ENABLED"), get_env_var("OTEL_ONLY")]
+os.environ["LANGCHAIN_TRACING_V2"] = os.environ["LANGSMITH_TRACING"] = "true"
+get_env_var.cache_clear()
+print(before, tracing_is_enabled(), _tracing_v2_is_enabled())
+"""
+
+
+@pytest.mark.parametrize("role", ["worker", "orchestrator"])
+def test_tracing_is_off(tmp_path: Path, role: str) -> None:
+    """Whatever spelling asks for it, and also when a graph's module asks later."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("STIGMER", "AGENT_RUNNER"))
+    }
+    environment |= dict.fromkeys(SWITCHES, "true") | {
+        "LANGSMITH_API_KEY": "ls-123456",
+        "LANGSMITH_ENDPOINT": "http://127.0.0.1:9",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", ASKED.replace("ROLE", repr(role))],
+        env={**environment, "AGENT_RUNNER_DATA_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.stdout.strip() == "[False, False, 'false', None] False False", done.stderr[-2000:]
+
+
+def test_the_data_directory_is_the_users_alone(tmp_path: Path) -> None:
+    """A new one, and the databases of an earlier release in one that was there."""
+    before = os.umask(0o022)
+    try:
+        old = tmp_path / "old"
+        old.mkdir()
+        (old / "agent-runner.db").touch()
+        (old / "agent-runner.db-wal").touch()
+        (old / "mine.txt").touch()
+        for folder in (old, tmp_path / "new" / "deeper"):
+            keep_private(folder)
+            (folder / "made.db").touch()
+            assert folder.stat().st_mode & 0o077 == 0
+            assert all(path.stat().st_mode & 0o077 == 0 for path in folder.glob("*.db*"))
+        assert (old / "mine.txt").stat().st_mode & 0o777 == 0o644, "not ours"
+    finally:
+        os.umask(before)
