@@ -70,6 +70,8 @@ def test_a_stack_with_keys_of_its_own(tmp_path: Path) -> None:
         assert key != password
         for path in (Path(key_file), tmp_path / "data" / API_KEY_NAME):
             assert path.stat().st_mode & 0o777 == 0o600, path
+        data = tmp_path / "data"
+        assert [path for path in (data, *data.rglob("*")) if path.lstat().st_mode & 0o077] == []
         assert link == f"{http}/#key={key}"
         assert [status(http, each) for each in (key, "dummy-local-key", password)] == [200, 401, 401]
         assert [seen(flower, each) for each in (key, password)] == [401, 200]
