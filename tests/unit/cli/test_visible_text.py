@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from app.cli.display import LiveDisplay, PlainDisplay, failure
+from clients.environment import told_of_env_file
 from clients.http_api import StreamEvent
 from clients.logs import set_up_logging
 from status.visible_text import visible
@@ -72,6 +73,7 @@ def test_a_failure_is_shown() -> None:
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_logs_show_them(capsys: pytest.CaptureFixture[str], log_format: str) -> None:
     """A line that a tool has coloured or overwritten is one line with words in it, in both formats."""
+    told_of_env_file()  # another test may have read one
     before = logging.getLogger().handlers[:]
     try:
         set_up_logging("INFO", log_format)
