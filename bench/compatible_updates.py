@@ -14,7 +14,7 @@ SAID = r"execution {id}: \d+ events, (\d+) updates and the last one \((\d+) fail
 def measure(rounds: int) -> list[Row]:
     """All rounds at once: each is a run of its own, and all of them mostly wait for their model."""
     message = json.dumps({"tokens": EVENTS, "every_s": EVERY_S})
-    with opened(worker=False, bare=False) as scene:
+    with opened(worker=False, bare=False, AGENT_RUNNER_REPORTING="compatible") as scene:
         stack = scene.stack
         worker = stack.start("worker", AGENT_RUNNER_REPORTING="compatible")
         eventually(lambda: " is ready: " in worker.output(), within_s=40, what="the worker")
