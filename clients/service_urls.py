@@ -38,6 +38,11 @@ def problem(url: str) -> str:
             "is for Redis Sentinel, which is not supported: name the master's own address, or one that follows it"
             " (a virtual address, HAProxy, a managed Redis' endpoint)"
         )
+    if scheme in ("redis", "rediss") and "keyprefix" in rest.partition("?")[2]:
+        return (
+            "names a prefix of keys (global_keyprefix), which is not supported, since not every key would have it:"
+            " name a database number or a server of its own"
+        )
     authority = re.split(r"[/?#]", rest, maxsplit=1)[0]
     beyond = rest[len(authority) :]
     path = beyond.partition("?")[0]

@@ -22,6 +22,7 @@ from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 from celery.worker import state as worker_state
 
+from clients.redis_at_start import look_at_redis
 from clients.sandbox.isolation import Isolation, check_isolation
 from clients.supervised import ask_for_successor
 from tasks.app import Role, queue_of
@@ -66,6 +67,7 @@ class Station:
         self._isolation: Isolation | None = None
 
     def open(self) -> None:
+        look_at_redis(self._settings)
         if self._role == "worker":
             # Before any fork: children inherit the answer. Where it forbids the start, no broker need be asked.
             self._isolation = check_isolation(self._settings)

@@ -33,6 +33,7 @@ from app.server.sweeper import Pulse, Sweeper
 from app.server.wakeups import Wakeups
 from app.server.watchers import Watchers
 from clients.access_settings import EVERY_HOST
+from clients.redis_at_start import look_at_redis
 from clients.settings import Settings
 from clients.task_ends import TaskEnds
 from clients.tasks_wire import Publisher
@@ -70,6 +71,7 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
     """
     if EVERY_HOST in settings.hosts:
         log.warning("the server answers for every Host name: set AGENT_RUNNER_ALLOWED_HOSTS to the names it has")
+    await asyncio.to_thread(look_at_redis, settings)
     await asyncio.to_thread(migrate, settings.database_url)
     async with AsyncExitStack() as up:  # what could not be started leaves nothing behind that was started before it
         store = Store.open(settings.database_url)

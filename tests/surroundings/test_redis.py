@@ -71,6 +71,39 @@ def test_an_eviction_policy_is_warned_of(tmp_path: Path) -> None:
         assert (found.up, "allkeys-lru" in found.why) == (True, True)
 
 
+ROLES = ["server", "worker", "orchestrator"]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_process_warns_of_eviction_when_it_starts(tmp_path: Path, role: str) -> None:
+    """In its log, with what to set; it starts all the same."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    with redis_server(folder) as server, server.admin() as admin:
+        admin.config_set("maxmemory", "100mb")
+        admin.config_set("maxmemory-policy", "allkeys-lru")
+        with Stack.open(tmp_path, **urls(server.url)) as stack:
+            process = stack.server if role == "server" else stack.start(role)
+            eventually(lambda: "maxmemory-policy allkeys-lru" in process.output(), within_s=60, what="the warning")
+            assert "noeviction" in process.output()
+
+
+def test_what_was_queued_meets_a_full_redis(tmp_path: Path) -> None:
+    """Taken while Redis refuses every write: it goes on when there is room, and ends as it should, with every ack."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    with redis_server(folder) as server, Stack.open(tmp_path, **urls(server.url)) as stack, server.admin() as admin:
+        id = stack.create("$ echo hello")["metadata"]["id"]
+        eventually(lambda: admin.llen(stack.runner_queue), what="the message")
+        admin.config_set("maxmemory", 1)
+        stack.start_worker()
+        eventually(lambda: not admin.llen(stack.runner_queue), what="the worker to take it")
+        admin.config_set("maxmemory", 0)
+        ended = stack.wait_for(id, within_s=70)
+        assert ended["status"]["phase"] == COMPLETED, ended["status"].get("error")
+        eventually(lambda: not admin.hlen("unacked"), what="every ack")
+
+
 def limited(server: Server, *rules: str) -> str:
     with server.admin() as admin:
         admin.execute_command("ACL", "SETUSER", "limited", "reset", "on", ">secret", *rules)
@@ -96,6 +129,55 @@ def test_doctor_judges_a_user_by_what_is_needed(tmp_path: Path, rules: Any, up: 
         assert not [check for check in found if "secret" in check.why]
         with server.admin() as admin:
             assert admin.keys("*") == []
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_user_of_a_prefix_is_refused_at_start(tmp_path: Path, role: str) -> None:
+    """A user who may only use keys of a prefix: no process starts, each says why and what to give it."""
+    with redis_server(tmp_path) as server:
+        url = limited(server, "~mine:*", "&*", "+@all")
+        env = {**os.environ, **urls(url), "AGENT_RUNNER_DATA_DIR": str(tmp_path / "data")}
+        env |= {"AGENT_RUNNER_DATABASE_URL": f"sqlite:///{tmp_path}/own.db", "AGENT_RUNNER_SECRET_KEY": "for tests"}
+        log = tmp_path / "log"
+        with log.open("wb") as output:
+            argv = [sys.executable, str(Path(sys.executable).parent / "agent-runner"), role]
+            popen = subprocess.Popen(argv, env=env, stdout=output, stderr=output, cwd=tmp_path)
+        try:
+            eventually(
+                lambda: "a prefix of keys is not supported" in log.read_text(), within_s=60, what=log.read_text()
+            )
+        finally:
+            popen.terminate()
+            popen.wait(20)
+        said = log.read_text()
+        assert "STARTUP FAILURE" in said
+        assert "secret" not in said
+        with server.admin() as admin:
+            assert admin.keys("*") == []
+
+
+PROCESSES = [["server"], ["worker"], ["orchestrator"], ["flower"], ["dev"], ["run", "hello"], ["doctor"]]
+
+
+@pytest.mark.parametrize("command", PROCESSES, ids=lambda command: command[0])
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("sentinel://127.0.0.1:26379/0", "name the master's own address"),
+        ("redis://127.0.0.1:1/0?global_keyprefix=mine:", "name a database number"),
+    ],
+)
+def test_what_cannot_work_is_refused_by_every_process(tmp_path: Path, command: list[str], url: str, says: str) -> None:
+    """At start, with the reason and what to name instead."""
+    env = {**os.environ, "AGENT_RUNNER_BROKER_URL": url, "AGENT_RUNNER_DATA_DIR": str(tmp_path / "data")}
+    script = str(Path(sys.executable).parent / "agent-runner")
+    done = subprocess.run([script, *command], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=90)
+    said = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "BROKER_URL" in said
+    assert "not supported" in said
+    assert says in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("raw", ["/", "#", "?"])
