@@ -32,7 +32,7 @@ def look_at_redis(settings: "Settings") -> None:
     keys is withheld from the user: everything would seem to start, and nothing would run."""
     keys: list[Command] = [("LLEN", queue) for queue in (settings.runner_queue, settings.orchestrator_queue)]
     keys += [("SMEMBERS", f"_kombu.binding.{settings.runner_queue}"), ("HGET", "unacked", "probe")]
-    wanted = {settings.redis_url: [("GET", "celery-task-meta-probe")]}
+    wanted: dict[str, list[Command]] = {settings.redis_url: [("GET", "celery-task-meta-probe")]}
     if urlsplit(settings.broker_url).scheme in ("redis", "rediss", "unix"):
         wanted[settings.broker_url] = [*wanted.get(settings.broker_url, []), *keys]
     for url, commands in wanted.items():
