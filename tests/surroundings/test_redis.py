@@ -156,30 +156,6 @@ def test_a_user_of_a_prefix_is_refused_at_start(tmp_path: Path, role: str) -> No
             assert admin.keys("*") == []
 
 
-PROCESSES = [["server"], ["worker"], ["orchestrator"], ["flower"], ["dev"], ["run", "hello"], ["doctor"]]
-
-
-@pytest.mark.parametrize("command", PROCESSES, ids=lambda command: command[0])
-@pytest.mark.parametrize(
-    ("url", "says"),
-    [
-        ("sentinel://127.0.0.1:26379/0", "name the master's own address"),
-        ("redis://127.0.0.1:1/0?global_keyprefix=mine:", "name a database number"),
-    ],
-)
-def test_what_cannot_work_is_refused_by_every_process(tmp_path: Path, command: list[str], url: str, says: str) -> None:
-    """At start, with the reason and what to name instead."""
-    env = {**os.environ, "AGENT_RUNNER_BROKER_URL": url, "AGENT_RUNNER_DATA_DIR": str(tmp_path / "data")}
-    script = str(Path(sys.executable).parent / "agent-runner")
-    done = subprocess.run([script, *command], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=90)
-    said = done.stdout + done.stderr
-    assert done.returncode != 0
-    assert "BROKER_URL" in said
-    assert "not supported" in said
-    assert says in said
-    assert "Traceback" not in said
-
-
 @pytest.mark.parametrize("raw", ["/", "#", "?"])
 @pytest.mark.parametrize("name", ["AGENT_RUNNER_BROKER_URL", "AGENT_RUNNER_DATABASE_URL"])
 def test_a_raw_password_is_refused_and_never_shown(raw: str, name: str) -> None:
@@ -199,6 +175,12 @@ def test_sentinel_is_refused_with_the_reason() -> None:
     assert "Sentinel" in problem("sentinel://127.0.0.1:26379/0")
     with pytest.raises(ValueError, match="Sentinel"):
         Settings(broker_url="sentinel://127.0.0.1:26379/0")
+
+
+def test_a_prefix_in_a_url_is_refused_with_the_reason() -> None:
+    """Not every key would have it: the settings say what to name instead."""
+    with pytest.raises(ValueError, match="name a database number"):
+        Settings(broker_url="redis://127.0.0.1:1/0?global_keyprefix=mine:")
 
 
 @pytest.mark.parametrize("spelled", ["required", "CERT_REQUIRED", "REQUIRED", ""])
