@@ -88,22 +88,6 @@ def test_every_process_warns_of_eviction_when_it_starts(tmp_path: Path, role: st
             assert "noeviction" in process.output()
 
 
-def test_what_was_queued_meets_a_full_redis(tmp_path: Path) -> None:
-    """Taken while Redis refuses every write: it goes on when there is room, and ends as it should, with every ack."""
-    folder = tmp_path / "own"
-    folder.mkdir()
-    with redis_server(folder) as server, Stack.open(tmp_path, **urls(server.url)) as stack, server.admin() as admin:
-        id = stack.create("$ echo hello")["metadata"]["id"]
-        eventually(lambda: admin.llen(stack.runner_queue), what="the message")
-        admin.config_set("maxmemory", 1)
-        stack.start_worker()
-        eventually(lambda: not admin.llen(stack.runner_queue), what="the worker to take it")
-        admin.config_set("maxmemory", 0)
-        ended = stack.wait_for(id, within_s=70)
-        assert ended["status"]["phase"] == COMPLETED, ended["status"].get("error")
-        eventually(lambda: not admin.hlen("unacked"), what="every ack")
-
-
 def limited(server: Server, *rules: str) -> str:
     with server.admin() as admin:
         admin.execute_command("ACL", "SETUSER", "limited", "reset", "on", ">secret", *rules)
