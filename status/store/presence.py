@@ -18,7 +18,7 @@ from status.store.clock import FOREVER, NOW
 from status.store.ending import E, End, Ending
 from status.store.errors import OtherKeysWorker
 from status.store.records import Execution, Worker
-from status.store.rows import to_execution, to_worker, version_cell
+from status.store.rows import to_execution, to_worker
 from status.store.schema import executions, startup_failures, workers
 from status.store.verbs import verb
 
@@ -55,7 +55,8 @@ class Presence(Ending):
             "pid": pid,
             "slots": slots,
             "name": name,
-            "version": version_cell(version, sandbox),
+            "version": version,
+            "sandbox": sandbox,
         }
         fresh = {"last_seen_at": NOW, "disconnected_at": None, "gone_at": None, "exit_text": "", "not_taking": ""}
         statement = insert(workers).values(incarnation=incarnation, connected_at=NOW, key_id=key_id, **facts, **fresh)

@@ -10,7 +10,6 @@ from status.store.records import Execution, Resource, ResourceKind, Worker
 from status.store.schema import executions
 from status.timeouts import Timeouts
 
-SECOND_LINE = "\n"
 LIMITS = tuple(c.name for c in executions.c if c.name.startswith("limit_"))
 
 
@@ -39,14 +38,7 @@ _COPIED = tuple(name for name in Execution.__dataclass_fields__ if name not in _
 
 
 def to_worker(row: Row[Any]) -> Worker:
-    version, _, sandbox = row.version.partition(SECOND_LINE)
-    facts = {name: row._mapping[name] for name in Worker.__dataclass_fields__ if name != "sandbox"}
-    return Worker(**{**facts, "version": version}, sandbox=sandbox)
-
-
-def version_cell(version: str, sandbox: str) -> str:
-    """What a worker's commands run in stands in the second line of its version: that needs no column."""
-    return f"{version}{SECOND_LINE}{sandbox}" if sandbox else version
+    return Worker(**{name: row._mapping[name] for name in Worker.__dataclass_fields__})
 
 
 def to_resource(row: Row[Any]) -> Resource:

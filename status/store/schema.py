@@ -237,7 +237,10 @@ workers = Table(
     "workers",
     metadata,
     Column("incarnation", String, primary_key=True),
-    *[_name(n) for n in ("queue", "role", "hostname", "name", "version", "exit_text", "not_taking", "key_id")],
+    *[
+        _name(n)
+        for n in ("queue", "role", "hostname", "name", "version", "exit_text", "not_taking", "key_id", "sandbox")
+    ],
     *[_count(n) for n in ("pid", "slots", "busy", "hung_threads")],
     _seconds("connected_at"),
     _seconds("last_seen_at"),
