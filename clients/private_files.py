@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 def keep_private(data_dir: Path) -> None:
     """From now on what this process makes is the user's alone; so is what earlier releases have made here."""
     os.umask(UMASK)
-    if not data_dir.exists():
+    with suppress(OSError):  # told by whoever is the first to write there
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in [data_dir, *(found for pattern in FILES for found in data_dir.glob(pattern))]:
         with suppress(OSError):  # it is another user's, or has just gone

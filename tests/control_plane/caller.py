@@ -72,7 +72,9 @@ class Caller:
 
     async def report(self, id: str, status: AgentExecutionStatus) -> AgentExecution:
         given = command_pb2.AgentExecutionUpdateStatusInput(execution_id=id, status=status)
-        merged: AgentExecution = await self.call(self.command.updateStatus, given)
+        # The runners' call: a key of theirs belongs to no org.
+        runner = (("authorization", f"Bearer {KEY}"),)
+        merged: AgentExecution = await self.command.updateStatus(given, metadata=runner, timeout=20)
         return merged
 
     async def delete(self, id: str) -> AgentExecution:

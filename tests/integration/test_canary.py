@@ -189,7 +189,15 @@ def look_everywhere(stack: Stack, canaries: Canaries, node: RabbitNode | None = 
     assert canaries.found_in(surfaces.items()) == []
     assert canaries.found_in(of_files(stack.folder / "sandboxes")), "the tools' files hold them: the search works"
     stack.http.delete(f"/v1/sessions/{session}").raise_for_status()
-    eventually(lambda: not canaries.found_in(of_files(stack.folder)), what="the sandbox to be removed")
+    eventually(lambda: gone(canaries, stack), what="the sandbox to be removed")
+
+
+def gone(canaries: Canaries, stack: Stack) -> bool:
+    """No file of the stack holds one; false while files go away under the search."""
+    try:
+        return not canaries.found_in(of_files(stack.folder))
+    except FileNotFoundError:
+        return False
 
 
 def assert_masked(ended: Json) -> None:

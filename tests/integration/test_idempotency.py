@@ -153,14 +153,18 @@ def test_a_broker_that_stands_still_refuses_all_or_none(stack: Stack, server: Se
     runs_once(stack, server, again.id, witness)
 
 
+REUSED = {over_http: "ALREADY_EXISTS", over_grpc: "ALREADY_EXISTS"}
+
+
 @EDGES
 def test_the_same_key_with_another_body(stack: Stack, server: Server, create: Create) -> None:
-    """It is the first call's execution, unchanged: the key alone decides. Another key is another execution."""
+    """One key is one request: another body is refused, the first execution is unchanged. Another key is another one."""
     agent = an_agent(server)
     first = create(server, "the first", agent)
     second = create(server, "the second", agent)
     other = create(server, "the second", agent, "another-key")
-    assert first.id == second.id != other.id
+    assert (second.id, second.code) == ("", REUSED[create])
+    assert "" != first.id != other.id
     assert stack.get(first.id)["spec"]["message"] == "the first"
     assert len(stored(stack)) == 2
 

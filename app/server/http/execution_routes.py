@@ -165,7 +165,7 @@ class ExecutionHandlers:
         if MEDIA_TYPE in request.headers.get("accept", ""):
             return self._stream(new, "", headers, 201)
         if wait:
-            with self._streams.one():
+            with self._streams.one(checked=True):
                 await until_ended(self._edges.ctx, new, min(wait, MAX_WAIT_S))
         return await json_answer(await self._edges.shown(new), status_code=201, headers=headers)
 
@@ -174,7 +174,7 @@ class ExecutionHandlers:
         return StreamingResponse(chunks, status_code=status, media_type=MEDIA_TYPE, headers={**HEADERS, **headers})
 
     async def _counted(self, chunks: AsyncGenerator[str, None]) -> AsyncIterator[str]:
-        with self._streams.one(), self._metrics.streams.track_inprogress():
+        with self._streams.one(checked=True), self._metrics.streams.track_inprogress():
             async with aclosing(chunks):
                 async for chunk in chunks:
                     yield chunk

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from clients.masking import Mask
 from clients.sandbox.files import SandboxFiles
 from clients.sandbox.limits import Limits
@@ -163,6 +165,8 @@ async def _(scene: Scene) -> bool:
 
 @question("network")
 async def _(scene: Scene) -> bool:
+    if len(socket.if_nameindex()) < 2:
+        pytest.skip("this machine has no network but its loopback")
     count = await scene.box.execute("grep -c : /proc/net/dev")
     return int(count.output) > 1
 

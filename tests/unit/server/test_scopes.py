@@ -75,7 +75,7 @@ async def test_nothing_under_v1_is_open() -> None:
         (Scope.READ, {Scope.READ}),
         (Scope.EXECUTE, {Scope.READ, Scope.EXECUTE}),
         (Scope.ADMIN, {Scope.READ, Scope.EXECUTE, Scope.ADMIN}),
-        (Scope.RUNNER, set()),
+        (Scope.RUNNER, {Scope.RUNNER}),
     ],
 )
 def test_what_each_scope_opens(scope: Scope, opens: set[Scope]) -> None:

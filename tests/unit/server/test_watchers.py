@@ -221,7 +221,7 @@ async def test_a_store_that_is_away_is_told_to_every_reader(
     await until(lambda: all(numbers(one)[-1:] == [3] for one in got))
     with monkeypatch.context() as patch:
 
-        async def away(*_: Any) -> Any:
+        async def away(*_: Any, **__: Any) -> Any:
             raise StoreUnavailable("away")
 
         patch.setattr(type(store), "read_log", away)
