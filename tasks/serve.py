@@ -90,7 +90,7 @@ class Station:
 
     def run(self) -> int:
         reports = FailureReports(self._settings)
-        told = Signals(self._app, reports, queue=self._queue, worker=self._name)
+        told = Signals(self._app, reports, queue=self._queue, worker=self._name, forks=self._forks)
         told.connect()
         signals.setup_logging.connect(_keep_logging, weak=False)
         # It warns of pickle as root, and only JSON is accepted here.

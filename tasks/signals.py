@@ -25,10 +25,14 @@ _TASK_OF_STEP = {step: task for task, step in STEP_OF_TASK.items()}
 
 
 class Signals:
-    """Connected for the life of the process. `queue` is the one that is consumed, `worker` the node's name."""
+    """Connected for the life of the process. `queue` is the one that is consumed, `worker` the node's name.
 
-    def __init__(self, app: Celery, reports: FailureReports, *, queue: str, worker: str) -> None:
+    `forks`: a signal that an operator chooses reaches a process of its own, and not only a coroutine.
+    """
+
+    def __init__(self, app: Celery, reports: FailureReports, *, queue: str, worker: str, forks: bool = False) -> None:
         self._app, self._reports, self._queue, self._worker = app, reports, queue, worker
+        self._forks = forks
 
     def connect(self) -> None:
         signals.task_unknown.connect(self.on_unknown, weak=False)
@@ -61,7 +65,7 @@ class Signals:
         execution_id = _execution_of(request)
         if expired or not execution_id:
             return
-        killed = signum in ("SIGKILL", "KILL", signal.SIGKILL)
+        killed = self._forks and signum in ("SIGKILL", "KILL", signal.SIGKILL)
         speaks = terminated and not killed and getattr(request, "name", "") == EXECUTE_GRAPHTON
         by = {"by": "an operator, who revoked the task"}
         self._reports.tell(execution_id, Code.CANCELLED, by, after_grace=speaks)
