@@ -63,7 +63,7 @@ class Reports:
         ended = await self._ctx.store.exited(report.incarnation, how(report.signal, report.exit_code))
         for execution in ended:
             after_end(self._ctx, execution)
-            await tell_task_end(self._ctx.store, self._ctx.task_ends, execution.id)
+            await tell_task_end(self._ctx.store, self._ctx.task_ends, execution)
         return [execution.id for execution in ended]
 
     async def _online(self, queue: str) -> bool:
@@ -99,7 +99,7 @@ class Reports:
             raise not_found("AgentExecution", id)
         if settled.accepted:
             follow_up(self._ctx, settled)
-            await tell_task_end(self._ctx.store, self._ctx.task_ends, id)
+            await tell_task_end(self._ctx.store, self._ctx.task_ends, settled.execution)
         return settled
 
 

@@ -58,8 +58,9 @@ class Sweeper(Background):
         for execution in swept.ended:
             log.info("execution %s ended by the sweeper in step %s", execution.id, execution.step.value)
             self._wakeups.notify(execution.id)
-            await tell_task_end(self._store, self._task_ends, execution.id)
         await self._presence.push_cancels()
+        for execution in swept.ended:  # after all that somebody waits for
+            await tell_task_end(self._store, self._task_ends, execution)
 
     round = tick
 

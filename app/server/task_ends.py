@@ -14,15 +14,18 @@ class TaskEndTeller(Protocol):
     def tell(self, end: TaskEnd) -> None: ...
 
 
-async def tell_task_end(store: Store, ends: TaskEndTeller | None, execution_id: str) -> None:
-    """After an end that no worker wrote. A task that nobody had taken is not shown as running, and is left alone."""
-    found = await store.state(execution_id) if ends is not None else None
-    if ends is None or found is None:
+async def tell_task_end(store: Store, ends: TaskEndTeller | None, ended: Execution) -> None:
+    """After an end that no worker wrote. A task that nobody had taken is not shown as running, and is left alone.
+
+    `ended` may be the row as it was before its end: the words are read only where somebody is told.
+    """
+    task = task_of(ended)
+    if ends is None or not task or not ended.owner_name:
+        return
+    found = await store.state(ended.id)
+    if found is None:
         return
     execution, state = found
-    task = task_of(execution)
-    if not task or not execution.owner_name:
-        return
     ends.tell(
         TaskEnd(
             task_id=task_id(execution.id, task),
