@@ -1,4 +1,4 @@
-"""`make promises`: runs the tests that prove a row of docs/architecture/promises.md, and prints what holds.
+"""`make promises`: runs the tests that prove a row of promises.md beside this file, and prints what holds.
 
 A test says which rows it proves: `@pytest.mark.promise("1.44")`, several ids if need be. A row is `failing` if one of
 its tests fails, `passing` if all of them pass, `skipped` if none of them ran here, and `no test` if there is none.
@@ -15,7 +15,7 @@ from typing import Literal
 
 import pytest
 
-LIST = Path(__file__).resolve().parent.parent / "docs" / "architecture" / "promises.md"
+LIST = Path(__file__).with_suffix(".md")
 ROW = re.compile(r"^\| (\d+\.\d+) \| (.+) \| (current|superseded|later) \| (?:`([^`]+)`)? ?\|$", re.MULTILINE)
 
 Verdict = Literal["passing", "failing", "skipped", "no test"]
