@@ -93,12 +93,12 @@ class HttpApi:
 
     async def list(
         self, *, phase: str = "", session_id: str = "", agent: str = "", waiting: bool = False, page_size: int = 0,
-        page_token: str = "",
+        page_token: str = "", full: bool = False,
     ) -> Json:  # fmt: skip
-        """Newest first: `entries`, and `next_page_token` unless it is the last page."""
+        """Newest first: `entries`, and `next_page_token` unless it is the last page. `full`: with their content."""
         given = {
             "phase": phase, "session_id": session_id, "agent": agent, "page_size": page_size, "page_token": page_token,
-            "waiting_for_input": "true" if waiting else "",
+            "waiting_for_input": "true" if waiting else "", "view": "full" if full else "",
         }  # fmt: skip
         return await self._call("GET", "/v1/executions", params={k: v for k, v in given.items() if v})
 

@@ -56,7 +56,7 @@ async def _who_waits(api: HttpApi, execution_id: str, session_id: str) -> Mappin
     if execution_id:
         found = [await api.get(execution_id)]
     else:
-        found = (await api.list(session_id=session_id, waiting=True, page_size=1)).get("entries") or []
+        found = (await api.list(session_id=session_id, waiting=True, page_size=1, full=True)).get("entries") or []
     if not found or not found[0].get("waiting_for_input"):
         what = f"execution {execution_id}" if execution_id else f"session {session_id}"
         raise Failed(

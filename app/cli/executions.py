@@ -39,17 +39,24 @@ def executions(ctx: click.Context, server: str | None) -> None:
 @click.option("--page-size", type=click.IntRange(1, 1000), default=20, show_default=True)
 @click.option("--page-token", default="")
 @click.option("--json", "as_json", is_flag=True)
+@click.option("--full", is_flag=True, help="With --json: with their content, which lists leave out.")
 @click.pass_obj
 def list_(
     server: Server, phase: str | None, session_id: str, agent: str, waiting: bool, page_size: int, page_token: str,
-    as_json: bool,
+    as_json: bool, full: bool,
 ) -> None:  # fmt: skip
     """Newest first."""
 
     async def ask(api: HttpApi) -> dict[str, Any]:
         wire = Phase[phase.upper()].wire_name if phase else ""
         return await api.list(
-            phase=wire, session_id=session_id, agent=agent, waiting=waiting, page_size=page_size, page_token=page_token
+            phase=wire,
+            session_id=session_id,
+            agent=agent,
+            waiting=waiting,
+            page_size=page_size,
+            page_token=page_token,
+            full=full and as_json,
         )
 
     page = _with_api(server, ask)

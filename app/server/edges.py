@@ -8,12 +8,13 @@ from app.server.context import ServerContext
 from app.server.executions import Executions
 from app.server.follow import snapshot
 from app.server.placing import Placing
-from app.server.render import execution_json
+from app.server.render import brief_json, execution_json
 from app.server.reports import Reports
 from app.server.resources import Resources
 from app.server.retention import Retention
 from app.server.skills import Skills
 from app.server.visible import Visible
+from status.brief import Brief
 from status.store.records import Page
 
 
@@ -51,4 +52,7 @@ class Edges:
         return execution_json(found.execution, found.state)
 
     def shown_page(self, page: Page) -> list[dict[str, Any]]:
-        return [execution_json(e, state) for e, state in zip(page.executions, page.states, strict=True)]
+        return [
+            brief_json(e, told) if isinstance(told, Brief) else execution_json(e, told)
+            for e, told in zip(page.executions, page.states, strict=True)
+        ]

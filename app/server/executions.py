@@ -43,7 +43,7 @@ from clients.settings import Settings
 from clients.tasks_wire import PublishError
 from status.phases import TERMINAL_PHASES, Phase, Step
 from status.questions import AnswerError, answers_for
-from status.store.records import CreateVerdict, Execution, NewExecution, Page
+from status.store.records import CreateVerdict, Execution, NewExecution, Page, View
 from status.timeouts import Timeouts, TimeoutsError
 
 ESCAPED = 6
@@ -176,6 +176,7 @@ class Executions:
         page_size: int = 0,
         page_token: str = "",
         page: int = 1,
+        view: View = View.FULL,
         max_bytes: int | None = None,
     ) -> Page:
         """Newest first. `agent` is an id or a slug; `tags`: all of them. `page` counts from 1, after the token."""
@@ -184,7 +185,7 @@ class Executions:
         try:
             return await self._ctx.store.list(
                 org=org, phase=phase, session_id=session_id, agent_id=agent_id, waiting=waiting, tags=tags,
-                page_size=page_size, page_token=page_token, page=page, max_bytes=max_bytes,
+                page_size=page_size, page_token=page_token, page=page, view=view, max_bytes=max_bytes,
             )  # fmt: skip
         except ValueError as error:
             raise invalid(str(error)) from None

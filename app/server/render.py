@@ -14,6 +14,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from app.server.problems import invalid
+from status.brief import Brief, brief_metadata
 from status.log import State, render, rfc3339
 from status.questions import next_step_of
 from status.store.records import Execution
@@ -56,6 +57,29 @@ def execution_json(execution: Execution, state: State) -> dict[str, Any]:
         shown["incomplete"] = state.incomplete
     if state.sandbox:
         shown["sandbox"] = state.sandbox
+    if execution.redriven_from:
+        shown["redriven_from"] = execution.redriven_from
+    return shown
+
+
+def brief_json(execution: Execution, told: Brief) -> dict[str, Any]:
+    """The same without content: what a list shows of it. `spec.message` is the beginning of the message."""
+    spec: dict[str, Any] = {"session_id": execution.session_id, "agent_id": execution.agent_id}
+    if config := execution.spec.get("spec", {}).get("execution_config"):
+        spec["execution_config"] = config
+    status: dict[str, Any] = {"phase": execution.phase.wire_name, "audit": _audit(execution)}
+    if execution.completed_at:
+        status["completed_at"] = rfc3339(told.told_at or execution.completed_at)
+    shown: dict[str, Any] = {
+        "api_version": API_VERSION,
+        "kind": "AgentExecution",
+        "metadata": brief_metadata({**execution.spec.get("metadata", {}), **_identity(execution)}),
+        "spec": spec | ({"message": told.said} if told.said else {}),
+        "status": status | ({"error": told.error} if told.error else {}),
+        "waiting_for_input": bool(execution.waiting),
+    }
+    if told.incomplete:
+        shown["incomplete"] = dict(told.incomplete)
     if execution.redriven_from:
         shown["redriven_from"] = execution.redriven_from
     return shown

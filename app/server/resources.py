@@ -33,7 +33,7 @@ from app.server.sealing import Sealing, redacted
 from app.server.tags import check_tags
 from app.server.workers_fields import check_workers_fields
 from status.store.errors import SlugTaken, StaleVersion
-from status.store.records import Resource, ResourceKind
+from status.store.records import Resource, ResourceKind, View
 from status.store.store import Store
 
 PLATFORM = 1
@@ -136,6 +136,7 @@ class Resources:
         page_size: int = 0,
         page_token: str = "",
         page: int = 1,
+        view: View = View.FULL,
         max_bytes: int | None = None,
     ) -> Listed:
         """All, or those of an agent: its instances, or the sessions with any of these. `tags`: all of them.
@@ -146,7 +147,7 @@ class Resources:
         try:
             found = await self._store.list_resources(
                 kind, org=org, **_belongs_to(kind, agent_id), tags=tags, page_size=page_size, page_token=page_token,
-                page=page, max_bytes=max_bytes,
+                page=page, view=view, max_bytes=max_bytes,
             )  # fmt: skip
         except ValueError as error:
             raise invalid(str(error)) from None

@@ -70,7 +70,7 @@ async def session_state(ctx: ServerContext, session_id: str, most_messages: int)
     while on and turns < MOST_TURNS:
         page = await ctx.store.list(session_id=session_id, page_size=TURNS_AT_ONCE, page_token=token)
         for execution, state in zip(page.executions, page.states, strict=True):
-            on = on and reader.take(execution, state)
+            on = on and isinstance(state, State) and reader.take(execution, state)
         turns, token = turns + len(page.executions), page.next_token
         on = on and bool(token)
     _, checkpoint_id, _ = await ctx.store.session_facts(session_id)

@@ -23,6 +23,7 @@ from status.store.records import (
     ResourceKind,
     ResourcePage,
     SkillVersion,
+    View,
 )
 from status.store.store import Store
 
@@ -73,6 +74,7 @@ class Visible(Store):
         page_size: int = 0,
         page_token: str = "",
         page: int = 1,
+        view: View = View.FULL,
         max_bytes: int | None = None,
     ) -> Page:
         mine = current().org
@@ -80,7 +82,7 @@ class Visible(Store):
             return Page(executions=[], states=[], next_token="", total=0, page_size=size_of(page_size))
         return await super().list(
             org=mine or org, phase=phase, session_id=session_id, agent_id=agent_id, waiting=waiting, tags=tags,
-            page_size=page_size, page_token=page_token, page=page, max_bytes=max_bytes,
+            page_size=page_size, page_token=page_token, page=page, view=view, max_bytes=max_bytes,
         )  # fmt: skip
 
     async def create(self, new: NewExecution, *, queue_cap: int = 0) -> Created:
@@ -122,6 +124,7 @@ class Visible(Store):
         page_size: int = 0,
         page_token: str = "",
         page: int = 1,
+        view: View = View.FULL,
         max_bytes: int | None = None,
     ) -> ResourcePage:
         if mine := current().org:
@@ -130,7 +133,7 @@ class Visible(Store):
             orgs = (mine, PLATFORM)
         return await super().list_resources(
             kind, org=org, orgs=orgs, parent_id=parent_id, grandparent=grandparent, tags=tags, page_size=page_size,
-            page_token=page_token, page=page, max_bytes=max_bytes,
+            page_token=page_token, page=page, view=view, max_bytes=max_bytes,
         )  # fmt: skip
 
     async def put_resource(self, resource: Resource, *, expect_version: int | None = None) -> Resource:

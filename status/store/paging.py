@@ -28,6 +28,16 @@ def fitting(weights: Iterable[int], most: int) -> int:
     return count
 
 
+def inside(weights: Iterable[int], most: int | None) -> list[bool]:
+    """Which of these fit below `most`, all together, taken from the first on; None: all of them."""
+    fits: list[bool] = []
+    taken = 0
+    for weight in weights:
+        fits.append(most is None or taken + weight <= most)
+        taken += weight if fits[-1] else 0
+    return fits
+
+
 def token_of(list_name: str, key: str) -> str:
     """The token of the page that ends with the row of this key."""
     return base64.urlsafe_b64encode(f"{list_name} {key}".encode()).decode().rstrip("=")

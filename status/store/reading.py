@@ -1,18 +1,20 @@
 """Reading: facts, the log, the folded state, pages of executions. A status is snapshot + tail, at every read."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Row, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from status.brief import MAX_ENTRY_BYTES, MAX_TAGGED_BYTES, Brief
 from status.log import LogRow, State
 from status.phases import Phase, Step
+from status.store.briefs import briefs
 from status.store.clock import NOW
 from status.store.connection import Transactions
-from status.store.paging import COUNTED, fitting, key_of, size_of, token_of
-from status.store.records import Execution, Page
+from status.store.paging import COUNTED, fitting, inside, key_of, size_of, token_of
+from status.store.records import Execution, Page, View
 from status.store.rows import to_execution
 from status.store.schema import execution_log, execution_snapshots, executions, session_facts
 from status.store.tags import executions_with
@@ -105,10 +107,11 @@ class Reading(Transactions):
         page_size: int = 0,
         page_token: str = "",
         page: int = 1,
+        view: View = View.FULL,
         max_bytes: int | None = None,
     ) -> Page:
-        """Newest first, with their content. `tags`: all of them. `page`: counted from 1, from the token or the newest.
-        `max_bytes`: up to the one whose content begins below it; the token goes on after that one.
+        """Newest first. `tags`: all of them. `page`: counted from 1, from the token or the newest.
+        `max_bytes`: up to the one that begins below it, and the token goes on after that one; see `View`.
 
         Raises `ValueError` for a page token that is not ours.
         """
@@ -126,9 +129,13 @@ class Reading(Transactions):
             total = await connection.scalar(select(func.count()).select_from(counted)) or 0
             rows = (await connection.execute(query.offset((max(1, page) - 1) * size).limit(size + 1))).all()
             shown = rows[:size]
-            if max_bytes is not None:
-                shown = shown[: fitting((row.snapshot_bytes + row.tail_bytes for row in shown), max_bytes)]
-            states = await folded_all(connection, [row.handle for row in shown]) if shown else []
+            weights = [_weight(row, view) for row in shown]
+            if max_bytes is not None and view is not View.FITTING:
+                shown = shown[: fitting(weights, max_bytes)]
+            whole = [row.handle for row in shown] if view is View.FULL else []
+            if view is View.FITTING:
+                whole = [row.handle for row, fits in zip(shown, inside(weights, max_bytes), strict=True) if fits]
+            states = await _contents(connection, [row.handle for row in shown], set(whole))
         return Page(
             executions=[to_execution(row) for row in shown],
             states=states,
@@ -191,6 +198,24 @@ class Reading(Transactions):
         """Raises `StoreUnavailable` when the database does not answer."""
         async with self.read() as connection:
             await connection.execute(select(1))
+
+
+def _weight(row: Row[Any], view: View) -> int:
+    """About how many bytes its entry has."""
+    if view is View.BRIEF:
+        return MAX_ENTRY_BYTES + min(len(row.spec), 3 * MAX_TAGGED_BYTES)
+    return int(row.snapshot_bytes + row.tail_bytes) + len(row.spec)
+
+
+async def _contents(connection: AsyncConnection, handles: Sequence[int], whole: Collection[int]) -> list[State | Brief]:
+    """The folded states of `whole`, a few words of the others."""
+    kept, cut = [h for h in handles if h in whole], [h for h in handles if h not in whole]
+    found: dict[int, State | Brief] = {}
+    if kept:
+        found |= zip(kept, await folded_all(connection, kept), strict=True)
+    if cut:
+        found |= zip(cut, await briefs(connection, cut), strict=True)
+    return [found[handle] for handle in handles]
 
 
 def _handle(token: str) -> int:

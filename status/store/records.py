@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any
 
 from status.attachments import Attachment
+from status.brief import Brief
 from status.failures import Code
 from status.log import State
 from status.phases import Phase, Step
@@ -126,13 +127,24 @@ class Created:
     execution: Execution | None
 
 
+class View(Enum):
+    """How much of its content a list shows, and what its limit in bytes does."""
+
+    FULL = "full"
+    """All of it. A page ends where it is heavy enough."""
+    FITTING = "fitting"
+    """A page has as many entries as were asked for; the content of those that would not fit is left out."""
+    BRIEF = "brief"
+    """No content, short fields only. A page ends where it is heavy enough."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """Newest first. `next_token` is empty on the last page. `total` is counted up to 10,000."""
 
     executions: Sequence[Execution]
-    states: Sequence[State]
-    """The folded content of each, of the same moment."""
+    states: Sequence[State | Brief]
+    """The folded content of each, of the same moment; or a few words of it."""
     next_token: str
     total: int
     page_size: int

@@ -1,16 +1,18 @@
 """The contract's resources besides executions: agents, instances, sessions, skills, environments, contexts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from status.brief import brief_body
 from status.store.connection import Transactions
 from status.store.ending import dumps
 from status.store.errors import SlugTaken, StaleVersion
-from status.store.paging import COUNTED, fitting, key_of, size_of, token_of
-from status.store.records import Resource, ResourceKind, ResourcePage
+from status.store.paging import COUNTED, fitting, inside, key_of, size_of, token_of
+from status.store.records import Resource, ResourceKind, ResourcePage, View
 from status.store.retention import disuse
 from status.store.rows import to_resource
 from status.store.schema import resources, skill_artifacts, skill_tags
@@ -18,6 +20,8 @@ from status.store.tags import replace_resource_tags, resources_with
 from status.store.verbs import verb
 
 R = resources.c
+MAX_READ_BYTES = 4 << 20
+"""Of bodies that are read to show a page of a few words of each."""
 
 
 class Resources(Transactions):
@@ -83,9 +87,11 @@ class Resources(Transactions):
         page_size: int = 0,
         page_token: str = "",
         page: int = 1,
+        view: View = View.FULL,
         max_bytes: int | None = None,
     ) -> ResourcePage:
         """Newest first: ids are ULIDs, which sort by time. `page`: counted from 1, from the token or the newest.
+        `max_bytes`: up to the one that begins below it, and the token goes on after that one; see `View`.
 
         `orgs`: of any of these, where the empty string is the platform; without it of all. `grandparent`: the parents'
         kind, and the id that these belong to. `tags`: all of them. Raises `ValueError` for a token that is not ours.
@@ -106,20 +112,40 @@ class Resources(Transactions):
             given.append(R.parent_id.in_(select(parents.id).where(*related)))
         size = size_of(page_size)
         before = [chosen.key < key_of(kind.value, page_token)] if page_token else []
-        query = select(resources).select_from(chosen.source).where(*given, *before).order_by(chosen.key.desc())
+        weighed = select(R.id, func.length(R.body).label("weight")).select_from(chosen.source)
+        query = weighed.where(*given, *before).order_by(chosen.key.desc())
         counted = select(chosen.key).select_from(chosen.source).where(*given).limit(COUNTED).subquery()
         async with self.read() as connection:
             total = await connection.scalar(select(func.count()).select_from(counted)) or 0
             rows = (await connection.execute(query.offset((max(1, page) - 1) * size).limit(size + 1))).all()
-        shown = rows[:size]
-        if max_bytes is not None:
-            shown = shown[: fitting((len(row.body) for row in shown), max_bytes)]
+            ids, fits = [row.id for row in rows[:size]], [True] * size
+            if view is View.FITTING:
+                fits = inside((row.weight for row in rows), max_bytes)
+            elif max_bytes is not None:
+                most = MAX_READ_BYTES if view is View.BRIEF else max_bytes
+                ids = ids[: fitting((row.weight for row in rows), most)]
+            whole = [id for id, fit in zip(ids, fits, strict=False) if fit]
+            bodies = {r.id: r for r in await self._read(connection, kind, whole)}
+            for id in ids:  # one at a time: what does not fit may be large
+                if id not in bodies:
+                    bodies |= {r.id: _brief(r) for r in await self._read(connection, kind, [id])}
+        found = [bodies[id] for id in ids if id in bodies]
+        if view is View.BRIEF:
+            found = [_brief(resource) for resource in found]
+            if max_bytes is not None:
+                found = found[: fitting((len(dumps(resource.body)) for resource in found), max_bytes)]
         return ResourcePage(
-            resources=[to_resource(row) for row in shown],
-            next_token=token_of(kind.value, shown[-1].id) if len(rows) > len(shown) else "",
+            resources=found,
+            next_token=token_of(kind.value, found[-1].id) if len(rows) > len(found) else "",
             total=total,
             page_size=size,
         )
+
+    async def _read(self, connection: AsyncConnection, kind: ResourceKind, ids: Sequence[str]) -> list[Resource]:
+        if not ids:
+            return []
+        query = select(resources).where(R.kind == kind.value, R.id.in_(ids))
+        return [to_resource(row) for row in await connection.execute(query)]
 
     @verb
     async def delete_resource(self, kind: ResourceKind, id: str) -> Resource | None:
@@ -134,3 +160,7 @@ class Resources(Transactions):
                 await connection.execute(delete(skill_artifacts).where(skill_artifacts.c.skill_id == id))
                 await connection.execute(delete(skill_tags).where(skill_tags.c.skill_id == id))
         return to_resource(row) if row else None
+
+
+def _brief(resource: Resource) -> Resource:
+    return replace(resource, body=brief_body(resource.body))

@@ -64,6 +64,7 @@ def executions_of_session(session_id: str) -> Listing:
 def executions_over_http(phase: int, tags: Sequence[str], agent_id: str) -> Listing:
     async def read(caller: Caller, size: int, token: str) -> Page:
         given = [("page_size", size), ("page_token", token), ("agent", agent_id), *(("tag", tag) for tag in tags)]
+        given.append(("view", "full"))
         body = await caller.get("/v1/executions", [*given, *([("phase", phase)] if phase else [])])
         return _of_http(body, size, [of_execution(execution_in(e)) for e in body["entries"]])
 
@@ -123,6 +124,7 @@ def instances_of_agent(agent_id: str) -> Listing:
 def agents_over_http(tags: Sequence[str]) -> Listing:
     async def read(caller: Caller, size: int, token: str) -> Page:
         given: list[tuple[str, Any]] = [("page_size", size), ("page_token", token), *(("tag", tag) for tag in tags)]
+        given.append(("view", "full"))
         body = await caller.get("/v1/agents", given)
         return _of_http(body, size, [of_resource(resource_in(e)) for e in body["entries"]])
 

@@ -14,12 +14,14 @@ from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceId
 from app.server.drafts import draft_of_contract
 from app.server.edges import Edges
 from app.server.follow import Snapshot, Updates, follow, snapshot, states
-from app.server.grpc_api.paging import pages, say_next, start
+from app.server.grpc_api.paging import LIST_BYTES, pages, say_next, start
 from app.server.log_ends import End, phase_of
 from app.server.problems import Kind, Problem, failed_precondition, invalid
 from app.server.render import as_json, execution_from_json, execution_message
+from status.brief import Brief
 from status.log import LogRow, rfc3339
 from status.phases import Phase
+from status.store.records import View
 
 CONTRACT = "ai.stigmer.agentic.agentexecution.v1"
 _REGISTERED = (_query,)
@@ -148,9 +150,15 @@ class ExecutionMethods:
     async def _list(self, request: Any, context: Any, given: Mapping[str, Any]) -> io_pb2.AgentExecutionList:
         token, number = start(request.page_token)
         found = await self._edges.executions.list(
-            **given, page_size=max(0, request.page_size), page_token=token, page=number
+            **given,
+            page_size=max(0, request.page_size),
+            page_token=token,
+            page=number,
+            view=View.FITTING,
+            max_bytes=LIST_BYTES,
         )
-        say_next(context, found.next_token)
+        without = sum(isinstance(told, Brief) for told in found.states)
+        say_next(context, found.next_token, without_content=without)
         return io_pb2.AgentExecutionList(
             total_pages=pages(found.total, found.page_size),
             entries=[execution_from_json(shown) for shown in self._edges.shown_page(found)],

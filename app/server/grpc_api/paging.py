@@ -2,6 +2,9 @@
 
 The contract's lists answer a number of pages and no token, so a plain number is accepted too: the page with it. A
 token goes on where a page ended, whatever came meanwhile; a number counts from the newest of the moment.
+
+Because of the numbers a page has as many entries as were asked for, whatever they hold. What would make it larger than
+`LIST_BYTES` is there without its content (trailing metadata `entries-without-content`: how many); `get` has it.
 """
 
 from typing import Any
@@ -9,6 +12,9 @@ from typing import Any
 from app.server.problems import invalid
 
 MAX_NUMBER = 1000
+LIST_BYTES = 2 << 20
+"""Of the content of a page: with the short fields of 500 entries it stays below the 4 MiB that clients of gRPC take."""
+WITHOUT_CONTENT = "entries-without-content"
 NEXT_PAGE_TOKEN = "next-page-token"  # noqa: S105 - the name of a header
 
 
@@ -27,7 +33,8 @@ def pages(total: int, size: int) -> int:
     return -(-total // max(1, size))
 
 
-def say_next(context: Any, token: str) -> None:
-    """Tell the caller where the next page begins; nothing on the last page."""
-    if token:
-        context.set_trailing_metadata(((NEXT_PAGE_TOKEN, token),))
+def say_next(context: Any, token: str, *, without_content: int = 0) -> None:
+    """Tell the caller where the next page begins, nothing on the last page; and how many entries have no content."""
+    told = {NEXT_PAGE_TOKEN: token, WITHOUT_CONTENT: str(without_content or "")}
+    if said := tuple((name, value) for name, value in told.items() if value):
+        context.set_trailing_metadata(said)

@@ -22,9 +22,9 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from app.server.edges import Edges
-from app.server.grpc_api.paging import pages, say_next, start
+from app.server.grpc_api.paging import LIST_BYTES, pages, say_next, start
 from app.server.resource_kinds import DEFINITIONS
-from status.store.records import ResourceKind
+from status.store.records import ResourceKind, View
 
 CONTRACT = "ai.stigmer.agentic"
 Methods = Mapping[str, Callable[[Any, Any], Any]]
@@ -97,6 +97,8 @@ class ResourceMethods:
             page_size=max(0, request.page_size),
             page_token=token,
             page=number,
+            view=View.FITTING,
+            max_bytes=LIST_BYTES,
         )
         say_next(context, found.next_token)
         entries = [self._message(shown) for shown in found.resources]
@@ -110,6 +112,8 @@ class ResourceMethods:
             page_size=max(0, request.page_info.size),
             page_token=token,
             page=number,
+            view=View.FITTING,
+            max_bytes=LIST_BYTES,
         )
         items = [self._message(shown) for shown in found.resources]
         return instance_io.AgentInstanceList(total_count=found.total, items=items)  # type: ignore[arg-type]

@@ -18,11 +18,22 @@ from app.server.http.events import HEADERS, MEDIA_TYPE, event_stream
 from app.server.http.large_json import json_answer
 from app.server.http.message_schemas import ref
 from app.server.http.metrics import Metrics
-from app.server.http.parameters import IdempotencyKey, PageSize, PageToken, PhaseName, Position, Tags, Wait, Waiting
+from app.server.http.parameters import (
+    IdempotencyKey,
+    PageSize,
+    PageToken,
+    PhaseName,
+    Position,
+    Tags,
+    Viewed,
+    Wait,
+    Waiting,
+)
 from app.server.http.schemas import BYTES, CREATE_BODY, EVENTS, answer, body_of, page_of, streamed
 from app.server.problems import invalid
 from status.bounds import MAX_PAGE_BYTES
 from status.phases import Phase
+from status.store.records import View
 
 MAX_WAIT_S = 3600.0
 _PHASES = {name: p for p in Phase for name in (p.wire_name, p.name, str(p.value))}
@@ -86,8 +97,10 @@ class ExecutionHandlers:
         org: str = "",
         page_size: PageSize = 0,
         page_token: PageToken = "",
+        view: Viewed = "",
     ) -> Response:
-        """Newest first. `agent` is an id or a slug; `phase` a name, with or without EXECUTION_."""
+        """Newest first, without content unless it is asked for (`view=full`). `agent` is an id or a slug; `phase` a
+        name, with or without EXECUTION_."""
         page = await self._executions.list(
             org=org,
             phase=_phase(phase),
@@ -97,6 +110,7 @@ class ExecutionHandlers:
             tags=tags,
             page_size=page_size,
             page_token=page_token,
+            view=View(view or View.BRIEF),
             max_bytes=MAX_PAGE_BYTES,
         )
         entries = self._edges.shown_page(page)

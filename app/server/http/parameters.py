@@ -1,6 +1,6 @@
 """Parameters that several routes take, with what each may be."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Header, Query
 from pydantic import Field
@@ -21,6 +21,13 @@ Tags = Annotated[
 ]
 PageSize = Annotated[int, Query(ge=0, description=f"0: 50; more than {MAX_PAGE} are answered as {MAX_PAGE}")]
 PageToken = Annotated[str, Query(description="`next_page_token` of the page before")]
+Viewed = Annotated[
+    Literal["", "brief", "full"],
+    Query(
+        description="`full`: entries as their own addresses show them; without it, or `brief`: names and short fields,"
+        " texts cut after 200 characters"
+    ),
+]
 PhaseName = Annotated[str, Query(description="with or without EXECUTION_", json_schema_extra={"enum": PHASE_FORMS})]
 Waiting = Annotated[
     str,

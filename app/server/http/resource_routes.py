@@ -7,7 +7,7 @@ from app.server.edges import Edges
 from app.server.http.answers import body_object
 from app.server.http.large_json import json_answer
 from app.server.http.message_schemas import ref
-from app.server.http.parameters import PageSize, PageToken, Tags
+from app.server.http.parameters import PageSize, PageToken, Tags, Viewed
 from app.server.http.schemas import answer, body_of, page_of
 from app.server.http.skill_routes import skill_routes
 from app.server.principal import default_org
@@ -15,7 +15,7 @@ from app.server.problems import invalid
 from app.server.resource_bodies import parsed
 from app.server.resource_kinds import DEFINITIONS, Definition
 from status.bounds import MAX_PAGE_BYTES
-from status.store.records import ResourceKind
+from status.store.records import ResourceKind, View
 
 
 def resource_routes(edges: Edges) -> APIRouter:
@@ -58,9 +58,15 @@ def _routes_of(definition: Definition, edges: Edges) -> APIRouter:
 
     @routes.get("", name=f"list {definition.route}", responses={200: page})
     async def list_resources(
-        tags: Tags, org: str = "", agent: str = "", page_size: PageSize = 0, page_token: PageToken = ""
+        tags: Tags,
+        org: str = "",
+        agent: str = "",
+        page_size: PageSize = 0,
+        page_token: PageToken = "",
+        view: Viewed = "",
     ) -> Response:
-        """Newest first. `agent` (id or slug) where the kind belongs to one."""
+        """Newest first, without content unless it is asked for (`view=full`). `agent` (id or slug) where the kind
+        belongs to one."""
         agent_id = (await resources.named(ResourceKind.AGENT, org or default_org(), agent)).id if agent else ""
         found = await resources.list(
             kind,
@@ -69,6 +75,7 @@ def _routes_of(definition: Definition, edges: Edges) -> APIRouter:
             tags=tags,
             page_size=page_size,
             page_token=page_token,
+            view=View(view or View.BRIEF),
             max_bytes=MAX_PAGE_BYTES,
         )
         body = {"entries": found.resources, "next_page_token": found.next_token, "total": found.total}

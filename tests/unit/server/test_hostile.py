@@ -249,5 +249,5 @@ async def test_the_contract_form_needs_its_message(http: httpx.AsyncClient) -> N
 async def test_the_built_in_agent_keeps_to_the_contract(http: httpx.AsyncClient, server: RunningServer) -> None:
     """Its sub-agents have fields of the contract only."""
     await created(http)
-    (agent,) = (await http.get("/v1/agents")).json()["entries"]
+    (agent,) = (await http.get("/v1/agents", params={"view": "full"})).json()["entries"]
     assert {name for sub in agent["spec"]["sub_agents"] for name in sub} == {"name", "description", "instructions"}

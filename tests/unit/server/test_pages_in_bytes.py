@@ -35,7 +35,7 @@ async def walked(http: httpx.AsyncClient, path: str) -> list[list[str]]:
     found: list[list[str]] = []
     token = ""
     while token or not found:
-        page = (await http.get(path, params={"page_size": 50, "page_token": token})).json()
+        page = (await http.get(path, params={"page_size": 50, "page_token": token, "view": "full"})).json()
         found.append([entry["metadata"]["id"] for entry in page["entries"]])
         token = page["next_page_token"]
     return found

@@ -1,0 +1,52 @@
+"""The few words of each execution of a list, from its first row and its last ones: its content is not read."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from status.brief import Brief, content_of, short, short_error
+from status.store.schema import execution_log, executions
+
+FIRST_CHARS = 2048
+"""Of the first row, which is the user's message. It begins with a few short fields; what is escaped takes up to six."""
+LAST_ROWS = 16
+"""An execution that ends says how in these."""
+LAST_CHARS = 64 * 1024
+
+
+async def briefs(connection: AsyncConnection, handles: Sequence[int]) -> list[Brief]:
+    """One for each of these, in two statements."""
+    e, log = executions.c, execution_log.c
+    first = select(log.handle, func.substr(log.payload, 1, FIRST_CHARS).label("payload"))
+    said = {
+        row.handle: content_of(row.payload)
+        for row in await connection.execute(first.where(log.handle.in_(handles), log.seq == 1))
+    }
+    last = (
+        select(log.handle, log.kind, log.at, log.payload)
+        .join(executions, e.handle == log.handle)
+        .where(
+            e.handle.in_(handles),
+            log.seq > e.last_seq - LAST_ROWS,
+            or_(log.kind == "phase", log.kind == "incomplete"),
+            func.length(log.payload) <= LAST_CHARS,
+        )
+        .order_by(log.handle, log.seq)
+    )
+    error: dict[int, str] = {}
+    at: dict[int, float] = {}
+    incomplete: dict[int, dict[str, str]] = {}
+    for row in await connection.execute(last):
+        told: dict[str, Any] = json.loads(row.payload)
+        if row.kind == "incomplete":
+            incomplete[row.handle] = {name: short(str(told.get(name, ""))) for name in ("reason", "text")}
+        else:
+            at[row.handle] = row.at
+            error[row.handle] = short_error(told.get("error") or "") or error.get(row.handle, "")
+    return [
+        Brief(said=said.get(h, ""), error=error.get(h, ""), told_at=at.get(h, 0.0), incomplete=incomplete.get(h, {}))
+        for h in handles
+    ]
