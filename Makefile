@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test mutants faults fuzz bench check check-fresh format docs proto lock promises clean stale
+.PHONY: help setup run dev test mutants faults fuzz bench check check-fresh coverage format docs site proto lock promises clean stale
 
 PYTHON ?= python3
 # Most tests wait for processes: more of them than cores run at a time.
@@ -82,6 +82,10 @@ check: $(READY) ## format, lint, types, import directions, generated code and do
 check-fresh: $(READY) ## set up fresh copies with the oldest pip of each Python that is here; needs the package index
 	@$(BIN)/python -m checks.fresh $(ARGS)
 
+# Parts and stores in one process; what starts processes is tested, not measured. The floor stands in pyproject.toml.
+coverage: $(READY) ## which lines the tests of parts, stores and the contract run; fails below the floor
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) tests/unit tests/store tests/contract --cov --cov-report=term:skip-covered $(ARGS)
+
 promises: $(READY) ## run the tests that prove a promise; per promise: passing, failing or without a test
 	@$(BIN)/python -m tests.promises $(ARGS)
 
@@ -91,6 +95,10 @@ format: $(READY) ## format and repair what can be repaired by itself
 
 docs: $(READY) ## generate the parts of docs/ that come from the code
 	$(BIN)/python docs/generate.py
+
+site: $(READY) ## the docs site in build/site/html, built strictly; its tools are set up in .venv/docs
+	@$(BIN)/python -m deploy.docs_venv
+	@$(BIN)/python docs/website.py
 
 proto: $(READY) ## generate stubs/ from proto/
 	$(BIN)/python proto/generate.py

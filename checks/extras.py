@@ -18,7 +18,17 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from checks.locked import DEVELOPMENT, METADATA, PRODUCTION, Locked, Metadata, extras_by_pin, locked, read_metadata
+from checks.locked import (
+    DEVELOPMENT,
+    DOCS,
+    METADATA,
+    PRODUCTION,
+    Locked,
+    Metadata,
+    extras_by_pin,
+    locked,
+    read_metadata,
+)
 from checks.tree import ROOT
 
 OURS = "pyproject.toml"
@@ -164,10 +174,12 @@ def problems() -> list[str]:
     metadata = read_metadata()
     production = locked(PRODUCTION.read_text())
     everything = production + locked(DEVELOPMENT.read_text())
+    site = locked(DOCS.read_text())
     ours = project_requirements()
     found = lacking(production, metadata, ours)
     found += [line for line in lacking(everything, metadata, project_requirements("dev")) if line not in found]
-    return found + unknown(everything, metadata) + untrue(everything, metadata)
+    found += lacking(site, metadata, project_requirements("docs"))
+    return found + unknown(everything + site, metadata) + untrue(everything + site, metadata)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from checks.tree import ROOT
 PRODUCTION = ROOT / "requirements.lock"
 DEVELOPMENT = ROOT / "requirements-dev.lock"
 BUILD = ROOT / "requirements-build.lock"
+DOCS = ROOT / "requirements-docs.lock"
 METADATA = ROOT / "requirements-metadata.json"
 
 # A block of a lock file: the requirement, and the hashes and comments that are indented below it.

@@ -1,7 +1,8 @@
 """Makes the lock files from pyproject.toml: `make lock`, in a folder of its own that has uv and a current pip.
 
 One resolution of everything gives the versions. Production gets what it needs of them, the wheel's build likewise, and
-the file for development holds what is left. What the metadata of each locked package requires is kept beside them, for
+the file for development holds what is left. The docs site is built by an environment of its own: its packages have the
+same versions where they can. What the metadata of each locked package requires is kept beside them, for
 `checks/extras.py`. No file names an index or a download address.
 """
 
@@ -19,6 +20,7 @@ from checks.extras import kept_of, project_requirements
 from checks.locked import (
     BUILD,
     DEVELOPMENT,
+    DOCS,
     METADATA,
     PRODUCTION,
     Locked,
@@ -81,7 +83,7 @@ def _reported(pins: list[str], folder: Path, *arguments: str) -> dict[str, list[
 
 def asked_for(entries: list[Locked], required: Mapping[str, list[str]]) -> set[tuple[str, frozenset[str]]]:
     """Each package with each combination of extras that anybody asks for it with."""
-    lines = [*project_requirements(), *project_requirements("dev")]
+    lines = [*project_requirements(), *project_requirements("dev"), *project_requirements("docs")]
     for pin, extras in extras_by_pin(entries).items():
         lines += kept_of(required[pin], extras)
     needs = map(Requirement, lines)
@@ -100,6 +102,13 @@ def with_each_form(text: str, asked: set[tuple[str, frozenset[str]]]) -> str:
     return found
 
 
+def preferred_for_docs(whole: str) -> str:
+    """The versions of everything else, and those that the site had before for what nothing else needs."""
+    names = {entry.name for entry in locked(whole)}
+    before = blocks(DOCS.read_text()) if DOCS.exists() else ()
+    return whole + "".join(block for block in before if locked(block)[0].name not in names)
+
+
 def _name(written: str) -> str:
     return locked(f"{written}==0\n")[0].name
 
@@ -112,16 +121,18 @@ def main(arguments: list[str]) -> None:
         whole = compiled(folder / "whole.lock", before, "pyproject.toml", "--group", "dev", *arguments)
         production = compiled(folder / "production.lock", whole, "pyproject.toml")
         build = compiled(folder / "build.lock", whole, "--group", "build")
-        everything = extras_by_pin(locked(whole))
-        apart = sorted(extras_by_pin(locked(production, build)).keys() - everything.keys())
+        docs = compiled(folder / "docs.lock", preferred_for_docs(whole), "--group", "docs", *arguments)
+        apart = sorted(extras_by_pin(locked(production, build)).keys() - extras_by_pin(locked(whole)).keys())
         if apart:
             raise SystemExit(f"production or build would have other versions than development: {', '.join(apart)}")
+        everything = extras_by_pin(locked(whole, docs))
         required = required_by(sorted(everything), folder)
-    asked = asked_for(locked(whole), required)
-    whole, production = (with_each_form(text, asked) for text in (whole, production))
+    asked = asked_for(locked(whole, docs), required)
+    whole, production, docs = (with_each_form(text, asked) for text in (whole, production, docs))
     there = {requirement_of(block) for block in blocks(production)}
     PRODUCTION.write_text(production)
     BUILD.write_text(build)
+    DOCS.write_text(docs)
     DEVELOPMENT.write_text("".join(block for block in blocks(whole) if requirement_of(block) not in there))
     kept = {pin: kept_of(required[pin], extras) for pin, extras in sorted(everything.items())}
     METADATA.write_text(json.dumps(kept, indent=1) + "\n")

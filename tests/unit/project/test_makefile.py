@@ -49,7 +49,7 @@ def test_the_default_message_shows_what_there_is(tmp_path: Path) -> None:
     assert re.findall(r"^@(\w+) .*\n@(\w+) ", "\n".join(lines), re.MULTILINE)
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements-dev.lock", "requirements-build.lock"])
+@pytest.mark.parametrize("name", [path.name for path in sorted(ROOT.glob("requirements*.lock"))])
 def test_a_lock_file_names_no_place(name: str) -> None:
     """A lock file holds exact versions with hashes, and no address to download them from."""
     text = (ROOT / name).read_text()
