@@ -13,7 +13,7 @@ from app.server.reports import Reports
 from app.server.resources import Resources
 from app.server.retention import Retention
 from app.server.skills import Skills
-from app.server.visible import Visible
+from app.server.visible import visible
 from status.brief import Brief
 from status.store.records import Page
 
@@ -30,7 +30,7 @@ class Edges:
 
     @classmethod
     def of(cls, server: ServerContext) -> Self:
-        ctx = replace(server, store=Visible(server.store, server.gate.keys.confirm))
+        ctx = replace(server, store=visible(server.store, server.gate.keys.confirm))
 
         async def session_deleted(session_id: str) -> None:
             await ctx.dispatcher.clean_up(session_id, ctx.settings.runner_queue)

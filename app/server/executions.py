@@ -6,8 +6,8 @@ exists before any message; what could not be published is withdrawn (E501), or k
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
@@ -41,9 +41,9 @@ from app.server.tags import check_tags
 from app.server.texts import MAX_INDEXED, unfit_texts
 from clients.settings import Settings
 from clients.tasks_wire import PublishError
-from status.phases import TERMINAL_PHASES, Phase, Step
+from status.phases import TERMINAL_PHASES, Step
 from status.questions import AnswerError, answers_for
-from status.store.records import CreateVerdict, Execution, NewExecution, Page, View
+from status.store.records import CreateVerdict, Execution, ExecutionQuery, NewExecution, Page
 from status.timeouts import Timeouts, TimeoutsError
 
 ESCAPED = 6
@@ -164,29 +164,13 @@ class Executions:
             raise not_found("AgentExecution", id)
         return execution
 
-    async def list(
-        self,
-        *,
-        org: str = "",
-        phase: Phase | None = None,
-        session_id: str = "",
-        agent: str = "",
-        waiting: bool | None = None,
-        tags: Sequence[str] = (),
-        page_size: int = 0,
-        page_token: str = "",
-        page: int = 1,
-        view: View = View.FULL,
-        max_bytes: int | None = None,
-    ) -> Page:
-        """Newest first. `agent` is an id or a slug; `tags`: all of them. `page` counts from 1, after the token."""
-        check_tags(tags, "tags")
-        agent_id = await self._placing.agent_id(org, agent) if agent else ""
+    async def list(self, query: ExecutionQuery) -> Page:
+        """Newest first. Raises INVALID_ARGUMENT."""
+        check_tags(query.tags, "tags")
+        if query.agent:
+            query = replace(query, agent=await self._placing.agent_id(query.org, query.agent))
         try:
-            return await self._ctx.store.list(
-                org=org, phase=phase, session_id=session_id, agent_id=agent_id, waiting=waiting, tags=tags,
-                page_size=page_size, page_token=page_token, page=page, view=view, max_bytes=max_bytes,
-            )  # fmt: skip
+            return await self._ctx.store.list(query)
         except ValueError as error:
             raise invalid(str(error)) from None
 

@@ -4,10 +4,10 @@ Verbs take the contract's messages and give protobuf JSON with the original fiel
 never writes a resource's status; secret values are sealed before they are stored.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
@@ -33,7 +33,7 @@ from app.server.sealing import Sealing, redacted
 from app.server.tags import check_tags
 from app.server.workers_fields import check_workers_fields
 from status.store.errors import SlugTaken, StaleVersion
-from status.store.records import Resource, ResourceKind, View
+from status.store.records import Resource, ResourceKind, ResourceQuery
 from status.store.store import Store
 
 PLATFORM = 1
@@ -126,29 +126,11 @@ class Resources:
             raise not_found(kind.value, f"{org}/{reference.slug}" if org else reference.slug)
         return found
 
-    async def list(
-        self,
-        kind: ResourceKind,
-        *,
-        org: str = "",
-        agent_id: str = "",
-        tags: Sequence[str] = (),
-        page_size: int = 0,
-        page_token: str = "",
-        page: int = 1,
-        view: View = View.FULL,
-        max_bytes: int | None = None,
-    ) -> Listed:
-        """All, or those of an agent: its instances, or the sessions with any of these. `tags`: all of them.
-
-        `page` counts from 1, from the token or the newest. Raises INVALID_ARGUMENT.
-        """
-        check_tags(tags, "tags")
+    async def list(self, query: ResourceQuery, *, agent_id: str = "") -> Listed:
+        """All, or those of an agent: its instances, or the sessions with any of these. Raises INVALID_ARGUMENT."""
+        check_tags(query.tags, "tags")
         try:
-            found = await self._store.list_resources(
-                kind, org=org, **_belongs_to(kind, agent_id), tags=tags, page_size=page_size, page_token=page_token,
-                page=page, view=view, max_bytes=max_bytes,
-            )  # fmt: skip
+            found = await self._store.list_resources(_of_agent(query, agent_id))
         except ValueError as error:
             raise invalid(str(error)) from None
         return Listed(
@@ -263,14 +245,14 @@ class Resources:
             await self.stored(definition.parent, parent_of(definition, body))
 
 
-def _belongs_to(kind: ResourceKind, agent_id: str) -> dict[str, Any]:
-    """What the store is asked for. Raises INVALID_ARGUMENT for a kind that does not belong to agents."""
-    match DEFINITIONS[kind].parent:
+def _of_agent(query: ResourceQuery, agent_id: str) -> ResourceQuery:
+    """Raises INVALID_ARGUMENT for a kind that does not belong to agents."""
+    match DEFINITIONS[query.kind].parent:
         case _ if not agent_id:
-            return {}
+            return query
         case ResourceKind.AGENT:
-            return {"parent_id": agent_id}
+            return replace(query, parent_id=agent_id)
         case ResourceKind.AGENT_INSTANCE as instance:
-            return {"grandparent": (instance, agent_id)}
+            return replace(query, grandparent=(instance, agent_id))
         case _:
-            raise invalid(f"agent: {kind.value} resources do not belong to an agent")
+            raise invalid(f"agent: {query.kind.value} resources do not belong to an agent")

@@ -10,7 +10,7 @@ from typing import Any
 from app.server.context import ServerContext
 from status.log import State, render, rfc3339
 from status.phases import TERMINAL_PHASES, Phase
-from status.store.records import Execution
+from status.store.records import Execution, ExecutionQuery
 
 TURNS_AT_ONCE, MOST_TURNS = 20, 200
 DEFAULT_MESSAGES, MOST_MESSAGES = 100, 1000
@@ -68,7 +68,8 @@ async def session_state(ctx: ServerContext, session_id: str, most_messages: int)
     reader = _Reader(room=min(most_messages or DEFAULT_MESSAGES, MOST_MESSAGES))
     token, turns, on = "", 0, True
     while on and turns < MOST_TURNS:
-        page = await ctx.store.list(session_id=session_id, page_size=TURNS_AT_ONCE, page_token=token)
+        query = ExecutionQuery(session_id=session_id, page_size=TURNS_AT_ONCE, page_token=token)
+        page = await ctx.store.list(query)
         for execution, state in zip(page.executions, page.states, strict=True):
             on = on and isinstance(state, State) and reader.take(execution, state)
         turns, token = turns + len(page.executions), page.next_token

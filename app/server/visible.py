@@ -1,169 +1,111 @@
 """The store as the caller may see it: the one place where orgs are kept apart.
 
 Everything that handlers read or write goes through here, each time for the principal of the call. A key of one org
-finds its own and, to read only, what belongs to the platform. What lasts (a stream) reads again and again, and so ends
-soon after its key was revoked.
+finds its own and, to read only, what belongs to the platform. Each verb of the store declares the rule for that
+(`status.store.verbs.Orgs`); a verb without one is the server's own and cannot be called from here.
 """
 
-import builtins
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any, cast
 
 from app.server.principal import PLATFORM, current, must_own, sees
-from status.attachments import Attachment
-from status.log import LogRow, State
-from status.phases import Phase
-from status.store.paging import size_of
-from status.store.records import (
-    Created,
-    Execution,
-    NewExecution,
-    Page,
-    Resource,
-    ResourceKind,
-    ResourcePage,
-    SkillVersion,
-    View,
-)
+from status.store.records import ExecutionQuery, Query, Resource, ResourceKind
 from status.store.store import Store
+from status.store.verbs import Orgs, rule_of
+
+NO_ID = ""
+"""Nothing has it: the store answers as for what does not exist."""
+Call = Callable[..., Awaitable[Any]]
 
 
-class Visible(Store):
-    __slots__ = ("_confirm",)
+def visible(store: Store, confirm: Callable[[], Awaitable[None]]) -> Store:
+    """Has the verbs of the store that callers may reach. `confirm` raises when the caller's key was revoked."""
+    return cast("Store", _Visible(store, confirm))
+
+
+class _Visible:
+    """Holds the store and is none: what is not found here is looked for among the verbs that have a rule."""
+
+    __slots__ = ("confirm", "store")
 
     def __init__(self, store: Store, confirm: Callable[[], Awaitable[None]]) -> None:
-        """Another face of the same store, not another store. `confirm` raises when the caller's key was revoked."""
-        self.__dict__ = store.__dict__
-        self._confirm = confirm
+        self.store = store
+        self.confirm = confirm
 
-    async def get(self, id: str) -> Execution | None:
-        await self._confirm()
-        found = await super().get(id)
-        return found if found is not None and sees(found.org) else None
+    def __getattr__(self, name: str) -> Call:
+        rule = rule_of(type(self.store), name)
+        if rule is None:
+            raise AttributeError(f"Store.{name} has no rule for orgs: it is not for what a caller asks")
+        return partial(RULES[rule], self, getattr(self.store, name))
 
-    async def state(self, id: str) -> tuple[Execution, State] | None:
-        found = await super().state(id)
-        return found if found is not None and sees(found[0].org) else None
-
-    async def last_of_session(self, session_id: str, *, waiting: bool = False) -> Execution | None:
-        found = await super().last_of_session(session_id, waiting=waiting)
-        return found if found is not None and sees(found.org) else None
-
-    async def read_log(
-        self, id: str, after: int = 0, limit: int = 1000, *, max_bytes: int | None = None
-    ) -> builtins.list[LogRow]:
-        """Callers have read the execution before: it is known to be theirs."""
-        await self._confirm()
-        return await super().read_log(id, after, limit, max_bytes=max_bytes)
-
-    async def attachments(self, id: str) -> builtins.list[Attachment]:
-        return await super().attachments(id) if await self._is_callers(id) else []
-
-    async def attachment(self, id: str, attachment_id: str) -> Attachment | None:
-        return await super().attachment(id, attachment_id) if await self._is_callers(id) else None
-
-    async def list(
-        self,
-        *,
-        org: str = "",
-        phase: Phase | None = None,
-        session_id: str = "",
-        agent_id: str = "",
-        waiting: bool | None = None,
-        tags: Sequence[str] = (),
-        page_size: int = 0,
-        page_token: str = "",
-        page: int = 1,
-        view: View = View.FULL,
-        max_bytes: int | None = None,
-    ) -> Page:
-        mine = current().org
-        if mine and org not in ("", mine):
-            return Page(executions=[], states=[], next_token="", total=0, page_size=size_of(page_size))
-        return await super().list(
-            org=mine or org, phase=phase, session_id=session_id, agent_id=agent_id, waiting=waiting, tags=tags,
-            page_size=page_size, page_token=page_token, page=page, view=view, max_bytes=max_bytes,
-        )  # fmt: skip
-
-    async def create(self, new: NewExecution, *, queue_cap: int = 0) -> Created:
-        must_own(new.org)
-        return await super().create(new, queue_cap=queue_cap)
-
-    async def request_cancel(self, id: str, by: str) -> Execution | None:
-        return await super().request_cancel(id, by) if await self._is_callers(id) else None
-
-    async def merge_status(self, id: str, partial: Mapping[str, Any]) -> tuple[Execution, str] | None:
-        return await super().merge_status(id, partial) if await self._is_callers(id) else None
-
-    async def update_spec(
-        self, id: str, *, expect_version: int, name: str, spec: Mapping[str, Any], by: str
-    ) -> Execution | None:
-        if not await self._is_callers(id):
-            return None
-        return await super().update_spec(id, expect_version=expect_version, name=name, spec=spec, by=by)
-
-    async def delete(self, id: str) -> bool:
-        return await self._is_callers(id) and await super().delete(id)
-
-    async def get_resource(self, kind: ResourceKind, id: str) -> Resource | None:
-        found = await super().get_resource(kind, id)
-        return found if found is not None and sees(found.org) else None
-
-    async def find_resource(self, kind: ResourceKind, org: str, slug: str) -> Resource | None:
-        return await super().find_resource(kind, org, slug) if sees(org) else None
-
-    async def list_resources(
-        self,
-        kind: ResourceKind,
-        *,
-        org: str = "",
-        orgs: Sequence[str] = (),
-        parent_id: str = "",
-        grandparent: tuple[ResourceKind, str] | None = None,
-        tags: Sequence[str] = (),
-        page_size: int = 0,
-        page_token: str = "",
-        page: int = 1,
-        view: View = View.FULL,
-        max_bytes: int | None = None,
-    ) -> ResourcePage:
-        if mine := current().org:
-            if org not in ("", mine):
-                return ResourcePage(resources=[], next_token="", total=0, page_size=size_of(page_size))
-            orgs = (mine, PLATFORM)
-        return await super().list_resources(
-            kind, org=org, orgs=orgs, parent_id=parent_id, grandparent=grandparent, tags=tags, page_size=page_size,
-            page_token=page_token, page=page, view=view, max_bytes=max_bytes,
-        )  # fmt: skip
-
-    async def put_resource(self, resource: Resource, *, expect_version: int | None = None) -> Resource:
-        _must_write(resource)
-        return await super().put_resource(resource, expect_version=expect_version)
-
-    async def delete_resource(self, kind: ResourceKind, id: str) -> Resource | None:
-        found = await self.get_resource(kind, id)
-        if found is None:
-            return None
-        must_own(found.org)
-        return await super().delete_resource(kind, id)
-
-    async def push_skill(
-        self, skill: Resource, version: SkillVersion, archive: bytes, *, expect_version: int | None = None
-    ) -> Resource:
-        _must_write(skill)
-        return await super().push_skill(skill, version, archive, expect_version=expect_version)
-
-    async def _is_callers(self, id: str) -> bool:
-        return not current().org or await self.get(id) is not None
+    async def is_callers(self, id: str) -> bool:
+        """Whether the caller may know of the execution."""
+        if not current().org:
+            return True
+        await self.confirm()
+        found = await self.store.get(id)
+        return found is not None and sees(found.org)
 
 
-def _must_write(resource: Resource) -> None:
-    """Its own org, and every org that it refers to: a reference is followed when it runs, for whoever runs it."""
-    must_own(resource.org)
-    if current().org:
-        for org in _referenced(resource.body.get("spec")):
+async def _finds(view: _Visible, verb: Call, *args: Any, **kwargs: Any) -> Any:
+    """What lasts (a stream) reads again and again, and so ends soon after its key was revoked."""
+    await view.confirm()
+    found = await verb(*args, **kwargs)
+    one = found[0] if isinstance(found, tuple) else found
+    return found if one is not None and sees(one.org) else None
+
+
+async def _execution(view: _Visible, verb: Call, id: str, *args: Any, **kwargs: Any) -> Any:
+    return await verb(id if await view.is_callers(id) else NO_ID, *args, **kwargs)
+
+
+async def _query(view: _Visible, verb: Call, query: Query) -> Any:
+    if mine := current().org:
+        query = replace(query, orgs=(mine, PLATFORM))
+        if isinstance(query, ExecutionQuery) and not query.org:
+            query = replace(query, org=mine)
+    return await verb(query)
+
+
+async def _writes(view: _Visible, verb: Call, record: Any, *args: Any, **kwargs: Any) -> Any:
+    """Also every org that a resource refers to: a reference is followed when it runs, for whoever runs it."""
+    must_own(record.org)
+    if current().org and isinstance(record, Resource):
+        for org in _referenced(record.body.get("spec")):
             if org != PLATFORM:
                 must_own(org)
+    return await verb(record, *args, **kwargs)
+
+
+async def _resource(view: _Visible, verb: Call, kind: ResourceKind, id: str, *args: Any, **kwargs: Any) -> Any:
+    found = await view.store.get_resource(kind, id)
+    seen = found is not None and sees(found.org)
+    if found is not None and seen:
+        must_own(found.org)
+    return await verb(kind, id if seen else NO_ID, *args, **kwargs)
+
+
+async def _follows(view: _Visible, verb: Call, *args: Any, **kwargs: Any) -> Any:
+    await view.confirm()
+    return await verb(*args, **kwargs)
+
+
+async def _as_it_is(view: _Visible, verb: Call, *args: Any, **kwargs: Any) -> Any:
+    return await verb(*args, **kwargs)
+
+
+RULES: dict[Orgs, Call] = {
+    Orgs.FINDS: _finds,
+    Orgs.EXECUTION: _execution,
+    Orgs.QUERY: _query,
+    Orgs.WRITES: _writes,
+    Orgs.RESOURCE: _resource,
+    Orgs.FOLLOWS: _follows,
+    Orgs.AFTER_A_READ: _as_it_is,
+    Orgs.NOBODYS: _as_it_is,
+}
 
 
 def _referenced(value: Any) -> Iterator[str]:

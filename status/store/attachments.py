@@ -10,13 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from status.attachments import Attachment, attachment_of
 from status.store.connection import Transactions
 from status.store.schema import execution_attachments, executions
-from status.store.verbs import verb
+from status.store.verbs import Orgs, verb
 
 A = execution_attachments.c
 
 
 class Attachments(Transactions):
-    @verb
+    @verb(orgs=Orgs.EXECUTION)
     async def attachments(self, id: str) -> list[Attachment]:
         """Of an execution, with their bytes, in the order in which they were sent."""
         query = select(A.id, A.described, A.content).join(executions, executions.c.handle == A.handle)
@@ -24,7 +24,7 @@ class Attachments(Transactions):
             rows = await connection.execute(query.where(executions.c.id == id).order_by(A.number))
             return [_attachment(row.id, row.described, row.content) for row in rows]
 
-    @verb
+    @verb(orgs=Orgs.EXECUTION)
     async def attachment(self, id: str, attachment_id: str) -> Attachment | None:
         query = select(A.id, A.described, A.content).join(executions, executions.c.handle == A.handle)
         async with self.read() as connection:

@@ -19,7 +19,7 @@ from status.store.records import Created, CreateVerdict, Execution, NewDelta, Ne
 from status.store.rows import limits_of, to_execution
 from status.store.schema import execution_log, execution_snapshots, executions, session_facts
 from status.store.tags import put_execution_tags
-from status.store.verbs import verb
+from status.store.verbs import Orgs, verb
 from status.timeouts import RESEND_UNSTAMPED_S
 
 TO_START = (Step.ENSURE_THREAD.value, Step.EXECUTE.value)
@@ -49,7 +49,7 @@ def _first_rows(new: NewExecution) -> list[NewDelta]:
 
 
 class Creation(Ending):
-    @verb
+    @verb(orgs=Orgs.WRITES)
     async def create(self, new: NewExecution, *, queue_cap: int = 0) -> Created:
         """Store an execution and admit it to its session, or queue it there. `queue_cap` 0: no cap on its queue."""
         try:
@@ -184,13 +184,13 @@ class Creation(Ending):
             )
             return [to_execution(r) for r in rows]
 
-    @verb
+    @verb(orgs=Orgs.AFTER_A_READ)
     async def withdraw(self, id: str) -> bool:
         """Take back an execution that could not be published; only if it never was, nor was started."""
         never = and_(E.dispatched_at.is_(None), E.step.in_((Step.WAITING.value, Step.ENSURE_THREAD.value)))
         return await self._remove(id, never)
 
-    @verb
+    @verb(orgs=Orgs.EXECUTION)
     async def delete(self, id: str) -> bool:
         """Remove an execution that has ended, with its log."""
         return await self._remove(id, E.phase >= min(TERMINAL_PHASES))
@@ -207,7 +207,7 @@ class Creation(Ending):
             await self.promote(connection, row.session_id)
             return True
 
-    @verb
+    @verb(orgs=Orgs.EXECUTION)
     async def request_cancel(self, id: str, by: str) -> Execution | None:
         """Ask for the end. What no worker runs is CANCELLED here and now; a running one gets its cancel timeout."""
         end = End(phase=Phase.CANCELLED, code=Code.CANCELLED, facts={"by": by})

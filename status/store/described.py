@@ -16,11 +16,11 @@ from status.store.records import Execution
 from status.store.rows import to_execution
 from status.store.schema import executions
 from status.store.tags import replace_execution_tags
-from status.store.verbs import verb
+from status.store.verbs import Orgs, verb
 
 
 class Described(Transactions):
-    @verb
+    @verb(orgs=Orgs.EXECUTION)
     async def update_spec(
         self, id: str, *, expect_version: int, name: str, spec: Mapping[str, Any], by: str
     ) -> Execution | None:

@@ -20,7 +20,7 @@ from status.store.errors import OtherKeysWorker
 from status.store.records import Execution, Worker
 from status.store.rows import to_execution, to_worker
 from status.store.schema import executions, startup_failures, workers
-from status.store.verbs import verb
+from status.store.verbs import Orgs, verb
 
 OWNED_STEPS = (Step.THREAD_STARTED.value, Step.RUNNING.value)
 SHOWN_AFTER_S = 24 * 3600.0
@@ -75,7 +75,7 @@ class Presence(Ending):
             )
             await connection.execute(startup_failures.delete().where(startup_failures.c.queue == queue))
 
-    @verb
+    @verb(orgs=Orgs.NOBODYS)
     async def worker_key(self, incarnation: str) -> str | None:
         """The id of the key that registered this process, or the one whose child it is; None: nobody has."""
         parts = incarnation.split(".")
@@ -159,7 +159,7 @@ class Presence(Ending):
                 statement.on_conflict_do_update(index_elements=["queue"], set_=values), self.params()
             )
 
-    @verb
+    @verb(orgs=Orgs.NOBODYS)
     async def last_startup_failure(self, queue: str) -> tuple[float, str] | None:
         """(when, the banner's text) of the last worker that failed to start, if none has started since."""
         query = select(startup_failures.c.at, startup_failures.c.text).where(startup_failures.c.queue == queue)
@@ -167,7 +167,7 @@ class Presence(Ending):
             row = (await connection.execute(query)).one_or_none()
         return (row.at, row.text) if row else None
 
-    @verb
+    @verb(orgs=Orgs.NOBODYS)
     async def workers(self, queue: str | None = None) -> Sequence[Worker]:
         """Those that are here or left lately, newest first."""
         w = workers.c

@@ -14,11 +14,11 @@ from status.store.briefs import briefs
 from status.store.clock import NOW
 from status.store.connection import Transactions
 from status.store.paging import COUNTED, fitting, inside, key_of, size_of, token_of
-from status.store.records import Execution, Page, View
+from status.store.records import Execution, ExecutionQuery, Page, View
 from status.store.rows import to_execution
 from status.store.schema import execution_log, execution_snapshots, executions, session_facts
 from status.store.tags import executions_with
-from status.store.verbs import verb
+from status.store.verbs import Orgs, verb
 
 LIST = "executions"
 """What the page tokens of executions are made for."""
@@ -72,13 +72,13 @@ def _log_row(row: Row[Any]) -> LogRow:
 
 
 class Reading(Transactions):
-    @verb
+    @verb(orgs=Orgs.FINDS)
     async def get(self, id: str) -> Execution | None:
         async with self.read() as connection:
             row = (await connection.execute(select(executions).where(executions.c.id == id))).one_or_none()
         return to_execution(row) if row else None
 
-    @verb
+    @verb(orgs=Orgs.FOLLOWS)
     async def read_log(
         self, id: str, after: int = 0, limit: int = 1000, *, max_bytes: int | None = None
     ) -> list[LogRow]:
@@ -87,54 +87,40 @@ class Reading(Transactions):
             handle = await connection.scalar(select(executions.c.handle).where(executions.c.id == id))
             return [] if handle is None else await read_rows(connection, handle, after, limit, max_bytes)
 
-    @verb
+    @verb(orgs=Orgs.FINDS)
     async def state(self, id: str) -> tuple[Execution, State] | None:
         """Facts and folded content of one moment."""
         async with self.read() as connection:
             row = (await connection.execute(select(executions).where(executions.c.id == id))).one_or_none()
             return (to_execution(row), await folded(connection, row.handle)) if row else None
 
-    @verb
-    async def list(
-        self,
-        *,
-        org: str = "",
-        phase: Phase | None = None,
-        session_id: str = "",
-        agent_id: str = "",
-        waiting: bool | None = None,
-        tags: Sequence[str] = (),
-        page_size: int = 0,
-        page_token: str = "",
-        page: int = 1,
-        view: View = View.FULL,
-        max_bytes: int | None = None,
-    ) -> Page:
-        """Newest first. `tags`: all of them. `page`: counted from 1, from the token or the newest.
-        `max_bytes`: up to the one that begins below it, and the token goes on after that one; see `View`.
-
-        Raises `ValueError` for a page token that is not ours.
-        """
+    @verb(orgs=Orgs.QUERY)
+    async def list(self, query: ExecutionQuery) -> Page:
+        """Newest first. Raises `ValueError` for a page token that is not ours."""
         e = executions.c
-        filters = ((e.org, org), (e.phase, phase), (e.session_id, session_id), (e.agent_id, agent_id))
-        chosen = executions_with(tags)
+        filters = ((e.org, query.org), (e.phase, query.phase), (e.session_id, query.session_id),
+                   (e.agent_id, query.agent))  # fmt: skip
+        chosen = executions_with(query.tags)
         given = [*chosen.conditions, *(column == value for column, value in filters if value)]
-        if waiting is not None:
-            given.append(e.waiting == int(waiting))
-        size = size_of(page_size)
-        before = [chosen.key < _handle(page_token)] if page_token else []
-        query = select(executions).select_from(chosen.source).where(*given, *before).order_by(chosen.key.desc())
+        if query.orgs:
+            given.append(e.org.in_(query.orgs))
+        if query.waiting is not None:
+            given.append(e.waiting == int(query.waiting))
+        size = size_of(query.page_size)
+        before = [chosen.key < _handle(query.page_token)] if query.page_token else []
+        newest = select(executions).select_from(chosen.source).where(*given, *before).order_by(chosen.key.desc())
         counted = select(chosen.key).select_from(chosen.source).where(*given).limit(COUNTED).subquery()
         async with self.read() as connection:
             total = await connection.scalar(select(func.count()).select_from(counted)) or 0
-            rows = (await connection.execute(query.offset((max(1, page) - 1) * size).limit(size + 1))).all()
+            rows = (await connection.execute(newest.offset((max(1, query.page) - 1) * size).limit(size + 1))).all()
             shown = rows[:size]
-            weights = [_weight(row, view) for row in shown]
-            if max_bytes is not None and view is not View.FITTING:
-                shown = shown[: fitting(weights, max_bytes)]
+            view, weights = query.view, [_weight(row, query.view) for row in shown]
+            if query.max_bytes is not None and view is not View.FITTING:
+                shown = shown[: fitting(weights, query.max_bytes)]
             whole = [row.handle for row in shown] if view is View.FULL else []
             if view is View.FITTING:
-                whole = [row.handle for row, fits in zip(shown, inside(weights, max_bytes), strict=True) if fits]
+                fits = inside(weights, query.max_bytes)
+                whole = [row.handle for row, fit in zip(shown, fits, strict=True) if fit]
             states = await _contents(connection, [row.handle for row in shown], set(whole))
         return Page(
             executions=[to_execution(row) for row in shown],
@@ -144,7 +130,7 @@ class Reading(Transactions):
             page_size=size,
         )
 
-    @verb
+    @verb(orgs=Orgs.FINDS)
     async def last_of_session(self, session_id: str, *, waiting: bool = False) -> Execution | None:
         """The newest execution of a session; with `waiting` the one whose questions stand."""
         e = executions.c
@@ -154,7 +140,7 @@ class Reading(Transactions):
             row = (await connection.execute(query)).one_or_none()
         return to_execution(row) if row else None
 
-    @verb
+    @verb(orgs=Orgs.AFTER_A_READ)
     async def session_memory(self, session_id: str) -> tuple[str, str]:
         """The head of a session's memory and the id of its newest execution; empty where there is none."""
         facts = session_facts.c
@@ -164,7 +150,7 @@ class Reading(Transactions):
             last = await connection.scalar(newest.order_by(executions.c.handle.desc()).limit(1))
         return (head or "", last or "") if session_id else ("", "")
 
-    @verb
+    @verb(orgs=Orgs.AFTER_A_READ)
     async def session_facts(self, session_id: str) -> tuple[str, str, str]:
         """(thread id, head checkpoint id, sandbox id); empty strings for what is not known."""
         query = select(session_facts).where(session_facts.c.session_id == session_id)
@@ -172,7 +158,7 @@ class Reading(Transactions):
             row = (await connection.execute(query)).one_or_none()
         return (row.thread_id, row.head_checkpoint_id, row.sandbox_id) if row else ("", "", "")
 
-    @verb
+    @verb(orgs=Orgs.NOBODYS)
     async def phase_counts(self) -> dict[Phase, int]:
         """How many executions are in each open phase."""
         e = executions.c
@@ -180,20 +166,20 @@ class Reading(Transactions):
         async with self.read() as connection:
             return {Phase(phase): count for phase, count in await connection.execute(query)}
 
-    @verb
+    @verb(orgs=Orgs.NOBODYS)
     async def oldest_open_s(self) -> float:
         """The age of the oldest execution that has not ended, in seconds by the database's clock; 0 without one."""
         oldest = select(NOW - func.min(executions.c.created_at)).where(executions.c.phase < 3)
         async with self.read() as connection:
             return max(0.0, await connection.scalar(oldest, self.params()) or 0.0)
 
-    @verb
+    @verb(orgs=Orgs.NOBODYS)
     async def now(self) -> float:
         """The database's clock, in epoch seconds: what ages are counted by."""
         async with self.read() as connection:
             return (await connection.execute(select(NOW), self.params())).scalar_one()
 
-    @verb
+    @verb(orgs=Orgs.NOBODYS)
     async def ping(self) -> None:
         """Raises `StoreUnavailable` when the database does not answer."""
         async with self.read() as connection:

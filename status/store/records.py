@@ -139,6 +139,37 @@ class View(Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """What a list is asked for: made at the edge, completed by the service, narrowed for the caller, read by the store.
+
+    Page sizes are rows, 0 means the usual one; a page token is one that the same list gave.
+    """
+
+    org: str = ""
+    orgs: Sequence[str] = ()
+    """Of any of these, where the empty string is the platform; without it of all."""
+    tags: Sequence[str] = ()
+    """All of them."""
+    page_size: int = 0
+    page_token: str = ""
+    page: int = 1
+    """Counted from 1, from the token or the newest."""
+    view: View = View.FULL
+    max_bytes: int | None = None
+    """Up to the one that begins below it, and the token goes on after that one; see `View`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutionQuery(Query):
+    phase: Phase | None = None
+    session_id: str = ""
+    agent: str = ""
+    """Its id; until the service has looked it up, also its slug."""
+    waiting: bool | None = None
+    """Whether it waits for a person."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
     """Newest first. `next_token` is empty on the last page. `total` is counted up to 10,000."""
 
@@ -327,6 +358,16 @@ class Resource:
     created_at: float
     version: int
     body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceQuery(Query):
+    """Of one kind."""
+
+    kind: ResourceKind
+    parent_id: str = ""
+    grandparent: tuple[ResourceKind, str] | None = None
+    """The kind of the parents, and the id that these belong to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,11 +14,11 @@ from status.store.errors import ClaimedNatively, NotItsTurn, StoreError, Termina
 from status.store.records import Execution, NewDelta
 from status.store.rows import to_execution
 from status.store.schema import executions
-from status.store.verbs import verb
+from status.store.verbs import Orgs, verb
 
 
 class Reported(Ending):
-    @verb
+    @verb(orgs=Orgs.EXECUTION)
     async def merge_status(self, id: str, partial: Mapping[str, Any]) -> tuple[Execution, str] | None:
         """Merge a partial status (protobuf JSON). The execution after it, and its session's next one or ''.
 

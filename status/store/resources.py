@@ -12,12 +12,12 @@ from status.store.connection import Transactions
 from status.store.ending import dumps
 from status.store.errors import SlugTaken, StaleVersion
 from status.store.paging import COUNTED, fitting, inside, key_of, size_of, token_of
-from status.store.records import Resource, ResourceKind, ResourcePage, View
+from status.store.records import Resource, ResourceKind, ResourcePage, ResourceQuery, View
 from status.store.retention import disuse
 from status.store.rows import to_resource
 from status.store.schema import resources, skill_artifacts, skill_tags
 from status.store.tags import replace_resource_tags, resources_with
-from status.store.verbs import verb
+from status.store.verbs import Orgs, verb
 
 R = resources.c
 MAX_READ_BYTES = 4 << 20
@@ -25,7 +25,7 @@ MAX_READ_BYTES = 4 << 20
 
 
 class Resources(Transactions):
-    @verb
+    @verb(orgs=Orgs.WRITES)
     async def put_resource(self, resource: Resource, *, expect_version: int | None = None) -> Resource:
         """Create (`expect_version` None) or replace the version that was read. Gives what is stored.
 
@@ -61,11 +61,11 @@ class Resources(Transactions):
         )
         return to_resource(row)
 
-    @verb
+    @verb(orgs=Orgs.FINDS)
     async def get_resource(self, kind: ResourceKind, id: str) -> Resource | None:
         return await self._one(R.kind == kind.value, R.id == id)
 
-    @verb
+    @verb(orgs=Orgs.FINDS)
     async def find_resource(self, kind: ResourceKind, org: str, slug: str) -> Resource | None:
         return await self._one(R.kind == kind.value, R.org == org, R.slug == slug)
 
@@ -74,50 +74,33 @@ class Resources(Transactions):
             row = (await connection.execute(select(resources).where(*conditions))).one_or_none()
         return to_resource(row) if row else None
 
-    @verb
-    async def list_resources(
-        self,
-        kind: ResourceKind,
-        *,
-        org: str = "",
-        orgs: Sequence[str] = (),
-        parent_id: str = "",
-        grandparent: tuple[ResourceKind, str] | None = None,
-        tags: Sequence[str] = (),
-        page_size: int = 0,
-        page_token: str = "",
-        page: int = 1,
-        view: View = View.FULL,
-        max_bytes: int | None = None,
-    ) -> ResourcePage:
-        """Newest first: ids are ULIDs, which sort by time. `page`: counted from 1, from the token or the newest.
-        `max_bytes`: up to the one that begins below it, and the token goes on after that one; see `View`.
-
-        `orgs`: of any of these, where the empty string is the platform; without it of all. `grandparent`: the parents'
-        kind, and the id that these belong to. `tags`: all of them. Raises `ValueError` for a token that is not ours.
-        """
-        chosen = resources_with(kind.value, tags)
+    @verb(orgs=Orgs.QUERY)
+    async def list_resources(self, query: ResourceQuery) -> ResourcePage:
+        """Newest first: ids are ULIDs, which sort by time. Raises `ValueError` for a page token that is not ours."""
+        kind = query.kind.value
+        chosen = resources_with(kind, query.tags)
         given = [*chosen.conditions]
-        if org:
-            given.append(R.org == org)
-        if orgs:
-            given.append(R.org.in_(orgs))
-        if parent_id:
-            given.append(R.parent_id == parent_id)
-        if grandparent:
+        if query.org:
+            given.append(R.org == query.org)
+        if query.orgs:
+            given.append(R.org.in_(query.orgs))
+        if query.parent_id:
+            given.append(R.parent_id == query.parent_id)
+        if query.grandparent:
+            of_kind, id = query.grandparent
             parents = resources.alias("parents").c
-            related = [parents.kind == grandparent[0].value, parents.parent_id == grandparent[1]]
-            if orgs:
-                related.append(parents.org.in_(orgs))
+            related = [parents.kind == of_kind.value, parents.parent_id == id]
+            if query.orgs:
+                related.append(parents.org.in_(query.orgs))
             given.append(R.parent_id.in_(select(parents.id).where(*related)))
-        size = size_of(page_size)
-        before = [chosen.key < key_of(kind.value, page_token)] if page_token else []
+        size, view, max_bytes = size_of(query.page_size), query.view, query.max_bytes
+        before = [chosen.key < key_of(kind, query.page_token)] if query.page_token else []
         weighed = select(R.id, func.length(R.body).label("weight")).select_from(chosen.source)
-        query = weighed.where(*given, *before).order_by(chosen.key.desc())
+        newest = weighed.where(*given, *before).order_by(chosen.key.desc())
         counted = select(chosen.key).select_from(chosen.source).where(*given).limit(COUNTED).subquery()
         async with self.read() as connection:
             total = await connection.scalar(select(func.count()).select_from(counted)) or 0
-            rows = (await connection.execute(query.offset((max(1, page) - 1) * size).limit(size + 1))).all()
+            rows = (await connection.execute(newest.offset((max(1, query.page) - 1) * size).limit(size + 1))).all()
             ids, fits = [row.id for row in rows[:size]], [True] * size
             if view is View.FITTING:
                 fits = inside((row.weight for row in rows), max_bytes)
@@ -136,18 +119,18 @@ class Resources(Transactions):
                 found = found[: fitting((len(dumps(resource.body)) for resource in found), max_bytes)]
         return ResourcePage(
             resources=found,
-            next_token=token_of(kind.value, found[-1].id) if len(rows) > len(found) else "",
+            next_token=token_of(kind, found[-1].id) if len(rows) > len(found) else "",
             total=total,
             page_size=size,
         )
 
-    async def _read(self, connection: AsyncConnection, kind: ResourceKind, ids: Sequence[str]) -> list[Resource]:
+    async def _read(self, connection: AsyncConnection, kind: str, ids: Sequence[str]) -> list[Resource]:
         if not ids:
             return []
-        query = select(resources).where(R.kind == kind.value, R.id.in_(ids))
+        query = select(resources).where(R.kind == kind, R.id.in_(ids))
         return [to_resource(row) for row in await connection.execute(query)]
 
-    @verb
+    @verb(orgs=Orgs.RESOURCE)
     async def delete_resource(self, kind: ResourceKind, id: str) -> Resource | None:
         """The resource as it was; None when there is none. A skill goes with all its versions, a session's sandbox and
         memory are for retention to take."""

@@ -5,14 +5,14 @@ from sqlalchemy import delete, insert, select
 from status.store.records import Resource, SkillVersion
 from status.store.resources import Resources
 from status.store.schema import skill_artifacts, skill_tags
-from status.store.verbs import verb
+from status.store.verbs import Orgs, verb
 
 A = skill_artifacts.c
 T = skill_tags.c
 
 
 class Skills(Resources):
-    @verb
+    @verb(orgs=Orgs.WRITES)
     async def push_skill(
         self, skill: Resource, version: SkillVersion, archive: bytes, *, expect_version: int | None = None
     ) -> Resource:
@@ -34,7 +34,7 @@ class Skills(Resources):
                 await connection.execute(insert(skill_tags).values(**values, tag=version.tag))
         return stored
 
-    @verb
+    @verb(orgs=Orgs.AFTER_A_READ)
     async def skill_version(self, skill_id: str, name: str) -> SkillVersion | None:
         """By its hash, or by a tag that points to it."""
         tagged = select(T.tag, T.version_hash).where(T.skill_id == skill_id)
@@ -57,14 +57,14 @@ class Skills(Resources):
             created_at=row.created_at,
         )
 
-    @verb
+    @verb(orgs=Orgs.AFTER_A_READ)
     async def skill_tags(self, skill_id: str) -> dict[str, str]:
         """Tag -> hash of the version that it points to."""
         async with self.read() as connection:
             rows = await connection.execute(select(T.tag, T.version_hash).where(T.skill_id == skill_id).order_by(T.tag))
             return {row.tag: row.version_hash for row in rows}
 
-    @verb
+    @verb(orgs=Orgs.AFTER_A_READ)
     async def skill_artifact(self, artifact_key: str) -> tuple[str, bytes] | None:
         """(the id of its skill, the archive)."""
         statement = select(A.skill_id, A.content).where(A.artifact_key == artifact_key)

@@ -1,4 +1,5 @@
-"""What makes a method a verb of the store: it may be called from outside, and gives way to other transactions.
+"""What makes a method a verb of the store: it may be called from outside, gives way to other transactions, and says by
+which rule it keeps orgs apart.
 
 A verb whose transaction gave way to another one was rolled back whole: it is done again here, a few times. Parts of a
 verb take the connection of its transaction; done again alone, they would be done twice.
@@ -8,20 +9,45 @@ import functools
 import inspect
 import random
 from asyncio import sleep
-from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine, Iterator
+from enum import Enum
+from typing import Any, ParamSpec, TypeVar, overload
 
 from status.store.errors import StoreConflict
 
 TRIES, PAUSE_S = 5, 0.02
 P = ParamSpec("P")
 T = TypeVar("T")
-_VERBS: set[Callable[..., Any]] = set()
+Verb = Callable[P, Coroutine[Any, Any, T]]
 
 
-def verb(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """The method, tried again after a conflict."""
+class Orgs(Enum):
+    """How a verb keeps orgs apart when somebody calls it who may belong to one. A verb that names no rule is the
+    server's own: no caller reaches it."""
 
+    FINDS = "what it finds is shown to those who may see its org; for others there is nothing"
+    EXECUTION = "its first argument is the id of an execution: one of another org is as one that does not exist"
+    QUERY = "its query is narrowed to what the caller may see"
+    WRITES = "its first argument is a record: its org, and every org that it refers to, is the caller's"
+    RESOURCE = "its arguments name a resource: one that the caller cannot see is not there, others must be the caller's"
+    FOLLOWS = "it is called again and again about what the caller has read: the caller's key must still hold"
+    AFTER_A_READ = "it is called about what the caller has just read, and no caller can name that without"
+    NOBODYS = "what it says belongs to no org"
+
+
+_VERBS: dict[Callable[..., Any], Orgs | None] = {}
+
+
+@overload
+def verb(method: Verb[P, T]) -> Verb[P, T]: ...
+@overload
+def verb(*, orgs: Orgs) -> Callable[[Verb[P, T]], Verb[P, T]]: ...
+def verb(method: Callable[..., Any] | None = None, *, orgs: Orgs | None = None) -> Callable[..., Any]:
+    """The method, tried again after a conflict. `orgs`: its rule for callers; without one it is the server's own."""
+    return functools.partial(_verb, orgs=orgs) if method is None else _verb(method, orgs)
+
+
+def _verb(method: Verb[P, T], orgs: Orgs | None) -> Verb[P, T]:
     @functools.wraps(method)
     async def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
         for tried in range(1, TRIES):
@@ -31,8 +57,21 @@ def verb(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[A
                 await sleep(random.uniform(0, PAUSE_S * 2**tried))  # noqa: S311 - spreads those that met
         return await method(*args, **kwargs)
 
-    _VERBS.add(repeated)
+    _VERBS[repeated] = orgs
     return repeated
+
+
+def rule_of(owner: type, name: str) -> Orgs | None:
+    """The rule that the verb of this name declares; None: it has none, or there is no such verb."""
+    # A method that stands before a verb and is none itself (see `check_verbs`) has the rule of that verb.
+    found = (vars(base).get(name) for base in owner.__mro__)
+    return next((_VERBS[method] for method in found if inspect.isfunction(method) and method in _VERBS), None)
+
+
+def verbs_of(owner: type) -> Iterator[str]:
+    """The names of all verbs of the class."""
+    methods = {name: method for base in owner.__mro__ for name, method in vars(base).items()}
+    yield from sorted(name for name, method in methods.items() if inspect.isfunction(method) and method in _VERBS)
 
 
 def check_verbs(owner: type) -> None:

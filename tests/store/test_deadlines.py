@@ -8,7 +8,7 @@ from sqlalchemy import update
 from status.failures import Code
 from status.log import render
 from status.phases import Phase, Step
-from status.store.records import CreateVerdict, NewDelta, Outcome, RunBeat, RunnerVerdict
+from status.store.records import CreateVerdict, ExecutionQuery, NewDelta, Outcome, RunBeat, RunnerVerdict
 from status.store.schema import executions
 from status.store.store import Store
 from status.timeouts import Timeouts
@@ -290,14 +290,14 @@ async def test_withdraw_only_what_nobody_saw(store: Store, flow: Flow) -> None:
 async def test_pages_are_stable_under_inserts(store: Store, flow: Flow) -> None:
     """Newest first; what is created between two pages appears on neither twice."""
     made = [(await flow.created(session_id=f"s{n}")).id for n in range(5)]
-    first = await store.list(page_size=2)
+    first = await store.list(ExecutionQuery(page_size=2))
     await flow.created()
-    second = await store.list(page_size=2, page_token=first.next_token)
-    third = await store.list(page_size=2, page_token=second.next_token)
+    second = await store.list(ExecutionQuery(page_size=2, page_token=first.next_token))
+    third = await store.list(ExecutionQuery(page_size=2, page_token=second.next_token))
     assert [e.id for page in (first, second, third) for e in page.executions] == made[::-1]
     assert (first.total, third.next_token) == (5, "")
     with pytest.raises(ValueError, match="page_token"):
-        await store.list(page_token="nonsense")
+        await store.list(ExecutionQuery(page_token="nonsense"))
 
 
 async def test_a_row_that_cannot_be_told_about_ends_and_holds_up_nobody(store: Store, flow: Flow, clock: Clock) -> None:

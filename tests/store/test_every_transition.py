@@ -9,7 +9,7 @@ from status.failures import Code
 from status.phases import REPORT, REPORT_END, REPORT_FIRST, TRANSITIONS, Phase, Step, Transition
 from status.store.edges import take
 from status.store.ending import E, End
-from status.store.records import Execution, Outcome
+from status.store.records import Execution, ExecutionQuery, Outcome
 from status.store.schema import executions
 from status.store.store import Store
 from status.timeouts import TIMEOUT_CODES, TimeoutType
@@ -42,7 +42,7 @@ async def at_step(flow: Flow, step: Step) -> Execution:
 
 async def admit(store: Store, e: Execution) -> None:
     """Whoever is in front of it ends."""
-    for other in (await store.list(session_id="ses-t")).executions:
+    for other in (await store.list(ExecutionQuery(session_id="ses-t"))).executions:
         if other.id != e.id:
             await store.fail(other.id, Code.SYSTEM, {})
 

@@ -7,7 +7,7 @@ from sqlalchemy import MetaData, create_engine
 
 from status.store import schema
 from status.store.clock import FOREVER
-from status.store.records import ResourceKind
+from status.store.records import ExecutionQuery, ResourceKind, ResourceQuery
 from status.store.store import Store
 from tests.store.conftest import Clock
 from tests.store.test_migrations import migrate_to
@@ -75,12 +75,13 @@ async def test_what_was_stored_before_is_found_by_its_tags(database_url: str, cl
     store = Store.open(database_url, now=clock)
     try:
         for wanted, total in ((["all"], 1203), (["third"], 401), (["all", "ü"], 3), (["third", "ü"], 1), (["none"], 0)):
-            assert (await store.list(tags=wanted)).total == total
-        assert [e.id for e in (await store.list(tags=["ü"])).executions] == ["aex-802", "aex-401", "aex-0"]
-        red = await store.list_resources(ResourceKind.SESSION, tags=["red"])
+            assert (await store.list(ExecutionQuery(tags=wanted))).total == total
+        marked = await store.list(ExecutionQuery(tags=["ü"]))
+        assert [e.id for e in marked.executions] == ["aex-802", "aex-401", "aex-0"]
+        red = await store.list_resources(ResourceQuery(kind=ResourceKind.SESSION, tags=["red"]))
         assert [(r.kind, r.id) for r in red.resources] == [(ResourceKind.SESSION, "ses-1")]
-        assert (await store.list()).total == 1205
+        assert (await store.list(ExecutionQuery())).total == 1205
         assert await store.delete("aex-0")
-        assert (await store.list(tags=["ü"])).total == 2
+        assert (await store.list(ExecutionQuery(tags=["ü"]))).total == 2
     finally:
         await store.close()

@@ -17,7 +17,7 @@ from status.api_keys import Scope
 from status.log import fold
 from status.phases import Phase, Step
 from status.store import schema
-from status.store.records import NewDelta, Outcome, ResourceKind, RunnerVerdict
+from status.store.records import ExecutionQuery, NewDelta, Outcome, ResourceKind, ResourceQuery, RunnerVerdict
 from status.store.store import Store
 from tests.store.conftest import Clock, Flow
 from tests.store.old_rows import BLOB, LOGS, ROWS, T0, TEXT, Row, fill
@@ -138,7 +138,7 @@ async def check_lists(store: Store) -> None:
     newest_first = list(LOGS)[::-1]
 
     async def ids(**given: Any) -> list[str]:
-        return [e.id for e in (await store.list(**given)).executions]
+        return [e.id for e in (await store.list(ExecutionQuery(**given))).executions]
 
     assert await ids() == newest_first
     assert await ids(org="other") == ["aex-failed"]
@@ -165,7 +165,7 @@ async def check_resources(store: Store) -> None:
         assert_same(asdict(found), {**row, "kind": kind, "body": json.loads(row["body"])}, at_least=8)
         assert await store.find_resource(kind, "acme", row["slug"]) == found
         for given in ({}, {"org": "acme"}, {"parent_id": row["parent_id"]}, {"tags": ["green"]}):
-            assert (await store.list_resources(kind, **given)).resources == [found]
+            assert (await store.list_resources(ResourceQuery(kind=kind, **given))).resources == [found]
 
 
 async def check_keys(store: Store) -> None:

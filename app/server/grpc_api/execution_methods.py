@@ -14,14 +14,14 @@ from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceId
 from app.server.drafts import draft_of_contract
 from app.server.edges import Edges
 from app.server.follow import Snapshot, Updates, follow, snapshot, states
-from app.server.grpc_api.paging import LIST_BYTES, pages, say_next, start
+from app.server.grpc_api.paging import asked, pages, say_next
 from app.server.log_ends import End, phase_of
 from app.server.problems import Kind, Problem, failed_precondition, invalid
 from app.server.render import as_json, execution_from_json, execution_message
 from status.brief import Brief
 from status.log import LogRow, rfc3339
 from status.phases import Phase
-from status.store.records import View
+from status.store.records import ExecutionQuery
 
 CONTRACT = "ai.stigmer.agentic.agentexecution.v1"
 _REGISTERED = (_query,)
@@ -97,12 +97,14 @@ class ExecutionMethods:
         phase = Phase(request.phase) if request.phase in {*Phase} else None
         if request.phase and phase is None:
             raise invalid(f"phase: {request.phase} is not a phase")
-        return await self._list(request, context, {"phase": phase, "tags": list(request.tags)})
+        query = ExecutionQuery(phase=phase, tags=list(request.tags), **asked(request.page_size, request.page_token))
+        return await self._list(query, context)
 
     async def list_by_session(
         self, request: io_pb2.ListAgentExecutionsBySessionRequest, context: Any
     ) -> io_pb2.AgentExecutionList:
-        return await self._list(request, context, {"session_id": request.session_id})
+        query = ExecutionQuery(session_id=request.session_id, **asked(request.page_size, request.page_token))
+        return await self._list(query, context)
 
     async def subscribe(self, request: io_pb2.AgentExecutionId, context: Any) -> AsyncIterator[AgentExecution]:
         """The current state, then changes at most four times a second; the terminal state is the last."""
@@ -147,16 +149,8 @@ class ExecutionMethods:
     async def _message(self, execution_id: str) -> AgentExecution:
         return execution_from_json(await self._edges.shown(execution_id))
 
-    async def _list(self, request: Any, context: Any, given: Mapping[str, Any]) -> io_pb2.AgentExecutionList:
-        token, number = start(request.page_token)
-        found = await self._edges.executions.list(
-            **given,
-            page_size=max(0, request.page_size),
-            page_token=token,
-            page=number,
-            view=View.FITTING,
-            max_bytes=LIST_BYTES,
-        )
+    async def _list(self, query: ExecutionQuery, context: Any) -> io_pb2.AgentExecutionList:
+        found = await self._edges.executions.list(query)
         without = sum(isinstance(told, Brief) for told in found.states)
         say_next(context, found.next_token, without_content=without)
         return io_pb2.AgentExecutionList(

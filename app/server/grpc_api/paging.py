@@ -7,9 +7,10 @@ Because of the numbers a page has as many entries as were asked for, whatever th
 `LIST_BYTES` is there without its content (trailing metadata `entries-without-content`: how many); `get` has it.
 """
 
-from typing import Any
+from typing import Any, TypedDict
 
 from app.server.problems import invalid
+from status.store.records import View
 
 MAX_NUMBER = 1000
 LIST_BYTES = 2 << 20
@@ -18,14 +19,31 @@ WITHOUT_CONTENT = "entries-without-content"
 NEXT_PAGE_TOKEN = "next-page-token"  # noqa: S105 - the name of a header
 
 
-def start(page_token: str) -> tuple[str, int]:
-    """The token to go on after, and the number of the page from there. Raises INVALID_ARGUMENT."""
-    if not (page_token.isascii() and page_token.isdecimal()):
-        return page_token, 1
-    number = int(page_token[:9])
-    if number > MAX_NUMBER or len(page_token) > 9:
-        raise invalid(f"page_token: {page_token[:20]} is too far; use the tokens of '{NEXT_PAGE_TOKEN}' for deep pages")
-    return "", max(1, number)
+class Asked(TypedDict):
+    """What all lists of the contract ask for, as in `status.store.records.Query`."""
+
+    page_size: int
+    page_token: str
+    page: int
+    view: View
+    max_bytes: int
+
+
+def asked(page_size: int, page_token: str) -> Asked:
+    """`page_token`: one to go on after, or the number of the page. Raises INVALID_ARGUMENT."""
+    number = 1
+    if page_token.isascii() and page_token.isdecimal():
+        number, given = int(page_token[:9]), page_token
+        if number > MAX_NUMBER or len(given) > 9:
+            raise invalid(f"page_token: {given[:20]} is too far; use the tokens of '{NEXT_PAGE_TOKEN}' for deep pages")
+        page_token = ""
+    return Asked(
+        page_size=max(0, page_size),
+        page_token=page_token,
+        page=max(1, number),
+        view=View.FITTING,
+        max_bytes=LIST_BYTES,
+    )
 
 
 def pages(total: int, size: int) -> int:

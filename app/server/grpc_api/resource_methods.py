@@ -22,9 +22,9 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from app.server.edges import Edges
-from app.server.grpc_api.paging import LIST_BYTES, pages, say_next, start
+from app.server.grpc_api.paging import asked, pages, say_next
 from app.server.resource_kinds import DEFINITIONS
-from status.store.records import ResourceKind, View
+from status.store.records import ResourceKind, ResourceQuery
 
 CONTRACT = "ai.stigmer.agentic"
 Methods = Mapping[str, Callable[[Any, Any], Any]]
@@ -89,32 +89,20 @@ class ResourceMethods:
 
     async def list_sessions(self, request: Any, context: Any) -> session_io.SessionList:
         """All sessions, or those of an agent."""
-        token, number = start(request.page_token)
-        found = await self._resources.list(
-            ResourceKind.SESSION,
-            agent_id=getattr(request, "agent_id", ""),
+        query = ResourceQuery(
+            kind=ResourceKind.SESSION,
             tags=list(getattr(request, "tags", ())),
-            page_size=max(0, request.page_size),
-            page_token=token,
-            page=number,
-            view=View.FITTING,
-            max_bytes=LIST_BYTES,
+            **asked(request.page_size, request.page_token),
         )
+        found = await self._resources.list(query, agent_id=getattr(request, "agent_id", ""))
         say_next(context, found.next_token)
         entries = [self._message(shown) for shown in found.resources]
         return session_io.SessionList(total_pages=pages(found.total, found.page_size), entries=entries)  # type: ignore[arg-type]
 
     async def instances_of_agent(self, request: Any, context: Any) -> instance_io.AgentInstanceList:
-        token, number = start(str(max(0, request.page_info.num)))
-        found = await self._resources.list(
-            self._kind,
-            agent_id=request.agent_id,
-            page_size=max(0, request.page_info.size),
-            page_token=token,
-            page=number,
-            view=View.FITTING,
-            max_bytes=LIST_BYTES,
-        )
+        page = request.page_info
+        query = ResourceQuery(kind=self._kind, **asked(page.size, str(max(0, page.num))))
+        found = await self._resources.list(query, agent_id=request.agent_id)
         items = [self._message(shown) for shown in found.resources]
         return instance_io.AgentInstanceList(total_count=found.total, items=items)  # type: ignore[arg-type]
 

@@ -33,7 +33,7 @@ from app.server.http.schemas import BYTES, CREATE_BODY, EVENTS, answer, body_of,
 from app.server.problems import invalid
 from status.bounds import MAX_PAGE_BYTES
 from status.phases import Phase
-from status.store.records import View
+from status.store.records import ExecutionQuery, View
 
 MAX_WAIT_S = 3600.0
 _PHASES = {name: p for p in Phase for name in (p.wire_name, p.name, str(p.value))}
@@ -101,7 +101,7 @@ class ExecutionHandlers:
     ) -> Response:
         """Newest first, without content unless it is asked for (`view=full`). `agent` is an id or a slug; `phase` a
         name, with or without EXECUTION_."""
-        page = await self._executions.list(
+        query = ExecutionQuery(
             org=org,
             phase=_phase(phase),
             session_id=session_id,
@@ -113,6 +113,7 @@ class ExecutionHandlers:
             view=View(view or View.BRIEF),
             max_bytes=MAX_PAGE_BYTES,
         )
+        page = await self._executions.list(query)
         entries = self._edges.shown_page(page)
         return await json_answer({"entries": entries, "next_page_token": page.next_token, "total": page.total})
 

@@ -15,7 +15,7 @@ from app.server.problems import invalid
 from app.server.resource_bodies import parsed
 from app.server.resource_kinds import DEFINITIONS, Definition
 from status.bounds import MAX_PAGE_BYTES
-from status.store.records import ResourceKind, View
+from status.store.records import ResourceKind, ResourceQuery, View
 
 
 def resource_routes(edges: Edges) -> APIRouter:
@@ -68,16 +68,16 @@ def _routes_of(definition: Definition, edges: Edges) -> APIRouter:
         """Newest first, without content unless it is asked for (`view=full`). `agent` (id or slug) where the kind
         belongs to one."""
         agent_id = (await resources.named(ResourceKind.AGENT, org or default_org(), agent)).id if agent else ""
-        found = await resources.list(
-            kind,
+        query = ResourceQuery(
+            kind=kind,
             org=org,
-            agent_id=agent_id,
             tags=tags,
             page_size=page_size,
             page_token=page_token,
             view=View(view or View.BRIEF),
             max_bytes=MAX_PAGE_BYTES,
         )
+        found = await resources.list(query, agent_id=agent_id)
         body = {"entries": found.resources, "next_page_token": found.next_token, "total": found.total}
         return await json_answer(body)
 

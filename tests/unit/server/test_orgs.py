@@ -1,6 +1,5 @@
 """Orgs are kept apart: a key of one org finds, changes and follows only what is its own, and reads the platform's."""
 
-import inspect
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -26,13 +25,6 @@ from google.protobuf import json_format
 
 from app.server.composition import RunningServer
 from app.server.principal import current
-from app.server.visible import Visible
-from status.store.creation import Creation
-from status.store.described import Described
-from status.store.reading import Reading
-from status.store.reported import Reported
-from status.store.resources import Resources
-from status.store.skills import Skills
 from tests.unit.server.conftest import created, http_client
 from tests.unit.server.identity import agent, bearer, code_of, key, made
 from tests.unit.server.test_create import assert_problem
@@ -40,10 +32,6 @@ from tests.unit.server.test_create import assert_problem
 VERSION = "agentic.stigmer.ai/v1"
 KINDS = ("agents", "agent-instances", "sessions")
 PLATFORM = {"owner_scope": "platform"}
-ABOUT_NOBODY = {"phase_counts", "oldest_open_s", "now", "ping"}
-AFTER_A_READ = {"session_facts", "session_memory", "skill_version", "skill_tags", "skill_artifact", "withdraw"}
-"""Called with what a verb of `Visible` has just given; an archive is given away after its skill was read."""
-NOT_FOR_HANDLERS = {"dispatched", "due_for_dispatch", "put_in"}
 
 
 @pytest.fixture
@@ -277,17 +265,6 @@ def _execution(*, org: str, agent_id: str) -> AgentExecution:
     execution.metadata.name, execution.metadata.org = "a run", org
     execution.spec.message, execution.spec.agent_id = "m", agent_id
     return execution
-
-
-def test_every_verb_for_handlers_is_looked_at() -> None:
-    """Each verb of the store that handlers may use keeps orgs apart, or is known not to need it."""
-    verbs = {
-        name
-        for part in (Reading, Creation, Described, Reported, Resources, Skills)
-        for name, member in vars(part).items()
-        if inspect.isfunction(member) and not name.startswith("_")
-    }
-    assert verbs - vars(Visible).keys() == ABOUT_NOBODY | AFTER_A_READ | NOT_FOR_HANDLERS
 
 
 def test_without_a_principal_nothing_is_read() -> None:

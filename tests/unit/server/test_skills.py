@@ -16,7 +16,7 @@ from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
 from app.server.artifacts import Artifacts
 from app.server.composition import RunningServer
 from clients.skill_archive import MAX_ARCHIVE_BYTES, hash_of
-from status.store.records import Resource, ResourceKind
+from status.store.records import Resource, ResourceKind, ResourceQuery
 from tests.unit.server.conftest import AUTHORIZED
 from tests.unit.server.test_grpc import code_of
 from tests.unit.skills.archives import SKILL_MD, archive, with_entry
@@ -155,7 +155,7 @@ async def test_what_is_refused(server: RunningServer, given: dict[str, Any], say
         code, text = await code_of(Client(channel).push(given.pop("data", None), **given))
     assert code is grpc.StatusCode.INVALID_ARGUMENT
     assert says in text
-    assert (await server.ctx.store.list_resources(ResourceKind.SKILL)).total == 0
+    assert (await server.ctx.store.list_resources(ResourceQuery(kind=ResourceKind.SKILL))).total == 0
 
 
 @pytest.mark.parametrize("key", ["../../etc/passwd", "/etc/passwd", "skl-x", "%2e%2e", "' or '1'='1", "0" * 64, "🔑"])
