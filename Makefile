@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test mutants faults fuzz bench check check-fresh coverage format docs site proto lock promises clean stale
+.PHONY: help setup run dev test mutants faults fuzz bench check check-fresh coverage format docs site pictures proto lock promises clean stale
 
 PYTHON ?= python3
 # Most tests wait for processes: more of them than cores run at a time.
@@ -99,6 +99,9 @@ docs: $(READY) ## generate the parts of docs/ that come from the code
 site: $(READY) ## the docs site in build/site/html, built strictly; its tools are set up in .venv/docs
 	@$(BIN)/python -m deploy.docs_venv
 	@$(BIN)/python docs/website.py
+
+pictures: $(READY) ## take the pictures in docs/images anew, of a real stack; those of pages need chromium
+	@$(BIN)/python -m docs.pictures
 
 proto: $(READY) ## generate stubs/ from proto/
 	$(BIN)/python proto/generate.py

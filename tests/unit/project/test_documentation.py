@@ -1,5 +1,6 @@
 """The documentation is whole, points to what exists, and says what the code says."""
 
+import re
 import subprocess
 import sys
 
@@ -46,6 +47,15 @@ def test_each_error_text_is_documented() -> None:
     """Whoever searches the documentation for the text of a failure, or its code, finds it."""
     text = (ROOT / "docs/architecture/error-propagation.md").read_text()
     assert [f.code for f in FAILURES.values() if f.says not in text or f.next_step not in text] == []
+
+
+def test_each_code_can_be_looked_up() -> None:
+    """Troubleshooting has one row per code, in order, that links to that code's text; documents name no other code."""
+    text = (ROOT / "docs/guides/troubleshooting.md").read_text()
+    rows = re.findall(r"^\| \[(E\d+)\]\(../architecture/error-propagation.md#(\S+)\) \|", text, re.MULTILINE)
+    assert rows == [(f.code.value, f"{f.code.value}-{f.category}".lower()) for f in FAILURES.values()]
+    named = {code for path in files(".md") for code in re.findall(r"\bE[1-9]\d\d\b", path.read_text())}
+    assert named - {f.code.value for f in FAILURES.values()} == set()
 
 
 @pytest.mark.promise("4.60")
