@@ -10,6 +10,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY app app
 COPY clients clients
 COPY status status
+COPY src src
 COPY stubs stubs
 COPY tasks tasks
 # The versions above are all there is: nothing more is looked for. What builds the wheel stays out of the image.

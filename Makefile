@@ -7,7 +7,7 @@ TEST_PROCESSES ?= 3
 BIN := .venv/bin
 READY := .venv/.ready
 # bench/ only when it holds something: mypy refuses an empty folder.
-SOURCES := app tasks clients status proto tests checks docs deploy $(patsubst %/,%,$(sort $(dir $(wildcard bench/*.py))))
+SOURCES := src/agent_runner proto tests checks docs deploy $(patsubst %/,%,$(sort $(dir $(wildcard bench/*.py))))
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +78,7 @@ check: $(READY) ## format, lint, types, import directions, generated code and do
 	$(BIN)/python -m checks.file_length
 	$(BIN)/python -m checks.extras
 	$(BIN)/python -m checks.imports
+	$(BIN)/python -m checks.rooms
 
 check-fresh: $(READY) ## set up fresh copies with the oldest pip of each Python that is here; needs the package index
 	@$(BIN)/python -m checks.fresh $(ARGS)

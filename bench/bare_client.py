@@ -12,9 +12,9 @@ import redis.asyncio
 from celery import chain
 from celery.canvas import Signature
 
+from agent_runner.clients.broker.celery_config import PUBLISH_THREADS, new_celery
+from agent_runner.clients.settings.settings import Settings
 from bench.bare_worker import FIRST, QUEUE, SECOND
-from clients.settings import Settings
-from clients.tasks_wire import PUBLISH_THREADS, new_celery
 
 RESULT = "celery-task-meta-"
 PATIENCE_S = 120.0

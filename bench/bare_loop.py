@@ -17,11 +17,11 @@ from typing import Any
 from langchain_core.messages import HumanMessage
 from langchain_core.runnables import RunnableConfig
 
+from agent_runner.tasks.run import execution
 from bench.graphs import tokens, tools
-from tasks.run import execution
 
 GRAPHS: dict[str, Any] = {"tokens": tokens.graph, "tools": tools.graph}
-IS_FAST = vars(execution)["run_events"].__module__ == "clients.engine.fast_stream"
+IS_FAST = vars(execution)["run_events"].__module__ == "agent_runner.clients.engine.stream.fast_stream"
 
 
 def items(graph: str, message: str) -> AsyncIterator[Any]:

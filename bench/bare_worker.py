@@ -13,12 +13,12 @@ from typing import Any
 from celery import Celery, signals
 from celery.apps.worker import Worker
 
+from agent_runner.clients.broker.celery_config import new_celery
+from agent_runner.clients.process.logs import set_up_logging
+from agent_runner.clients.settings.settings import Settings, load_settings
+from agent_runner.tasks.worker.loop import AgentLoop
+from agent_runner.tasks.worker.pool import TaskPool
 from bench.bare_loop import read
-from clients.logs import set_up_logging
-from clients.settings import Settings, load_settings
-from clients.tasks_wire import new_celery
-from tasks.loop import AgentLoop
-from tasks.pool import TaskPool
 
 QUEUE = "bench_bare"
 FIRST, SECOND = "bench.first", "bench.second"

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import psycopg
 from sqlalchemy import update
 
+from agent_runner.status.store import schema
+from agent_runner.status.store.records import NewExecution
+from agent_runner.status.store.schema import executions
+from agent_runner.status.store.store import Store
+from agent_runner.status.timeouts import Timeouts
 from bench.arithmetic import Pair, Row, row
-from status.store import schema
-from status.store.records import NewExecution
-from status.store.schema import executions
-from status.store.store import Store
-from status.timeouts import Timeouts
 
 DUE = 1000
 POSTGRES = "AGENT_RUNNER_TEST_POSTGRES_URL"

@@ -12,8 +12,8 @@ from typing import Any
 
 import psutil
 
+from agent_runner.clients.settings.settings import Settings
 from bench.bare_worker import READY
-from clients.settings import Settings
 from tests.integration.stack import KEY, Process, Stack, eventually
 
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"

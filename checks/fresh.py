@@ -58,7 +58,7 @@ def must(command: list[str], where: Path, **more: str) -> str:
 def copied(folder: Path) -> Path:
     """This checkout as it is, without what was built."""
     place = folder / "checkout"
-    shutil.copytree(ROOT, place, ignore=shutil.ignore_patterns(*NOT_OURS, ".*_cache", ".hypothesis"))
+    shutil.copytree(ROOT, place, symlinks=True, ignore=shutil.ignore_patterns(*NOT_OURS, ".*_cache", ".hypothesis"))
     return place
 
 

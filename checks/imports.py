@@ -4,7 +4,7 @@ one) shows here, and not at its next start."""
 import importlib
 import sys
 
-PROGRAMS = ("app.cli.main", "app.server.composition", "tasks.serve")
+PROGRAMS = ("agent_runner.app.cli.main", "agent_runner.app.server.composition", "agent_runner.tasks.worker.serve")
 
 
 def main() -> int:

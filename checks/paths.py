@@ -9,7 +9,7 @@ from pathlib import Path
 
 from checks.tree import ROOT, files, shown
 
-FOLDERS = "app|bench|checks|clients|deploy|docs|proto|status|stubs|tasks|tests"
+FOLDERS = "app|bench|checks|clients|deploy|docs|proto|src|status|stubs|tasks|tests"
 PATH = re.compile(rf"`((?:{FOLDERS})/[\w./-]*)`")
 
 

@@ -15,10 +15,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from clients.settings import Settings, describe_settings
-from status.failures import FAILURES
-from status.phases import TERMINAL_PHASES, TRANSITIONS, Phase, Step
-from status.timeouts import CALLER_TIMEOUTS, TIMEOUT_CODES, Timeouts, TimeoutType
+from agent_runner.clients.settings.settings import Settings, describe_settings
+from agent_runner.status.failures import FAILURES
+from agent_runner.status.phases import TERMINAL_PHASES, TRANSITIONS, Phase, Step
+from agent_runner.status.timeouts import CALLER_TIMEOUTS, TIMEOUT_CODES, Timeouts, TimeoutType
 
 ROOT = Path(__file__).resolve().parent.parent
 PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)

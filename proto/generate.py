@@ -18,6 +18,9 @@ ROOT = Path(__file__).resolve().parent
 STUBS = ROOT.parent / "stubs"
 GENERATED = ("*.py", "*.pyi", "py.typed")
 SERVICE = re.compile(r"^service ", re.MULTILINE)
+# protoc names a Python package after the path of its .proto file. `ai` is a common word: a project that has a package
+# of that name must not get ours, so it is imported as a part of `agent_runner`. On the wire nothing changes.
+OF_THE_CONTRACT = re.compile(r"(^from |^import |BuildTopDescriptorsAndMessages\(DESCRIPTOR, ')ai\.", re.MULTILINE)
 
 
 def generate(target: Path) -> None:
@@ -53,6 +56,8 @@ def generate(target: Path) -> None:
             (folder / "__init__.py").touch()
     for top in target.iterdir():
         (top / "py.typed").touch()
+    for made in (path for path in target.rglob("*_pb2*.py*")):
+        made.write_text(OF_THE_CONTRACT.sub(r"\1agent_runner.ai.", made.read_text()))
 
 
 def tree(folder: Path) -> set[Path]:

@@ -5,7 +5,7 @@ from enum import Enum
 
 
 class Scope(Enum):
-    """What a key may be used for. Which calls that are: `app/server/scopes.py`."""
+    """What a key may be used for. Which calls that are: `app/server/access/scopes.py`."""
 
     ADMIN = "admin"
     EXECUTE = "execute"

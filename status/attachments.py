@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from status.media import BASE64, PLAIN, Json, Media, found_in, put
+from agent_runner.status.media import BASE64, PLAIN, Json, Media, found_in, put
 
 DEFAULT_MAX_ATTACHMENT_BYTES = 8 << 20
 MAX_ATTACHMENTS = 100

@@ -1,6 +1,6 @@
 """Why a model stopped: which words of providers mean a whole answer, and what to say about the others."""
 
-from status.log import Delta
+from agent_runner.status.log.log import Delta
 
 WHOLE = frozenset(
     {

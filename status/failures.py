@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from status.phases import Phase
+from agent_runner.status.phases import Phase
 
 
 class Code(Enum):

@@ -8,7 +8,7 @@ import math
 from dataclasses import asdict, dataclass, fields, replace
 from enum import Enum
 
-from status.failures import Code
+from agent_runner.status.failures import Code
 
 
 class TimeoutType(Enum):

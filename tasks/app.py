@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from celery import Celery, Task
 
-from clients.tasks_wire import (
+from agent_runner.clients.broker.celery_config import (
     CLEANUP_SANDBOX,
     ENSURE_THREAD,
     EXECUTE_GRAPHTON,
@@ -12,11 +12,11 @@ from clients.tasks_wire import (
     REPORT_FAILURE,
     new_celery,
 )
-from tasks.failing import AlreadyEnded
-from tasks.workplace import Workplace
+from agent_runner.tasks.body_errors import AlreadyEnded
+from agent_runner.tasks.worker.workplace import Workplace
 
 if TYPE_CHECKING:
-    from clients.settings import Settings
+    from agent_runner.clients.settings.settings import Settings
 
 Role = Literal["worker", "orchestrator"]
 ROLES: tuple[Role, ...] = ("worker", "orchestrator")
@@ -46,12 +46,12 @@ def registered(app: Celery) -> list[str]:
 
 
 def _register_runner(app: Celery, place: Workplace) -> None:
-    from tasks.cleanup_sandbox import cleanup_sandbox
-    from tasks.ensure_thread import ensure_thread
-    from tasks.execute_graphton import execute_graphton
-    from tasks.prune_thread import prune_thread
-    from tasks.repeated_end import repeat_end
-    from tasks.request import RunRequest
+    from agent_runner.tasks.cleanup_sandbox import cleanup_sandbox
+    from agent_runner.tasks.ensure_thread import ensure_thread
+    from agent_runner.tasks.execute_graphton import execute_graphton
+    from agent_runner.tasks.prune_thread import prune_thread
+    from agent_runner.tasks.repeated_end import repeat_end
+    from agent_runner.tasks.request import RunRequest
 
     @app.task(name=ENSURE_THREAD, shared=False, Request=RunRequest)
     def ensure(execution_id: str) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def _register_runner(app: Celery, place: Workplace) -> None:
 
 
 def _register_orchestrator(app: Celery, place: Workplace) -> None:
-    from tasks.report_failure import report_failure
+    from agent_runner.tasks.report_failure import report_failure
 
     # Bound, and sent with `.si`: then Celery always queues it, and never calls it inside the process that failed.
     @app.task(name=REPORT_FAILURE, shared=False, bind=True)

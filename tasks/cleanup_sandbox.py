@@ -6,17 +6,16 @@ The server never names a sandbox here that a run may be in, or may get: a sessio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from agent_runner.clients.process.threads import own
+from agent_runner.clients.sandbox.local import LocalSandbox
+from agent_runner.status.failures import Code
+from agent_runner.tasks.body_errors import ExecutionError
+from agent_runner.tasks.removals import confirm
+from agent_runner.tasks.run.setup import sandbox_dir
 from agent_runner.v1 import runner_pb2 as pb
 
-from clients.sandbox.local import LocalSandbox
-from clients.threads import own
-from status.failures import Code
-from tasks.failing import ExecutionError
-from tasks.removals import confirm
-from tasks.run.setup import sandbox_dir
-
 if TYPE_CHECKING:
-    from tasks.process import RunnerProcess
+    from agent_runner.tasks.worker.process import RunnerProcess
 
 log = logging.getLogger(__name__)
 

@@ -5,16 +5,16 @@ import logging
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from agent_runner.v1 import runner_pb2 as pb
 from ulid import ULID
 
-from clients.backend import BackendError
-from status.failures import Code
-from status.timeouts import ENSURE_THREAD_ATTEMPTS, ENSURE_THREAD_BACKOFF_FACTOR
-from tasks.failing import ExecutionError
+from agent_runner.clients.reporting.native import BackendError
+from agent_runner.status.failures import Code
+from agent_runner.status.timeouts import ENSURE_THREAD_ATTEMPTS, ENSURE_THREAD_BACKOFF_FACTOR
+from agent_runner.tasks.body_errors import ExecutionError
+from agent_runner.v1 import runner_pb2 as pb
 
 if TYPE_CHECKING:
-    from tasks.process import RunnerProcess
+    from agent_runner.tasks.worker.process import RunnerProcess
 
 log = logging.getLogger(__name__)
 

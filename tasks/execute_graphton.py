@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
-from tasks.run.execution import execute
-from tasks.run.progress import Progress
+from agent_runner.tasks.run.execution import execute
+from agent_runner.tasks.run.progress import Progress
 
 if TYPE_CHECKING:
-    from tasks.process import RunnerProcess
+    from agent_runner.tasks.worker.process import RunnerProcess
 
 
 async def execute_graphton(

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 
 import aiosqlite
 import psycopg
+
+from agent_runner.status.failures import Code
+from agent_runner.tasks.body_errors import ExecutionError
+from agent_runner.tasks.removals import confirm
 from agent_runner.v1 import runner_pb2 as pb
 
-from status.failures import Code
-from tasks.failing import ExecutionError
-from tasks.removals import confirm
-
 if TYPE_CHECKING:
-    from tasks.process import RunnerProcess
+    from agent_runner.tasks.worker.process import RunnerProcess
 
 log = logging.getLogger(__name__)
 

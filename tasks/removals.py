@@ -3,12 +3,11 @@
 import logging
 from typing import TYPE_CHECKING
 
+from agent_runner.clients.reporting.native import BackendError
 from agent_runner.v1 import runner_pb2 as pb
 
-from clients.backend import BackendError
-
 if TYPE_CHECKING:
-    from tasks.process import RunnerProcess
+    from agent_runner.tasks.worker.process import RunnerProcess
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any
 from celery import Task
 from celery.exceptions import Ignore, TaskRevokedError
 
-from status.phases import Phase
-from tasks.failing import AlreadyEnded, ExecutionError
+from agent_runner.status.phases import Phase
+from agent_runner.tasks.body_errors import AlreadyEnded, ExecutionError
 
 log = logging.getLogger(__name__)
 

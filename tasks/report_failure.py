@@ -9,17 +9,17 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from agent_runner.v1 import runner_pb2 as pb
 from celery import Celery
 
-from clients.backend import BackendError
-from clients.tasks_wire import EXECUTE_GRAPHTON, STEP_OF_TASK
-from clients.threads import own
-from status.failures import Code
-from tasks.failing import ExecutionError
+from agent_runner.clients.broker.celery_config import EXECUTE_GRAPHTON, STEP_OF_TASK
+from agent_runner.clients.process.threads import own
+from agent_runner.clients.reporting.native import BackendError
+from agent_runner.status.failures import Code
+from agent_runner.tasks.body_errors import ExecutionError
+from agent_runner.v1 import runner_pb2 as pb
 
 if TYPE_CHECKING:
-    from tasks.process import RunnerProcess
+    from agent_runner.tasks.worker.process import RunnerProcess
 
 _TASK_OF_STEP = {step: task for task, step in STEP_OF_TASK.items()}
 _OWN_CODE = re.compile(r"\[(E\d{3})\] (.*)", re.DOTALL)

@@ -13,11 +13,11 @@ from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import Celery, signals
 from celery.worker.consumer import Consumer
 
-from clients.tasks_wire import EXECUTE_GRAPHTON, STEP_OF_TASK
-from status.failures import Code
-from tasks.app import registered
-from tasks.failing import ExecutionError, FailureReports
-from tasks.report_failure import judge, lost_words
+from agent_runner.clients.broker.celery_config import EXECUTE_GRAPHTON, STEP_OF_TASK
+from agent_runner.status.failures import Code
+from agent_runner.tasks.app import registered
+from agent_runner.tasks.body_errors import ExecutionError, FailureReports
+from agent_runner.tasks.report_failure import judge, lost_words
 
 log = logging.getLogger(__name__)
 

@@ -9,13 +9,21 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from clients.http_api import ApiError, HttpApi, Rows
-from clients.redis_probe import Command, RedisFull, broker_commands, evicts, open_client, own_commands, refused
-from clients.sandbox.isolation import INSTALL, isolation_of
-from clients.service_urls import without_password
-from clients.settings import Settings
-from clients.tls import target
-from status.store.postgres import advice, plain
+from agent_runner.clients.backend.http_api import ApiError, HttpApi, Rows
+from agent_runner.clients.backend.tls import target
+from agent_runner.clients.broker.redis_probe import (
+    Command,
+    RedisFull,
+    broker_commands,
+    evicts,
+    open_client,
+    own_commands,
+    refused,
+)
+from agent_runner.clients.sandbox.isolation import INSTALL, isolation_of
+from agent_runner.clients.settings.service_urls import without_password
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.store.postgres import advice, plain
 
 LIMIT_S = 5
 HUNG = "Give the calls that hang a time limit; AGENT_RUNNER_MAX_HUNG_THREADS says when a worker is replaced."
@@ -51,8 +59,8 @@ def check_broker(settings: Settings) -> Check:
     url = settings.broker_url
     if url.startswith(("redis://", "rediss://", "unix://")):
         return _redis("broker", url, "AGENT_RUNNER_BROKER_URL", broker_commands(_queues(settings)))
-    from clients import rabbitmq_transport
-    from clients.tasks_wire import celery_config, new_celery
+    from agent_runner.clients.broker import rabbitmq_transport
+    from agent_runner.clients.broker.celery_config import celery_config, new_celery
 
     why = [without_password(url)]
     with new_celery(settings).connection_for_read(connect_timeout=LIMIT_S) as connection:
@@ -75,7 +83,7 @@ def _queues(settings: Settings) -> tuple[str, str]:
 
 
 def check_database(settings: Settings) -> Check:
-    from status.store.schema import revision
+    from agent_runner.status.store.schema import revision
 
     url = settings.database_url
     if (missing := _missing_file(url)) is not None:
@@ -110,7 +118,7 @@ def check_checkpoints(settings: Settings) -> Check:
 
 def check_store(settings: Settings) -> Check:
     """The store of the user's graphs. Other agents have none, so it is not required."""
-    from app.cli.store_check import StoreLack, described
+    from agent_runner.app.cli.store_check import StoreLack, described
 
     name, url = "graphs' store", settings.checkpoint_url
     try:
@@ -133,7 +141,7 @@ def check_backend(settings: Settings) -> Check:
 
 def check_reporting(settings: Settings) -> list[Check]:
     """Which laws do not hold, where workers report by the contract alone."""
-    from clients.compatible import NOT_HELD
+    from agent_runner.clients.reporting.compatible import NOT_HELD
 
     if settings.reporting == "native":
         return []
@@ -142,8 +150,8 @@ def check_reporting(settings: Settings) -> list[Check]:
 
 def check_model(settings: Settings) -> Check:
     """Which model the cascade finds; nothing is asked of it, so a wrong key is not seen here."""
-    from clients.models.cascade import build_model
-    from clients.models.errors import ModelError
+    from agent_runner.clients.models.cascade import build_model
+    from agent_runner.clients.models.errors import ModelError
 
     try:
         _, said = build_model(settings)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.cli.failing import Failed
+from agent_runner.app.cli.exits import Failed
 
 NEXT_STEP = "Run it in a folder that you may write, or name one with AGENT_RUNNER_DATA_DIR{option}."
 

@@ -16,10 +16,10 @@ from rich.panel import Panel
 from rich.spinner import Spinner
 from rich.text import Text
 
-from app.cli.story import Line, Story, Tone
-from clients.http_api import StreamEvent
-from status.phases import Phase
-from status.visible_text import visible
+from agent_runner.app.cli.story import Line, Story, Tone
+from agent_runner.clients.backend.http_api import StreamEvent
+from agent_runner.status.phases import Phase
+from agent_runner.status.visible_text import visible
 
 REFRESH_PER_S, TALK_LINES = 8, 4
 PANEL_WIDTH = 38

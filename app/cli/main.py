@@ -7,19 +7,25 @@ from typing import Any
 import click
 
 COMMANDS = {
-    "run": ("app.cli.run:run", "Run one message and show it live."),
-    "dev": ("app.cli.dev:dev", "The whole stack in one terminal."),
-    "server": ("app.cli.roles:server", "The server: HTTP, gRPC, the sweeper."),
-    "worker": ("app.cli.roles:worker", "A worker that runs agents."),
-    "orchestrator": ("app.cli.roles:orchestrator", "A worker for failures and maintenance."),
-    "flower": ("app.cli.roles:flower", "Flower, the operators' view of Celery."),
-    "apply": ("app.cli.apply:apply", "Create or update resources from a file."),
-    "executions": ("app.cli.executions:executions", "List, get, watch, cancel or redrive executions."),
-    "keys": ("app.cli.keys:keys", "Make, list or revoke API keys."),
-    "retention": ("app.cli.retention:retention", "Remove now what is older than the retention allows."),
-    "doctor": ("app.cli.doctor:doctor", "Check everything that this system needs."),
-    "migrate": ("app.cli.roles:migrate", "Bring the database to the newest schema."),
-    "redis": ("app.cli.roles:redis", ""),
+    "run": ("agent_runner.app.cli.commands.run:run", "Run one message and show it live."),
+    "dev": ("agent_runner.app.cli.commands.dev:dev", "The whole stack in one terminal."),
+    "server": ("agent_runner.app.cli.commands.roles:server", "The server: HTTP, gRPC, the sweeper."),
+    "worker": ("agent_runner.app.cli.commands.roles:worker", "A worker that runs agents."),
+    "orchestrator": ("agent_runner.app.cli.commands.roles:orchestrator", "A worker for failures and maintenance."),
+    "flower": ("agent_runner.app.cli.commands.roles:flower", "Flower, the operators' view of Celery."),
+    "apply": ("agent_runner.app.cli.commands.apply:apply", "Create or update resources from a file."),
+    "executions": (
+        "agent_runner.app.cli.commands.executions:executions",
+        "List, get, watch, cancel or redrive executions.",
+    ),
+    "keys": ("agent_runner.app.cli.commands.keys:keys", "Make, list or revoke API keys."),
+    "retention": (
+        "agent_runner.app.cli.commands.retention_now:retention",
+        "Remove now what is older than the retention allows.",
+    ),
+    "doctor": ("agent_runner.app.cli.commands.doctor:doctor", "Check everything that this system needs."),
+    "migrate": ("agent_runner.app.cli.commands.roles:migrate", "Bring the database to the newest schema."),
+    "redis": ("agent_runner.app.cli.commands.roles:redis", ""),
 }
 """Name: the command's place and its one line of help. Without a line it is hidden: `dev` calls it."""
 

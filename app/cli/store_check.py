@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from clients.settings import Settings
+from agent_runner.clients.settings.settings import Settings
 
 LIMIT_S = 5
 
@@ -24,7 +24,7 @@ class StoreLack(Exception):
 
 def described(settings: Settings) -> str:
     """One line about the store as it is configured. Raises StoreLack, and what a driver raises."""
-    from clients.engine.store_config import StoreConfigError, read_store_config
+    from agent_runner.clients.engine.store.store_config import StoreConfigError, read_store_config
 
     file = Path(settings.graphs)
     try:
@@ -47,7 +47,7 @@ def described(settings: Settings) -> str:
 
 
 def _embedding(file: Path, embed: str) -> None:
-    from clients.engine.embedding import place_of, providers
+    from agent_runner.clients.engine.store.embedding import place_of, providers
 
     with _importable(file.parent):
         there = place_of(embed)
@@ -76,8 +76,8 @@ def _importable(folder: Path) -> Iterator[None]:
 def _vectors_on_postgres(url: str, dims: int) -> None:
     import psycopg
 
-    from clients.engine.store_databases import VECTORS_ON_POSTGRES, StoreError, check_vectors
-    from status.store.postgres import plain
+    from agent_runner.clients.engine.store.store_databases import VECTORS_ON_POSTGRES, StoreError, check_vectors
+    from agent_runner.status.store.postgres import plain
 
     with psycopg.connect(plain(url), connect_timeout=LIMIT_S) as connection:
         row = connection.execute(VECTORS_ON_POSTGRES).fetchone()

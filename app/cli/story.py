@@ -11,11 +11,11 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from clients.http_api import StreamEvent
-from status.attachments import amount
-from status.log import LogRow, State
-from status.phases import TERMINAL_PHASES, Phase
-from status.questions import expected_text
+from agent_runner.clients.backend.http_api import StreamEvent
+from agent_runner.status.attachments import amount
+from agent_runner.status.log.log import LogRow, State
+from agent_runner.status.phases import TERMINAL_PHASES, Phase
+from agent_runner.status.questions import expected_text
 
 Said = Mapping[str, Any]
 RESULT_LINES, LINE_CHARS, SUMMARY_CHARS = 20, 400, 160

@@ -17,13 +17,16 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import IO
 
-from app.dev.process_tree import ProcessTree
+from agent_runner.app.dev.process_tree import ProcessTree
 
 PARENT_FD = "AGENT_RUNNER_PARENT_FD"
 BANNER = b"STARTUP FAILURE"
 KEPT_LINES = 40
 FIRST_BACKOFF_S, LAST_BACKOFF_S, HEALTHY_AFTER_S = 0.5, 30.0, 60.0
-_FALLBACK = "import sys; del sys.argv[:2]; sys.argv.insert(0, 'agent-runner'); from app.cli.main import main; main()"
+_FALLBACK = (
+    "import sys; del sys.argv[:2]; sys.argv.insert(0, 'agent-runner');"
+    " from agent_runner.app.cli.main import main; main()"
+)
 
 
 def command_line(role: str) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 
-from app.dev.tied import tied
+from agent_runner.app.dev.tied import tied
 
 CONFIG_NAME, LOG_NAME = "redis.conf", "redis.log"
 

@@ -19,10 +19,16 @@ from typing import Any
 
 import httpx
 
-from app.dev.processes import Lifeline, RoleProcess, end_all
-from app.dev.redis import EmbeddedRedis, find_redis_server, free_port, port_is_free
-from clients.local_stack import API_KEY_NAME, FILE_NAME, FLOWER_PASSWORD_NAME, LOCK_NAME, SECRET_KEY_NAME
-from clients.settings import Settings
+from agent_runner.app.dev.processes import Lifeline, RoleProcess, end_all
+from agent_runner.app.dev.redis import EmbeddedRedis, find_redis_server, free_port, port_is_free
+from agent_runner.clients.process.local_stack import (
+    API_KEY_NAME,
+    FILE_NAME,
+    FLOWER_PASSWORD_NAME,
+    LOCK_NAME,
+    SECRET_KEY_NAME,
+)
+from agent_runner.clients.settings.settings import Settings
 
 START_LIMIT_S = 120.0
 REDIS_LIMIT_S = 10.0

@@ -1,4 +1,4 @@
-"""Runs a foreign program that ends with its parent: `python -m app.dev.tied PROGRAM ARGUMENTS...`.
+"""Runs a foreign program that ends with its parent: `python -m agent_runner.app.dev.tied PROGRAM ARGUMENTS...`.
 
 Our own processes read a pipe that their parent holds. A program that knows nothing of that is tied to its parent by the
 kernel, on Linux; elsewhere it is ended by its supervisor only.
@@ -10,12 +10,14 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from agent_runner.clients.process.import_path import PYTHON
+
 _SET_PARENT_DEATH_SIGNAL = 1
 
 
 def tied(argv: Sequence[str]) -> list[str]:
     """The command line that runs `argv` in this way."""
-    return [sys.executable, "-m", "app.dev.tied", *argv]
+    return [*PYTHON, "-m", "agent_runner.app.dev.tied", *argv]
 
 
 def become(argv: Sequence[str]) -> None:

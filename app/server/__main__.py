@@ -1,4 +1,4 @@
-"""`python -m app.server`: the server process. SIGTERM and SIGINT stop it after the calls in flight."""
+"""`python -m agent_runner.app.server`: the server process. SIGTERM and SIGINT stop it after the calls in flight."""
 
 import asyncio
 import contextlib
@@ -6,15 +6,17 @@ import logging
 import signal
 import sys
 
-from clients.supervised import end_with_supervisor, startup_failure
+from agent_runner.clients.process.import_path import current_folder_last
+from agent_runner.clients.process.supervision import end_with_supervisor, startup_failure
 
 
 def main() -> int:
+    current_folder_last()
     try:
-        from app.server.composition import running_server
-        from clients.logs import set_up_logging
-        from clients.private_files import keep_private
-        from clients.settings import SettingsError, load_settings
+        from agent_runner.app.server.composition import running_server
+        from agent_runner.clients.process.logs import set_up_logging
+        from agent_runner.clients.process.private_files import keep_private
+        from agent_runner.clients.settings.settings import SettingsError, load_settings
     except Exception as error:
         startup_failure("Import", error)
         return 1

@@ -11,34 +11,34 @@ from functools import partial
 
 import grpc
 import uvicorn
-from agent_runner.v1 import runner_pb2_grpc
 from ulid import ULID
 
-from app.server.background import Background
-from app.server.context import ServerContext
-from app.server.dispatch import Dispatcher, Resender
-from app.server.gate import Gate
-from app.server.grpc_api import register_services, server_interceptors
-from app.server.grpc_api.sizes import MOST_BYTES
-from app.server.http import build_http_app
-from app.server.http.connection import Connection, ConnectionLimits
-from app.server.keys import Keys
-from app.server.left_reports import LeftReports
-from app.server.presence import PresenceBoard
-from app.server.reports import Reports
-from app.server.retention import Retention
-from app.server.runner_service import RunnerService
-from app.server.sealing import Sealing
-from app.server.sweeper import Pulse, Sweeper
-from app.server.wakeups import Wakeups
-from app.server.watchers import Watchers
-from clients.access_settings import EVERY_HOST
-from clients.redis_at_start import look_at_redis
-from clients.settings import Settings
-from clients.task_ends import TaskEnds
-from clients.tasks_wire import Publisher
-from status.store.schema import migrate
-from status.store.store import Store
+from agent_runner.app.server.access.api_keys import Keys
+from agent_runner.app.server.access.gate import Gate
+from agent_runner.app.server.context import ServerContext
+from agent_runner.app.server.executions.dispatch import Dispatcher, Resender
+from agent_runner.app.server.grpc_api import register_services, server_interceptors
+from agent_runner.app.server.grpc_api.sizes import MOST_BYTES
+from agent_runner.app.server.http import build_http_app
+from agent_runner.app.server.http.connection import Connection, ConnectionLimits
+from agent_runner.app.server.log_feed.wakeups import Wakeups
+from agent_runner.app.server.log_feed.watchers import Watchers
+from agent_runner.app.server.maintenance.periodic import Background
+from agent_runner.app.server.maintenance.retention import Retention
+from agent_runner.app.server.maintenance.sweeper import Pulse, Sweeper
+from agent_runner.app.server.resources.sealing import Sealing
+from agent_runner.app.server.runners.failure_reports import Reports
+from agent_runner.app.server.runners.presence import PresenceBoard
+from agent_runner.app.server.runners.report_pickup import LeftReports
+from agent_runner.app.server.runners.runner_service import RunnerService
+from agent_runner.clients.broker.celery_config import Publisher
+from agent_runner.clients.broker.start_check import look_at_redis
+from agent_runner.clients.broker.task_ends import TaskEnds
+from agent_runner.clients.settings.access_settings import EVERY_HOST
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.store.schema import migrate
+from agent_runner.status.store.store import Store
+from agent_runner.v1 import runner_pb2_grpc
 
 log = logging.getLogger(__name__)
 STOP_GRACE_S = 3.0

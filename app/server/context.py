@@ -4,29 +4,29 @@ from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from app.server.counting import Ends
-from app.server.gate import Gate
-from app.server.sealing import Sealing
-from app.server.soon import Soon
-from app.server.task_ends import TaskEndTeller
-from app.server.watchers import Watchers
-from clients.settings import Settings
-from clients.shared_work import SharedWork
-from status.store.records import Execution, Removal
-from status.store.store import Store
+from agent_runner.app.server.access.gate import Gate
+from agent_runner.app.server.after_response import Soon
+from agent_runner.app.server.log_feed.watchers import Watchers
+from agent_runner.app.server.maintenance.end_counts import Ends
+from agent_runner.app.server.resources.sealing import Sealing
+from agent_runner.app.server.runners.task_ends import TaskEndTeller
+from agent_runner.clients.process.shared_work import SharedWork
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.store.records import Execution, Removal
+from agent_runner.status.store.store import Store
 
 SKILLS_KNOWN = 1000
 
 
 class Publisher(Protocol):
     async def publish(self, execution_id: str) -> None:
-        """Put the execution's next step on its queue; raises `clients.tasks_wire.PublishError`."""
+        """Put the execution's next step on its queue; raises `PublishError` of `clients.broker`."""
 
     async def clean_up(self, session_id: str, queue: str) -> None:
         """Have workers remove the sandbox and the memory of a session that is gone."""
 
     async def remove(self, removals: Iterable[Removal], queue: str) -> None:
-        """Publish these; raises `clients.tasks_wire.PublishError`."""
+        """Publish these; raises `PublishError` of `clients.broker`."""
 
     async def resend_due(self) -> None:
         """Publish whatever row's time has come."""

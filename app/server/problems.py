@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from app.server.rules import Violation
-from status.failures import Code, tell
-from status.store.errors import (
+from agent_runner.app.server.contract.rules import Violation
+from agent_runner.status.failures import Code, tell
+from agent_runner.status.store.errors import (
     ClaimedNatively,
     NotItsTurn,
     OtherKeysWorker,

@@ -2,16 +2,17 @@
 
 from typing import TYPE_CHECKING
 
-from ai.stigmer.agentic.agentinstance.v1 import command_pb2_grpc, io_pb2, query_pb2_grpc
-from ai.stigmer.agentic.agentinstance.v1.api_pb2 import AgentInstance
-from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
-from ai.stigmer.commons.rpc.pagination_pb2 import PageInfo
-
-from clients.contract.channel import ONCE, READ, ContractChannel, Patience, named
+from agent_runner.ai.stigmer.agentic.agentinstance.v1 import command_pb2_grpc, io_pb2, query_pb2_grpc
+from agent_runner.ai.stigmer.agentic.agentinstance.v1.api_pb2 import AgentInstance
+from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
+from agent_runner.ai.stigmer.commons.rpc.pagination_pb2 import PageInfo
+from agent_runner.clients.contract.channel import ONCE, READ, ContractChannel, Patience, named
 
 if TYPE_CHECKING:
-    from ai.stigmer.agentic.agentinstance.v1.command_pb2_grpc import AgentInstanceCommandControllerAsyncStub
-    from ai.stigmer.agentic.agentinstance.v1.query_pb2_grpc import AgentInstanceQueryControllerAsyncStub
+    from agent_runner.ai.stigmer.agentic.agentinstance.v1.command_pb2_grpc import (
+        AgentInstanceCommandControllerAsyncStub,
+    )
+    from agent_runner.ai.stigmer.agentic.agentinstance.v1.query_pb2_grpc import AgentInstanceQueryControllerAsyncStub
 
 
 class AgentInstanceClient:

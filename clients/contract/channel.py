@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
-from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
 from google.protobuf.message import Message
 
-from clients.backend import BackendError, BackendUnavailable
-from clients.channel import authorization, open_channel
+from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
+from agent_runner.clients.backend.channel import authorization, open_channel
+from agent_runner.clients.reporting.native import BackendError, BackendUnavailable
 
 if TYPE_CHECKING:
-    from clients.settings import Settings
+    from agent_runner.clients.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

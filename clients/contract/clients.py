@@ -6,17 +6,17 @@ async with ContractClients(settings) as clients:
 
 from typing import TYPE_CHECKING, Self
 
-from clients.contract.agent_instances import AgentInstanceClient
-from clients.contract.agents import AgentClient
-from clients.contract.channel import ContractChannel
-from clients.contract.environments import EnvironmentClient
-from clients.contract.execution_contexts import ExecutionContextClient
-from clients.contract.executions import ExecutionClient
-from clients.contract.sessions import SessionClient
-from clients.contract.skills import SkillClient
+from agent_runner.clients.contract.agent_instances import AgentInstanceClient
+from agent_runner.clients.contract.agents import AgentClient
+from agent_runner.clients.contract.channel import ContractChannel
+from agent_runner.clients.contract.environments import EnvironmentClient
+from agent_runner.clients.contract.execution_contexts import ExecutionContextClient
+from agent_runner.clients.contract.executions import ExecutionClient
+from agent_runner.clients.contract.sessions import SessionClient
+from agent_runner.clients.contract.skills import SkillClient
 
 if TYPE_CHECKING:
-    from clients.settings import Settings
+    from agent_runner.clients.settings.settings import Settings
 
 
 class ContractClients:

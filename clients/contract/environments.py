@@ -4,15 +4,18 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ai.stigmer.agentic.environment.v1 import command_pb2_grpc, query_pb2_grpc
-from ai.stigmer.agentic.environment.v1.api_pb2 import Environment
-from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceDeleteInput, ApiResourceId, ApiResourceReference
-
-from clients.contract.channel import ONCE, READ, ContractChannel, Patience, named, resolved
+from agent_runner.ai.stigmer.agentic.environment.v1 import command_pb2_grpc, query_pb2_grpc
+from agent_runner.ai.stigmer.agentic.environment.v1.api_pb2 import Environment
+from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import (
+    ApiResourceDeleteInput,
+    ApiResourceId,
+    ApiResourceReference,
+)
+from agent_runner.clients.contract.channel import ONCE, READ, ContractChannel, Patience, named, resolved
 
 if TYPE_CHECKING:
-    from ai.stigmer.agentic.environment.v1.command_pb2_grpc import EnvironmentCommandControllerAsyncStub
-    from ai.stigmer.agentic.environment.v1.query_pb2_grpc import EnvironmentQueryControllerAsyncStub
+    from agent_runner.ai.stigmer.agentic.environment.v1.command_pb2_grpc import EnvironmentCommandControllerAsyncStub
+    from agent_runner.ai.stigmer.agentic.environment.v1.query_pb2_grpc import EnvironmentQueryControllerAsyncStub
 
 
 class EnvironmentClient:

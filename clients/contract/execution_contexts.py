@@ -2,15 +2,18 @@
 
 from typing import TYPE_CHECKING
 
-from ai.stigmer.agentic.executioncontext.v1 import command_pb2_grpc, io_pb2, query_pb2_grpc
-from ai.stigmer.agentic.executioncontext.v1.api_pb2 import ExecutionContext
-from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceDeleteInput, ApiResourceReference
-
-from clients.contract.channel import ONCE, READ, ContractChannel, Patience, named
+from agent_runner.ai.stigmer.agentic.executioncontext.v1 import command_pb2_grpc, io_pb2, query_pb2_grpc
+from agent_runner.ai.stigmer.agentic.executioncontext.v1.api_pb2 import ExecutionContext
+from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceDeleteInput, ApiResourceReference
+from agent_runner.clients.contract.channel import ONCE, READ, ContractChannel, Patience, named
 
 if TYPE_CHECKING:
-    from ai.stigmer.agentic.executioncontext.v1.command_pb2_grpc import ExecutionContextCommandControllerAsyncStub
-    from ai.stigmer.agentic.executioncontext.v1.query_pb2_grpc import ExecutionContextQueryControllerAsyncStub
+    from agent_runner.ai.stigmer.agentic.executioncontext.v1.command_pb2_grpc import (
+        ExecutionContextCommandControllerAsyncStub,
+    )
+    from agent_runner.ai.stigmer.agentic.executioncontext.v1.query_pb2_grpc import (
+        ExecutionContextQueryControllerAsyncStub,
+    )
 
 
 class ExecutionContextClient:

@@ -3,16 +3,17 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ai.stigmer.agentic.agentexecution.v1 import command_pb2_grpc, io_pb2, query_pb2_grpc
-from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution, AgentExecutionStatus
-from ai.stigmer.agentic.agentexecution.v1.command_pb2 import AgentExecutionUpdateStatusInput
-from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceId
-
-from clients.contract.channel import ONCE, READ, ContractChannel, Patience, named
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import command_pb2_grpc, io_pb2, query_pb2_grpc
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution, AgentExecutionStatus
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.command_pb2 import AgentExecutionUpdateStatusInput
+from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceId
+from agent_runner.clients.contract.channel import ONCE, READ, ContractChannel, Patience, named
 
 if TYPE_CHECKING:
-    from ai.stigmer.agentic.agentexecution.v1.command_pb2_grpc import AgentExecutionCommandControllerAsyncStub
-    from ai.stigmer.agentic.agentexecution.v1.query_pb2_grpc import AgentExecutionQueryControllerAsyncStub
+    from agent_runner.ai.stigmer.agentic.agentexecution.v1.command_pb2_grpc import (
+        AgentExecutionCommandControllerAsyncStub,
+    )
+    from agent_runner.ai.stigmer.agentic.agentexecution.v1.query_pb2_grpc import AgentExecutionQueryControllerAsyncStub
 
 
 class ExecutionClient:

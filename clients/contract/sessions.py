@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ai.stigmer.agentic.session.v1 import command_pb2_grpc, io_pb2, query_pb2_grpc
-from ai.stigmer.agentic.session.v1.api_pb2 import Session
-
-from clients.contract.channel import ONCE, READ, ContractChannel, Patience, named
+from agent_runner.ai.stigmer.agentic.session.v1 import command_pb2_grpc, io_pb2, query_pb2_grpc
+from agent_runner.ai.stigmer.agentic.session.v1.api_pb2 import Session
+from agent_runner.clients.contract.channel import ONCE, READ, ContractChannel, Patience, named
 
 if TYPE_CHECKING:
-    from ai.stigmer.agentic.session.v1.command_pb2_grpc import SessionCommandControllerAsyncStub
-    from ai.stigmer.agentic.session.v1.query_pb2_grpc import SessionQueryControllerAsyncStub
+    from agent_runner.ai.stigmer.agentic.session.v1.command_pb2_grpc import SessionCommandControllerAsyncStub
+    from agent_runner.ai.stigmer.agentic.session.v1.query_pb2_grpc import SessionQueryControllerAsyncStub
 
 
 class SessionClient:

@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ai.stigmer.agentic.skill.v1 import command_pb2_grpc, io_pb2, query_pb2_grpc
-from ai.stigmer.agentic.skill.v1.api_pb2 import Skill
-from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
-
-from clients.contract.channel import LARGE, ONCE, READ, ContractChannel, Patience, named, resolved
+from agent_runner.ai.stigmer.agentic.skill.v1 import command_pb2_grpc, io_pb2, query_pb2_grpc
+from agent_runner.ai.stigmer.agentic.skill.v1.api_pb2 import Skill
+from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
+from agent_runner.clients.contract.channel import LARGE, ONCE, READ, ContractChannel, Patience, named, resolved
 
 if TYPE_CHECKING:
-    from ai.stigmer.agentic.skill.v1.command_pb2_grpc import SkillCommandControllerAsyncStub
-    from ai.stigmer.agentic.skill.v1.query_pb2_grpc import SkillQueryControllerAsyncStub
+    from agent_runner.ai.stigmer.agentic.skill.v1.command_pb2_grpc import SkillCommandControllerAsyncStub
+    from agent_runner.ai.stigmer.agentic.skill.v1.query_pb2_grpc import SkillQueryControllerAsyncStub
 
 
 class SkillClient:

@@ -16,7 +16,7 @@ from typing import Any
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.pregel import Pregel
 
-from clients.engine.current import AgentExitError
+from agent_runner.clients.engine.current import AgentExitError
 
 
 def exit_error(error: BaseException) -> AgentExitError:

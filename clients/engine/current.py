@@ -10,10 +10,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from clients.engine.run_context import RunContext
-from clients.engine.trail import Trail
-from clients.masking import Mask
-from clients.sandbox.local import LocalSandbox
+from agent_runner.clients.engine.memory.trail import Trail
+from agent_runner.clients.engine.user_graphs.run_context import RunContext
+from agent_runner.clients.masking.mask import Mask
+from agent_runner.clients.sandbox.local import LocalSandbox
 
 
 class StopRun(Exception):

@@ -17,13 +17,13 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from pydantic import BaseModel, Field
 
-from clients.engine.bundle import DEFAULT_AGENT, Bundle, SubAgentSpec
-from clients.engine.contain import guard_nodes
-from clients.engine.half_imports import bear_half_imports
-from clients.engine.middleware import RunGuard
-from clients.engine.serializer import remembering
-from clients.engine.skills_prompt import skills_prompt
-from clients.sandbox.backend import CurrentSandboxBackend
+from agent_runner.clients.engine.agent_definition import DEFAULT_AGENT, Bundle, SubAgentSpec
+from agent_runner.clients.engine.contain import guard_nodes
+from agent_runner.clients.engine.memory.serializer import remembering
+from agent_runner.clients.engine.middleware import RunGuard
+from agent_runner.clients.engine.skills_prompt import skills_prompt
+from agent_runner.clients.engine.user_graphs.half_imports import bear_half_imports
+from agent_runner.clients.sandbox.backend import CurrentSandboxBackend
 
 GENERAL_PURPOSE = SubAgentSpec(
     name="general-purpose",

@@ -6,13 +6,13 @@ from typing import Any, Protocol
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from clients.engine.bundle import Bundle
-from clients.engine.finished_calls import answer_finished_calls
-from clients.engine.store import OrgStore
-from clients.engine.user_graphs import Graph, UserGraphs
-from clients.models.cascade import ModelSettings, build_model
-from clients.shared_work import SharedWork
-from clients.threads import own
+from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.clients.engine.memory.finished_calls import answer_finished_calls
+from agent_runner.clients.engine.store.org_store import OrgStore
+from agent_runner.clients.engine.user_graphs.user_graphs import Graph, UserGraphs
+from agent_runner.clients.models.cascade import ModelSettings, build_model
+from agent_runner.clients.process.shared_work import SharedWork
+from agent_runner.clients.process.threads import own
 
 MAX_CACHED = 64
 
@@ -69,7 +69,7 @@ class EngineFactory:
             raise EngineError(
                 f"engine '{self._settings.engine}' is not available in this version; set AGENT_RUNNER_ENGINE=deepagents"
             )
-        from clients.engine.deep_agents import build_deep_agent
+        from agent_runner.clients.engine.deep_agents import build_deep_agent
 
         model, line = build_model(self._settings, bundle.model_name)
         sandboxed = self._settings.sandbox != "none"

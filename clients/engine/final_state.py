@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from clients.engine import messages as read
-from status.events import GraphOutput
+from agent_runner.clients.engine.stream import messages as read
+from agent_runner.status.log.events import GraphOutput
 
 STRUCTURED = "structured_response"
 """Where LangChain's agents put the answer that has a form."""

@@ -20,12 +20,12 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 from pydantic import ValidationError
 
-from clients.engine.contain import contained
-from clients.engine.current import StopRun, current_run
-from clients.masking import Mask
-from clients.models.endings import NOT_MADE, reason_of, refused_in, with_refused
-from clients.models.errors import ModelError
-from clients.models.provider_words import fields_of
+from agent_runner.clients.engine.contain import contained
+from agent_runner.clients.engine.current import StopRun, current_run
+from agent_runner.clients.masking.mask import Mask
+from agent_runner.clients.models.endings import NOT_MADE, reason_of, refused_in, with_refused
+from agent_runner.clients.models.errors import ModelError
+from agent_runner.clients.models.provider_words import fields_of
 
 REFUSED_MOST = 3
 PAUSES_MOST = 8

@@ -14,12 +14,12 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
-from clients.engine import messages as read
-from clients.engine.current import CurrentRun
-from clients.engine.user_graphs import Graph
-from status.events import Event, Interrupted
-from status.plain import plain
-from status.questions import Json, expects_of
+from agent_runner.clients.engine.current import CurrentRun
+from agent_runner.clients.engine.stream import messages as read
+from agent_runner.clients.engine.user_graphs.user_graphs import Graph
+from agent_runner.status.log.events import Event, Interrupted
+from agent_runner.status.log.plain import plain
+from agent_runner.status.questions import Json, expects_of
 
 MAX_VALUE_BYTES = 256 * 1024
 """A single text in a question's value is cut there."""

@@ -6,7 +6,7 @@ more tokens than a short one. A skill with a `body` is in the instructions as a 
 
 from collections.abc import Sequence
 
-from clients.engine.bundle import SkillSpec
+from agent_runner.clients.engine.agent_definition import SkillSpec
 
 INTRODUCTION = (
     "# Skills\n"

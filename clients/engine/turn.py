@@ -16,20 +16,20 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command, StateSnapshot
 
-from clients.engine.bundle import Bundle
-from clients.engine.current import CurrentRun
-from clients.engine.finished_calls import find_finished_calls
-from clients.engine.found_again import NO_CHECKPOINT, furthest
-from clients.engine.given import graph_input, read_input
-from clients.engine.memory import HeadTracking, tracks_heads
-from clients.engine.middleware import GateHandler
-from clients.engine.questions import open_questions
-from clients.engine.repair import make_whole
-from clients.engine.run_context import RECURSION_LIMIT
-from clients.engine.tool_results import ToolResults
-from clients.engine.user_graphs import Graph
-from clients.engine.whole_calls import WholeCallsHandler
-from status.questions import NOTHING, AnswerError, answers_for, expected_text
+from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.clients.engine.current import CurrentRun
+from agent_runner.clients.engine.graph_input import graph_input, read_input
+from agent_runner.clients.engine.memory.checkpoints import HeadTracking, tracks_heads
+from agent_runner.clients.engine.memory.finished_calls import find_finished_calls
+from agent_runner.clients.engine.memory.repair import make_whole
+from agent_runner.clients.engine.memory.tool_results import ToolResults
+from agent_runner.clients.engine.memory.untold_steps import NO_CHECKPOINT, furthest
+from agent_runner.clients.engine.middleware import GateHandler
+from agent_runner.clients.engine.questions import open_questions
+from agent_runner.clients.engine.user_graphs.run_context import RECURSION_LIMIT
+from agent_runner.clients.engine.user_graphs.user_graphs import Graph
+from agent_runner.clients.engine.user_graphs.whole_calls import WholeCallsHandler
+from agent_runner.status.questions import NOTHING, AnswerError, answers_for, expected_text
 
 
 class HeadMovedError(Exception):

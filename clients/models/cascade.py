@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr
 
-from clients.models.demo import MODEL_NAME, DemoModel
-from clients.models.errors import ModelError, proxy_error
-from clients.models.providers import anthropic_model, ollama_model, openai_model
+from agent_runner.clients.models.demo import MODEL_NAME, DemoModel
+from agent_runner.clients.models.errors import ModelError, proxy_error
+from agent_runner.clients.models.providers import anthropic_model, ollama_model, openai_model
 
 PROVIDERS = ("anthropic", "openai", "ollama", "demo")
 DEFAULT_MODELS = {"anthropic": "claude-sonnet-4-5", "openai": "gpt-5.5", "demo": MODEL_NAME}

@@ -37,7 +37,7 @@ from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from pydantic import Field
 
-from clients.models.demo_plan import bound_tools, name_and_description, next_action
+from agent_runner.clients.models.demo_plan import bound_tools, name_and_description, next_action
 
 MODEL_NAME = "offline-demo"
 DELAY_VARIABLE = "AGENT_RUNNER_DEMO_TOKEN_DELAY_MS"

@@ -12,7 +12,7 @@ from typing import Any
 from langchain_core.messages import AIMessage
 from langchain_core.utils.json import parse_partial_json
 
-from status import endings
+from agent_runner.status import endings
 
 REFUSED_CALLS = "refused_calls"
 """The key in a message's `response_metadata` where its refused calls are told."""

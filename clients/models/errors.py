@@ -12,7 +12,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from clients.models.provider_words import fields_of, is_page, kind_and_code, retry_after_s, said_in, sentence, status_of
+from agent_runner.clients.models.provider_words import (
+    fields_of,
+    is_page,
+    kind_and_code,
+    retry_after_s,
+    said_in,
+    sentence,
+    status_of,
+)
 
 _PROVIDERS = frozenset(
     {

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from clients.models.errors import ProviderError
+from agent_runner.clients.models.errors import ProviderError
 
 _LONGEST_BODY = 1024 * 1024
 

@@ -11,10 +11,10 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from clients.models.errors import LONGEST_WAIT_S, ONLY_LOADED, BrokenStream, ProviderError
-from clients.models.opened import watch
-from clients.models.provider_words import retry_after_s
-from clients.models.whole import whole
+from agent_runner.clients.models.errors import LONGEST_WAIT_S, ONLY_LOADED, BrokenStream, ProviderError
+from agent_runner.clients.models.opened import watch
+from agent_runner.clients.models.provider_words import retry_after_s
+from agent_runner.clients.models.whole import whole
 
 
 def openai_model(**options: Any) -> BaseChatModel:

@@ -21,8 +21,8 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk
 
-from clients.models.call_pieces import CallAssembly
-from clients.models.endings import (
+from agent_runner.clients.models.call_pieces import CallAssembly
+from agent_runner.clients.models.endings import (
     NO_NAME,
     NOT_MADE,
     REFUSED_CALLS,
@@ -32,9 +32,9 @@ from clients.models.endings import (
     reason_of,
     why_cut,
 )
-from clients.models.errors import BrokenStream, broken_stream
-from clients.models.opened import asking
-from status.endings import CUT_OFF
+from agent_runner.clients.models.errors import BrokenStream, broken_stream
+from agent_runner.clients.models.opened import asking
+from agent_runner.status.endings import CUT_OFF
 
 TRIES = 3
 PAUSE_S = 0.5

@@ -16,9 +16,9 @@ from deepagents.backends.protocol import (
     WriteResult,
 )
 
-from clients.engine.current import current_run
-from clients.sandbox.files import SandboxFiles
-from clients.sandbox.local import LocalSandbox, SandboxError
+from agent_runner.clients.engine.current import current_run
+from agent_runner.clients.sandbox.files import SandboxFiles
+from agent_runner.clients.sandbox.local import LocalSandbox, SandboxError
 
 
 class CurrentSandboxBackend(SandboxBackendProtocol):

@@ -7,8 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-from clients.sandbox import programs
-from clients.sandbox.output import Output
+from agent_runner.clients.sandbox.output import Output
+from agent_runner.clients.sandbox.programs import start as programs
 
 KILL_GRACE_S = 5.0
 PIPE_CHUNKS = 16

@@ -36,8 +36,8 @@ from deepagents.backends.utils import (
     slice_read_response,
 )
 
-from clients.sandbox.beneath import Beneath, Place, Refused
-from clients.sandbox.local import LocalSandbox
+from agent_runner.clients.sandbox.beneath import Beneath, Place, Refused
+from agent_runner.clients.sandbox.local import LocalSandbox
 
 SEARCH_BUDGET_S = 5.0
 MAX_READ_BYTES = 10 << 20

@@ -9,12 +9,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clients.sandbox.limits import Limits
-from clients.sandbox.local import LocalSandbox, SandboxError
-from clients.sandbox.walls import Walls
+from agent_runner.clients.sandbox.limits import Limits
+from agent_runner.clients.sandbox.local import LocalSandbox, SandboxError
+from agent_runner.clients.sandbox.walls import Walls
 
 if TYPE_CHECKING:
-    from clients.settings import Settings
+    from agent_runner.clients.settings.settings import Settings
 
 INSTALL = "Install bubblewrap 0.8 or later, and permit user namespaces (docs/guides/sandbox.md#isolation)."
 UNSAFE = "AGENT_RUNNER_SANDBOX_UNSAFE"

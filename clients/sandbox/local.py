@@ -23,15 +23,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from clients.masking import Mask
-from clients.sandbox import commands
-from clients.sandbox.beneath import Beneath, Refused
-from clients.sandbox.kept import Kept
-from clients.sandbox.limits import Limits
-from clients.sandbox.output import Output
-from clients.sandbox.quota import Quota
-from clients.sandbox.walls import TMP, Walls, may_show, write_etc
-from clients.threads import own
+from agent_runner.clients.masking.mask import Mask
+from agent_runner.clients.process.threads import own
+from agent_runner.clients.sandbox import commands
+from agent_runner.clients.sandbox.beneath import Beneath, Refused
+from agent_runner.clients.sandbox.limits import Limits
+from agent_runner.clients.sandbox.namespaces import Kept
+from agent_runner.clients.sandbox.output import Output
+from agent_runner.clients.sandbox.quota import Quota
+from agent_runner.clients.sandbox.walls import TMP, Walls, may_show, write_etc
 
 OUTPUTS = ".agent-runner"
 DEFAULT_MAX_RESULT_BYTES = 256 << 10

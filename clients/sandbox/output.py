@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import BinaryIO
 
-from clients.masking import Mask, MaskedStream
+from agent_runner.clients.masking.mask import Mask, MaskedStream
 
 MAX_FILE_BYTES = 64 << 20
 """A command that prints for ever fills no disk: what comes after this is counted and dropped."""

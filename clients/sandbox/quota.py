@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from clients.sandbox.watch import DISK_SHARE, shown, usage
+from agent_runner.clients.sandbox.programs.watch import DISK_SHARE, shown, usage
 
 FRESH_S = 1.0
 

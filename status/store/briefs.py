@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from status.brief import Brief, content_of, short, short_error
-from status.store.schema import execution_log, executions
+from agent_runner.status.brief import Brief, content_of, short, short_error
+from agent_runner.status.store.schema import execution_log, executions
 
 FIRST_CHARS = 2048
 """Of the first row, which is the user's message. It begins with a few short fields; what is escaped takes up to six."""

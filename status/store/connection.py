@@ -18,9 +18,9 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from status.store.errors import StoreConflict, StoreUnavailable
-from status.store.postgres import engine_url, is_postgres, suit
-from status.store.verbs import check_verbs
+from agent_runner.status.store.errors import StoreConflict, StoreUnavailable
+from agent_runner.status.store.postgres import engine_url, is_postgres, suit
+from agent_runner.status.store.verbs import check_verbs
 
 BUSY_TIMEOUT_S = 10
 POOL_SIZE, POOL_OVERFLOW, POOL_WAIT_S = 8, 8, 10

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Update, case, update
 
-from status.phases import Phase, Step, Transition
-from status.store.schema import executions
+from agent_runner.status.phases import Phase, Step, Transition
+from agent_runner.status.store.schema import executions
 
 E = executions.c
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from status.attachments import Attachment
-from status.brief import Brief
-from status.failures import Code
-from status.log import State
-from status.phases import Phase, Step
-from status.timeouts import Timeouts
+from agent_runner.status.attachments import Attachment
+from agent_runner.status.brief import Brief
+from agent_runner.status.failures import Code
+from agent_runner.status.log.log import State
+from agent_runner.status.phases import Phase, Step
+from agent_runner.status.timeouts import Timeouts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

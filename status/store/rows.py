@@ -5,10 +5,10 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from status.phases import Phase, Step
-from status.store.records import Execution, Resource, ResourceKind, Worker
-from status.store.schema import executions
-from status.timeouts import Timeouts
+from agent_runner.status.phases import Phase, Step
+from agent_runner.status.store.records import Execution, Resource, ResourceKind, Worker
+from agent_runner.status.store.schema import executions
+from agent_runner.status.timeouts import Timeouts
 
 LIMITS = tuple(c.name for c in executions.c if c.name.startswith("limit_"))
 

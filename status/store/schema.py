@@ -33,10 +33,10 @@ from sqlalchemy import (
     text,
 )
 
-from status.phases import TERMINAL_PHASES
-from status.store.clock import FOREVER, earliest
-from status.store.postgres import engine_url, is_postgres, suit
-from status.timeouts import TimeoutType
+from agent_runner.status.phases import TERMINAL_PHASES
+from agent_runner.status.store.clock import FOREVER, earliest
+from agent_runner.status.store.postgres import engine_url, is_postgres, suit
+from agent_runner.status.timeouts import TimeoutType
 
 if TYPE_CHECKING:
     from alembic.config import Config

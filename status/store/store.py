@@ -1,15 +1,15 @@
 """The store: all verbs on one object. Each base class is one file and one concern."""
 
-from status.store.api_keys import ApiKeys
-from status.store.attachments import Attachments
-from status.store.creation import Creation
-from status.store.described import Described
-from status.store.presence import Presence
-from status.store.reported import Reported
-from status.store.retention import Retention
-from status.store.running import Running
-from status.store.skills import Skills
-from status.store.sweeping import Sweeping
+from agent_runner.status.store.executions.attachments import Attachments
+from agent_runner.status.store.executions.descriptions import Described
+from agent_runner.status.store.executions.lifecycle import Creation
+from agent_runner.status.store.executions.retention import Retention
+from agent_runner.status.store.executions.status_updates import Reported
+from agent_runner.status.store.executions.sweep import Sweeping
+from agent_runner.status.store.executions.worker_writes import Running
+from agent_runner.status.store.registry.api_keys import ApiKeys
+from agent_runner.status.store.registry.presence import Presence
+from agent_runner.status.store.registry.skill_versions import Skills
 
 
 class Store(Creation, Running, Presence, Sweeping, Reported, Described, Skills, ApiKeys, Retention, Attachments):

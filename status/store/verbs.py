@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from enum import Enum
 from typing import Any, ParamSpec, TypeVar, overload
 
-from status.store.errors import StoreConflict
+from agent_runner.status.store.errors import StoreConflict
 
 TRIES, PAUSE_S = 5, 0.02
 P = ParamSpec("P")

@@ -14,30 +14,30 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from agent_runner.v1 import runner_pb2 as pb
 from langgraph.errors import GraphDrained
 
-from clients.backend import BackendError, BackendUnavailable
-from clients.engine.current import running
-from clients.engine.graph_functions import close
-from clients.engine.questions import told_in_full
-from clients.engine.stream import run_events
-from clients.engine.turn import next_nodes
-from clients.sandbox.local import LocalSandbox
-from status.custom import CustomLimits
-from status.failures import Code
-from status.phases import Phase
-from tasks.failing import AlreadyEnded, ExecutionError
-from tasks.loop import OWNER
-from tasks.run.outcome import COMPLETED, WAITING, HandBack, Outcome, Stop, broke, stopped
-from tasks.run.progress import Progress
-from tasks.run.report import hand_back, settle
-from tasks.run.run import Claim, Run
-from tasks.run.setup import PAUSE_FIRST_S, TRIES, Prepared, is_infrastructure, prepare
-from tasks.run.tidy import tidy
+from agent_runner.clients.engine.current import running
+from agent_runner.clients.engine.questions import told_in_full
+from agent_runner.clients.engine.stream.event_stream import run_events
+from agent_runner.clients.engine.turn import next_nodes
+from agent_runner.clients.engine.user_graphs.graph_functions import close
+from agent_runner.clients.reporting.native import BackendError, BackendUnavailable
+from agent_runner.clients.sandbox.local import LocalSandbox
+from agent_runner.status.failures import Code
+from agent_runner.status.log.custom import CustomLimits
+from agent_runner.status.phases import Phase
+from agent_runner.tasks.body_errors import AlreadyEnded, ExecutionError
+from agent_runner.tasks.run.outcome import COMPLETED, WAITING, HandBack, Outcome, Stop, broke, stopped
+from agent_runner.tasks.run.progress import Progress
+from agent_runner.tasks.run.report import hand_back, settle
+from agent_runner.tasks.run.run import Claim, Run
+from agent_runner.tasks.run.setup import PAUSE_FIRST_S, TRIES, Prepared, is_infrastructure, prepare
+from agent_runner.tasks.run.tidy import tidy
+from agent_runner.tasks.worker.loop import OWNER
+from agent_runner.v1 import runner_pb2 as pb
 
 if TYPE_CHECKING:
-    from tasks.process import RunnerProcess
+    from agent_runner.tasks.worker.process import RunnerProcess
 
 log = logging.getLogger(__name__)
 TOKEN_BYTES = 16

@@ -12,11 +12,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
+from agent_runner.clients.reporting.native import BackendError, BackendRefused
+from agent_runner.clients.reporting.port import Reporting
+from agent_runner.tasks.run.run_log import SEND_BYTES, RunLog, wire_size
 from agent_runner.v1 import runner_pb2 as pb
-
-from clients.backend import BackendError, BackendRefused
-from clients.reporting import Reporting
-from tasks.run.run_log import SEND_BYTES, RunLog, wire_size
 
 log = logging.getLogger(__name__)
 

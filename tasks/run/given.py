@@ -2,11 +2,10 @@
 
 import json
 
+from agent_runner.clients.engine.turn import Given
+from agent_runner.status.attachments import AttachmentGone, attachment_of, blocks_of, restored
+from agent_runner.tasks.run.outcome import SetupError
 from agent_runner.v1 import runner_pb2 as pb
-
-from clients.engine.turn import Given
-from status.attachments import AttachmentGone, attachment_of, blocks_of, restored
-from tasks.run.outcome import SetupError
 
 
 def given_of(told: pb.ClaimReply) -> Given:

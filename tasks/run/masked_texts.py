@@ -1,8 +1,8 @@
 """The texts of a run's messages on their way to the log, in the pieces in which models stream them."""
 
-from clients.masked_stream import MaskedStream
-from clients.masking import Mask
-from status.log import Delta
+from agent_runner.clients.masking.mask import Mask
+from agent_runner.clients.masking.stream import MaskedStream
+from agent_runner.status.log.log import Delta
 
 _ENDS = frozenset({"message_end", "message_edit", "message_removed"})
 """What follows a streamed text and says something about all of it."""

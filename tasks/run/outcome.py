@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from clients.engine.postgres_pool import MemoryAway
-from clients.models.errors import explain_model_error
-from clients.sandbox.local import SandboxError
-from clients.skills import SkillError
-from status.failures import Code
-from status.phases import Phase
-from status.questions import AnswerError
+from agent_runner.clients.engine.memory.postgres_pool import MemoryAway
+from agent_runner.clients.models.errors import explain_model_error
+from agent_runner.clients.sandbox.local import SandboxError
+from agent_runner.clients.skills.library import SkillError
+from agent_runner.status.failures import Code
+from agent_runner.status.phases import Phase
+from agent_runner.status.questions import AnswerError
 
 MAX_ERROR_CHARS = 8_000
 ACTIVITY = "ExecuteGraphton"

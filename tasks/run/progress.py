@@ -10,8 +10,8 @@ from typing import Any
 
 from celery import Celery
 
-from clients.threads import own
-from tasks.run.run import Run
+from agent_runner.clients.process.threads import own
+from agent_runner.tasks.run.run import Run
 
 log = logging.getLogger(__name__)
 

@@ -3,18 +3,17 @@
 import logging
 from typing import TYPE_CHECKING
 
+from agent_runner.clients.reporting.native import BackendError, BackendRefused, BackendUnavailable
+from agent_runner.clients.reporting.port import is_native
+from agent_runner.status.failures import Code
+from agent_runner.tasks.body_errors import ExecutionError
+from agent_runner.tasks.run.outcome import HandBack, Outcome, Stop
+from agent_runner.tasks.run.run import Run
+from agent_runner.tasks.run.run_log import SEND_BYTES, left_out, shrunk
 from agent_runner.v1 import runner_pb2 as pb
 
-from clients.backend import BackendError, BackendRefused, BackendUnavailable
-from clients.reporting import is_native
-from status.failures import Code
-from tasks.failing import ExecutionError
-from tasks.run.outcome import HandBack, Outcome, Stop
-from tasks.run.run import Run
-from tasks.run.run_log import SEND_BYTES, left_out, shrunk
-
 if TYPE_CHECKING:
-    from tasks.process import RunnerProcess
+    from agent_runner.tasks.worker.process import RunnerProcess
 
 log = logging.getLogger(__name__)
 

@@ -7,22 +7,26 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent_runner.v1 import runner_pb2 as pb
 from langgraph.runtime import RunControl
 
-from clients.engine.current import CurrentRun, StopRun
-from clients.engine.run_context import RunContext, facts_of
-from clients.masking import IN_A_THREAD, Mask, characters_in
-from status.bounds import DEFAULT_MAX_ENCODED_BYTES, DEFAULT_MAX_OUTPUT_BYTES, DEFAULT_MAX_TOOL_RESULT_BYTES
-from status.builder import StatusBuilder
-from status.custom import CustomLimits
-from status.events import Event, MessageBroken, MessageFinished
-from status.failures import Code
-from status.log import Delta
-from status.phases import Phase
-from tasks.run.masked_texts import MaskedTexts
-from tasks.run.outcome import Stop
-from tasks.run.run_log import RunLog
+from agent_runner.clients.engine.current import CurrentRun, StopRun
+from agent_runner.clients.engine.user_graphs.run_context import RunContext, facts_of
+from agent_runner.clients.masking.mask import IN_A_THREAD, Mask, characters_in
+from agent_runner.status.failures import Code
+from agent_runner.status.log.bounds import (
+    DEFAULT_MAX_ENCODED_BYTES,
+    DEFAULT_MAX_OUTPUT_BYTES,
+    DEFAULT_MAX_TOOL_RESULT_BYTES,
+)
+from agent_runner.status.log.builder import StatusBuilder
+from agent_runner.status.log.custom import CustomLimits
+from agent_runner.status.log.events import Event, MessageBroken, MessageFinished
+from agent_runner.status.log.log import Delta
+from agent_runner.status.phases import Phase
+from agent_runner.tasks.run.masked_texts import MaskedTexts
+from agent_runner.tasks.run.outcome import Stop
+from agent_runner.tasks.run.run_log import RunLog
+from agent_runner.v1 import runner_pb2 as pb
 
 GATE_LOOK_S = 0.1
 BROKEN_OFF = {

@@ -12,10 +12,9 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from agent_runner.status.log.log import Delta, coalesce
+from agent_runner.status.log.plain import Room, plain
 from agent_runner.v1 import runner_pb2 as pb
-
-from status.log import Delta, coalesce
-from status.plain import Room, plain
 
 log = logging.getLogger(__name__)
 

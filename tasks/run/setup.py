@@ -13,23 +13,23 @@ import redis
 from langchain_core.callbacks import BaseCallbackHandler
 from langgraph.constants import START
 
-from clients.engine.bundle import Bundle, SkillSpec, SubAgentSpec
-from clients.engine.factory import EngineFactory
-from clients.engine.memory import HeadTracking
-from clients.engine.run_context import context_for, limit_of
-from clients.engine.turn import Turn, open_turn
-from clients.engine.user_graphs import Graph
-from clients.sandbox.isolation import isolation_of, limits_of
-from clients.sandbox.local import LocalSandbox, SandboxError
-from clients.skills import SkillShelf, lay_out
-from clients.threads import own
-from status.failures import Code
-from tasks.run.given import given_of
-from tasks.run.outcome import SetupError
-from tasks.run.run import Claim, Run
+from agent_runner.clients.engine.agent_definition import Bundle, SkillSpec, SubAgentSpec
+from agent_runner.clients.engine.factory import EngineFactory
+from agent_runner.clients.engine.memory.checkpoints import HeadTracking
+from agent_runner.clients.engine.turn import Turn, open_turn
+from agent_runner.clients.engine.user_graphs.run_context import context_for, limit_of
+from agent_runner.clients.engine.user_graphs.user_graphs import Graph
+from agent_runner.clients.process.threads import own
+from agent_runner.clients.sandbox.isolation import isolation_of, limits_of
+from agent_runner.clients.sandbox.local import LocalSandbox, SandboxError
+from agent_runner.clients.skills.library import SkillShelf, lay_out
+from agent_runner.status.failures import Code
+from agent_runner.tasks.run.given import given_of
+from agent_runner.tasks.run.outcome import SetupError
+from agent_runner.tasks.run.run import Claim, Run
 
 if TYPE_CHECKING:
-    from clients.settings import Settings
+    from agent_runner.clients.settings.settings import Settings
 
 log = logging.getLogger(__name__)
 

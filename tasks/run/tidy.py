@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import aiosqlite
 import psycopg
 
-from status.phases import Phase
-from tasks.run.run import Run
+from agent_runner.status.phases import Phase
+from agent_runner.tasks.run.run import Run
 
 if TYPE_CHECKING:
-    from tasks.process import RunnerProcess
+    from agent_runner.tasks.worker.process import RunnerProcess
 
 log = logging.getLogger(__name__)
 

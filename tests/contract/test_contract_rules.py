@@ -7,25 +7,25 @@ import re
 from pathlib import Path
 from typing import Any
 
-import ai.stigmer
 import pytest
-from ai.stigmer.agentic.agent.v1 import api_pb2 as agent_pb2
-from ai.stigmer.agentic.agentexecution.v1 import api_pb2 as execution_pb2
-from ai.stigmer.agentic.agentinstance.v1 import spec_pb2 as instance_pb2
-from ai.stigmer.commons.apiresource import io_pb2
-from ai.stigmer.commons.apiresource.apiresourcekind import api_resource_kind_pb2 as kind
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
 
-from app.server import rules
-from app.server.rules import RULES, Check, Rule, Violation, validate
+from agent_runner.ai import stigmer
+from agent_runner.ai.stigmer.agentic.agent.v1 import api_pb2 as agent_pb2
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import api_pb2 as execution_pb2
+from agent_runner.ai.stigmer.agentic.agentinstance.v1 import spec_pb2 as instance_pb2
+from agent_runner.ai.stigmer.commons.apiresource import io_pb2
+from agent_runner.ai.stigmer.commons.apiresource.apiresourcekind import api_resource_kind_pb2 as kind
+from agent_runner.app.server.contract import rules
+from agent_runner.app.server.contract.rules import RULES, Check, Rule, Violation, validate
 
 WORDS: dict[str, str] = json.loads(Path(__file__).with_name("wire_contract.json").read_text())["validations"]
 BY_FIELD = {f"ai.stigmer.{rule.field}": rule for rule in RULES}
 ENVIRONMENT_REFS = "ai.stigmer.agentic.agentinstance.v1.AgentInstanceSpec.environment_refs"
 HASH = "0123456789abcdef" * 4
 
-for module in pkgutil.walk_packages(ai.stigmer.__path__, "ai.stigmer."):
+for module in pkgutil.walk_packages(stigmer.__path__, f"{stigmer.__name__}."):
     importlib.import_module(module.name)
 
 

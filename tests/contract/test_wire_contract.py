@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import ai.stigmer
 import pytest
-from ai.stigmer.commons.apiresource import options_pb2
-from ai.stigmer.commons.apiresource.apiresourcekind import api_resource_kind_pb2
 from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor, ServiceDescriptor
+
+from agent_runner.ai import stigmer
+from agent_runner.ai.stigmer.commons.apiresource import options_pb2
+from agent_runner.ai.stigmer.commons.apiresource.apiresourcekind import api_resource_kind_pb2
 
 FACTS: dict[str, Any] = json.loads(Path(__file__).with_name("wire_contract.json").read_text())
 PROTO = Path(__file__).parents[2] / "proto"
@@ -23,7 +24,7 @@ SCALARS: dict[int, str] = {
 }
 FILES: list[FileDescriptor] = [
     importlib.import_module(module.name).DESCRIPTOR
-    for module in pkgutil.walk_packages(ai.stigmer.__path__, "ai.stigmer.")
+    for module in pkgutil.walk_packages(stigmer.__path__, f"{stigmer.__name__}.")
     if module.name.endswith("_pb2")
 ]
 

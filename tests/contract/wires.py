@@ -9,8 +9,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import agent_runner
-import ai.stigmer
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     EnumDescriptorProto,
@@ -20,8 +18,11 @@ from google.protobuf.descriptor_pb2 import (
     MethodDescriptorProto,
 )
 
+from agent_runner import v1
+from agent_runner.ai import stigmer
+
 RELEASED = Path(__file__).with_name("released")
-PACKAGES = (agent_runner, ai.stigmer)
+PACKAGES = (v1, stigmer)
 Facts = dict[str, object]
 
 

@@ -5,20 +5,20 @@ from typing import Any
 
 import grpc
 import httpx
-from ai.stigmer.agentic.agent.v1 import command_pb2_grpc as agent_command
-from ai.stigmer.agentic.agent.v1 import query_pb2_grpc as agent_query
-from ai.stigmer.agentic.agent.v1.api_pb2 import Agent
-from ai.stigmer.agentic.agentexecution.v1 import command_pb2, command_pb2_grpc, io_pb2, query_pb2_grpc
-from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution, AgentExecutionStatus
-from ai.stigmer.agentic.agentinstance.v1 import command_pb2_grpc as instance_command
-from ai.stigmer.agentic.agentinstance.v1 import query_pb2_grpc as instance_query
-from ai.stigmer.agentic.agentinstance.v1.api_pb2 import AgentInstance
-from ai.stigmer.agentic.session.v1 import command_pb2_grpc as session_command
-from ai.stigmer.agentic.session.v1 import query_pb2_grpc as session_query
-from ai.stigmer.agentic.session.v1.api_pb2 import Session
-from ai.stigmer.commons.apiresource.enum_pb2 import organization
-from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceId
 
+from agent_runner.ai.stigmer.agentic.agent.v1 import command_pb2_grpc as agent_command
+from agent_runner.ai.stigmer.agentic.agent.v1 import query_pb2_grpc as agent_query
+from agent_runner.ai.stigmer.agentic.agent.v1.api_pb2 import Agent
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import command_pb2, command_pb2_grpc, io_pb2, query_pb2_grpc
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution, AgentExecutionStatus
+from agent_runner.ai.stigmer.agentic.agentinstance.v1 import command_pb2_grpc as instance_command
+from agent_runner.ai.stigmer.agentic.agentinstance.v1 import query_pb2_grpc as instance_query
+from agent_runner.ai.stigmer.agentic.agentinstance.v1.api_pb2 import AgentInstance
+from agent_runner.ai.stigmer.agentic.session.v1 import command_pb2_grpc as session_command
+from agent_runner.ai.stigmer.agentic.session.v1 import query_pb2_grpc as session_query
+from agent_runner.ai.stigmer.agentic.session.v1.api_pb2 import Session
+from agent_runner.ai.stigmer.commons.apiresource.enum_pb2 import organization
+from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceId
 from tests.unit.server.conftest import KEY
 
 VERSION = "agentic.stigmer.ai/v1"

@@ -10,8 +10,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from app.server.composition import RunningServer, running_server
-from clients.settings import Settings
+from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.clients.settings.settings import Settings
 from tests.store.conftest import database_url
 from tests.unit.server.conftest import KEY, http_client, redis_url
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from ai.stigmer.agentic.agentexecution.v1 import io_pb2
-from ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_FAILED
 from hypothesis import strategies as st
 
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import io_pb2
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_FAILED
 from tests.control_plane import listings
 from tests.control_plane.caller import execution_of
 from tests.control_plane.listings import Listing

@@ -4,10 +4,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ai.stigmer.agentic.agentexecution.v1 import io_pb2
-from ai.stigmer.agentic.agentinstance.v1 import io_pb2 as instance_io
-from ai.stigmer.agentic.session.v1 import io_pb2 as session_io
-
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import io_pb2
+from agent_runner.ai.stigmer.agentic.agentinstance.v1 import io_pb2 as instance_io
+from agent_runner.ai.stigmer.agentic.session.v1 import io_pb2 as session_io
 from tests.control_plane.caller import Caller
 from tests.control_plane.model import Execution, Model, Resource, has
 from tests.control_plane.seen import Seen, execution_in, of_execution, of_resource, resource_in

@@ -4,11 +4,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 import grpc
-from ai.stigmer.agentic.agent.v1 import io_pb2 as agent_io
-from ai.stigmer.agentic.agentinstance.v1 import io_pb2 as instance_io
-from ai.stigmer.agentic.session.v1 import io_pb2 as session_io
 from hypothesis import strategies as st
 
+from agent_runner.ai.stigmer.agentic.agent.v1 import io_pb2 as agent_io
+from agent_runner.ai.stigmer.agentic.agentinstance.v1 import io_pb2 as instance_io
+from agent_runner.ai.stigmer.agentic.session.v1 import io_pb2 as session_io
 from tests.control_plane.caller import resource_of
 from tests.control_plane.model import Described, Model, Resource
 from tests.control_plane.seen import modelled, of_resource

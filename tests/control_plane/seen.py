@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution, AgentExecutionStatus
-from ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_CANCELLED, MESSAGE_SYSTEM
 from google.protobuf import json_format
 
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution, AgentExecutionStatus
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_CANCELLED, MESSAGE_SYSTEM
 from tests.control_plane.caller import resource_of
 from tests.control_plane.model import CANCELLED_TEXT, Execution, Report, Resource
 

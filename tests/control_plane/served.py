@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import grpc
 
-from app.server.composition import running_server
-from clients.settings import Settings
+from agent_runner.app.server.composition import running_server
+from agent_runner.clients.settings.settings import Settings
 from tests.control_plane.caller import Caller
 from tests.unit.server.conftest import http_client
 from tests.unit.server.identity import key

@@ -13,13 +13,13 @@ from typing import Any
 
 import grpc
 import pytest
-from agent_runner.v1 import executions_pb2 as own
-from agent_runner.v1 import executions_pb2_grpc as own_grpc
-from ai.stigmer.agentic.agentexecution.v1 import io_pb2
-from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 from google.protobuf import json_format
 
-from app.server.composition import RunningServer
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import io_pb2
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.v1 import executions_pb2 as own
+from agent_runner.v1 import executions_pb2_grpc as own_grpc
 from tests.control_plane.caller import Caller, resource_of
 from tests.control_plane.model import COMPLETED, IN_PROGRESS, Execution, Report
 from tests.control_plane.seen import modelled, of_execution, status_of

@@ -7,12 +7,12 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from ai.stigmer.agentic.agentexecution.v1 import io_pb2
-from ai.stigmer.agentic.session.v1 import io_pb2 as session_io
 
-from app.server.composition import RunningServer
-from clients.settings import Settings
-from status.store.paging import COUNTED, MAX_PAGE
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import io_pb2
+from agent_runner.ai.stigmer.agentic.session.v1 import io_pb2 as session_io
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.store.paging import COUNTED, MAX_PAGE
 from tests.control_plane.caller import Caller, execution_of, resource_of
 from tests.control_plane.listings import Listing, agents_over_http, executions, executions_over_http, sessions
 from tests.control_plane.model import COMPLETED, IN_PROGRESS, PENDING, Report

@@ -8,14 +8,14 @@ import grpc
 import httpx
 import psycopg
 import pytest
+
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import io_pb2
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_FAILED
+from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.clients.settings.settings import Settings
 from agent_runner.v1 import executions_pb2 as own
 from agent_runner.v1 import executions_pb2_grpc as own_grpc
-from ai.stigmer.agentic.agentexecution.v1 import io_pb2
-from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
-from ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_FAILED
-
-from app.server.composition import RunningServer, running_server
-from clients.settings import Settings
 from tests.control_plane.caller import Caller, execution_of, resource_of
 from tests.control_plane.model import COMPLETED, IN_PROGRESS, Report
 from tests.control_plane.seen import status_of

@@ -9,8 +9,8 @@ from typing import Any
 import redis
 from celery import Celery
 
-from clients.tasks_wire import REPORT_FAILURE, new_celery
-from status.phases import Step
+from agent_runner.clients.broker.celery_config import REPORT_FAILURE, new_celery
+from agent_runner.status.phases import Step
 from tests.faults.scene import Scene
 from tests.integration import messages
 from tests.integration.stack import Json, eventually

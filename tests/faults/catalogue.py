@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clients.settings import Settings, env_names
+from agent_runner.clients.settings.settings import Settings, env_names
 from tests.integration import rabbitmq
 
 FILE = Path(__file__).with_name("catalogue.json")

@@ -13,13 +13,13 @@ from typing import Any
 
 import grpc
 import httpx
-from agent_runner.v1 import executions_pb2 as own
-from agent_runner.v1.executions_pb2_grpc import ExecutionsStub
-from ai.stigmer.agentic.agentexecution.v1 import io_pb2
-from ai.stigmer.agentic.agentexecution.v1.enum_pb2 import ExecutionPhase
-from ai.stigmer.agentic.agentexecution.v1.query_pb2_grpc import AgentExecutionQueryControllerStub
 from google.protobuf import json_format
 
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import io_pb2
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import ExecutionPhase
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.query_pb2_grpc import AgentExecutionQueryControllerStub
+from agent_runner.v1 import executions_pb2 as own
+from agent_runner.v1.executions_pb2_grpc import ExecutionsStub
 from tests.integration.stack import KEY, TERMINAL, Json
 
 CONNECT_S = 10.0

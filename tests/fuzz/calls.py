@@ -13,7 +13,7 @@ from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from app.server import composition
+from agent_runner.app.server import composition
 
 _REGISTERED = composition
 """Imported because that registers the descriptors of all services."""

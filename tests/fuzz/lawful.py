@@ -6,8 +6,19 @@ from typing import Any
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from app.server.message_json import enum_in, is_map
-from app.server.rules import AtLeast, Check, Defined, EachItem, Equal, Length, OneOf, Pattern, Required, checks_of
+from agent_runner.app.server.contract.message_json import enum_in, is_map
+from agent_runner.app.server.contract.rules import (
+    AtLeast,
+    Check,
+    Defined,
+    EachItem,
+    Equal,
+    Length,
+    OneOf,
+    Pattern,
+    Required,
+    checks_of,
+)
 
 FILLER = "\u00e9\u4e2d\U0001f600 x"
 

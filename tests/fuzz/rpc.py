@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-from ai.stigmer.agentic.agentexecution.v1 import io_pb2, query_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import io_pb2, query_pb2_grpc
 from tests.fuzz.calls import (
     ENDED_BY_US,
     NEVER,

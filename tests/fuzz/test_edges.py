@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.server.scopes import SCOPES
+from agent_runner.app.server.access.scopes import SCOPES
 from tests.fuzz.bodies import fuzz_bodies
 from tests.fuzz.rpc import fuzz_grpc
 from tests.fuzz.stacks import QUICK_ENDS, fuzzed

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import grpc
+
+from agent_runner.ai.stigmer.agentic.skill.v1 import command_pb2_grpc as skill_command
+from agent_runner.ai.stigmer.agentic.skill.v1.io_pb2 import PushSkillRequest
+from agent_runner.app.server.contract.ids import kind_number
+from agent_runner.status.failures import Code
+from agent_runner.status.log import plain
+from agent_runner.status.phases import Step
+from agent_runner.status.store.records import ResourceKind
 from agent_runner.v1 import runner_pb2 as pb
 from agent_runner.v1 import runner_pb2_grpc
-from ai.stigmer.agentic.skill.v1 import command_pb2_grpc as skill_command
-from ai.stigmer.agentic.skill.v1.io_pb2 import PushSkillRequest
-
-from app.server.ids import kind_number
-from status import plain
-from status.failures import Code
-from status.phases import Step
-from status.store.records import ResourceKind
 from tests.integration.stack import KEY, Stack
 
 AUTHORIZED = (("authorization", f"Bearer {KEY}"),)

@@ -6,10 +6,10 @@ import time
 import redis
 from amqp.exceptions import NotFound
 
-from clients.settings import Settings
-from clients.tasks_wire import Publisher
-from status.phases import Step
-from status.timeouts import Timeouts
+from agent_runner.clients.broker.celery_config import Publisher
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.phases import Step
+from agent_runner.status.timeouts import Timeouts
 from tests.integration.rabbitmq import messages_ready
 from tests.integration.stack import Stack, eventually
 

@@ -14,14 +14,14 @@ import grpc
 import httpx
 import psycopg
 import pytest
-from agent_runner.v1 import executions_pb2 as own
-from agent_runner.v1.executions_pb2_grpc import ExecutionsStub
-from ai.stigmer.agentic.agentexecution.v1 import io_pb2
-from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
-from ai.stigmer.agentic.agentexecution.v1.command_pb2_grpc import AgentExecutionCommandControllerStub
-from ai.stigmer.agentic.agentexecution.v1.query_pb2_grpc import AgentExecutionQueryControllerStub
 from httpx_sse import connect_sse
 
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import io_pb2
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.command_pb2_grpc import AgentExecutionCommandControllerStub
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.query_pb2_grpc import AgentExecutionQueryControllerStub
+from agent_runner.v1 import executions_pb2 as own
+from agent_runner.v1.executions_pb2_grpc import ExecutionsStub
 from tests.integration.stack import KEY, Json, Process, Stack, eventually, free_port
 
 POSTGRES = "AGENT_RUNNER_TEST_POSTGRES_URL"

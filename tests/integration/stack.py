@@ -223,8 +223,13 @@ class Stack:
 
     def start(self, role: str, *arguments: str, **extra: str) -> Process:
         """A role as the Procfile starts it: `agent-runner <role>`."""
-        script = Path(sys.executable).parent / "agent-runner"
-        process = self.spawn(role, [sys.executable, str(script), role, *arguments], extra)
+        script = [str(Path(sys.executable).parent / "agent-runner")]
+        if self.environment(extra).get("PYTHONPATH"):
+            script = [
+                "-c",
+                "from app.cli.main import main; main()",
+            ]  # a release from before there was `agent_runner.app`
+        process = self.spawn(role, [sys.executable, *script, role, *arguments], extra)
         if role == "server":
             self.server = process
         return process

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from app.cli.store_check import described
+from agent_runner.app.cli.store_check import described
+from agent_runner.clients.engine.user_graphs.user_graphs import UserGraphs
+from agent_runner.clients.settings.settings import Settings
 from checks.tree import ROOT
-from clients.engine.user_graphs import UserGraphs
-from clients.settings import Settings
 from tests.integration.guides import Reader, blocks
 from tests.integration.stack import KEY, Stack
 

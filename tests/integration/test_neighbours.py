@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 
-from status.bounds import MAX_SECRETS
+from agent_runner.status.log.bounds import MAX_SECRETS
 from tests.integration.stack import Stack
 
 TIMES_SLOWER = 3.0

@@ -6,7 +6,7 @@ import time
 import pytest
 import redis
 
-from status.phases import Step
+from agent_runner.status.phases import Step
 from tests.integration.grpc_proxy import GrpcProxy
 from tests.integration.messages import empties, publish_again
 from tests.integration.rabbitmq import EVERY_BROKER

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from clients.local_stack import API_KEY_NAME
+from agent_runner.clients.process.local_stack import API_KEY_NAME
 from tests.integration.stack import eventually
 from tests.integration.test_command_line import PROGRAM, processes_in
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 import redis
 
-from app.cli.roles import SERVER_MODULE
+from agent_runner.app.cli.commands.roles import SERVER_MODULE
 from tests.integration.stack import Stack, eventually, free_port
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import amqp
 import pytest
 
-from app.cli.checks import check_broker
-from clients.settings import Settings
-from clients.tasks_wire import Publisher, PublishError
-from status.phases import Step
-from status.timeouts import Timeouts
+from agent_runner.app.cli.checks import check_broker
+from agent_runner.clients.broker.celery_config import Publisher, PublishError
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.phases import Step
+from agent_runner.status.timeouts import Timeouts
 from tests.integration.messages import left_behind
 from tests.integration.rabbitmq import RabbitNode
 from tests.integration.stack import Stack, eventually

@@ -7,10 +7,10 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
+
+from agent_runner.clients.backend.tls import trusted
 from agent_runner.v1 import executions_pb2 as own
 from agent_runner.v1.executions_pb2_grpc import ExecutionsStub
-
-from clients.tls import trusted
 from tests.integration.stack import KEY, Process, Stack
 from tests.unit.server import certificates
 

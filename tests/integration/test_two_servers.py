@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
-from ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_COMPLETED, EXECUTION_IN_PROGRESS
 from google.protobuf import json_format
 
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_COMPLETED, EXECUTION_IN_PROGRESS
 from tests.faults.tcp_proxy import TcpProxy
 from tests.integration.replicas import Followers, Server, an_agent, postgres_database, two_servers
 from tests.integration.stack import Json, Stack, free_port

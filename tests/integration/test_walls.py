@@ -2,8 +2,8 @@
 
 import pytest
 
-from clients.sandbox.isolation import isolation_of
-from clients.settings import Settings
+from agent_runner.clients.sandbox.isolation import isolation_of
+from agent_runner.clients.settings.settings import Settings
 from tests.integration.stack import Stack, eventually
 
 NO_PROGRAM = {"AGENT_RUNNER_SANDBOX_BUBBLEWRAP": "no-such-program"}

@@ -5,10 +5,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from status.failures import Code
-from status.phases import Step
-from status.store.records import NewExecution
-from status.timeouts import Timeouts
+from agent_runner.status.failures import Code
+from agent_runner.status.phases import Step
+from agent_runner.status.store.records import NewExecution
+from agent_runner.status.timeouts import Timeouts
 from tests.model.execution_model import LIMITS, Modelled
 from tests.model.side_by_side import MOST_ROWS, Draw, Known, SideBySide
 

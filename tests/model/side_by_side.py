@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from hypothesis.stateful import RuleBasedStateMachine
 
-from status.failures import Code
-from status.log import LogRow, State, fold, render
-from status.phases import TERMINAL_PHASES
+from agent_runner.status.failures import Code
+from agent_runner.status.log.log import LogRow, State, fold, render
+from agent_runner.status.phases import TERMINAL_PHASES
 from tests.model.execution_model import FOREVER, Model, Modelled
 from tests.model.world import World
 

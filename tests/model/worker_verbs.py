@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from hypothesis import strategies as st
 
-from status.failures import Code
-from status.phases import Phase
-from status.store.records import NewDelta, Outcome, RunBeat
+from agent_runner.status.failures import Code
+from agent_runner.status.phases import Phase
+from agent_runner.status.store.records import NewDelta, Outcome, RunBeat
 from tests.model.execution_model import FOREVER, Modelled
 from tests.model.server_verbs import OFTEN_S, SELDOM_S, ServerVerbs, profiles, which
 from tests.model.side_by_side import Draw

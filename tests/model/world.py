@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 
 import psycopg
 
-from status.store import ending, running, schema
-from status.store.store import Store
+from agent_runner.status.store import schema
+from agent_runner.status.store.executions import ending
+from agent_runner.status.store.executions import worker_writes as running
+from agent_runner.status.store.store import Store
 
 T = TypeVar("T")
 SMALL_TAIL_BYTES = 100

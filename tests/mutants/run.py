@@ -70,16 +70,16 @@ def copy_of_the_tree(target: Path) -> None:
     )
     for name in listed.stdout.decode().split("\0"):
         source = ROOT / name
-        if name and source.is_file():
+        if name and (source.is_file() or source.is_symlink()):
             (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target / name)
+            shutil.copyfile(source, target / name, follow_symlinks=False)
 
 
 def run_tests(tree: Path, tests: list[str]) -> tuple[int, str]:
     """pytest's exit status (124: it took too long) and its output; what is imported is the copy."""
     environment = {
         **os.environ,
-        "PYTHONPATH": os.pathsep.join([str(tree), str(tree / "stubs")]),
+        "PYTHONPATH": os.pathsep.join([str(tree), str(tree / "src")]),
         "PYTHONDONTWRITEBYTECODE": "1",  # a patch changes a file within the second that bytecode is compared by
         "AGENT_RUNNER_TEST_SHRINK": "0",
     }

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import psycopg
 import pytest
 
-from status.store import schema
-from status.store.records import Claimed, Execution, NewDelta, NewExecution
-from status.store.store import Store
-from status.timeouts import Timeouts
+from agent_runner.status.store import schema
+from agent_runner.status.store.records import Claimed, Execution, NewDelta, NewExecution
+from agent_runner.status.store.store import Store
+from agent_runner.status.timeouts import Timeouts
 
 POSTGRES = "AGENT_RUNNER_TEST_POSTGRES_URL"
 

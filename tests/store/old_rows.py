@@ -11,9 +11,9 @@ from typing import Any
 from sqlalchemy import Column, Connection, LargeBinary, MetaData, Table, select
 from sqlalchemy.types import Double, Integer
 
-from status.phases import Phase, Step
-from status.store.clock import FOREVER
-from status.timeouts import Timeouts
+from agent_runner.status.phases import Phase, Step
+from agent_runner.status.store.clock import FOREVER
+from agent_runner.status.timeouts import Timeouts
 
 Row = dict[str, Any]
 OF = "of"

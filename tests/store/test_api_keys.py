@@ -2,8 +2,8 @@
 
 import pytest
 
-from status.api_keys import ApiKey, Scope
-from status.store.store import Store
+from agent_runner.status.api_keys import ApiKey, Scope
+from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock
 
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text as sql
 
-from status.attachments import Attachment
-from status.log import fold, render
-from status.media import Json
-from status.phases import Phase
-from status.store.records import CreateVerdict, NewDelta, Outcome
-from status.store.store import Store
+from agent_runner.status.attachments import Attachment
+from agent_runner.status.log.log import fold, render
+from agent_runner.status.media import Json
+from agent_runner.status.phases import Phase
+from agent_runner.status.store.records import CreateVerdict, NewDelta, Outcome
+from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
 
 BYTES = bytes(range(256)) * 300

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 from ulid import ULID
 
-from status.store.records import Resource, ResourceKind
-from status.store.store import Store
+from agent_runner.status.store.records import Resource, ResourceKind
+from agent_runner.status.store.store import Store
 
 TURNS = 60
 """A write is over after fewer turns of the loop."""

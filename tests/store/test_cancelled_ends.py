@@ -3,11 +3,11 @@
 import pytest
 from sqlalchemy import update
 
-from status.failures import Code
-from status.phases import Phase
-from status.store.records import Outcome, RunnerVerdict
-from status.store.schema import executions
-from status.store.store import Store
+from agent_runner.status.failures import Code
+from agent_runner.status.phases import Phase
+from agent_runner.status.store.records import Outcome, RunnerVerdict
+from agent_runner.status.store.schema import executions
+from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
 from tests.store.test_runner_calls import Text
 

@@ -5,13 +5,13 @@ import asyncio
 import pytest
 from sqlalchemy import update
 
-from status.failures import Code
-from status.log import render
-from status.phases import Phase, Step
-from status.store.records import CreateVerdict, ExecutionQuery, NewDelta, Outcome, RunBeat, RunnerVerdict
-from status.store.schema import executions
-from status.store.store import Store
-from status.timeouts import Timeouts
+from agent_runner.status.failures import Code
+from agent_runner.status.log.log import render
+from agent_runner.status.phases import Phase, Step
+from agent_runner.status.store.records import CreateVerdict, ExecutionQuery, NewDelta, Outcome, RunBeat, RunnerVerdict
+from agent_runner.status.store.schema import executions
+from agent_runner.status.store.store import Store
+from agent_runner.status.timeouts import Timeouts
 from tests.store.conftest import Clock, Flow
 
 

@@ -5,14 +5,14 @@ from collections.abc import Awaitable, Callable
 import pytest
 from sqlalchemy import update
 
-from status.failures import Code
-from status.phases import REPORT, REPORT_END, REPORT_FIRST, TRANSITIONS, Phase, Step, Transition
-from status.store.edges import take
-from status.store.ending import E, End
-from status.store.records import Execution, ExecutionQuery, Outcome
-from status.store.schema import executions
-from status.store.store import Store
-from status.timeouts import TIMEOUT_CODES, TimeoutType
+from agent_runner.status.failures import Code
+from agent_runner.status.phases import REPORT, REPORT_END, REPORT_FIRST, TRANSITIONS, Phase, Step, Transition
+from agent_runner.status.store.edges import take
+from agent_runner.status.store.executions.ending import E, End
+from agent_runner.status.store.records import Execution, ExecutionQuery, Outcome
+from agent_runner.status.store.schema import executions
+from agent_runner.status.store.store import Store
+from agent_runner.status.timeouts import TIMEOUT_CODES, TimeoutType
 from tests.store.conftest import Clock, Flow
 from tests.store.test_deadlines import ended
 

@@ -4,9 +4,9 @@ import traceback
 
 import pytest
 
-from status.api_keys import Scope
-from status.store.schema import _engine
-from status.store.store import Store
+from agent_runner.status.api_keys import Scope
+from agent_runner.status.store.schema import _engine
+from agent_runner.status.store.store import Store
 
 SAID = "what somebody said"
 

@@ -11,13 +11,13 @@ import psycopg
 import pytest
 from sqlalchemy import select
 
-from status.failures import Code
-from status.phases import Phase, Step
-from status.store.ending import OPEN
-from status.store.records import Execution, NewDelta, Outcome, RunBeat
-from status.store.schema import executions
-from status.store.store import Store
-from status.timeouts import Timeouts
+from agent_runner.status.failures import Code
+from agent_runner.status.phases import Phase, Step
+from agent_runner.status.store.executions.ending import OPEN
+from agent_runner.status.store.records import Execution, NewDelta, Outcome, RunBeat
+from agent_runner.status.store.schema import executions
+from agent_runner.status.store.store import Store
+from agent_runner.status.timeouts import Timeouts
 from tests.store.conftest import Flow
 
 WORKERS = 8

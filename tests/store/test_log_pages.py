@@ -2,8 +2,8 @@
 
 import pytest
 
-from status.store.records import NewDelta
-from status.store.store import Store
+from agent_runner.status.store.records import NewDelta
+from agent_runner.status.store.store import Store
 from tests.store.conftest import Flow
 
 ROW = 1000

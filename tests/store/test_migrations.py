@@ -9,9 +9,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import MetaData, create_engine, select
 
-from status.store import schema
-from status.store.records import Execution
-from status.store.store import Store
+from agent_runner.status.store import schema
+from agent_runner.status.store.records import Execution
+from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
 
 DAY = 86_400.0

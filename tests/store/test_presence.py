@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from status.phases import Phase
-from status.store.store import Store
+from agent_runner.status.phases import Phase
+from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
 from tests.store.test_deadlines import ended, run_to
 

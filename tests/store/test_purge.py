@@ -5,11 +5,11 @@ import json
 import pytest
 from sqlalchemy import text as sql
 
-from status.log import State, fold, render
-from status.phases import Phase
-from status.store.records import NewDelta, Outcome, RunnerVerdict
-from status.store.running import MIN_TAIL_BYTES
-from status.store.store import Store
+from agent_runner.status.log.log import State, fold, render
+from agent_runner.status.phases import Phase
+from agent_runner.status.store.executions.worker_writes import MIN_TAIL_BYTES
+from agent_runner.status.store.records import NewDelta, Outcome, RunnerVerdict
+from agent_runner.status.store.store import Store
 from tests.store.conftest import Flow
 
 SECRET = "4111 1111 1111 1111"

@@ -3,8 +3,8 @@
 import asyncio
 from collections import Counter
 
-from status.store.records import CreateVerdict
-from status.store.store import Store
+from agent_runner.status.store.records import CreateVerdict
+from agent_runner.status.store.store import Store
 from tests.store.conftest import Flow
 
 CAP, AT_ONCE = 5, 24

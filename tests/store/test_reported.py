@@ -2,9 +2,9 @@
 
 import pytest
 
-from status.phases import Phase, Step
-from status.store.errors import NotItsTurn
-from status.store.store import Store
+from agent_runner.status.phases import Phase, Step
+from agent_runner.status.store.errors import NotItsTurn
+from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
 
 

@@ -6,10 +6,19 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, func, select
 
-from status.phases import Phase
-from status.store import retention
-from status.store.records import Claimed, NewDelta, Outcome, Overdue, Purged, Removal, Resource, ResourceKind
-from status.store.schema import (
+from agent_runner.status.phases import Phase
+from agent_runner.status.store.executions import retention
+from agent_runner.status.store.records import (
+    Claimed,
+    NewDelta,
+    Outcome,
+    Overdue,
+    Purged,
+    Removal,
+    Resource,
+    ResourceKind,
+)
+from agent_runner.status.store.schema import (
     execution_log,
     execution_snapshots,
     execution_tags,
@@ -19,7 +28,7 @@ from status.store.schema import (
     skill_artifacts,
     skill_tags,
 )
-from status.store.store import Store
+from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
 from tests.store.test_skills import skill, version
 

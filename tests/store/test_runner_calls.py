@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from status.failures import Code
-from status.log import render
-from status.phases import Phase, Step
-from status.store.records import NewDelta, Outcome, RunBeat, RunnerVerdict
-from status.store.store import Store
+from agent_runner.status.failures import Code
+from agent_runner.status.log.log import render
+from agent_runner.status.phases import Phase, Step
+from agent_runner.status.store.records import NewDelta, Outcome, RunBeat, RunnerVerdict
+from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
 
 Text = Callable[[str], NewDelta]

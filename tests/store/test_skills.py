@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from status.store.errors import SlugTaken, StaleVersion
-from status.store.records import Resource, ResourceKind, SkillVersion
-from status.store.store import Store
+from agent_runner.status.store.errors import SlugTaken, StaleVersion
+from agent_runner.status.store.records import Resource, ResourceKind, SkillVersion
+from agent_runner.status.store.store import Store
 
 
 def skill(id: str = "skl-1", slug: str = "invoices", **body: Any) -> Resource:

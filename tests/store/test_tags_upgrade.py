@@ -5,10 +5,10 @@ from typing import Any
 
 from sqlalchemy import MetaData, create_engine
 
-from status.store import schema
-from status.store.clock import FOREVER
-from status.store.records import ExecutionQuery, ResourceKind, ResourceQuery
-from status.store.store import Store
+from agent_runner.status.store import schema
+from agent_runner.status.store.clock import FOREVER
+from agent_runner.status.store.records import ExecutionQuery, ResourceKind, ResourceQuery
+from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock
 from tests.store.test_migrations import migrate_to
 

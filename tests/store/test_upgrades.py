@@ -13,12 +13,19 @@ from alembic.runtime.migration import HeadMaintainer
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, MetaData, create_engine, inspect, select
 
-from status.api_keys import Scope
-from status.log import fold
-from status.phases import Phase, Step
-from status.store import schema
-from status.store.records import ExecutionQuery, NewDelta, Outcome, ResourceKind, ResourceQuery, RunnerVerdict
-from status.store.store import Store
+from agent_runner.status.api_keys import Scope
+from agent_runner.status.log.log import fold
+from agent_runner.status.phases import Phase, Step
+from agent_runner.status.store import schema
+from agent_runner.status.store.records import (
+    ExecutionQuery,
+    NewDelta,
+    Outcome,
+    ResourceKind,
+    ResourceQuery,
+    RunnerVerdict,
+)
+from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
 from tests.store.old_rows import BLOB, LOGS, ROWS, T0, TEXT, Row, fill
 from tests.store.test_migrations import differences, migrate_to
@@ -27,7 +34,7 @@ REVISIONS = [s.revision for s in ScriptDirectory(str(schema.MIGRATIONS)).walk_re
 NEWEST = REVISIONS[-1]
 MIGRATE = """
 import sys, alembic.command, alembic.config
-from status.store.schema import migrate
+from agent_runner.status.store.schema import migrate
 print("ready", flush=True)
 sys.stdin.readline()
 migrate(sys.argv[1])

@@ -5,11 +5,11 @@ import inspect
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from status.store import verbs
-from status.store.connection import Transactions
-from status.store.errors import StoreConflict
-from status.store.store import Store
-from status.store.verbs import verb
+from agent_runner.status.store import verbs
+from agent_runner.status.store.connection import Transactions
+from agent_runner.status.store.errors import StoreConflict
+from agent_runner.status.store.store import Store
+from agent_runner.status.store.verbs import verb
 
 
 def test_a_public_coroutine_that_is_no_verb_is_refused() -> None:

@@ -1,9 +1,9 @@
 """Where in its session's memory a run begins: kept with it, for further attempts and for a redrive."""
 
-from status.failures import Code
-from status.phases import Phase
-from status.store.records import WHAT_IS_FOUND, Claimed, Outcome, Resource, ResourceKind
-from status.store.store import Store
+from agent_runner.status.failures import Code
+from agent_runner.status.phases import Phase
+from agent_runner.status.store.records import WHAT_IS_FOUND, Claimed, Outcome, Resource, ResourceKind
+from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
 
 FAILED = Outcome(phase=Phase.FAILED, code=None)

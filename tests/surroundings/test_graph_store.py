@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from clients.engine.current import CurrentRun, running
-from clients.engine.store import OrgStore
+from agent_runner.clients.engine.current import CurrentRun, running
+from agent_runner.clients.engine.store.org_store import OrgStore
 from tests.surroundings.postgres import Cluster, pgbouncer
 
 

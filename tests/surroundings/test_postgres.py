@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.base import empty_checkpoint
 
-from clients.engine import postgres_pool
-from clients.engine.memory import open_saver
-from status.store import schema
-from status.store.postgres import engine_url, plain, prepares
-from status.store.store import Store
+from agent_runner.clients.engine.memory import postgres_pool
+from agent_runner.clients.engine.memory.checkpoints import open_saver
+from agent_runner.status.store import schema
+from agent_runner.status.store.postgres import engine_url, plain, prepares
+from agent_runner.status.store.store import Store
 from tests.integration.stack import Stack, free_port
 from tests.surroundings.postgres import Cluster, pgbouncer
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from clients.models.cascade import build_model
-from clients.models.errors import ModelError, explain_model_error
-from clients.settings import Settings
+from agent_runner.clients.models.cascade import build_model
+from agent_runner.clients.models.errors import ModelError, explain_model_error
+from agent_runner.clients.settings.settings import Settings
 from tests.integration.stack import Stack
 
 DEAD = "http://127.0.0.1:9"

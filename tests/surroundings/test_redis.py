@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import redis
 
-from app.cli.checks import check_broker, check_redis
-from clients.redis_probe import RedisFull, broker_commands, refused
-from clients.service_urls import normal_redis, problem, without_password
-from clients.settings import Settings
+from agent_runner.app.cli.checks import check_broker, check_redis
+from agent_runner.clients.broker.redis_probe import RedisFull, broker_commands, refused
+from agent_runner.clients.settings.service_urls import normal_redis, problem, without_password
+from agent_runner.clients.settings.settings import Settings
 from tests.integration.stack import Stack, eventually
 from tests.surroundings.redis import Server, redis_server
 

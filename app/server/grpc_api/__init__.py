@@ -1,6 +1,6 @@
 """The gRPC edge: the published contract's services, ours for clients, health and reflection."""
 
-from app.server.grpc_api.interceptors import server_interceptors
-from app.server.grpc_api.services import register_services
+from agent_runner.app.server.grpc_api.interceptors import server_interceptors
+from agent_runner.app.server.grpc_api.services import register_services
 
 __all__ = ["register_services", "server_interceptors"]

@@ -5,23 +5,22 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from typing import Any
 
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import command_pb2, io_pb2
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import query_pb2 as _query
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceId
+from agent_runner.app.server.edge_services import Edges
+from agent_runner.app.server.executions.drafts import draft_of_contract
+from agent_runner.app.server.executions.view import as_json, execution_from_json, execution_message
+from agent_runner.app.server.grpc_api.paging import asked, pages, say_next
+from agent_runner.app.server.log_feed.follow import Snapshot, Updates, follow, snapshot, states
+from agent_runner.app.server.log_feed.log_ends import End, phase_of
+from agent_runner.app.server.problems import Kind, Problem, failed_precondition, invalid
+from agent_runner.status.brief import Brief
+from agent_runner.status.log.log import LogRow, rfc3339
+from agent_runner.status.phases import Phase
+from agent_runner.status.store.records import ExecutionQuery
 from agent_runner.v1 import executions_pb2 as own
-from ai.stigmer.agentic.agentexecution.v1 import command_pb2, io_pb2
-from ai.stigmer.agentic.agentexecution.v1 import query_pb2 as _query
-from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
-from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceId
-
-from app.server.drafts import draft_of_contract
-from app.server.edges import Edges
-from app.server.follow import Snapshot, Updates, follow, snapshot, states
-from app.server.grpc_api.paging import asked, pages, say_next
-from app.server.log_ends import End, phase_of
-from app.server.problems import Kind, Problem, failed_precondition, invalid
-from app.server.render import as_json, execution_from_json, execution_message
-from status.brief import Brief
-from status.log import LogRow, rfc3339
-from status.phases import Phase
-from status.store.records import ExecutionQuery
 
 CONTRACT = "ai.stigmer.agentic.agentexecution.v1"
 _REGISTERED = (_query,)

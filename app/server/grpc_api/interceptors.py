@@ -9,14 +9,14 @@ from typing import Any, NoReturn
 
 import grpc
 
-from app.server.context import ServerContext
-from app.server.gate import Gate
-from app.server.grpc_api.reading import readable, readable_each, reader
-from app.server.grpc_api.sizes import CALL_BYTES, most_bytes
-from app.server.problems import Kind, Problem, internal, invalid, of_exception
-from app.server.scopes import OPEN, needed
-from clients.settings import Settings
-from status.api_keys import Scope
+from agent_runner.app.server.access.gate import Gate
+from agent_runner.app.server.access.scopes import OPEN, needed
+from agent_runner.app.server.context import ServerContext
+from agent_runner.app.server.grpc_api.reading import readable, readable_each, reader
+from agent_runner.app.server.grpc_api.sizes import CALL_BYTES, most_bytes
+from agent_runner.app.server.problems import Kind, Problem, internal, invalid, of_exception
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.api_keys import Scope
 
 MAX_TEXT = 3000
 """A status text travels in a header, which has a limit."""

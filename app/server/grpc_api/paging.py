@@ -9,8 +9,8 @@ Because of the numbers a page has as many entries as were asked for, whatever th
 
 from typing import Any, TypedDict
 
-from app.server.problems import invalid
-from status.store.records import View
+from agent_runner.app.server.problems import invalid
+from agent_runner.status.store.records import View
 
 MAX_NUMBER = 1000
 LIST_BYTES = 2 << 20
@@ -20,7 +20,7 @@ NEXT_PAGE_TOKEN = "next-page-token"  # noqa: S105 - the name of a header
 
 
 class Asked(TypedDict):
-    """What all lists of the contract ask for, as in `status.store.records.Query`."""
+    """What all lists of the contract ask for, as in `agent_runner.status.store.records.Query`."""
 
     page_size: int
     page_token: str

@@ -10,8 +10,8 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
-from app.server.problems import Kind, Problem, invalid, violated
-from app.server.texts import unfit_texts
+from agent_runner.app.server.contract.texts import unfit_texts
+from agent_runner.app.server.problems import Kind, Problem, invalid, violated
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,28 +3,28 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ai.stigmer.agentic.agent.v1 import command_pb2 as _c1
-from ai.stigmer.agentic.agent.v1 import query_pb2 as _q1
-from ai.stigmer.agentic.agentinstance.v1 import command_pb2 as _c2
-from ai.stigmer.agentic.agentinstance.v1 import io_pb2 as instance_io
-from ai.stigmer.agentic.agentinstance.v1 import query_pb2 as _q2
-from ai.stigmer.agentic.environment.v1 import command_pb2 as _c3
-from ai.stigmer.agentic.environment.v1 import query_pb2 as _q3
-from ai.stigmer.agentic.executioncontext.v1 import command_pb2 as _c4
-from ai.stigmer.agentic.executioncontext.v1 import query_pb2 as _q4
-from ai.stigmer.agentic.session.v1 import command_pb2 as _c5
-from ai.stigmer.agentic.session.v1 import io_pb2 as session_io
-from ai.stigmer.agentic.session.v1 import query_pb2 as _q5
-from ai.stigmer.agentic.skill.v1 import command_pb2 as _c6
-from ai.stigmer.agentic.skill.v1 import io_pb2 as skill_io
-from ai.stigmer.agentic.skill.v1 import query_pb2 as _q6
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from app.server.edges import Edges
-from app.server.grpc_api.paging import asked, pages, say_next
-from app.server.resource_kinds import DEFINITIONS
-from status.store.records import ResourceKind, ResourceQuery
+from agent_runner.ai.stigmer.agentic.agent.v1 import command_pb2 as _c1
+from agent_runner.ai.stigmer.agentic.agent.v1 import query_pb2 as _q1
+from agent_runner.ai.stigmer.agentic.agentinstance.v1 import command_pb2 as _c2
+from agent_runner.ai.stigmer.agentic.agentinstance.v1 import io_pb2 as instance_io
+from agent_runner.ai.stigmer.agentic.agentinstance.v1 import query_pb2 as _q2
+from agent_runner.ai.stigmer.agentic.environment.v1 import command_pb2 as _c3
+from agent_runner.ai.stigmer.agentic.environment.v1 import query_pb2 as _q3
+from agent_runner.ai.stigmer.agentic.executioncontext.v1 import command_pb2 as _c4
+from agent_runner.ai.stigmer.agentic.executioncontext.v1 import query_pb2 as _q4
+from agent_runner.ai.stigmer.agentic.session.v1 import command_pb2 as _c5
+from agent_runner.ai.stigmer.agentic.session.v1 import io_pb2 as session_io
+from agent_runner.ai.stigmer.agentic.session.v1 import query_pb2 as _q5
+from agent_runner.ai.stigmer.agentic.skill.v1 import command_pb2 as _c6
+from agent_runner.ai.stigmer.agentic.skill.v1 import io_pb2 as skill_io
+from agent_runner.ai.stigmer.agentic.skill.v1 import query_pb2 as _q6
+from agent_runner.app.server.edge_services import Edges
+from agent_runner.app.server.grpc_api.paging import asked, pages, say_next
+from agent_runner.app.server.resources.resource_kinds import DEFINITIONS
+from agent_runner.status.store.records import ResourceKind, ResourceQuery
 
 CONTRACT = "ai.stigmer.agentic"
 Methods = Mapping[str, Callable[[Any, Any], Any]]

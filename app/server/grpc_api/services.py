@@ -9,12 +9,12 @@ from google.protobuf.descriptor import MethodDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from app.server.context import ServerContext
-from app.server.edges import Edges
-from app.server.grpc_api.execution_methods import execution_methods
-from app.server.grpc_api.resource_methods import resource_methods
-from app.server.problems import invalid, violated
-from app.server.rules import validate
+from agent_runner.app.server.context import ServerContext
+from agent_runner.app.server.contract.rules import validate
+from agent_runner.app.server.edge_services import Edges
+from agent_runner.app.server.grpc_api.execution_methods import execution_methods
+from agent_runner.app.server.grpc_api.resource_methods import resource_methods
+from agent_runner.app.server.problems import invalid, violated
 
 Method = Callable[[Any, Any], Any]
 """(request, context) -> awaitable of the reply, or async iterator of replies."""

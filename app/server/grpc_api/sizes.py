@@ -1,10 +1,10 @@
 """How large a request of each method may be: what is larger is refused before it is parsed."""
 
-from app.server.executions import create_bytes
-from app.server.scopes import needed
-from clients.settings import Settings
-from clients.skill_archive import MAX_ARCHIVE_BYTES
-from status.api_keys import Scope
+from agent_runner.app.server.access.scopes import needed
+from agent_runner.app.server.executions.execution_service import create_bytes
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.clients.skills.archive import MAX_ARCHIVE_BYTES
+from agent_runner.status.api_keys import Scope
 
 MOST_BYTES = 64 << 20
 """Of any message, either way. A runner may bring the output of a graph, or with `updateStatus` a whole status."""

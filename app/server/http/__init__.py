@@ -1,5 +1,5 @@
 """The HTTP edge: JSON, SSE, problem+json, the live page, health and metrics."""
 
-from app.server.http.factory import build_http_app
+from agent_runner.app.server.http.factory import build_http_app
 
 __all__ = ["build_http_app"]

@@ -6,8 +6,8 @@ from fastapi import Request
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ValidationError
 
-from app.server.json_text import read_json
-from app.server.problems import Kind, Problem, invalid
+from agent_runner.app.server.contract.json_text import read_json
+from agent_runner.app.server.problems import Kind, Problem, invalid
 
 PROBLEM = "application/problem+json"
 MAX_RESOURCE_BYTES = 4 * 1024 * 1024

@@ -11,8 +11,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from app.server.http.answers import PROBLEM
-from app.server.problems import Kind, Problem
+from agent_runner.app.server.http.answers import PROBLEM
+from agent_runner.app.server.problems import Kind, Problem
 
 LINGER_S = 1.0
 """So long what still comes is read and dropped after the last word."""

@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from app.server.context import ServerContext
-from app.server.follow import Followed, Quiet, Snapshot, Updates, follow, unknown_position
-from app.server.http.large_json import json_text
-from app.server.log_ends import End, phase_of
-from app.server.problems import Problem, internal, of_exception
-from app.server.render import execution_json
-from status.log import LogRow, rfc3339
+from agent_runner.app.server.context import ServerContext
+from agent_runner.app.server.executions.view import execution_json
+from agent_runner.app.server.http.large_json import json_text
+from agent_runner.app.server.log_feed.follow import Followed, Quiet, Snapshot, Updates, follow, unknown_position
+from agent_runner.app.server.log_feed.log_ends import End, phase_of
+from agent_runner.app.server.problems import Problem, internal, of_exception
+from agent_runner.status.log.log import LogRow, rfc3339
 
 MEDIA_TYPE = "text/event-stream"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}

@@ -9,23 +9,23 @@ from fastapi.responses import HTMLResponse, Response
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
-from app.server.context import ServerContext
-from app.server.edges import Edges
-from app.server.http.answers import problem_answer
-from app.server.http.document import allowed_methods, describe
-from app.server.http.execution_routes import execution_routes
-from app.server.http.guard import METRICS, Guard
-from app.server.http.hosts import KnownHosts
-from app.server.http.key_routes import key_routes
-from app.server.http.limits import TOO_LARGE_NEXT, add_inner, add_outer
-from app.server.http.metrics import Metrics
-from app.server.http.pages import page
-from app.server.http.readiness import readiness_routes
-from app.server.http.resource_routes import resource_routes
-from app.server.http.retention_routes import retention_routes
-from app.server.http.runner_routes import runner_routes
-from app.server.http.session_routes import session_routes
-from app.server.problems import Kind, Problem, invalid
+from agent_runner.app.server.context import ServerContext
+from agent_runner.app.server.edge_services import Edges
+from agent_runner.app.server.http.answers import problem_answer
+from agent_runner.app.server.http.document.document import allowed_methods, describe
+from agent_runner.app.server.http.guard import METRICS, Guard
+from agent_runner.app.server.http.hosts import KnownHosts
+from agent_runner.app.server.http.limits import TOO_LARGE_NEXT, add_inner, add_outer
+from agent_runner.app.server.http.metrics import Metrics
+from agent_runner.app.server.http.pages import page
+from agent_runner.app.server.http.readiness import readiness_routes
+from agent_runner.app.server.http.routes.execution_routes import execution_routes
+from agent_runner.app.server.http.routes.key_routes import key_routes
+from agent_runner.app.server.http.routes.resource_routes import resource_routes
+from agent_runner.app.server.http.routes.retention_routes import retention_routes
+from agent_runner.app.server.http.routes.runner_routes import runner_routes
+from agent_runner.app.server.http.routes.session_routes import session_routes
+from agent_runner.app.server.problems import Kind, Problem, invalid
 
 _ROUTES = (resource_routes, session_routes, runner_routes, key_routes, retention_routes)
 _KINDS = {404: Kind.NOT_FOUND, 405: Kind.METHOD_NOT_ALLOWED, 413: Kind.TOO_LARGE}

@@ -7,10 +7,10 @@ from typing import Any
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.server.gate import Gate
-from app.server.http.answers import problem_answer
-from app.server.http.metrics import Metrics
-from app.server.problems import internal, invalid, of_exception
+from agent_runner.app.server.access.gate import Gate
+from agent_runner.app.server.http.answers import problem_answer
+from agent_runner.app.server.http.metrics import Metrics
+from agent_runner.app.server.problems import internal, invalid, of_exception
 
 GUARDED = "/v1"
 METRICS = "/metrics"

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.server.http.answers import problem_answer
-from app.server.problems import Kind, Problem
-from clients.access_settings import EVERY_HOST, is_loopback
+from agent_runner.app.server.http.answers import problem_answer
+from agent_runner.app.server.problems import Kind, Problem
+from agent_runner.clients.settings.access_settings import EVERY_HOST, is_loopback
 
 _HOST = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:/@\[\]]+)(:\d+)?")
 

@@ -7,8 +7,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.server.http.answers import DRAINED
-from app.server.problems import Kind, Problem
+from agent_runner.app.server.http.answers import DRAINED
+from agent_runner.app.server.problems import Kind, Problem
 
 MAX_DRAINED_BYTES = 64 << 20
 GZIP_FROM_BYTES = 1000

@@ -5,10 +5,10 @@ from collections import Counter as Tally
 
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
-from app.server.context import ServerContext
-from app.server.http.fresh import Fresh
-from status.phases import Phase
-from status.store.errors import StoreError
+from agent_runner.app.server.context import ServerContext
+from agent_runner.app.server.http.shared_answer import Fresh
+from agent_runner.status.phases import Phase
+from agent_runner.status.store.errors import StoreError
 
 OPEN_PHASES = (Phase.PENDING, Phase.IN_PROGRESS)
 

@@ -7,15 +7,15 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from kombu import Connection
 
-from app.server.context import ServerContext
-from app.server.http.answers import PROBLEM
-from app.server.http.fresh import Fresh
-from app.server.http.message_schemas import ref
-from app.server.http.schemas import STRING, STRINGS, answer, object_of
-from app.server.problems import Kind, Problem
-from clients.redis_probe import RedisFull, broker_commands, open_client, refused
-from clients.settings import Settings
-from clients.tasks_wire import celery_url
+from agent_runner.app.server.context import ServerContext
+from agent_runner.app.server.http.answers import PROBLEM
+from agent_runner.app.server.http.document.message_schemas import ref
+from agent_runner.app.server.http.document.schemas import STRING, STRINGS, answer, object_of
+from agent_runner.app.server.http.shared_answer import Fresh
+from agent_runner.app.server.problems import Kind, Problem
+from agent_runner.clients.broker.celery_config import celery_url
+from agent_runner.clients.broker.redis_probe import RedisFull, broker_commands, open_client, refused
+from agent_runner.clients.settings.settings import Settings
 
 CHECK_S = 3
 _CHECKED = object_of(ready={"type": "boolean"}, checks={"type": "object", "additionalProperties": STRING})

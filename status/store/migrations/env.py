@@ -1,8 +1,8 @@
-"""Alembic's environment: the connection is handed in by `status.store.schema.migrate`."""
+"""Alembic's environment: the connection is handed in by `agent_runner.status.store.schema.migrate`."""
 
 from alembic import context
 
-from status.store.schema import metadata
+from agent_runner.status.store.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

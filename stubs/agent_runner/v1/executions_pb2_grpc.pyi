@@ -4,7 +4,7 @@ isort:skip_file
 What the published contract lacks for clients: cancel, a stream that can be resumed, redrive."""
 
 from agent_runner.v1 import executions_pb2 as _executions_pb2
-from ai.stigmer.agentic.agentexecution.v1 import api_pb2 as _api_pb2
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import api_pb2 as _api_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1

@@ -5,8 +5,8 @@ What a worker says to the server. Every call may be repeated: the same call agai
 Seconds are always remaining seconds, counted by the receiver with its own monotonic clock.
 """
 
-from ai.stigmer.agentic.agent.v1 import api_pb2 as _api_pb2
-from ai.stigmer.agentic.session.v1 import api_pb2 as _api_pb2_1
+from agent_runner.ai.stigmer.agentic.agent.v1 import api_pb2 as _api_pb2
+from agent_runner.ai.stigmer.agentic.session.v1 import api_pb2 as _api_pb2_1
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message

@@ -6,10 +6,14 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
-from ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_IN_PROGRESS, EXECUTION_PENDING, MESSAGE_HUMAN
-from ai.stigmer.agentic.skill.v1.status_pb2 import SKILL_STATE_READY
-from ai.stigmer.commons.apiresource.enum_pb2 import organization
 
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import (
+    EXECUTION_IN_PROGRESS,
+    EXECUTION_PENDING,
+    MESSAGE_HUMAN,
+)
+from agent_runner.ai.stigmer.agentic.skill.v1.status_pb2 import SKILL_STATE_READY
+from agent_runner.ai.stigmer.commons.apiresource.enum_pb2 import organization
 from tests.contract.methods.drafts import API_VERSION, changed, shown, slug_of
 from tests.contract.methods.facts import AGENT, EXECUTION, INSTANCE, SESSION, SKILL, Kind
 from tests.contract.methods.world import World, kind_of, request

@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_IN_PROGRESS
-from ai.stigmer.commons.apiresource.enum_pb2 import organization
-
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_IN_PROGRESS
+from agent_runner.ai.stigmer.commons.apiresource.enum_pb2 import organization
 from tests.contract.methods import answers
 from tests.contract.methods.drafts import changed
 from tests.contract.methods.facts import (

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
-from app.server.composition import RunningServer, running_server
-from clients.settings import Settings
+from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.clients.settings.settings import Settings
 from tests.contract.methods.databases import SORTS, database
 from tests.contract.methods.world import World
 from tests.unit.server.conftest import KEY, http_client

@@ -3,16 +3,16 @@
 import re
 from typing import Any, TypeVar
 
-from ai.stigmer.agentic.agent.v1.api_pb2 import Agent
-from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
-from ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_COMPLETED
-from ai.stigmer.agentic.agentinstance.v1.api_pb2 import AgentInstance
-from ai.stigmer.agentic.environment.v1.api_pb2 import Environment
-from ai.stigmer.agentic.executioncontext.v1.api_pb2 import ExecutionContext
-from ai.stigmer.agentic.session.v1.api_pb2 import Session
-from ai.stigmer.commons.apiresource.enum_pb2 import organization
 from google.protobuf.message import Message
 
+from agent_runner.ai.stigmer.agentic.agent.v1.api_pb2 import Agent
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_COMPLETED
+from agent_runner.ai.stigmer.agentic.agentinstance.v1.api_pb2 import AgentInstance
+from agent_runner.ai.stigmer.agentic.environment.v1.api_pb2 import Environment
+from agent_runner.ai.stigmer.agentic.executioncontext.v1.api_pb2 import ExecutionContext
+from agent_runner.ai.stigmer.agentic.session.v1.api_pb2 import Session
+from agent_runner.ai.stigmer.commons.apiresource.enum_pb2 import organization
 from tests.contract.methods.facts import (
     AGENT,
     CONTEXT,

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ai.stigmer
 import pytest
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
+
+from agent_runner.ai import stigmer
 
 FACTS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "wire_contract.json").read_text())
 ULID = "[0-9a-hjkmnp-tv-z]{26}"
 """In lower case: Crockford's alphabet without i, l, o and u."""
 
-for _module in pkgutil.walk_packages(ai.stigmer.__path__, "ai.stigmer."):
+for _module in pkgutil.walk_packages(stigmer.__path__, f"{stigmer.__name__}."):
     importlib.import_module(_module.name)
 
 

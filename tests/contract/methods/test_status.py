@@ -4,7 +4,8 @@ from typing import Any
 
 import grpc
 import pytest
-from ai.stigmer.agentic.agentexecution.v1.enum_pb2 import (
+
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import (
     EXECUTION_CANCELLED,
     EXECUTION_COMPLETED,
     EXECUTION_FAILED,
@@ -12,7 +13,6 @@ from ai.stigmer.agentic.agentexecution.v1.enum_pb2 import (
     EXECUTION_PENDING,
     ExecutionPhase,
 )
-
 from tests.contract.methods.facts import EXECUTION, FACTS
 from tests.contract.methods.world import World, request
 from tests.unit.server.conftest import Worker

@@ -4,11 +4,11 @@ from typing import Any
 
 import grpc
 import pytest
-from agent_runner.v1 import executions_pb2 as own
-from agent_runner.v1 import executions_pb2_grpc as own_grpc
-from ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_COMPLETED, EXECUTION_IN_PROGRESS
 from ulid import ULID
 
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_COMPLETED, EXECUTION_IN_PROGRESS
+from agent_runner.v1 import executions_pb2 as own
+from agent_runner.v1 import executions_pb2_grpc as own_grpc
 from tests.contract.methods.facts import EXECUTION
 from tests.contract.methods.world import World, request
 from tests.unit.server.conftest import AUTHORIZED

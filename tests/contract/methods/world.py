@@ -5,9 +5,9 @@ from typing import Any
 
 import grpc
 import httpx
-from ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_COMPLETED
 
-from app.server.composition import RunningServer
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_COMPLETED
+from agent_runner.app.server.composition import RunningServer
 from tests.contract.methods import drafts
 from tests.contract.methods.caller import Caller
 from tests.contract.methods.facts import (

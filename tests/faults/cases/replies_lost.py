@@ -5,9 +5,9 @@ import socket
 import struct
 
 import grpc
-from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
-from ai.stigmer.agentic.agentexecution.v1.command_pb2_grpc import AgentExecutionCommandControllerStub
 
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.command_pb2_grpc import AgentExecutionCommandControllerStub
 from tests.faults.fault_stack import fresh_port
 from tests.faults.once import Once
 from tests.faults.registry import case

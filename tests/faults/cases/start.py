@@ -12,7 +12,8 @@ from tests.faults.scene import Scene
 from tests.faults.tcp_proxy import TcpProxy
 from tests.integration.stack import Process, eventually
 
-TASKS = Path(__file__).resolve().parents[3] / "tasks"
+ROOT = Path(__file__).resolve().parents[3]
+TASKS, PACKAGE = ROOT / "tasks", ROOT / "src" / "agent_runner"
 MISSING = "a_module_that_nobody_installed"
 BANNER = "STARTUP FAILURE"
 
@@ -27,10 +28,12 @@ def no_worker(scene: Scene) -> None:
 
 @case("F02")
 def broken_import(scene: Scene) -> None:
-    """A copy of tasks/ in front of the real one, whose ExecuteGraphton imports what is not there."""
-    broken = scene.stack.folder / "broken" / "tasks"
-    shutil.copytree(TASKS, broken, ignore=shutil.ignore_patterns("__pycache__"))
-    module = broken / "execute_graphton.py"
+    """Our package in front of the real one, with a copy of tasks/ whose ExecuteGraphton imports what is not there."""
+    broken = scene.stack.folder / "broken" / "agent_runner"
+    shutil.copytree(TASKS, broken / "tasks", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("__init__.py", "ai", "app", "clients", "status", "v1"):
+        (broken / name).symlink_to(PACKAGE / name)
+    module = broken / "tasks" / "execute_graphton.py"
     module.write_text(f"import {MISSING}\n" + module.read_text())
     environment = {"PYTHONPATH": str(broken.parent)}
     scene.send("Who imports this?")
@@ -114,7 +117,7 @@ def every_slot_busy(scene: Scene) -> None:
 
 def _one_banner(scene: Scene, environment: dict[str, str], *texts: str) -> None:
     """The worker itself, without a supervisor: one banner, exit 1."""
-    argv = [sys.executable, "-m", "tasks.worker", "--as", "agent-runner worker"]
+    argv = [sys.executable, "-m", "agent_runner.tasks.worker", "--as", "agent-runner worker"]
     done = subprocess.run(
         argv, env=scene.stack.environment(environment), cwd=scene.stack.folder, capture_output=True, text=True
     )

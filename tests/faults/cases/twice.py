@@ -2,7 +2,7 @@
 
 import time
 
-from status.phases import Step
+from agent_runner.status.phases import Step
 from tests.faults.broker_hand import BrokerHand
 from tests.faults.fault_stack import fresh_port
 from tests.faults.once import Once

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from clients.settings import Settings, env_names
+from agent_runner.clients.settings.settings import Settings, env_names
 from tests.unit.cli.scripted_server import ScriptedServer
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from status.log import LogRow, fold, render
+from agent_runner.status.log.log import LogRow, fold, render
 
 ID, KEY = "aex-1", "dummy-local-key"
 STARTED_AT = 1_800_000_000.0

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.attaching import block_of, message_with
-from app.cli.failing import EXIT_USAGE, Failed
-from app.cli.story import Story
-from clients.http_api import StreamEvent
+from agent_runner.app.cli.attachment_options import block_of, message_with
+from agent_runner.app.cli.exits import EXIT_USAGE, Failed
+from agent_runner.app.cli.story import Story
+from agent_runner.clients.backend.http_api import StreamEvent
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(200)
 

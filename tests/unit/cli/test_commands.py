@@ -18,7 +18,7 @@ HEAVY = ("fastapi", "sqlalchemy", "langgraph", "langchain_core", "celery", "komb
 
 def agent_runner(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-m", "app.cli.main", *arguments],
+        [sys.executable, "-m", "agent_runner.app.cli.main", *arguments],
         env={**os.environ, **environment}, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
@@ -26,15 +26,13 @@ def agent_runner(*arguments: str, **environment: str) -> "subprocess.CompletedPr
 @pytest.fixture(autouse=True)
 def importable(clean_environment: Path) -> None:
     """The commands run in an empty directory and find this source tree."""
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        [str(Path(__file__).parents[3]), str(Path(__file__).parents[3] / "stubs")]
-    )
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[3] / "src")])
 
 
 def test_help_is_light() -> None:
     """`--help` names the commands and imports nothing heavy."""
     code = (
-        "import sys\nfrom app.cli.main import main\n"
+        "import sys\nfrom agent_runner.app.cli.main import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         f"print('LOADED', [m for m in {HEAVY!r} if m in sys.modules])"
     )
@@ -175,7 +173,10 @@ def test_doctor_settings_lists_all() -> None:
 
 def _started(*arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "app.cli.main", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "agent_runner.app.cli.main", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from app.dev.processes import Lifeline, RoleProcess, end_all
-from app.dev.redis import EmbeddedRedis, RedisMissing, find_redis_server, free_port, port_is_free
-from app.dev.stack import Stack, StackError, StackPlan, kept_secret_key
-from clients.settings import Settings
+from agent_runner.app.dev.processes import Lifeline, RoleProcess, end_all
+from agent_runner.app.dev.redis import EmbeddedRedis, RedisMissing, find_redis_server, free_port, port_is_free
+from agent_runner.app.dev.stack import Stack, StackError, StackPlan, kept_secret_key
+from agent_runner.clients.settings.settings import Settings
 
 
 def test_found_without_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_taken_port_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A port that somebody uses is named together with the option that helps."""
     import socket
 
-    monkeypatch.setattr("app.dev.stack.PORT_WAIT_S", 0.0)
+    monkeypatch.setattr("agent_runner.app.dev.stack.PORT_WAIT_S", 0.0)
     with socket.create_server(("", 0)) as taken:
         port = taken.getsockname()[1]
         stack = Stack(StackPlan(settings=Settings(data_dir=tmp_path), http_port=port))

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 import pytest
 
-from app.cli.secrets_given import secrets_of
-from clients.environment import told_of_env_file
-from clients.logs import set_up_logging
+from agent_runner.app.cli.secret_options import secrets_of
+from agent_runner.clients.process.logs import set_up_logging
+from agent_runner.clients.settings.environment import told_of_env_file
 from tests.unit.cli.test_settings import load
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clients.http_api import ApiError, HttpApi, Unreachable
+from agent_runner.clients.backend.http_api import ApiError, HttpApi, Unreachable
 from tests.unit.cli.scripted_server import ID, KEY, ScriptedServer, rows_of
 
 

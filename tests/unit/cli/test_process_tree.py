@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app.dev import processes
-from app.dev.processes import Lifeline, RoleProcess, end_all
+from agent_runner.app.dev import processes
+from agent_runner.app.dev.processes import Lifeline, RoleProcess, end_all
 
 WITHIN_S = 20.0
 PROGRAM = """

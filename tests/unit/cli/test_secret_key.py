@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
-from app.dev.stack import kept_secret_key
+from agent_runner.app.dev.stack import kept_secret_key
 
 AT_ONCE = 8
 

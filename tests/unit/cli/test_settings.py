@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from clients.local_stack import FILE_NAME, LOCK_NAME
-from clients.settings import Settings, SettingsError, describe_settings, load_settings
-from status.timeouts import Timeouts
+from agent_runner.clients.process.local_stack import FILE_NAME, LOCK_NAME
+from agent_runner.clients.settings.settings import Settings, SettingsError, describe_settings, load_settings
+from agent_runner.status.timeouts import Timeouts
 
 
 def load(role: str = "worker", env_file: Path | None = None) -> Settings:

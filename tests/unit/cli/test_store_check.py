@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from app.cli.checks import check_store
-from clients.settings import Settings
+from agent_runner.app.cli.checks import check_store
+from agent_runner.clients.settings.settings import Settings
 from tests.integration.replicas import postgres_database
 from tests.unit.engine.stores import has_pgvector
 

@@ -5,10 +5,10 @@ from typing import Any
 
 from rich.console import Console
 
-from app.cli.display import LiveDisplay, PlainDisplay, plain
-from app.cli.story import Story
-from clients.http_api import StreamEvent
-from status.log import fold, render
+from agent_runner.app.cli.display import LiveDisplay, PlainDisplay, plain
+from agent_runner.app.cli.story import Story
+from agent_runner.clients.backend.http_api import StreamEvent
+from agent_runner.status.log.log import fold, render
 from tests.unit.cli.scripted_server import IN_PROGRESS, PENDING, USER, Said, rows_of
 
 

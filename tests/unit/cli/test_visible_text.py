@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from app.cli.display import LiveDisplay, PlainDisplay, failure
-from clients.environment import told_of_env_file
-from clients.http_api import StreamEvent
-from clients.logs import set_up_logging
-from status.visible_text import visible
+from agent_runner.app.cli.display import LiveDisplay, PlainDisplay, failure
+from agent_runner.clients.backend.http_api import StreamEvent
+from agent_runner.clients.process.logs import set_up_logging
+from agent_runner.clients.settings.environment import told_of_env_file
+from agent_runner.status.visible_text import visible
 
 TRICKS = {
     "\x1b[31mred\x1b[0m": "\\x1b[31mred\\x1b[0m",

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from app.cli.roles import flower
-from clients.settings import Settings, SettingsError
+from agent_runner.app.cli.commands.roles import flower
+from agent_runner.clients.settings.settings import Settings, SettingsError
 from tests.unit.cli.test_settings import load
 
 STRONG = "0123456789abcdef01234567"

@@ -4,10 +4,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from agent_runner.clients.reporting.compatible import CompatibleBackend
+from agent_runner.status.phases import Phase
 from agent_runner.v1 import runner_pb2 as pb
-
-from clients.compatible import CompatibleBackend
-from status.phases import Phase
 from tests.unit.compatible.contract_server import EXECUTION, ContractServer
 
 

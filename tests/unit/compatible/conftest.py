@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from clients.compatible import CompatibleBackend
+from agent_runner.clients.reporting.compatible import CompatibleBackend
 from tests.unit.compatible.contract_server import ContractServer
 
 Open = Callable[..., CompatibleBackend]

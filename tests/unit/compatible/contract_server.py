@@ -12,30 +12,30 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-from ai.stigmer.agentic.agent.v1 import command_pb2 as _c1
-from ai.stigmer.agentic.agent.v1 import query_pb2 as _q1
-from ai.stigmer.agentic.agent.v1.api_pb2 import Agent
-from ai.stigmer.agentic.agentexecution.v1 import command_pb2 as _c2
-from ai.stigmer.agentic.agentexecution.v1 import query_pb2 as _q2
-from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution, AgentExecutionStatus
-from ai.stigmer.agentic.agentexecution.v1.enum_pb2 import ExecutionPhase
-from ai.stigmer.agentic.agentinstance.v1 import command_pb2 as _c3
-from ai.stigmer.agentic.agentinstance.v1 import query_pb2 as _q3
-from ai.stigmer.agentic.agentinstance.v1.api_pb2 import AgentInstance
-from ai.stigmer.agentic.environment.v1 import command_pb2 as _c4
-from ai.stigmer.agentic.environment.v1 import query_pb2 as _q4
-from ai.stigmer.agentic.environment.v1.api_pb2 import Environment
-from ai.stigmer.agentic.executioncontext.v1 import command_pb2 as _c5
-from ai.stigmer.agentic.executioncontext.v1 import query_pb2 as _q5
-from ai.stigmer.agentic.session.v1 import command_pb2 as _c6
-from ai.stigmer.agentic.session.v1 import query_pb2 as _q6
-from ai.stigmer.agentic.session.v1.api_pb2 import Session
-from ai.stigmer.agentic.skill.v1 import command_pb2 as _c7
-from ai.stigmer.agentic.skill.v1 import query_pb2 as _q7
-from ai.stigmer.agentic.skill.v1.api_pb2 import Skill
 from google.protobuf import descriptor_pool, message_factory
 
-from clients.settings import Settings
+from agent_runner.ai.stigmer.agentic.agent.v1 import command_pb2 as _c1
+from agent_runner.ai.stigmer.agentic.agent.v1 import query_pb2 as _q1
+from agent_runner.ai.stigmer.agentic.agent.v1.api_pb2 import Agent
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import command_pb2 as _c2
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import query_pb2 as _q2
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution, AgentExecutionStatus
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import ExecutionPhase
+from agent_runner.ai.stigmer.agentic.agentinstance.v1 import command_pb2 as _c3
+from agent_runner.ai.stigmer.agentic.agentinstance.v1 import query_pb2 as _q3
+from agent_runner.ai.stigmer.agentic.agentinstance.v1.api_pb2 import AgentInstance
+from agent_runner.ai.stigmer.agentic.environment.v1 import command_pb2 as _c4
+from agent_runner.ai.stigmer.agentic.environment.v1 import query_pb2 as _q4
+from agent_runner.ai.stigmer.agentic.environment.v1.api_pb2 import Environment
+from agent_runner.ai.stigmer.agentic.executioncontext.v1 import command_pb2 as _c5
+from agent_runner.ai.stigmer.agentic.executioncontext.v1 import query_pb2 as _q5
+from agent_runner.ai.stigmer.agentic.session.v1 import command_pb2 as _c6
+from agent_runner.ai.stigmer.agentic.session.v1 import query_pb2 as _q6
+from agent_runner.ai.stigmer.agentic.session.v1.api_pb2 import Session
+from agent_runner.ai.stigmer.agentic.skill.v1 import command_pb2 as _c7
+from agent_runner.ai.stigmer.agentic.skill.v1 import query_pb2 as _q7
+from agent_runner.ai.stigmer.agentic.skill.v1.api_pb2 import Skill
+from agent_runner.clients.settings.settings import Settings
 
 REGISTERED = (_c1, _q1, _c2, _q2, _c3, _q3, _c4, _q4, _c5, _q5, _c6, _q6, _c7, _q7)
 SERVICES = [

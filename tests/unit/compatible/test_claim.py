@@ -6,13 +6,13 @@ from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
-from agent_runner.v1 import runner_pb2 as pb
-from ai.stigmer.agentic.agentexecution.v1.enum_pb2 import ExecutionPhase, MessageType
 
-from clients import compatible
-from clients.backend import BackendError, BackendUnavailable
-from clients.compatible import CompatibleBackend
-from status.phases import Phase
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import ExecutionPhase, MessageType
+from agent_runner.clients.reporting import compatible
+from agent_runner.clients.reporting.compatible import CompatibleBackend
+from agent_runner.clients.reporting.native import BackendError, BackendUnavailable
+from agent_runner.status.phases import Phase
+from agent_runner.v1 import runner_pb2 as pb
 from tests.unit.compatible.claims import Saying, claim
 from tests.unit.compatible.contract_server import EXECUTION, SESSION, ContractServer
 

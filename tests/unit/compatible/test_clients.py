@@ -6,18 +6,18 @@ from typing import Any
 
 import grpc
 import pytest
-from ai.stigmer.agentic.agent.v1.api_pb2 import Agent
-from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution, AgentExecutionStatus
-from ai.stigmer.agentic.agentinstance.v1.api_pb2 import AgentInstance
-from ai.stigmer.agentic.environment.v1.api_pb2 import Environment
-from ai.stigmer.agentic.executioncontext.v1.api_pb2 import ExecutionContext
-from ai.stigmer.agentic.session.v1.api_pb2 import Session
-from ai.stigmer.agentic.skill.v1.io_pb2 import PushSkillRequest
-from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
 from google.protobuf import descriptor_pool
 
-from clients.contract.channel import ContractError, ContractUnavailable, Patience, UnresolvedReference
-from clients.contract.clients import ContractClients
+from agent_runner.ai.stigmer.agentic.agent.v1.api_pb2 import Agent
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution, AgentExecutionStatus
+from agent_runner.ai.stigmer.agentic.agentinstance.v1.api_pb2 import AgentInstance
+from agent_runner.ai.stigmer.agentic.environment.v1.api_pb2 import Environment
+from agent_runner.ai.stigmer.agentic.executioncontext.v1.api_pb2 import ExecutionContext
+from agent_runner.ai.stigmer.agentic.session.v1.api_pb2 import Session
+from agent_runner.ai.stigmer.agentic.skill.v1.io_pb2 import PushSkillRequest
+from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
+from agent_runner.clients.contract.channel import ContractError, ContractUnavailable, Patience, UnresolvedReference
+from agent_runner.clients.contract.clients import ContractClients
 from tests.unit.compatible.contract_server import EXECUTION, SERVICES, SESSION, ContractServer
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.cli.checks import check_reporting, check_server
-from clients.settings import Settings, load_settings
+from agent_runner.app.cli.checks import check_reporting, check_server
+from agent_runner.clients.settings.settings import Settings, load_settings
 
 
 def test_it_says_what_does_not_hold() -> None:

@@ -7,15 +7,15 @@ from collections.abc import Callable
 
 import grpc
 import pytest
-from agent_runner.v1 import runner_pb2 as pb
-from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecutionStatus
-from ai.stigmer.agentic.agentexecution.v1.enum_pb2 import ExecutionPhase, MessageType, ToolCallStatus
 
-from clients import compatible
-from clients.backend import BackendError, BackendUnavailable
-from clients.compatible import CompatibleBackend
-from status.failures import Code
-from status.phases import Phase
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecutionStatus
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import ExecutionPhase, MessageType, ToolCallStatus
+from agent_runner.clients.reporting import compatible
+from agent_runner.clients.reporting.compatible import CompatibleBackend
+from agent_runner.clients.reporting.native import BackendError, BackendUnavailable
+from agent_runner.status.failures import Code
+from agent_runner.status.phases import Phase
+from agent_runner.v1 import runner_pb2 as pb
 from tests.unit.compatible.claims import Saying, numbers
 from tests.unit.compatible.contract_server import EXECUTION, TERMINAL, ContractServer, until
 

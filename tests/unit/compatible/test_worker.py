@@ -8,11 +8,11 @@ from typing import Any
 
 import grpc
 import pytest
-from ai.stigmer.agentic.agentexecution.v1.enum_pb2 import ExecutionPhase, MessageType
 
-from tasks.ensure_thread import ensure_thread
-from tasks.process import RunnerProcess
-from tasks.run.execution import execute
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import ExecutionPhase, MessageType
+from agent_runner.tasks.ensure_thread import ensure_thread
+from agent_runner.tasks.run.execution import execute
+from agent_runner.tasks.worker.process import RunnerProcess
 from tests.unit.compatible.contract_server import EXECUTION, SESSION, ContractServer, until
 from tests.unit.tasks.runner_process import Quiet, runner_process
 

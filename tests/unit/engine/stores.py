@@ -12,11 +12,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from clients.engine.bundle import Bundle
-from clients.engine.current import CurrentRun
-from clients.engine.factory import EngineFactory
-from clients.engine.memory import open_saver
-from clients.engine.store import OrgStore
+from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.clients.engine.current import CurrentRun
+from agent_runner.clients.engine.factory import EngineFactory
+from agent_runner.clients.engine.memory.checkpoints import open_saver
+from agent_runner.clients.engine.store.org_store import OrgStore
 from tests.integration.replicas import POSTGRES, postgres_database
 from tests.unit.models.settings import SomeSettings
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from clients.engine.bundle import Bundle
-from clients.engine.current import CurrentRun, running
-from clients.engine.questions import told_in_full
-from clients.engine.stream import run_events
-from clients.engine.turn import Given, open_turn
-from status.builder import StatusBuilder
-from status.log import fold
-from status.questions import AnswerError
+from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.clients.engine.current import CurrentRun, running
+from agent_runner.clients.engine.questions import told_in_full
+from agent_runner.clients.engine.stream.event_stream import run_events
+from agent_runner.clients.engine.turn import Given, open_turn
+from agent_runner.status.log.builder import StatusBuilder
+from agent_runner.status.log.log import fold
+from agent_runner.status.questions import AnswerError
 from tests.unit.engine.world import World, make_world
 from tests.unit.models.settings import SomeSettings
 from tests.unit.status_builder.runs import Told, rows

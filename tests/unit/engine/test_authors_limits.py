@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from clients.engine.bundle import Bundle
-from clients.engine.current import CurrentRun, running
-from clients.engine.factory import EngineFactory
-from clients.engine.memory import open_saver
-from clients.engine.run_context import RunContext, facts_of
-from clients.engine.stream import run_events
-from clients.engine.turn import Given, open_turn
+from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.clients.engine.current import CurrentRun, running
+from agent_runner.clients.engine.factory import EngineFactory
+from agent_runner.clients.engine.memory.checkpoints import open_saver
+from agent_runner.clients.engine.stream.event_stream import run_events
+from agent_runner.clients.engine.turn import Given, open_turn
+from agent_runner.clients.engine.user_graphs.run_context import RunContext, facts_of
 from tests.unit.models.settings import SomeSettings
 
 GRAPHS = """

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from langgraph.checkpoint.base import empty_checkpoint
 
-from clients.engine.current import CurrentRun, running
-from clients.engine.memory import open_saver
+from agent_runner.clients.engine.current import CurrentRun, running
+from agent_runner.clients.engine.memory.checkpoints import open_saver
 
 CONFIG: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": "c"}}
 

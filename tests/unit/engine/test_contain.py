@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from clients.engine.contain import contain
-from clients.engine.current import AgentExitError
+from agent_runner.clients.engine.contain import contain
+from agent_runner.clients.engine.current import AgentExitError
 
 
 @pytest.fixture

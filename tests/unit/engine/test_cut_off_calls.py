@@ -11,10 +11,10 @@ from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.tools import tool
 
-from clients.engine.middleware import RunGuard
-from clients.engine.stream import run_events
-from status.builder import StatusBuilder
-from status.log import LogRow, fold, render
+from agent_runner.clients.engine.middleware import RunGuard
+from agent_runner.clients.engine.stream.event_stream import run_events
+from agent_runner.status.log.builder import StatusBuilder
+from agent_runner.status.log.log import LogRow, fold, render
 
 
 class OutOfTokens(BaseChatModel):

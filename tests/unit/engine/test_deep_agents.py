@@ -10,12 +10,12 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.tools import BaseTool, tool
 
-from clients.engine.bundle import Bundle, SubAgentSpec
-from clients.engine.contain import contain
-from clients.engine.current import AgentExitError, CurrentRun, StopRun
-from clients.engine.middleware import RunGuard
-from clients.engine.run_context import RECURSION_LIMIT
-from clients.engine.turn import call_config
+from agent_runner.clients.engine.agent_definition import Bundle, SubAgentSpec
+from agent_runner.clients.engine.contain import contain
+from agent_runner.clients.engine.current import AgentExitError, CurrentRun, StopRun
+from agent_runner.clients.engine.middleware import RunGuard
+from agent_runner.clients.engine.turn import call_config
+from agent_runner.clients.engine.user_graphs.run_context import RECURSION_LIMIT
 from tests.unit.engine.world import SECRET, World, make_world
 from tests.unit.models.settings import SomeSettings
 
@@ -127,7 +127,7 @@ async def run_tool(trouble: BaseTool, run: CurrentRun) -> Any:
     from langchain.agents import create_agent
     from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 
-    from clients.engine.current import running
+    from agent_runner.clients.engine.current import running
 
     class Scripted(GenericFakeChatModel):
         def bind_tools(self, tools: Any, **kwargs: Any) -> Any:

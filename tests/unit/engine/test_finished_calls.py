@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from clients.engine.bundle import Bundle
-from clients.engine.current import CurrentRun
+from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.clients.engine.current import CurrentRun
 from tests.unit.engine.world import Ended, World, make_world
 from tests.unit.models.settings import SomeSettings
 

@@ -10,18 +10,24 @@ from typing import Any
 
 import pytest
 
-from clients.engine import run_environment
-from clients.engine.bundle import Bundle
-from clients.engine.current import CurrentRun, running
-from clients.engine.factory import EngineFactory
-from clients.engine.graph_functions import close
-from clients.engine.memory import open_saver
-from clients.engine.run_context import RunContext, RunContextError, context_for, facts_of, limit_of
-from clients.engine.store import OrgStore
-from clients.engine.stream import run_events
-from clients.engine.turn import Given, call_config, open_turn
-from clients.engine.user_graphs import GraphError
-from status.builder import StatusBuilder
+from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.clients.engine.current import CurrentRun, running
+from agent_runner.clients.engine.factory import EngineFactory
+from agent_runner.clients.engine.memory.checkpoints import open_saver
+from agent_runner.clients.engine.store.org_store import OrgStore
+from agent_runner.clients.engine.stream.event_stream import run_events
+from agent_runner.clients.engine.turn import Given, call_config, open_turn
+from agent_runner.clients.engine.user_graphs import run_environment
+from agent_runner.clients.engine.user_graphs.graph_functions import close
+from agent_runner.clients.engine.user_graphs.run_context import (
+    RunContext,
+    RunContextError,
+    context_for,
+    facts_of,
+    limit_of,
+)
+from agent_runner.clients.engine.user_graphs.user_graphs import GraphError
+from agent_runner.status.log.builder import StatusBuilder
 from tests.unit.models.settings import SomeSettings
 
 FORMS = """

@@ -9,9 +9,9 @@ from uuid import uuid4
 
 import pytest
 
-from clients.engine import run_environment
-from clients.engine.current import CurrentRun, running
-from clients.engine.user_graphs import GraphError, UserGraphs
+from agent_runner.clients.engine.current import CurrentRun, running
+from agent_runner.clients.engine.user_graphs import run_environment
+from agent_runner.clients.engine.user_graphs.user_graphs import GraphError, UserGraphs
 
 GRAPH = """
 from langgraph.graph import START, MessagesState, StateGraph

@@ -8,10 +8,10 @@ from types import ModuleType
 
 import pytest
 
-from clients.engine.bundle import Bundle
-from clients.engine.deep_agents import build_deep_agent
-from clients.engine.half_imports import bear_half_imports
-from clients.models.demo import DemoModel
+from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.clients.engine.deep_agents import build_deep_agent
+from agent_runner.clients.engine.user_graphs.half_imports import bear_half_imports
+from agent_runner.clients.models.demo import DemoModel
 
 
 async def test_a_run_does_not_mind_that_another_imports_anthropics_package(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from clients.engine.bundle import Bundle
-from clients.engine.current import running
-from clients.engine.user_graphs import GraphError
-from clients.shared_work import SharedWork
+from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.clients.engine.current import running
+from agent_runner.clients.engine.user_graphs.user_graphs import GraphError
+from agent_runner.clients.process.shared_work import SharedWork
 from tests.unit.engine.world import World, make_world
 from tests.unit.models.settings import SomeSettings
 

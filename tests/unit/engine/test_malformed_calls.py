@@ -11,11 +11,12 @@ from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.tools import tool
 
-from clients.engine import fast_stream, stream
-from clients.engine.middleware import REFUSED_MOST, RunGuard
-from clients.models.errors import explain_model_error
-from status.builder import StatusBuilder
-from status.log import LogRow, fold, render
+from agent_runner.clients.engine.middleware import REFUSED_MOST, RunGuard
+from agent_runner.clients.engine.stream import event_stream as stream
+from agent_runner.clients.engine.stream import fast_stream
+from agent_runner.clients.models.errors import explain_model_error
+from agent_runner.status.log.builder import StatusBuilder
+from agent_runner.status.log.log import LogRow, fold, render
 
 
 class Malformed(BaseChatModel):

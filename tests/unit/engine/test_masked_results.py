@@ -7,9 +7,9 @@ import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
 from langgraph.types import Command
 
-from clients.engine.current import CurrentRun, running
-from clients.engine.middleware import RunGuard
-from clients.masking import SHOWN, Mask
+from agent_runner.clients.engine.current import CurrentRun, running
+from agent_runner.clients.engine.middleware import RunGuard
+from agent_runner.clients.masking.mask import SHOWN, Mask
 
 SECRET = "hunter2-hunter2"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from clients.engine.bundle import Bundle
-from clients.engine.current import running
-from clients.engine.memory import MemoryStoreError, open_saver, tracks_heads
-from clients.engine.turn import Given, HeadMovedError, open_turn
+from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.clients.engine.current import running
+from agent_runner.clients.engine.memory.checkpoints import MemoryStoreError, open_saver, tracks_heads
+from agent_runner.clients.engine.turn import Given, HeadMovedError, open_turn
 from tests.unit.engine.world import World, make_world
 
 POSTGRES = os.environ.get("AGENT_RUNNER_TEST_POSTGRES_URL", "")

@@ -9,11 +9,11 @@ from langgraph.func import entrypoint
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import interrupt
 
-from clients.engine.bundle import Bundle
-from clients.engine.current import CurrentRun
-from clients.engine.given import graph_input
-from clients.engine.turn import Given, open_turn
-from clients.engine.user_graphs import Graph, GraphError
+from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.clients.engine.current import CurrentRun
+from agent_runner.clients.engine.graph_input import graph_input
+from agent_runner.clients.engine.turn import Given, open_turn
+from agent_runner.clients.engine.user_graphs.user_graphs import Graph, GraphError
 
 BLOCKS = [{"type": "text", "text": "What is this?"}, {"type": "image", "base64": "aGk=", "mime_type": "image/png"}]
 MESSAGE = HumanMessage(BLOCKS)  # type: ignore[arg-type]

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from clients.engine.bundle import DEFAULT_AGENT, Bundle
-from clients.engine.memory import SqliteMemory
-from clients.engine.pruning import Saved, unneeded
+from agent_runner.clients.engine.agent_definition import DEFAULT_AGENT, Bundle
+from agent_runner.clients.engine.memory.checkpoints import SqliteMemory
+from agent_runner.clients.engine.memory.pruning import Saved, unneeded
 from tests.unit.engine.world import Ended, World, make_world
 from tests.unit.models.settings import SomeSettings
 

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from langgraph.store.base import InvalidNamespaceError, PutOp
 
-from clients.engine.current import running
-from clients.engine.store import OrgStore, StoreError
-from clients.engine.user_graphs import GraphError
+from agent_runner.clients.engine.current import running
+from agent_runner.clients.engine.store.org_store import OrgStore, StoreError
+from agent_runner.clients.engine.user_graphs.user_graphs import GraphError
 from tests.unit.engine.stores import configured, rows, run_of, shorten, url
 
 __all__ = ["url"]

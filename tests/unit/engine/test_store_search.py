@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from clients.engine.current import running
-from clients.engine.store import StoreError
+from agent_runner.clients.engine.current import running
+from agent_runner.clients.engine.store.org_store import StoreError
 from tests.integration.replicas import postgres_database
 from tests.unit.engine.stores import DIMS, configured, execute, has_pgvector, run_of, vector_url
 
@@ -87,7 +87,7 @@ async def test_a_postgres_without_pgvector_says_so(tmp_path: Path) -> None:
 
 async def test_the_embedding_sees_no_runs_secrets_when_it_is_made(tmp_path: Path) -> None:
     """It is made once for all orgs: a key of the first run must not pay for, or read, what the others store."""
-    from clients.engine import run_environment
+    from agent_runner.clients.engine.user_graphs import run_environment
 
     run_environment.install()
     (tmp_path / "keyed_of_store.py").write_text(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from status.questions import AnswerError
+from agent_runner.status.questions import AnswerError
 from tests.unit.engine.test_answers import Talk, questions
 from tests.unit.engine.world import make_world
 from tests.unit.models.settings import SomeSettings

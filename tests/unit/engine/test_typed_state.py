@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from clients.engine.bundle import Bundle
-from clients.engine.serializer import StateSerializer, StateTypeError
+from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.clients.engine.memory.serializer import StateSerializer, StateTypeError
 from tests.unit.engine.world import make_world
 from tests.unit.models.settings import SomeSettings
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from clients.engine.bundle import Bundle
-from clients.engine.contain import contain
-from clients.engine.current import AgentExitError, StopRun, running
-from clients.engine.memory import tracks_heads
-from clients.engine.turn import Given, open_turn
-from clients.engine.user_graphs import GraphError
+from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.clients.engine.contain import contain
+from agent_runner.clients.engine.current import AgentExitError, StopRun, running
+from agent_runner.clients.engine.memory.checkpoints import tracks_heads
+from agent_runner.clients.engine.turn import Given, open_turn
+from agent_runner.clients.engine.user_graphs.user_graphs import GraphError
 from tests.unit.engine.world import World, make_world
 from tests.unit.models.settings import SomeSettings
 

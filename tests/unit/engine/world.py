@@ -8,14 +8,14 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 
-from clients.engine.bundle import Bundle
-from clients.engine.current import CurrentRun, open_gate, running
-from clients.engine.factory import EngineFactory
-from clients.engine.memory import Memory, open_saver
-from clients.engine.turn import Given, open_turn, state_at_head
-from clients.engine.user_graphs import Graph
-from clients.masking import Mask
-from clients.sandbox.local import LocalSandbox
+from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.clients.engine.current import CurrentRun, open_gate, running
+from agent_runner.clients.engine.factory import EngineFactory
+from agent_runner.clients.engine.memory.checkpoints import Memory, open_saver
+from agent_runner.clients.engine.turn import Given, open_turn, state_at_head
+from agent_runner.clients.engine.user_graphs.user_graphs import Graph
+from agent_runner.clients.masking.mask import Mask
+from agent_runner.clients.sandbox.local import LocalSandbox
 from tests.unit.models.settings import SomeSettings
 
 SECRET = "s3cret-of-the-run"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from agent_runner.clients.settings.settings import Settings, env_names
+from agent_runner.status.failures import FAILURES, Code
+from agent_runner.status.timeouts import Timeouts, ensure_thread_total_s
 from checks.tree import ROOT
-from clients.settings import Settings, env_names
-from status.failures import FAILURES, Code
-from status.timeouts import Timeouts, ensure_thread_total_s
 from tests.faults.catalogue import BROKERS, POOLS, RABBITMQ_URL, Row, load, seconds, settings_of
 from tests.faults.registry import load_cases
 from tests.faults.report import Result, table, write

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from status.timeouts import Timeouts, ensure_thread_total_s
+from agent_runner.status.timeouts import Timeouts, ensure_thread_total_s
 from tests.faults.catalogue import Row, load
 from tests.faults.fault_stack import FaultStack
 from tests.faults.scene import Judgement, Scene

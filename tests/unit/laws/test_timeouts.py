@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.dialects import sqlite
 
-from status.failures import FAILURES, Code, tell
-from status.store.schema import executions
-from status.timeouts import CALLER_TIMEOUTS, TIMEOUT_CODES, Timeouts, TimeoutsError, TimeoutType
+from agent_runner.status.failures import FAILURES, Code, tell
+from agent_runner.status.store.schema import executions
+from agent_runner.status.timeouts import CALLER_TIMEOUTS, TIMEOUT_CODES, Timeouts, TimeoutsError, TimeoutType
 
 NAMES = [f.name for f in fields(Timeouts)]
 seconds = st.one_of(st.floats(-10, 4000), st.sampled_from([0.0, 1.0, 30.0, 60.0, 600.0, 900.0, 3600.0]))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from status.phases import (
+from agent_runner.status.phases import (
     REPORT,
     REPORT_END,
     REPORT_FIRST,

@@ -12,8 +12,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 
-from clients.engine.bundle import Bundle
-from status.phases import Phase
+from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.status.phases import Phase
 from tests.unit.memory.test_matrix import Stack
 from tests.unit.tasks.runner_process import runner_process, settings_of
 from tests.unit.tasks.runner_server import RunnerServer

@@ -15,11 +15,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from agent_runner.v1 import runner_pb2 as pb
 
-from status.phases import Phase
-from tasks.process import RunnerProcess
-from tasks.run.execution import execute
+from agent_runner.status.phases import Phase
+from agent_runner.tasks.run.execution import execute
+from agent_runner.tasks.worker.process import RunnerProcess
+from agent_runner.v1 import runner_pb2 as pb
 from tests.unit.memory import forms
 from tests.unit.tasks.runner_process import Quiet, runner_process, settings_of
 from tests.unit.tasks.runner_server import RunnerServer

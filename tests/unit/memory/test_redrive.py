@@ -5,8 +5,8 @@ from uuid import uuid4
 
 import pytest
 
-from clients.engine.memory import HeadTracking
-from status.phases import Phase
+from agent_runner.clients.engine.memory.checkpoints import HeadTracking
+from agent_runner.status.phases import Phase
 from tests.unit.memory import forms
 from tests.unit.memory.test_matrix import Stack, end_it, loaded, module, stack
 

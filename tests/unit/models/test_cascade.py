@@ -13,9 +13,9 @@ import pytest
 from langchain_core.messages import HumanMessage
 from pydantic import SecretStr
 
-from clients.models.cascade import build_model, choose
-from clients.models.demo import DemoModel
-from clients.models.errors import ModelError, explain_model_error
+from agent_runner.clients.models.cascade import build_model, choose
+from agent_runner.clients.models.demo import DemoModel
+from agent_runner.clients.models.errors import ModelError, explain_model_error
 from tests.unit.models.settings import SomeSettings
 
 KEY = SecretStr("sk-test-key-1234")
@@ -131,7 +131,7 @@ def test_a_dotted_claude_name_is_what_the_api_knows() -> None:
 def test_no_provider_is_imported_for_the_demo_model() -> None:
     """Choosing the demo model does not pay for the providers' libraries."""
     code = (
-        "import sys; from clients.models.cascade import build_model;"
+        "import sys; from agent_runner.clients.models.cascade import build_model;"
         "from tests.unit.models.settings import SomeSettings; build_model(SomeSettings());"
         "print([m for m in ('anthropic', 'openai', 'ollama') if m in sys.modules])"
     )

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 
-from clients.models.demo import DemoModel
+from agent_runner.clients.models.demo import DemoModel
 
 TASK = "Launch an agent.\n- general-purpose: anything\n- researcher: finds out\n- reviewer: checks"
 TOOLS: list[dict[str, Any]] = [

@@ -8,7 +8,7 @@ from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import tool
 
-from clients.engine.middleware import RunGuard
+from agent_runner.clients.engine.middleware import RunGuard
 from tests.unit.models_wire.scenes import (
     ANTHROPIC,
     DONE,
@@ -60,7 +60,7 @@ class Witness:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clients.models.whole.PAUSE_S", 0.0)
+    monkeypatch.setattr("agent_runner.clients.models.whole.PAUSE_S", 0.0)
     monkeypatch.setenv("LANGSMITH_TRACING", "false")
 
 

@@ -24,7 +24,7 @@ PACKAGES = {
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("clients.models.whole.PAUSE_S", 0.0)
+    monkeypatch.setattr("agent_runner.clients.models.whole.PAUSE_S", 0.0)
     monkeypatch.setenv("LANGSMITH_TRACING", "false")
 
 

@@ -7,9 +7,9 @@ from langchain.agents import create_agent
 from langchain_anthropic import ChatAnthropic
 from langchain_core.tools import tool
 
-from clients.engine.stream import run_events
-from clients.engine.whole_calls import WholeCallsHandler
-from clients.models.errors import BrokenStream
+from agent_runner.clients.engine.stream.event_stream import run_events
+from agent_runner.clients.engine.user_graphs.whole_calls import WholeCallsHandler
+from agent_runner.clients.models.errors import BrokenStream
 from tests.unit.models_wire.scenes import DONE, NO_REASON, Scenario, Scene, call
 from tests.unit.models_wire.server import serving
 

@@ -7,13 +7,13 @@ from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 from langchain_core.tools import tool
 
-from clients.engine.middleware import RunGuard
-from clients.engine.stream import run_events
-from clients.models.providers import anthropic_model, ollama_model, openai_model
-from status.builder import StatusBuilder
-from status.failures import tell
-from status.log import Delta, LogRow, fold, render
-from tasks.run.outcome import COMPLETED, Outcome, broke
+from agent_runner.clients.engine.middleware import RunGuard
+from agent_runner.clients.engine.stream.event_stream import run_events
+from agent_runner.clients.models.providers import anthropic_model, ollama_model, openai_model
+from agent_runner.status.failures import tell
+from agent_runner.status.log.builder import StatusBuilder
+from agent_runner.status.log.log import Delta, LogRow, fold, render
+from agent_runner.tasks.run.outcome import COMPLETED, Outcome, broke
 from tests.unit.models_wire.scenes import ANTHROPIC, OLLAMA
 
 

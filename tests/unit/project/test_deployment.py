@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from app.cli.main import COMMANDS
+from agent_runner.app.cli.main import COMMANDS
+from agent_runner.clients.settings.settings import Settings, env_names
 from checks.tree import ROOT
-from clients.settings import Settings, env_names
 
 SETTINGS = {name for field in Settings.model_fields for name in env_names(field)}
 OURS = ("server", "worker", "orchestrator", "flower")
@@ -57,7 +57,9 @@ def test_only_the_server_has_the_key_that_may_do_everything(role: str) -> None:
 def test_the_image_holds_every_package() -> None:
     """The Dockerfile copies what the wheel is made of, .dockerignore lets it through, and it is not run as root."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    packages = {path.split("/")[0] for path in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]}
+    (package,) = (ROOT / path for path in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
+    linked = {link.resolve().relative_to(ROOT).parts[0] for link in package.iterdir() if link.is_symlink()}
+    packages = {package.relative_to(ROOT).parts[0], *linked}
     dockerfile = (ROOT / "Dockerfile").read_text()
     assert set(re.findall(r"^COPY (\w+) \1$", dockerfile, re.MULTILINE)) == packages
     assert packages <= set(re.findall(r"^!(\w+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE))

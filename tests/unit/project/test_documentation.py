@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
+from agent_runner.status.failures import FAILURES
+from agent_runner.status.timeouts import TimeoutType
 from checks import catalogue, file_length, links, paths
 from checks.tree import ROOT, files
-from status.failures import FAILURES
-from status.timeouts import TimeoutType
 
 
 @pytest.mark.promise("0.29")

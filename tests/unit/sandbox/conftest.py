@@ -2,9 +2,9 @@
 
 import pytest
 
-from clients.sandbox.isolation import isolation_of
-from clients.sandbox.walls import Walls
-from clients.settings import Settings
+from agent_runner.clients.sandbox.isolation import isolation_of
+from agent_runner.clients.sandbox.walls import Walls
+from agent_runner.clients.settings.settings import Settings
 
 
 @pytest.fixture(params=["isolated", "not isolated"])

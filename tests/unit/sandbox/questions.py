@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from clients.masking import Mask
-from clients.sandbox.files import SandboxFiles
-from clients.sandbox.limits import Limits
-from clients.sandbox.local import LocalSandbox
-from clients.sandbox.walls import Walls
+from agent_runner.clients.masking.mask import Mask
+from agent_runner.clients.sandbox.files import SandboxFiles
+from agent_runner.clients.sandbox.limits import Limits
+from agent_runner.clients.sandbox.local import LocalSandbox
+from agent_runner.clients.sandbox.walls import Walls
 
 REPOSITORY = Path(__file__).parents[3]
 SECRET = "s3cret-of-the-run"
@@ -119,12 +119,13 @@ async def _(scene: Scene) -> bool:
 async def _(scene: Scene) -> bool:
     """The worker here is a process that has taken its secrets in, as a worker does."""
     program = (
-        "import sys\nfrom clients.hidden_environment import hide_secrets\nfrom clients.settings import load_settings\n"
+        "import sys\nfrom agent_runner.clients.process.hidden_environment import hide_secrets\n"
+        "from agent_runner.clients.settings.settings import load_settings\n"
         "hide_secrets(load_settings('doctor'))\nprint('ready', flush=True)\nsys.stdin.read()"
     )
     env = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY}/stubs",
+        "PYTHONPATH": f"{REPOSITORY}/src",
         "STIGMER_API_KEY": "k3y-of-the-w0rker",
     }
     env |= {"OPENAI_API_KEY": "k3y-of-the-w0rker", "AGENT_RUNNER_BROKER_URL": "redis://:k3y-of-the-w0rker@localhost"}
@@ -205,8 +206,8 @@ async def _(scene: Scene) -> bool:
 @question("killed-worker")
 async def _(scene: Scene) -> bool:
     program = (
-        "import asyncio, sys\nfrom pathlib import Path\nfrom clients.sandbox.local import LocalSandbox\n"
-        "from clients.sandbox.walls import Walls\n"
+        "import asyncio, sys\nfrom pathlib import Path\nfrom agent_runner.clients.sandbox.local import LocalSandbox\n"
+        "from agent_runner.clients.sandbox.walls import Walls\n"
         "walls = Walls(bubblewrap=sys.argv[2]) if sys.argv[2] else None\n"
         "box = LocalSandbox(Path(sys.argv[1]), walls=walls).open()\n"
         "asyncio.run(box.execute('setsid sleep 100 & (setsid sleep 100 &) ; wait'))\n"

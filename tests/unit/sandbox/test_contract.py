@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from clients.sandbox.walls import Walls
+from agent_runner.clients.sandbox.walls import Walls
 from tests.unit.sandbox.questions import QUESTIONS, Scene, sandbox_of
 
 ROWS = json.loads(Path(__file__).with_name("contract.json").read_text())

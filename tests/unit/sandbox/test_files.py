@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from clients.engine.current import CurrentRun, running
-from clients.masking import Mask
-from clients.sandbox.backend import CurrentSandboxBackend
-from clients.sandbox.files import MAX_READ_BYTES, SandboxFiles
-from clients.sandbox.local import LocalSandbox, SandboxError
-from tasks.loop import OWNER, AgentLoop
+from agent_runner.clients.engine.current import CurrentRun, running
+from agent_runner.clients.masking.mask import Mask
+from agent_runner.clients.sandbox.backend import CurrentSandboxBackend
+from agent_runner.clients.sandbox.files import MAX_READ_BYTES, SandboxFiles
+from agent_runner.clients.sandbox.local import LocalSandbox, SandboxError
+from agent_runner.tasks.worker.loop import OWNER, AgentLoop
 
 SECRET = "s3cret-of-the-run"
 

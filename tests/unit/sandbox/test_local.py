@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from clients.masking import Mask
-from clients.sandbox.local import LocalSandbox, SandboxError
-from clients.sandbox.walls import Walls
+from agent_runner.clients.masking.mask import Mask
+from agent_runner.clients.sandbox.local import LocalSandbox, SandboxError
+from agent_runner.clients.sandbox.walls import Walls
 
 SECRET = "s3cret-of-the-run"
 REPOSITORY = Path(__file__).parents[3]
@@ -213,8 +213,8 @@ async def test_threads_can_execute(sandbox: LocalSandbox) -> None:
 async def test_a_killed_worker_leaves_no_tool_running(tmp_path: Path, walls: Walls | None) -> None:
     """SIGKILL of the process that holds the run's pipe ends the tool's whole tree within 3 s."""
     program = (
-        "import asyncio, sys\nfrom pathlib import Path\nfrom clients.sandbox.local import LocalSandbox\n"
-        "from clients.sandbox.walls import Walls\n"
+        "import asyncio, sys\nfrom pathlib import Path\nfrom agent_runner.clients.sandbox.local import LocalSandbox\n"
+        "from agent_runner.clients.sandbox.walls import Walls\n"
         "walls = Walls(bubblewrap=sys.argv[2]) if sys.argv[2] else None\n"
         "box = LocalSandbox(Path(sys.argv[1]), walls=walls).open()\n"
         "asyncio.run(box.execute('setsid sleep 100 & (sleep 100 &) ; (setsid sleep 100 &) ; wait'))\n"

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from clients import masking
-from clients.masking import IN_A_THREAD, SHOWN, Mask
-from status.bounds import MAX_SECRETS, MAX_SECRETS_BYTES
+from agent_runner.clients.masking import mask as masking
+from agent_runner.clients.masking.mask import IN_A_THREAD, SHOWN, Mask
+from agent_runner.status.log.bounds import MAX_SECRETS, MAX_SECRETS_BYTES
 
 EACH = MAX_SECRETS_BYTES // MAX_SECRETS
 WORDS = random.Random(7)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clients.masked_stream import MaskedStream
-from clients.masking import SHOWN, Mask
+from agent_runner.clients.masking.mask import SHOWN, Mask
+from agent_runner.clients.masking.stream import MaskedStream
 
 LONG = "".join(f"{n:02d}-" for n in range(60))
 """Longer than what the mask looks for at once."""

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from clients.masking import SHOWN, Mask, MaskedStream
+from agent_runner.clients.masking.mask import SHOWN, Mask, MaskedStream
 
 
 @pytest.mark.parametrize(

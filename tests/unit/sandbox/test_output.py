@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from clients.masking import Mask
-from clients.sandbox.output import Output
+from agent_runner.clients.masking.mask import Mask
+from agent_runner.clients.sandbox.output import Output
 
 
 def test_a_file_that_cannot_be_written_costs_nothing_but_itself(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from clients.sandbox import walls as module
-from clients.sandbox.isolation import check_isolation, isolation_of, sandbox_said
-from clients.sandbox.walls import Walls, may_show, write_etc
-from clients.settings import Settings, SettingsError, load_settings
+from agent_runner.clients.sandbox import walls as module
+from agent_runner.clients.sandbox.isolation import check_isolation, isolation_of, sandbox_said
+from agent_runner.clients.sandbox.walls import Walls, may_show, write_etc
+from agent_runner.clients.settings.settings import Settings, SettingsError, load_settings
 
 
 def binds(line: list[str], kind: str) -> list[str]:

@@ -14,11 +14,11 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from app.dev.redis import find_redis_server
-from app.server.composition import RunningServer, running_server
-from clients.settings import Settings
-from status.phases import Phase
-from status.store.records import Claimed, NewDelta, Outcome
+from agent_runner.app.dev.redis import find_redis_server
+from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.phases import Phase
+from agent_runner.status.store.records import Claimed, NewDelta, Outcome
 
 KEY = "test-key"
 

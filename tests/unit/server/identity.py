@@ -6,7 +6,7 @@ import grpc
 import httpx
 import pytest
 
-from app.server.composition import RunningServer
+from agent_runner.app.server.composition import RunningServer
 from tests.unit.server.conftest import http_client
 
 

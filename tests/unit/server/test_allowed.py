@@ -5,12 +5,12 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from ai.stigmer.agentic.agentexecution.v1 import command_pb2_grpc
-from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 
-from app.server.allowed import allows
-from app.server.composition import RunningServer, running_server
-from clients.settings import Settings
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import command_pb2_grpc
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+from agent_runner.app.server.access.allow_lists import allows
+from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.clients.settings.settings import Settings
 from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.identity import agent, bearer, code_of, key, made
 from tests.unit.server.test_create import assert_problem

@@ -6,11 +6,11 @@ from typing import Any
 import httpx
 import pytest
 
-from app.server.bundle import claim_reply
-from app.server.composition import RunningServer
-from status.failures import Code
-from status.phases import Phase
-from status.store.records import Claimed, NewDelta, Outcome
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.app.server.runners.claim_reply import claim_reply
+from agent_runner.status.failures import Code
+from agent_runner.status.phases import Phase
+from agent_runner.status.store.records import Claimed, NewDelta, Outcome
 from tests.unit.server.conftest import Worker, created
 from tests.unit.server.test_create import assert_problem
 

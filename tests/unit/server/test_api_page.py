@@ -8,9 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from app.server.composition import RunningServer
-from app.server.executions import ESCAPED, SPEC_ROOM_BYTES
-from clients.settings import Settings
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.app.server.executions.execution_service import ESCAPED, SPEC_ROOM_BYTES
+from agent_runner.clients.settings.settings import Settings
 from tests.unit.server.test_create import assert_problem
 
 

@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from app.server.background import Background
-from app.server.composition import running_server
-from clients.settings import Settings
-from status.store.errors import StoreUnavailable
+from agent_runner.app.server.composition import running_server
+from agent_runner.app.server.maintenance.periodic import Background
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.store.errors import StoreUnavailable
 
 ERRORS: list[BaseException | None] = [
     None, StoreUnavailable("away"), RuntimeError("broken"), TimeoutError(), asyncio.CancelledError(),

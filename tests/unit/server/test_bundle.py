@@ -8,17 +8,17 @@ from typing import Any
 
 import httpx
 import pytest
-from agent_runner.v1 import runner_pb2 as pb
 from pydantic import SecretStr
 
-from app.server.bundle import claim_reply
-from app.server.composition import RunningServer, running_server
-from app.server.context import ServerContext
-from clients.settings import Settings
-from clients.skill_archive import SkillText, read_skill_md
-from status.bounds import MAX_SECRETS
-from status.store.records import Resource, ResourceKind
-from status.store.store import Store
+from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.app.server.context import ServerContext
+from agent_runner.app.server.runners.claim_reply import claim_reply
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.clients.skills.archive import SkillText, read_skill_md
+from agent_runner.status.log.bounds import MAX_SECRETS
+from agent_runner.status.store.records import Resource, ResourceKind
+from agent_runner.status.store.store import Store
+from agent_runner.v1 import runner_pb2 as pb
 from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.test_resources import VERSION, agent
 from tests.unit.server.test_skills_http import push
@@ -288,7 +288,7 @@ async def test_a_skill_is_read_once_and_not_at_each_claim(
         threads.append(threading.get_ident())
         return read_skill_md(text)
 
-    monkeypatch.setattr("app.server.bundle.read_skill_md", seen)
+    monkeypatch.setattr("agent_runner.app.server.runners.claim_reply.read_skill_md", seen)
     id = await session(http, [], skill_refs=[{"kind": "skill", "slug": "once"}])
     granted = await Worker(server).claim((await created(http, session_id=id))["metadata"]["id"])
     for _ in range(3):

@@ -7,8 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from app.server.composition import RunningServer, running_server
-from clients.settings import Settings
+from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.clients.settings.settings import Settings
 from tests.unit.server.conftest import KEY, http_client
 
 HEAD = f"Host: localhost\r\nAuthorization: Bearer {KEY}\r\n".encode()

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from app.server.composition import RunningServer, running_server
-from clients.settings import Settings
+from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.clients.settings.settings import Settings
 from tests.unit.server.conftest import Worker, created, free_port, http_client
 
 CONTRACT = {"api_version": "agentic.stigmer.ai/v1", "kind": "AgentExecution", "metadata": {"name": "My Run"}}

@@ -7,9 +7,9 @@ import httpx
 import pytest
 from httpx_sse import aconnect_sse
 
-from app.server import follow, watchers
-from app.server.composition import RunningServer
-from status.log import LogRow, fold, render
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.app.server.log_feed import follow, watchers
+from agent_runner.status.log.log import LogRow, fold, render
 from tests.unit.server.conftest import Worker, created, sse
 from tests.unit.server.test_create import assert_problem
 

@@ -8,16 +8,16 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from ai.stigmer.agentic.agent.v1 import api_pb2, command_pb2_grpc
-from ai.stigmer.agentic.agentexecution.v1 import io_pb2, query_pb2_grpc
-from ai.stigmer.agentic.skill.v1 import command_pb2_grpc as skill_grpc
-from ai.stigmer.agentic.skill.v1 import io_pb2 as skill_io
-from ai.stigmer.commons.apiresource.enum_pb2 import ApiResourceOwnerScope
 
-from app.server.composition import running_server
-from app.server.grpc_api import interceptors
-from app.server.grpc_api.sizes import CALL_BYTES
-from clients.settings import Settings
+from agent_runner.ai.stigmer.agentic.agent.v1 import api_pb2, command_pb2_grpc
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import io_pb2, query_pb2_grpc
+from agent_runner.ai.stigmer.agentic.skill.v1 import command_pb2_grpc as skill_grpc
+from agent_runner.ai.stigmer.agentic.skill.v1 import io_pb2 as skill_io
+from agent_runner.ai.stigmer.commons.apiresource.enum_pb2 import ApiResourceOwnerScope
+from agent_runner.app.server.composition import running_server
+from agent_runner.app.server.grpc_api import interceptors
+from agent_runner.app.server.grpc_api.sizes import CALL_BYTES
+from agent_runner.clients.settings.settings import Settings
 from tests.unit.server.conftest import AUTHORIZED, created, http_client
 from tests.unit.server.identity import bearer, key
 from tests.unit.server.test_create import assert_problem

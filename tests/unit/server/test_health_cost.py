@@ -11,10 +11,10 @@ import httpx
 import pytest
 from sqlalchemy import event
 
-from app.server.composition import RunningServer, running_server
-from app.server.http.fresh import Fresh
-from app.server.soon import Soon
-from clients.settings import Settings
+from agent_runner.app.server.after_response import Soon
+from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.app.server.http.shared_answer import Fresh
+from agent_runner.clients.settings.settings import Settings
 from tests.unit.server.conftest import created, http_client
 
 HOUR_S = 3600.0

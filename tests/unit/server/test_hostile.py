@@ -7,15 +7,15 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from agent_runner.v1 import runner_pb2 as pb
-from agent_runner.v1 import runner_pb2_grpc
-from ai.stigmer.agentic.agentexecution.v1 import command_pb2, command_pb2_grpc, io_pb2, query_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from app.server.composition import RunningServer
-from app.server.texts import MAX_INDEXED
-from status.plain import MAX_DEPTH
-from status.store.records import Claimed
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import command_pb2, command_pb2_grpc, io_pb2, query_pb2_grpc
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.app.server.contract.texts import MAX_INDEXED
+from agent_runner.status.log.plain import MAX_DEPTH
+from agent_runner.status.store.records import Claimed
+from agent_runner.v1 import runner_pb2 as pb
+from agent_runner.v1 import runner_pb2_grpc
 from tests.unit.server.conftest import AUTHORIZED, Worker, created
 from tests.unit.server.test_create import assert_problem
 

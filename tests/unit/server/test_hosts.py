@@ -5,8 +5,8 @@ import logging
 import httpx
 import pytest
 
-from app.server.composition import RunningServer, running_server
-from clients.settings import Settings
+from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.clients.settings.settings import Settings
 from tests.unit.server.conftest import http_client
 from tests.unit.server.test_create import assert_problem
 from tests.unit.server.test_limits import changed
@@ -41,7 +41,7 @@ async def test_the_setting_adds_names(settings: Settings) -> None:
 
 async def test_any_name_is_said_at_the_start(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     """A server for the network that was told no names answers for all, and says so once."""
-    with caplog.at_level(logging.WARNING, logger="app.server.composition"):
+    with caplog.at_level(logging.WARNING, logger="agent_runner.app.server.composition"):
         async with running_server(changed(settings, bind="0.0.0.0")) as server, http_client(server) as http:
             assert (await got(http, "/healthz", "page.example")).status_code == 200
     assert "AGENT_RUNNER_ALLOWED_HOSTS" in caplog.text

@@ -7,17 +7,17 @@ from typing import Any
 
 import grpc
 import pytest
+
+from agent_runner.app.server.access import api_keys as keys
+from agent_runner.app.server.access.api_keys import Keys
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.app.server.problems import Problem
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.api_keys import ApiKey, Scope
+from agent_runner.status.store.store import Store
 from agent_runner.v1 import executions_pb2 as own
 from agent_runner.v1 import executions_pb2_grpc as own_grpc
 from agent_runner.v1 import runner_pb2, runner_pb2_grpc
-
-from app.server import keys
-from app.server.composition import RunningServer
-from app.server.keys import Keys
-from app.server.problems import Problem
-from clients.settings import Settings
-from status.api_keys import ApiKey, Scope
-from status.store.store import Store
 from tests.unit.server.conftest import created, http_client, sse
 from tests.unit.server.identity import bearer, code_of, id_of, key
 from tests.unit.server.test_create import assert_problem

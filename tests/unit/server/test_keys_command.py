@@ -7,9 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from app.server.composition import running_server
+from agent_runner.app.server.composition import running_server
+from agent_runner.clients.settings.settings import Settings
 from checks.tree import ROOT
-from clients.settings import Settings
 from tests.unit.server import certificates
 from tests.unit.server.conftest import KEY
 
@@ -17,12 +17,12 @@ from tests.unit.server.conftest import KEY
 async def keys(url: str, ca: Path, *arguments: str, key: str = KEY) -> "subprocess.CompletedProcess[str]":
     env = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "stubs")]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src")]),
         "STIGMER_API_KEY": key,
         "AGENT_RUNNER_HTTP_URL": url,
         "AGENT_RUNNER_TLS_CA": str(ca),
     }
-    argv = [sys.executable, "-m", "app.cli.main", "keys", *arguments]
+    argv = [sys.executable, "-m", "agent_runner.app.cli.main", "keys", *arguments]
     return await asyncio.to_thread(
         subprocess.run, argv, env=env, cwd=ca.parent, capture_output=True, text=True, timeout=60
     )

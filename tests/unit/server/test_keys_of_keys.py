@@ -6,11 +6,11 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from agent_runner.v1 import runner_pb2, runner_pb2_grpc
 
-from app.server.composition import RunningServer
-from app.server.keys import FRESH_S
-from status.api_keys import Scope
+from agent_runner.app.server.access.api_keys import FRESH_S
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.status.api_keys import Scope
+from agent_runner.v1 import runner_pb2, runner_pb2_grpc
 from tests.unit.server.conftest import http_client
 from tests.unit.server.identity import bearer, code_of, id_of, key
 from tests.unit.server.test_create import assert_problem

@@ -5,9 +5,9 @@ import json
 import time
 from typing import Any
 
-from app.server.composition import RunningServer
-from clients.exit_reports import leave
-from clients.settings import Settings
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.clients.backend.exit_reports import leave
+from agent_runner.clients.settings.settings import Settings
 
 BANNER = "STARTUP FAILURE: Import Error\nno such module\n"
 

@@ -9,13 +9,13 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.status.endings import not_whole
+from agent_runner.status.phases import Phase
+from agent_runner.status.store.records import NewDelta, Outcome
 from agent_runner.v1 import executions_pb2 as own
 from agent_runner.v1.executions_pb2_grpc import ExecutionsStub
-
-from app.server.composition import RunningServer
-from status.endings import not_whole
-from status.phases import Phase
-from status.store.records import NewDelta, Outcome
 from tests.unit.server.conftest import AUTHORIZED, Worker, created
 
 PAGE = Path("app/server/http/static/index.html")

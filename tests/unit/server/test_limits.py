@@ -8,12 +8,12 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from agent_runner.v1 import runner_pb2, runner_pb2_grpc
-from ai.stigmer.agentic.agentexecution.v1 import io_pb2, query_pb2_grpc
 
-from app.server.composition import RunningServer, running_server
-from app.server.rate import RateLimit
-from clients.settings import Settings
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import io_pb2, query_pb2_grpc
+from agent_runner.app.server.access.rate_limit import RateLimit
+from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.v1 import runner_pb2, runner_pb2_grpc
 from tests.unit.server.conftest import AUTHORIZED, created, http_client, sse
 from tests.unit.server.identity import agent, bearer, key
 from tests.unit.server.test_create import assert_problem

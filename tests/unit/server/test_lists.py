@@ -5,18 +5,18 @@ from typing import Any
 
 import grpc
 import httpx
-from ai.stigmer.agentic.agentexecution.v1 import io_pb2, query_pb2_grpc
-from ai.stigmer.agentic.session.v1 import io_pb2 as session_io
-from ai.stigmer.agentic.session.v1 import query_pb2_grpc as session_query
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.server.composition import RunningServer
-from app.server.grpc_api.paging import LIST_BYTES
-from status.bounds import MAX_PAGE_BYTES
-from status.brief import MAX_ENTRY_BYTES, MAX_TAGGED_BYTES, MAX_TEXT_CHARS, content_of, short, short_error
-from status.failures import Code, tell
-from status.store.ending import dumps
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import io_pb2, query_pb2_grpc
+from agent_runner.ai.stigmer.agentic.session.v1 import io_pb2 as session_io
+from agent_runner.ai.stigmer.agentic.session.v1 import query_pb2_grpc as session_query
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.app.server.grpc_api.paging import LIST_BYTES
+from agent_runner.status.brief import MAX_ENTRY_BYTES, MAX_TAGGED_BYTES, MAX_TEXT_CHARS, content_of, short, short_error
+from agent_runner.status.failures import Code, tell
+from agent_runner.status.log.bounds import MAX_PAGE_BYTES
+from agent_runner.status.store.executions.ending import dumps
 from tests.unit.server.conftest import AUTHORIZED, Worker, created
 from tests.unit.server.identity import agent
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from prometheus_client import generate_latest
 
-from app.server.counting import Ends
-from status.failures import Code
-from status.phases import Phase
-from status.store import schema
-from status.store.records import NewExecution, Outcome
-from status.store.store import Store
-from status.timeouts import Timeouts
+from agent_runner.app.server.maintenance.end_counts import Ends
+from agent_runner.status.failures import Code
+from agent_runner.status.phases import Phase
+from agent_runner.status.store import schema
+from agent_runner.status.store.records import NewExecution, Outcome
+from agent_runner.status.store.store import Store
+from agent_runner.status.timeouts import Timeouts
 
 
 @pytest.mark.promise("3.37")

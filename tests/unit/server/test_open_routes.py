@@ -6,9 +6,9 @@ import re
 import httpx
 import pytest
 
-from app.server.composition import RunningServer, running_server
-from app.server.http.schemas import REDRIVE_FORM
-from clients.settings import Settings
+from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.app.server.http.document.schemas import REDRIVE_FORM
+from agent_runner.clients.settings.settings import Settings
 from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.test_create import assert_problem
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, text
 
-from app.server.principal import Principal, acting_as
-from app.server.problems import Kind, Problem
-from app.server.visible import RULES, visible
-from status.attachments import Attachment
-from status.store import schema
-from status.store.records import (
+from agent_runner.app.server.access.org_view import RULES, visible
+from agent_runner.app.server.access.principal import Principal, acting_as
+from agent_runner.app.server.problems import Kind, Problem
+from agent_runner.status.attachments import Attachment
+from agent_runner.status.store import schema
+from agent_runner.status.store.records import (
     Execution,
     ExecutionQuery,
     NewExecution,
@@ -23,9 +23,9 @@ from status.store.records import (
     ResourceQuery,
     SkillVersion,
 )
-from status.store.store import Store
-from status.store.verbs import Orgs, rule_of, verb, verbs_of
-from status.timeouts import Timeouts
+from agent_runner.status.store.store import Store
+from agent_runner.status.store.verbs import Orgs, rule_of, verb, verbs_of
+from agent_runner.status.timeouts import Timeouts
 
 STRANGER, OWNER, EVERYBODY = (
     Principal(name=name, scopes=frozenset(), org=org, key_id=name)

@@ -6,25 +6,25 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from agent_runner.v1 import executions_pb2 as own
-from agent_runner.v1 import executions_pb2_grpc as own_grpc
-from ai.stigmer.agentic.agent.v1 import command_pb2_grpc as agent_command
-from ai.stigmer.agentic.agent.v1 import query_pb2_grpc as agent_query
-from ai.stigmer.agentic.agent.v1.api_pb2 import Agent
-from ai.stigmer.agentic.agentexecution.v1 import command_pb2, command_pb2_grpc, io_pb2, query_pb2_grpc
-from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution, AgentExecutionStatus
-from ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_IN_PROGRESS
-from ai.stigmer.agentic.agentinstance.v1 import io_pb2 as instance_io
-from ai.stigmer.agentic.agentinstance.v1 import query_pb2_grpc as instance_query
-from ai.stigmer.agentic.session.v1 import io_pb2 as session_io
-from ai.stigmer.agentic.session.v1 import query_pb2_grpc as session_query
-from ai.stigmer.commons.apiresource.apiresourcekind.api_resource_kind_pb2 import ApiResourceKind
-from ai.stigmer.commons.apiresource.enum_pb2 import organization
-from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceId, ApiResourceReference
 from google.protobuf import json_format
 
-from app.server.composition import RunningServer
-from app.server.principal import current
+from agent_runner.ai.stigmer.agentic.agent.v1 import command_pb2_grpc as agent_command
+from agent_runner.ai.stigmer.agentic.agent.v1 import query_pb2_grpc as agent_query
+from agent_runner.ai.stigmer.agentic.agent.v1.api_pb2 import Agent
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import command_pb2, command_pb2_grpc, io_pb2, query_pb2_grpc
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution, AgentExecutionStatus
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_IN_PROGRESS
+from agent_runner.ai.stigmer.agentic.agentinstance.v1 import io_pb2 as instance_io
+from agent_runner.ai.stigmer.agentic.agentinstance.v1 import query_pb2_grpc as instance_query
+from agent_runner.ai.stigmer.agentic.session.v1 import io_pb2 as session_io
+from agent_runner.ai.stigmer.agentic.session.v1 import query_pb2_grpc as session_query
+from agent_runner.ai.stigmer.commons.apiresource.apiresourcekind.api_resource_kind_pb2 import ApiResourceKind
+from agent_runner.ai.stigmer.commons.apiresource.enum_pb2 import organization
+from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceId, ApiResourceReference
+from agent_runner.app.server.access.principal import current
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.v1 import executions_pb2 as own
+from agent_runner.v1 import executions_pb2_grpc as own_grpc
 from tests.unit.server.conftest import created, http_client
 from tests.unit.server.identity import agent, bearer, code_of, key, made
 from tests.unit.server.test_create import assert_problem

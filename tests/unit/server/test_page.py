@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.server.composition import RunningServer
+from agent_runner.app.server.composition import RunningServer
 from tests.unit.server.browser import NEEDS_BROWSER, browser
 from tests.unit.server.conftest import KEY
 

@@ -9,11 +9,11 @@ from fastapi.responses import JSONResponse
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.server.composition import RunningServer
-from app.server.http.events import event_stream
-from app.server.http.large_json import json_text
-from app.server.principal import SERVER, acting_as
-from status.bounds import MAX_PAGE_BYTES
+from agent_runner.app.server.access.principal import SERVER, acting_as
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.app.server.http.events import event_stream
+from agent_runner.app.server.http.large_json import json_text
+from agent_runner.status.log.bounds import MAX_PAGE_BYTES
 from tests.unit.server.conftest import Worker, created
 from tests.unit.server.identity import agent
 

@@ -8,15 +8,15 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.command_pb2_grpc import AgentExecutionCommandControllerStub
+from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.clients.engine.turn import Given
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.tasks.run.given import given_of
 from agent_runner.v1 import runner_pb2 as pb
 from agent_runner.v1.runner_pb2_grpc import RunnerStub
-from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
-from ai.stigmer.agentic.agentexecution.v1.command_pb2_grpc import AgentExecutionCommandControllerStub
-
-from app.server.composition import RunningServer, running_server
-from clients.engine.turn import Given
-from clients.settings import Settings
-from tasks.run.given import given_of
 from tests.unit.server.conftest import AUTHORIZED, Worker, created, http_client, sse
 from tests.unit.server.identity import key
 from tests.unit.server.test_create import assert_problem

@@ -9,10 +9,10 @@ from typing import Any
 
 import grpc
 import httpx
+
+from agent_runner.app.server.composition import RunningServer
 from agent_runner.v1 import executions_pb2 as own
 from agent_runner.v1 import executions_pb2_grpc as own_grpc
-
-from app.server.composition import RunningServer
 from checks.tree import ROOT
 from tests.unit.server.conftest import AUTHORIZED, KEY, created
 from tests.unit.server.identity import code_of
@@ -28,11 +28,11 @@ async def secrets(server: RunningServer, id: str) -> dict[str, str]:
 async def command(server: RunningServer, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     env = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "stubs")]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src")]),
         "STIGMER_API_KEY": KEY,
         "AGENT_RUNNER_HTTP_URL": f"http://127.0.0.1:{server.http_port}",
     }
-    argv = [sys.executable, "-m", "app.cli.main", *arguments]
+    argv = [sys.executable, "-m", "agent_runner.app.cli.main", *arguments]
     return await asyncio.to_thread(
         subprocess.run, argv, env=env, cwd=folder, capture_output=True, text=True, timeout=60
     )

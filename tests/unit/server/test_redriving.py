@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from app.server.problems import Kind, Problem
-from app.server.redriving import Begin, where_to_begin
-from status.phases import Phase
-from status.store.records import WHAT_IS_FOUND
+from agent_runner.app.server.executions.redrives import Begin, where_to_begin
+from agent_runner.app.server.problems import Kind, Problem
+from agent_runner.status.phases import Phase
+from agent_runner.status.store.records import WHAT_IS_FOUND
 
 
 @dataclass
@@ -66,7 +66,7 @@ async def test_after_later_turns_the_failed_step_is_refused() -> None:
 
 def test_the_body_is_checked() -> None:
     """Unknown fields and other types are refused with the field."""
-    from app.server.drafts import redrive_of
+    from agent_runner.app.server.executions.drafts import redrive_of
 
     assert redrive_of({"from": "start"}) == ({}, "start")
     bad: list[Any] = [{"from": 1}, {"form": "start"}, []]

@@ -6,9 +6,9 @@ from typing import Any
 import httpx
 import pytest
 
-from app.server.composition import RunningServer
-from clients.settings import Settings
-from status.store.records import ResourceKind
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.store.records import ResourceKind
 from tests.unit.server.conftest import created
 from tests.unit.server.test_create import assert_problem
 

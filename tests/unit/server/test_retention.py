@@ -14,11 +14,11 @@ import httpx
 import pytest
 from redis.asyncio import Redis
 
-from app.server import retention
-from app.server.composition import RunningServer
-from app.server.retention import Report, Retention
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.app.server.maintenance import retention
+from agent_runner.app.server.maintenance.retention import Report, Retention
+from agent_runner.clients.settings.settings import Settings
 from checks.tree import ROOT
-from clients.settings import Settings
 from tests.unit.server.conftest import KEY, Worker, created, http_client
 from tests.unit.server.identity import key
 from tests.unit.server.test_create import assert_problem
@@ -165,7 +165,7 @@ class Away:
     """A broker that takes nothing."""
 
     async def publish_cleanup(self, *_: str) -> None:
-        from clients.tasks_wire import PublishError
+        from agent_runner.clients.broker.celery_config import PublishError
 
         raise PublishError("nobody listens")
 
@@ -225,11 +225,11 @@ async def test_who_may(server: RunningServer, http: httpx.AsyncClient) -> None:
 async def command(server: RunningServer, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     env = {
         "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "stubs")]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src")]),
         "STIGMER_API_KEY": KEY,
         "AGENT_RUNNER_HTTP_URL": f"http://127.0.0.1:{server.http_port}",
     }
-    argv = [sys.executable, "-m", "app.cli.main", *arguments]
+    argv = [sys.executable, "-m", "agent_runner.app.cli.main", *arguments]
     return await asyncio.to_thread(
         subprocess.run, argv, env=env, cwd=folder, capture_output=True, text=True, timeout=60
     )

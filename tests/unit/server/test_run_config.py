@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from app.server.drafts import draft_of_json
-from app.server.problems import Problem
-from app.server.run_config import CONFIG, CONTEXT, check_config, merged
+from agent_runner.app.server.executions.drafts import draft_of_json
+from agent_runner.app.server.executions.run_config import CONFIG, CONTEXT, check_config, merged
+from agent_runner.app.server.problems import Problem
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,12 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+
+from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.phases import Phase
 from agent_runner.v1 import runner_pb2 as pb
 from agent_runner.v1 import runner_pb2_grpc
-
-from app.server.composition import RunningServer, running_server
-from clients.settings import Settings
-from status.phases import Phase
 from tests.unit.server.conftest import AUTHORIZED, created, http_client
 from tests.unit.server.identity import bearer, code_of, key
 from tests.unit.server.test_limits import changed

@@ -6,20 +6,20 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from agent_runner.v1 import executions_pb2 as own
-from agent_runner.v1 import executions_pb2_grpc as own_grpc
-from agent_runner.v1 import runner_pb2, runner_pb2_grpc
-from ai.stigmer.agentic.agent.v1 import command_pb2_grpc as agent_command
-from ai.stigmer.agentic.agent.v1.api_pb2 import Agent
-from ai.stigmer.agentic.agentexecution.v1 import command_pb2_grpc, io_pb2, query_pb2_grpc
-from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
-from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceId
 from google.protobuf import descriptor_pool
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from app.server.composition import RunningServer
-from app.server.scopes import FOR_RUNNERS, OPEN, SCOPES, granted, needed
-from status.api_keys import Scope
+from agent_runner.ai.stigmer.agentic.agent.v1 import command_pb2_grpc as agent_command
+from agent_runner.ai.stigmer.agentic.agent.v1.api_pb2 import Agent
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import command_pb2_grpc, io_pb2, query_pb2_grpc
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceId
+from agent_runner.app.server.access.scopes import FOR_RUNNERS, OPEN, SCOPES, granted, needed
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.status.api_keys import Scope
+from agent_runner.v1 import executions_pb2 as own
+from agent_runner.v1 import executions_pb2_grpc as own_grpc
+from agent_runner.v1 import runner_pb2, runner_pb2_grpc
 from tests.unit.server.conftest import AUTHORIZED, created, http_client
 from tests.unit.server.identity import agent, bearer, code_of, key
 from tests.unit.server.test_create import assert_problem

@@ -2,12 +2,12 @@
 
 import pytest
 
-from app.server.drafts import draft_of_json
-from app.server.ids import new_execution_id, new_resource_id, slug_of
-from app.server.problems import Problem
-from app.server.reports import how
-from app.server.sealing import REDACTED, EnvValue, SealBroken, Sealing, redacted
-from status.store.records import ResourceKind
+from agent_runner.app.server.contract.ids import new_execution_id, new_resource_id, slug_of
+from agent_runner.app.server.executions.drafts import draft_of_json
+from agent_runner.app.server.problems import Problem
+from agent_runner.app.server.resources.sealing import REDACTED, EnvValue, SealBroken, Sealing, redacted
+from agent_runner.app.server.runners.failure_reports import how
+from agent_runner.status.store.records import ResourceKind
 
 
 def test_what_is_sealed_opens_with_the_same_key_only() -> None:

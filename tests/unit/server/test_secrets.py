@@ -5,10 +5,10 @@ from typing import Any
 import httpx
 import pytest
 
-from app.server.composition import RunningServer
-from app.server.sealing import REDACTED, SealBroken, Sealing
-from status.bounds import MAX_SECRETS, MAX_SECRETS_BYTES
-from status.store.records import ResourceKind
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.app.server.resources.sealing import REDACTED, SealBroken, Sealing
+from agent_runner.status.log.bounds import MAX_SECRETS, MAX_SECRETS_BYTES
+from agent_runner.status.store.records import ResourceKind
 from tests.unit.server.test_create import assert_problem
 from tests.unit.server.test_resources import agent, environment
 
@@ -42,7 +42,7 @@ def test_a_key_with_a_comma_from_before_still_opens() -> None:
     """A comma was a part of the key once: what was sealed then can be read."""
     from cryptography.fernet import Fernet
 
-    from app.server.sealing import SEALED, _derived
+    from agent_runner.app.server.resources.sealing import SEALED, _derived
 
     token = Fernet(_derived("one, two")).encrypt(b"hunter2").decode()
     data = {"S": {"value": SEALED + token, "is_secret": True}}

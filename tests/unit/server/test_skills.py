@@ -5,18 +5,18 @@ from typing import Any
 
 import grpc
 import pytest
-from agent_runner.v1 import runner_pb2, runner_pb2_grpc
-from ai.stigmer.agentic.skill.v1 import command_pb2_grpc, io_pb2, query_pb2_grpc
-from ai.stigmer.agentic.skill.v1.api_pb2 import Skill
-from ai.stigmer.agentic.skill.v1.status_pb2 import SKILL_STATE_READY
-from ai.stigmer.commons.apiresource.apiresourcekind.api_resource_kind_pb2 import ApiResourceKind
-from ai.stigmer.commons.apiresource.enum_pb2 import identity_account, organization, platform
-from ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
 
-from app.server.artifacts import Artifacts
-from app.server.composition import RunningServer
-from clients.skill_archive import MAX_ARCHIVE_BYTES, hash_of
-from status.store.records import Resource, ResourceKind, ResourceQuery
+from agent_runner.ai.stigmer.agentic.skill.v1 import command_pb2_grpc, io_pb2, query_pb2_grpc
+from agent_runner.ai.stigmer.agentic.skill.v1.api_pb2 import Skill
+from agent_runner.ai.stigmer.agentic.skill.v1.status_pb2 import SKILL_STATE_READY
+from agent_runner.ai.stigmer.commons.apiresource.apiresourcekind.api_resource_kind_pb2 import ApiResourceKind
+from agent_runner.ai.stigmer.commons.apiresource.enum_pb2 import identity_account, organization, platform
+from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.app.server.resources.archives import Artifacts
+from agent_runner.clients.skills.archive import MAX_ARCHIVE_BYTES, hash_of
+from agent_runner.status.store.records import Resource, ResourceKind, ResourceQuery
+from agent_runner.v1 import runner_pb2, runner_pb2_grpc
 from tests.unit.server.conftest import AUTHORIZED
 from tests.unit.server.test_grpc import code_of
 from tests.unit.skills.archives import SKILL_MD, archive, with_entry

@@ -5,10 +5,10 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from ai.stigmer.agentic.skill.v1 import io_pb2, query_pb2_grpc
 
-from app.server.composition import RunningServer
-from clients.skill_archive import MAX_ARCHIVE_BYTES, hash_of, pack, read_archive
+from agent_runner.ai.stigmer.agentic.skill.v1 import io_pb2, query_pb2_grpc
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.clients.skills.archive import MAX_ARCHIVE_BYTES, hash_of, pack, read_archive
 from tests.unit.server.conftest import http_client
 from tests.unit.server.test_create import assert_problem
 from tests.unit.server.test_grpc import code_of

@@ -11,17 +11,17 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import func, insert, select, update
 
-from app.server.background import Background
-from app.server.dispatch import Dispatcher, Resender
-from app.server.presence import PresenceBoard
-from app.server.sweeper import Pulse, Sweeper
-from app.server.wakeups import Wakeups
-from clients.tasks_wire import Publisher
-from status.phases import Phase
-from status.store.records import NewExecution
-from status.store.schema import executions, migrate, sweeper
-from status.store.store import Store
-from status.timeouts import Timeouts
+from agent_runner.app.server.executions.dispatch import Dispatcher, Resender
+from agent_runner.app.server.log_feed.wakeups import Wakeups
+from agent_runner.app.server.maintenance.periodic import Background
+from agent_runner.app.server.maintenance.sweeper import Pulse, Sweeper
+from agent_runner.app.server.runners.presence import PresenceBoard
+from agent_runner.clients.broker.celery_config import Publisher
+from agent_runner.status.phases import Phase
+from agent_runner.status.store.records import NewExecution
+from agent_runner.status.store.schema import executions, migrate, sweeper
+from agent_runner.status.store.store import Store
+from agent_runner.status.timeouts import Timeouts
 
 DUE = 2_000
 SLOW_S = 0.025

@@ -5,17 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_runner.v1 import runner_pb2 as pb
 from pydantic import SecretStr
 
-from app.server.composition import running_server
-from clients.backend import Backend, BackendUnavailable
-from clients.http_api import ApiError, HttpApi, Unreachable
-from clients.presence import PresenceThread, Pulse
-from clients.settings import Settings
-from clients.tls import is_tls, target
-from status.failures import Code
-from tasks.failing import FailureReports
+from agent_runner.app.server.composition import running_server
+from agent_runner.clients.backend.http_api import ApiError, HttpApi, Unreachable
+from agent_runner.clients.backend.presence import PresenceThread, Pulse
+from agent_runner.clients.backend.tls import is_tls, target
+from agent_runner.clients.reporting.native import Backend, BackendUnavailable
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.failures import Code
+from agent_runner.tasks.body_errors import FailureReports
+from agent_runner.v1 import runner_pb2 as pb
 from tests.unit.server import certificates
 from tests.unit.server.conftest import KEY
 

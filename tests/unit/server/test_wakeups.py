@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.server import wakeups
-from app.server.wakeups import Wakeups
+from agent_runner.app.server.log_feed import wakeups
+from agent_runner.app.server.log_feed.wakeups import Wakeups
 from tests.faults.tcp_proxy import TcpProxy
 from tests.unit.server.conftest import free_port
 

@@ -9,22 +9,22 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from agent_runner.v1 import executions_pb2 as own
-from agent_runner.v1.executions_pb2_grpc import ExecutionsStub
-from ai.stigmer.agentic.agentexecution.v1 import io_pb2
-from ai.stigmer.agentic.agentexecution.v1.query_pb2_grpc import AgentExecutionQueryControllerStub
 from httpx_sse import aconnect_sse
 from sqlalchemy import event
 
-from app.server import follow as following
-from app.server import watchers
-from app.server.composition import RunningServer
-from app.server.follow import Followed, Snapshot, Updates, follow
-from app.server.log_ends import End
-from app.server.principal import SERVER, acting_as
-from app.server.problems import Kind, Problem
-from status.store.errors import StoreUnavailable
-from status.store.records import Claimed, NewDelta
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import io_pb2
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.query_pb2_grpc import AgentExecutionQueryControllerStub
+from agent_runner.app.server.access.principal import SERVER, acting_as
+from agent_runner.app.server.composition import RunningServer
+from agent_runner.app.server.log_feed import follow as following
+from agent_runner.app.server.log_feed import watchers
+from agent_runner.app.server.log_feed.follow import Followed, Snapshot, Updates, follow
+from agent_runner.app.server.log_feed.log_ends import End
+from agent_runner.app.server.problems import Kind, Problem
+from agent_runner.status.store.errors import StoreUnavailable
+from agent_runner.status.store.records import Claimed, NewDelta
+from agent_runner.v1 import executions_pb2 as own
+from agent_runner.v1.executions_pb2_grpc import ExecutionsStub
 from tests.unit.server.conftest import AUTHORIZED, Worker, created
 
 ROWS = 6

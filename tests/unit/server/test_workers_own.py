@@ -5,13 +5,13 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from ai.stigmer.agentic.agentexecution.v1 import command_pb2, command_pb2_grpc
-from ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecutionStatus
 
-from app.server.composition import RunningServer, running_server
-from clients.settings import Settings
-from status.phases import Phase
-from status.store.records import NewDelta, Outcome
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import command_pb2, command_pb2_grpc
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecutionStatus
+from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.phases import Phase
+from agent_runner.status.store.records import NewDelta, Outcome
 from tests.unit.server.conftest import AUTHORIZED, Worker, created, http_client
 from tests.unit.server.identity import bearer, code_of, key
 from tests.unit.server.test_create import assert_problem

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clients import skill_archive
-from clients.skill_archive import SkillArchiveError, hash_of, pack, read_archive, read_skill_md
+from agent_runner.clients.skills import archive as skill_archive
+from agent_runner.clients.skills.archive import SkillArchiveError, hash_of, pack, read_archive, read_skill_md
 from tests.unit.skills.archives import (
     SKILL_MD,
     archive,

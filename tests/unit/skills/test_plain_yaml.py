@@ -4,8 +4,8 @@ import tracemalloc
 
 import pytest
 
-from clients.plain_yaml import MAX_DEPTH, read_yaml
-from clients.skill_archive import SkillArchiveError, read_skill_md
+from agent_runner.clients.contract.plain_yaml import MAX_DEPTH, read_yaml
+from agent_runner.clients.skills.archive import SkillArchiveError, read_skill_md
 
 TEN = ", ".join(["*a"] * 10)
 

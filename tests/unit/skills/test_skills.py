@@ -11,14 +11,14 @@ from typing import Any, cast
 
 import pytest
 
-from clients import skills
-from clients.backend import BackendUnavailable
-from clients.engine.bundle import SkillSpec
-from clients.engine.skills_prompt import skills_prompt
-from clients.sandbox.files import SandboxFiles
-from clients.sandbox.local import LocalSandbox
-from clients.skill_archive import hash_of, read_archive
-from clients.skills import SkillError, SkillShelf, lay_out
+from agent_runner.clients.engine.agent_definition import SkillSpec
+from agent_runner.clients.engine.skills_prompt import skills_prompt
+from agent_runner.clients.reporting.native import BackendUnavailable
+from agent_runner.clients.sandbox.files import SandboxFiles
+from agent_runner.clients.sandbox.local import LocalSandbox
+from agent_runner.clients.skills import library as skills
+from agent_runner.clients.skills.archive import hash_of, read_archive
+from agent_runner.clients.skills.library import SkillError, SkillShelf, lay_out
 from tests.unit.skills.archives import SKILL_MD, archive
 
 

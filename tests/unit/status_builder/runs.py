@@ -8,9 +8,9 @@ from deepagents import SubAgent, create_deep_agent
 from langchain.agents.middleware import TodoListMiddleware
 from langchain_core.tools import tool
 
-from clients.engine.stream import run_events
-from status.builder import StatusBuilder
-from status.log import Delta, LogRow, fold, render
+from agent_runner.clients.engine.stream.event_stream import run_events
+from agent_runner.status.log.builder import StatusBuilder
+from agent_runner.status.log.log import Delta, LogRow, fold, render
 from tests.unit.status_builder.scripted_model import ScriptedModel
 
 

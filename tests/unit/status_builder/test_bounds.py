@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from status import events
-from status.bounds import MAX_TODOS
-from status.builder import StatusBuilder
-from status.log import Delta, LogRow, fold
-from status.plain import Room, plain
+from agent_runner.status.log import events
+from agent_runner.status.log.bounds import MAX_TODOS
+from agent_runner.status.log.builder import StatusBuilder
+from agent_runner.status.log.log import Delta, LogRow, fold
+from agent_runner.status.log.plain import Room, plain
 
 LIMIT = 10_000
 

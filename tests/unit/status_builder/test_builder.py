@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from status import events
-from status.builder import StatusBuilder
-from status.log import Delta
-from status.tool_names import command_name, component_type, display_name
+from agent_runner.status.log import events
+from agent_runner.status.log.builder import StatusBuilder
+from agent_runner.status.log.log import Delta
+from agent_runner.status.log.tool_names import command_name, component_type, display_name
 from tests.unit.status_builder.runs import status_of
 
 

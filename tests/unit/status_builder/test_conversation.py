@@ -11,9 +11,10 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Overwrite
 
-from clients.engine import fast_stream, stream
-from status.log import Delta, LogRow, State, fold
-from status.purging import EDITS, purge_state, purged
+from agent_runner.clients.engine.stream import event_stream as stream
+from agent_runner.clients.engine.stream import fast_stream
+from agent_runner.status.log.log import Delta, LogRow, State, fold
+from agent_runner.status.log.purges import EDITS, purge_state, purged
 from tests.unit.status_builder.runs import Told, rows, tell
 from tests.unit.status_builder.scripted_model import ScriptedModel, said
 

@@ -12,10 +12,11 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import StreamWriter
 
-from clients.engine import fast_stream, stream
-from status.builder import StatusBuilder
-from status.custom import CustomLimits
-from status.events import CustomData
+from agent_runner.clients.engine.stream import event_stream as stream
+from agent_runner.clients.engine.stream import fast_stream
+from agent_runner.status.log.builder import StatusBuilder
+from agent_runner.status.log.custom import CustomLimits
+from agent_runner.status.log.events import CustomData
 from tests.unit.status_builder.runs import tell
 from tests.unit.status_builder.scripted_model import ScriptedModel, in_turn, said
 

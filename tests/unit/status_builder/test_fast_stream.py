@@ -7,7 +7,8 @@ from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import interrupt
 
-from clients.engine import fast_stream, stream
+from agent_runner.clients.engine.stream import event_stream as stream
+from agent_runner.clients.engine.stream import fast_stream
 from tests.unit.status_builder.runs import Told, add, agent, tell
 from tests.unit.status_builder.scripted_model import Reply, ScriptedModel, in_turn, said
 from tests.unit.status_builder.test_deep_agent import FULL_RUN

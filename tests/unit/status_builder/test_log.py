@@ -9,8 +9,8 @@ from google.protobuf.json_format import ParseDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from status.log import Delta, LogRow, State, coalesce, fold, render, rfc3339
-from status.phases import Phase
+from agent_runner.status.log.log import Delta, LogRow, State, coalesce, fold, render, rfc3339
+from agent_runner.status.phases import Phase
 from tests.unit.status_builder.runs import rows, status_of
 
 _ids = st.sampled_from(["a", "b", "c"])
@@ -92,7 +92,7 @@ def test_merged_text_is_the_same_story(deltas: list[Delta]) -> None:
 @settings(max_examples=100, deadline=None)
 def test_every_fold_is_a_status_of_the_contract(deltas: list[Delta]) -> None:
     """Whatever the log holds, its rendering parses as the contract's AgentExecutionStatus."""
-    from ai.stigmer.agentic.agentexecution.v1 import api_pb2
+    from agent_runner.ai.stigmer.agentic.agentexecution.v1 import api_pb2
 
     ParseDict(status_of(deltas), api_pb2.AgentExecutionStatus())
 

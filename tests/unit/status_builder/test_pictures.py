@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from status import events
-from status.builder import StatusBuilder
-from status.media import encoded
-from status.plain import Room, plain, result_text
+from agent_runner.status.log import events
+from agent_runner.status.log.builder import StatusBuilder
+from agent_runner.status.log.plain import Room, plain, result_text
+from agent_runner.status.media import encoded
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 400
 ENCODED = base64.b64encode(PNG).decode()

@@ -10,7 +10,8 @@ from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, Syst
 from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from clients.engine import fast_stream, stream
+from agent_runner.clients.engine.stream import event_stream as stream
+from agent_runner.clients.engine.stream import fast_stream
 from tests.unit.status_builder.runs import tell
 from tests.unit.status_builder.scripted_model import ScriptedModel, in_turn, said
 

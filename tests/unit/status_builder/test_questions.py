@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from status.questions import AnswerError, answers_for, expected_text, expects_of, usable
+from agent_runner.status.questions import AnswerError, answers_for, expected_text, expects_of, usable
 
 PAY: dict[str, Any] = {
     "action_requests": [{"name": "pay", "args": {"to": "Ann"}}, {"name": "mail", "args": {}}],

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from clients.engine.stream import V2Events
-from status.builder import StatusBuilder
+from agent_runner.clients.engine.stream.event_stream import V2Events
+from agent_runner.status.log.builder import StatusBuilder
 from tests.unit.status_builder import recording
 from tests.unit.status_builder.runs import agent, status_of
 from tests.unit.status_builder.scripted_model import ScriptedModel

@@ -14,8 +14,9 @@ from langgraph.graph.message import add_messages
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from clients.engine import fast_stream, stream
-from status.events import MessageEdited
+from agent_runner.clients.engine.stream import event_stream as stream
+from agent_runner.clients.engine.stream import fast_stream
+from agent_runner.status.log.events import MessageEdited
 from tests.unit.status_builder.runs import Told, add, tell
 from tests.unit.status_builder.scripted_model import ScriptedModel, in_turn, said
 

@@ -15,10 +15,11 @@ from langgraph.graph.message import add_messages
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, interrupt
 
-from clients.engine import fast_stream, stream
-from clients.engine.stream import V2Events
-from status.builder import StatusBuilder
-from status.events import MessageFinished
+from agent_runner.clients.engine.stream import event_stream as stream
+from agent_runner.clients.engine.stream import fast_stream
+from agent_runner.clients.engine.stream.event_stream import V2Events
+from agent_runner.status.log.builder import StatusBuilder
+from agent_runner.status.log.events import MessageFinished
 from tests.unit.status_builder.runs import add, agent, rows, status_of, tell
 from tests.unit.status_builder.scripted_model import ScriptedModel, in_turn, said
 

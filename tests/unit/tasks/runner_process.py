@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from clients.settings import Settings
-from tasks.process import RunnerProcess
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.tasks.worker.process import RunnerProcess
 
 SLOTS = 2
 

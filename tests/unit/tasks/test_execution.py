@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_runner.v1 import runner_pb2 as pb
 
-from status.failures import Code, tell
-from status.log import Delta
-from status.phases import Phase
-from tasks.ensure_thread import ensure_thread
-from tasks.failing import ExecutionError
-from tasks.process import RunnerProcess
-from tasks.report_failure import judge
-from tasks.run.execution import execute
-from tasks.run.run_log import RunLog
+from agent_runner.status.failures import Code, tell
+from agent_runner.status.log.log import Delta
+from agent_runner.status.phases import Phase
+from agent_runner.tasks.body_errors import ExecutionError
+from agent_runner.tasks.ensure_thread import ensure_thread
+from agent_runner.tasks.report_failure import judge
+from agent_runner.tasks.run.execution import execute
+from agent_runner.tasks.run.run_log import RunLog
+from agent_runner.tasks.worker.process import RunnerProcess
+from agent_runner.v1 import runner_pb2 as pb
 from tests.unit.tasks.runner_process import Quiet, runner_process, settings_of
 from tests.unit.tasks.runner_server import HANDLE, RunnerServer
 from tests.unit.tasks.waiting import eventually

@@ -5,13 +5,13 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from agent_runner.v1 import runner_pb2 as pb
 
-from clients.backend import Backend
-from clients.settings import Settings
-from status.log import Delta
-from tasks.run.flusher import Flusher
-from tasks.run.run_log import ROW_BYTES, RUN_BYTES, STALLED_S, RunLog
+from agent_runner.clients.reporting.native import Backend
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.log.log import Delta
+from agent_runner.tasks.run.flusher import Flusher
+from agent_runner.tasks.run.run_log import ROW_BYTES, RUN_BYTES, STALLED_S, RunLog
+from agent_runner.v1 import runner_pb2 as pb
 from tests.unit.tasks.runner_server import RunnerServer
 
 

@@ -12,9 +12,9 @@ ROOT = Path(__file__).parents[3]
 SECRET = "k3y-0f-the-worker"
 PROGRAM = """
 import json, os, subprocess
-from clients.engine import run_environment
-from clients.hidden_environment import hide_secrets
-from clients.settings import load_settings
+from agent_runner.clients.engine.user_graphs import run_environment
+from agent_runner.clients.process.hidden_environment import hide_secrets
+from agent_runner.clients.settings.settings import load_settings
 
 settings = load_settings("doctor")
 run_environment.install(hide_secrets(settings))
@@ -40,7 +40,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
         "WAREHOUSE": f"postgresql://reader:{SECRET}@db/w",
         "TEAM": "sales",
     }
-    env = {"PATH": os.environ["PATH"], "HOME": "/", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'stubs'}", **given}
+    env = {"PATH": os.environ["PATH"], "HOME": "/", "PYTHONPATH": f"{ROOT / 'src'}", **given}
     program = f"NAMES = {list(given)!r}\n{PROGRAM}"
     folder = tmp_path_factory.mktemp("worker")
     done = subprocess.run(

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from clients.exit_reports import KEPT, leave, take
+from agent_runner.clients.backend.exit_reports import KEPT, leave, take
 from tests.unit.tasks.redis_server import RedisServer
 from tests.unit.tasks.waiting import eventually
 
 BROKEN = "import sys; sys.stderr.write('STARTUP FAILURE: Import Error\\nno such module\\n'); sys.exit(1)"
 RUN = """
 import sys
-from app.supervisor import supervise
-from clients.exit_reports import leave
+from agent_runner.app.supervisor import supervise
+from agent_runner.clients.backend.exit_reports import leave
 url, redis_url, *argv = sys.argv[1:]
 detour = lambda report: leave(redis_url, "q", report)
 sys.exit(supervise("worker", argv, queue="q", http_url=url, api_key="wrong", detour=detour))

@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from agent_runner.v1 import runner_pb2 as pb
 
-from clients.operator_secrets import operator_secrets
-from clients.private_files import keep_private
-from clients.settings import Settings
-from tasks.run.run import Claim, Run
-from tasks.run.run_log import RunLog
+from agent_runner.clients.masking.operator_secrets import operator_secrets
+from agent_runner.clients.process.private_files import keep_private
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.tasks.run.run import Claim, Run
+from agent_runner.tasks.run.run_log import RunLog
+from agent_runner.v1 import runner_pb2 as pb
 
 SECRETS = {
     "api_key": "the-api-key-of-it",
@@ -66,7 +66,7 @@ SWITCHES = [
 ASKED = """
 import os, sys
 sys.argv = ["worker"]
-from tasks.worker import _settings, _trace_nothing
+from agent_runner.tasks.worker.__main__ import _settings, _trace_nothing
 _trace_nothing()
 _settings(ROLE)
 from langsmith.utils import tracing_is_enabled

@@ -5,7 +5,7 @@ import sys
 
 FORKED = """
 import asyncio, os, sys
-from clients.threads import own
+from agent_runner.clients.process.threads import own
 
 assert asyncio.run(own(lambda: 1)) == 1  # the pool has an idle thread now
 child = os.fork()

@@ -5,10 +5,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 import pytest
-from agent_runner.v1 import runner_pb2 as pb
 
-from clients.presence import PresenceThread, Pulse
-from clients.settings import Settings
+from agent_runner.clients.backend.presence import PresenceThread, Pulse
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.v1 import runner_pb2 as pb
 from tests.unit.tasks.runner_server import FENCE, HANDLE, RunnerServer
 
 

@@ -8,7 +8,7 @@ import pytest
 from kombu import Connection
 from kombu.transport import redis as stock
 
-from clients import redis_transport
+from agent_runner.clients.broker import redis_transport
 from tests.unit.tasks.conftest import WorkerProcess
 from tests.unit.tasks.redis_server import RedisServer
 from tests.unit.tasks.waiting import eventually

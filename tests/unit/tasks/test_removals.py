@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from clients.sandbox.local import LocalSandbox
-from tasks.cleanup_sandbox import cleanup_sandbox
-from tasks.failing import ExecutionError
-from tasks.process import RunnerProcess
-from tasks.prune_thread import prune_thread
+from agent_runner.clients.sandbox.local import LocalSandbox
+from agent_runner.tasks.body_errors import ExecutionError
+from agent_runner.tasks.cleanup_sandbox import cleanup_sandbox
+from agent_runner.tasks.prune_thread import prune_thread
+from agent_runner.tasks.worker.process import RunnerProcess
 from tests.unit.tasks.runner_process import runner_process, settings_of
 from tests.unit.tasks.runner_server import RunnerServer
 
@@ -90,7 +90,7 @@ async def test_a_server_that_does_not_answer_changes_nothing(
 ) -> None:
     """The sandbox is gone all the same; the server asks again."""
     LocalSandbox(tmp_path / "sandboxes" / "ses-1").open()
-    monkeypatch.setattr("clients.backend.CALL_S", 0.3)
+    monkeypatch.setattr("agent_runner.clients.reporting.native.CALL_S", 0.3)
     await server.stop()
     assert (await done(process, cleanup_sandbox(process, "ses-1", "ses-1")))["removed"]
 

@@ -7,9 +7,9 @@ import pytest
 from celery import Task
 from celery.exceptions import Ignore
 
-from status.phases import Phase
-from tasks.failing import AlreadyEnded, ExecutionError
-from tasks.repeated_end import repeat_end
+from agent_runner.status.phases import Phase
+from agent_runner.tasks.body_errors import AlreadyEnded, ExecutionError
+from agent_runner.tasks.repeated_end import repeat_end
 
 ERROR = "The worker process is gone: signal 9 [E103 WORKER_LOST]"
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from langchain_core.runnables import RunnableLambda
 
-from tasks.loop import OWNER, AgentLoop
-from tasks.run_threads import RunThreads
-from tasks.wear import Wear
+from agent_runner.tasks.worker.loop import OWNER, AgentLoop
+from agent_runner.tasks.worker.run_threads import RunThreads
+from agent_runner.tasks.worker.wear import Wear
 from tests.unit.tasks.waiting import eventually
 
 

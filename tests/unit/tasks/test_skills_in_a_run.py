@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent_runner.v1 import runner_pb2 as pb
 from langchain_core.messages import BaseMessage
 
-from clients.models import demo
-from clients.models.demo_plan import Action, Tools, next_action
-from clients.skill_archive import hash_of
-from status.phases import Phase
-from tasks.process import RunnerProcess
-from tasks.run.execution import execute
+from agent_runner.clients.models import demo
+from agent_runner.clients.models.demo_plan import Action, Tools, next_action
+from agent_runner.clients.skills.archive import hash_of
+from agent_runner.status.phases import Phase
+from agent_runner.tasks.run.execution import execute
+from agent_runner.tasks.worker.process import RunnerProcess
+from agent_runner.v1 import runner_pb2 as pb
 from tests.unit.skills.archives import archive
 from tests.unit.tasks.runner_process import Quiet, runner_process, settings_of
 from tests.unit.tasks.runner_server import RunnerServer

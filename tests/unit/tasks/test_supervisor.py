@@ -42,7 +42,7 @@ time.sleep(60)
 """
 RUN = """
 import sys
-from app.supervisor import supervise
+from agent_runner.app.supervisor import supervise
 url, *argv = sys.argv[1:]
 told = lambda pid: print(pid, flush=True)
 sys.exit(supervise("worker", argv, queue="q", http_url=url, api_key="the key", ready=told))
@@ -220,7 +220,10 @@ def test_the_end_of_the_parents_pipe_stops_the_supervisor(supervise: Callable[..
 
 def test_the_supervisor_is_small() -> None:
     """It imports neither Celery nor gRPC nor any task: what takes a worker down must not take it down."""
-    look = "import sys, app.supervisor; print(sorted(m for m in sys.modules if m.split('.')[0] in sys.argv[1:]))"
+    look = (
+        "import sys, agent_runner.app.supervisor;"
+        " print(sorted(m for m in sys.modules if m.split('.')[0] in sys.argv[1:]))"
+    )
     argv = [
         sys.executable,
         "-c",

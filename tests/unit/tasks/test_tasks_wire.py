@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from clients.settings import Settings
-from clients.tasks_wire import Publisher, PublishError, celery_config, celery_url
-from status.phases import Step
-from status.timeouts import Timeouts
+from agent_runner.clients.broker.celery_config import Publisher, PublishError, celery_config, celery_url
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.phases import Step
+from agent_runner.status.timeouts import Timeouts
 from tests.unit.tasks.redis_server import RedisServer
 
 

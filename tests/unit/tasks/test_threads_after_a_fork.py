@@ -8,9 +8,9 @@ ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from clients.sandbox.isolation import isolation_of
-from clients.sandbox.local import LocalSandbox
-from clients.settings import Settings
+from agent_runner.clients.sandbox.isolation import isolation_of
+from agent_runner.clients.sandbox.local import LocalSandbox
+from agent_runner.clients.settings.settings import Settings
 
 walls = isolation_of(Settings(sandbox="local")).walls
 parent = LocalSandbox(Path(sys.argv[1], "parent"), walls=walls).open()

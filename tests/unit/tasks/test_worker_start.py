@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from clients.settings import Settings
-from tasks.app import Role, build_app, registered
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.tasks.app import Role, build_app, registered
 
 ROOT = Path(__file__).parents[3]
 
@@ -18,11 +18,11 @@ def start(tmp_path: Path, *arguments: str, pythonpath: str = "", **settings: str
     env = {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
-        "PYTHONPATH": os.pathsep.join(filter(None, [pythonpath, str(ROOT), str(ROOT / "stubs")])),
+        "PYTHONPATH": os.pathsep.join(filter(None, [pythonpath, str(ROOT / "src")])),
         "AGENT_RUNNER_DATA_DIR": str(tmp_path),
         **settings,
     }
-    argv = [sys.executable, "-m", "tasks.worker", "--as", *(arguments or ("agent-runner worker",))]
+    argv = [sys.executable, "-m", "agent_runner.tasks.worker", "--as", *(arguments or ("agent-runner worker",))]
     return subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
 
 

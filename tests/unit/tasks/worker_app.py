@@ -14,10 +14,10 @@ from typing import Any
 from celery import Celery, signals
 from celery.apps.worker import Worker
 
-from clients.settings import Settings
-from clients.tasks_wire import new_celery
-from tasks.loop import AgentLoop
-from tasks.pool import TaskPool, current_slot
+from agent_runner.clients.broker.celery_config import new_celery
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.tasks.worker.loop import AgentLoop
+from agent_runner.tasks.worker.pool import TaskPool, current_slot
 
 QUEUE = "work"
 SLOTS = 4

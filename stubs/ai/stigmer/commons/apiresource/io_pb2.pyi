@@ -3,9 +3,9 @@
 isort:skip_file
 Ways to name resources in a request."""
 
-from ai.stigmer.commons.apiresource import enum_pb2 as _enum_pb2
-from ai.stigmer.commons.apiresource.apiresourcekind import api_resource_kind_pb2 as _api_resource_kind_pb2
-from ai.stigmer.commons.rpc import pagination_pb2 as _pagination_pb2
+from agent_runner.ai.stigmer.commons.apiresource import enum_pb2 as _enum_pb2
+from agent_runner.ai.stigmer.commons.apiresource.apiresourcekind import api_resource_kind_pb2 as _api_resource_kind_pb2
+from agent_runner.ai.stigmer.commons.rpc import pagination_pb2 as _pagination_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 import builtins as _builtins

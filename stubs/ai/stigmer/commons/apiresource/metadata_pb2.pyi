@@ -3,7 +3,7 @@
 isort:skip_file
 What all resources carry besides their spec and status."""
 
-from ai.stigmer.commons.apiresource import enum_pb2 as _enum_pb2
+from agent_runner.ai.stigmer.commons.apiresource import enum_pb2 as _enum_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message

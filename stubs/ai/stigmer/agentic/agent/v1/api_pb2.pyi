@@ -3,9 +3,9 @@
 isort:skip_file
 Agents: what an agent is told, and which tools, skills and sub-agents it has."""
 
-from ai.stigmer.agentic.agent.v1 import spec_pb2 as _spec_pb2
-from ai.stigmer.agentic.agent.v1 import status_pb2 as _status_pb2
-from ai.stigmer.commons.apiresource import metadata_pb2 as _metadata_pb2
+from agent_runner.ai.stigmer.agentic.agent.v1 import spec_pb2 as _spec_pb2
+from agent_runner.ai.stigmer.agentic.agent.v1 import status_pb2 as _status_pb2
+from agent_runner.ai.stigmer.commons.apiresource import metadata_pb2 as _metadata_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 import builtins as _builtins

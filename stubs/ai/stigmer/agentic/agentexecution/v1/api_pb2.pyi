@@ -3,10 +3,10 @@
 isort:skip_file
 Agent executions: one message to an agent, and everything that came of it."""
 
-from ai.stigmer.agentic.agentexecution.v1 import enum_pb2 as _enum_pb2
-from ai.stigmer.agentic.agentexecution.v1 import spec_pb2 as _spec_pb2
-from ai.stigmer.commons.apiresource import metadata_pb2 as _metadata_pb2
-from ai.stigmer.commons.apiresource import status_pb2 as _status_pb2
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import enum_pb2 as _enum_pb2
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import spec_pb2 as _spec_pb2
+from agent_runner.ai.stigmer.commons.apiresource import metadata_pb2 as _metadata_pb2
+from agent_runner.ai.stigmer.commons.apiresource import status_pb2 as _status_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message

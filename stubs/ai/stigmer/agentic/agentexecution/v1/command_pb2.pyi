@@ -3,7 +3,7 @@
 isort:skip_file
 """
 
-from ai.stigmer.agentic.agentexecution.v1 import api_pb2 as _api_pb2
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import api_pb2 as _api_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 import builtins as _builtins

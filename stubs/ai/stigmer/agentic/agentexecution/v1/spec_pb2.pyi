@@ -3,7 +3,7 @@
 isort:skip_file
 """
 
-from ai.stigmer.agentic.executioncontext.v1 import spec_pb2 as _spec_pb2
+from agent_runner.ai.stigmer.agentic.executioncontext.v1 import spec_pb2 as _spec_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message

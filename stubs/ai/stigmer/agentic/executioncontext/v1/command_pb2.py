@@ -22,16 +22,16 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from ai.stigmer.agentic.executioncontext.v1 import api_pb2 as ai_dot_stigmer_dot_agentic_dot_executioncontext_dot_v1_dot_api__pb2
-from ai.stigmer.commons.apiresource import io_pb2 as ai_dot_stigmer_dot_commons_dot_apiresource_dot_io__pb2
-from ai.stigmer.commons.apiresource import options_pb2 as ai_dot_stigmer_dot_commons_dot_apiresource_dot_options__pb2
+from agent_runner.ai.stigmer.agentic.executioncontext.v1 import api_pb2 as ai_dot_stigmer_dot_agentic_dot_executioncontext_dot_v1_dot_api__pb2
+from agent_runner.ai.stigmer.commons.apiresource import io_pb2 as ai_dot_stigmer_dot_commons_dot_apiresource_dot_io__pb2
+from agent_runner.ai.stigmer.commons.apiresource import options_pb2 as ai_dot_stigmer_dot_commons_dot_apiresource_dot_options__pb2
 
 
 DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n4ai/stigmer/agentic/executioncontext/v1/command.proto\x12&ai.stigmer.agentic.executioncontext.v1\x1a\x30\x61i/stigmer/agentic/executioncontext/v1/api.proto\x1a\'ai/stigmer/commons/apiresource/io.proto\x1a,ai/stigmer/commons/apiresource/options.proto2\xa0\x03\n!ExecutionContextCommandController\x12{\n\x05\x61pply\x12\x38.ai.stigmer.agentic.executioncontext.v1.ExecutionContext\x1a\x38.ai.stigmer.agentic.executioncontext.v1.ExecutionContext\x12|\n\x06\x63reate\x12\x38.ai.stigmer.agentic.executioncontext.v1.ExecutionContext\x1a\x38.ai.stigmer.agentic.executioncontext.v1.ExecutionContext\x12z\n\x06\x64\x65lete\x12\x36.ai.stigmer.commons.apiresource.ApiResourceDeleteInput\x1a\x38.ai.stigmer.agentic.executioncontext.v1.ExecutionContext\x1a\x04\xa0\xff+6b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ai.stigmer.agentic.executioncontext.v1.command_pb2', _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'agent_runner.ai.stigmer.agentic.executioncontext.v1.command_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EXECUTIONCONTEXTCOMMANDCONTROLLER']._loaded_options = None

@@ -3,8 +3,8 @@
 isort:skip_file
 """
 
-from ai.stigmer.agentic.executioncontext.v1 import api_pb2 as _api_pb2
-from ai.stigmer.commons.apiresource import io_pb2 as _io_pb2
+from agent_runner.ai.stigmer.agentic.executioncontext.v1 import api_pb2 as _api_pb2
+from agent_runner.ai.stigmer.commons.apiresource import io_pb2 as _io_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1

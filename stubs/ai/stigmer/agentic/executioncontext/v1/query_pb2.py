@@ -22,17 +22,17 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from ai.stigmer.agentic.executioncontext.v1 import api_pb2 as ai_dot_stigmer_dot_agentic_dot_executioncontext_dot_v1_dot_api__pb2
-from ai.stigmer.agentic.executioncontext.v1 import io_pb2 as ai_dot_stigmer_dot_agentic_dot_executioncontext_dot_v1_dot_io__pb2
-from ai.stigmer.commons.apiresource import io_pb2 as ai_dot_stigmer_dot_commons_dot_apiresource_dot_io__pb2
-from ai.stigmer.commons.apiresource import options_pb2 as ai_dot_stigmer_dot_commons_dot_apiresource_dot_options__pb2
+from agent_runner.ai.stigmer.agentic.executioncontext.v1 import api_pb2 as ai_dot_stigmer_dot_agentic_dot_executioncontext_dot_v1_dot_api__pb2
+from agent_runner.ai.stigmer.agentic.executioncontext.v1 import io_pb2 as ai_dot_stigmer_dot_agentic_dot_executioncontext_dot_v1_dot_io__pb2
+from agent_runner.ai.stigmer.commons.apiresource import io_pb2 as ai_dot_stigmer_dot_commons_dot_apiresource_dot_io__pb2
+from agent_runner.ai.stigmer.commons.apiresource import options_pb2 as ai_dot_stigmer_dot_commons_dot_apiresource_dot_options__pb2
 
 
 DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2ai/stigmer/agentic/executioncontext/v1/query.proto\x12&ai.stigmer.agentic.executioncontext.v1\x1a\x30\x61i/stigmer/agentic/executioncontext/v1/api.proto\x1a/ai/stigmer/agentic/executioncontext/v1/io.proto\x1a\'ai/stigmer/commons/apiresource/io.proto\x1a,ai/stigmer/commons/apiresource/options.proto2\xa7\x02\n\x1f\x45xecutionContextQueryController\x12{\n\x03get\x12:.ai.stigmer.agentic.executioncontext.v1.ExecutionContextId\x1a\x38.ai.stigmer.agentic.executioncontext.v1.ExecutionContext\x12\x80\x01\n\x0egetByReference\x12\x34.ai.stigmer.commons.apiresource.ApiResourceReference\x1a\x38.ai.stigmer.agentic.executioncontext.v1.ExecutionContext\x1a\x04\xa0\xff+6b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ai.stigmer.agentic.executioncontext.v1.query_pb2', _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'agent_runner.ai.stigmer.agentic.executioncontext.v1.query_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_EXECUTIONCONTEXTQUERYCONTROLLER']._loaded_options = None

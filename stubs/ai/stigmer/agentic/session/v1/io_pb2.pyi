@@ -3,7 +3,7 @@
 isort:skip_file
 """
 
-from ai.stigmer.agentic.session.v1 import api_pb2 as _api_pb2
+from agent_runner.ai.stigmer.agentic.session.v1 import api_pb2 as _api_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message

@@ -3,9 +3,9 @@
 isort:skip_file
 Skills: instructions and files that an agent reads when it needs them."""
 
-from ai.stigmer.agentic.skill.v1 import spec_pb2 as _spec_pb2
-from ai.stigmer.agentic.skill.v1 import status_pb2 as _status_pb2
-from ai.stigmer.commons.apiresource import metadata_pb2 as _metadata_pb2
+from agent_runner.ai.stigmer.agentic.skill.v1 import spec_pb2 as _spec_pb2
+from agent_runner.ai.stigmer.agentic.skill.v1 import status_pb2 as _status_pb2
+from agent_runner.ai.stigmer.commons.apiresource import metadata_pb2 as _metadata_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message

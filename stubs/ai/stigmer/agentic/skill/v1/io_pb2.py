@@ -22,14 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
-from ai.stigmer.commons.apiresource import enum_pb2 as ai_dot_stigmer_dot_commons_dot_apiresource_dot_enum__pb2
+from agent_runner.ai.stigmer.commons.apiresource import enum_pb2 as ai_dot_stigmer_dot_commons_dot_apiresource_dot_enum__pb2
 
 
 DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$ai/stigmer/agentic/skill/v1/io.proto\x12\x1b\x61i.stigmer.agentic.skill.v1\x1a)ai/stigmer/commons/apiresource/enum.proto\"2\n\x12GetArtifactRequest\x12\x1c\n\x14\x61rtifact_storage_key\x18\x01 \x01(\t\"\'\n\x13GetArtifactResponse\x12\x10\n\x08\x61rtifact\x18\x01 \x01(\x0c\"\x92\x01\n\x10PushSkillRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x44\n\x05scope\x18\x02 \x01(\x0e\x32\x35.ai.stigmer.commons.apiresource.ApiResourceOwnerScope\x12\x0b\n\x03org\x18\x03 \x01(\t\x12\x10\n\x08\x61rtifact\x18\x04 \x01(\x0c\x12\x0b\n\x03tag\x18\x05 \x01(\t\"T\n\x11PushSkillResponse\x12\x14\n\x0cversion_hash\x18\x01 \x01(\t\x12\x1c\n\x14\x61rtifact_storage_key\x18\x02 \x01(\t\x12\x0b\n\x03tag\x18\x03 \x01(\t\"\x18\n\x07SkillId\x12\r\n\x05value\x18\x01 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ai.stigmer.agentic.skill.v1.io_pb2', _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'agent_runner.ai.stigmer.agentic.skill.v1.io_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETARTIFACTREQUEST']._serialized_start=112

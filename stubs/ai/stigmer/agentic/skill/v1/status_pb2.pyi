@@ -3,7 +3,7 @@
 isort:skip_file
 """
 
-from ai.stigmer.commons.apiresource import status_pb2 as _status_pb2
+from agent_runner.ai.stigmer.commons.apiresource import status_pb2 as _status_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper

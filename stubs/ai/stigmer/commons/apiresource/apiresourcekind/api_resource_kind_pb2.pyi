@@ -3,7 +3,7 @@
 isort:skip_file
 The kinds of resources, and what is known of each."""
 
-from ai.stigmer.commons.apiresource.apiresourcekind import api_resource_group_pb2 as _api_resource_group_pb2
+from agent_runner.ai.stigmer.commons.apiresource.apiresourcekind import api_resource_group_pb2 as _api_resource_group_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
 from google.protobuf import message as _message

@@ -1,0 +1,46 @@
+"""How a command ends badly: what is wrong and what to do on stderr, and an exit code of interfaces.md."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from agent_runner.clients.backend.http_api import ApiError
+from agent_runner.clients.settings.settings import Role, Settings, SettingsError, load_settings
+
+EXIT_FAILED, EXIT_USAGE, EXIT_CANCELLED = 1, 2, 130
+
+
+class Failed(click.ClickException):
+    """Ends the command; `next_step` stands on a line of its own."""
+
+    def __init__(self, message: str, *, next_step: str = "", exit_code: int = EXIT_FAILED) -> None:
+        super().__init__(message)
+        self.next_step = next_step
+        self.exit_code: int = exit_code  # type: ignore[misc]  # click has it on the class
+
+    def show(self, file: object = None) -> None:
+        click.echo(f"Error: {self.message}", err=True)
+        if self.next_step:
+            click.echo(f"Next step: {self.next_step}", err=True)
+
+
+def settings_or_exit(role: Role) -> Settings:
+    """The settings; all their problems at once and exit 2 otherwise."""
+    try:
+        return load_settings(role)
+    except SettingsError as error:
+        lines = "".join(f"\n  - {problem}" for problem in error.problems)
+        raise Failed(
+            f"the settings are wrong:{lines}", next_step="agent-runner doctor --settings lists all of them.",
+            exit_code=EXIT_USAGE,
+        ) from None  # fmt: skip
+
+
+@contextmanager
+def api_errors() -> Iterator[None]:
+    """What the server refuses becomes the command's failure."""
+    try:
+        yield
+    except ApiError as error:
+        raise Failed(f"{error} [{error.code}]", next_step=error.next_step) from None

@@ -1,0 +1,55 @@
+"""Flower's process: `python -P -m agent_runner.app.cli.flower_program controls|only-shows flower ...`.
+
+It is `celery flower ...`; with `only-shows` without its levers. Flower has no such option of its own. Whatever it
+changes, it changes by a POST; the one POST that only reads fills the table of tasks.
+"""
+
+import os
+import sys
+from typing import Any
+
+from agent_runner.clients.process.import_path import current_folder_last
+
+READING_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+READING_POST = "/tasks/datatable"
+REFUSAL = "This Flower only shows. AGENT_RUNNER_FLOWER_CONTROL=true lets it revoke tasks and stop workers."
+
+
+def main() -> int:
+    current_folder_last()
+    # Celery's own default reads `celeryconfig.py` of the current folder: the settings of somebody else's application.
+    os.environ["CELERY_LOADER"] = "app"
+    # So does Flower with `flowerconfig.py`.
+    os.environ.setdefault("FLOWER_CONF", os.devnull)
+    if sys.argv.pop(1) == "only-shows":
+        _take_levers_away()
+    from celery.__main__ import main as celery
+
+    sys.argv[0] = "celery"
+    return celery() or 0
+
+
+def _take_levers_away() -> None:
+    import flower.command
+    from flower.app import Flower
+    from tornado.web import RequestHandler
+
+    class Refused(RequestHandler):
+        def prepare(self) -> None:
+            self.set_status(403)
+            self.finish(REFUSAL)
+
+        def check_xsrf_cookie(self) -> None:
+            """Nothing is done, so nothing can be forged."""
+
+    class ReadOnlyFlower(Flower):  # type: ignore[misc]
+        def find_handler(self, request: Any, **rest: Any) -> Any:
+            if request.method in READING_METHODS or request.path.endswith(READING_POST):
+                return super().find_handler(request, **rest)
+            return self.get_handler_delegate(request, Refused)
+
+    flower.command.Flower = ReadOnlyFlower
+
+
+if __name__ == "__main__":
+    sys.exit(main())

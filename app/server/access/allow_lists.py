@@ -1,0 +1,49 @@
+"""Which models and graphs an execution may name: the operator's lists, and the scope that it takes to choose a model.
+
+An entry of a list is a pattern (`claude-*`), or `WHO=PATTERN` for one org (`acme=gpt-*`) or one agent of an org
+(`acme/writer=gpt-5*`). An empty list allows everything; what the worker's own settings choose needs no entry.
+"""
+
+from fnmatch import fnmatchcase
+
+from agent_runner.app.server.access.principal import current
+from agent_runner.app.server.access.scopes import may_grant
+from agent_runner.app.server.executions.placement import Place
+from agent_runner.app.server.problems import Kind, Problem
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.api_keys import Scope
+
+
+def check_model_scope(model: str) -> None:
+    """Raises PERMISSION_DENIED for a key that may only run what others have set up."""
+    mine = current()
+    if model and not may_grant(mine.scopes, Scope.MODEL):
+        raise Problem(
+            Kind.PERMISSION_DENIED,
+            f"to choose a model needs the scope 'model', which the key '{mine.name}' has not got",
+            next_step="Leave the model out, or use a key with the scopes execute and model.",
+        )
+
+
+def check_allowed(settings: Settings, place: Place, model: str) -> None:
+    """Raises PERMISSION_DENIED for a model or a graph that is on no list for this org and agent."""
+    for what, name, entries, variable in (
+        ("model", model, settings.allowed_models, "AGENT_RUNNER_ALLOWED_MODELS"),
+        ("graph", place.graph, settings.allowed_graphs, "AGENT_RUNNER_ALLOWED_GRAPHS"),
+    ):
+        if name and entries and not allows(entries, place.org, place.agent, name):
+            raise Problem(
+                Kind.PERMISSION_DENIED,
+                f"{what} '{name[:100]}' is not allowed for agent '{place.agent}' of org '{place.org}'",
+                next_step=f"Name one that {variable} of the server allows, or none.",
+            )
+
+
+def allows(entries: str, org: str, agent: str, name: str) -> bool:
+    """Whether one of the entries (with commas) is for this agent and matches the name, letter by letter."""
+    for entry in filter(None, (entry.strip() for entry in entries.split(","))):
+        who, given, pattern = entry.rpartition("=")
+        whom = f"{org}/{agent}" if "/" in who else org
+        if (not given or fnmatchcase(whom, who.strip())) and fnmatchcase(name, pattern.strip()):
+            return True
+    return False

@@ -1,0 +1,58 @@
+"""The gate of both edges: whose call it is, whether its key has the scope, whether it comes too fast."""
+
+import math
+from typing import Self
+
+from agent_runner.app.server.access.api_keys import Keys
+from agent_runner.app.server.access.open_calls import Crowd
+from agent_runner.app.server.access.principal import current, enter
+from agent_runner.app.server.access.rate_limit import RateLimit
+from agent_runner.app.server.access.scopes import granted, needed
+from agent_runner.app.server.problems import Kind, Problem
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.api_keys import Scope
+
+
+class Gate:
+    """One per process, so that a key has one bucket for HTTP and gRPC."""
+
+    def __init__(self, keys: Keys, rate_limit: RateLimit, *, streams: Crowd, calls: Crowd) -> None:
+        self.keys = keys
+        self.streams = streams
+        """What lasts: event streams, watchers, answers that wait for an end. Over HTTP and gRPC together."""
+        self.calls = calls
+        """Other calls over gRPC."""
+        self._rate_limit = rate_limit
+
+    @classmethod
+    def of(cls, settings: Settings, keys: Keys) -> Self:
+        return cls(
+            keys,
+            RateLimit(settings.rate_limit_per_s),
+            streams=Crowd(settings.max_streams_per_key, "streams open", "AGENT_RUNNER_MAX_STREAMS_PER_KEY"),
+            calls=Crowd(settings.max_calls_per_key, "calls under way", "AGENT_RUNNER_MAX_CALLS_PER_KEY"),
+        )
+
+    async def enter(self, authorization: str | None) -> None:
+        """The rest of this task acts for the key's principal. Raises UNAUTHENTICATED."""
+        enter(await self.keys.principal(authorization))
+
+    def admit(self, call: str) -> None:
+        """`call` as in the table of scopes. Raises PERMISSION_DENIED, or RESOURCE_EXHAUSTED with the time to wait."""
+        principal = current()
+        if not granted(principal.scopes, call):
+            scope = needed(call).value
+            has = ", ".join(sorted(s.value for s in principal.scopes))
+            raise Problem(
+                Kind.PERMISSION_DENIED,
+                f"this call needs the scope '{scope}'; the key '{principal.name}' has: {has}",
+                next_step=f"Use a key that has it: agent-runner keys create --name NAME --scope {scope}.",
+            )
+        # Runners are not slowed down: what they write and their beats are what an execution's end depends on.
+        if needed(call) is not Scope.RUNNER and (wait_s := self._rate_limit.take(principal.key_id)):
+            raise Problem(
+                Kind.TOO_FAST,
+                f"the key '{principal.name}' makes more calls than AGENT_RUNNER_RATE_LIMIT_PER_S allows",
+                next_step=f"Wait {math.ceil(wait_s)} s and try again.",
+                retry_after_s=math.ceil(wait_s),
+            )

@@ -1,0 +1,121 @@
+"""The store as the caller may see it: the one place where orgs are kept apart.
+
+Everything that handlers read or write goes through here, each time for the principal of the call. A key of one org
+finds its own and, to read only, what belongs to the platform. Each verb of the store declares the rule for that
+(`agent_runner.status.store.verbs.Orgs`); a verb without one is the server's own and cannot be called from here.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any, cast
+
+from agent_runner.app.server.access.principal import PLATFORM, current, must_own, sees
+from agent_runner.status.store.records import ExecutionQuery, Query, Resource, ResourceKind
+from agent_runner.status.store.store import Store
+from agent_runner.status.store.verbs import Orgs, rule_of
+
+NO_ID = ""
+"""Nothing has it: the store answers as for what does not exist."""
+Call = Callable[..., Awaitable[Any]]
+
+
+def visible(store: Store, confirm: Callable[[], Awaitable[None]]) -> Store:
+    """Has the verbs of the store that callers may reach. `confirm` raises when the caller's key was revoked."""
+    return cast("Store", _Visible(store, confirm))
+
+
+class _Visible:
+    """Holds the store and is none: what is not found here is looked for among the verbs that have a rule."""
+
+    __slots__ = ("confirm", "store")
+
+    def __init__(self, store: Store, confirm: Callable[[], Awaitable[None]]) -> None:
+        self.store = store
+        self.confirm = confirm
+
+    def __getattr__(self, name: str) -> Call:
+        rule = rule_of(type(self.store), name)
+        if rule is None:
+            raise AttributeError(f"Store.{name} has no rule for orgs: it is not for what a caller asks")
+        return partial(RULES[rule], self, getattr(self.store, name))
+
+    async def is_callers(self, id: str) -> bool:
+        """Whether the caller may know of the execution."""
+        if not current().org:
+            return True
+        await self.confirm()
+        found = await self.store.get(id)
+        return found is not None and sees(found.org)
+
+
+async def _finds(view: _Visible, verb: Call, *args: Any, **kwargs: Any) -> Any:
+    """What lasts (a stream) reads again and again, and so ends soon after its key was revoked."""
+    await view.confirm()
+    found = await verb(*args, **kwargs)
+    one = found[0] if isinstance(found, tuple) else found
+    return found if one is not None and sees(one.org) else None
+
+
+async def _execution(view: _Visible, verb: Call, id: str, *args: Any, **kwargs: Any) -> Any:
+    return await verb(id if await view.is_callers(id) else NO_ID, *args, **kwargs)
+
+
+async def _query(view: _Visible, verb: Call, query: Query) -> Any:
+    if mine := current().org:
+        query = replace(query, orgs=(mine, PLATFORM))
+        if isinstance(query, ExecutionQuery) and not query.org:
+            query = replace(query, org=mine)
+    return await verb(query)
+
+
+async def _writes(view: _Visible, verb: Call, record: Any, *args: Any, **kwargs: Any) -> Any:
+    """Also every org that a resource refers to: a reference is followed when it runs, for whoever runs it."""
+    must_own(record.org)
+    if current().org and isinstance(record, Resource):
+        for org in _referenced(record.body.get("spec")):
+            if org != PLATFORM:
+                must_own(org)
+    return await verb(record, *args, **kwargs)
+
+
+async def _resource(view: _Visible, verb: Call, kind: ResourceKind, id: str, *args: Any, **kwargs: Any) -> Any:
+    found = await view.store.get_resource(kind, id)
+    seen = found is not None and sees(found.org)
+    if found is not None and seen:
+        must_own(found.org)
+    return await verb(kind, id if seen else NO_ID, *args, **kwargs)
+
+
+async def _follows(view: _Visible, verb: Call, *args: Any, **kwargs: Any) -> Any:
+    await view.confirm()
+    return await verb(*args, **kwargs)
+
+
+async def _as_it_is(view: _Visible, verb: Call, *args: Any, **kwargs: Any) -> Any:
+    return await verb(*args, **kwargs)
+
+
+RULES: dict[Orgs, Call] = {
+    Orgs.FINDS: _finds,
+    Orgs.EXECUTION: _execution,
+    Orgs.QUERY: _query,
+    Orgs.WRITES: _writes,
+    Orgs.RESOURCE: _resource,
+    Orgs.FOLLOWS: _follows,
+    Orgs.AFTER_A_READ: _as_it_is,
+    Orgs.NOBODYS: _as_it_is,
+}
+
+
+def _referenced(value: Any) -> Iterator[str]:
+    """The orgs of all references (`{"org", "slug", ...}`) anywhere in there."""
+    match value:
+        case {"slug": str(), "org": str(org)}:
+            yield org
+        case dict():
+            for inner in value.values():
+                yield from _referenced(inner)
+        case list():
+            for inner in value:
+                yield from _referenced(inner)

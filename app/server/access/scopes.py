@@ -1,0 +1,116 @@
+"""Which scope each call needs: one table for gRPC and HTTP. What has no row is for `admin`, and fails a test.
+
+A gRPC call is `/<service>/<method>`, an HTTP call `<METHOD> <route>`. What begins with a line of `FOR_RUNNERS` needs
+`runner`; besides that only the contract's `updateStatus` does.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from agent_runner.status.api_keys import Scope
+
+GRANTS: Mapping[Scope, frozenset[Scope]] = {
+    Scope.ADMIN: frozenset({Scope.ADMIN, Scope.EXECUTE, Scope.READ, Scope.MODEL}),
+    Scope.EXECUTE: frozenset({Scope.EXECUTE, Scope.READ}),
+    Scope.READ: frozenset({Scope.READ}),
+    Scope.RUNNER: frozenset({Scope.RUNNER}),
+    Scope.MODEL: frozenset({Scope.MODEL}),
+}
+"""A key with the scope on the left may make the calls that need one on the right."""
+
+OPEN = (
+    "/grpc.health.v1.",
+    "/grpc.reflection.",
+    "GET /",
+    "GET /docs",
+    "GET /openapi.json",
+    "GET /healthz",
+    "GET /readyz",
+    "GET /metrics",
+)
+"""Need no key: they hold no data. The first two are whole packages."""
+FOR_RUNNERS = ("/agent_runner.v1.Runner/", "POST /v1/runner/")
+
+_STIGMER = "/ai.stigmer.agentic"
+_READ = ("get", "getByReference")
+
+
+def _service(package: str, name: str, scopes: Mapping[Scope, Iterable[str]]) -> dict[str, Scope]:
+    service = f"{_STIGMER}.{package}.v1.{name}"
+    return {f"{service}/{method}": scope for scope, methods in scopes.items() for method in methods}
+
+
+def _collection(route: str, *, write: Scope) -> dict[str, Scope]:
+    """The HTTP routes of one kind of resource. To delete something needs `admin`."""
+    some, one = f"/v1/{route}", f"/v1/{route}/{{name}}"
+    rows = {f"GET {some}": Scope.READ, f"GET {one}": Scope.READ, f"DELETE {one}": Scope.ADMIN}
+    return rows | dict.fromkeys((f"POST {some}", f"PUT {some}", f"PUT {one}"), write)
+
+
+_WRITE = ("create", "update", "apply", "delete")
+SCOPES: Mapping[str, Scope] = {
+    **_service("agent", "AgentCommandController", {Scope.ADMIN: _WRITE}),
+    **_service("agent", "AgentQueryController", {Scope.READ: _READ}),
+    **_service("agentinstance", "AgentInstanceCommandController", {Scope.ADMIN: _WRITE}),
+    **_service("agentinstance", "AgentInstanceQueryController", {Scope.READ: (*_READ, "getByAgent")}),
+    **_service("environment", "EnvironmentCommandController", {Scope.ADMIN: _WRITE}),
+    **_service("environment", "EnvironmentQueryController", {Scope.READ: _READ}),
+    **_service("executioncontext", "ExecutionContextCommandController", {Scope.ADMIN: ("create", "apply", "delete")}),
+    **_service("executioncontext", "ExecutionContextQueryController", {Scope.READ: _READ}),
+    **_service("skill", "SkillCommandController", {Scope.ADMIN: ("push", "delete")}),
+    **_service("skill", "SkillQueryController", {Scope.READ: (*_READ, "getArtifact")}),
+    **_service(
+        "session",
+        "SessionCommandController",
+        {Scope.EXECUTE: ("create", "update", "apply"), Scope.ADMIN: ("delete",)},
+    ),
+    **_service("session", "SessionQueryController", {Scope.READ: ("get", "list", "listByAgent")}),
+    **_service(
+        "agentexecution",
+        "AgentExecutionCommandController",
+        {Scope.EXECUTE: ("create", "update"), Scope.RUNNER: ("updateStatus",), Scope.ADMIN: ("delete",)},
+    ),
+    **_service(
+        "agentexecution",
+        "AgentExecutionQueryController",
+        {Scope.READ: ("get", "list", "listBySession", "subscribe")},
+    ),
+    "/agent_runner.v1.Executions/cancel": Scope.EXECUTE,
+    "/agent_runner.v1.Executions/redrive": Scope.EXECUTE,
+    "/agent_runner.v1.Executions/watch": Scope.READ,
+    "POST /v1/executions": Scope.EXECUTE,
+    "GET /v1/executions": Scope.READ,
+    "GET /v1/executions/{execution_id}": Scope.READ,
+    "DELETE /v1/executions/{execution_id}": Scope.ADMIN,
+    "POST /v1/executions/{execution_id}/cancel": Scope.EXECUTE,
+    "POST /v1/executions/{execution_id}/redrive": Scope.EXECUTE,
+    "GET /v1/executions/{execution_id}/events": Scope.READ,
+    "GET /v1/executions/{execution_id}/attachments/{attachment_id}": Scope.READ,
+    **_collection("agents", write=Scope.ADMIN),
+    **_collection("agent-instances", write=Scope.ADMIN),
+    **_collection("environments", write=Scope.ADMIN),
+    **_collection("skills", write=Scope.ADMIN),
+    "GET /v1/skills/{name}/archive": Scope.READ,
+    **_collection("sessions", write=Scope.EXECUTE),
+    "GET /v1/sessions/{name}/state": Scope.READ,
+    "GET /v1/workers": Scope.READ,
+    "GET /metrics": Scope.READ,
+    "POST /v1/keys": Scope.ADMIN,
+    "GET /v1/keys": Scope.ADMIN,
+    "DELETE /v1/keys/{key_id}": Scope.ADMIN,
+    "POST /v1/retention": Scope.ADMIN,
+}
+
+
+def needed(call: str) -> Scope:
+    if call.startswith(FOR_RUNNERS):
+        return Scope.RUNNER
+    return SCOPES.get(call, Scope.ADMIN)
+
+
+def may_grant(mine: Iterable[Scope], scope: Scope) -> bool:
+    """Whether a key with these scopes can do all that one with that scope could."""
+    return GRANTS[scope] <= frozenset().union(*(GRANTS[each] for each in mine))
+
+
+def granted(scopes: Iterable[Scope], call: str) -> bool:
+    return any(needed(call) in GRANTS[scope] for scope in scopes)

@@ -1,0 +1,1 @@
+"""The published contract's own rules: messages, texts, tags and ids."""

@@ -1,0 +1,42 @@
+"""Ids and slugs. An id is `<prefix>-<lowercase ULID>`; the prefix is the kind's, from the contract's `kind_meta`."""
+
+import re
+
+from ulid import ULID
+
+from agent_runner.ai.stigmer.commons.apiresource.apiresourcekind.api_resource_kind_pb2 import ApiResourceKind, kind_meta
+from agent_runner.status.store.records import ResourceKind
+
+_PREFIXES: dict[str, str] = {
+    value.GetOptions().Extensions[kind_meta].name: value.GetOptions().Extensions[kind_meta].id_prefix
+    for value in ApiResourceKind.DESCRIPTOR.values
+    if value.GetOptions().HasExtension(kind_meta)
+}
+_NUMBERS: dict[str, int] = {
+    value.GetOptions().Extensions[kind_meta].name: value.number
+    for value in ApiResourceKind.DESCRIPTOR.values
+    if value.GetOptions().HasExtension(kind_meta)
+}
+SLUG_LENGTH = 63
+
+
+def new_execution_id() -> str:
+    return _new_id("AgentExecution")
+
+
+def new_resource_id(kind: ResourceKind) -> str:
+    return _new_id(kind.value)
+
+
+def kind_number(kind: ResourceKind) -> int:
+    """The contract's `ApiResourceKind` number."""
+    return _NUMBERS[kind.value]
+
+
+def slug_of(name: str) -> str:
+    """`My Agent 2!` -> `my-agent-2`: lower-case letters, digits and single hyphens, at most 63; may be empty."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:SLUG_LENGTH].strip("-")
+
+
+def _new_id(kind_name: str) -> str:
+    return f"{_PREFIXES[kind_name]}-{str(ULID()).lower()}"

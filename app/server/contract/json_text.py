@@ -1,0 +1,67 @@
+"""JSON from outside, read so that what is kept of it can be written again, by every part of the system and every time.
+
+JSON itself, and the library that reads it, allow more: NaN, numbers beyond floats, half of a surrogate pair, any depth.
+What holds one of these can be stored and then not be shown.
+"""
+
+import json
+import math
+import re
+from typing import Any, NoReturn
+
+from pydantic import BeforeValidator
+
+from agent_runner.app.server.problems import invalid
+
+MAX_DEPTH = 64
+"""A worker shows at most half of that (`status.plain.MAX_DEPTH`); a protobuf message can be 100 deep."""
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+
+
+WHOLE = BeforeValidator(lambda n: int(n) if isinstance(n, float) and n.is_integer() else n)
+"""In a strict model: JSON's 5.0 is 5, "5" is none."""
+
+
+def read_json(text: bytes, what: str) -> Any:
+    """Raises INVALID_ARGUMENT; `what` is the subject of its sentence."""
+    try:
+        value = json.loads(text.decode(), parse_constant=_no_constant, parse_float=_finite)
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeError:
+        raise invalid(f"{what} is not valid Unicode text") from None
+    except (ValueError, RecursionError) as error:
+        raise invalid(f"{what} is not JSON: {error}") from None
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH and _too_deep(value):
+        raise invalid(f"{what} is nested more than {MAX_DEPTH} deep")
+    return value
+
+
+def read_object(text: bytes, what: str) -> dict[str, Any]:
+    """Raises INVALID_ARGUMENT."""
+    value = read_json(text, what)
+    if not isinstance(value, dict):
+        raise invalid(f"{what} must be a JSON object")
+    return value
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return any(isinstance(inner, (dict, list)) for inner in level)
+
+
+def _finite(text: str) -> float:
+    if math.isinf(value := float(text)):
+        raise ValueError(f"{text[:40]} is beyond the largest number")
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,18 @@
+"""What a tag may be: lists look for tags in an index, so there is a limit to their length and number."""
+
+from collections.abc import Sequence
+
+from agent_runner.app.server.problems import invalid
+
+MAX_TAGS, MAX_LENGTH = 64, 128
+
+
+def check_tags(tags: Sequence[str], field: str) -> None:
+    """Raises INVALID_ARGUMENT that names `field`."""
+    if len(tags) > MAX_TAGS:
+        raise invalid(f"{field}: has {len(tags)} tags; at most {MAX_TAGS} are accepted")
+    for tag in tags:
+        if len(tag) > MAX_LENGTH:
+            raise invalid(f"{field}: {tag[:20]!r}... has {len(tag)} characters; at most {MAX_LENGTH} are accepted")
+        if "\0" in tag:
+            raise invalid(f"{field}: must not contain NUL characters")

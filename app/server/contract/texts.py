@@ -1,0 +1,45 @@
+"""Texts that no database or shell can take are refused where they come in, by their name and not as a failed write."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from agent_runner.app.server.contract.message_json import is_map
+from agent_runner.app.server.contract.rules import Violation
+
+MAX_INDEXED = 255
+"""In characters. An index of Postgres holds 2704 bytes, for all its columns."""
+INDEXED = frozenset({"org", "incarnation", "queue", "execution_id", "tag"})
+"""Fields that are looked up by an index, and are not made by the server."""
+REPORTED = frozenset({"status"})
+"""What a tool printed may hold anything. It is kept as JSON, which has a way to write it."""
+
+
+def unfit_texts(message: Message, prefix: str = "") -> Iterator[Violation]:
+    """NUL characters, also in the names and values of maps, and names that are too long to be looked up."""
+    for field, value in message.ListFields():
+        if field.name in REPORTED or field.type not in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE):
+            continue
+        path = prefix + field.name
+        if is_map(field):
+            for key in value:
+                yield from _within(f'{path}["{key}"]', value[key])
+                yield from _within(path, key)
+        elif field.is_repeated:
+            for index, item in enumerate(value):
+                yield from _within(f"{path}[{index}]", item)
+        else:
+            yield from _within(path, value)
+            if field.name in INDEXED and len(value) > MAX_INDEXED:
+                text = f"{path} must have at most {MAX_INDEXED} characters; it has {len(value)}"
+                yield Violation(field=path, text=text)
+
+
+def _within(path: str, value: Any) -> Iterator[Violation]:
+    if isinstance(value, Message):
+        yield from unfit_texts(value, f"{path}.")
+    elif isinstance(value, str) and "\0" in value:
+        shown = path.replace("\0", "\\0")
+        yield Violation(field=shown, text=f"{shown} must not contain NUL characters")

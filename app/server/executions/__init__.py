@@ -1,0 +1,1 @@
+"""Executions: taken in, placed, published, changed, shown, and what follows their end."""

@@ -1,0 +1,95 @@
+"""Publishing: from a row to a message on its queue, and the stamp that starts its schedule-to-start clock."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+
+from agent_runner.app.server.maintenance.periodic import Background
+from agent_runner.clients.broker.celery_config import PUBLISH_THREADS, Publisher, PublishError
+from agent_runner.status.phases import Step
+from agent_runner.status.store.errors import StoreUnavailable
+from agent_runner.status.store.records import Execution, Removal
+from agent_runner.status.store.store import Store
+
+log = logging.getLogger(__name__)
+AT_ONCE = 2 * PUBLISH_THREADS
+"""Rows taken at once: with a broker at its slowest (its deadline each) they are sent before they are due again."""
+
+
+class Dispatcher:
+    """What is sent is what the row's step says: the chain, or ExecuteGraphton alone. A second copy loses the claim."""
+
+    def __init__(self, store: Store, publisher: Publisher) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._passing = asyncio.Lock()
+        self._asked_again = False
+
+    async def publish(self, execution_id: str) -> None:
+        """Publish the next step and stamp it. Raises `PublishError`."""
+        execution = await self._store.get(execution_id)
+        if execution is not None:
+            await self.send(execution)
+
+    async def send(self, execution: Execution) -> None:
+        """As `publish`, for a row that was just read."""
+        if execution.step not in (Step.ENSURE_THREAD, Step.EXECUTE):
+            return
+        await self._publisher.publish(
+            execution.id, execution.step, execution.runner_queue, execution.orchestrator_queue, execution.timeouts
+        )
+        await self._store.dispatched(execution.id)
+
+    async def clean_up(self, session_id: str, queue: str) -> None:
+        """Have workers remove a deleted session's sandbox and memory. Retention sees to what is not removed now."""
+        try:
+            await self.remove(await self._store.retire_session(session_id), queue)
+        except (PublishError, StoreUnavailable) as error:
+            log.warning("the sandbox and the memory of session %s stay for now: %s", session_id, error)
+
+    async def remove(self, removals: Iterable[Removal], queue: str) -> None:
+        """Have workers remove these. Raises `PublishError`; what was not published then is due again."""
+        for removal in removals:
+            if removal.sandbox_id:
+                await self._publisher.publish_cleanup(removal.session_id, removal.sandbox_id, queue)
+            else:
+                await self._publisher.publish_prune(removal.thread_id, removal.head_checkpoint_id, queue)
+
+    async def resend_due(self) -> None:
+        """Publish what is due: its turn has come, or it was not stamped or not claimed in its time.
+
+        One pass at a time, a few messages at once: a row is taken when it can be sent, not long before, or another
+        server would find it due again and send it too. What cannot be published now is due again soon.
+        """
+        if self._passing.locked():
+            self._asked_again = True
+            return
+        async with self._passing:
+            self._asked_again = True
+            while self._asked_again:
+                self._asked_again = False
+                try:
+                    while due := await self._store.due_for_dispatch(AT_ONCE):
+                        await self._send_all(due)
+                except (PublishError, StoreUnavailable) as error:
+                    log.warning("not published, it is sent again soon: %s", error)
+
+    async def _send_all(self, due: Iterable[Execution]) -> None:
+        """All are tried; raises the first error."""
+        sent = await asyncio.gather(*(self.send(execution) for execution in due), return_exceptions=True)
+        for outcome in sent:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+
+class Resender(Background):
+    """`start()`, `stop()`: publishes what is due, at the broker's pace and nobody else's."""
+
+    NAME = "publishing what is due"
+
+    def __init__(self, dispatcher: Dispatcher, period_s: float) -> None:
+        super().__init__(period_s)
+        self._dispatcher = dispatcher
+
+    async def round(self) -> None:
+        await self._dispatcher.resend_due()

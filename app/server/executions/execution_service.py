@@ -1,0 +1,374 @@
+"""What can be done with executions, for HTTP and gRPC alike.
+
+Create is one pipeline: check, place (session -> instance -> agent), seal, store (the row is the outbox), publish. A row
+exists before any message; what could not be published is withdrawn (E501), or kept if a worker got it all the same.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+from agent_runner.app.server.access.allow_lists import check_allowed, check_model_scope
+from agent_runner.app.server.access.principal import actor, current
+from agent_runner.app.server.context import ServerContext
+from agent_runner.app.server.contract.ids import new_execution_id, slug_of
+from agent_runner.app.server.contract.rules import validate
+from agent_runner.app.server.contract.tags import check_tags
+from agent_runner.app.server.contract.texts import MAX_INDEXED, unfit_texts
+from agent_runner.app.server.executions.after_end import after_end, publish_due
+from agent_runner.app.server.executions.attachments import check_weight, words_beside
+from agent_runner.app.server.executions.drafts import GRAPH, Draft, draft_of_contract, put_secrets, spoken
+from agent_runner.app.server.executions.input_rows import input_rows
+from agent_runner.app.server.executions.placement import Place, Placing
+from agent_runner.app.server.executions.redrives import where_to_begin
+from agent_runner.app.server.executions.request_digest import digest_of
+from agent_runner.app.server.executions.updates import amended
+from agent_runner.app.server.executions.view import API_VERSION, CREATED_BY, REQUEST, as_json, execution_from_json
+from agent_runner.app.server.problems import (
+    Kind,
+    Problem,
+    broker_unavailable,
+    exists,
+    failed_precondition,
+    invalid,
+    not_found,
+    violated,
+)
+from agent_runner.app.server.resources.sealing import REDACTED, EnvValue, check_env, check_secrets, redacted
+from agent_runner.clients.broker.celery_config import PublishError
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.phases import TERMINAL_PHASES, Step
+from agent_runner.status.questions import AnswerError, answers_for
+from agent_runner.status.store.records import CreateVerdict, Execution, ExecutionQuery, NewExecution, Page
+from agent_runner.status.timeouts import Timeouts, TimeoutsError
+
+ESCAPED = 6
+"""JSON may write one byte as six (`\\u0041`)."""
+SPEC_ROOM_BYTES = 256 * 1024
+"""What a request may weigh besides its message."""
+IN_BASE64 = 1.5
+"""Base64 writes three bytes as four, and some writers break its lines."""
+
+
+def create_bytes(settings: Settings) -> int:
+    """What a request may weigh that makes an execution, in whatever way it is written."""
+    message, attached = settings.max_message_bytes, settings.max_attachment_bytes
+    return int(ESCAPED * message + IN_BASE64 * attached + SPEC_ROOM_BYTES)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    execution: Execution
+    known: bool
+    """The idempotency key was used before: this is the execution of the first call."""
+
+
+class Executions:
+    def __init__(self, ctx: ServerContext, placing: Placing) -> None:
+        self._ctx = ctx
+        self._placing = placing
+
+    async def create(self, draft: Draft) -> Accepted:
+        draft.execution.spec.SetInParent()  # the contract lets it be left out, but not its message
+        self._check(draft)
+        timeouts = self._timeouts(draft)
+        # The id is the server's. A caller who sends the one of an execution that is there means that one.
+        if (given := draft.execution.metadata.id) and await self._ctx.store.get(given) is not None:
+            raise exists("AgentExecution", given)
+        await self._check_answers(draft)
+        model = draft.execution.spec.execution_config.model_name
+        if not draft.redriven_from:  # then somebody who could choose it has
+            check_model_scope(model)
+        asked = digest_of(draft) if draft.idempotency_key else ""
+        place = await self._placing.place(draft)
+        try:
+            check_allowed(self._ctx.settings, place, model)
+            accepted = await self._store(self._new(draft, place, timeouts, asked))
+            await self._publish(accepted)
+        except Problem:  # refused: there is no row. Any other error leaves one, perhaps, which needs its session
+            await self._placing.undo(place)
+            raise
+        if accepted.execution.session_id != place.session_id:
+            await self._placing.undo(place)
+        if accepted.known and accepted.execution.spec.get(REQUEST, asked) != asked:
+            raise Problem(
+                Kind.ALREADY_EXISTS,
+                f"the idempotency key belongs to AgentExecution '{accepted.execution.id}', which was another request",
+                next_step="Use a new key for a new request; send the same request to get the same execution.",
+            )
+        return accepted
+
+    async def redrive(self, id: str, *, env: Mapping[str, str], begin: str = "", idempotency_key: str = "") -> Accepted:
+        """A new execution with the same input, session, model and timeouts. Secrets are gone with the end of the old
+        one, so `env` brings them again. `begin`: `failed_step`, `start`, or empty for the first that is possible."""
+        old, first = await self.get(id), await self._said(id)
+        if old.phase not in TERMINAL_PHASES:
+            raise failed_precondition(
+                f"AgentExecution '{id}' has not ended", next_step="Cancel it first, or wait for its end."
+            )
+        execution = execution_from_json({"api_version": API_VERSION, "kind": "AgentExecution", **old.spec})
+        execution.metadata.org = old.org
+        execution.spec.session_id = old.session_id
+        execution.spec.message = first["content"]
+        put_secrets(execution, env)
+        if missing := sorted(n for n, v in execution.spec.runtime_env.items() if v.is_secret and v.value == REDACTED):
+            raise failed_precondition(
+                f"the secrets {', '.join(missing)} of AgentExecution '{id}' were removed when it ended",
+                next_step='Send them again with the redrive: {"env": {"NAME": "value"}}, or --env NAME=VALUE.',
+            )
+        draft = Draft(
+            execution=execution,
+            graph=old.graph,
+            input=first.get("metadata", {}).get("input"),
+            answers=first.get("metadata", {}).get("answers") or {},
+            spoken=spoken(first),
+            layout=first.get("layout") or (),
+            attachments=await self._ctx.store.attachments(old.id),
+            timeouts=old.timeouts,
+            idempotency_key=idempotency_key,
+            redriven_from=old.id,
+            **asdict(await where_to_begin(self._ctx.store, old, begin)),
+        )
+        return await self.create(draft)
+
+    async def cancel(self, id: str) -> Execution:
+        """Ask for the end; the end itself arrives on the stream. Asking again, or too late, changes nothing."""
+        by = current()
+        who = f"the key '{by.name}'" if by.key_id else "the user"
+        execution = await self._ctx.store.request_cancel(_named(id), who)
+        if execution is None:
+            raise not_found("AgentExecution", id)
+        if execution.phase in TERMINAL_PHASES:
+            after_end(self._ctx, execution)
+        elif self._ctx.presence is not None:
+            self._ctx.presence.push_cancel(execution)
+        self._ctx.wakeups.notify(id)
+        return execution
+
+    async def delete(self, id: str) -> None:
+        """Only what has ended."""
+        execution = await self.get(id)
+        if not await self._ctx.store.delete(id):
+            raise failed_precondition(
+                f"AgentExecution '{id}' has not ended ({execution.phase.wire_name})",
+                next_step="Cancel it and delete it when it has ended.",
+            )
+
+    async def get(self, id: str) -> Execution:
+        execution = await self._ctx.store.get(_named(id))
+        if execution is None:
+            raise not_found("AgentExecution", id)
+        return execution
+
+    async def list(self, query: ExecutionQuery) -> Page:
+        """Newest first. Raises INVALID_ARGUMENT."""
+        check_tags(query.tags, "tags")
+        if query.agent:
+            query = replace(query, agent=await self._placing.agent_id(query.org, query.agent))
+        try:
+            return await self._ctx.store.list(query)
+        except ValueError as error:
+            raise invalid(str(error)) from None
+
+    async def update(self, message: AgentExecution) -> Execution:
+        """Replace name, labels, annotations and tags, also after the end. Never touches the status.
+
+        Raises FAILED_PRECONDITION for a change of what was accepted, ABORTED when another update came in between.
+        """
+        draft = draft_of_contract(message)
+        self._check(draft)
+        execution = await self.get(message.metadata.id)
+        new = amended(execution, (await self._said(execution.id))["content"], draft)
+        if new is None:
+            return execution
+        updated = await self._ctx.store.update_spec(
+            execution.id, expect_version=execution.spec_version, name=new.name, spec=new.spec, by=actor()
+        )
+        if updated is None:
+            raise not_found("AgentExecution", execution.id)
+        return updated
+
+    async def merge_status(self, id: str, partial: Mapping[str, Any]) -> Execution:
+        """The contract's updateStatus. Raises when the execution has ended or its worker reports natively."""
+        merged = await self._ctx.store.merge_status(_named(id), partial)
+        if merged is None:
+            raise not_found("AgentExecution", id)
+        execution, promoted = merged
+        self._ctx.wakeups.notify(id)
+        if promoted:
+            publish_due(self._ctx)
+        return execution
+
+    async def _said(self, id: str) -> dict[str, Any]:
+        """What the user said: the first row of the log."""
+        first = await self._ctx.store.read_log(id, 0, 1)
+        return first[0].payload if first else {"content": ""}
+
+    def _check(self, draft: Draft) -> None:
+        execution = draft.execution
+        settings = self._ctx.settings
+        limit = settings.max_message_bytes
+        check_weight(draft.attachments, settings.max_attachment_bytes)
+        rows = input_rows(draft.input, draft.attachments, spoken=draft.spoken)
+        size = len(execution.spec.message.encode()) + words_beside(draft.attachments) + rows.weight
+        if (given := len(json.dumps(draft.input, ensure_ascii=False))) > ESCAPED * limit + SPEC_ROOM_BYTES:
+            size = max(size, given)
+        if size > limit or execution.ByteSize() > limit + SPEC_ROOM_BYTES:
+            what, weight = ("spec.message", size) if size > limit else ("the request", execution.ByteSize())
+            raise Problem(
+                Kind.TOO_LARGE,
+                f"{what} has {weight} bytes; at most {limit} are accepted (AGENT_RUNNER_MAX_MESSAGE_BYTES)",
+                next_step="Put large content into a file of the workspace and name it in the message.",
+            )
+        if violations := [*validate(execution), *unfit_texts(execution)]:
+            raise violated(violations)
+        _no_nul({"agent": draft.agent, "graph": draft.graph, "idempotency key": draft.idempotency_key})
+        if len(draft.idempotency_key) > MAX_INDEXED:
+            raise invalid(f"idempotency key: at most {MAX_INDEXED} characters")
+        check_tags(execution.metadata.tags, "metadata.tags")
+        check_env({name: value.value for name, value in execution.spec.runtime_env.items()}, "spec.runtime_env")
+        check_secrets(_env_of(execution).values(), "spec.runtime_env")
+
+    async def _check_answers(self, draft: Draft) -> None:
+        """Answers that name questions, against those that the session is known to have. What else an answer may be
+        wrong about, the run says: until it starts another execution may be in front."""
+        session_id = draft.execution.spec.session_id
+        if not draft.answers:
+            return
+        if not session_id:
+            raise invalid("answers: need session_id, the session that waits for them")
+        asked = await self._ctx.store.last_of_session(session_id, waiting=True)
+        newest = await self._ctx.store.last_of_session(session_id)
+        if newest is None or newest.phase not in TERMINAL_PHASES:
+            return
+        found = await self._ctx.store.state(asked.id) if asked else None
+        if found is None:
+            raise failed_precondition(
+                f"answers: session '{session_id}' has no open question",
+                next_step="Send a message or `input` to begin a new turn.",
+            )
+        if found[1].questions:
+            try:
+                answers_for(list(found[1].questions.values()), "", by_id=draft.answers)
+            except AnswerError as error:
+                raise invalid(f"answers: {error}", next_step="Answer with the ids that are open.") from None
+
+    def _timeouts(self, draft: Draft) -> Timeouts:
+        if isinstance(draft.timeouts, Timeouts):
+            return draft.timeouts
+        settings = self._ctx.settings
+        if wrong := [name for name, value in draft.timeouts.items() if not math.isfinite(value)]:
+            raise invalid(f"timeouts.{wrong[0]}: must be a finite number of seconds")
+        try:
+            return settings.timeouts.overridden(dict(draft.timeouts), max_run_s=settings.max_run_s)
+        except TimeoutsError as error:
+            raise invalid(f"timeouts: {error}") from None
+
+    def _new(self, draft: Draft, place: Place, timeouts: Timeouts, asked: str) -> NewExecution:
+        new_id = new_execution_id()
+        execution = draft.execution
+        rows = input_rows(draft.input, draft.attachments, spoken=draft.spoken)
+        name = execution.metadata.name or new_id
+        settings = self._ctx.settings
+        return NewExecution(
+            id=new_id,
+            org=place.org,
+            session_id=place.session_id,
+            agent_id=place.agent_id,
+            name=name,
+            slug=slug_of(execution.metadata.slug or name) or new_id,
+            message=execution.spec.message,
+            input=draft.input,
+            answers=draft.answers,
+            spoken=draft.spoken,
+            layout=draft.layout,
+            attachments=draft.attachments,
+            said_with=rows.attachments,
+            before=rows.before,
+            after=rows.after,
+            graph=place.graph,
+            model_name=execution.spec.execution_config.model_name,
+            spec=_stored_spec(execution, place.graph) | {CREATED_BY: actor()} | ({REQUEST: asked} if asked else {}),
+            sealed_env=self._sealed(draft),
+            timeouts=timeouts,
+            runner_queue=settings.runner_queue,
+            orchestrator_queue=settings.orchestrator_queue,
+            idempotency_key=draft.idempotency_key,
+            redriven_from=draft.redriven_from,
+            base_checkpoint_id=draft.base_checkpoint_id,
+            resume_checkpoint_id=draft.resume_checkpoint_id,
+            one_shot=place.fresh,
+        )
+
+    def _sealed(self, draft: Draft) -> bytes:
+        return self._ctx.sealing.seal_env(_env_of(draft.execution))
+
+    async def _store(self, new: NewExecution) -> Accepted:
+        created = await self._ctx.store.create(new, queue_cap=self._ctx.settings.max_queued)
+        if created.verdict is CreateVerdict.QUEUE_FULL:
+            raise Problem(
+                Kind.TOO_MANY,
+                f"queue '{new.runner_queue}' holds as many waiting executions as it may",
+                next_step="Try again later, or add workers.",
+            )
+        if created.verdict is CreateVerdict.SESSION_BUSY:
+            raise failed_precondition(
+                f"session '{new.session_id}' is busy", next_step="Wait for its execution to end, or cancel that one."
+            )
+        if created.execution is None:
+            raise Problem(Kind.ALREADY_EXISTS, f"AgentExecution '{new.id}' exists", next_step="Send it again.")
+        return Accepted(execution=created.execution, known=created.verdict is CreateVerdict.KNOWN)
+
+    async def _publish(self, accepted: Accepted) -> None:
+        """Not what waits for its session, nor what was published. Whoever comes second with a key publishes too: the
+        first one may have died, or may just be about to withdraw what both would have answered."""
+        execution = accepted.execution
+        if execution.step is not Step.ENSURE_THREAD or execution.dispatched_at is not None:
+            return
+        cause = "the first call with this idempotency key could not publish it"
+        try:
+            await self._ctx.dispatcher.publish(execution.id)
+            if not accepted.known:
+                return
+        except PublishError as error:
+            cause = str(error)
+            await self._ctx.store.withdraw(execution.id)
+        if await self._ctx.store.get(execution.id) is None:
+            raise broker_unavailable(cause)
+
+
+def _env_of(execution: AgentExecution) -> dict[str, EnvValue]:
+    values = execution.spec.runtime_env.items()
+    return {name: EnvValue(value=value.value, is_secret=value.is_secret) for name, value in values}
+
+
+def _stored_spec(execution: AgentExecution, graph: str) -> dict[str, Any]:
+    """What of the contract's message is kept in the row: no message (it is in the log), no secret values."""
+    shown = as_json(execution)
+    metadata = {name: value for name, value in shown.get("metadata", {}).items() if name in _KEPT_METADATA}
+    if graph:
+        metadata["annotations"] = {**metadata.get("annotations", {}), GRAPH: graph}
+    spec = {name: value for name, value in shown.get("spec", {}).items() if name in _KEPT_SPEC}
+    if "runtime_env" in spec:
+        spec["runtime_env"] = redacted(spec["runtime_env"])
+    return {"metadata": metadata, "spec": spec}
+
+
+_KEPT_METADATA = ("labels", "annotations", "tags")
+_KEPT_SPEC = ("execution_config", "runtime_env", "callback_token")
+
+
+def _no_nul(texts: Mapping[str, str]) -> None:
+    """Neither a shell nor Postgres can take one."""
+    for name, text in texts.items():
+        if "\0" in text:
+            raise invalid(f"{name}: must not contain NUL characters")
+
+
+def _named(id: str) -> str:
+    if not id:
+        raise invalid("value is required: it is the id of the execution")
+    return id

@@ -1,0 +1,122 @@
+"""The messages of an `input`, as rows of the conversation: each with its words, and what is attached by reference.
+
+Which forms a message may have is decided by the graph and its worker. Where one is in none of those that are known
+here, the whole input is shown as JSON.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agent_runner.status.attachments import MARK, Attachment, words_of
+from agent_runner.status.log.events import input_message
+from agent_runner.status.media import Json
+
+_TYPES = {
+    **dict.fromkeys(("user", "human", "HumanMessage"), "MESSAGE_HUMAN"),
+    **dict.fromkeys(("assistant", "ai", "AIMessage"), "MESSAGE_AI"),
+    **dict.fromkeys(("system", "developer", "SystemMessage"), "MESSAGE_SYSTEM"),
+    **dict.fromkeys(("tool", "ToolMessage"), "MESSAGE_TOOL"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputRow:
+    type: str
+    text: str
+    attachments: list[Json] = field(default_factory=list)
+
+    def payload(self, number: int) -> Json:
+        """Of its row in the log. `number` counts from 1."""
+        made = {"id": input_message(number), "type": self.type, "content": self.text}
+        return made | ({"metadata": {"attachments": self.attachments}} if self.attachments else {})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputRows:
+    text: str
+    """What stands for the user's words: his last message, else all of the input as JSON."""
+    attachments: list[Json]
+    """Of that message, and of what is beside the messages."""
+    before: list[Json] = field(default_factory=list)
+    after: list[Json] = field(default_factory=list)
+
+    @property
+    def weight(self) -> int:
+        """Bytes of the words that stand around the user's."""
+        return sum(len(one["content"].encode()) for one in (*self.before, *self.after))
+
+
+def input_rows(given: Any, attachments: Sequence[Attachment], *, spoken: bool = False) -> InputRows:
+    """`given` without bytes. `spoken`: words of the user follow, so that all of its messages stand before them."""
+    known = {one.id: one for one in attachments}
+    rows = _rows(given, known)
+    humans = [n for n, row in enumerate(rows) if row.type == "MESSAGE_HUMAN"]
+    if not rows or not (humans or spoken):
+        dumped = json.dumps(given, ensure_ascii=False)
+        return InputRows(text=dumped, attachments=[one.shown() for one in attachments])
+    mine = len(rows) if spoken else humans[-1]
+    payloads = [row.payload(number) for number, row in enumerate(rows, 1)]
+    others = {one["id"] for number, row in enumerate(rows) if number != mine for one in row.attachments}
+    return InputRows(
+        text="" if spoken else rows[mine].text or json.dumps(given, ensure_ascii=False),
+        attachments=[one.shown() for one in attachments if one.id not in others],
+        before=payloads[:mine],
+        after=payloads[mine + 1 :],
+    )
+
+
+def _rows(given: Any, known: Mapping[str, Attachment]) -> list[InputRow]:
+    """Empty where one of the messages is none that is known."""
+    held = given.get("messages") if isinstance(given, dict) else None
+    rows = [_row(one, known) for one in (held if isinstance(held, list) else [held])]
+    return [row for row in rows if row is not None] if None not in rows else []
+
+
+def _row(message: Any, known: Mapping[str, Attachment]) -> InputRow | None:
+    match message:
+        case str(text):
+            return InputRow(type="MESSAGE_HUMAN", text=text)
+        case [str(role), str() | list() as content]:
+            return _told(role, content, known)
+        case {"data": {"content": str() | list() as content}, "type": str(role)}:
+            return _told(role, content, known)
+        case {"kwargs": {"content": str() | list() as content}, "id": [*_, str(name)]}:
+            return _told(name, content, known)
+        case {"role": str(role), "content": str() | list() as content}:
+            return _told(role, content, known)
+        case {"type": str(role), "content": str() | list() as content}:
+            return _told(role, content, known)
+        case {"role": "assistant" as role, "content": None}:
+            return _told(role, "", known)
+    return None
+
+
+def _told(role: str, content: str | list[Any], known: Mapping[str, Attachment]) -> InputRow | None:
+    if role not in _TYPES:
+        return None
+    if isinstance(content, str):
+        return InputRow(type=_TYPES[role], text=content)
+    held = [known[id_] for id_ in _marks(content) if id_ in known]
+    return InputRow(
+        type=_TYPES[role],
+        text=words_of(_texts(content), held),
+        attachments=[one.shown() for one in held],
+    )
+
+
+def _texts(content: Sequence[Any]) -> list[str]:
+    blocks = [{"text": block} if isinstance(block, str) else block for block in content]
+    return [b["text"] for b in blocks if isinstance(b, dict) and MARK not in b and isinstance(b.get("text"), str)]
+
+
+def _marks(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(id_ := value.get(MARK), str):
+            yield id_
+        for inner in value.values():
+            yield from _marks(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _marks(inner)

@@ -1,0 +1,138 @@
+"""Where an execution belongs: its session, that session's agent, its graph.
+
+session -> instance -> agent where a session is given; agent -> default instance (made again if it is gone) -> a new
+session where an agent is; else the built-in agent of the org, so that a message alone is enough.
+"""
+
+from dataclasses import dataclass
+
+from agent_runner.app.server.access.principal import default_org, must_own
+from agent_runner.app.server.executions.drafts import GRAPH, Draft
+from agent_runner.app.server.problems import Kind, Problem, failed_precondition, invalid
+from agent_runner.app.server.resources.resource_service import Resources
+from agent_runner.clients.engine.agent_definition import DEFAULT_AGENT
+from agent_runner.status.store.errors import SlugTaken
+from agent_runner.status.store.executions.purge import subject_of
+from agent_runner.status.store.records import Resource, ResourceKind
+from agent_runner.status.store.store import Store
+
+BUILT_IN_NAME, BUILT_IN_SLUG = "AgentRunner", "agent-runner"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    org: str
+    session_id: str
+    agent_id: str
+    agent: str
+    """Its slug."""
+    graph: str
+    fresh: bool
+    """The session was made for this execution."""
+
+
+class Placing:
+    def __init__(self, store: Store, resources: Resources) -> None:
+        self._store = store
+        self._resources = resources
+
+    async def place(self, draft: Draft) -> Place:
+        if org := draft.execution.metadata.org:
+            must_own(org)
+        if session_id := draft.execution.spec.session_id:
+            session = await self._resources.stored(ResourceKind.SESSION, session_id)
+            agent = await self._agent_of(session)
+            await self._check_same_agent(draft, agent)
+            known = await self._graph_of(session)
+            if known is not None and draft.graph and draft.graph != known:
+                belongs = f"graph '{known}'" if known else f"agent '{agent.slug}'"
+                raise invalid(
+                    f"graph: the session belongs to {belongs}, not to graph '{draft.graph}'",
+                    next_step="Leave the graph out, or start a new session.",
+                )
+            return _place(draft, agent, session, fresh=False, known=known or "")
+        agent = await self._agent(draft)
+        instance = await self._resources.default_instance(agent)
+        return _place(draft, agent, await self._new_session(draft, agent, instance), fresh=True)
+
+    async def undo(self, place: Place) -> None:
+        """Take back what `place` made, for an execution that was not accepted."""
+        if place.fresh:
+            await self._store.delete_resource(ResourceKind.SESSION, place.session_id)
+
+    async def agent_id(self, org: str, agent: str) -> str:
+        """The id of an agent given by id or slug. An id of a deleted agent stays as it is."""
+        if agent.startswith("agt-"):
+            return agent
+        return (await self._resources.named(ResourceKind.AGENT, org or default_org(), agent)).id
+
+    async def _agent(self, draft: Draft) -> Resource:
+        org = draft.execution.metadata.org or default_org()
+        if draft.agent:
+            return await self._resources.named(ResourceKind.AGENT, org, draft.agent)
+        if not (draft.default_agent or draft.graph):
+            raise invalid("spec: session_id or agent_id is required", next_step="Name a session or an agent.")
+        return await self._built_in(org)
+
+    async def _built_in(self, org: str) -> Resource:
+        found = await self._store.find_resource(ResourceKind.AGENT, org, BUILT_IN_SLUG)
+        if found is not None:
+            return found
+        try:
+            spec = {
+                "description": "The built-in agent",
+                "instructions": DEFAULT_AGENT.instructions,
+                "sub_agents": [
+                    {"name": one.name, "description": one.description, "instructions": one.instructions}
+                    for one in DEFAULT_AGENT.sub_agents
+                ],
+            }
+            return await self._resources.make(
+                ResourceKind.AGENT, org=org, name=BUILT_IN_NAME, slug=BUILT_IN_SLUG, spec=spec
+            )
+        except SlugTaken:  # another request made it in between
+            return await self._resources.named(ResourceKind.AGENT, org, BUILT_IN_SLUG)
+
+    async def _graph_of(self, session: Resource) -> str | None:
+        """The graph whose memory the session holds, '' the agent's; None before its first execution."""
+        if made_for := session.body.get("metadata", {}).get("annotations", {}).get(GRAPH):
+            return str(made_for)
+        last = await self._store.last_of_session(session.id)
+        return last.graph if last else None
+
+    async def _agent_of(self, session: Resource) -> Resource:
+        try:
+            instance = await self._resources.stored(ResourceKind.AGENT_INSTANCE, session.parent_id)
+            return await self._resources.stored(ResourceKind.AGENT, instance.parent_id)
+        except Problem as problem:
+            if problem.kind is not Kind.NOT_FOUND:
+                raise
+            raise failed_precondition(
+                f"session '{session.id}' cannot go on: {problem.detail}", next_step="Start a new session."
+            ) from None
+
+    async def _check_same_agent(self, draft: Draft, agent: Resource) -> None:
+        if draft.agent and draft.agent not in (agent.id, agent.slug):
+            raise invalid(
+                f"spec.agent_id: the session belongs to agent '{agent.id}' ({agent.slug}), not to '{draft.agent}'",
+                next_step="Leave the agent out, or name another session.",
+            )
+
+    async def _new_session(self, draft: Draft, agent: Resource, instance: Resource) -> Resource:
+        subject = subject_of(draft.execution.spec.message)
+        org = agent.org or draft.execution.metadata.org or default_org()
+        spec = {"agent_instance_id": instance.id, "subject": subject}
+        graph = {GRAPH: draft.graph} if draft.graph else {}
+        return await self._resources.make(ResourceKind.SESSION, org=org, spec=spec, annotations=graph)
+
+
+def _place(draft: Draft, agent: Resource, session: Resource, *, fresh: bool, known: str = "") -> Place:
+    annotated = agent.body.get("metadata", {}).get("annotations", {}).get(GRAPH, "")
+    return Place(
+        org=session.org or draft.execution.metadata.org or default_org(),
+        session_id=session.id,
+        agent_id=agent.id,
+        agent=agent.slug,
+        graph=draft.graph or known or annotated,
+        fresh=fresh,
+    )

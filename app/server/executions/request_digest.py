@@ -1,0 +1,35 @@
+"""What a request asks for, as a digest: whether the same idempotency key came with the same request.
+
+Values of secrets are left out: a digest of a short value tells it to whoever tries all short ones. So a request that
+brings another value of the same secret counts as the same.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, is_dataclass
+
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+from agent_runner.app.server.executions.drafts import Draft
+
+
+def digest_of(draft: Draft) -> str:
+    """SHA-256 in hexadecimal; the same for both forms of a request only if they say the same."""
+    execution = AgentExecution()
+    execution.CopyFrom(draft.execution)
+    for value in execution.spec.runtime_env.values():
+        if value.is_secret:
+            value.value = ""
+    timeouts = draft.timeouts
+    rest = {
+        "agent": draft.agent,
+        "graph": draft.graph,
+        "input": draft.input,
+        "answers": dict(draft.answers),
+        "spoken": draft.spoken,
+        "timeouts": asdict(timeouts) if is_dataclass(timeouts) else dict(timeouts),
+        "redriven_from": draft.redriven_from,
+        "attachments": [[one.shown(), one.block] for one in draft.attachments],
+    }
+    digest = hashlib.sha256(execution.SerializeToString(deterministic=True))
+    digest.update(json.dumps(rest, sort_keys=True, default=str).encode())
+    return digest.hexdigest()

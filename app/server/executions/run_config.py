@@ -1,0 +1,57 @@
+"""`status.run_config` at the server's edges: what does not fit is a `Problem`, JSON is read as strictly as a body."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from agent_runner.app.server.contract.json_text import read_json
+from agent_runner.app.server.problems import invalid
+from agent_runner.status import run_config
+from agent_runner.status.run_config import CONFIG, CONTEXT, MAX_LIMIT, OURS, RunConfigError
+
+__all__ = ["CONFIG", "CONTEXT", "MAX_LIMIT", "OURS", "check_annotations", "check_config", "merged", "put_annotations"]
+
+
+def check_context(context: Any, where: str = "context") -> dict[str, Any]:
+    """Raises INVALID_ARGUMENT."""
+    with _told():
+        return run_config.check_context(context, where)
+
+
+def check_config(config: Any, where: str = "config") -> dict[str, Any]:
+    """Raises INVALID_ARGUMENT, which names the field and what it may be."""
+    with _told():
+        return run_config.check_config(config, where)
+
+
+def check_annotations(annotations: Mapping[str, str]) -> None:
+    """Raises INVALID_ARGUMENT for what cannot be used of them."""
+    with _told():
+        run_config.given_in(annotations, _read)
+
+
+def put_annotations(annotations: Any, context: Any, config: Any) -> None:
+    """The short form's fields as the annotations that they are kept in."""
+    if context is not None:
+        annotations[CONTEXT] = json.dumps(check_context(context), ensure_ascii=False)
+    if config is not None:
+        annotations[CONFIG] = json.dumps(check_config(config), ensure_ascii=False)
+
+
+def merged(agent: Mapping[str, str], execution: Mapping[str, str]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """(context, config): the execution's over the agent's, key by key; tags of both. Raises Problem."""
+    with _told():
+        return run_config.merged(agent, execution, _read)
+
+
+def _read(text: str, what: str) -> Any:
+    return read_json(text.encode(), what)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except RunConfigError as error:
+        raise (invalid(str(error), next_step=error.next_step) if error.next_step else invalid(str(error))) from None

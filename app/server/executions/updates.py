@@ -1,0 +1,71 @@
+"""What an update may change about an accepted execution: its name, labels, annotations and tags, as a whole.
+
+What it runs by stays as it was accepted. It may be sent back as it is shown, or left out; anything else is refused, so
+that nobody believes in a change that has no effect. The status is not looked at.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+from agent_runner.app.server.executions.drafts import Draft
+from agent_runner.app.server.executions.view import as_json
+from agent_runner.app.server.problems import failed_precondition
+from agent_runner.status.store.records import Execution
+
+OWN = "agent-runner/"
+"""Annotations that begin so say how an execution runs."""
+FREE = ("labels", "annotations", "tags")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amended:
+    name: str
+    spec: dict[str, Any]
+    """The whole document of the row, `{"metadata", "spec"}`."""
+
+
+def amended(execution: Execution, said: str, draft: Draft) -> Amended | None:
+    """The execution as the update wants it; None when that is how it is. `said`: its message.
+
+    Raises FAILED_PRECONDITION, which names every field that cannot be changed and shows no value.
+    """
+    if changed := sorted(_changed(execution, said, draft.execution)):
+        raise failed_precondition(
+            f"{', '.join(changed)} of an accepted execution cannot be changed",
+            next_step="Send these as they are shown (secrets as '***'), or leave them out; or create a new execution.",
+        )
+    before = execution.spec.get("metadata", {})
+    given = as_json(draft.execution).get("metadata", {})
+    metadata = {name: given[name] for name in FREE if given.get(name)}
+    if annotations := _own(before) | given.get("annotations", {}):
+        metadata["annotations"] = annotations
+    name = draft.execution.metadata.name or execution.name
+    if (name, metadata) == (execution.name, before):
+        return None
+    return Amended(name=name, spec={**execution.spec, "metadata": metadata})
+
+
+def _changed(execution: Execution, said: str, given: AgentExecution) -> Iterator[str]:
+    fixed = {
+        "metadata.org": (given.metadata.org, execution.org),
+        "spec.session_id": (given.spec.session_id, execution.session_id),
+        "spec.agent_id": (given.spec.agent_id, execution.agent_id),
+        "spec.message": (given.spec.message, said),
+        "spec.execution_config": (given.spec.execution_config.model_name, execution.model_name),
+    }
+    yield from (field for field, (sent, kept) in fixed.items() if sent not in ("", kept))
+    shown, before = as_json(given), execution.spec
+    for name in ("runtime_env", "callback_token"):
+        # A secret in clear is not what is shown, so it differs: the value itself is never looked at.
+        if (value := shown.get("spec", {}).get(name)) and value != before.get("spec", {}).get(name):
+            yield f"spec.{name}"
+    own = _own(before.get("metadata", {}))
+    for name, text in _own(shown.get("metadata", {})).items():
+        if own.get(name) != text:
+            yield f"metadata.annotations[{name!r}]"
+
+
+def _own(metadata: dict[str, Any]) -> dict[str, str]:
+    return {name: value for name, value in metadata.get("annotations", {}).items() if name.startswith(OWN)}

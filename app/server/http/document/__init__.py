@@ -1,0 +1,1 @@
+"""`/openapi.json`: the description of the HTTP API, made from the code."""

@@ -1,0 +1,94 @@
+"""`/openapi.json`: what FastAPI knows of the routes, the contract's messages, and every refusal that may come."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from agent_runner.app.server.http.answers import PROBLEM
+from agent_runner.app.server.http.document.message_schemas import TEXT, message_components, ref
+from agent_runner.app.server.http.document.schemas import PARTS, STRING, Schema, object_of
+from agent_runner.app.server.problems import Kind
+
+GUARDED = "/v1/"
+_VIOLATION = object_of(field=STRING, text=STRING)
+PROBLEM_SCHEMA: Schema = {
+    **object_of(
+        type=STRING,
+        title=STRING,
+        status={"type": "integer"},
+        detail={"type": "string", "description": "what is wrong"},
+        code={"type": "string", "description": "the failure's where it has one (E501), else the gRPC code's name"},
+        next_step={"type": "string", "description": "what to do about it"},
+    ),
+    "description": "Every answer that is not what was asked for.",
+}
+PROBLEM_SCHEMA["properties"]["violations"] = {"type": "array", "items": _VIOLATION, "description": "field by field"}
+_HEADERS: Mapping[int, Schema] = {
+    401: {"WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}}},
+    429: {"Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}}},
+}
+_FREE = (400, 413)
+"""What every route may answer: an address with NUL characters, a request that is too large."""
+_ASKED = (401, 403, 429, 503)
+"""What a route behind the key may answer besides."""
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The document. Made once: the routes do not change."""
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=f"Errors are `{PROBLEM}`. Everything below `/v1` needs `Authorization: Bearer <key>`.",
+        routes=app.routes,
+    )
+    components = document.setdefault("components", {})
+    made = components.setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's; ours is a Problem
+        made.pop(name, None)
+    made |= {**message_components(), **PARTS, "Problem": PROBLEM_SCHEMA}
+    used: set[int] = set()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            for parameter in operation.get("parameters", ()):
+                schema = parameter["schema"]
+                schema = schema.get("items", schema)
+                if schema.get("type") == "string":
+                    schema.setdefault("pattern", TEXT)
+            answers = operation["responses"]
+            answers.pop("422", None)
+            for status in _refusals(path, method, operation):
+                used.add(status)
+                answers.setdefault(str(status), {"$ref": f"#/components/responses/Refused{status}"})
+    components["responses"] = {f"Refused{status}": _refused(status) for status in sorted(used)}
+    return document
+
+
+def allowed_methods(document: Mapping[str, Any], path: str) -> list[str]:
+    """What may be asked of this path, for `Allow`; empty for a path that is not described."""
+    wanted = path.split("/")
+    found: set[str] = set()
+    for template, operations in document["paths"].items():
+        parts = template.split("/")
+        if len(parts) == len(wanted) and all(p.startswith("{") or p == w for p, w in zip(parts, wanted, strict=True)):
+            found |= {method.upper() for method in operations}
+    return sorted(found)
+
+
+def _refusals(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[int]:
+    yield from _FREE
+    if not path.startswith(GUARDED):
+        return
+    yield from _ASKED
+    names = {parameter["name"] for parameter in operation.get("parameters", ())}
+    if "{" in path or "requestBody" in operation or "agent" in names:
+        yield 404
+    if method != "get":
+        yield 409
+
+
+def _refused(status: int) -> Schema:
+    title = "; ".join(dict.fromkeys(kind.title for kind in Kind if kind.http_status == status))
+    described: Schema = {"description": title, "content": {PROBLEM: {"schema": ref("Problem")}}}
+    return described | ({"headers": _HEADERS[status]} if status in _HEADERS else {})

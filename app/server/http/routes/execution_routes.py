@@ -1,0 +1,209 @@
+"""`/v1/executions`: create, read, follow, cancel, redrive, delete."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from agent_runner.app.server.edge_services import Edges
+from agent_runner.app.server.executions.attachments import SETTING, attachment
+from agent_runner.app.server.executions.drafts import draft_of_json, redrive_of
+from agent_runner.app.server.executions.execution_service import Accepted, create_bytes
+from agent_runner.app.server.http.answers import body_json
+from agent_runner.app.server.http.document.message_schemas import ref
+from agent_runner.app.server.http.document.schemas import BYTES, CREATE_BODY, EVENTS, answer, body_of, page_of, streamed
+from agent_runner.app.server.http.events import HEADERS, MEDIA_TYPE, event_stream
+from agent_runner.app.server.http.large_json import json_answer
+from agent_runner.app.server.http.metrics import Metrics
+from agent_runner.app.server.http.routes.downloads import download
+from agent_runner.app.server.http.routes.parameters import (
+    IdempotencyKey,
+    PageSize,
+    PageToken,
+    PhaseName,
+    Position,
+    Tags,
+    Viewed,
+    Wait,
+    Waiting,
+)
+from agent_runner.app.server.log_feed.follow import until_ended
+from agent_runner.app.server.problems import invalid
+from agent_runner.status.log.bounds import MAX_PAGE_BYTES
+from agent_runner.status.phases import Phase
+from agent_runner.status.store.records import ExecutionQuery, View
+
+MAX_WAIT_S = 3600.0
+_PHASES = {name: p for p in Phase for name in (p.wire_name, p.name, str(p.value))}
+
+
+def execution_routes(edges: Edges, metrics: Metrics) -> APIRouter:
+    handlers = ExecutionHandlers(edges, metrics)
+    routes = APIRouter(prefix="/v1/executions", tags=["executions"])
+    one, add = "/{execution_id}", routes.add_api_route
+    redrive = body_of(ref("RedriveForm"), required=False)
+    add("", handlers.create, methods=["POST"], status_code=201, openapi_extra=CREATE_BODY, responses={201: _MADE})
+    add("", handlers.list, methods=["GET"], responses={200: answer(page_of("AgentExecution"))})
+    add(one, handlers.get, methods=["GET"], responses={200: _SHOWN})
+    add(one, handlers.delete, methods=["DELETE"], responses={200: _SHOWN})
+    add(f"{one}/cancel", handlers.cancel, methods=["POST"], status_code=202, responses={202: _SHOWN})
+    add(f"{one}/redrive", handlers.redrive, methods=["POST"], status_code=201, openapi_extra=redrive,
+        responses={201: _MADE})  # fmt: skip
+    add(f"{one}/events", handlers.events, methods=["GET"], response_class=StreamingResponse,
+        responses={200: streamed({"description": "the events, until the end of the execution"})})  # fmt: skip
+    add(f"{one}/attachments/{{attachment_id}}", handlers.attachment, methods=["GET"], response_class=Response,
+        responses={200: {"description": "its bytes, under their media type", "content": {"*/*": BYTES}}})  # fmt: skip
+    return routes
+
+
+_SHOWN = answer(ref("AgentExecution"))
+_MADE = streamed(
+    answer(
+        ref("AgentExecution"),
+        f"accepted; with `Accept: {EVENTS}` its events, until its end",
+        Location="its address",
+        Idempotent_Replayed="`true`: the key was used before, this is the execution of the first call",
+    )
+)
+
+
+class ExecutionHandlers:
+    def __init__(self, edges: Edges, metrics: Metrics) -> None:
+        self._edges = edges
+        self._executions = edges.executions
+        self._metrics = metrics
+        self._streams = edges.ctx.gate.streams
+
+    async def create(
+        self,
+        request: Request,
+        wait: Wait = 0,
+        idempotency_key: IdempotencyKey = "",
+    ) -> Response:
+        """A new execution, from the contract's AgentExecution or the short form."""
+        self._check_room(request, wait)
+        draft = draft_of_json(await self._body(request), idempotency_key=idempotency_key)
+        return await self._accepted(await self._executions.create(draft), request, wait)
+
+    async def list(
+        self,
+        tags: Tags,
+        phase: PhaseName = "",
+        session_id: str = "",
+        agent: str = "",
+        waiting_for_input: Waiting = "",
+        org: str = "",
+        page_size: PageSize = 0,
+        page_token: PageToken = "",
+        view: Viewed = "",
+    ) -> Response:
+        """Newest first, without content unless it is asked for (`view=full`). `agent` is an id or a slug; `phase` a
+        name, with or without EXECUTION_."""
+        query = ExecutionQuery(
+            org=org,
+            phase=_phase(phase),
+            session_id=session_id,
+            agent=agent,
+            waiting=_flag(waiting_for_input, "waiting_for_input"),
+            tags=tags,
+            page_size=page_size,
+            page_token=page_token,
+            view=View(view or View.BRIEF),
+            max_bytes=MAX_PAGE_BYTES,
+        )
+        page = await self._executions.list(query)
+        entries = self._edges.shown_page(page)
+        return await json_answer({"entries": entries, "next_page_token": page.next_token, "total": page.total})
+
+    async def get(self, execution_id: str) -> Response:
+        """The execution with its whole status."""
+        return await json_answer(await self._edges.shown(execution_id))
+
+    async def delete(self, execution_id: str) -> Response:
+        """Only when it has ended; answers what it was."""
+        was = await self._edges.shown(execution_id)
+        await self._executions.delete(execution_id)
+        return JSONResponse(was)
+
+    async def cancel(self, execution_id: str) -> Response:
+        """Ask for its end, which arrives on the stream."""
+        await self._executions.cancel(execution_id)
+        return JSONResponse(await self._edges.shown(execution_id), status_code=202)
+
+    async def redrive(
+        self,
+        request: Request,
+        execution_id: str,
+        wait: Wait = 0,
+        idempotency_key: IdempotencyKey = "",
+    ) -> Response:
+        """A new execution with the same input. A body `{"env": {...}}` brings its secrets again; `from` says whether it
+        goes on from the failed step (the default where memory has it) or begins before the run."""
+        self._check_room(request, wait)
+        env, begin = redrive_of(await self._body(request, optional=True))
+        accepted = await self._executions.redrive(execution_id, env=env, begin=begin, idempotency_key=idempotency_key)
+        return await self._accepted(accepted, request, wait)
+
+    async def events(self, execution_id: str, last_event_id: Position = "") -> Response:
+        """Server-sent events: a snapshot, or what follows Last-Event-ID; every later row of the log; the end."""
+        await self._executions.get(execution_id)
+        self._streams.check()
+        return self._stream(execution_id, last_event_id, {}, 200)
+
+    async def attachment(self, execution_id: str, attachment_id: str) -> Response:
+        """A picture or a file that the execution was sent, as it was sent. `metadata.attachments` of messages has the
+        ids."""
+        await self._executions.get(execution_id)
+        found = await attachment(self._edges.ctx, execution_id, attachment_id)
+        return download(found.content or b"", found.mime_type, found.name or f"{execution_id}-{found.id}")
+
+    def _check_room(self, request: Request, wait: float) -> None:
+        """Before anything is accepted, whether its answer may last."""
+        if wait or MEDIA_TYPE in request.headers.get("accept", ""):
+            self._streams.check()
+
+    async def _body(self, request: Request, *, optional: bool = False) -> Any:
+        settings = self._edges.ctx.settings
+        most, attached = settings.max_message_bytes, settings.max_attachment_bytes
+        said = f"a message may have {most} (AGENT_RUNNER_MAX_MESSAGE_BYTES), its attachments {attached} ({SETTING})"
+        return await body_json(request, create_bytes(settings), optional=optional, limited_by=said)
+
+    async def _accepted(self, accepted: Accepted, request: Request, wait: float) -> Response:
+        new = accepted.execution.id
+        headers = {"Location": f"/v1/executions/{new}"}
+        if accepted.known:
+            headers["Idempotent-Replayed"] = "true"
+        else:
+            self._metrics.accepted.inc()
+        if MEDIA_TYPE in request.headers.get("accept", ""):
+            return self._stream(new, "", headers, 201)
+        if wait:
+            with self._streams.one(checked=True):
+                await until_ended(self._edges.ctx, new, min(wait, MAX_WAIT_S))
+        return await json_answer(await self._edges.shown(new), status_code=201, headers=headers)
+
+    def _stream(self, execution_id: str, last_event_id: str, headers: Mapping[str, str], status: int) -> Response:
+        chunks = self._counted(event_stream(self._edges.ctx, execution_id, last_event_id))
+        return StreamingResponse(chunks, status_code=status, media_type=MEDIA_TYPE, headers={**HEADERS, **headers})
+
+    async def _counted(self, chunks: AsyncGenerator[str, None]) -> AsyncIterator[str]:
+        with self._streams.one(checked=True), self._metrics.streams.track_inprogress():
+            async with aclosing(chunks):
+                async for chunk in chunks:
+                    yield chunk
+
+
+def _flag(given: str, field: str) -> bool | None:
+    if given.lower() not in ("", "true", "false"):
+        raise invalid(f"{field}: {given[:20]!r} is neither true nor false")
+    return given.lower() == "true" if given else None
+
+
+def _phase(name: str) -> Phase | None:
+    if not name:
+        return None
+    if (phase := _PHASES.get(name.upper())) is None:
+        raise invalid(f"phase: {name!r} is none of {', '.join(p.name for p in Phase)}")
+    return phase

@@ -1,0 +1,1 @@
+"""The log of an execution, delivered to everybody who follows it."""

@@ -1,0 +1,223 @@
+"""Watching logs: one reader per execution and server, shared by everybody who follows that execution here.
+
+A watcher reads what is new once, when it is woken and every second in case a wake-up was lost, and keeps the newest
+rows for its readers. Each of them takes rows at its own pace and holds up nobody: who falls behind what is kept reads
+that part from the store by itself. So the number of reads does not grow with the number of readers, and what is held
+does not grow with the slowest of them.
+"""
+
+import asyncio
+import time
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from contextvars import Context
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+from agent_runner.app.server.log_feed.log_ends import end_row
+from agent_runner.app.server.log_feed.wakeups import Wakeups
+from agent_runner.app.server.problems import not_found
+from agent_runner.status.log.bounds import MAX_PAGE_BYTES
+from agent_runner.status.log.log import LogRow
+from agent_runner.status.log.purges import EDITS, purged
+from agent_runner.status.store.paging import fitting
+from agent_runner.status.store.records import Execution
+from agent_runner.status.store.store import Store
+
+PAGE_ROWS = 500
+LOOK_EVERY_S = 1.0
+EXISTS_EVERY_S = 15.0
+"""After this long without a row we look whether the execution still exists."""
+KEPT_ROWS, KEPT_BYTES = 1000, 256 * 1024
+"""What is kept for readers besides the newest page."""
+
+
+class Watcher:
+    """The newest rows of one execution's log. Made by `Watchers`; reads nothing before `start`."""
+
+    def __init__(self, store: Store, wakeups: Wakeups, execution_id: str) -> None:
+        self._store = store
+        self._wakeups = wakeups
+        self._id = execution_id
+        self.readers = 0
+        self._rows: list[LogRow] = []
+        self._bytes = 0
+        self._behind = 0
+        """Every row above this one that was read is in `_rows`."""
+        self._newest = 0
+        self._ended = self._stopped = False
+        self._woken: asyncio.Event | None = None
+        self._looked = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._failure: tuple[Exception, TracebackType | None] | None = None
+        self._facts: asyncio.Task[Execution | None] | None = None
+        self._facts_seq = 0
+
+    @property
+    def failed(self) -> bool:
+        return self._failure is not None
+
+    def start(self, newest: int) -> None:
+        """Read what comes after `newest`, the last row that the caller knows of. Only the first call counts."""
+        if self._task is None:
+            self._behind = self._newest = newest
+            # Without the caller's context: this is done for all readers, whoever they are.
+            self._task = asyncio.create_task(self._watch(), name=f"watcher of {self._id}", context=Context())
+
+    def stop(self) -> list["asyncio.Task[Any]"]:
+        """The tasks that now end, after the read that is under way: a cancel would cost the pool its connection."""
+        self._stopped = True
+        if self._woken is not None:
+            self._woken.set()
+        return [task for task in (self._task, self._facts) if task is not None and not task.done()]
+
+    def rows_after(self, seq: int) -> Sequence[LogRow] | None:
+        """The next rows, at most a page; empty when there are no newer ones; None when they are not kept (any more)."""
+        if self._task is None or seq < self._behind:
+            return None
+        first = bisect_right(self._rows, seq, key=_seq)
+        page = self._rows[first : first + PAGE_ROWS]
+        return page[: fitting((_weight(row.payload) for row in page), MAX_PAGE_BYTES)]
+
+    async def looked(self, timeout_s: float | None = None) -> None:
+        """Until it has looked for rows again, or the time has passed. Raises what made an end to the watching.
+
+        Nothing is missed by who calls it in the same step in which `rows_after` had nothing.
+        """
+        if self._failure is not None:
+            error, trace = self._failure
+            raise error.with_traceback(trace)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._looked.wait()
+
+    async def facts(self, seq: int) -> Execution:
+        """The small facts, not older than row `seq`; read once for all who ask after the same rows."""
+        if self._facts is None or self._facts_seq < seq:
+            self._facts_seq = max(seq, self._newest)
+            self._facts = asyncio.create_task(self._store.get(self._id), context=Context())
+        asked = self._facts
+        try:
+            # The end of one reader must not take it from the others.
+            found = await asyncio.shield(asked)
+        except Exception:
+            if self._facts is asked:
+                self._facts = None
+            raise
+        if found is None:
+            raise not_found("AgentExecution", self._id)
+        return found
+
+    async def _watch(self) -> None:
+        try:
+            with self._wakeups.subscribe(self._id) as woken:
+                self._woken = woken
+                since = time.monotonic()
+                while not (self._ended or self._stopped):
+                    rows = await self._store.read_log(self._id, self._newest, PAGE_ROWS, max_bytes=MAX_PAGE_BYTES)
+                    if rows:
+                        self._keep(rows)
+                        since = time.monotonic()
+                    elif time.monotonic() - since >= EXISTS_EVERY_S:
+                        if await self._store.get(self._id) is None:
+                            raise not_found("AgentExecution", self._id)
+                        since = time.monotonic()
+                    self._tell()
+                    # A page that is about full may have been cut by its weight: there may be more.
+                    whole = len(rows) < PAGE_ROWS and sum(_weight(row.payload) for row in rows) < MAX_PAGE_BYTES // 2
+                    if whole and not (self._ended or self._stopped):
+                        await self._wait(woken)
+        except Exception as error:
+            self._failure = error, error.__traceback__
+            self._tell()
+
+    async def _wait(self, woken: asyncio.Event) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_EVERY_S):
+                await woken.wait()
+        woken.clear()
+
+    def _keep(self, page: Sequence[LogRow]) -> None:
+        """Room is made before the page is added, so that who keeps up finds the whole page."""
+        dropped = 0
+        while dropped < len(self._rows) and (len(self._rows) - dropped > KEPT_ROWS or self._bytes > KEPT_BYTES):
+            self._behind = self._rows[dropped].seq
+            self._bytes -= _weight(self._rows[dropped].payload)
+            dropped += 1
+        del self._rows[:dropped]
+        for edit in (row for row in page if row.kind in EDITS):
+            self._purge(edit)
+        self._rows.extend(page)
+        self._bytes += sum(_weight(row.payload) for row in page)
+        self._newest = page[-1].seq
+        self._ended = end_row(page[-1]) is not None
+
+    def _purge(self, edit: LogRow) -> None:
+        """The store has no text any more that this row took away; who reads from here does not get it either."""
+        for index, row in enumerate(self._rows):
+            if blank := purged(row.kind, row.payload, edit.kind, edit.payload):
+                self._bytes += _weight(blank) - _weight(row.payload)
+                self._rows[index] = replace(row, payload=blank)
+
+    def _tell(self) -> None:
+        """Wake everybody who waits now; who comes later waits for the next time."""
+        self._looked.set()
+        self._looked = asyncio.Event()
+
+
+class Watchers:
+    """The watchers of one server. `store` is the store itself: what a reader may see was decided at its first read."""
+
+    def __init__(self, store: Store, wakeups: Wakeups) -> None:
+        self._store = store
+        self._wakeups = wakeups
+        self._watching: dict[str, Watcher] = {}
+        self._ending: set[asyncio.Task[Any]] = set()
+
+    @contextmanager
+    def watch(self, execution_id: str) -> Iterator[Watcher]:
+        """The execution's watcher, which is there as long as anybody is in this block."""
+        watcher = self._watching.get(execution_id)
+        if watcher is None or watcher.failed:
+            watcher = self._watching[execution_id] = Watcher(self._store, self._wakeups, execution_id)
+        watcher.readers += 1
+        try:
+            yield watcher
+        finally:
+            watcher.readers -= 1
+            if not watcher.readers:
+                self._end(watcher)
+                if self._watching.get(execution_id) is watcher:
+                    del self._watching[execution_id]
+
+    async def stop(self) -> None:
+        """Before the store is closed."""
+        for watcher in self._watching.values():
+            self._end(watcher)
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+    def _end(self, watcher: Watcher) -> None:
+        for task in watcher.stop():
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+
+    def __len__(self) -> int:
+        return len(self._watching)
+
+
+def _seq(row: LogRow) -> int:
+    return row.seq
+
+
+def _weight(payload: Any) -> int:
+    """About how many bytes of text it holds."""
+    match payload:
+        case str():
+            return len(payload)
+        case dict():
+            return sum(len(name) + _weight(value) for name, value in payload.items())
+        case list():
+            return sum(map(_weight, payload))
+    return 8

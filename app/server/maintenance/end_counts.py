@@ -1,0 +1,41 @@
+"""Counters of ends: by phase and code, and how long after its deadline the sweeper saw one."""
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from agent_runner.status.failures import Code
+from agent_runner.status.phases import Phase
+
+DELAY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60)
+
+
+class Ends:
+    """Counts what this server wrote. `registry` also holds the server's other metrics."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._ended = Counter(
+            "agent_runner_executions_ended", "Executions that ended", ["phase", "code"], registry=self.registry
+        )
+        self.purged = Counter(
+            "agent_runner_executions_purged", "Executions removed because they ended long ago", registry=self.registry
+        )
+        self._delay = Histogram(
+            "agent_runner_detection_delay_seconds",
+            "From the deadline that passed to the terminal write",
+            ["code"],
+            buckets=DELAY_BUCKETS,
+            registry=self.registry,
+        )
+        # Every code is there from the start: an alert on a series that does not exist never fires.
+        self._ended.labels(Phase.COMPLETED.name, "")
+        for code in Code:
+            phase = Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED
+            if code is not Code.BROKER_UNAVAILABLE:
+                self._ended.labels(phase.name, code.value)
+
+    def count(self, phase: Phase, code: Code | None, late_s: float | None) -> None:
+        """One terminal write of this server. `late_s` where a deadline was the reason."""
+        name = code.value if code else ""
+        self._ended.labels(phase.name, name).inc()
+        if late_s is not None:
+            self._delay.labels(name).observe(max(0.0, late_s))

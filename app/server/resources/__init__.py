@@ -1,0 +1,1 @@
+"""Agents, instances, sessions, skills, environments and execution contexts: one engine for all kinds."""

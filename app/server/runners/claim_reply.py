@@ -1,0 +1,233 @@
+"""The answer to a claim: everything that a run needs, so that a worker reads no database.
+
+Session -> instance -> agent; the environment merged in layers: the agent's, then the instance's references in order,
+then the execution's own; and which version of each skill. What cannot be resolved any more goes into `bundle_error`
+with the code that the run ends with. References are looked up at the same time.
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from google.protobuf import json_format
+
+from agent_runner.ai.stigmer.agentic.agent.v1.api_pb2 import Agent
+from agent_runner.ai.stigmer.commons.apiresource.enum_pb2 import ApiResourceOwnerScope
+from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
+from agent_runner.app.server.context import ServerContext
+from agent_runner.app.server.executions.attachments import give_attachments
+from agent_runner.app.server.executions.drafts import spoken
+from agent_runner.app.server.executions.run_config import merged
+from agent_runner.app.server.executions.view import CREATED_BY
+from agent_runner.app.server.problems import Problem
+from agent_runner.app.server.resources.archives import Artifacts
+from agent_runner.app.server.resources.sealing import EnvValue, SealBroken, too_many_secrets
+from agent_runner.clients.skills.archive import SkillArchiveError, read_skill_md
+from agent_runner.status.failures import Code
+from agent_runner.status.store.executions.ending import dumps
+from agent_runner.status.store.records import Claimed, Execution, Resource, ResourceKind
+from agent_runner.v1 import runner_pb2 as pb
+
+
+class BundleError(Exception):
+    """Something that the run needs is gone; the text names it. `what` is the skill or the environment."""
+
+    def __init__(self, text: str, *, code: Code = Code.SYSTEM, what: str = "") -> None:
+        super().__init__(text)
+        self.code = code
+        self.what = what
+
+
+async def claim_reply(ctx: ServerContext, claimed: Claimed, *, takes_attachments: bool = True) -> pb.ClaimReply:
+    execution = claimed.execution
+    assert execution is not None  # a granted claim has one
+    first = await ctx.store.read_log(execution.id, 0, 1)
+    human: dict[str, Any] = first[0].payload if first else {}
+    beside = human.get("metadata", {})
+    given, answers = beside.get("input"), beside.get("answers")
+    waiting = execution.session_id and await ctx.store.last_of_session(execution.session_id, waiting=True)
+    reply = pb.ClaimReply(
+        granted=True,
+        handle=execution.handle,
+        fence=execution.fence,
+        attempt=execution.attempt,
+        next_delta=execution.runner_seq,
+        thread_id=execution.thread_id,
+        head_checkpoint_id=claimed.head_checkpoint_id,
+        resume=claimed.resume,
+        previous_code=claimed.previous_code,
+        untold_execution_id=claimed.untold_execution_id,
+        go_on_if_found=claimed.go_on_if_found,
+        start_to_close_s=execution.timeouts.start_to_close_s,
+        heartbeat_s=execution.timeouts.heartbeat_s,
+        settle_grace_s=execution.timeouts.settle_grace_s,
+        message=str(human.get("content", "")) if spoken(human) else "",
+        input_json="" if given is None else dumps(given),
+        answers_json=dumps(answers) if answers else "",
+        waiting=bool(waiting),
+        model_name=execution.model_name,
+        graph=execution.graph,
+        sandbox_id=claimed.sandbox_id,
+        max_tool_result_bytes=ctx.settings.max_tool_result_bytes,
+        max_output_bytes=ctx.settings.max_output_bytes,
+        max_encoded_bytes=ctx.settings.max_encoded_bytes,
+        org=execution.org,
+        session_id=execution.session_id,
+        caller=str(execution.spec.get(CREATED_BY, "")),
+    )
+    if not (claimed.resume and claimed.head_checkpoint_id):
+        await give_attachments(ctx, execution.id, human.get("layout") or (), reply, apart=takes_attachments)
+    try:
+        env = await _resolve(ctx, execution, reply)
+        if too_many := too_many_secrets(env.values()):
+            raise BundleError(too_many, code=Code.ENVIRONMENT, what="all layers together")
+    except BundleError as error:
+        reply.bundle_error = str(error)
+        reply.bundle_error_code = error.code.value
+        reply.bundle_error_what = error.what
+    else:
+        for name, value in env.items():
+            reply.env[name] = value.value
+        reply.secret_names.extend(name for name, value in env.items() if value.is_secret)
+        _give_config(execution, reply)
+    return reply
+
+
+def _give_config(execution: Execution, reply: pb.ClaimReply) -> None:
+    """Context and config of the run: the execution's over the agent's."""
+    own = execution.spec.get("metadata", {}).get("annotations", {})
+    try:
+        context, config = merged(reply.agent.metadata.annotations, own)
+    except Problem as problem:  # an agent from before they were checked
+        reply.bundle_error = f"agent '{reply.agent.metadata.slug}': {problem.detail}"
+        return
+    reply.context_json = "" if context is None else dumps(context)
+    reply.config_json = dumps(config) if config else ""
+
+
+async def _resolve(ctx: ServerContext, execution: Execution, reply: pb.ClaimReply) -> dict[str, EnvValue]:
+    """Fill in session, agent and skills; give the merged environment."""
+    env: dict[str, EnvValue] = {}
+    if execution.session_id:
+        session = await _need(ctx, ResourceKind.SESSION, execution.session_id)
+        json_format.ParseDict(session.body, reply.session, ignore_unknown_fields=True)
+        instance = await _instance(ctx, session, execution)
+        agent = await _need(ctx, ResourceKind.AGENT, instance.parent_id)
+        message = _agent(agent)
+        references = [_reference(r) for r in instance.body.get("spec", {}).get("environment_refs", [])]
+        layers, skills = await asyncio.gather(
+            _all(_environment(ctx, r, execution.org) for r in references),
+            _all(_skill(ctx, r, execution.org, who) for r, who in _skill_refs(message)),
+        )
+        env |= _opened(ctx, agent.body.get("spec", {}).get("env_spec", {}), f"env_spec of agent {agent.slug}")
+        for layer in layers:
+            env |= layer
+        reply.skills.extend(_in_folders(skills))
+        reply.agent.CopyFrom(message)
+    try:
+        return env | ctx.sealing.open_env(execution.sealed_env)
+    except SealBroken as error:
+        raise _broken(error, "runtime_env of the execution") from None
+
+
+async def _instance(ctx: ServerContext, session: Resource, execution: Execution) -> Resource:
+    found = await ctx.store.get_resource(ResourceKind.AGENT_INSTANCE, session.parent_id)
+    if found is None and execution.agent_id:
+        # An agent takes its default instance with it: what somebody deleted is to be named.
+        await _need(ctx, ResourceKind.AGENT, execution.agent_id)
+    return found or await _need(ctx, ResourceKind.AGENT_INSTANCE, session.parent_id)
+
+
+async def _need(ctx: ServerContext, kind: ResourceKind, id: str) -> Resource:
+    found = await ctx.store.get_resource(kind, id)
+    if found is None:
+        raise BundleError(f"{kind.value} {id} does not exist any more")
+    return found
+
+
+async def _all(lookups: Iterable[Any]) -> list[Any]:
+    """The answers in order; of several errors the first in order."""
+    answers = await asyncio.gather(*lookups, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return answers
+
+
+async def _environment(ctx: ServerContext, reference: ApiResourceReference, org: str) -> dict[str, EnvValue]:
+    found = await _referenced(ctx, ResourceKind.ENVIRONMENT, reference, org)
+    return _opened(ctx, found.body.get("spec", {}), reference.slug)
+
+
+async def _skill(ctx: ServerContext, reference: ApiResourceReference, org: str, sub_agent: str) -> pb.RunSkill:
+    skill = await _referenced(ctx, ResourceKind.SKILL, reference, org)
+    try:
+        version = await Artifacts(ctx.store).version(skill, reference.version)
+        text = await ctx.skill_texts.get(version.version_hash, lambda: asyncio.to_thread(_front_of, version.skill_md))
+    except (Problem, SkillArchiveError) as error:
+        raise BundleError(str(error), code=Code.SKILL, what=reference.slug) from None
+    return pb.RunSkill(
+        name=text[0] or skill.body.get("metadata", {}).get("name", "") or skill.slug,
+        description=text[1],
+        folder=skill.slug,
+        version_hash=version.version_hash,
+        artifact_key=version.artifact_key,
+        sub_agent=sub_agent,
+    )
+
+
+def _front_of(skill_md: str) -> tuple[str, str]:
+    """Its name and description. Raises SkillArchiveError, which a text that was pushed before today's checks may."""
+    text = read_skill_md(skill_md)
+    return text.name, text.description
+
+
+async def _referenced(ctx: ServerContext, kind: ResourceKind, reference: ApiResourceReference, org: str) -> Resource:
+    """Whether it may be referred to was decided when the reference was written."""
+    code = Code.SKILL if kind is ResourceKind.SKILL else Code.ENVIRONMENT
+    owner = "" if reference.scope == ApiResourceOwnerScope.platform else reference.org or org
+    found = await ctx.store.find_resource(kind, owner, reference.slug)
+    if found is None:
+        where = f"in org {owner!r}" if owner else "on the platform"
+        raise BundleError(f"it does not exist {where}, or not any more", code=code, what=reference.slug)
+    return found
+
+
+def _reference(given: Mapping[str, Any]) -> ApiResourceReference:
+    return json_format.ParseDict(dict(given), ApiResourceReference(), ignore_unknown_fields=True)
+
+
+def _skill_refs(agent: Agent) -> list[tuple[ApiResourceReference, str]]:
+    """(reference, the sub-agent whose it is, or '')."""
+    own = [(reference, "") for reference in agent.spec.skill_refs]
+    return own + [(reference, sub.name) for sub in agent.spec.sub_agents for reference in sub.skill_refs]
+
+
+def _in_folders(skills: Iterable[pb.RunSkill]) -> list[pb.RunSkill]:
+    """Each once for each of its users; two versions, or two skills of one name, in folders of their own."""
+    taken: dict[str, str] = {}
+    once: dict[tuple[str, str, str], pb.RunSkill] = {}
+    for skill in skills:
+        if taken.setdefault(skill.folder, skill.version_hash) != skill.version_hash:
+            skill.folder = f"{skill.folder}-{skill.version_hash[:12]}"
+        once.setdefault((skill.sub_agent, skill.folder, skill.version_hash), skill)
+    return list(once.values())
+
+
+def _opened(ctx: ServerContext, holder: Mapping[str, Any], what: str) -> dict[str, EnvValue]:
+    try:
+        return ctx.sealing.open_data(holder.get("data", {}))
+    except SealBroken as error:
+        raise _broken(error, what) from None
+
+
+def _broken(error: SealBroken, what: str) -> BundleError:
+    return BundleError(f"a secret cannot be read: {error}", code=Code.ENVIRONMENT, what=what)
+
+
+def _agent(resource: Resource) -> Agent:
+    """The agent without its environment: values travel once, in `env`."""
+    agent = Agent()
+    json_format.ParseDict(resource.body, agent, ignore_unknown_fields=True)
+    agent.spec.ClearField("env_spec")
+    return agent

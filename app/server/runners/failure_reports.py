@@ -1,0 +1,114 @@
+"""What supervisors and workers tell about runs that cannot tell it themselves: exits, failed starts, failed tasks."""
+
+import asyncio
+from collections.abc import Mapping
+from signal import Signals, strsignal
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field
+
+from agent_runner.app.server.context import ServerContext
+from agent_runner.app.server.contract.json_text import WHOLE
+from agent_runner.app.server.contract.texts import MAX_INDEXED
+from agent_runner.app.server.executions.after_end import after_end, follow_up
+from agent_runner.app.server.problems import invalid, not_found
+from agent_runner.app.server.runners.task_ends import tell_task_end
+from agent_runner.status.failures import Code
+from agent_runner.status.log.plain import plain_text
+from agent_runner.status.phases import FAIL, Step
+from agent_runner.status.store.records import Settled
+
+MAX_TEXT = 4096
+STEPS_OF_MESSAGE = {
+    Step.ENSURE_THREAD.value: frozenset({Step.ENSURE_THREAD, Step.THREAD_STARTED}),
+    Step.EXECUTE.value: frozenset({Step.EXECUTE, Step.RUNNING}),
+}
+"""A message's header `step` names its task; a failed copy of one task's message says nothing about the other's run."""
+TO_START = frozenset({Step.ENSURE_THREAD, Step.EXECUTE})
+NOT_STARTED_CODES = frozenset({Code.NOT_REGISTERED, Code.BAD_MESSAGE})
+"""About a message that started nothing: a bad copy must not end a run that another copy started."""
+
+
+EXITS = {
+    70: "a run blocked its event loop beyond its time",
+    71: "threads of ended runs did not come back; its other runs had ended",
+}
+"""Codes that a worker ends with on purpose."""
+
+Name = Annotated[str, Field(max_length=MAX_INDEXED, pattern=r"^[^\x00]*$")]
+
+
+class ExitReport(BaseModel):
+    """From a supervisor: its child ended, or could not start (`startup`, with the banner's text)."""
+
+    incarnation: Name = ""
+    role: Name = ""
+    queue: Name = ""
+    signal: Annotated[int, Field(ge=0, le=64), WHOLE] | None = None
+    exit_code: Annotated[int, Field(ge=-(2**31), lt=2**31), WHOLE] | None = None
+    text: str = Field(default="", max_length=65536)
+    startup: bool = False
+
+
+class Reports:
+    def __init__(self, ctx: ServerContext) -> None:
+        self._ctx = ctx
+
+    async def exit(self, report: ExitReport, *, late: bool = False) -> list[str]:
+        """Its runs end now (E103). Answers their ids. `late`: told by detour; a worker may have started since."""
+        if report.startup and report.queue and not (late and await self._online(report.queue)):
+            await self._ctx.store.startup_failed(report.queue, report.role, plain_text(report.text[-MAX_TEXT:]))
+        if not report.incarnation:
+            return []
+        ended = await self._ctx.store.exited(report.incarnation, how(report.signal, report.exit_code))
+        for execution in ended:
+            after_end(self._ctx, execution)
+            await tell_task_end(self._ctx.store, self._ctx.task_ends, execution)
+        return [execution.id for execution in ended]
+
+    async def _online(self, queue: str) -> bool:
+        workers = await self._ctx.store.workers(queue)
+        return any(w.gone_at is None and w.disconnected_at is None for w in workers)
+
+    async def failure(
+        self, id: str, code: str, facts: Mapping[str, Any], *, step: str = "", after_grace: bool = False
+    ) -> Settled | None:
+        """End an execution that its task could not end. After the grace: a truer reason may arrive; answers None."""
+        known = next((c for c in Code if c.value == code), None)
+        if known is None:
+            raise invalid(f"code: {code!r} is not a failure code")
+        if step and step not in STEPS_OF_MESSAGE:
+            raise invalid(f"step: {step!r} is not the step of a message")
+        steps = STEPS_OF_MESSAGE[step] if step else FAIL.sources
+        if known in NOT_STARTED_CODES:
+            steps &= TO_START
+        if not after_grace:
+            return await self._fail(id, known, facts, steps)
+        if await self._ctx.store.get(id) is None:
+            raise not_found("AgentExecution", id)
+        self._ctx.soon(self._fail_later(id, known, facts, steps))
+        return None
+
+    async def _fail_later(self, id: str, code: Code, facts: Mapping[str, Any], steps: frozenset[Step]) -> None:
+        await asyncio.sleep(self._ctx.settings.worker_lost_grace_s)
+        await self._fail(id, code, facts, steps)
+
+    async def _fail(self, id: str, code: Code, facts: Mapping[str, Any], steps: frozenset[Step]) -> Settled:
+        settled = await self._ctx.store.fail(id, code, facts, only_steps=steps)
+        if settled.execution is None:
+            raise not_found("AgentExecution", id)
+        if settled.accepted:
+            follow_up(self._ctx, settled)
+            await tell_task_end(self._ctx.store, self._ctx.task_ends, settled.execution)
+        return settled
+
+
+def how(signal: int | None, exit_code: int | None) -> str:
+    """`signal 9: usually out of memory`, `exit code 3`: what was seen and no more."""
+    if signal == Signals.SIGKILL:
+        return "signal 9: usually out of memory"
+    if signal:
+        return f"signal {signal}: {strsignal(signal) or 'unknown'}"
+    if exit_code in EXITS:
+        return f"exit code {exit_code}: {EXITS[exit_code]}"
+    return "the cause of its end is not known" if exit_code is None else f"exit code {exit_code}"

@@ -1,0 +1,117 @@
+"""What workers send, checked: a row that cannot be folded or shown would spoil its execution for everybody, for ever.
+
+A kind of delta that is not known is taken as it is: a newer worker may tell more than an older server understands.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from agent_runner.app.server.contract.json_text import read_object
+from agent_runner.app.server.problems import invalid
+from agent_runner.status.failures import Code
+from agent_runner.status.phases import TERMINAL_PHASES, Phase
+from agent_runner.status.store.records import NewDelta, Outcome
+from agent_runner.v1 import runner_pb2 as pb
+
+_NEEDED: Mapping[str, tuple[str, ...]] = {
+    "message": ("id",),
+    "text": ("id", "text"),
+    "message_end": ("id",),
+    "tool_call": ("id",),
+    "tool_end": ("id", "status"),
+    "sub_agent": ("id",),
+    "todos": ("todos",),
+    "output": (),
+    "history": ("kept",),
+    "message_edit": ("id", "content"),
+    "message_removed": ("id",),
+    "message_scope": ("id", "scope"),
+    "message_moved": ("id",),
+    "tool_edit": ("id",),
+    "tool_removed": ("id",),
+    "question": ("id",),
+    "incomplete": ("reason",),
+}
+"""The kinds that a worker tells, and what each must have."""
+_SERVERS_OWN = frozenset({"phase", "merge"})
+"""The row decides on these (L6)."""
+_TEXTS = (
+    *("id", "text", "content", "type", "status", "name", "message", "scope", "input", "result", "error"),
+    *("after", "reason"),
+)
+_OBJECTS = ("metadata", "args", "component")
+_CODES = {code.value: code for code in Code}
+
+
+def deltas_of(given: Iterable[pb.Delta]) -> list[NewDelta]:
+    """For the store. Raises INVALID_ARGUMENT for the first one that is none."""
+    return [NewDelta(kind=delta.kind, payload=_payload(delta)) for delta in given]
+
+
+def outcome_of(request: pb.SettleRequest) -> Outcome:
+    """Raises INVALID_ARGUMENT."""
+    phase = next((phase for phase in TERMINAL_PHASES if phase == request.phase), None)
+    if phase is None:
+        raise invalid(f"phase: {request.phase} is not the end of an execution")
+    if request.code and request.code not in _CODES:
+        raise invalid(f"code: {request.code[:20]!r} is not a failure code")
+    if phase is Phase.FAILED and not request.code:
+        raise invalid("code: FAILED needs a failure code")
+    return Outcome(
+        phase=phase,
+        code=_CODES.get(request.code),
+        facts=facts_of(request.facts_json),
+        waiting=request.waiting_for_input and phase is Phase.COMPLETED,
+    )
+
+
+def facts_of(text: str) -> dict[str, Any]:
+    """Raises INVALID_ARGUMENT."""
+    return read_object(text.encode(), "facts_json") if text else {}
+
+
+def finite(value: float, field: str) -> float:
+    """Raises INVALID_ARGUMENT for NaN and the infinities: neither SQL nor JSON has them."""
+    if not math.isfinite(value):
+        raise invalid(f"{field}: must be a finite number")
+    return value
+
+
+def _payload(delta: pb.Delta) -> str:
+    kind = delta.kind
+    if kind in _SERVERS_OWN:
+        raise invalid(f"deltas: {kind!r} is told by the server, not by a worker")
+    payload = read_object(delta.payload, "a delta's payload")
+    if kind in _NEEDED:
+        if missing := [name for name in _NEEDED[kind] if name not in payload]:
+            raise invalid(f"deltas: {kind!r} without {', '.join(missing)}")
+        if wrong := sorted(_wrong(payload, kind)):
+            raise invalid(f"deltas: {kind!r} with another type of {', '.join(wrong)}")
+    return delta.payload.decode()
+
+
+def _wrong(payload: Mapping[str, Any], kind: str) -> Iterable[str]:
+    """The names of fields that are not what the fold takes them for."""
+    if kind == "output":
+        return
+    if kind == "question":  # its value is anything
+        yield from (name for name in ("id", "text", "node", "scope") if not isinstance(payload.get(name, ""), str))
+        yield from () if isinstance(payload.get("expects", {}), dict) else ("expects",)
+        return
+    yield from (name for name in _TEXTS if name in payload and not isinstance(payload[name], str))
+    yield from (name for name in _OBJECTS if not isinstance(payload.get(name) or {}, dict))
+    component = payload.get("component") or {}
+    if isinstance(component, dict) and not isinstance(component.get("metadata") or {}, dict):
+        yield "component.metadata"
+    if kind == "history" and not (type(payload["kept"]) is int and payload["kept"] >= 0):
+        yield "kept"
+    if kind == "todos" and not _are_todos(payload["todos"]):
+        yield "todos"
+
+
+def _are_todos(todos: Any) -> bool:
+    return isinstance(todos, list) and all(
+        isinstance(todo, dict) and isinstance(todo.get("content"), str) and isinstance(todo.get("status"), str)
+        for todo in todos
+    )

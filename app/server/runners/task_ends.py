@@ -1,0 +1,44 @@
+"""Which of Celery's tasks an end that the server wrote belongs to: what Flower is told of runs whose worker is gone."""
+
+from typing import Protocol
+
+from agent_runner.clients.broker.celery_config import ENSURE_THREAD, EXECUTE_GRAPHTON, task_id
+from agent_runner.clients.broker.task_ends import TaskEnd
+from agent_runner.status.failures import Code
+from agent_runner.status.phases import Phase
+from agent_runner.status.store.records import Execution
+from agent_runner.status.store.store import Store
+
+
+class TaskEndTeller(Protocol):
+    def tell(self, end: TaskEnd) -> None: ...
+
+
+async def tell_task_end(store: Store, ends: TaskEndTeller | None, ended: Execution) -> None:
+    """After an end that no worker wrote. A task that nobody had taken is not shown as running, and is left alone.
+
+    `ended` may be the row as it was before its end: the words are read only where somebody is told.
+    """
+    task = task_of(ended)
+    if ends is None or not task or not ended.owner_name:
+        return
+    found = await store.state(ended.id)
+    if found is None:
+        return
+    execution, state = found
+    ends.tell(
+        TaskEnd(
+            task_id=task_id(execution.id, task),
+            worker=execution.owner_name,
+            text=state.error or execution.phase.wire_name,
+            revoked=execution.phase is Phase.CANCELLED,
+            worker_gone=execution.error_code == Code.WORKER_LOST.value,
+        )
+    )
+
+
+def task_of(execution: Execution) -> str:
+    """The task that a worker was in when it ended: the last one that was taken."""
+    if execution.claimed_at is not None:
+        return EXECUTE_GRAPHTON
+    return "" if execution.thread_id else ENSURE_THREAD

@@ -1,0 +1,168 @@
+"""The worker process' presence: one stream to a server, on a thread and a channel of its own.
+
+The beats of all runs ride on it, by the clock and not by the agents' progress, so that a model that is silent for
+minutes, or a tool that blocks the event loop, is alive. A leaving process says goodbye: a clean close and a crash
+look the same to the server.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import grpc
+
+from agent_runner.clients.backend.channel import RECONNECT_MOST_S, authorization, open_blocking_channel
+from agent_runner.v1 import runner_pb2 as pb
+from agent_runner.v1.runner_pb2_grpc import RunnerStub
+
+if TYPE_CHECKING:
+    from agent_runner.clients.settings.settings import Settings
+
+log = logging.getLogger(__name__)
+
+BEAT_AT_MOST_EVERY_S = 10.0
+BEAT_AT_LEAST_EVERY_S = 0.05
+GOODBYE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulse:
+    """What one beat says. `every_s` is how soon the next one is due, as the runs need it."""
+
+    runs: Sequence[pb.RunBeat]
+    busy: int
+    loop_lag_s: float
+    every_s: float = BEAT_AT_MOST_EVERY_S
+    hung_threads: int = 0
+    not_taking: str = ""
+
+
+class PresenceThread:
+    """Start it once, after any fork; `goodbye` ends it. Reconnects for ever.
+
+    `pulse` and `on_verdicts` are called on threads of this object: the first makes a beat, the second takes what the
+    server says about runs, answered or pushed.
+    """
+
+    def __init__(
+        self,
+        settings: "Settings",
+        hello: pb.Hello,
+        *,
+        pulse: Callable[[], Pulse],
+        on_verdicts: Callable[[Sequence[pb.RunVerdict]], None],
+    ) -> None:
+        self._settings = settings
+        self._metadata = authorization(settings)
+        self._hello = hello
+        self._pulse = pulse
+        self._on_verdicts = on_verdicts
+        self._changed = threading.Condition()
+        self._beat_now = False
+        self._leaving = False
+        self._said_goodbye = threading.Event()
+        self._server_every_s = BEAT_AT_MOST_EVERY_S
+        self._sent: deque[float] = deque()
+        self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
+        self.connected = threading.Event()
+        """Set while a server has welcomed this process."""
+        self.answered_at = time.monotonic()
+        """When the last beat that was answered was *sent*: what is known about the server is no younger than that."""
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def beat_soon(self) -> None:
+        """A run began or ended: beat now, and ask anew how often."""
+        with self._changed:
+            self._beat_now = True
+            self._changed.notify_all()
+
+    def goodbye(self, timeout_s: float = GOODBYE_S) -> None:
+        """Tell the server that this process leaves. Idempotent; returns when it is told or nobody listens."""
+        if not self._thread.is_alive():
+            return
+        with self._changed:
+            self._leaving = True
+            self._changed.notify_all()
+        self._said_goodbye.wait(timeout_s if self.connected.is_set() else min(timeout_s, 0.2))
+
+    def _run(self) -> None:
+        channel = open_blocking_channel(self._settings)
+        stub = RunnerStub(channel)
+        pause_s = BEAT_AT_LEAST_EVERY_S
+        while not self._leaving:
+            lost = threading.Event()
+            try:
+                for reply in stub.presence(self._requests(lost), metadata=self._metadata, wait_for_ready=True):
+                    pause_s = BEAT_AT_LEAST_EVERY_S
+                    self._take(reply)
+                log.info("the server ended the presence stream")
+            except grpc.RpcError as exc:
+                log.warning("presence is lost, connecting again: %s", _words(exc))
+            except Exception:
+                log.exception("presence failed, connecting again")
+            finally:
+                self.connected.clear()
+                lost.set()
+                with self._changed:
+                    self._changed.notify_all()
+            if not self._leaving:
+                time.sleep(pause_s)
+                pause_s = min(pause_s * 2, RECONNECT_MOST_S)
+        self._said_goodbye.set()
+        channel.close()
+
+    def _requests(self, lost: threading.Event) -> Iterator[pb.PresenceRequest]:
+        """What this side says on one stream. Runs on gRPC's thread: this wait is the beats' clock."""
+        self._sent.clear()
+        yield pb.PresenceRequest(hello=self._hello)
+        due = time.monotonic()
+        while not lost.is_set():
+            with self._changed:
+                while not (self._leaving or self._beat_now or lost.is_set()):
+                    left_s = due - time.monotonic()
+                    if left_s <= 0:
+                        break
+                    self._changed.wait(left_s)
+                self._beat_now = False
+            if lost.is_set():
+                return
+            if self._leaving:
+                yield pb.PresenceRequest(goodbye=pb.Goodbye())
+                return
+            pulse = self._pulse()
+            now = time.monotonic()
+            due = now + max(BEAT_AT_LEAST_EVERY_S, min(pulse.every_s, self._server_every_s, BEAT_AT_MOST_EVERY_S))
+            self._sent.append(now)
+            yield pb.PresenceRequest(
+                beat=pb.BeatRequest(
+                    incarnation=self._hello.incarnation,
+                    runs=pulse.runs,
+                    busy=pulse.busy,
+                    loop_lag_s=pulse.loop_lag_s,
+                    hung_threads=pulse.hung_threads,
+                    not_taking=pulse.not_taking,
+                )
+            )
+
+    def _take(self, reply: pb.PresenceReply) -> None:
+        if reply.WhichOneof("what") == "welcome":
+            self._server_every_s = reply.welcome.beat_every_s or BEAT_AT_MOST_EVERY_S
+            self.connected.set()
+            self.beat_soon()  # the first beat went before it was known how often
+            log.info("present at server %s", reply.welcome.server_id)
+            return
+        if self._sent:
+            self.answered_at = max(self.answered_at, self._sent.popleft())
+        if reply.beat.runs:
+            self._on_verdicts(reply.beat.runs)
+
+
+def _words(exc: grpc.RpcError) -> str:
+    code, details = getattr(exc, "code", None), getattr(exc, "details", None)
+    return f"{code().name}: {details()}" if code and details else repr(exc)

@@ -1,0 +1,54 @@
+"""What a process asks its Redis before it works there: does it keep what is queued, and may we use our keys?
+
+A Redis that does not answer is no finding: whoever needs it waits for it, or says so.
+"""
+
+import logging
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import redis
+
+from agent_runner.clients.broker.redis_probe import Command, RedisFull, evicts, open_client, refused
+from agent_runner.clients.settings.service_urls import without_password
+
+if TYPE_CHECKING:
+    from agent_runner.clients.settings.settings import Settings
+
+log = logging.getLogger(__name__)
+LIMIT_S = 2.0
+EVICTS = (
+    "%s evicts (maxmemory-policy %s): it removes queued work when memory is short."
+    " Set maxmemory-policy noeviction, or use another Redis for agent-runner"
+)
+NO_PREFIX = (
+    "its user may not use our keys ({said}): a prefix of keys is not supported."
+    " Give agent-runner a database number or a server of its own, and its user the keys of docs/guides/surroundings.md"
+)
+
+
+def look_at_redis(settings: "Settings") -> None:
+    """Blocks for a few seconds at most. Warns in the log of a Redis that evicts; raises ValueError where one of its
+    keys is withheld from the user: everything would seem to start, and nothing would run."""
+    keys: list[Command] = [("LLEN", queue) for queue in (settings.runner_queue, settings.orchestrator_queue)]
+    keys += [("SMEMBERS", f"_kombu.binding.{settings.runner_queue}"), ("HGET", "unacked", "probe")]
+    wanted: dict[str, list[Command]] = {settings.redis_url: [("GET", "celery-task-meta-probe")]}
+    if urlsplit(settings.broker_url).scheme in ("redis", "rediss", "unix"):
+        wanted[settings.broker_url] = [*wanted.get(settings.broker_url, []), *keys]
+    for url, commands in wanted.items():
+        _look(url, commands)
+
+
+def _look(url: str, commands: list[Command]) -> None:
+    shown = without_password(url)
+    try:
+        with open_client(url, LIMIT_S) as client:
+            withheld = [said for said in refused(client, commands) if "access" in said and "key" in said]
+            policy = "" if withheld else evicts(client)
+    except (redis.RedisError, OSError, RedisFull) as error:
+        log.debug("%s was not looked at: %s", shown, error)
+        return
+    if withheld:
+        raise ValueError(f"{shown}: {NO_PREFIX.format(said=withheld[0])}")
+    if policy:
+        log.warning(EVICTS, shown, policy)

@@ -1,0 +1,84 @@
+"""What a caller gives a graph to start with: fields, messages in any of the usual JSON forms, and words beside them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages, messages_from_dict
+
+from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.clients.engine.entrypoint_input import is_functional, message_input
+from agent_runner.clients.engine.user_graphs.user_graphs import Graph, GraphError
+
+_REDUCERS = frozenset({"_add_messages", "add_messages", "_messages_delta_reducer"})
+"""LangGraph's and deepagents'. Others may hold anything: what is given to them stays as it is."""
+_LC_CLASSES = {
+    "HumanMessage": "human",
+    "AIMessage": "ai",
+    "SystemMessage": "system",
+    "ToolMessage": "tool",
+}
+
+
+def graph_input(
+    graph: Graph, bundle: Bundle, message: str, input_json: str = "", blocks: Sequence[Mapping[str, Any]] = ()
+) -> Any:
+    """The state to start with: `input_json` with the message added if the graph has messages. `blocks`: the message
+    whole, where it is more than words.
+
+    Raises GraphError if there is no place for the message, or if the input is not what it seems to be.
+    """
+    content: str | list[Any] = [dict(block) for block in blocks] or message
+    if message and not input_json and is_functional(graph) and (made := message_input(graph, content)) is not None:
+        return made
+    given = read_input(input_json)
+    # A server of an earlier version sends the input's text as the message too.
+    if not message or (input_json and message == json.dumps(given, ensure_ascii=False)):
+        return _with_messages(graph, given)
+    if "messages" not in graph.channels or not isinstance(given, dict):
+        name = bundle.graph or "the agent"
+        what = "a message" if "messages" not in graph.channels else "a message beside an input that is no object"
+        raise GraphError(f"graph '{name}' has no 'messages' channel for {what}: give it `input` (a JSON object) alone")
+    before = _with_messages(graph, given)
+    held = before.get("messages") or []
+    return {**before, "messages": [*(held if isinstance(held, list) else [held]), HumanMessage(content=content)]}
+
+
+def read_input(input_json: str) -> Any:
+    """Raises GraphError."""
+    try:
+        return json.loads(input_json) if input_json else {}
+    except ValueError as error:
+        raise GraphError(f"the execution's input is not JSON: {error}") from error
+
+
+def _with_messages(graph: Graph, given: Any) -> Any:
+    """`given` with its messages as LangChain's own where the graph's channel is one for these."""
+    if not isinstance(given, dict) or "messages" not in given or not _takes_langchains(graph):
+        return given
+    held = given["messages"]
+    try:
+        return {**given, "messages": [message_of(one) for one in (held if isinstance(held, list) else [held])]}
+    except (ValueError, TypeError, KeyError, NotImplementedError) as error:
+        raise GraphError(f"input.messages: {error}") from error
+
+
+def message_of(given: Any) -> BaseMessage:
+    """A message from OpenAI's form, a pair (role, text), a text, or one of LangChain's two forms as JSON."""
+    if isinstance(given, Mapping):
+        if isinstance(given.get("data"), Mapping):
+            return messages_from_dict([dict(given)])[0]
+        if given.get("lc") and isinstance(given.get("kwargs"), Mapping):
+            name = str((given.get("id") or [""])[-1])
+            if name not in _LC_CLASSES:
+                raise ValueError(f"a serialized {name or 'object'} is no message")
+            given = {**given["kwargs"], "type": _LC_CLASSES[name]}
+    if isinstance(given, list):
+        given = tuple(given)
+    return convert_to_messages([given])[0]
+
+
+def _takes_langchains(graph: Graph) -> bool:
+    channel = graph.channels.get("messages")
+    reducer = getattr(channel, "operator", None) or getattr(channel, "reducer", None)
+    return getattr(reducer, "__name__", "") in _REDUCERS

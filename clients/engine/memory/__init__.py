@@ -1,0 +1,1 @@
+"""The agents' memory: checkpoints, their types, their repair and their pruning."""

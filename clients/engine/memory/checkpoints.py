@@ -1,0 +1,304 @@
+"""The agents' memory: LangGraph checkpoints in SQLite or Postgres, with the head of each run tracked.
+
+LangGraph's checkpoints have no fence: a run that was given up and wakes later still writes. So a turn never starts
+from the latest checkpoint of a thread, but from the head that the server handed out with the claim, and the run
+reports the head that it reached. Both savers here tell the current run its new head after the checkpoint is durable.
+
+A saver belongs to the event loop that opened it: one per process, opened after any fork.
+Classes that are not LangGraph's or langchain's own are made again from a checkpoint only where the graph's schemas
+declare them (`serializer.py`).
+"""
+
+import asyncio
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import aiosqlite
+from langchain_core.runnables import RunnableConfig
+from langgraph._internal._constants import ERROR, RESUME
+from langgraph.checkpoint.base import BaseCheckpointSaver, ChannelVersions, Checkpoint, CheckpointMetadata
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from psycopg import AsyncConnection
+from psycopg.rows import DictRow
+from psycopg_pool import AsyncConnectionPool
+
+from agent_runner.clients.engine.current import CurrentRun, current_run
+from agent_runner.clients.engine.memory.postgres_pool import Patient, open_pool
+from agent_runner.clients.engine.memory.prune_postgres import drop_postgres, prune_postgres
+from agent_runner.clients.engine.memory.prune_sqlite import drop_sqlite, prune_sqlite, shrinking
+from agent_runner.clients.engine.memory.pruning import saved
+from agent_runner.clients.engine.memory.serializer import StateSerializer
+from agent_runner.clients.engine.memory.untold_steps import (
+    STEPS_POSTGRES,
+    STEPS_SQLITE,
+    WRITTEN_POSTGRES,
+    WRITTEN_SQLITE,
+    Step,
+    step,
+)
+from agent_runner.status.store.postgres import advice
+
+SQLITE_BUSY_TIMEOUT_MS = 15_000
+
+T = TypeVar("T")
+
+
+class MemoryStoreError(Exception):
+    """The checkpoint store cannot be opened; the text names it without its password."""
+
+
+class HeadTracking(ABC):
+    """Mixed in before a saver: the current run learns each checkpoint of its main conversation once it is written."""
+
+    @abstractmethod
+    async def drop(self, thread_id: str, ids: Sequence[str]) -> None:
+        """Remove these of the main conversation."""
+
+    @abstractmethod
+    async def writes_since(self, thread_id: str, checkpoint_id: str, channel: str) -> dict[str, Any]:
+        """By task: what was written into `channel` beside this checkpoint and later ones, sub-graphs' included."""
+
+    @abstractmethod
+    async def steps_since(self, thread_id: str, checkpoint_id: str) -> list[Step]:
+        """Of the main conversation, after this checkpoint; oldest first."""
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        saver, run = cast("BaseCheckpointSaver[str]", super()), current_run()
+
+        async def put() -> RunnableConfig:
+            written = await saver.aput(config, checkpoint, metadata, new_versions)
+            if over := self._told(run, written["configurable"], metadata):
+                await self.drop(written["configurable"]["thread_id"], over)
+            return written
+
+        # What is written is known: a head that stayed behind would make the next turn forget the step.
+        return await finished(put())
+
+    @staticmethod
+    def _told(run: CurrentRun | None, place: Mapping[str, Any], metadata: CheckpointMetadata) -> Sequence[str]:
+        """Tell the run; the checkpoints of it that nobody can need any more."""
+        if run is not None and not place.get("checkpoint_ns") and place["thread_id"] == run.thread_id:
+            run.move_head(place["checkpoint_id"])
+            return run.trail.step(place["checkpoint_id"], saved("", "", "", metadata).deltas)
+        return ()
+
+    async def aput_writes(
+        self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        saver = cast("BaseCheckpointSaver[str]", super())
+        await saver.aput_writes(config, without_refused_answers(writes), task_id, task_path)
+
+
+def without_refused_answers(writes: Sequence[tuple[str, Any]]) -> Sequence[tuple[str, Any]]:
+    """What a task leaves behind, without the answers that it failed on.
+
+    LangGraph keeps a failed task's RESUME beside its ERROR and gives it to the next attempt before any new answer, so
+    that one bad answer would spoil the session for ever. Answers to earlier questions of the task stay: they were
+    kept when it asked the next one.
+    """
+    failed = any(channel == ERROR for channel, _ in writes)
+    return [(channel, value) for channel, value in writes if channel != RESUME] if failed else writes
+
+
+def forget_refused_answers(saver: BaseCheckpointSaver[Any]) -> None:
+    """The same for a saver that a graph brought along."""
+    if isinstance(saver, HeadTracking) or getattr(saver, "_forgets_refused_answers", False):
+        return
+    put, aput = saver.put_writes, saver.aput_writes
+
+    def put_writes(
+        config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        put(config, without_refused_answers(writes), task_id, task_path)
+
+    async def aput_writes(
+        config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
+    ) -> None:
+        await aput(config, without_refused_answers(writes), task_id, task_path)
+
+    vars(saver).update(put_writes=put_writes, aput_writes=aput_writes, _forgets_refused_answers=True)
+
+
+class _WholeWrites(AsyncSqliteSaver):
+    """Each write is done as a whole or not at all, also when the run that writes is cancelled in the middle.
+
+    The saver's own writes are a statement and a commit with a wait between them: a cancel there leaves the process'
+    only transaction open, and with it the file locked for every other worker until somebody else commits.
+    """
+
+    async def aput(self, *args: Any, **kwargs: Any) -> RunnableConfig:
+        return await self._whole(super().aput(*args, **kwargs))
+
+    async def aput_writes(self, *args: Any, **kwargs: Any) -> None:
+        await self._whole(super().aput_writes(*args, **kwargs))
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await self._whole(super().adelete_thread(thread_id))
+
+    async def _whole(self, write: Coroutine[Any, Any, T]) -> T:
+        return await finished(self._or_rolled_back(write))
+
+    async def _or_rolled_back(self, write: Coroutine[Any, Any, T]) -> T:
+        try:
+            return await write
+        except BaseException:
+            async with self.lock:
+                await self.conn.rollback()
+            raise
+
+
+class SqliteMemory(HeadTracking, _WholeWrites):
+    """One connection per process; several processes share the file (WAL, busy timeout)."""
+
+    async def prune_to(self, thread_id: str, head: str, also: Collection[str]) -> int:
+        return await finished(prune_sqlite(self.conn, self.lock, thread_id, head, also))
+
+    async def drop(self, thread_id: str, ids: Sequence[str]) -> None:
+        await finished(drop_sqlite(self.conn, self.lock, thread_id, ids))
+
+    async def writes_since(self, thread_id: str, checkpoint_id: str, channel: str) -> dict[str, Any]:
+        async with self.lock, self.conn.execute(WRITTEN_SQLITE, (thread_id, channel, checkpoint_id)) as cursor:
+            rows = await cursor.fetchall()
+        return {task: self.serde.loads_typed((kind, value)) for task, kind, value in rows}
+
+    async def steps_since(self, thread_id: str, checkpoint_id: str) -> list[Step]:
+        async with self.lock, self.conn.execute(STEPS_SQLITE, (thread_id, checkpoint_id)) as cursor:
+            rows = await cursor.fetchall()
+        return [step(id, parent, json.loads(metadata or b"{}")) for id, parent, metadata in rows]
+
+
+class PostgresMemory(HeadTracking, Patient, AsyncPostgresSaver):
+    """A small pool of connections; what a database that is away holds up waits for it."""
+
+    async def prune_to(self, thread_id: str, head: str, also: Collection[str]) -> int:
+        return await prune_postgres(self._pool, thread_id, head, also)
+
+    async def drop(self, thread_id: str, ids: Sequence[str]) -> None:
+        await drop_postgres(self._pool, thread_id, ids)
+
+    async def writes_since(self, thread_id: str, checkpoint_id: str, channel: str) -> dict[str, Any]:
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(WRITTEN_POSTGRES, (thread_id, channel, checkpoint_id))).fetchall()
+        return {row["task_id"]: self.serde.loads_typed((row["type"], row["blob"])) for row in rows}
+
+    async def steps_since(self, thread_id: str, checkpoint_id: str) -> list[Step]:
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(STEPS_POSTGRES, (thread_id, checkpoint_id))).fetchall()
+        return [step(row["checkpoint_id"], row["parent_checkpoint_id"], row["metadata"]) for row in rows]
+
+    @property
+    def _pool(self) -> AsyncConnectionPool[AsyncConnection[DictRow]]:
+        return cast("AsyncConnectionPool[AsyncConnection[DictRow]]", self.conn)
+
+
+async def finished(work: Coroutine[Any, Any, T]) -> T:
+    """Let `work` end, and only then the cancel that came meanwhile."""
+    task = asyncio.ensure_future(work)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = cancelled or not task.cancelled()
+        except BaseException:  # it is told below
+            break
+    if cancelled:
+        task.cancelled() or task.exception()
+        raise asyncio.CancelledError
+    return task.result()
+
+
+def tracks_heads(checkpointer: object) -> bool:
+    """Whether a graph's memory is ours."""
+    return isinstance(checkpointer, HeadTracking)
+
+
+class Memory:
+    """An open saver and how to close it: `async with await open_saver(url) as memory: memory.saver`."""
+
+    def __init__(self, saver: "SqliteMemory | PostgresMemory", close: Callable[[], Awaitable[Any]]) -> None:
+        self.saver: BaseCheckpointSaver[str] = saver
+        self._prune = saver.prune_to
+        self._close: Callable[[], Awaitable[Any]] | None = close
+
+    async def prune(self, thread_id: str, head: str, *, also: Collection[str] = ()) -> int:
+        """Remove what no turn from this head, or from one that came of it, can need; without a head all of the thread.
+
+        `also`: further checkpoints that a turn may begin at. How many went, for a head; none when it is not there.
+        Runs of the thread may go on meanwhile; doing it again, or with an older head, does no harm.
+        """
+        if head:
+            return await self._prune(thread_id, head, also)
+        await self.saver.adelete_thread(thread_id)
+        return 0
+
+    async def aclose(self) -> None:
+        """Idempotent."""
+        close, self._close = self._close, None
+        if close is not None:
+            await close()
+
+    async def __aenter__(self) -> "Memory":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+
+async def open_saver(url: str) -> Memory:
+    """Open and set up the store of `sqlite:///FILE` or `postgresql://...` (a `+driver` in the scheme is ignored)."""
+    scheme, _, rest = url.partition("://")
+    kind = scheme.partition("+")[0]
+    try:
+        if kind == "sqlite":
+            return await _open_sqlite(rest.partition("?")[0])
+        if kind in ("postgresql", "postgres"):
+            return await _open_postgres(url)
+    except Exception as error:
+        raise MemoryStoreError(f"checkpoint store {_shown(url)}: {error} {advice(str(error))}".strip()) from error
+    raise MemoryStoreError(f"checkpoint store {_shown(url)}: must begin with sqlite:/// or postgresql://")
+
+
+async def _open_sqlite(rest: str) -> Memory:
+    # sqlite:///relative, sqlite:////absolute, as SQLAlchemy reads it.
+    path = rest.removeprefix("/")
+    if path and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    connection = aiosqlite.connect(path or ":memory:")
+    await connection
+    try:
+        await connection.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_TIMEOUT_MS}")
+        await shrinking(connection)
+        saver = SqliteMemory(connection, serde=StateSerializer())
+        await saver.setup()
+        await connection.execute("PRAGMA synchronous=NORMAL")
+    except BaseException:
+        await connection.close()
+        raise
+    return Memory(saver, connection.close)
+
+
+async def _open_postgres(url: str) -> Memory:
+    pool = await open_pool(url)
+    try:
+        saver = PostgresMemory(pool, serde=StateSerializer())
+        await saver.setup()
+    except BaseException:
+        await pool.close()
+        raise
+    return Memory(saver, pool.close)
+
+
+def _shown(url: str) -> str:
+    scheme, separator, rest = url.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -1,0 +1,95 @@
+"""Pruning in a SQLite file, and giving its space back."""
+
+import asyncio
+import json
+from collections.abc import Collection, Iterable, Sequence
+
+import aiosqlite
+import ormsgpack
+
+from agent_runner.clients.engine.memory.pruning import saved, unneeded
+
+STRIPPED = "agent_runner_stripped"
+"""In the metadata of a checkpoint that holds only what later ones are put together from."""
+WAL_BYTES = 4 << 20
+FREE_PAGES_LEAST = 256
+_FOUND = "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, metadata FROM checkpoints WHERE thread_id = ?"
+_ONE = "thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
+_OPTION = ormsgpack.OPT_NON_STR_KEYS
+
+
+async def shrinking(connection: aiosqlite.Connection) -> None:
+    """Before the first table is made: a file that can give pages back, and a log that does not stay large.
+
+    A file of an earlier version keeps its size and uses its free pages again, until somebody says VACUUM.
+    """
+    await connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    await connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
+
+
+async def prune_sqlite(
+    connection: aiosqlite.Connection, lock: asyncio.Lock, thread_id: str, head: str, also: Collection[str]
+) -> int:
+    async with lock, connection.cursor() as cursor:
+        await cursor.execute(_FOUND, (thread_id,))
+        rows = [(*row[:3], json.loads(row[3] or b"{}")) for row in await cursor.fetchall()]
+        done = {(row[0], row[1]) for row in rows if STRIPPED in row[3]}
+        goes = unneeded((saved(*row) for row in rows), head, also)
+        gone = [(thread_id, namespace, id) for namespace, ids in goes.gone.items() for id in ids]
+        try:
+            await _delete(cursor, gone)
+            for namespace, ids in goes.stripped.items():
+                for id, names in ids.items():
+                    if (namespace, id) not in done:
+                        await _strip(cursor, (thread_id, namespace, id), names)
+            await connection.commit()
+            if gone:
+                await _give_back(cursor)
+        except BaseException:
+            await connection.rollback()
+            raise
+    return len(gone)
+
+
+async def drop_sqlite(connection: aiosqlite.Connection, lock: asyncio.Lock, thread_id: str, ids: Sequence[str]) -> None:
+    async with lock, connection.cursor() as cursor:
+        try:
+            await _delete(cursor, [(thread_id, "", id) for id in ids])
+            await connection.commit()
+        except BaseException:
+            await connection.rollback()
+            raise
+
+
+async def _delete(cursor: aiosqlite.Cursor, gone: Iterable[tuple[str, str, str]]) -> None:
+    places = list(gone)
+    for table in ("writes", "checkpoints"):
+        await cursor.executemany(f"DELETE FROM {table} WHERE {_ONE}", places)  # noqa: S608 - our two tables
+
+
+async def _strip(cursor: aiosqlite.Cursor, place: tuple[str, str, str], names: frozenset[str]) -> None:
+    """Keep of a checkpoint only these channels; their content is moved as bytes and not made into anything."""
+    await cursor.execute(f"SELECT type, checkpoint, metadata FROM checkpoints WHERE {_ONE}", place)  # noqa: S608
+    row = await cursor.fetchone()
+    if row is None or row[0] != "msgpack":
+        return
+    content = ormsgpack.unpackb(row[1], ext_hook=ormsgpack.Ext, option=_OPTION)
+    content["channel_values"] = {n: v for n, v in (content.get("channel_values") or {}).items() if n in names}
+    metadata = json.dumps({**json.loads(row[2] or b"{}"), STRIPPED: True}, ensure_ascii=False).encode()
+    update = f"UPDATE checkpoints SET checkpoint = ?, metadata = ? WHERE {_ONE}"  # noqa: S608
+    await cursor.execute(update, (ormsgpack.packb(content, option=_OPTION), metadata, *place))
+    among = ",".join("?" * len(names))
+    delete = f"DELETE FROM writes WHERE {_ONE} AND channel NOT IN ({among})"  # noqa: S608
+    await cursor.execute(delete, (*place, *sorted(names)))
+
+
+async def _give_back(cursor: aiosqlite.Cursor) -> None:
+    """Free pages go back to the disk once they are many and more than a quarter."""
+    free, pages = [await _number(cursor, f"PRAGMA {what}") for what in ("freelist_count", "page_count")]
+    if free >= FREE_PAGES_LEAST and free * 4 > pages:
+        await (await cursor.execute("PRAGMA incremental_vacuum")).fetchall()
+
+
+async def _number(cursor: aiosqlite.Cursor, question: str) -> int:
+    row = await (await cursor.execute(question)).fetchone()
+    return int(row[0]) if row else 0

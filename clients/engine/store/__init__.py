@@ -1,0 +1,1 @@
+"""LangGraph's store for graphs, with each org apart."""

@@ -1,0 +1,172 @@
+"""LangGraph's own stores, opened: SQLite beside the checkpoints' tables, or Postgres on a pool of their own.
+
+Search by meaning needs the extension pgvector of a Postgres. Without it, or with vectors of another length in the
+tables than the configuration says, the store is not opened, and the error says what to do.
+"""
+
+import asyncio
+import random
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import psycopg
+from langgraph.store.base import BaseStore, Op, Result, TTLConfig
+
+from agent_runner.clients.engine.memory.postgres_pool import Pool, open_pool, patiently
+from agent_runner.clients.engine.store.sqlite_vectors import connect
+
+BUSY_TIMEOUT_MS = 15_000
+CLOSE_SWEEPER_S = 1.0
+TAKE_LOCK = "SELECT pg_try_advisory_xact_lock(7021794871652217445) AS mine"
+"""Of the process that sets the tables up; the others wait for it. An index that two begin to make may stay invalid."""
+SET_UP_PAUSE_S = 0.05
+CONFLICT_TRIES = 20
+VECTORS_ON_POSTGRES = """
+    SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'vector') AS there,
+        EXISTS (SELECT 1 FROM pg_available_extensions WHERE name = 'vector') AS available,
+        (SELECT atttypmod FROM pg_attribute
+            WHERE attrelid = to_regclass('store_vectors') AND attname = 'embedding') AS dims,
+        (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+            OR (has_database_privilege(current_database(), 'CREATE')
+                AND EXISTS (SELECT 1 FROM pg_available_extension_versions WHERE name = 'vector' AND trusted)) AS may
+"""
+LEAVE_OUT = "or take `index` out of `store` in langgraph.json"
+
+T = TypeVar("T")
+Index = dict[str, Any] | None
+
+
+class StoreError(Exception):
+    """The store cannot be opened or used here; the text says what to do."""
+
+
+class Opened:
+    """A store whose batches may be repeated, and are: after a conflict, and once a database that was away is back."""
+
+    def __init__(self, store: Any, batch: Callable[[Any, list[Op]], Awaitable[list[Result]]], close: Any) -> None:
+        self._store, self._batch, self.aclose = store, batch, close
+
+    async def abatch(self, ops: list[Op]) -> list[Result]:
+        return await self._batch(self._store, ops)
+
+
+async def open_store(url: str, index: Index, ttl: TTLConfig | None) -> Opened:
+    """`url` as for the memory. Raises StoreError, and what the drivers raise."""
+    scheme, _, rest = url.partition("://")
+    async with AsyncExitStack() as opening:
+        if scheme.partition("+")[0] == "sqlite":
+            store, batch = await _sqlite(opening, rest.partition("?")[0].removeprefix("/"), index, ttl), _on_sqlite
+        else:
+            store, batch = await _postgres(opening, url, index, ttl), _on_postgres
+        if ttl:
+            await store.start_ttl_sweeper()
+            opening.push_async_callback(store.stop_ttl_sweeper, CLOSE_SWEEPER_S)
+        return Opened(store, batch, opening.pop_all().aclose)
+    raise AssertionError
+
+
+async def _sqlite(opening: AsyncExitStack, path: str, index: Index, ttl: TTLConfig | None) -> Any:
+    from langgraph.store.sqlite.aio import AsyncSqliteStore
+
+    if path and path != ":memory:":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    connection = await opening.enter_async_context(connect(path or ":memory:"))
+    await connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    await connection.execute("PRAGMA journal_mode=WAL")
+    # What is deleted takes its vectors along only then.
+    await connection.execute("PRAGMA foreign_keys=ON")
+    # Each read says whether it prolongs a life, by the configuration or by itself; this store would overrule it.
+    lives = cast("TTLConfig", {**(ttl or {}), "refresh_on_read": True})
+    store = AsyncSqliteStore(connection, index=index, ttl=lives)  # type: ignore[arg-type]
+    # Who sets the same tables up at the same time shows as any error of SQLite's.
+    await repeated(store.setup, lambda error: isinstance(error, sqlite3.Error))
+    if index:
+        found = await connection.execute_fetchall("SELECT length(embedding) / 4 FROM store_vectors LIMIT 1")
+        _same_length(next((int(row[0]) for row in found), None), index["dims"])
+    return store
+
+
+async def _postgres(opening: AsyncExitStack, url: str, index: Index, ttl: TTLConfig | None) -> Any:
+    from langgraph.store.postgres.aio import AsyncPostgresStore
+
+    pool = await open_pool(url)
+    opening.push_async_callback(pool.close)
+    if index:
+        async with pool.connection() as connection:
+            found = await (await connection.execute(VECTORS_ON_POSTGRES)).fetchone()
+        check_vectors(**(found or {}), wanted=index["dims"])
+    store = AsyncPostgresStore(pool, index=index, ttl=ttl)  # type: ignore[arg-type]
+    while not await _set_up_alone(pool, store):  # noqa: ASYNC110 - the other one is a process of its own
+        await asyncio.sleep(random.uniform(SET_UP_PAUSE_S, 2 * SET_UP_PAUSE_S))  # noqa: S311 - no secret
+    return store
+
+
+async def _set_up_alone(pool: Pool, store: Any) -> bool:
+    """Whether it is done. A lock of a transaction, which a pooler keeps too; one that waits holds no connection."""
+    async with pool.connection() as guard, guard.transaction():
+        # Without parameters: those leave a snapshot behind that CREATE INDEX CONCURRENTLY would wait for.
+        row = await (await guard.execute(TAKE_LOCK, prepare=False)).fetchone()
+        if row is None or not row["mine"]:
+            return False
+        await store.setup()
+        return True
+
+
+def check_vectors(there: bool, available: bool, dims: int | None, may: bool, *, wanted: int) -> None:
+    """`VECTORS_ON_POSTGRES`, judged. Raises StoreError that says what to do."""
+    if not there and not available:
+        raise StoreError(
+            "store.index in langgraph.json: this Postgres has no pgvector: install it on its server (its extension is"
+            f" `vector`), {LEAVE_OUT}"
+        )
+    if not there and not may:
+        raise StoreError(
+            "store.index in langgraph.json: this user may not add pgvector: let a superuser run CREATE EXTENSION"
+            f" vector, {LEAVE_OUT}"
+        )
+    _same_length(dims, wanted)
+
+
+def _same_length(stored: int | None, dims: int) -> None:
+    if stored is not None and stored != dims:
+        raise StoreError(
+            f"the store has vectors of {stored} numbers, store.index.dims in langgraph.json says {dims}. Vectors of two"
+            " models cannot be compared: go back to the old model, or drop the tables store_vectors and"
+            " vector_migrations; what is stored is found by meaning once it is written again"
+        )
+
+
+async def _on_sqlite(store: Any, ops: list[Op]) -> list[Result]:
+    async def once() -> list[Result]:
+        if (store.ttl_config or {}).get("omit_expired"):  # LangGraph's store for SQLite does not know it
+            await store.sweep_ttl()
+        results: list[Result] = await store.abatch(ops)
+        return results
+
+    return await repeated(once, _is_conflict)
+
+
+async def _on_postgres(store: BaseStore, ops: list[Op]) -> list[Result]:
+    return await repeated(lambda: patiently(lambda: store.abatch(ops)), _is_conflict)
+
+
+async def repeated(work: Callable[[], Awaitable[T]], again: Callable[[BaseException], bool]) -> T:
+    for left in reversed(range(CONFLICT_TRIES)):
+        try:
+            return await work()
+        except Exception as error:
+            if not left or not again(error):
+                raise
+            await asyncio.sleep(random.uniform(0.01, 0.1))  # noqa: S311 - apart from the others, no secret
+    raise AssertionError
+
+
+def _is_conflict(error: BaseException) -> bool:
+    """Whether it is nothing but somebody else's work at the same time."""
+    cause = error.__cause__ if isinstance(error.__cause__, sqlite3.Error) else error  # the store wraps some of them
+    if isinstance(cause, sqlite3.OperationalError):
+        return cause.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return isinstance(error, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure)

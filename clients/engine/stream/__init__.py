@@ -1,0 +1,1 @@
+"""A run of a graph, told in our own events."""

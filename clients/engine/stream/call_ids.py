@@ -1,0 +1,130 @@
+"""Which tool call is meant: gives each call that a model asked for one id for the whole run.
+
+The id is the one the model gave. Where that is missing, or was given before to another call (two sub-agents that both
+say `call_1`), it gets a suffix, so that no two calls share a place in the status.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import AIMessage
+
+from agent_runner.clients.models.endings import refused_in
+from agent_runner.status.log.events import ToolRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A call that waits for its tool to start."""
+
+    raw_id: str
+    name: str
+    args: Any
+
+
+@dataclass(slots=True, kw_only=True)
+class Asked:
+    """A call that a model asked for. `id` is the one the status knows it by."""
+
+    id: str
+    name: str
+    args: Any
+    started: bool = False
+    ended: bool = False
+
+
+class Calls:
+    """The calls of one run, by the scope they were asked in and the id the model gave them."""
+
+    def __init__(self) -> None:
+        self._asked: dict[tuple[str, str], Asked] = {}
+        self._taken: set[str] = set()
+        self._by_scope: dict[str, list[Asked]] = {}
+
+    def request(
+        self, scope: str, message_id: str, message: AIMessage, before: Sequence[str] = ()
+    ) -> tuple[ToolRequest, ...]:
+        """Take in the calls of a finished AI message, in order; those that must not run come last.
+
+        `before`: the calls it had until it was rewritten.
+        """
+        refused = refused_in(message)
+        ids = {one.id for one in refused}
+        valid = [call for call in message.tool_calls if not call.get("id") or call["id"] not in ids]
+        told: list[tuple[str | None, str, Any, str]] = [(c.get("id"), c["name"], c["args"], "") for c in valid]
+        told += [(one.id, one.name, one.args, one.why) for one in refused]
+        self._by_scope[scope] = []
+        requests = []
+        for index, (raw_id, name, args, why) in enumerate(told):
+            raw_id = raw_id or f"{message_id}:{index}"
+            asked = self._again(scope, raw_id, name, args, before) or self._ask(scope, raw_id, name, args)
+            asked.ended = asked.ended or bool(why)
+            requests.append(ToolRequest(tool_call_id=asked.id, name=name, args=args, invalid=why))
+        return tuple(requests)
+
+    def _again(self, scope: str, raw_id: str, name: str, args: Any, before: Sequence[str]) -> Asked | None:
+        """The call of a message that was rewritten, if it was in that message already."""
+        asked = self._asked.get((scope, raw_id))
+        if asked is None or asked.id not in before:
+            return None
+        asked.name, asked.args = name, args
+        self._by_scope[scope].append(asked)
+        return asked
+
+    def known(self, scope: str, raw_id: str) -> Asked | None:
+        """The call that was asked for under this id, ended or not."""
+        return self._asked.get((scope, raw_id))
+
+    def start(self, scope: str, name: str, args: Any, offers: Sequence[Offer], *, otherwise: str) -> str:
+        """The id of the call whose tool starts now. `offers`: the calls that its node was given.
+
+        Without a call that fits, the tool was started by the graph's own code and is known as `otherwise`.
+        """
+        given = [self._offered(scope, offer) for offer in offers if offer.name == name]
+        fitting = [a for a in given or self._by_scope.get(scope, []) if a.name == name and not a.started]
+        asked = next((a for a in fitting if a.args == args), fitting[0] if fitting else None)
+        if asked is None and given:  # tried again
+            asked = next((a for a in given if a.args == args), given[0])
+        if asked is None:
+            return otherwise
+        asked.started, asked.ended = True, False
+        return asked.id
+
+    def end(self, scope: str, raw_id: str) -> Asked | None:
+        """The call that ended now; None if nobody asked for it in this run, or if it ended before."""
+        asked = self._asked.get((scope, raw_id))
+        if asked is None or asked.ended:
+            return None
+        asked.ended = True
+        return asked
+
+    def _offered(self, scope: str, offer: Offer) -> Asked:
+        """A call of an earlier part of the run (before a hand-back) keeps its id, though nobody asked for it here."""
+        return self._asked.get((scope, offer.raw_id)) or self._ask(scope, offer.raw_id, offer.name, offer.args)
+
+    def _ask(self, scope: str, raw_id: str, name: str, args: Any) -> Asked:
+        id_, number = raw_id, 1
+        while id_ in self._taken:
+            number += 1
+            id_ = f"{raw_id}~{number}"
+        self._taken.add(id_)
+        asked = self._asked[(scope, raw_id)] = Asked(id=id_, name=name, args=args)
+        self._by_scope.setdefault(scope, []).append(asked)
+        return asked
+
+
+def offers_in(node_input: Any, last: AIMessage | None) -> tuple[Offer, ...]:
+    """The tool calls that a node was given: as `Send` of calls, or as a state whose last message (`last`) has some."""
+    calls: Iterable[Any] = ()
+    if isinstance(node_input, list):
+        calls = node_input
+    elif isinstance(node_input, Mapping) and isinstance(node_input.get("tool_call"), Mapping):
+        calls = [node_input["tool_call"]]
+    elif last is not None:
+        calls = last.tool_calls
+    return tuple(
+        Offer(raw_id=str(call.get("id") or ""), name=str(call["name"]), args=call.get("args"))
+        for call in calls
+        if isinstance(call, Mapping) and "name" in call and call.get("id")
+    )

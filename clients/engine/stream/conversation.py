@@ -1,0 +1,326 @@
+"""What of a run's messages the graph still remembers: compares its state with what was told, and tells the difference.
+
+A graph may rewrite a message under its id (a guard, redaction of private data, an edited tool call), take one back
+(`RemoveMessage`, `REMOVE_ALL_MESSAGES`, `Overwrite`, a summary in place of the history), or add one that no model said.
+The `messages` of its state after each step say which: so the reducer does not matter.
+
+What was told as main conversation and is not in that state belongs to a nested graph, or to a node that used it itself:
+it gets a scope of its own, the names of the nodes around it. Where it comes into the state later, it is main again.
+Within nested graphs only what their nodes put out is seen: edits by id and removals.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, RemoveMessage, SystemMessage, ToolMessage
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
+from langgraph.types import Command
+
+from agent_runner.clients.engine.stream import messages as read
+from agent_runner.clients.engine.stream.call_ids import Calls
+from agent_runner.clients.engine.stream.known_messages import KnownMessages, finished
+from agent_runner.status.log import events
+from agent_runner.status.log.events import USER_MESSAGE, Event, input_message
+
+Key = str | tuple[Any, ...]
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A message as it was told last. `place`: the nodes around it. `inside`: it is (or was) in the graph's state."""
+
+    id: str
+    message: BaseMessage
+    scope: str = ""
+    place: str = ""
+    inside: bool = False
+    aside: bool = False
+    """It was told that this is not of the main conversation."""
+    calls: tuple[str, ...] = ()
+    shown: tuple[Any, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        self.shown = _view(self.message)
+
+
+class Conversation:
+    """Of one run. `told` and `result_told` hear what was said, `state` and `node` what the graph made of it."""
+
+    def __init__(self, calls: Calls, known: KnownMessages, graph_input: Any = None) -> None:
+        self._calls, self._known = calls, known
+        self._input = graph_input
+        self._entries: dict[Key, _Entry] = {}
+        self._objects: dict[int, _Entry] = {}
+        self._results: dict[str, tuple[Any, bool]] = {}
+        self._result_keys: dict[Key, str] = {}
+        self._gone_calls: set[str] = set()
+        """Of messages that were taken back. A result that the graph keeps of one shows no call."""
+        self._history: dict[Key, BaseMessage] = {}
+        self._order: list[str] = []
+        self._begun = False
+        self._present: Mapping[Key, BaseMessage] = {}
+        self._last: BaseMessage | None = None
+
+    def told(self, message: AIMessage, event: events.MessageFinished, *, place: str = "") -> None:
+        """An AI message was told as `event`."""
+        calls = tuple(request.tool_call_id for request in event.requests)
+        entry = _Entry(event.message_id, message, scope=event.scope, place=place, calls=calls)
+        if message.id:
+            self._entries[message.id] = entry
+        self._objects[id(message)] = entry
+        if not event.scope:
+            self._order.append(entry.id)
+
+    def result_told(self, call_id: str, content: Any, *, failed: bool) -> None:
+        self._results[call_id] = (content, failed)
+
+    def state(self, values: Any) -> Iterator[Event]:
+        """The graph's state after a step: what is to be told so that the status shows its messages."""
+        held = read.conversation_of(values)
+        if held is None:
+            return
+        now = self._keyed(held)
+        if not self._begun:
+            self._begin(now)
+        self._present = now
+        self._last = next(reversed(now.values()), None)
+        yield from self._gone(now)
+        for key, message in now.items():
+            if key in self._history:
+                continue
+            if isinstance(message, ToolMessage):
+                yield from self._result(key, message)
+            else:
+                yield from self._message(key, message)
+        yield from self._moved(now)
+        yield from self._put_aside()
+
+    def node(self, output: Any) -> Iterator[Event]:
+        """What a node of a nested graph put out: edits and removals of what is in no state that is seen here."""
+        listed = list(read.messages_in(output))
+        kept = {m.id for m in listed if m.id and not isinstance(m, RemoveMessage)}
+        for message in listed:
+            entry = self._entries.get(message.id or "")
+            if isinstance(message, RemoveMessage) and message.id == REMOVE_ALL_MESSAGES:
+                continue  # which of them are this graph's is not known: those that stay are listed again
+            if entry is None or entry.inside or entry.id == USER_MESSAGE:
+                continue
+            if isinstance(message, RemoveMessage):
+                if message.id not in kept:
+                    yield from self._remove(entry)
+            elif isinstance(message, AIMessage) and _view(message) != entry.shown:
+                yield from self._edit(entry, message)
+
+    def end(self, *, interrupted: bool) -> Iterator[Event]:
+        """The graph has ended, or waits for somebody: then calls within its nested graphs may wait too."""
+        if self._begun and not interrupted:
+            yield from self._put_aside()
+        kept = sum(key in self._present for key in self._history)
+        if kept < len(self._history):
+            yield events.HistoryCut(kept=kept)
+        entries = {id(e): e for e in [*self._entries.values(), *self._objects.values()]}.values()
+        taken = [e for e in entries if not e.inside and not (interrupted and (e.scope or "/" in e.place))]
+        if calls := tuple(call_id for entry in taken for call_id in entry.calls):
+            yield events.CallsTaken(tool_call_ids=calls)
+        if not interrupted and isinstance(self._last, ToolMessage) and read.text_of(self._last).strip():
+            yield events.ToolAnswered()  # as with `return_direct`
+
+    def _begin(self, now: Mapping[Key, BaseMessage]) -> None:
+        """The first state: what was there before, and what came in."""
+        self._begun = True
+        self._history = {k: m for k, m in now.items() if self._entry(k, m) is None and not isinstance(m, ToolMessage)}
+        resumed = self._input is None
+        if isinstance(self._input, Command) or (not resumed and read.conversation_of(self._input) is None):
+            return
+        humans = [key for key, message in now.items() if isinstance(message, HumanMessage)]
+        if not humans:
+            return
+        keys, numbers = list(self._history), dict[Key, int]()
+        first = keys.index(humans[-1]) if humans[-1] in self._history else len(keys)
+        if not resumed:
+            given = self._keyed(read.conversation_of(self._input) or ())
+            came = sum(not isinstance(message, ToolMessage) for message in given.values())
+            first = min(first, max(0, len(keys) - came))
+            # the server has told all messages of an input, by their places
+            numbers = {key: number for number, key in enumerate(given, 1)}
+        for key in keys[first:]:
+            message = self._history.pop(key)
+            id_ = USER_MESSAGE if key == humans[-1] else message.id or ""
+            if key in numbers and id_ != USER_MESSAGE:
+                id_ = input_message(numbers[key])
+            # what was told before a hand-back has its calls, under the ids that the model gave them
+            calls = (
+                [call_id for call_id, _, _ in _calls_of(message) if call_id] if isinstance(message, AIMessage) else []
+            )
+            self._entries[key] = _Entry(id_, message, inside=True, calls=tuple(calls))
+            if id_:
+                self._order.append(id_)
+
+    def _entry(self, key: Key, message: BaseMessage) -> _Entry | None:
+        entry = self._entries.get(key) or self._objects.get(id(message))
+        if entry is not None:
+            self._entries[key] = entry  # a message without an id gets one from LangGraph, in place
+        return entry
+
+    def _keyed(self, held: Sequence[Any]) -> dict[Key, BaseMessage]:
+        keyed: dict[Key, BaseMessage] = {}
+        for item in held:
+            if isinstance(item, BaseMessage):
+                keyed[item.id or ("object", id(item))] = item
+                continue
+            message = read.as_message(item)
+            if message is None:
+                continue
+            number = 0
+            view = (type(message).__name__, repr(_view(message)))
+            while (*view, number) in keyed:
+                number += 1
+            keyed[*view, number] = message
+        return keyed
+
+    def _gone(self, now: Mapping[Key, BaseMessage]) -> Iterator[Event]:
+        ids = {id(entry) for key, message in now.items() if (entry := self._entry(key, message))}
+        for entry in list(self._entries.values()):
+            if entry.inside and id(entry) not in ids:
+                yield from self._remove(entry)
+        for key, call_id in list(self._result_keys.items()):
+            if key not in now:
+                del self._result_keys[key]
+                if self._results.pop(call_id, None) is not None:
+                    yield events.ToolEdited(tool_call_id=call_id)
+
+    def _remove(self, entry: _Entry) -> Iterator[Event]:
+        """With its calls, and with what was said within them."""
+        paths = tuple(f"{entry.scope}/{call}" if entry.scope else call for call in entry.calls)
+        within = [e for e in self._objects.values() if any(e.scope == p or e.scope.startswith(f"{p}/") for p in paths)]
+        for one in {id(e): e for e in [entry, *within]}.values():
+            yield self._forget(one)
+
+    def _forget(self, entry: _Entry) -> Event:
+        for held in [key for key, known in self._entries.items() if known is entry]:
+            del self._entries[held]
+        for object_ in [key for key, known in self._objects.items() if known is entry]:
+            del self._objects[object_]
+        if entry.id in self._order:
+            self._order.remove(entry.id)
+        self._gone_calls.update(entry.calls)
+        for call_id in entry.calls:
+            self._results.pop(call_id, None)
+        return events.MessageRemoved(message_id=entry.id, tool_call_ids=entry.calls)
+
+    def _message(self, key: Key, message: BaseMessage) -> Iterator[Event]:
+        entry = self._entry(key, message)
+        if entry is None:
+            yield self._new(key, message)
+            return
+        entry.inside = True
+        if entry.scope or entry.aside:
+            entry.scope, entry.aside = "", False
+            yield events.MessageScoped(message_id=entry.id, scope="")
+        if entry.id not in self._order:
+            self._order.append(entry.id)
+        if _view(message) != entry.shown:
+            yield from self._edit(entry, message)
+
+    def _new(self, key: Key, message: BaseMessage) -> Event:
+        id_ = self._known.fresh_id(message.id or f"message-{id(message):x}")
+        event: Event
+        if isinstance(message, AIMessage):
+            self._known.add(message)
+            event = finished(message, scope="", message_id=id_, calls=self._calls)
+            self.told(message, event)
+        else:
+            kind = "MESSAGE_SYSTEM" if isinstance(message, SystemMessage) else "MESSAGE_HUMAN"
+            event = events.MessageAdded(message_id=id_, type=kind, text=read.shown_text(message))
+            self._order.append(id_)
+        entry = self._objects.get(id(message)) or _Entry(id_, message)
+        entry.inside = True
+        self._entries[key] = entry
+        return event
+
+    def _edit(self, entry: _Entry, message: BaseMessage) -> Iterator[Event]:
+        old = entry.message
+        entry.message, entry.shown = message, _view(message)
+        self._objects.pop(id(old), None)  # nobody holds it any more: another message may get its place in memory
+        self._objects[id(message)] = entry
+        requests: tuple[events.ToolRequest, ...] = ()
+        changed: tuple[events.ToolRequest, ...] = ()
+        if isinstance(message, AIMessage) and isinstance(old, AIMessage):
+            requests = self._calls.request(entry.scope, entry.id, message, entry.calls)
+            before = _calls_of(old)
+            pairs = zip(requests, _calls_of(message), strict=True)
+            changed = tuple(request for request, call in pairs if call not in before)
+        kept = {request.tool_call_id for request in requests}
+        gone = tuple(call_id for call_id in entry.calls if call_id not in kept)
+        entry.calls = tuple(request.tool_call_id for request in requests)
+        self._gone_calls.update(gone)
+        reasoning = read.reasoning_of(message) if isinstance(message, AIMessage) else ""
+        yield events.MessageEdited(
+            scope=entry.scope,
+            message_id=entry.id,
+            text=read.shown_text(message),
+            reasoning=reasoning,
+            requests=changed,
+            removed_calls=gone,
+        )
+
+    def _result(self, key: Key, message: ToolMessage) -> Iterator[Event]:
+        asked = self._calls.known("", message.tool_call_id)
+        if asked is None or asked.id in self._gone_calls:
+            return
+        self._result_keys[key] = asked.id
+        failed = read.tool_failed(message)
+        before = self._results.get(asked.id)
+        self._results[asked.id] = (message.content, failed)
+        if before is None:
+            asked.ended = True
+            yield events.ToolFinished(
+                scope="", tool_call_id=asked.id, name=asked.name, result=message.content, failed=failed
+            )
+        elif before[0] != message.content:
+            yield events.ToolEdited(tool_call_id=asked.id, result=message.content, failed=failed)
+
+    def _moved(self, now: Mapping[Key, BaseMessage]) -> Iterator[Event]:
+        """The order of the state. The user's message stays the first."""
+        wanted = [e.id for k in now if (e := self._entries.get(k)) and e.id != USER_MESSAGE and e.id]
+        known = set(wanted)
+        order = [id_ for id_ in self._order if id_ in known]
+        for index, id_ in enumerate(wanted):
+            if order[index] != id_:
+                order.remove(id_)
+                order.insert(index, id_)
+                yield events.MessageMoved(message_id=id_, after=wanted[index - 1] if index else "")
+        rest = [id_ for id_ in self._order if id_ not in known and id_ != USER_MESSAGE]
+        self._order = order + rest
+
+    def _put_aside(self) -> Iterator[Event]:
+        seen: set[int] = set()
+        for entry in [*self._entries.values(), *self._objects.values()]:
+            if id(entry) in seen or entry.inside or entry.scope or entry.aside:
+                continue
+            seen.add(id(entry))
+            entry.aside = True
+            if entry.id in self._order:
+                self._order.remove(entry.id)
+            yield events.MessageScoped(message_id=entry.id, scope=entry.place or "graph")
+
+
+def place_of(namespace: str | Iterable[str]) -> str:
+    """The names of the nodes in a checkpoint namespace: `agent:<uuid>|model:<uuid>` is `agent/model`."""
+    segments = namespace.split("|") if isinstance(namespace, str) else namespace
+    return "/".join(segment.split(":")[0] for segment in segments if segment)
+
+
+def _view(message: BaseMessage) -> tuple[Any, ...]:
+    """What is shown of a message: when this differs, it was rewritten."""
+    text = read.shown_text(message)
+    if not isinstance(message, AIMessage):
+        return (message.type, text)
+    return (message.type, text, read.reasoning_of(message), _calls_of(message))
+
+
+def _calls_of(message: AIMessage) -> list[tuple[Any, Any, Any]]:
+    """(id, name, args) of each, in the order of `Calls.request`."""
+    calls = [*message.tool_calls, *message.invalid_tool_calls]
+    return [(call.get("id"), call.get("name"), call.get("args")) for call in calls]

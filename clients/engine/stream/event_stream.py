@@ -1,0 +1,309 @@
+"""A run of a graph in our own events, from LangGraph's `astream_events` (schema v2).
+
+What the stream does not say plainly, and how it is found here:
+- the id of a tool call when its tool starts: the node around it was given the call as its input;
+- which sub-agent something belongs to: the innermost tool run among its parents;
+- a tool that does not exist: it never starts, its node only puts out a ToolMessage;
+- a model call that failed: it never ends, the node around it does;
+- messages of nodes that ask no model: they are in the node's output and in nobody's input;
+- what the graph made of its messages: `values`, its state after each step (`conversation.py`).
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
+from langgraph.errors import GraphBubbleUp, GraphInterrupt
+
+from agent_runner.clients.engine.final_state import final_output, output_fields
+from agent_runner.clients.engine.questions import question_of
+from agent_runner.clients.engine.stream import messages as read
+from agent_runner.clients.engine.stream.call_ids import Calls, Offer, offers_in
+from agent_runner.clients.engine.stream.conversation import Conversation, place_of
+from agent_runner.clients.engine.stream.known_messages import KnownMessages, finished
+from agent_runner.clients.engine.user_graphs.run_context import RECURSION_LIMIT
+from agent_runner.status.log import events
+from agent_runner.status.log.events import Event
+from agent_runner.status.log.tool_names import TODO_TOOL
+
+# Without a recursion limit in the call's config `astream_events` stops at 25, whatever is bound to the graph.
+STREAM_MODES = ["updates", "values", "custom"]
+"""Of the graph and its sub-graphs: the interrupts, the state, and what nodes write for the progress."""
+HIDDEN_TAGS = {"nostream", "langsmith:nostream", "langsmith:hidden"}
+
+
+async def run_events(graph: Any, graph_input: Any, config: Mapping[str, Any], **options: Any) -> AsyncIterator[Event]:
+    """Run `graph` and tell what it does. Raises what the graph raises. `options` go to `astream_events` (context,
+    durability, control, ...). An end of the iterator is an end of the graph, also by an interrupt (`Interrupted`)."""
+    story = V2Events(output_fields(graph), graph_input)
+    config = {"recursion_limit": RECURSION_LIMIT, **config}
+    options = {"stream_mode": STREAM_MODES, "subgraphs": True, **options}
+    async with aclosing(graph.astream_events(graph_input, config, version="v2", **options)) as raw_events:
+        async for raw in raw_events:
+            for event in story.feed(raw):
+                yield event
+
+
+@dataclass(slots=True, kw_only=True)
+class _Model:
+    scope: str
+    parents: list[str]
+    hidden: bool
+    place: str = ""
+    message_id: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Tool:
+    scope: str
+    id: str
+    name: str
+    namespace: str
+    args: Any
+    nested: bool = False
+    """A graph runs in it: a sub-agent."""
+
+    @property
+    def path(self) -> str:
+        return f"{self.scope}/{self.id}" if self.scope else self.id
+
+
+class V2Events:
+    """Translates the events of one run, one at a time. Holds what it needs to tell whose they are."""
+
+    def __init__(self, fields: Sequence[str] | None = None, graph_input: Any = None) -> None:
+        """`fields`: what the graph puts out (`output_fields`)."""
+        self._models: dict[str, _Model] = {}
+        self._tools: dict[str, _Tool] = {}
+        self._doubles: set[str] = set()
+        self._offers: dict[str, tuple[Offer, ...]] = {}
+        self._calls = Calls()
+        self._known = KnownMessages()
+        self._conversation = Conversation(self._calls, self._known, graph_input)
+        self._fields = fields
+        self._first: Any = None
+        self._interrupted = False
+        self._asked_in: dict[str, str] = {}
+        """The scope in which each question was asked, by the interrupt's id."""
+        self._nodes: dict[str, tuple[str, ...]] = {}
+        """The nodes that run, by their run: (the namespace of their graph, their name)."""
+        self._last_node: dict[tuple[str, ...], str] = {}
+        """By namespace: what a node that never waits wrote is told after its end."""
+
+    def feed(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        """The events that `raw` amounts to; most amount to none."""
+        kind = raw["event"]
+        if kind == "on_chat_model_stream":
+            return self._model_stream(raw)
+        handler = _HANDLERS.get(kind)
+        return handler(self, raw) if handler else iter(())
+
+    def _model_start(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        metadata = raw["metadata"]
+        # middleware's own calls (a summary of the history, a choice of tools) are no part of the conversation
+        hidden = bool(HIDDEN_TAGS & set(raw["tags"]) or metadata.get("lc_source") or metadata.get("lc_internal_call"))
+        place = place_of(metadata.get("langgraph_checkpoint_ns", ""))
+        model = _Model(scope=self._scope(raw), parents=list(raw["parent_ids"]), hidden=hidden, place=place)
+        self._models[raw["run_id"]] = model
+        yield events.ModelStarted(scope=model.scope, call_id=raw["run_id"])
+
+    def _model_stream(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        model = self._models.get(raw["run_id"])
+        chunk = raw["data"].get("chunk")
+        if model is None or model.hidden or not isinstance(chunk, AIMessageChunk):
+            return
+        if not model.message_id:
+            model.message_id = self._known.fresh_id(chunk.id or raw["run_id"])
+            yield events.MessageStarted(scope=model.scope, message_id=model.message_id)
+        if text := read.text_of(chunk):
+            yield events.MessageText(scope=model.scope, message_id=model.message_id, text=text)
+
+    def _model_end(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        model = self._models.pop(raw["run_id"], None)
+        message = raw["data"].get("output")
+        if model is None:
+            return
+        if isinstance(message, AIMessage) and not model.hidden:
+            self._known.add(message)
+            id_ = model.message_id or self._known.fresh_id(message.id or raw["run_id"])
+            yield self._finished(message, model.scope, id_, model.place)
+        yield events.ModelEnded(scope=model.scope, call_id=raw["run_id"])
+
+    def _finished(self, message: AIMessage, scope: str, message_id: str, place: str) -> Event:
+        event = finished(message, scope=scope, message_id=message_id, calls=self._calls)
+        self._conversation.told(message, event, place=place)
+        return event
+
+    def _tool_start(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        namespace = raw["metadata"].get("langgraph_checkpoint_ns", "")
+        offers: tuple[Offer, ...] = ()
+        for parent in reversed(raw["parent_ids"]):
+            if parent in self._offers:
+                offers = self._offers[parent]
+                break
+            if parent in self._doubles or (parent in self._tools and self._tools[parent].namespace == namespace):
+                self._doubles.add(raw["run_id"])  # a tool within a tool: an MCP wrapper tells each call twice
+                return
+        scope, args = self._scope(raw), raw["data"].get("input")
+        id_ = self._calls.start(scope, raw["name"], args, offers, otherwise=raw["run_id"])
+        self._tools[raw["run_id"]] = _Tool(scope=scope, id=id_, name=raw["name"], namespace=namespace, args=args)
+        yield events.ToolStarted(scope=scope, tool_call_id=id_, name=raw["name"], args=args)
+
+    def _tool_end(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        tool = self._tools.get(raw["run_id"])
+        if tool is None:
+            return
+        outcome = read.tool_outcome(raw["data"].get("output"))
+        id_ = self._ended(tool, outcome.tool_call_id)
+        if tool.name == TODO_TOOL and not outcome.failed:
+            given = tool.args.get("todos") if isinstance(tool.args, Mapping) else None
+            todos = outcome.todos if outcome.todos is not None else read.todo_items(given)
+            if todos is not None:
+                yield events.TodosWritten(scope=tool.scope, todos=todos)
+        if outcome.tool_call_id:
+            self._conversation.result_told(id_, outcome.result, failed=outcome.failed)
+        yield events.ToolFinished(
+            scope=tool.scope,
+            tool_call_id=id_,
+            name=tool.name,
+            result=outcome.result,
+            failed=outcome.failed,
+            error=outcome.error,
+        )
+
+    def _tool_error(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        tool = self._tools.get(raw["run_id"])
+        error = raw["data"].get("error")
+        if tool is None:
+            return
+        if isinstance(error, GraphInterrupt):
+            within = tool.path if tool.nested else tool.scope
+            for one in error.args[0] if error.args else ():
+                self._asked_in.setdefault(one.id, within)  # the innermost tool comes first
+        if isinstance(error, GraphBubbleUp):  # an interrupt asks a person; a drain stops between steps
+            yield events.ToolSuspended(scope=tool.scope, tool_call_id=tool.id)
+            return
+        id_ = self._ended(tool, raw["data"].get("tool_call_id") or "")
+        yield events.ToolFinished(
+            scope=tool.scope, tool_call_id=id_, name=tool.name, failed=True, error=read.error_text(error)
+        )
+
+    def _ended(self, tool: _Tool, raw_id: str) -> str:
+        """The id of the call that ended. What the end says is true, where the start was a guess."""
+        asked = self._calls.end(tool.scope, raw_id) if raw_id else None
+        if asked and asked.id != tool.id:
+            other = next((t for t in self._tools.values() if t.id == asked.id), None)
+            if other:
+                other.id = tool.id
+            tool.id = asked.id
+        return tool.id
+
+    def _dispatched(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        node = str(raw["metadata"].get("langgraph_node") or "")
+        yield events.CustomData(scope=self._scope(raw), name=raw["name"], data=raw["data"], node=node)
+
+    def _written(self, namespace: tuple[str, ...], data: Any) -> Event:
+        """By a stream writer. `namespace`: of the graph whose node wrote it; which node, where only one runs there."""
+        running = {node for *place, node in self._nodes.values() if tuple(place) == namespace}
+        node = running.pop() if len(running) == 1 else "" if running else self._last_node.get(namespace, "")
+        return events.CustomData(scope=self._scope_of(namespace), data=data, node=node)
+
+    def _scope_of(self, namespace: tuple[str, ...]) -> str:
+        """Within the tool whose node's namespace this graph is below; of the main conversation where several run."""
+        for end in range(len(namespace), 0, -1):
+            place = "|".join(namespace[:end])
+            if within := [tool for tool in self._tools.values() if tool.namespace == place]:
+                return within[0].path if len(within) == 1 else within[0].scope
+        return ""
+
+    def _chain_start(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        if self._is_node(raw):
+            *around, _ = raw["metadata"].get("langgraph_checkpoint_ns", "").split("|")
+            self._nodes[raw["run_id"]] = (*around, raw["name"])
+        if self._is_node(raw) or not raw["parent_ids"]:
+            if spawned := next((p for p in reversed(raw["parent_ids"]) if p in self._tools), None):
+                self._tools[spawned].nested = True
+            given = raw["data"].get("input")
+            last = None
+            for message in read.messages_in(given):
+                last = message if isinstance(message, AIMessage) else None
+                if last:
+                    self._known.add(last)
+            if offers := offers_in(given, last):
+                self._offers[raw["run_id"]] = offers
+        return iter(())
+
+    def _chain_stream(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        if raw["parent_ids"]:
+            return
+        chunk, mode = raw["data"].get("chunk"), "updates"
+        namespace: tuple[str, ...] = ()
+        if isinstance(chunk, tuple) and len(chunk) == 3:
+            namespace, mode, chunk = chunk
+        if mode == "custom":
+            yield self._written(namespace, chunk)
+        elif namespace:
+            return
+        elif mode == "values":
+            self._first = chunk if self._first is None else self._first
+            yield from self._conversation.state(chunk)
+        elif isinstance(chunk, Mapping) and chunk.get("__interrupt__"):
+            self._interrupted = True
+            asked = chunk["__interrupt__"]
+            told = tuple(question_of(one, scope=self._asked_in.get(one.id, "")) for one in asked)
+            yield events.Interrupted(question=read.question_text(asked), questions=told)
+
+    def _chain_end(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        if not raw["parent_ids"]:
+            yield from self._output(raw["data"].get("output"))
+            return
+        self._offers.pop(raw["run_id"], None)
+        if ended := self._nodes.pop(raw["run_id"], None):
+            self._last_node[ended[:-1]] = ended[-1]
+        if not self._is_node(raw):
+            return
+        for run_id in [id_ for id_, model in self._models.items() if raw["run_id"] in model.parents]:
+            model = self._models.pop(run_id)
+            if model.message_id:
+                yield events.MessageBroken(scope=model.scope, message_id=model.message_id)
+            yield events.ModelEnded(scope=model.scope, call_id=run_id)
+        scope, namespace = self._scope(raw), raw["metadata"].get("langgraph_checkpoint_ns", "")
+        if "|" in namespace or scope:
+            yield from self._conversation.node(raw["data"].get("output"))
+        for message in read.messages_in(raw["data"].get("output")):
+            if isinstance(message, AIMessage) and self._known.add(message):
+                id_ = self._known.fresh_id(message.id or raw["run_id"])
+                yield self._finished(message, scope, id_, place_of(namespace))
+            elif isinstance(message, ToolMessage) and (asked := self._calls.end(scope, message.tool_call_id)):
+                failed = read.tool_failed(message)
+                self._conversation.result_told(asked.id, message.content, failed=failed)
+                yield events.ToolFinished(
+                    scope=scope, tool_call_id=asked.id, name=asked.name, result=message.content, failed=failed
+                )
+
+    def _output(self, output: Any) -> Iterator[Event]:
+        yield from self._conversation.end(interrupted=self._interrupted)
+        if not self._interrupted and (told := final_output(output, self._first, self._fields)):
+            yield told
+
+    def _scope(self, raw: Mapping[str, Any]) -> str:
+        return next((self._tools[p].path for p in reversed(raw["parent_ids"]) if p in self._tools), "")
+
+    @staticmethod
+    def _is_node(raw: Mapping[str, Any]) -> bool:
+        return raw["name"] == raw["metadata"].get("langgraph_node") and "langsmith:hidden" not in raw["tags"]
+
+
+_HANDLERS = {
+    "on_chat_model_start": V2Events._model_start,
+    "on_chat_model_end": V2Events._model_end,
+    "on_tool_start": V2Events._tool_start,
+    "on_tool_end": V2Events._tool_end,
+    "on_tool_error": V2Events._tool_error,
+    "on_custom_event": V2Events._dispatched,
+    "on_chain_start": V2Events._chain_start,
+    "on_chain_stream": V2Events._chain_stream,
+    "on_chain_end": V2Events._chain_end,
+}

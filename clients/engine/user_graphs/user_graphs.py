@@ -1,0 +1,239 @@
+"""Graphs of the user's own, from `langgraph.json` as LangGraph's own tools read it.
+
+    {"graphs": {"name": "./file.py:graph"}, "dependencies": ["."], "env": ".env"}
+
+`graph` is a compiled graph, a `StateGraph`, an `@entrypoint`, or a function that makes one (`graph_functions`).
+Paths are relative to the file's folder, which is importable, as are the folders in `dependencies`; `env` is put into
+the process environment (`graph_surroundings`).
+
+Each file is executed once per process, in a thread of its own: whoever needs it meanwhile waits for the same import,
+also after the run that began it was cancelled, and nobody sees half of it. Other graphs do not wait.
+"""
+
+import importlib
+import importlib.util
+import json
+import os
+import threading
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from langchain_core.runnables import Runnable, RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import StateGraph
+from langgraph.pregel import Pregel
+
+from agent_runner.clients.engine.contain import contained_blocking, guard_nodes
+from agent_runner.clients.engine.current import current_run, doing
+from agent_runner.clients.engine.memory.checkpoints import forget_refused_answers
+from agent_runner.clients.engine.memory.serializer import remembering
+from agent_runner.clients.engine.store.embedding import checked, place_of
+from agent_runner.clients.engine.store.org_store import OrgStore
+from agent_runner.clients.engine.store.store_config import StoreConfig, StoreConfigError, read_store_config
+from agent_runner.clients.engine.user_graphs.graph_files import module_of_file
+from agent_runner.clients.engine.user_graphs.graph_functions import RUNNABLE, GraphFunctionError, call
+from agent_runner.clients.engine.user_graphs.graph_surroundings import (
+    SurroundingsError,
+    make_importable,
+    not_installed,
+    set_environment,
+)
+from agent_runner.clients.engine.user_graphs.half_imports import bear_half_imports
+from agent_runner.clients.engine.user_graphs.run_context import check_names
+from agent_runner.clients.process.shared_work import SharedWork
+from agent_runner.clients.process.threads import apart, own
+
+Graph = Pregel[Any, Any, Any, Any]
+MAX_GRAPHS = 1000
+
+
+class GraphError(Exception):
+    """A graph of the user cannot be loaded; the text names the file and, for a wrong name, the names that exist."""
+
+
+class UserGraphs:
+    """Reads `path` at the first use and again when the file has changed; modules stay loaded."""
+
+    def __init__(
+        self,
+        path: Path,
+        saver: BaseCheckpointSaver[Any] | None = None,
+        store: OrgStore | None = None,
+        configurable: Iterable[str] = (),
+    ) -> None:
+        self._path = Path(os.path.abspath(path))
+        self._saver, self._store = saver, store
+        self._configurable = frozenset(configurable)
+        self._listed: dict[str, frozenset[str]] = {}
+        self._store_entry = StoreConfig()
+        self._dependencies: object = None
+        if store is not None:
+            store.configure = self._store_config
+        self._read: tuple[int, dict[str, str]] | None = None
+        self._reading = threading.Lock()
+        self._modules: SharedWork[str, ModuleType] = SharedWork(MAX_GRAPHS)
+        self._loaded: SharedWork[tuple[int, str], Any] = SharedWork(MAX_GRAPHS)
+        self._allowed_types: list[tuple[str, str]] = []
+        self._durability: dict[str, str] = {}
+
+    def names(self) -> list[str]:
+        """The graphs that the file names. Raises GraphError if it is there and cannot be read; no file, no names."""
+        return sorted(self._entries()[1]) if self._path.exists() else []
+
+    async def load(self, name: str, config: RunnableConfig | None = None) -> Graph:
+        """The graph `name` with our memory attached if it has none of its own. A function is called for each run."""
+        version, entries = await own(self._entries)
+        if name not in entries:
+            raise GraphError(f"{self._path} has no graph '{name}'. It has: {', '.join(sorted(entries))}")
+        with doing(f"the import of {entries[name]}"):
+            # A changed file is another version: what was loaded by the old one is not used any more.
+            target = await self._loaded.get((version, name), lambda: self._load(name, entries[name]))
+        run, listed = current_run(), self._configurable | self._listed.get(name, frozenset())
+        if isinstance(target, Pregel):
+            graph = target
+        else:
+            given = config or {}
+            with doing(f"the function of graph '{name}'"):
+                try:
+                    made = await call(name, target, run.context.into(given, listed) if run else given, self._store)
+                except GraphFunctionError as error:
+                    raise GraphError(f"graph '{name}' {error}") from error
+            graph = await own(self._prepared, name, made)
+        if run is not None:
+            check_names(graph, run.context, listed, name)
+        return graph
+
+    async def _load(self, name: str, spec: str) -> Any:
+        """What `spec` names: a graph, ready for use, or a function (or whatever else it is) as it stands there."""
+        place, _, attribute = spec.rpartition(":")
+        if not place or not attribute.isidentifier():
+            raise GraphError(f"{self._path}: graph '{name}' is '{spec}', expected './file.py:graph'")
+        module = await self._module(name, place)
+        if not hasattr(module, attribute):
+            raise GraphError(f"{self._path}: graph '{name}': {place} defines no '{attribute}'")
+        target = getattr(module, attribute)
+        return await own(self._prepared, name, target) if isinstance(target, (StateGraph, Pregel)) else target
+
+    async def _module(self, name: str, place: str) -> ModuleType:
+        try:
+            return await self._modules.get(
+                place,
+                lambda: apart(self._import, place, name=f"import of {place}"),  # it may never come back
+            )
+        except FileNotFoundError as error:
+            raise GraphError(f"{self._path}: graph '{name}': {error.filename or place} does not exist") from error
+        except Exception as error:
+            raise GraphError(
+                f"{self._path}: graph '{name}': importing {place} failed: {_named(error)}{self._lacks(error)}"
+            ) from error
+
+    def _lacks(self, error: Exception) -> str:
+        lacking = not_installed(self._path.parent, self._dependencies) if isinstance(error, ImportError) else []
+        return f". Of its dependencies not installed where this worker runs: {', '.join(lacking)}" if lacking else ""
+
+    def _import(self, place: str) -> ModuleType:
+        with contained_blocking():
+            if place.endswith(".py") or "/" in place:
+                return module_of_file(Path(os.path.normpath(self._path.parent / place)))
+            return importlib.import_module(place)
+
+    def durability(self, name: str) -> str:
+        """What the graph's entry says of it, as it is written there; empty where it says nothing."""
+        return self._durability.get(name, "")
+
+    async def _store_config(self) -> StoreConfig:
+        """The `store` entry, with an embedding in place of `provider:model` or `./file.py:embed`."""
+        await own(self._entries)
+        entry = self._store_entry
+        if entry.index is None:
+            return entry
+        embed, name = entry.index["embed"], ""
+        if (there := await own(place_of, embed)) is not None:
+            place, name = there
+            module = await self._module("store.index.embed", place)
+            if not hasattr(module, name):
+                raise GraphError(f"{self._path}: store.index.embed: {place} defines no '{name}'")
+            embed = getattr(module, name)
+        made = await own(checked, embed, entry.index["dims"], name)
+        return replace(entry, index={**entry.index, "embed": made})
+
+    def _prepared(self, name: str, made: Any) -> Graph:
+        if isinstance(made, StateGraph):
+            made = made.compile()
+        if not isinstance(made, Pregel):
+            raise GraphError(
+                f"{self._path}: graph '{name}' is {type(made).__name__}, not a compiled graph or a StateGraph"
+                + (RUNNABLE if isinstance(made, Runnable) else "")
+            )
+        if made.checkpointer is None and self._saver is not None:
+            made = made.copy(update={"checkpointer": remembering(self._saver, made, self._allowed_types)})
+        if made.store is None and self._store is not None:
+            made = made.copy(update={"store": self._store})
+        graph: Graph = made
+        memory: object = graph.checkpointer
+        if isinstance(memory, BaseCheckpointSaver):
+            forget_refused_answers(memory)
+        guard_nodes(graph)
+        bear_half_imports()
+        return graph
+
+    def _entries(self) -> tuple[int, dict[str, str]]:
+        """The file's version, and what it names."""
+        with self._reading:
+            return self._entries_now()
+
+    def _entries_now(self) -> tuple[int, dict[str, str]]:
+        try:
+            changed = self._path.stat().st_mtime_ns
+            if self._read is not None and self._read[0] == changed:
+                return self._read
+            document = json.loads(self._path.read_text("utf-8"))
+        except FileNotFoundError:
+            raise GraphError(
+                f"{self._path} does not exist: AGENT_RUNNER_GRAPHS must name your langgraph.json"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise GraphError(f"{self._path} cannot be read: {error}") from error
+        graphs = document.get("graphs") if isinstance(document, dict) else None
+        if not isinstance(graphs, dict) or not graphs:
+            raise GraphError(f'{self._path} names no graphs: expected {{"graphs": {{"name": "./file.py:graph"}}}}')
+        entries = {str(name): _spec_of(given) for name, given in graphs.items()}
+        self._dependencies = document.get("dependencies")
+        try:
+            store = read_store_config(document.get("store"))
+            make_importable(self._path.parent, self._dependencies)
+            set_environment(self._path.parent, document.get("env"))
+        except (StoreConfigError, SurroundingsError) as error:
+            raise GraphError(f"{self._path}: {error}") from error
+        self._allowed_types = _allowed_types(document)
+        self._durability = {n: str(g.get("durability", "")) for n, g in graphs.items() if isinstance(g, dict)}
+        self._listed = {str(name): _names(given) for name, given in graphs.items()}
+        self._store_entry = store
+        if self._store is not None:
+            self._store.ttl_config = store.ttl
+        self._read = (changed, entries)
+        return self._read
+
+
+def _allowed_types(document: dict[str, Any]) -> list[tuple[str, str]]:
+    """Classes that no schema declares and a checkpoint may hold all the same: `[module, name]` each."""
+    given: Any = document
+    for key in ("checkpointer", "serde", "allowed_msgpack_modules"):
+        given = given.get(key) if isinstance(given, dict) else None
+    return [(str(one[0]), str(one[1])) for one in given or () if isinstance(one, list) and len(one) == 2]
+
+
+def _names(given: Any) -> frozenset[str]:
+    listed = given.get("configurable") if isinstance(given, dict) else None
+    return frozenset(map(str, listed)) if isinstance(listed, list) else frozenset()
+
+
+def _spec_of(given: Any) -> str:
+    return str(given.get("path", "")) if isinstance(given, dict) else str(given)
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

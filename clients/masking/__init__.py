@@ -1,0 +1,1 @@
+"""Secret values, kept out of everything that leaves a run."""

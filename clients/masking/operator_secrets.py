@@ -1,0 +1,35 @@
+"""The operator's own secrets, as text that must never be shown: every run's mask knows them."""
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from agent_runner.clients.settings.access_settings import DUMMY_LOCAL_KEY
+from agent_runner.clients.settings.service_urls import passwords_in
+
+if TYPE_CHECKING:
+    from agent_runner.clients.settings.settings import Settings
+
+MIN_LENGTH = 8
+"""Shorter ones are words that people write: `guest` in every text would become asterisks."""
+
+
+def operator_secrets(settings: "Settings") -> frozenset[str]:
+    """Secret settings, and the passwords of URLs among the settings and of proxies."""
+    return frozenset(each for each in _all(settings) if len(each) >= MIN_LENGTH and each != DUMMY_LOCAL_KEY)
+
+
+def _all(settings: "Settings") -> Iterator[str]:
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            secret = value.get_secret_value()
+            yield secret
+            yield from (part.strip() for part in secret.split(","))  # keys that seal, one after the other
+        elif isinstance(value, str):
+            yield from passwords_in(value)
+    for name, value in os.environ.items():
+        if name.upper().endswith("_PROXY"):
+            yield from passwords_in(value)

@@ -1,0 +1,1 @@
+"""What a process of ours is like: logs, environment, threads, its supervisor."""

@@ -1,0 +1,311 @@
+"""Reporting to any server that has the published contract and nothing of ours (AGENT_RUNNER_REPORTING=compatible).
+
+The same methods as `native.Backend`, and the whole of the port: nothing here asks the runner service first, or
+falls back to it. The contract knows no claim, no fence, no heartbeat and no cancel, so what depends on these does not
+hold; `NOT_HELD` says it to whoever operates this.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import grpc
+from ulid import ULID
+
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+from agent_runner.clients.contract.channel import ContractError, ContractUnavailable, Patience
+from agent_runner.clients.contract.claim_bundle import bundle
+from agent_runner.clients.contract.clients import ContractClients
+from agent_runner.clients.reporting.native import BackendError
+from agent_runner.clients.reporting.whole_status import MAY_MEAN_OVER, WholeStatus, has_ended, phase_of
+from agent_runner.status.failures import Code, tell
+from agent_runner.status.phases import Phase
+from agent_runner.v1 import runner_pb2 as pb
+
+if TYPE_CHECKING:
+    from agent_runner.clients.settings.settings import Settings
+
+log = logging.getLogger(__name__)
+
+NOT_HELD = (
+    "compatible: no heartbeats, no cancel, no fence. L1 to L5 hold only as far as the server sees to it and this worker"
+    " lives; L7, L8 and L11 are not promised (docs/guides/compatible-reporting.md)"
+)
+FENCE = 1
+CLAIM_TOTAL_S = 60.0
+FIRST_UPDATE_S = 10.0
+FINAL = Patience(call_s=30.0, total_s=None, waits=False)
+FINAL_TRIES, FINAL_PAUSE_S = 5, 2.0
+"""Tries of the last update that the server answers with an error which may pass, not counting no answer at all."""
+FAIL = Patience(call_s=30.0, total_s=90.0)
+_WILL_NOT_PASS = MAY_MEAN_OVER | {
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.UNIMPLEMENTED,
+}
+_CODES = {code.value: code for code in Code}
+HeadOf = Callable[[str], Awaitable[str]]
+
+
+async def no_head(thread_id: str) -> str:
+    return ""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    claim_id: str
+    told: pb.ClaimReply
+    whole: WholeStatus
+    ended: bool = False
+
+
+class CompatibleBackend:
+    """`head_of` gives the last checkpoint of a thread: the contract has no place where a run could leave it."""
+
+    def __init__(self, settings: "Settings", *, head_of: HeadOf = no_head) -> None:
+        self._settings = settings
+        self._head_of = head_of
+        self._clients = ContractClients(settings)
+        self._runs: dict[int, _Run] = {}
+        self._handles = 0
+        self._claiming: set[str] = set()
+        log.warning("reporting to %s is %s", settings.backend_endpoint, NOT_HELD)
+
+    async def close(self) -> None:
+        for run in self._runs.values():
+            run.whole.over = True
+        await self._clients.close()
+
+    async def begin(self, request: pb.BeginRequest) -> pb.BeginReply:
+        """Nothing is asked: the thread is found, or made, by the claim."""
+        return pb.BeginReply(granted=False, refusal="in compatible reporting the claim gives the thread")
+
+    async def done(self, request: pb.DoneRequest) -> pb.DoneReply:
+        return pb.DoneReply(accepted=True)
+
+    async def claim(self, request: pb.ClaimRequest) -> pb.ClaimReply:
+        """Refused for what has begun or ended, as far as the server shows it. Raises BackendError.
+
+        Also when nobody answers: a server that is not ours sends no second message, so the failure must be told.
+        """
+        id = request.execution_id
+        for run in self._runs.values():
+            if run.whole.execution_id == id:
+                same = run.claim_id == request.claim_id
+                return run.told if same else pb.ClaimReply(refusal="another delivery of it runs in this worker")
+        if id in self._claiming:
+            return pb.ClaimReply(refusal="another delivery of it is being claimed by this worker")
+        self._claiming.add(id)
+        try:
+            return await self._claim(id, request.claim_id)
+        except ContractUnavailable as error:
+            raise BackendError(str(error)) from error
+        finally:
+            self._claiming.discard(id)
+
+    async def skill(self, artifact_key: str) -> bytes:
+        """A skill's archive, by the key that the claim named."""
+        return await self._clients.skills.get_artifact(artifact_key)
+
+    async def removed(self, request: pb.RemovedRequest) -> pb.RemovedReply:
+        """The contract knows no removals: nobody is told, and a server of ours asks again for a while."""
+        return pb.RemovedReply()
+
+    async def append(self, request: pb.AppendRequest) -> pb.AppendReply:
+        """Folds; what is due is sent in the background. FENCED_OUT once an update has found that it has ended."""
+        reply = pb.AppendReply()
+        for sent in request.runs:
+            run = self._runs.get(sent.handle)
+            if run is not None and run.whole.over:
+                del self._runs[sent.handle]
+            if run is None or run.whole.over or sent.fence != FENCE:
+                reply.runs.add(handle=sent.handle, verdict=pb.FENCED_OUT)
+                continue
+            run.whole.take(sent.first, sent.deltas)
+            reply.runs.add(handle=sent.handle, verdict=pb.GO_ON, next=run.whole.next)
+        return reply
+
+    async def settle(self, request: pb.SettleRequest, *, stop: Callable[[], bool]) -> pb.SettleReply:
+        """The whole status with its end, tried until it is answered or `stop()` says that nobody wants the answer."""
+        run = self._runs.get(request.handle)
+        if run is None or request.fence != FENCE:
+            return pb.SettleReply(accepted=False)
+        whole = run.whole
+        if not run.ended and not whole.take(request.first, request.deltas):
+            return pb.SettleReply(accepted=False, next=whole.next)
+        await whole.quiet()
+        code = _CODES.get(request.code)
+        if not run.ended:
+            facts = {"attempt": run.told.attempt} | (json.loads(request.facts_json) if request.facts_json else {})
+            whole.end(Phase(request.phase), code, facts)
+            run.ended = True
+        try:
+            accepted, phase = await self._last(whole, Phase(request.phase), stop)
+        finally:
+            self._runs.pop(request.handle, None)
+        log.info(
+            "execution %s: %d events, %d updates and the last one (%d failed), %.3f s of calls in all",
+            *(whole.execution_id, whole.events, whole.sent, whole.failed, whole.spent_s),
+        )
+        ours = code.value if code and accepted else ""
+        return pb.SettleReply(accepted=accepted, phase=phase, code=ours, last_seq=whole.rows)
+
+    async def hand_back(self, request: pb.HandBackRequest) -> pb.HandBackReply:
+        """Never: nobody would go on with it. The process does not ask its runs for it."""
+        return pb.HandBackReply(accepted=False)
+
+    async def fail(self, request: pb.FailRequest) -> pb.FailReply:
+        """End it from outside, unless it has ended; what it had said stays. Raises BackendError."""
+        execution = await self._clients.executions.get(request.execution_id, patience=FAIL)
+        if request.after_grace and not has_ended(execution):
+            await asyncio.sleep(self._settings.worker_lost_grace_s)
+            execution = await self._clients.executions.get(request.execution_id, patience=FAIL)
+        late = request.step == "ensure_thread" and phase_of(execution) is Phase.IN_PROGRESS
+        if has_ended(execution) or late:
+            return pb.FailReply(applied=False, phase=execution.status.phase)
+        code = _CODES.get(request.code, Code.SYSTEM)
+        facts = json.loads(request.facts_json) if request.facts_json else {}
+        applied, stored = await self._end(execution, code, facts)
+        return pb.FailReply(applied=applied, phase=stored, code=code.value if applied else "")
+
+    async def _claim(self, id: str, claim_id: str) -> pb.ClaimReply:
+        end = time.monotonic() + CLAIM_TOTAL_S
+        patience = Patience(total_s=CLAIM_TOTAL_S)
+        try:
+            execution = await self._clients.executions.get(id, patience=patience)
+        except ContractError as error:
+            if error.code is not grpc.StatusCode.NOT_FOUND:
+                raise
+            return pb.ClaimReply(refusal="no such execution")
+        if refusal := await self._refusal(execution):
+            return pb.ClaimReply(refusal=refusal)
+        patience = Patience(total_s=max(end - time.monotonic(), 1.0))
+        told = await bundle(self._clients, self._settings, execution, patience)
+        await self._give_thread(told)
+        told.head_checkpoint_id = await self._head_of(told.thread_id)
+        whole = WholeStatus(execution, self._clients.executions, every=self._settings.status_update_interval)
+        whole.start()
+        if refusal := await self._say_started(whole):
+            return pb.ClaimReply(refusal=refusal)
+        self._handles += 1
+        told.handle, told.fence, told.attempt = self._handles, FENCE, 1
+        self._runs[told.handle] = _Run(claim_id=claim_id, told=told, whole=whole)
+        return told
+
+    async def _refusal(self, execution: AgentExecution) -> str:
+        """Why this run is not to be begun; empty if it is."""
+        if has_ended(execution):
+            return f"it has ended ({Phase(execution.status.phase).name})"
+        if phase_of(execution) is not Phase.IN_PROGRESS:
+            return ""
+        if not self._must_be_dead(execution):
+            return "another delivery of it has begun, and nobody can say whether it still runs"
+        cause = "it was begun longer ago than a run may take, and never ended"
+        await self._end(execution, Code.WORKER_LOST, {"cause": cause})
+        return cause
+
+    def _must_be_dead(self, execution: AgentExecution) -> bool:
+        """Whoever runs it would have ended it by now, by its own limit."""
+        try:
+            started_at = datetime.fromisoformat(execution.status.started_at).timestamp()
+        except ValueError:
+            return False
+        return time.time() - started_at > self._settings.max_run_s + self._settings.settle_grace_s
+
+    async def _give_thread(self, told: pb.ClaimReply) -> None:
+        """The session's thread, made and stored if it has none; one for this once without a session."""
+        session_id = told.session.metadata.id
+        told.sandbox_id = told.session.spec.sandbox_id or session_id
+        told.thread_id = told.session.spec.thread_id
+        if told.thread_id:
+            return
+        if not session_id:
+            told.thread_id = f"ephemeral-{str(ULID()).lower()}"
+            return
+        told.thread_id = told.session.spec.thread_id = f"thread-{session_id}"
+        try:
+            await self._clients.sessions.update(told.session, patience=Patience(total_s=FIRST_UPDATE_S))
+        except ContractError as error:
+            # It follows from the session's id: the next turn finds the same one.
+            log.warning("the thread %s could not be stored in its session: %s", told.thread_id, error)
+
+    async def _say_started(self, whole: WholeStatus) -> str:
+        """IN_PROGRESS, so that no other delivery begins it. Gives the server's reason if it is not ours to begin."""
+        try:
+            await self._clients.executions.update_status(
+                whole.execution_id, whole.status(), patience=Patience(total_s=FIRST_UPDATE_S)
+            )
+        except ContractError as error:
+            if error.code in MAY_MEAN_OVER:
+                return f"the server does not take its status: {error}"
+            if error.code in _WILL_NOT_PASS:
+                raise
+            log.warning("execution %s begins without the server's knowledge: %s", whole.execution_id, error)
+        return ""
+
+    async def _end(self, execution: AgentExecution, code: Code, facts: dict[str, object]) -> tuple[bool, int]:
+        phase = tell(code, facts).phase
+        whole = WholeStatus(execution, self._clients.executions, every=self._settings.status_update_interval)
+        whole.end(phase, code, facts)
+        until = time.monotonic() + (FAIL.total_s or 0.0)
+        return await self._last(whole, phase, lambda: time.monotonic() > until)
+
+    async def _last(self, whole: WholeStatus, phase: Phase, stop: Callable[[], bool]) -> tuple[bool, int]:
+        """Whether this end is the one that is stored, and the stored phase. Raises ContractError."""
+        executions, status = self._clients.executions, whole.status()
+        for left in reversed(range(FINAL_TRIES)):
+            try:
+                await executions.update_status(whole.execution_id, status, patience=FINAL, stop=stop)
+            except ContractUnavailable:
+                raise
+            except ContractError as error:
+                if error.code in MAY_MEAN_OVER:
+                    return await self._stored(whole, phase, error)
+                if error.code in _WILL_NOT_PASS or not left:
+                    raise
+                if error.code is grpc.StatusCode.RESOURCE_EXHAUSTED and left == 1:
+                    log.error("execution %s: its last update is too large, only its end is told", whole.execution_id)
+                    status = whole.short()
+                log.warning(
+                    "execution %s: its last update was refused, %d more tries: %s", whole.execution_id, left, error
+                )
+                await asyncio.sleep(FINAL_PAUSE_S)
+            else:
+                return True, int(phase)
+        raise AssertionError("unreachable")
+
+    async def _stored(self, whole: WholeStatus, phase: Phase, refused: ContractError) -> tuple[bool, int]:
+        """After a refusal: the same end, if an answer was lost; else somebody else's."""
+        try:
+            execution = await self._clients.executions.get(whole.execution_id)
+        except ContractError as error:
+            if error.code is not grpc.StatusCode.NOT_FOUND:
+                raise
+            return False, 0
+        if not has_ended(execution):
+            raise refused
+        return phase_of(execution) is phase, execution.status.phase
+
+
+class NoPresence:
+    """In place of the presence thread: nobody is told that this process is there, and nobody's silence is held
+    against the server."""
+
+    def start(self) -> None:
+        log.info("compatible reporting: this process is not announced, and sends no heartbeats")
+
+    def beat_soon(self) -> None:
+        pass
+
+    def goodbye(self) -> None:
+        pass
+
+    @property
+    def answered_at(self) -> float:
+        return time.monotonic()

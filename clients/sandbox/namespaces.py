@@ -1,0 +1,83 @@
+"""A run's namespaces, as the worker holds them: their descriptors, and the program that keeps them (`keeper.py`)."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+from typing import Any
+
+from agent_runner.clients.sandbox.programs import kernel
+from agent_runner.clients.sandbox.programs import start as programs
+
+START_S = 15.0
+OWN_PROCESSES = 2
+"""bubblewrap's init and the anchor."""
+MESSAGE_BYTES, MOST_DESCRIPTORS = 64 << 10, 16
+
+
+class WallsFailed(OSError):
+    """The namespaces could not be made; the text says why."""
+
+
+class Kept:
+    """Blocking to make. `namespaces`: descriptor by name. `init`: the process id of the pid namespace's first."""
+
+    def __init__(self, told: dict[str, Any], run_fd: int) -> None:
+        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self.process: subprocess.Popen[bytes] = programs.start(
+                "keeper", told, (run_fd, theirs.fileno()), output=subprocess.DEVNULL
+            )
+        finally:
+            theirs.close()
+        self._channel.settimeout(START_S)
+        try:
+            said, fds = self._receive()
+        except TimeoutError:
+            said, fds = {"failed": f"nothing was heard of it for {START_S:g} s"}, []
+        self.namespaces = dict(zip(said.get("up", ()), fds, strict=False))
+        self.init = int(said.get("init", 0))
+        self.used = int(said.get("used", 0))
+        """Bytes on disk when it began, with what a command has locked."""
+        self._broken = ""
+        self._channel.settimeout(0)
+        if not self.namespaces:
+            self.end()
+            raise WallsFailed(said.get("failed") or "the program that keeps them ended at once")
+
+    def _receive(self) -> tuple[dict[str, Any], list[int]]:
+        data, fds, _, _ = socket.recv_fds(self._channel, MESSAGE_BYTES, MOST_DESCRIPTORS)
+        for fd in fds:
+            os.set_inheritable(fd, False)
+        return (json.loads(data) if data else {}), fds
+
+    @property
+    def alive(self) -> bool:
+        return not self.broken and self.process.poll() is None
+
+    @property
+    def broken(self) -> str:
+        """The limit that all processes of the run were ended for, in words; empty while there is none."""
+        with contextlib.suppress(OSError):
+            if not self._broken:
+                self._broken = self._receive()[0].get("broken", "")
+        return self._broken
+
+    @property
+    def busy(self) -> bool:
+        """Whether it holds more than what keeps it open."""
+        return len(kernel.numbers(f"/proc/{self.init}/root/proc")) > OWN_PROCESSES
+
+    def end(self) -> None:
+        """Returns when all processes of the run are gone. Idempotent; blocking, for a moment."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        self.process.wait()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Of the descriptors; the processes live on until the run's pipe ends."""
+        while self.namespaces:
+            os.close(self.namespaces.popitem()[1])
+        self._channel.close()

@@ -1,0 +1,239 @@
+"""The program that every sandbox command runs under: `main RUN_FD STATUS_FD`, with what to run on stdin (marshal):
+
+    argv, env, cwd, umask      the command
+    rlimits                    limits of each of its processes, by the names in `kernel.RLIMITS`
+    join                       descriptors of the namespaces to run it in, by name; empty: in those of the worker
+    watch, directories         without namespaces: what is looked at while it runs (with them, the keeper does)
+
+Promise: when the run's pipe (RUN_FD, whose only write end the worker holds) reaches end of file, or on SIGTERM, the
+command and all that it started get SIGKILL. The exit code is written to STATUS_FD as decimal text, once, when the
+command itself ends (128 + n for signal n), with the limit that was broken behind it; what it left in the background
+lives on until the run ends.
+
+What belongs to the command is told by a UTS namespace of its own, which nothing in it can leave. Without namespaces,
+on Linux, this program becomes a child subreaper and looks for descendants; elsewhere only the process group is killed.
+
+Standard library only, and executed, never imported by the worker: it holds nothing of it. The command's environment
+is not this program's: a variable that changes what a program loads would else change this one, outside the walls.
+"""
+
+import contextlib
+import errno
+import marshal
+import os
+import select
+import signal
+import sys
+
+from agent_runner.clients.sandbox.programs import kernel
+from agent_runner.clients.sandbox.programs.watch import Watch
+
+TYPE_CHECKING = False  # every command waits for what is imported here
+if TYPE_CHECKING:
+    from typing import Any
+
+WATCH_EVERY_S = 0.5
+KILLED = 137
+
+
+def start(told: "dict[str, Any]", inside: bool) -> int:
+    """Fork and exec the command in a session of its own; 127 or 126 if it cannot be executed, as shells do."""
+    alive_read, alive_write = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(alive_read)
+        return pid  # `alive_write` stays open as long as this program lives
+    try:
+        os.close(alive_write)
+        os.setsid()
+        kernel.die_first()
+        if inside:
+            enter(told["join"])
+        for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
+        os.umask(told["umask"])
+        os.chdir(told["cwd"])
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        kernel.limit(told["rlimits"])
+        # Should this program itself be killed, the command must not outlive it.
+        kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+        if select.select([alive_read], [], [], 0)[0]:
+            os._exit(KILLED)
+        os.execvpe(told["argv"][0], told["argv"], told["env"])  # noqa: S606  the purpose of this program
+    except FileNotFoundError:
+        os._exit(127)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.write(2, f"the command could not be started: {error}\n".encode())
+        os._exit(126)
+
+
+def enter(namespaces: dict[str, int]) -> None:
+    """The rest of the way in; the user namespace, the tag and the pid namespace were joined before the fork."""
+    host = os.stat("/")
+    for name in ("mnt", "net", "ipc", "cgroup"):
+        if name in namespaces:
+            kernel.setns(namespaces[name])
+    root = os.stat("/")
+    if (root.st_dev, root.st_ino) == (host.st_dev, host.st_ino):
+        raise OSError("it would have run outside of its sandbox")
+    if "inner" in namespaces:
+        kernel.setns(namespaces["inner"])
+    kernel.give_up_privileges()
+
+
+def join(namespaces: dict[str, int]) -> int:
+    """Go where the command is to be forked. Returns the tag by which all that it starts is found."""
+    before = kernel.inode("/proc/self/ns/uts")
+    kernel.setns(namespaces["outer"])
+    kernel.setns(namespaces["uts"])
+    kernel.unshare(kernel.CLONE_NEWUTS)
+    kernel.setns(namespaces["pid"])
+    tag = kernel.inode("/proc/self/ns/uts")
+    if tag in (0, before, os.fstat(namespaces["uts"]).st_ino):
+        raise OSError("the command could not be told from others")
+    return tag
+
+
+def tagged(tag: int) -> list[int]:
+    """Descriptors of the processes with this tag, but for this one."""
+    found = []
+    for pid in kernel.numbers():
+        if pid == os.getpid():
+            continue
+        try:
+            fd = os.pidfd_open(pid)
+        except OSError:
+            continue
+        # Looked at after it is held: the id cannot become somebody else's in between.
+        if kernel.inode(f"/proc/{pid}/ns/uts") == tag:
+            found.append(fd)
+        else:
+            os.close(fd)
+    return found
+
+
+def descendants(root: int) -> set[int]:
+    """Process ids below `root`, read from /proc; empty where there is no /proc."""
+    children: dict[int, list[int]] = {}
+    for pid in kernel.numbers():
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as stat:
+                state, ppid = stat.read().rpartition(b")")[2].split()[:2]
+        except (OSError, ValueError):
+            continue
+        if state != b"Z":
+            children.setdefault(int(ppid), []).append(pid)
+    found: set[int] = set()
+    front = [root]
+    while front:
+        for child in children.get(front.pop(), ()):
+            if child not in found:
+                found.add(child)
+                front.append(child)
+    return found
+
+
+def kill_all(leader: int | None, tag: int) -> None:
+    """SIGKILL all that the command started, until none is left or a second has passed.
+
+    `leader` is None once the command has been reaped: its group id may by then belong to somebody else.
+    """
+    signal.set_wakeup_fd(-1)
+    for _ in range(100):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if leader is not None:
+                os.kill(leader, signal.SIGKILL) if tag else os.killpg(leader, signal.SIGKILL)
+        left = kill_tagged(tag) if tag else kill_descendants()
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            if not left:
+                return
+        select.select([], [], [], 0.01)
+
+
+def kill_tagged(tag: int) -> int:
+    """How many there were."""
+    found = tagged(tag)
+    for fd in found:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(fd, signal.SIGKILL)
+        os.close(fd)
+    return len(found)
+
+
+def kill_descendants() -> int:
+    for pid in descendants(os.getpid()):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+    return 0  # orphans come to this process, so its own children tell
+
+
+def refuse(status_fd: int, error: OSError, status: str = "126") -> int:
+    with contextlib.suppress(OSError):
+        os.write(2, f"the command could not be started: {error}\n".encode())
+        os.write(status_fd, status.encode())
+    return 126
+
+
+def main(run_fd: int, status_fd: int) -> int:
+    told = marshal.load(sys.stdin.buffer)  # noqa: S302  by the worker, for this program alone
+    namespaces: dict[str, int] = told["join"]
+    for fd in (run_fd, status_fd, *namespaces.values()):
+        os.set_inheritable(fd, False)
+    wake_read, wake_write = os.pipe()
+    for fd in (wake_read, wake_write):
+        os.set_blocking(fd, False)
+    stopped: list[int] = []
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    tag = 0
+    try:
+        if namespaces:
+            tag = join(namespaces)
+        else:
+            kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+        leader = start(told, bool(namespaces))
+    except OSError as error:
+        # ENOMEM: the pid namespace has ended, everything in it was killed in the moment in which this came.
+        return refuse(status_fd, error, "gone" if namespaces and error.errno == errno.ENOMEM else "126")
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    os.kill(os.getpid(), signal.SIGCHLD)  # for one that ended before it could wake anybody
+    # The command alone holds its output: its reader must see the end when the command ends.
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1, 2):
+        os.dup2(null, fd)
+    watch = Watch(told["watch"], told["directories"]) if told["watch"] else None
+    return follow(leader, tag, (run_fd, wake_read), status_fd, stopped, watch)
+
+
+def follow(
+    leader: int, tag: int, ends: tuple[int, int], status_fd: int, stopped: list[int], watch: Watch | None
+) -> int:
+    """Until all that the command started is gone, or has to go."""
+    run_fd, wake_read = ends
+    code: int | None = None
+    while True:
+        ready, _, _ = select.select(ends, [], [], WATCH_EVERY_S if watch else None)
+        broken = watch.look(sorted(descendants(os.getpid()))) if watch else ""
+        if stopped or broken or run_fd in ready:
+            if broken and code is None:
+                os.write(status_fd, f"{KILLED} {broken}".encode())
+            kill_all(leader if code is None else None, tag)
+            return KILLED
+        with contextlib.suppress(BlockingIOError):
+            while os.read(wake_read, 512):
+                pass
+        try:
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] == leader:
+                    code = os.waitstatus_to_exitcode(ended[1])
+                    code = 128 - code if code < 0 else code
+                    with contextlib.suppress(OSError):
+                        os.write(status_fd, str(code).encode())
+                        os.close(status_fd)
+        except ChildProcessError:
+            return code if code is not None else KILLED

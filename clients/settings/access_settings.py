@@ -1,0 +1,105 @@
+"""Settings of who may reach what: the hosts that the server answers for, how strong keys must be, Flower's login."""
+
+import ipaddress
+import re
+
+from pydantic import SecretStr, field_validator
+
+from agent_runner.clients.settings.edge_settings import EdgeSettings
+from agent_runner.clients.settings.environment import setting
+
+DUMMY_LOCAL_KEY = "dummy-local-key"
+MIN_KEY_CHARS = 24
+"""So many random letters and digits are out of reach of guessing; `openssl rand -hex 32` gives 64."""
+MAKE_A_KEY = "make one with: openssl rand -hex 32"
+LOOPBACK_NAME = "localhost"
+EVERY_HOST = "*"
+
+
+class AccessSettings(EdgeSettings):
+    allowed_hosts: str = setting(
+        "AGENT_RUNNER_ALLOWED_HOSTS",
+        default="",
+        about="names that HTTP callers may use for this server: with commas, *.DOMAIN for all below it; *: any",
+        shown="this machine's, or any with a bind beyond it",
+    )
+
+    flower_password: SecretStr = setting(
+        "AGENT_RUNNER_FLOWER_PASSWORD",
+        default=SecretStr(""),
+        about="of Flower's login, whose name is admin",
+        shown="the API key",
+    )
+    flower_control: bool | None = setting(
+        "AGENT_RUNNER_FLOWER_CONTROL",
+        about="true: Flower may also revoke tasks and stop workers; false: it only shows",
+        shown="true in MODE=local",
+    )
+
+    workers_without_token: bool = setting(
+        "AGENT_RUNNER_WORKERS_WITHOUT_TOKEN",
+        default=True,
+        shown="true",
+        about="workers of releases without run tokens may claim; false: refused",
+    )
+
+    allowed_models: str = setting(
+        "AGENT_RUNNER_ALLOWED_MODELS",
+        default="",
+        about="models that an execution may name: patterns with commas, ORG=PATTERN, ORG/AGENT=PATTERN",
+        shown="any",
+    )
+    allowed_graphs: str = setting(
+        "AGENT_RUNNER_ALLOWED_GRAPHS", default="", about="the same for your own graphs", shown="any"
+    )
+
+    @field_validator("allowed_hosts", mode="after")
+    @classmethod
+    def _hosts(cls, value: str) -> str:
+        for host in _split(value):
+            if host != EVERY_HOST and not re.fullmatch(r"(\*\.)?[a-z0-9._-]+|\[[0-9a-f:]+\]", host):
+                raise ValueError(f"must be names of hosts without port, like runner.example.com, not {host!r}")
+        return value
+
+    @property
+    def hosts(self) -> list[str]:
+        """What `Host` may name besides this machine, in lower case; with `*` in it anything."""
+        given = _split(self.allowed_hosts)
+        if not given and not is_loopback(self.bind):
+            return [EVERY_HOST]
+        called = re.match(r"https?://(\[[^\]]*\]|[^:/?#]+)", self.http_url.lower())
+        return [*given, *([called.group(1)] if called else [])]
+
+    @property
+    def reached_from_elsewhere(self) -> bool:
+        """Whether other machines reach the server: it listens beyond this one, or a proxy passes their names on."""
+        return not is_loopback(self.bind) or any(not is_loopback(host) for host in _split(self.allowed_hosts))
+
+    def key_problems(self, key: SecretStr) -> list[tuple[frozenset[str], str]]:
+        """As `Settings.problems`, for a process that serves."""
+        if not self.reached_from_elsewhere or not (wrong := weakness(key.get_secret_value())):
+            return []
+        text = f"STIGMER_API_KEY {wrong}, and the server can be reached from other machines; {MAKE_A_KEY}"
+        return [(frozenset({"api_key"}), text)]
+
+
+def weakness(key: str) -> str:
+    """What is wrong with a key for others than this machine; nothing for a strong one."""
+    if key == DUMMY_LOCAL_KEY:
+        return f"is {DUMMY_LOCAL_KEY}, which everybody knows"
+    return f"has fewer than {MIN_KEY_CHARS} characters" if len(key) < MIN_KEY_CHARS else ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this name or address is this machine for everybody on it, and nothing for anybody else."""
+    name = host.strip().lower().removeprefix("[").removesuffix("]").rstrip(".")
+    if name == LOOPBACK_NAME or name.endswith(f".{LOOPBACK_NAME}"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip().lower() for part in text.split(",") if part.strip()]

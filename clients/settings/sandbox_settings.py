@@ -1,0 +1,70 @@
+"""Settings of what commands of agents may reach and use."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import field_validator
+
+from agent_runner.clients.settings.bound_settings import BoundSettings
+from agent_runner.clients.settings.environment import setting
+
+
+class SandboxSettings(BoundSettings):
+    sandbox_network: Literal["off", "on"] = setting(
+        "AGENT_RUNNER_SANDBOX_NETWORK",
+        default="off",
+        about="on: commands use this machine's network, with every port that the worker can reach",
+    )
+    sandbox_read_only: str = setting(
+        "AGENT_RUNNER_SANDBOX_READ_ONLY",
+        default="",
+        about="more paths that walled off commands can read, with colons between",
+        shown="none",
+    )
+    sandbox_bubblewrap: str = setting(
+        "AGENT_RUNNER_SANDBOX_BUBBLEWRAP", default="bwrap", about="the program that walls commands off, 0.8 or later"
+    )
+    sandbox_unsafe: bool = setting(
+        "AGENT_RUNNER_SANDBOX_UNSAFE",
+        default=False,
+        shown="false",
+        about="true: outside MODE=local, too, a worker starts where commands cannot be walled off",
+    )
+    sandbox_memory_bytes: int = setting(
+        "AGENT_RUNNER_SANDBOX_MEMORY_BYTES", default=2 << 30, ge=0, about="of a run's commands together; 0: any"
+    )
+    sandbox_processes: int = setting(
+        "AGENT_RUNNER_SANDBOX_PROCESSES", default=512, ge=0, about="processes and threads of a run's commands; 0: any"
+    )
+    sandbox_cpu_s: int = setting(
+        "AGENT_RUNNER_SANDBOX_CPU_S", default=3600, ge=0, about="processor time of one process of a command; 0: any"
+    )
+    sandbox_open_files: int = setting(
+        "AGENT_RUNNER_SANDBOX_OPEN_FILES", default=1024, ge=0, about="of one process of a command; 0: the worker's"
+    )
+    sandbox_file_bytes: int = setting(
+        "AGENT_RUNNER_SANDBOX_FILE_BYTES", default=1 << 30, ge=0, about="of one file that a command writes; 0: any"
+    )
+    sandbox_disk_bytes: int = setting(
+        "AGENT_RUNNER_SANDBOX_DISK_BYTES", default=4 << 30, ge=0, about="of one session's directory; 0: any"
+    )
+
+    @field_validator("sandbox_read_only", mode="after")
+    @classmethod
+    def _whole_paths(cls, value: str) -> str:
+        paths = [path for path in value.split(":") if path]
+        if wrong := [path for path in paths if not os.path.isabs(path) or os.path.realpath(path) == "/"]:
+            raise ValueError(f"must be absolute paths below /, not {wrong[0]!r}")
+        return ":".join(paths)
+
+    def read_only_problems(self, data_dir: Path) -> list[str]:
+        return [
+            f"AGENT_RUNNER_SANDBOX_READ_ONLY lets commands read {path}, which holds the data directory"
+            for path in self.readable_in_sandbox
+            if data_dir.is_relative_to(path)
+        ]
+
+    @property
+    def readable_in_sandbox(self) -> tuple[Path, ...]:
+        return tuple(Path(path) for path in self.sandbox_read_only.split(":") if path)

@@ -1,0 +1,1 @@
+"""Skills: their archives, and how a worker lays them out for a run."""

@@ -1,0 +1,189 @@
+"""Anything as plain JSON that every store and every protobuf takes: tool arguments, results and final states."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from agent_runner.status.attachments import amount, reference_to
+from agent_runner.status.media import encoded, found_in, put
+
+ITEM_BYTES = 8
+"""What a number, a name or an end of a list takes at least."""
+LINE = "\n"
+MAX_ENCODED = 1024
+"""Characters of a picture or other data in base64, where a tool takes or gives one: more is left out."""
+MAX_DEPTH = 32
+"""Deeper values are shown as text. Protobuf's JSON parser stops at 100, and each level of ours costs it three."""
+
+
+def plain_text(text: str) -> str:
+    """Without what UTF-8 and Postgres refuse: lone surrogates and NUL become U+FFFD."""
+    if text.isascii() and "\x00" not in text:
+        return text
+    return text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+class Room:
+    """How many bytes a whole value may still take; shared by all its parts. `cut`: something did not fit.
+
+    `max_encoded`: of pictures and other data in base64; larger ones are left out, with a note in their place.
+    """
+
+    def __init__(self, max_bytes: int, *, max_encoded: int | None = None) -> None:
+        self.left = max_bytes
+        self.max_encoded = max_encoded
+        self.cut = False
+
+    def text(self, text: str, max_bytes: int) -> str:
+        """As much of it as fits."""
+        if self.max_encoded is not None and len(text) > self.max_encoded and encoded(text):
+            text = left_out(text)
+        shown = shown_text(text, max(0, min(max_bytes, self.left)))
+        self.cut = self.cut or (len(shown) != len(text) and self.left < max_bytes)
+        self.left -= (len(shown) if shown.isascii() else len(shown.encode())) + ITEM_BYTES
+        return shown
+
+    def full(self) -> bool:
+        self.left -= ITEM_BYTES
+        self.cut = self.cut or self.left <= 0
+        return self.left <= 0
+
+
+def shown_text(text: str, max_bytes: int) -> str:
+    """`plain_text`, cut to `max_bytes` with a note; what is far longer is not walked through."""
+    if len(text) <= max_bytes:
+        return cut(plain_text(text), max_bytes)
+    total = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+    head = plain_text(text[:max_bytes]).encode()[:max_bytes].decode(errors="ignore")
+    return f"{head}{note_of(max_bytes, total)}"
+
+
+def left_out(text: str) -> str:
+    """In place of data in base64; of a data URL its head stays."""
+    head, comma, data = text.partition(",") if text.startswith("data:") else ("", "", text)
+    return f"{head}{comma}[{amount(len(data) * 3 // 4)} left out here]"
+
+
+def note_of(max_bytes: int, total: int) -> str:
+    return f"\n[cut here: {max_bytes} of {total} bytes are shown]"
+
+
+def cut(text: str, max_bytes: int) -> str:
+    """At most `max_bytes` of UTF-8, and a note of what is missing where something is."""
+    if len(text) * 4 <= max_bytes:
+        return text
+    raw = text.encode()
+    if len(raw) <= max_bytes:
+        return text
+    head = raw[:max_bytes].decode(errors="ignore")
+    return f"{head}{note_of(max_bytes, len(raw))}"
+
+
+def plain(value: Any, *, max_bytes: int, room: Room | None = None, depth: int = MAX_DEPTH) -> Any:
+    """`value` as dicts, lists, texts, numbers, booleans and None. Never raises.
+
+    Texts are cut to `max_bytes`. What does not fit into `room` (the whole value in `max_bytes` too, unless given) is
+    left out with a note in its place, and is not walked through.
+    """
+    room = Room(max_bytes) if room is None else room
+    if value is None or isinstance(value, bool | int):
+        room.left -= ITEM_BYTES
+        return value
+    if isinstance(value, str):
+        return room.text(value, max_bytes)
+    if isinstance(value, float):
+        room.left -= ITEM_BYTES
+        return value if math.isfinite(value) else str(value)
+    if depth <= 0:
+        return room.text(_described(value), max_bytes)
+    if isinstance(value, bytes | bytearray) and room.max_encoded is not None:
+        return room.text(f"[{amount(len(value))} left out here]", max_bytes)
+    if isinstance(value, Mapping):
+        return _plain_fields(_without_data(value, room), max_bytes, room, depth - 1)
+    if isinstance(value, list | tuple | set | frozenset):
+        return _plain_items(value, max_bytes, room, depth - 1)
+    if dumped := _dumped(value):
+        return plain(dumped, max_bytes=max_bytes, room=room, depth=depth - 1)
+    return room.text(_described(value), max_bytes)
+
+
+def _without_data(value: Mapping[Any, Any], room: Room) -> Mapping[Any, Any]:
+    media = found_in(value) if room.max_encoded is not None else None
+    if media is None or not media.inline or len(media.encoded) <= (room.max_encoded or 0):
+        return value
+    return put(dict(value), media.place, left_out(media.prefix + media.encoded))
+
+
+def _plain_fields(value: Mapping[Any, Any], max_bytes: int, room: Room, depth: int) -> dict[str, Any]:
+    told: dict[str, Any] = {}
+    for name, field in value.items():
+        if room.full():
+            told["[cut here]"] = f"{len(value) - len(told)} of {len(value)} fields are left out"
+            break
+        told[room.text(str(name), max_bytes)] = plain(field, max_bytes=max_bytes, room=room, depth=depth)
+    return told
+
+
+def _plain_items(value: Any, max_bytes: int, room: Room, depth: int) -> list[Any]:
+    told: list[Any] = []
+    for item in value:
+        if room.full():
+            told.append(f"[cut here: {len(value) - len(told)} of {len(value)} items are left out]")
+            break
+        told.append(plain(item, max_bytes=max_bytes, room=room, depth=depth))
+    return told
+
+
+def result_text(result: Any, *, max_bytes: int) -> str:
+    """A tool's result as the text to show.
+
+    A text is itself; blocks are joined, a picture is a reference on a line of its own; `{"output": x}` and
+    `{"content": x}` mean x; anything else is shown as JSON.
+    """
+    if isinstance(result, str):
+        return shown_text(left_out(result) if len(result) > MAX_ENCODED and encoded(result) else result, max_bytes)
+    if shown := reference_to(result):
+        return shown
+    if isinstance(result, Mapping):
+        for name in ("output", "content"):
+            if name in result:
+                return result_text(result[name], max_bytes=max_bytes)
+    if isinstance(result, list) and result and all(isinstance(p, str) or _is_block(p) for p in result):
+        return shown_text(_joined(result), max_bytes)
+    if result is None:
+        return ""
+    room = Room(max_bytes, max_encoded=MAX_ENCODED)
+    return cut(json.dumps(plain(result, max_bytes=max_bytes, room=room), ensure_ascii=False), max_bytes)
+
+
+def _is_block(part: Any) -> bool:
+    return isinstance(part, Mapping) and "type" in part
+
+
+def _joined(parts: list[Any]) -> str:
+    told = ""
+    for part in parts:
+        if shown := reference_to(part):
+            told += f"{'' if not told or told.endswith(LINE) else LINE}{shown}{LINE}"
+            continue
+        text = part if isinstance(part, str) else part.get("text")
+        told += text if isinstance(text, str) else f"[{part.get('type', 'block')}]"
+    return told.removesuffix(LINE) if parts and reference_to(parts[-1]) else told
+
+
+def _dumped(value: Any) -> Any:
+    dump = getattr(value, "model_dump", None)
+    if not callable(dump) or isinstance(value, type):
+        return None
+    try:
+        return dump()
+    except Exception:  # a foreign object: whatever it does, the run goes on
+        return None
+
+
+def _described(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return f"<{type(value).__name__}>"

@@ -1,0 +1,1 @@
+"""The verbs about executions, from their creation to their purge."""

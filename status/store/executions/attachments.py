@@ -1,0 +1,57 @@
+"""What executions were sent besides words. Written with them, and removed with them or with the
+words that they came with."""
+
+import json
+from collections.abc import Sequence
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agent_runner.status.attachments import Attachment, attachment_of
+from agent_runner.status.store.connection import Transactions
+from agent_runner.status.store.schema import execution_attachments, executions
+from agent_runner.status.store.verbs import Orgs, verb
+
+A = execution_attachments.c
+
+
+class Attachments(Transactions):
+    @verb(orgs=Orgs.EXECUTION)
+    async def attachments(self, id: str) -> list[Attachment]:
+        """Of an execution, with their bytes, in the order in which they were sent."""
+        query = select(A.id, A.described, A.content).join(executions, executions.c.handle == A.handle)
+        async with self.read() as connection:
+            rows = await connection.execute(query.where(executions.c.id == id).order_by(A.number))
+            return [_attachment(row.id, row.described, row.content) for row in rows]
+
+    @verb(orgs=Orgs.EXECUTION)
+    async def attachment(self, id: str, attachment_id: str) -> Attachment | None:
+        query = select(A.id, A.described, A.content).join(executions, executions.c.handle == A.handle)
+        async with self.read() as connection:
+            row = (await connection.execute(query.where(executions.c.id == id, A.id == attachment_id))).one_or_none()
+        return _attachment(row.id, row.described, row.content) if row else None
+
+
+async def put_attachments(connection: AsyncConnection, handle: int, attachments: Sequence[Attachment]) -> None:
+    rows = [
+        {
+            "handle": handle,
+            "id": one.id,
+            "number": number,
+            "size": one.size,
+            "described": json.dumps(one.described(), ensure_ascii=True),
+            "content": one.content,
+        }
+        for number, one in enumerate(attachments, 1)
+    ]
+    if rows:
+        await connection.execute(insert(execution_attachments), rows)
+
+
+async def drop_attachments(connection: AsyncConnection, handle: int, ids: Sequence[str]) -> None:
+    if ids:
+        await connection.execute(delete(execution_attachments).where(A.handle == handle, A.id.in_(ids)))
+
+
+def _attachment(id_: str, described: str, content: bytes | None) -> Attachment:
+    return attachment_of(id_, json.loads(described), None if content is None else bytes(content))

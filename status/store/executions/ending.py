@@ -1,0 +1,205 @@
+"""The end of an execution, in one place: the terminal write, its log rows, the last snapshot, the next in the session.
+
+L2: the terminal write is the last one. It takes the row out of every condition (`step`, `fence`), so nothing that comes
+later matches. L8: it appends; it replaces nothing.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Update, and_, case, delete, exists, func, insert, select, true, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agent_runner.status.failures import Code, tell
+from agent_runner.status.phases import ADMIT, FAIL, SETTLE, TERMINAL_PHASES, Phase, Step, Transition
+from agent_runner.status.store.clock import FOREVER, NOW
+from agent_runner.status.store.edges import take
+from agent_runner.status.store.executions.purge import purge_edited
+from agent_runner.status.store.executions.reading import Reading, folded
+from agent_runner.status.store.records import NewDelta, Settled
+from agent_runner.status.store.rows import to_execution
+from agent_runner.status.store.schema import execution_log, execution_snapshots, executions, session_facts
+from agent_runner.status.store.verbs import verb
+from agent_runner.status.timeouts import TimeoutType
+
+E = executions.c
+OPEN = E.phase < min(TERMINAL_PHASES)
+NO_DEADLINES = {t.column: FOREVER for t in TimeoutType} | {"next_dispatch_at": FOREVER}
+ATTEMPT_CODES = frozenset({Code.HEARTBEAT, Code.WORKER_LOST, Code.START_TO_CLOSE, Code.WORKER_SHUTDOWN})
+"""What may be caused by the cancel itself: while one is pending they end CANCELLED."""
+SMALL_TAIL_BYTES = 4096
+"""A log that ends with a tail below this is read as it is: a last snapshot would cost more than it saves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How it is to end. `code` None is COMPLETED. `phase` only where the owner says it."""
+
+    phase: Phase
+    code: Code | None
+    facts: Mapping[str, Any]
+    late_s: float | None = None
+    """Since the deadline that is the reason, if one is."""
+    waiting: bool = False
+    """It ended with a question to a person."""
+
+    @property
+    def reason(self) -> Code | None:
+        """What is said of it: CANCELLED has one code, whatever code came with it."""
+        return Code.CANCELLED if self.phase is Phase.CANCELLED else self.code
+
+
+def terminal(edge: Transition, end: End, *conditions: ColumnElement[bool], deltas: int = 0) -> Update:
+    """The one conditional statement. The phase yields to a pending cancel where the precedence says so.
+
+    An owner's fence is kept, so that its settle may be repeated; the server's end is nobody's settle. `deltas` is how
+    many rows come before the closing ones: the numbers of all rows are reserved here.
+    """
+    yields = end.code in ATTEMPT_CODES
+    said: Any = end.reason.value if end.reason else ""
+    return take(
+        edge,
+        *conditions,
+        phase=end.phase,
+        cancel_wins=yields,
+        settled_fence=E.fence if edge is SETTLE else 0,
+        completed_at=NOW,
+        error_code=case((E.cancel_requested_at.is_not(None), Code.CANCELLED.value), else_=said) if yields else said,
+        runner_seq=E.runner_seq + deltas,
+        last_seq=E.last_seq + deltas + (2 if end.reason else 1),
+        sealed_env=None,
+        waiting=int(end.waiting),
+        **NO_DEADLINES,
+    )
+
+
+class Ending(Reading):
+    on_end: Callable[[Phase, Code | None, float | None], None] | None = None
+    """Called once for each end that this store writes, for counting."""
+
+    async def finish(self, connection: AsyncConnection, row: Row[Any], end: End, deltas: Sequence[NewDelta]) -> str:
+        """What follows the terminal write in its transaction. Gives the id of the session's next execution, or ''."""
+        phase = Phase(row.phase)
+        code, facts = end.reason, dict(end.facts)
+        if phase is Phase.CANCELLED and end.code is not Code.CANCELLED:
+            code, facts = Code.CANCELLED, {"original_error": facts.get("original_error")}
+        last: dict[str, Any] = {"phase": phase.wire_name}
+        closing: list[NewDelta] = []
+        if code is not None:
+            told = tell(
+                code,
+                {"by": row.cancelled_by or None, "attempt": row.attempt or None, "worker": row.owner_name or None}
+                | facts,
+            )
+            message = {"id": "failure", "type": "MESSAGE_SYSTEM", "content": told.text, "metadata": told.metadata}
+            closing.append(NewDelta(kind="message", payload=dumps(message)))
+            last |= {"error": told.error, "error_code": code.value}
+        closing.append(NewDelta(kind="phase", payload=dumps(last)))
+        before = row.last_seq - len(closing) - len(deltas)
+        await self.write_log(connection, row.handle, before, row.fence - 1, deltas)
+        await self.write_log(connection, row.handle, before + len(deltas), row.fence, closing)
+        if row.tail_bytes + sum(len(d.payload) for d in deltas) > SMALL_TAIL_BYTES:
+            state = await folded(connection, row.handle)
+            await self.write_snapshot(connection, row.handle, row.last_seq, state.to_json())
+        if phase is Phase.COMPLETED:  # its questions, if any, are those that stand now
+            await self.no_longer_waiting(connection, row)
+        if (told_of := self.on_end) is not None:
+            self.after_commit(connection, lambda: told_of(phase, code, end.late_s))
+        return await self.promote(connection, row.session_id)
+
+    async def write_log(
+        self, connection: AsyncConnection, handle: int, last_seq: int, fence: int, deltas: Sequence[NewDelta]
+    ) -> None:
+        """Append rows after `last_seq`, at the time of the database. What they edit goes from the rows before."""
+        if not deltas:
+            return
+        deltas = await purge_edited(connection, handle, deltas)
+        fixed = self.params(handle=handle, fence=fence)
+        await connection.execute(
+            insert(execution_log).values(at=NOW),
+            [{**fixed, "seq": last_seq + n, "kind": d.kind, "payload": d.payload} for n, d in enumerate(deltas, 1)],
+        )
+
+    async def no_longer_waiting(self, connection: AsyncConnection, row: Row[Any]) -> None:
+        """An execution has taken the answers that earlier ones of its session waited for."""
+        if row.session_id:
+            earlier = (E.session_id == row.session_id, E.handle < row.handle, E.waiting == 1)
+            await connection.execute(update(executions).where(*earlier).values(waiting=0))
+
+    async def write_snapshot(self, connection: AsyncConnection, handle: int, seq: int, state: Any) -> None:
+        content = dumps(state)
+        await connection.execute(delete(execution_snapshots).where(execution_snapshots.c.handle == handle))
+        await connection.execute(insert(execution_snapshots).values(handle=handle, seq=seq, state=content))
+        await connection.execute(
+            update(executions)
+            .where(E.handle == handle)
+            .values(snapshot_seq=seq, snapshot_bytes=len(content), tail_bytes=0)
+        )
+
+    async def hold_sessions(
+        self, connection: AsyncConnection, *whose: ColumnElement[bool], wait: bool = True
+    ) -> list[str]:
+        """Lock the sessions of these executions, before any execution: the one order of locks. Their ids.
+
+        Create takes this lock too: without it a create that saw us open and a promote that did not see its row would
+        leave it waiting for ever. Without `wait` those that somebody holds are left out. SQLite has one writer.
+        """
+        if self.is_sqlite:
+            return []
+        session_id = session_facts.c.session_id
+        held = select(session_id).where(session_id.in_(select(E.session_id).where(*whose))).order_by(session_id)
+        return list(await connection.scalars(held.with_for_update(skip_locked=not wait)))
+
+    async def promote(self, connection: AsyncConnection, session_id: str) -> str:
+        """Admit the oldest waiting execution of a session that nobody holds (FIFO). Its id, or ''.
+
+        The session is held by the caller's transaction.
+        """
+        if not session_id:
+            return ""
+        other = executions.alias("other")
+        waiting = select(func.min(E.handle)).where(E.session_id == session_id, E.step == Step.WAITING.value)
+        held = exists().where(
+            other.c.session_id == session_id, other.c.phase < min(TERMINAL_PHASES), other.c.step != Step.WAITING.value
+        )
+        statement = take(
+            ADMIT,
+            E.handle == waiting.scalar_subquery(),
+            ~held,
+            dispatchable_at=NOW,
+            due_thread_wait=FOREVER,
+            due_schedule_to_close=NOW + E.limit_schedule_to_close,
+            next_dispatch_at=NOW,
+        )
+        row = (await connection.execute(statement, self.params())).one_or_none()
+        return row.id if row else ""
+
+    async def end_row(
+        self, connection: AsyncConnection, end: End, *conditions: ColumnElement[bool], edge: Transition = FAIL
+    ) -> tuple[Row[Any], str] | None:
+        """Terminal write + what follows, of a session that is held. None when the conditions no longer hold."""
+        row = (await connection.execute(terminal(edge, end, *conditions), self.params())).one_or_none()
+        if row is None:
+            return None
+        return row, await self.finish(connection, row, end, ())
+
+    @verb
+    async def fail(
+        self, id: str, code: Code, facts: Mapping[str, Any], *, only_steps: frozenset[Step] = FAIL.sources
+    ) -> Settled:
+        """End an execution from the server's side. A row that is terminal, or in another step, stays as it is."""
+        end = End(phase=Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED, code=code, facts=facts)
+        in_step: ColumnElement[bool] = E.step.in_([s.value for s in only_steps]) if only_steps else true()
+        async with self.write() as connection:
+            await self.hold_sessions(connection, E.id == id)
+            ended = await self.end_row(connection, end, and_(E.id == id, in_step))
+            row = (await connection.execute(select(executions).where(E.id == id))).one_or_none()
+        return Settled(
+            accepted=ended is not None, execution=to_execution(row) if row else None, promoted=ended[1] if ended else ""
+        )
+
+
+def dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,224 @@
+"""Create, admit to the thread, dispatch, cancel, delete. The row is the outbox: it exists before any message."""
+
+from typing import Any
+
+from sqlalchemy import Row, and_, case, delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agent_runner.status.failures import Code
+from agent_runner.status.log.events import USER_MESSAGE
+from agent_runner.status.phases import CANCEL_PENDING, TERMINAL_PHASES, Phase, Step
+from agent_runner.status.store.clock import FOREVER, NOW
+from agent_runner.status.store.edges import started
+from agent_runner.status.store.executions.attachments import put_attachments
+from agent_runner.status.store.executions.ending import OPEN, E, End, Ending, dumps
+from agent_runner.status.store.executions.tags import put_execution_tags
+from agent_runner.status.store.records import Created, CreateVerdict, Execution, NewDelta, NewExecution
+from agent_runner.status.store.rows import limits_of, to_execution
+from agent_runner.status.store.schema import execution_log, execution_snapshots, executions, session_facts
+from agent_runner.status.store.verbs import Orgs, verb
+from agent_runner.status.timeouts import RESEND_UNSTAMPED_S
+
+TO_START = (Step.ENSURE_THREAD.value, Step.EXECUTE.value)
+"""The steps that wait for a worker."""
+
+
+def _beside(new: NewExecution) -> dict[str, Any]:
+    """What was sent beside the words."""
+    given = ({} if new.input is None else {"input": new.input}) | (
+        {"answers": dict(new.answers)} if new.answers else {}
+    )
+    return given | ({"attachments": list(new.said_with)} if new.said_with else {})
+
+
+def _first_rows(new: NewExecution) -> list[NewDelta]:
+    """The user's message always comes first: what else was sent says that its place is before it."""
+    human: dict[str, Any] = {"id": USER_MESSAGE, "type": "MESSAGE_HUMAN", "content": new.message}
+    if metadata := _beside(new):
+        human |= {"metadata": metadata, "spoken": new.spoken}
+    if new.layout:
+        human["layout"] = list(new.layout)
+    told = [human, *({**one, "before": USER_MESSAGE} for one in new.before), *new.after]
+    return [
+        *(NewDelta(kind="message", payload=dumps(dict(one))) for one in told),
+        NewDelta(kind="phase", payload=dumps({"phase": Phase.PENDING.wire_name})),
+    ]
+
+
+class Creation(Ending):
+    @verb(orgs=Orgs.WRITES)
+    async def create(self, new: NewExecution, *, queue_cap: int = 0) -> Created:
+        """Store an execution and admit it to its session, or queue it there. `queue_cap` 0: no cap on its queue."""
+        try:
+            async with self.write() as connection:
+                return await self._create(connection, new, queue_cap)
+        except IntegrityError:
+            return await self._known(new)
+
+    async def _create(self, connection: AsyncConnection, new: NewExecution, queue_cap: int) -> Created:
+        if known := await self._by_key(connection, new):
+            return Created(verdict=CreateVerdict.KNOWN, execution=to_execution(known))
+        if queue_cap and await self._full(connection, new.runner_queue, queue_cap):
+            return Created(verdict=CreateVerdict.QUEUE_FULL, execution=None)
+        busy = bool(new.session_id) and await self._session_busy(connection, new)
+        if busy and new.reject_when_busy:
+            return Created(verdict=CreateVerdict.SESSION_BUSY, execution=None)
+        clocks: dict[str, Any] = (
+            {**started(Step.WAITING), "due_thread_wait": NOW + new.timeouts.thread_wait_s}
+            if busy
+            else {
+                **started(Step.ENSURE_THREAD),
+                "dispatchable_at": NOW,
+                "due_schedule_to_close": NOW + new.timeouts.schedule_to_close_s,
+                "next_dispatch_at": NOW + RESEND_UNSTAMPED_S,
+            }
+        )
+        first = _first_rows(new)
+        statement = executions.insert().values(
+            id=new.id,
+            org=new.org,
+            session_id=new.session_id,
+            agent_id=new.agent_id,
+            name=new.name,
+            slug=new.slug,
+            graph=new.graph,
+            model_name=new.model_name,
+            redriven_from=new.redriven_from,
+            base_checkpoint_id=new.base_checkpoint_id or "",
+            base_given=int(new.base_checkpoint_id is not None),
+            resume_checkpoint_id=new.resume_checkpoint_id,
+            idempotency_key=new.idempotency_key or None,
+            spec=dumps(dict(new.spec)),
+            sealed_env=new.sealed_env or None,
+            max_attempts=new.max_attempts,
+            runner_queue=new.runner_queue,
+            orchestrator_queue=new.orchestrator_queue,
+            created_at=NOW,
+            last_seq=len(first),
+            **limits_of(new.timeouts),
+            **clocks,
+        )
+        row = (await connection.execute(statement.returning(executions), self.params())).one()
+        await self.write_log(connection, row.handle, 0, 0, first)
+        await put_execution_tags(connection, row.handle, new.spec)
+        await put_attachments(connection, row.handle, new.attachments)
+        return Created(verdict=CreateVerdict.CREATED, execution=to_execution(row))
+
+    async def _session_busy(self, connection: AsyncConnection, new: NewExecution) -> bool:
+        """Take the session's lock (Postgres; SQLite has one writer) and look for an execution that has not ended."""
+        insert = sqlite_insert if self.is_sqlite else postgres_insert
+        used = {"used_at": NOW, "retired": 0}
+        session_id, once = new.session_id, {"one_shot": int(new.one_shot)}
+        row = insert(session_facts).values(session_id=session_id, sandbox_id=session_id, turns=1, **once, **used)
+        # A conversation that somebody goes on with was not made for one execution; a redrive is the same one again.
+        again = {"turns": session_facts.c.turns + 1, **used, **({} if new.redriven_from else once)}
+        await connection.execute(row.on_conflict_do_update(index_elements=["session_id"], set_=again), self.params())
+        open_one = select(E.handle).where(E.session_id == session_id, OPEN).limit(1)
+        return await connection.scalar(open_one) is not None
+
+    async def _full(self, connection: AsyncConnection, queue: str, cap: int) -> bool:
+        """One counts after the other (SQLite has one writer anyway): two who count at once would both find room."""
+        if not self.is_sqlite:
+            lock = func.pg_advisory_xact_lock(func.hashtextextended(f"agent_runner.queue {queue}", 0))
+            await connection.execute(select(lock))
+        return await self._queued(connection, queue) >= cap
+
+    async def _queued(self, connection: AsyncConnection, queue: str) -> int:
+        waiting = (
+            select(func.count()).select_from(executions).where(OPEN, E.runner_queue == queue, E.phase == Phase.PENDING)
+        )
+        return await connection.scalar(waiting) or 0
+
+    async def _by_key(self, connection: AsyncConnection, new: NewExecution) -> Row[Any] | None:
+        if not new.idempotency_key:
+            return None
+        query = select(executions).where(E.org == new.org, E.idempotency_key == new.idempotency_key)
+        return (await connection.execute(query)).one_or_none()
+
+    async def _known(self, new: NewExecution) -> Created:
+        """The insert met a row that came in between: the same key, or a given id that exists."""
+        async with self.read() as connection:
+            row = await self._by_key(connection, new)
+        if row:
+            return Created(verdict=CreateVerdict.KNOWN, execution=to_execution(row))
+        return Created(verdict=CreateVerdict.ID_TAKEN, execution=None)
+
+    @verb
+    async def dispatched(self, id: str) -> None:
+        """The step's message is published: its schedule-to-start clock starts, once."""
+        async with self.write() as connection:
+            await connection.execute(
+                update(executions)
+                .where(E.id == id, E.step.in_(TO_START), E.dispatched_at.is_(None))
+                .values(
+                    dispatched_at=NOW,
+                    due_schedule_to_start=NOW + E.limit_schedule_to_start,
+                    next_dispatch_at=NOW + E.limit_schedule_to_start / 3,
+                ),
+                self.params(),
+            )
+
+    @verb
+    async def due_for_dispatch(self, limit: int = 200) -> list[Execution]:
+        """Rows to publish (again): unstamped ones after 10 s, unclaimed ones at 1/3 and 2/3 of schedule-to-start."""
+        two_thirds = E.dispatched_at + E.limit_schedule_to_start * (2 / 3)
+        again = case(
+            (E.dispatched_at.is_(None), NOW + RESEND_UNSTAMPED_S), (two_thirds > NOW, two_thirds), else_=FOREVER
+        )
+        due = select(E.handle).where(OPEN, E.next_dispatch_at <= NOW).order_by(E.next_dispatch_at).limit(limit)
+        async with self.read() as connection:  # mostly nothing is due: do not take the writer for that
+            if await connection.scalar(due.limit(1), self.params()) is None:
+                return []
+        if not self.is_sqlite:
+            due = due.with_for_update(skip_locked=True)
+        async with self.write() as connection:
+            rows = await connection.execute(
+                update(executions)
+                .where(E.handle.in_(due), E.step.in_(TO_START))
+                .values(next_dispatch_at=again)
+                .returning(executions),
+                self.params(),
+            )
+            return [to_execution(r) for r in rows]
+
+    @verb(orgs=Orgs.AFTER_A_READ)
+    async def withdraw(self, id: str) -> bool:
+        """Take back an execution that could not be published; only if it never was, nor was started."""
+        never = and_(E.dispatched_at.is_(None), E.step.in_((Step.WAITING.value, Step.ENSURE_THREAD.value)))
+        return await self._remove(id, never)
+
+    @verb(orgs=Orgs.EXECUTION)
+    async def delete(self, id: str) -> bool:
+        """Remove an execution that has ended, with its log."""
+        return await self._remove(id, E.phase >= min(TERMINAL_PHASES))
+
+    async def _remove(self, id: str, condition: Any) -> bool:
+        async with self.write() as connection:
+            await self.hold_sessions(connection, E.id == id)
+            statement = delete(executions).where(E.id == id, condition).returning(E.handle, E.session_id)
+            row = (await connection.execute(statement)).one_or_none()
+            if row is None:
+                return False
+            for table in (execution_log, execution_snapshots):
+                await connection.execute(delete(table).where(table.c.handle == row.handle))
+            await self.promote(connection, row.session_id)
+            return True
+
+    @verb(orgs=Orgs.EXECUTION)
+    async def request_cancel(self, id: str, by: str) -> Execution | None:
+        """Ask for the end. What no worker runs is CANCELLED here and now; a running one gets its cancel timeout."""
+        end = End(phase=Phase.CANCELLED, code=Code.CANCELLED, facts={"by": by})
+        async with self.write() as connection:
+            await self.hold_sessions(connection, E.id == id)
+            if await self.end_row(connection, end, E.id == id, edge=CANCEL_PENDING) is None:
+                await connection.execute(
+                    update(executions)
+                    .where(E.id == id, E.step == Step.RUNNING.value, E.cancel_requested_at.is_(None))
+                    .values(cancel_requested_at=NOW, cancelled_by=by, due_cancel=NOW + E.limit_cancel),
+                    self.params(),
+                )
+            row = (await connection.execute(select(executions).where(E.id == id))).one_or_none()
+        return to_execution(row) if row else None

@@ -1,0 +1,212 @@
+"""Reading: facts, the log, the folded state, pages of executions. A status is snapshot + tail, at every read."""
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Row, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agent_runner.status.brief import MAX_ENTRY_BYTES, MAX_TAGGED_BYTES, Brief
+from agent_runner.status.log.log import LogRow, State
+from agent_runner.status.phases import Phase, Step
+from agent_runner.status.store.briefs import briefs
+from agent_runner.status.store.clock import NOW
+from agent_runner.status.store.connection import Transactions
+from agent_runner.status.store.executions.tags import executions_with
+from agent_runner.status.store.paging import COUNTED, fitting, inside, key_of, size_of, token_of
+from agent_runner.status.store.records import Execution, ExecutionQuery, Page, View
+from agent_runner.status.store.rows import to_execution
+from agent_runner.status.store.schema import execution_log, execution_snapshots, executions, session_facts
+from agent_runner.status.store.verbs import Orgs, verb
+
+LIST = "executions"
+"""What the page tokens of executions are made for."""
+
+
+async def read_rows(
+    connection: AsyncConnection, handle: int, after: int, limit: int | None, max_bytes: int | None = None
+) -> list[LogRow]:
+    """`max_bytes`: up to the row that begins below it, and so at least one."""
+    log = execution_log.c
+    query = select(execution_log).where(log.handle == handle, log.seq > after).order_by(log.seq).limit(limit)
+    if max_bytes is not None:
+        page = query.subquery("page")
+        size = func.length(page.c.payload)
+        weighed = select(page, (func.sum(size).over(order_by=page.c.seq) - size).label("before")).subquery("weighed")
+        query = select(weighed).where(weighed.c.before < max_bytes).order_by(weighed.c.seq)
+    return [_log_row(r) for r in await connection.execute(query)]
+
+
+async def folded(connection: AsyncConnection, handle: int) -> State:
+    """The state after the last row that this transaction sees."""
+    snapshot = (
+        await connection.execute(select(execution_snapshots).where(execution_snapshots.c.handle == handle))
+    ).one_or_none()
+    state = State.from_json(json.loads(snapshot.state)) if snapshot else State.empty()
+    for row in await read_rows(connection, handle, snapshot.seq if snapshot else 0, None):
+        state.apply(row)
+    return state
+
+
+async def folded_all(connection: AsyncConnection, handles: Sequence[int]) -> list[State]:
+    """`folded` for each of these, in two statements."""
+    states = {handle: State.empty() for handle in handles}
+    snapshots = select(execution_snapshots).where(execution_snapshots.c.handle.in_(handles))
+    for snapshot in await connection.execute(snapshots):
+        states[snapshot.handle] = State.from_json(json.loads(snapshot.state))
+    e, log = executions.c, execution_log.c
+    tails = (
+        select(execution_log)
+        .join(executions, e.handle == log.handle)
+        .where(e.handle.in_(handles), log.seq > e.snapshot_seq)
+        .order_by(log.handle, log.seq)
+    )
+    for row in await connection.execute(tails):
+        states[row.handle].apply(_log_row(row))
+    return [states[handle] for handle in handles]
+
+
+def _log_row(row: Row[Any]) -> LogRow:
+    return LogRow(seq=row.seq, at=row.at, fence=row.fence, kind=row.kind, payload=json.loads(row.payload))
+
+
+class Reading(Transactions):
+    @verb(orgs=Orgs.FINDS)
+    async def get(self, id: str) -> Execution | None:
+        async with self.read() as connection:
+            row = (await connection.execute(select(executions).where(executions.c.id == id))).one_or_none()
+        return to_execution(row) if row else None
+
+    @verb(orgs=Orgs.FOLLOWS)
+    async def read_log(
+        self, id: str, after: int = 0, limit: int = 1000, *, max_bytes: int | None = None
+    ) -> list[LogRow]:
+        """Rows with a `seq` above `after`, in order; `max_bytes`: up to the row that begins below it."""
+        async with self.read() as connection:
+            handle = await connection.scalar(select(executions.c.handle).where(executions.c.id == id))
+            return [] if handle is None else await read_rows(connection, handle, after, limit, max_bytes)
+
+    @verb(orgs=Orgs.FINDS)
+    async def state(self, id: str) -> tuple[Execution, State] | None:
+        """Facts and folded content of one moment."""
+        async with self.read() as connection:
+            row = (await connection.execute(select(executions).where(executions.c.id == id))).one_or_none()
+            return (to_execution(row), await folded(connection, row.handle)) if row else None
+
+    @verb(orgs=Orgs.QUERY)
+    async def list(self, query: ExecutionQuery) -> Page:
+        """Newest first. Raises `ValueError` for a page token that is not ours."""
+        e = executions.c
+        filters = ((e.org, query.org), (e.phase, query.phase), (e.session_id, query.session_id),
+                   (e.agent_id, query.agent))  # fmt: skip
+        chosen = executions_with(query.tags)
+        given = [*chosen.conditions, *(column == value for column, value in filters if value)]
+        if query.orgs:
+            given.append(e.org.in_(query.orgs))
+        if query.waiting is not None:
+            given.append(e.waiting == int(query.waiting))
+        size = size_of(query.page_size)
+        before = [chosen.key < _handle(query.page_token)] if query.page_token else []
+        newest = select(executions).select_from(chosen.source).where(*given, *before).order_by(chosen.key.desc())
+        counted = select(chosen.key).select_from(chosen.source).where(*given).limit(COUNTED).subquery()
+        async with self.read() as connection:
+            total = await connection.scalar(select(func.count()).select_from(counted)) or 0
+            rows = (await connection.execute(newest.offset((max(1, query.page) - 1) * size).limit(size + 1))).all()
+            shown = rows[:size]
+            view, weights = query.view, [_weight(row, query.view) for row in shown]
+            if query.max_bytes is not None and view is not View.FITTING:
+                shown = shown[: fitting(weights, query.max_bytes)]
+            whole = [row.handle for row in shown] if view is View.FULL else []
+            if view is View.FITTING:
+                fits = inside(weights, query.max_bytes)
+                whole = [row.handle for row, fit in zip(shown, fits, strict=True) if fit]
+            states = await _contents(connection, [row.handle for row in shown], set(whole))
+        return Page(
+            executions=[to_execution(row) for row in shown],
+            states=states,
+            next_token=token_of(LIST, str(shown[-1].handle)) if len(rows) > len(shown) else "",
+            total=total,
+            page_size=size,
+        )
+
+    @verb(orgs=Orgs.FINDS)
+    async def last_of_session(self, session_id: str, *, waiting: bool = False) -> Execution | None:
+        """The newest execution of a session; with `waiting` the one whose questions stand."""
+        e = executions.c
+        chosen = [e.session_id == session_id, *([e.waiting == 1] if waiting else [])]
+        query = select(executions).where(*chosen).order_by(e.handle.desc()).limit(1)
+        async with self.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return to_execution(row) if row else None
+
+    @verb(orgs=Orgs.AFTER_A_READ)
+    async def session_memory(self, session_id: str) -> tuple[str, str]:
+        """The head of a session's memory and the id of its newest execution; empty where there is none."""
+        facts = session_facts.c
+        newest = select(executions.c.id).where(executions.c.session_id == session_id)
+        async with self.read() as connection:
+            head = await connection.scalar(select(facts.head_checkpoint_id).where(facts.session_id == session_id))
+            last = await connection.scalar(newest.order_by(executions.c.handle.desc()).limit(1))
+        return (head or "", last or "") if session_id else ("", "")
+
+    @verb(orgs=Orgs.AFTER_A_READ)
+    async def session_facts(self, session_id: str) -> tuple[str, str, str]:
+        """(thread id, head checkpoint id, sandbox id); empty strings for what is not known."""
+        query = select(session_facts).where(session_facts.c.session_id == session_id)
+        async with self.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return (row.thread_id, row.head_checkpoint_id, row.sandbox_id) if row else ("", "", "")
+
+    @verb(orgs=Orgs.NOBODYS)
+    async def phase_counts(self) -> dict[Phase, int]:
+        """How many executions are in each open phase."""
+        e = executions.c
+        query = select(e.phase, func.count()).where(e.step != Step.SETTLED.value, e.phase < 3).group_by(e.phase)
+        async with self.read() as connection:
+            return {Phase(phase): count for phase, count in await connection.execute(query)}
+
+    @verb(orgs=Orgs.NOBODYS)
+    async def oldest_open_s(self) -> float:
+        """The age of the oldest execution that has not ended, in seconds by the database's clock; 0 without one."""
+        oldest = select(NOW - func.min(executions.c.created_at)).where(executions.c.phase < 3)
+        async with self.read() as connection:
+            return max(0.0, await connection.scalar(oldest, self.params()) or 0.0)
+
+    @verb(orgs=Orgs.NOBODYS)
+    async def now(self) -> float:
+        """The database's clock, in epoch seconds: what ages are counted by."""
+        async with self.read() as connection:
+            return (await connection.execute(select(NOW), self.params())).scalar_one()
+
+    @verb(orgs=Orgs.NOBODYS)
+    async def ping(self) -> None:
+        """Raises `StoreUnavailable` when the database does not answer."""
+        async with self.read() as connection:
+            await connection.execute(select(1))
+
+
+def _weight(row: Row[Any], view: View) -> int:
+    """About how many bytes its entry has."""
+    if view is View.BRIEF:
+        return MAX_ENTRY_BYTES + min(len(row.spec), 3 * MAX_TAGGED_BYTES)
+    return int(row.snapshot_bytes + row.tail_bytes) + len(row.spec)
+
+
+async def _contents(connection: AsyncConnection, handles: Sequence[int], whole: Collection[int]) -> list[State | Brief]:
+    """The folded states of `whole`, a few words of the others."""
+    kept, cut = [h for h in handles if h in whole], [h for h in handles if h not in whole]
+    found: dict[int, State | Brief] = {}
+    if kept:
+        found |= zip(kept, await folded_all(connection, kept), strict=True)
+    if cut:
+        found |= zip(cut, await briefs(connection, cut), strict=True)
+    return [found[handle] for handle in handles]
+
+
+def _handle(token: str) -> int:
+    """Raises `ValueError`."""
+    key = key_of(LIST, token)
+    if not (key.isascii() and key.isdecimal() and int(key) < 1 << 63):
+        raise ValueError(f"page_token {token[:80]!r} was not made for this list; start again without one")
+    return int(key)

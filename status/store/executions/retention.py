@@ -1,0 +1,260 @@
+"""Retention: what ended long ago is purged, and what only workers can remove is noted until one says that it is gone.
+
+Every verb is one batch, so that no transaction is long; any number of servers may call them at the same time. What has
+not ended is never touched, nor is the head of a session's memory while the session exists.
+
+Sandboxes and checkpoints are the workers', and so a removal is a message that may come late, twice or never. None of
+that does harm: a sandbox that is to go has lost its name to a new one before, a thread is pruned of what no turn from
+its head can need, and a removal that nobody confirmed is published again.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    Row,
+    Select,
+    case,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agent_runner.status.phases import TERMINAL_PHASES
+from agent_runner.status.store.clock import FOREVER, NOW
+from agent_runner.status.store.connection import Transactions
+from agent_runner.status.store.executions.ending import OPEN, E
+from agent_runner.status.store.records import Overdue, Purged, Removal, ResourceKind
+from agent_runner.status.store.schema import (
+    execution_attachments,
+    execution_log,
+    execution_snapshots,
+    executions,
+    removals,
+    resources,
+    session_facts,
+    skill_artifacts,
+    skill_tags,
+)
+from agent_runner.status.store.verbs import verb
+
+BATCH, MAX_LOG_ROWS = 100, 10_000
+"""Executions of one transaction, and about how many rows of their logs."""
+ARCHIVES = 10
+AGAIN_AT_MOST_S = 86_400.0
+DELETED = -FOREVER
+"""When a deleted session was last used: longer ago than anything."""
+
+F, M, R = session_facts.c, removals.c, resources.c
+_OF_SESSION = (R.kind == ResourceKind.SESSION.value, R.id == F.session_id)
+_EXISTS = exists().where(*_OF_SESSION)
+_BUSY = exists().where(E.session_id == F.session_id, OPEN)
+_UNCONFIRMED = select(func.count()).select_from(removals)
+_OF_NO_SKILL = ~exists().where(R.kind == ResourceKind.SKILL.value, R.id == skill_artifacts.c.skill_id)
+
+
+class Retention(Transactions):
+    @verb
+    async def purge(self, older_than_s: float) -> Purged:
+        """Executions that ended that long ago, the oldest first, with all that is their own: logs, snapshots,
+        attachments, tags, keys, contexts."""
+        old = select(E.handle, E.id, E.last_seq).where(*_ended_before(older_than_s)).order_by(E.completed_at)
+        async with self.read() as connection:  # mostly there is none: do not take the writer for that
+            if (await connection.execute(old.limit(1), self.params())).one_or_none() is None:
+                return Purged()
+        async with self.write() as connection:
+            rows = list(await connection.execute(self._mine(old.limit(BATCH)), self.params()))
+            batch = _of_bounded_size(rows)
+            handles = [row.handle for row in batch]
+            size = await self._bytes(connection, execution_log.c.handle.in_(handles), handles)
+            log_rows = (
+                await connection.execute(delete(execution_log).where(execution_log.c.handle.in_(handles)))
+            ).rowcount
+            for table in (execution_snapshots, executions):
+                await connection.execute(delete(table).where(table.c.handle.in_(handles)))
+            context = R.kind == ResourceKind.EXECUTION_CONTEXT.value
+            await connection.execute(delete(resources).where(context, R.parent_id.in_([row.id for row in batch])))
+        more = len(rows) == BATCH or len(batch) < len(rows)
+        return Purged(executions=len(batch), log_rows=log_rows, bytes=size, more=more)
+
+    @verb
+    async def retire_sessions(self, idle_s: float) -> list[str]:
+        """The ids of sessions that were deleted, or have no execution left and were not used for so long: one batch.
+
+        A session that was made for one execution goes with it. Another keeps its thread and its head, and its next
+        turn gets a new sandbox.
+        """
+        due = select(F.session_id).where(*_idle(idle_s)).order_by(F.used_at).limit(BATCH)
+        async with self.read() as connection:
+            if await connection.scalar(due.limit(1), self.params()) is None:
+                return []
+        return [removal.session_id for removal in await self._retire(*_idle(idle_s)) if removal.sandbox_id]
+
+    @verb
+    async def retire_session(self, session_id: str) -> list[Removal]:
+        """What is to be removed of a session that was deleted; nothing as long as something of it runs."""
+        return await self._retire(F.session_id == session_id, F.used_at == DELETED, ~_BUSY)
+
+    async def _retire(self, *conditions: ColumnElement[bool]) -> list[Removal]:
+        chosen = select(session_facts, _EXISTS.label("exists")).where(*conditions).order_by(F.used_at).limit(BATCH)
+        noted: list[Removal] = []
+        async with self.write() as connection:
+            for row in list(await connection.execute(self._mine(chosen, of=session_facts), self.params())):
+                mine = F.session_id == row.session_id
+                stays = row.exists
+                if stays and row.one_shot:
+                    of_it = (R.kind == ResourceKind.SESSION.value, R.id == row.session_id)
+                    await connection.execute(delete(resources).where(*of_it))
+                    stays = False
+                head = row.head_checkpoint_id if stays else ""
+                noted.append(await self._note(connection, row, sandbox_id=row.sandbox_id or row.session_id))
+                if row.thread_id and (head or not stays):
+                    noted.append(await self._note(connection, row, thread_id=row.thread_id, head_checkpoint_id=head))
+                if stays:
+                    # Each use adds a turn, and nothing is retired twice without one: the name is new.
+                    renamed = {"retired": 1, "sandbox_id": f"{row.session_id}-{row.turns}"}
+                    await connection.execute(update(session_facts).where(mine).values(**renamed))
+                else:
+                    await connection.execute(delete(session_facts).where(mine))
+        return noted
+
+    async def _note(self, connection: AsyncConnection, row: Row[Any], **what: str) -> Removal:
+        values = insert(removals).values(session_id=row.session_id, created_at=NOW, due_at=NOW, **what)
+        return _to_removal((await connection.execute(values.returning(removals), self.params())).one())
+
+    @verb
+    async def due_removals(self, after: int = 0, *, early: bool = False) -> list[Removal]:
+        """What is to be published now (again): a page, by id after the last one. `early`: also what is not due yet."""
+        due = select(removals).where(M.id > after).order_by(M.id).limit(BATCH)
+        async with self.read() as connection:
+            rows = await connection.execute(due if early else due.where(M.due_at <= NOW), self.params())
+            return [_to_removal(row) for row in rows]
+
+    @verb
+    async def asked(self, ids: Sequence[int]) -> None:
+        """These were published. What nobody confirms is due again after as long as it has waited, at most a day."""
+        age = NOW - M.created_at
+        again = NOW + case((age < AGAIN_AT_MOST_S, age), else_=AGAIN_AT_MOST_S)
+        async with self.write() as connection:
+            await connection.execute(update(removals).where(M.id.in_(ids)).values(due_at=again), self.params())
+
+    @verb
+    async def removed(self, *, sandbox_id: str = "", thread_id: str = "", head_checkpoint_id: str = "") -> bool:
+        """A worker says that it is gone. Again: False."""
+        what = (M.sandbox_id == sandbox_id, M.thread_id == thread_id, M.head_checkpoint_id == head_checkpoint_id)
+        async with self.write() as connection:
+            return bool((await connection.execute(delete(removals).where(*what))).rowcount)
+
+    @verb
+    async def give_up_removals(self, older_than_s: float) -> int:
+        """Forget what nobody has confirmed for so long; how many."""
+        statement = delete(removals).where(M.created_at <= NOW - older_than_s)
+        async with self.write() as connection:
+            return (await connection.execute(statement, self.params())).rowcount
+
+    @verb
+    async def unconfirmed(self) -> int:
+        """How many removals are with the workers."""
+        async with self.read() as connection:
+            return await connection.scalar(_UNCONFIRMED) or 0
+
+    @verb
+    async def purge_skill_archives(self) -> int:
+        """One batch of archives, with their tags, whose skill is gone; how many. A version of a skill never goes."""
+        a = skill_artifacts.c
+        orphans = select(a.skill_id, a.version_hash).where(_OF_NO_SKILL).limit(ARCHIVES)
+        async with self.read() as connection:
+            if not (found := (await connection.execute(orphans)).all()):
+                return 0
+        async with self.write() as connection:
+            gone = 0
+            for skill_id, version_hash in found:
+                mine = (a.skill_id == skill_id, a.version_hash == version_hash, _OF_NO_SKILL)
+                deleted = await connection.execute(delete(skill_artifacts).where(*mine))
+                gone += deleted.rowcount
+                if deleted.rowcount:
+                    await connection.execute(delete(skill_tags).where(skill_tags.c.skill_id == skill_id))
+        return gone
+
+    @verb
+    async def overdue(self, older_than_s: float) -> Overdue:
+        """What all of the above would take, counted at one moment. Changes nothing."""
+        ended = _ended_before(older_than_s)
+        handles = select(E.handle).where(*ended)
+        idle = _idle(older_than_s)
+        async with self.read() as connection:
+            totals = select(func.count(), func.coalesce(func.sum(E.last_seq), 0)).where(*ended)
+            count, rows = (await connection.execute(totals, self.params())).one()
+            size = await self._bytes(connection, execution_log.c.handle.in_(handles), handles)
+            sessions = await connection.scalar(
+                select(func.count()).select_from(session_facts).where(*idle), self.params()
+            )
+            archives = await connection.scalar(select(func.count()).select_from(skill_artifacts).where(_OF_NO_SKILL))
+            waiting = await connection.scalar(_UNCONFIRMED)
+        return Overdue(
+            executions=count,
+            log_rows=int(rows),
+            bytes=size,
+            sessions=sessions or 0,
+            skill_archives=archives or 0,
+            unconfirmed=waiting or 0,
+        )
+
+    async def _bytes(self, connection: AsyncConnection, of_log: ColumnElement[bool], handles: Any) -> int:
+        """Of the logs, snapshots and attachments of these executions."""
+        total = 0
+        for column, mine in (
+            (execution_log.c.payload, of_log),
+            (execution_snapshots.c.state, execution_snapshots.c.handle.in_(handles)),
+        ):
+            # SQLite counts characters of a text, Postgres does not count a text's bytes as a cast.
+            size = func.length(cast(column, LargeBinary)) if self.is_sqlite else func.octet_length(column)
+            found = await connection.scalar(select(func.coalesce(func.sum(size), 0)).where(mine), self.params())
+            total += int(found or 0)
+        attached = execution_attachments.c
+        kept = select(func.coalesce(func.sum(attached.size), 0)).where(attached.handle.in_(handles))
+        return total + int(await connection.scalar(kept, self.params()) or 0)
+
+    def _mine(self, query: Select[Any], **of: Any) -> Select[Any]:
+        """Locked for this transaction; what another server has in hand is left to it. SQLite has one writer."""
+        return query if self.is_sqlite else query.with_for_update(skip_locked=True, **of)
+
+
+async def disuse(connection: AsyncConnection, session_id: str) -> None:
+    """A session was deleted: whatever is left of it is due, as soon as nothing of it runs."""
+    await connection.execute(update(session_facts).where(F.session_id == session_id).values(used_at=DELETED, retired=0))
+
+
+def _ended_before(seconds_ago: float) -> tuple[ColumnElement[bool], ...]:
+    return E.phase >= min(TERMINAL_PHASES), E.completed_at <= NOW - seconds_ago
+
+
+def _idle(idle_s: float) -> tuple[ColumnElement[bool], ...]:
+    """Not retired since the last use, and deleted or without an execution that stays."""
+    stays = exists().where(E.session_id == F.session_id, or_(OPEN, E.completed_at > NOW - idle_s))
+    deleted = F.used_at == DELETED
+    return F.retired == 0, F.used_at <= NOW - idle_s, or_(~stays, deleted & ~_BUSY)
+
+
+def _of_bounded_size(rows: Sequence[Row[Any]]) -> list[Row[Any]]:
+    """As many from the front as have few enough rows of a log together, but one at least."""
+    chosen: list[Row[Any]] = []
+    total = 0
+    for row in rows:
+        total += row.last_seq
+        if chosen and total > MAX_LOG_ROWS:
+            break
+        chosen.append(row)
+    return chosen
+
+
+def _to_removal(row: Row[Any]) -> Removal:
+    return Removal(**{name: row._mapping[name] for name in Removal.__dataclass_fields__})

@@ -1,0 +1,253 @@
+"""The sweep: one indexed select of rows whose earliest deadline has passed, and the ordinary end for each.
+
+It makes L1 true; everything else only makes it fast. Any number of servers may sweep: every end is conditional.
+L5: amnesty. When no server was alive for a while (the only one was restarted, the database was away) the clocks that a
+worker could not have met in the meantime start again: a deadline that nobody was able to meet is a false reason. Being
+alive is a stamp of its own, at its own pace: a sweep that has much to do, or a broker that is slow, is no outage. And
+no deadline is looked at while the stamp is old, so that whoever comes back first grants the amnesty first.
+"""
+
+import json
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, case, delete, exists, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agent_runner.status.failures import Code
+from agent_runner.status.log.log import State, rfc3339
+from agent_runner.status.phases import Phase, Step
+from agent_runner.status.store.clock import FOREVER, NOW, latest
+from agent_runner.status.store.errors import StoreUnavailable
+from agent_runner.status.store.executions.ending import OPEN, E, End, Ending
+from agent_runner.status.store.executions.lifecycle import TO_START
+from agent_runner.status.store.executions.reading import folded
+from agent_runner.status.store.records import Execution, ResourceKind, Ticked
+from agent_runner.status.store.rows import to_execution
+from agent_runner.status.store.schema import executions, resources, session_facts, startup_failures, sweeper, workers
+from agent_runner.status.store.verbs import verb
+from agent_runner.status.timeouts import TIMEOUT_CODES, TimeoutType
+
+log = logging.getLogger(__name__)
+BATCH = 200
+ACTIVITY = {Step.WAITING: "EnsureThread", Step.ENSURE_THREAD: "EnsureThread", Step.THREAD_STARTED: "EnsureThread"}
+"""By step; ExecuteGraphton otherwise."""
+_CONTEXTS_OF_ENDED = delete(resources).where(
+    resources.c.kind == ResourceKind.EXECUTION_CONTEXT.value, exists().where(E.id == resources.c.parent_id, ~OPEN)
+)
+"""Values that an operator gave for one execution go with it; there are hardly ever any."""
+
+
+class Sweeping(Ending):
+    @verb
+    async def tick(self, *, period_s: float) -> Ticked:
+        """`alive`, then `sweep`."""
+        resumed = await self.alive(period_s=period_s)
+        swept = await self.sweep(period_s=period_s)
+        return Ticked(ended=swept.ended, resumed=resumed or swept.resumed)
+
+    @verb
+    async def sweep(self, *, period_s: float) -> Ticked:
+        """End every row whose deadline has passed; first of all the amnesty, if nobody was alive for a while."""
+        ended: list[Execution] = []
+        resumed = False
+        while True:
+            batch = await self._sweep_batch(_is_fresh(period_s))
+            if batch is None:
+                resumed = await self.alive(period_s=period_s) or resumed
+                continue
+            ended += batch
+            if len(batch) < BATCH:
+                return Ticked(ended=ended, resumed=resumed)
+
+    @verb
+    async def alive(self, *, period_s: float) -> bool:
+        """Stamp that a server is alive. True when the last stamp was too long ago and the clocks were moved."""
+        gap = gap_s(period_s)
+        insert = sqlite_insert if self.is_sqlite else postgres_insert
+        s = sweeper.c
+        async with self.write() as connection:
+            await connection.execute(_CONTEXTS_OF_ENDED)
+            await connection.execute(insert(sweeper).values(id=1, alive_at=NOW).on_conflict_do_nothing(), self.params())
+            late = s.alive_at < NOW - gap
+            stamped = update(sweeper).values(resumed_at=case((late, NOW), else_=s.resumed_at), alive_at=NOW)
+            before = await connection.scalar(select(s.resumed_at))
+            after = await connection.scalar(stamped.returning(s.resumed_at), self.params())
+            if after is None or after == before:
+                return False
+            await self._amnesty(connection)
+            return True
+
+    async def _amnesty(self, connection: AsyncConnection) -> None:
+        def at_least(column: Any, seconds: Any) -> Any:
+            return case((column < FOREVER, latest(column, NOW + seconds)), else_=column)
+
+        await connection.execute(
+            update(executions)
+            .where(OPEN)
+            .values(
+                due_heartbeat=at_least(E.due_heartbeat, E.limit_heartbeat),
+                due_schedule_to_start=at_least(E.due_schedule_to_start, E.limit_schedule_to_start),
+                due_ensure_thread=at_least(E.due_ensure_thread, E.limit_settle_grace),
+                due_worker_lost=at_least(E.due_worker_lost, E.limit_worker_lost_grace),
+                due_start_to_close=at_least(E.due_start_to_close, E.limit_settle_grace),
+                due_schedule_to_close=at_least(E.due_schedule_to_close, E.limit_settle_grace),
+                due_cancel=at_least(E.due_cancel, E.limit_settle_grace),
+                next_dispatch_at=case((E.step.in_(TO_START), NOW), else_=E.next_dispatch_at),
+            ),
+            self.params(),
+        )
+
+    async def _sweep_batch(self, fresh: ColumnElement[bool]) -> list[Execution] | None:
+        """The rows of one transaction that were ended; None when nobody can say that a server was alive."""
+        async with self.read() as connection:  # most ticks find nothing: do not take the writer for that
+            overdue = select(E.handle).where(OPEN, E.next_deadline <= NOW).order_by(E.next_deadline).limit(BATCH)
+            handles = list(await connection.scalars(overdue, self.params()))
+            if handles and not await connection.scalar(select(fresh), self.params()):
+                return None
+        if not handles:
+            return []
+        try:
+            async with self.write() as connection:
+                return await self._end_rows(connection, await self._due(connection, handles, fresh))
+        except StoreUnavailable:
+            raise
+        except Exception:
+            # One row that cannot be ended as usual must not keep all others from their end (L1).
+            log.exception("a sweep of several rows failed; they are ended one by one")
+            return await self._one_by_one(handles, fresh)
+
+    async def _due(
+        self, connection: AsyncConnection, handles: Sequence[int], fresh: ColumnElement[bool]
+    ) -> list[Row[Any]]:
+        """Of these rows those that are still due, held with their sessions. What another verb holds waits a tick."""
+        due = (
+            select(executions, NOW.label("now_at"))
+            .where(E.handle.in_(handles), OPEN, E.next_deadline <= NOW, fresh)
+            .order_by(E.next_deadline)
+        )
+        if not self.is_sqlite:
+            sessions = await self.hold_sessions(connection, E.handle.in_(handles), wait=False)
+            unknown = ~exists().where(session_facts.c.session_id == E.session_id)
+            due = due.where(or_(E.session_id.in_(sessions), unknown)).with_for_update(skip_locked=True, of=executions)
+        return list(await connection.execute(due, self.params()))
+
+    async def _end_rows(
+        self, connection: AsyncConnection, rows: Sequence[Row[Any]], *, with_facts: bool = True
+    ) -> list[Execution]:
+        ended: list[Execution] = []
+        nobody: dict[str, str] = {}
+        for row in rows:
+            # After an amnesty deadlines coincide: what the user asked for is the reason then.
+            passed = min(TimeoutType, key=lambda t: (row._mapping[t.column], t is not TimeoutType.CANCEL))
+            code = TIMEOUT_CODES[passed]
+            phase = Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED
+            facts = await self._facts(connection, row, passed, nobody) if with_facts else {}
+            end = End(phase=phase, code=code, facts=facts, late_s=row.now_at - row.next_deadline)
+            if await self.end_row(connection, end, E.handle == row.handle, E.next_deadline <= NOW) and with_facts:
+                ended.append(to_execution(row))
+        return ended
+
+    async def _one_by_one(self, handles: Sequence[int], fresh: ColumnElement[bool]) -> list[Execution]:
+        """Each row in a transaction of its own; what cannot be told about it is left out."""
+        ended: list[Execution] = []
+        for handle in handles:
+            for with_facts in (True, False):
+                try:
+                    async with self.write() as connection:
+                        rows = await self._due(connection, [handle], fresh)
+                        ended += await self._end_rows(connection, rows, with_facts=with_facts)
+                    break
+                except StoreUnavailable:
+                    raise
+                except Exception:
+                    log.exception("the row %d could not be ended %s facts", handle, "with" if with_facts else "without")
+        return ended
+
+    async def _facts(
+        self, connection: AsyncConnection, row: Row[Any], passed: TimeoutType, nobody: dict[str, str]
+    ) -> dict[str, Any]:
+        """What is known about this row and this deadline, for the failure table."""
+        step = Step(row.step)
+        facts: dict[str, Any] = {
+            "activity": ACTIVITY.get(step, "ExecuteGraphton"),
+            "step": step.value,
+            "queue": row.runner_queue,
+        }
+        match passed:
+            case TimeoutType.SCHEDULE_TO_START:
+                if row.runner_queue not in nobody:
+                    nobody[row.runner_queue] = await self._nobody(connection, row)
+                facts |= {"limit_s": row.limit_schedule_to_start, "cause": nobody[row.runner_queue]}
+            case TimeoutType.HEARTBEAT | TimeoutType.ENSURE_THREAD:
+                heard = row.last_beat_at or row.now_at - row.limit_ensure_thread
+                facts |= {
+                    "silent_s": round(row.now_at - heard, 1),
+                    "last_heartbeat": rfc3339(heard),
+                    "progress": _progress(row.progress, await folded(connection, row.handle)),
+                }
+            case TimeoutType.WORKER_LOST:
+                grace = f"{row.limit_worker_lost_grace:g}"
+                facts |= {
+                    "cause": f"its connection closed and it was not back within {grace} s",
+                    "last_heartbeat": row.last_beat_at and rfc3339(row.last_beat_at),
+                }
+            case TimeoutType.START_TO_CLOSE:
+                facts["limit_s"] = row.limit_start_to_close
+            case TimeoutType.SCHEDULE_TO_CLOSE:
+                facts["limit_s"] = row.limit_schedule_to_close
+            case TimeoutType.THREAD_WAIT:
+                facts |= {"limit_s": row.limit_thread_wait, "blocker": await self._blocker(connection, row)}
+            case TimeoutType.CANCEL:
+                facts["by"] = row.cancelled_by
+        return facts
+
+    async def _nobody(self, connection: AsyncConnection, row: Row[Any]) -> str:
+        """Why nobody took it: the last failed start, who was busy, or that nobody was ever there."""
+        failed = await connection.scalar(
+            select(startup_failures.c.text).where(startup_failures.c.queue == row.runner_queue)
+        )
+        if failed:
+            return f"the last worker on this queue failed to start: {failed.strip()}"
+        w = workers.c
+        here = select(func.count(), func.sum(w.slots), func.sum(w.busy), func.max(w.not_taking)).where(
+            w.queue == row.runner_queue, w.gone_at.is_(None), w.disconnected_at.is_(None)
+        )
+        count, slots, busy, leaving = (await connection.execute(here)).one()
+        if count:
+            if leaving:
+                return f"{count} workers online, {busy} of {slots} slots busy; one of them takes no work: {leaving}"
+            if busy >= slots:
+                return f"{count} workers online, all {slots} slots busy"
+            return f"{count} workers online, {busy} of {slots} slots busy, but none took it"
+        ever = await connection.scalar(select(func.max(w.last_seen_at)).where(w.queue == row.runner_queue))
+        if ever is None:
+            return "no worker ever connected (none is running, it failed to start, or it listens on another queue)"
+        now = await connection.scalar(select(NOW), self.params())
+        return f"no worker is online; the last one was heard {round(now - ever)} s ago"
+
+    async def _blocker(self, connection: AsyncConnection, row: Row[Any]) -> str:
+        held = (
+            select(E.id).where(E.session_id == row.session_id, OPEN, E.handle < row.handle).order_by(E.handle).limit(1)
+        )
+        found = await connection.scalar(held)
+        return f"execution {found}" if found else "another execution"
+
+
+def gap_s(period_s: float) -> float:
+    """Without a stamp for so long nobody was alive."""
+    return max(5.0, 5 * period_s)
+
+
+def _is_fresh(period_s: float) -> ColumnElement[bool]:
+    return exists().where(sweeper.c.alive_at >= NOW - gap_s(period_s))
+
+
+def _progress(stored: str, state: State) -> str:
+    """How far it had got: what the log holds, and the events of the last beat, which may be a while ago."""
+    events = json.loads(stored).get("events_processed", 0)
+    counted = f"{state.message_count} messages and {state.tool_call_count} tool calls"
+    return f"; it had got to {counted}" + (f", {events} events processed at the last beat" if events else "")

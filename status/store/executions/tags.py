@@ -1,0 +1,70 @@
+"""Tags as rows, so that a list finds them in the whole table. They go with their row, by the database's own cascade."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, FromClause, and_, delete, exists, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agent_runner.status.store.schema import execution_tags, executions, resource_tags, resources
+
+_E, _R = execution_tags.c, resource_tags.c
+_O, _P = execution_tags.alias("other").c, resource_tags.alias("other").c
+
+
+async def put_execution_tags(connection: AsyncConnection, handle: int, document: Mapping[str, Any]) -> None:
+    """The rows of an execution that has none. `document` has them in `metadata.tags`."""
+    if tags := _tags_in(document):
+        await connection.execute(insert(execution_tags), [{"handle": handle, "tag": tag} for tag in tags])
+
+
+async def replace_execution_tags(connection: AsyncConnection, handle: int, document: Mapping[str, Any]) -> None:
+    await connection.execute(delete(execution_tags).where(_E.handle == handle))
+    await put_execution_tags(connection, handle, document)
+
+
+async def replace_resource_tags(
+    connection: AsyncConnection, kind: str, id: str, document: Mapping[str, Any], *, is_new: bool
+) -> None:
+    """`is_new`: there are no rows yet."""
+    if not is_new:
+        await connection.execute(delete(resource_tags).where(_R.kind == kind, _R.id == id))
+    if tags := _tags_in(document):
+        await connection.execute(insert(resource_tags), [{"kind": kind, "id": id, "tag": tag} for tag in tags])
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Where a list reads from, by which key it is ordered, and under which conditions.
+
+    With tags that is the index of the first one, in its order: a page costs what it holds, however common the tag is
+    and however rare. Each further tag is one look-up per row.
+    """
+
+    source: FromClause
+    key: ColumnElement[Any]
+    conditions: Sequence[ColumnElement[bool]] = ()
+
+
+def executions_with(tags: Iterable[str]) -> Chosen:
+    """Executions that have all of these tags; all executions for none."""
+    handle, wanted = executions.c.handle, list(dict.fromkeys(tags))
+    if not wanted:
+        return Chosen(executions, handle)
+    also = [exists().where(_O.handle == _E.handle, _O.tag == tag) for tag in wanted[1:]]
+    return Chosen(executions.join(execution_tags, _E.handle == handle), _E.handle, [_E.tag == wanted[0], *also])
+
+
+def resources_with(kind: str, tags: Iterable[str]) -> Chosen:
+    """Resources of this kind that have all of these tags; all of this kind for none."""
+    r, wanted = resources.c, list(dict.fromkeys(tags))
+    if not wanted:
+        return Chosen(resources, r.id, [r.kind == kind])
+    also = [exists().where(_P.kind == kind, _P.id == _R.id, _P.tag == tag) for tag in wanted[1:]]
+    joined = resources.join(resource_tags, and_(_R.kind == r.kind, _R.id == r.id))
+    return Chosen(joined, _R.id, [r.kind == kind, _R.kind == kind, _R.tag == wanted[0], *also])
+
+
+def _tags_in(document: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(document.get("metadata", {}).get("tags", ())))

@@ -1,0 +1,1 @@
+"""The verbs about everything else: resources, skills, keys, and who is alive."""

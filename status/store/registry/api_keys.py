@@ -1,0 +1,85 @@
+"""API keys: made, found by their public id, listed, revoked. A revoked one stays, so that it can be told apart."""
+
+import builtins
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Row, false, func, insert, select, update
+
+from agent_runner.status.api_keys import ApiKey, Scope
+from agent_runner.status.store.clock import NOW
+from agent_runner.status.store.connection import Transactions
+from agent_runner.status.store.schema import api_keys
+from agent_runner.status.store.verbs import verb
+
+K = api_keys.c
+
+
+class ApiKeys(Transactions):
+    @verb
+    async def add_key(
+        self,
+        *,
+        id: str,
+        name: str,
+        scopes: Iterable[Scope],
+        org: str,
+        digest: str,
+        made_by: str = "",
+        expires_in_s: float | None = None,
+        expires_at: float | None = None,
+    ) -> ApiKey:
+        """It ends so long from now, or at that time, or never."""
+        values: dict[str, Any] = {
+            "id": id,
+            "name": name,
+            "scopes": _text(scopes),
+            "org": org,
+            "digest": digest,
+            "created_at": NOW,
+        }
+        values |= {"made_by": made_by, "expires_at": expires_at if expires_in_s is None else NOW + expires_in_s}
+        async with self.write() as connection:
+            statement = insert(api_keys).values(**values).returning(api_keys)
+            return _record((await connection.execute(statement, self.params())).one())
+
+    @verb
+    async def find_key(self, id: str) -> ApiKey | None:
+        """By the public part of the key; also one that was revoked or has expired."""
+        expired = func.coalesce(K.expires_at <= NOW, false()).label("expired")
+        async with self.read() as connection:
+            query = select(api_keys, expired).where(K.id == id)
+            row = (await connection.execute(query, self.params())).one_or_none()
+        return _record(row) if row else None
+
+    @verb
+    async def list_keys(self, *, org: str = "") -> builtins.list[ApiKey]:
+        """Newest first, with those that were revoked. An empty `org` means the keys of all orgs."""
+        query = select(api_keys).order_by(K.created_at.desc(), K.id.desc())
+        async with self.read() as connection:
+            rows = await connection.execute(query.where(K.org == org) if org else query)
+            return [_record(row) for row in rows]
+
+    @verb
+    async def revoke_key(self, id: str) -> ApiKey | None:
+        """From now on it opens nothing. A second time changes nothing; None when there is no such key."""
+        statement = update(api_keys).where(K.id == id).values(revoked_at=func.coalesce(K.revoked_at, NOW))
+        async with self.write() as connection:
+            row = (await connection.execute(statement.returning(api_keys), self.params())).one_or_none()
+        return _record(row) if row else None
+
+    @verb
+    async def key_used(self, id: str) -> None:
+        """Note that it was used now."""
+        async with self.write() as connection:
+            await connection.execute(update(api_keys).where(K.id == id).values(last_used_at=NOW), self.params())
+
+
+def _text(scopes: Iterable[Scope]) -> str:
+    return " ".join(sorted(scope.value for scope in scopes))
+
+
+def _record(row: Row[Any]) -> ApiKey:
+    values = dict(row._mapping)
+    values["expired"] = bool(values.get("expired"))
+    return ApiKey(**{**values, "scopes": frozenset(Scope(scope) for scope in values["scopes"].split())})

@@ -1,0 +1,180 @@
+"""Who is alive, per incarnation of a worker process.
+
+Absence proves nothing: only a live server that saw a stream end without a goodbye writes `disconnected_at`, a HELLO on
+any server clears it, and the sweeper declares the loss after the grace. A reported exit needs no grace.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import ColumnElement, Select, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agent_runner.status.failures import Code
+from agent_runner.status.log.log import rfc3339
+from agent_runner.status.phases import Phase, Step
+from agent_runner.status.store.clock import FOREVER, NOW
+from agent_runner.status.store.errors import OtherKeysWorker
+from agent_runner.status.store.executions.ending import E, End, Ending
+from agent_runner.status.store.records import Execution, Worker
+from agent_runner.status.store.rows import to_execution, to_worker
+from agent_runner.status.store.schema import executions, startup_failures, workers
+from agent_runner.status.store.verbs import Orgs, verb
+
+OWNED_STEPS = (Step.THREAD_STARTED.value, Step.RUNNING.value)
+SHOWN_AFTER_S = 24 * 3600.0
+"""Workers that left longer ago than this are no longer listed."""
+
+
+class Presence(Ending):
+    @verb
+    async def hello(
+        self,
+        *,
+        incarnation: str,
+        queue: str,
+        role: str,
+        hostname: str,
+        pid: int,
+        slots: int,
+        name: str,
+        version: str,
+        key_id: str = "",
+        sandbox: str = "",
+    ) -> None:
+        """A worker's stream is open. Whatever was thought of it before is forgotten.
+
+        It belongs to `key_id` from the first time on; raises `OtherKeysWorker` for another one.
+        """
+        insert = sqlite_insert if self.is_sqlite else postgres_insert
+        facts = {
+            "queue": queue,
+            "role": role,
+            "hostname": hostname,
+            "pid": pid,
+            "slots": slots,
+            "name": name,
+            "version": version,
+            "sandbox": sandbox,
+        }
+        fresh = {"last_seen_at": NOW, "disconnected_at": None, "gone_at": None, "exit_text": "", "not_taking": ""}
+        statement = insert(workers).values(incarnation=incarnation, connected_at=NOW, key_id=key_id, **facts, **fresh)
+        mine = workers.c.key_id == key_id if key_id else None
+        async with self.write() as connection:
+            registered = await connection.execute(
+                statement.on_conflict_do_update(index_elements=["incarnation"], set_=facts | fresh, where=mine),
+                self.params(),
+            )
+            if not registered.rowcount:
+                raise OtherKeysWorker(incarnation)
+            await connection.execute(
+                update(executions)
+                .where(E.handle.in_(self._owned(E.owner == incarnation)))
+                .values(due_worker_lost=FOREVER)
+            )
+            await connection.execute(startup_failures.delete().where(startup_failures.c.queue == queue))
+
+    @verb(orgs=Orgs.NOBODYS)
+    async def worker_key(self, incarnation: str) -> str | None:
+        """The id of the key that registered this process, or the one whose child it is; None: nobody has."""
+        parts = incarnation.split(".")
+        names = [".".join(parts[: n + 1]) for n in range(len(parts))]
+        w = workers.c
+        query = select(w.key_id).where(w.incarnation.in_(names)).order_by(func.length(w.incarnation).desc()).limit(1)
+        async with self.read() as connection:
+            found: str | None = await connection.scalar(query)
+        return found
+
+    @verb
+    async def goodbye(self, incarnation: str) -> None:
+        """A worker leaves on purpose, with nothing running."""
+        async with self.write() as connection:
+            await connection.execute(
+                update(workers).where(workers.c.incarnation == incarnation).values(gone_at=NOW), self.params()
+            )
+
+    @verb
+    async def disconnected(self, incarnation: str, grace_s: float) -> None:
+        """Its stream ended without a goodbye, seen by a live server: its runs are lost unless it is back in time."""
+        async with self.write() as connection:
+            statement = update(workers).where(workers.c.incarnation == incarnation, workers.c.gone_at.is_(None))
+            found = await connection.execute(statement.values(disconnected_at=NOW), self.params())
+            if found.rowcount:
+                await connection.execute(
+                    update(executions)
+                    .where(E.handle.in_(self._owned(E.owner == incarnation)))
+                    .values(due_worker_lost=NOW + grace_s),
+                    self.params(),
+                )
+
+    @verb
+    async def exited(self, incarnation: str, text: str) -> list[Execution]:
+        """A process is known to be dead, and how ("signal 9"): its runs end now. Prefork children die with it."""
+        child, w = f"{incarnation}.", workers.c
+        mine = or_(w.incarnation == incarnation, w.incarnation.startswith(child, autoescape=True))
+        owned = or_(E.owner == incarnation, E.owner.startswith(child, autoescape=True))
+        async with self.write() as connection:
+            await self.hold_sessions(connection, owned, E.step.in_(OWNED_STEPS))
+            await connection.execute(update(workers).where(mine).values(gone_at=NOW, exit_text=text), self.params())
+            return await self._lose(connection, owned, text)
+
+    def _owned(self, whose: ColumnElement[bool]) -> Select[tuple[int]]:
+        """Handles of runs, locked in the order in which beats lock them."""
+        return select(E.handle).where(whose, E.step.in_(OWNED_STEPS)).order_by(E.handle).with_for_update()
+
+    async def _lose(self, connection: AsyncConnection, owned: ColumnElement[bool], text: str) -> list[Execution]:
+        ended: list[Execution] = []
+        rows = await connection.execute(select(executions).where(owned, E.step.in_(OWNED_STEPS)).order_by(E.handle))
+        for row in list(rows):
+            activity = "EnsureThread" if row.step == Step.THREAD_STARTED.value else "ExecuteGraphton"
+            facts = {
+                "cause": text,
+                "worker": row.owner_name,
+                "activity": activity,
+                "last_heartbeat": row.last_beat_at and rfc3339(row.last_beat_at),
+            }
+            end = End(phase=Phase.FAILED, code=Code.WORKER_LOST, facts=facts)
+            if await self.end_row(connection, end, E.handle == row.handle, E.fence == row.fence):
+                ended.append(to_execution(row))
+        return ended
+
+    @verb
+    async def cancels_of(self, incarnations: Sequence[str]) -> list[Execution]:
+        """Runs of these processes that are to be cancelled."""
+        asked = select(executions).where(
+            E.owner.in_(incarnations), E.step == Step.RUNNING.value, E.cancel_requested_at.is_not(None)
+        )
+        async with self.read() as connection:
+            return [to_execution(r) for r in await connection.execute(asked)]
+
+    @verb
+    async def startup_failed(self, queue: str, role: str, text: str) -> None:
+        """A worker for this queue could not start; E101 quotes it until one does."""
+        insert = sqlite_insert if self.is_sqlite else postgres_insert
+        values = {"role": role, "at": NOW, "text": text}
+        statement = insert(startup_failures).values(queue=queue, **values)
+        async with self.write() as connection:
+            await connection.execute(
+                statement.on_conflict_do_update(index_elements=["queue"], set_=values), self.params()
+            )
+
+    @verb(orgs=Orgs.NOBODYS)
+    async def last_startup_failure(self, queue: str) -> tuple[float, str] | None:
+        """(when, the banner's text) of the last worker that failed to start, if none has started since."""
+        query = select(startup_failures.c.at, startup_failures.c.text).where(startup_failures.c.queue == queue)
+        async with self.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return (row.at, row.text) if row else None
+
+    @verb(orgs=Orgs.NOBODYS)
+    async def workers(self, queue: str | None = None) -> Sequence[Worker]:
+        """Those that are here or left lately, newest first."""
+        w = workers.c
+        query = select(workers).where(or_(w.gone_at.is_(None), w.gone_at > NOW - SHOWN_AFTER_S))
+        if queue is not None:
+            query = query.where(w.queue == queue)
+        async with self.read() as connection:
+            return [
+                to_worker(r) for r in await connection.execute(query.order_by(w.connected_at.desc()), self.params())
+            ]

@@ -1,0 +1,73 @@
+"""The versions of skills: each archive once per skill, by its hash; tags that point to one of them."""
+
+from sqlalchemy import delete, insert, select
+
+from agent_runner.status.store.records import Resource, SkillVersion
+from agent_runner.status.store.registry.resources import Resources
+from agent_runner.status.store.schema import skill_artifacts, skill_tags
+from agent_runner.status.store.verbs import Orgs, verb
+
+A = skill_artifacts.c
+T = skill_tags.c
+
+
+class Skills(Resources):
+    @verb(orgs=Orgs.WRITES)
+    async def push_skill(
+        self, skill: Resource, version: SkillVersion, archive: bytes, *, expect_version: int | None = None
+    ) -> Resource:
+        """Store the skill as it is with its newest version, in one transaction. A version that is there stays.
+
+        A tag that pointed elsewhere moves. Raises `SlugTaken` or `StaleVersion`.
+        """
+        values = {name: getattr(version, name) for name in ("skill_id", "version_hash")}
+        async with self.write() as connection:
+            # The skill's row first: whoever pushes to the same skill waits here.
+            stored = await self.put_in(connection, skill, expect_version)
+            there = select(A.version_hash).where(A.skill_id == version.skill_id, A.version_hash == version.version_hash)
+            if await connection.scalar(there) is None:
+                rest = {name: getattr(version, name) for name in ("artifact_key", "skill_md", "created_at")}
+                await connection.execute(insert(skill_artifacts).values(**values, **rest, content=archive))
+            if version.tag:
+                tagged = (T.skill_id == version.skill_id, T.tag == version.tag)
+                await connection.execute(delete(skill_tags).where(*tagged))
+                await connection.execute(insert(skill_tags).values(**values, tag=version.tag))
+        return stored
+
+    @verb(orgs=Orgs.AFTER_A_READ)
+    async def skill_version(self, skill_id: str, name: str) -> SkillVersion | None:
+        """By its hash, or by a tag that points to it."""
+        tagged = select(T.tag, T.version_hash).where(T.skill_id == skill_id)
+        async with self.read() as connection:
+            tag = (await connection.execute(tagged.where(T.tag == name))).one_or_none()
+            version_hash = tag.version_hash if tag else name
+            found = select(A.version_hash, A.artifact_key, A.skill_md, A.created_at)
+            row = (
+                await connection.execute(found.where(A.skill_id == skill_id, A.version_hash == version_hash))
+            ).one_or_none()
+            tags = (await connection.execute(tagged.where(T.version_hash == version_hash).order_by(T.tag))).all()
+        if row is None:
+            return None
+        return SkillVersion(
+            skill_id=skill_id,
+            version_hash=row.version_hash,
+            artifact_key=row.artifact_key,
+            tag=tag.tag if tag else next((other.tag for other in tags), ""),
+            skill_md=row.skill_md,
+            created_at=row.created_at,
+        )
+
+    @verb(orgs=Orgs.AFTER_A_READ)
+    async def skill_tags(self, skill_id: str) -> dict[str, str]:
+        """Tag -> hash of the version that it points to."""
+        async with self.read() as connection:
+            rows = await connection.execute(select(T.tag, T.version_hash).where(T.skill_id == skill_id).order_by(T.tag))
+            return {row.tag: row.version_hash for row in rows}
+
+    @verb(orgs=Orgs.AFTER_A_READ)
+    async def skill_artifact(self, artifact_key: str) -> tuple[str, bytes] | None:
+        """(the id of its skill, the archive)."""
+        statement = select(A.skill_id, A.content).where(A.artifact_key == artifact_key)
+        async with self.read() as connection:
+            row = (await connection.execute(statement)).one_or_none()
+        return (row.skill_id, bytes(row.content)) if row else None

@@ -1,0 +1,82 @@
+"""What leaves a task's body, and what is said over HTTP about runs whose body cannot say it."""
+
+import json
+import logging
+import threading
+import time
+import urllib.request
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from agent_runner.clients.backend.tls import direct_opener
+from agent_runner.status.failures import Code
+
+if TYPE_CHECKING:
+    from agent_runner.clients.settings.settings import Settings
+
+log = logging.getLogger(__name__)
+
+TELL_TIMEOUT_S, TELL_TRIES, TELL_PAUSE_S = 2.0, 10, 1.0
+
+
+class ExecutionError(Exception):
+    """The only exception that a task's body lets out: `[E103] ...`, masked, and always picklable."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+
+    @classmethod
+    def of(cls, code: Code, text: str) -> "ExecutionError":
+        return cls(f"[{code.value}] {text}")
+
+
+class AlreadyEnded(ExecutionError):
+    """The claim was refused because the execution is over: a copy of the message, or one that came too late."""
+
+    def __init__(self, phase: str, error: str) -> None:
+        super().__init__(error or phase)
+        self.phase = phase
+
+
+class FailureReports:
+    """Tells the server over HTTP, with the standard library: a process that forks opens no gRPC channel.
+
+    `tell` returns at once; `tell_now` when it is told or the tries are used up.
+    """
+
+    def __init__(self, settings: "Settings") -> None:
+        self._url = f"{settings.http_url.rstrip('/')}/v1/runner/failures"
+        key = settings.api_key.get_secret_value()
+        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+        self._opener = direct_opener(settings.tls_ca)
+
+    def tell(self, execution_id: str, code: Code, facts: Mapping[str, Any], *, after_grace: bool = False) -> None:
+        options = {"after_grace": after_grace}
+        threading.Thread(
+            target=self.tell_now, args=(execution_id, code, facts), kwargs=options, name="failure report", daemon=True
+        ).start()
+
+    def tell_now(
+        self,
+        execution_id: str,
+        code: Code,
+        facts: Mapping[str, Any],
+        *,
+        after_grace: bool = False,
+        tries: int = TELL_TRIES,
+    ) -> bool:
+        said = {"execution_id": execution_id, "code": code.value, "facts": dict(facts), "after_grace": after_grace}
+        for left in reversed(range(tries)):
+            request = urllib.request.Request(  # noqa: S310 - the settings allow http and https only
+                self._url, json.dumps(said, default=str).encode(), self._headers, method="POST"
+            )
+            try:
+                with self._opener.open(request, timeout=TELL_TIMEOUT_S):
+                    return True
+            except (OSError, ValueError) as exc:
+                status = getattr(exc, "code", 500)
+                if not left or 400 <= status < 500:
+                    log.warning("the server was not told that %s ended (%s): %s", execution_id, code.value, exc)
+                    return False
+            time.sleep(TELL_PAUSE_S)
+        return False

@@ -1,0 +1,95 @@
+"""Threads that ended runs left behind: whose they are, and which function of the user's they are in."""
+
+import sys
+import sysconfig
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import thread as futures_thread
+from contextvars import Context
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import agent_runner
+
+SHOWN = 3
+_LIBRARIES = tuple(
+    {
+        *(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib", "purelib", "platlib")),
+        f"{Path(agent_runner.__file__).absolute().parent}/",
+        "<frozen",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """A thread of a run that is over. `place` is a function of the user's: `fetch (crawl.py:18)`."""
+
+    owner: str
+    place: str
+
+
+def places(owners: Mapping[int, str]) -> list[Left]:
+    """Where the threads of these idents are now; those that have just ended are left out."""
+    frames = sys._current_frames()
+    return [
+        Left(owner=owner, place=_place(frames[ident])) for ident, owner in sorted(owners.items()) if ident in frames
+    ]
+
+
+def said(left: Sequence[Left]) -> str:
+    """A clause for the end of a sentence; empty for no threads."""
+    if not left:
+        return ""
+    often = Counter(one.place for one in left).most_common()
+    named = ", ".join(f"{count} in {place}" if len(often) > 1 else place for place, count in often[:SHOWN])
+    more = f" and {len(often) - SHOWN} more places" if len(often) > SHOWN else ""
+    threads = "1 thread of it has" if len(left) == 1 else f"{len(left)} threads of it have"
+    return f"; {threads} not come back: {named}{more}"
+
+
+def nested(owner_of: Callable[[], str]) -> dict[int, str]:
+    """By ident, the owners of threads at work in pools of langchain's that a run's own threads made.
+
+    Such a pool runs each piece of work in a copy of the context that it came from: that names the run.
+    """
+    found = {}
+    for ident, frame in sys._current_frames().items():
+        work = _work_item(frame)
+        call = getattr(work, "fn", None)
+        context = getattr(call.func, "__self__", None) if isinstance(call, partial) else None
+        if isinstance(context, Context) and (owner := _read(context, owner_of)):
+            found[ident] = owner
+    return found
+
+
+def _read(context: Context, owner_of: Callable[[], str]) -> str:
+    """In a copy: the context itself is entered by the thread at work."""
+    return context.copy().run(owner_of)
+
+
+def _work_item(innermost: FrameType) -> Any:
+    """What a `ThreadPoolExecutor`'s thread is working on."""
+    frame: FrameType | None = innermost
+    while frame is not None:
+        if frame.f_code is _WORK_ITEM_RUN:
+            return frame.f_locals.get("self")
+        frame = frame.f_back
+    return None
+
+
+_WORK_ITEM_RUN = futures_thread._WorkItem.run.__code__
+
+
+def _place(innermost: FrameType) -> str:
+    """The outermost function that is no library's, else the innermost of all."""
+    frame: FrameType | None = innermost
+    found = innermost
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(_LIBRARIES):
+            found = frame
+        frame = frame.f_back
+    return f"{found.f_code.co_name} ({Path(found.f_code.co_filename).name}:{found.f_lineno})"

@@ -1,0 +1,268 @@
+"""One process that works: its event loop, its channel, its presence, and the runs that it owns.
+
+Built once per process and never across a fork: `start`, then `announce` when it takes work, `drain` when it is asked
+to leave, `stop` at the end.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from agent_runner.clients.backend.presence import BEAT_AT_MOST_EVERY_S, Pulse
+from agent_runner.clients.masking.operator_secrets import operator_secrets
+from agent_runner.clients.reporting.port import Reporting, is_native, latest_head, open_reporting, presence_of
+from agent_runner.clients.sandbox.isolation import sandbox_said
+from agent_runner.status.failures import Code
+from agent_runner.tasks.body_errors import FailureReports
+from agent_runner.tasks.run.flusher import Flusher
+from agent_runner.tasks.run.outcome import ACTIVITY, Stop
+from agent_runner.tasks.worker.loop import AgentLoop
+from agent_runner.tasks.worker.wear import Wear
+from agent_runner.v1 import runner_pb2 as pb
+
+if TYPE_CHECKING:
+    from agent_runner.clients.engine.factory import EngineFactory
+    from agent_runner.clients.engine.memory.checkpoints import Memory
+    from agent_runner.clients.engine.store.org_store import OrgStore
+    from agent_runner.clients.settings.settings import Settings
+    from agent_runner.tasks.run.run import Run
+
+log = logging.getLogger(__name__)
+
+START_S = 60.0
+EXIT_BLOCKED = 70
+LAST_WORD_S = 5.0
+"""After the drain time: for the cancelled runs to end and say so."""
+
+
+class RunnerProcess:
+    """`name` is Celery's node name. `slots` is how many runs fit; `on_blocked`/`on_free` stop and resume consuming."""
+
+    engine: "EngineFactory"
+    backend: Reporting
+    flusher: Flusher
+
+    def __init__(
+        self,
+        settings: "Settings",
+        *,
+        role: str,
+        queue: str,
+        incarnation: str,
+        name: str,
+        slots: int,
+        on_blocked: Callable[[], None] = lambda: None,
+        on_free: Callable[[], None] = lambda: None,
+        on_worn_out: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.settings, self.role, self.incarnation, self.name = settings, role, incarnation, name
+        self.secrets = operator_secrets(settings)
+        """The operator's own, which no run may show."""
+        self.sandbox = sandbox_said(settings) if role == "worker" else ""
+        """What commands run in, in words."""
+        self.leaving_now = False
+        """Nobody waits any longer for what cannot be reported."""
+        self.draining = False
+        self._runs: dict[int, Run] = {}
+        self._memory: Memory | None = None
+        self._store: OrgStore | None = None
+        self._reports = FailureReports(settings)
+        self._on_blocked, self._on_free = on_blocked, on_free
+        self._consuming = True
+        self.loop = AgentLoop(threads_per_run=settings.threads_per_run, on_blocked=self._blocked, on_free=self._free)
+        self._wear = Wear(self.loop.threads, most=settings.max_hung_threads, on_worn_out=on_worn_out)
+        self._presence = presence_of(
+            settings,
+            pb.Hello(
+                incarnation=incarnation,
+                queue=queue,
+                role=role,
+                hostname=socket.gethostname(),
+                pid=os.getpid(),
+                slots=slots,
+                name=name,
+                version=version("agent-runner"),
+                sandbox=self.sandbox,
+            ),
+            pulse=self._pulse,
+            on_verdicts=lambda verdicts: self.loop.call_soon(self._take, verdicts),
+        )
+
+    def start(self) -> None:
+        """Raises what keeps it from working: the checkpoint store, an engine that is not installed."""
+        self.loop.start()
+        self.loop.submit(self._open()).result(START_S)
+
+    def announce(self) -> None:
+        """Tell the server that this process takes work."""
+        self._presence.start()
+        if self.role == "worker":
+            threading.Thread(target=_warm_up, name="warm up", daemon=True).start()
+
+    def drain(self, reason: str, within_s: float) -> None:
+        """Have every run stop at its next step boundary; after `within_s` they are cancelled. Signal-safe."""
+        self.draining = True
+        self.loop.call_soon(self._drain, reason, within_s)
+
+    def revoke(self) -> bool:
+        """Cancel every run as an operator's order, which each of them says. False when there is none. Signal-safe."""
+        runs = list(self._runs.values())
+        for run in runs:
+            self.loop.call_soon(run.stop, Stop.REVOKED)
+        return bool(runs)
+
+    def stop(self) -> None:
+        """Say goodbye and let go of everything. Idempotent; bounded."""
+        self.leaving_now = True
+        self._presence.goodbye()
+        try:
+            self.loop.submit(self._close()).result(LAST_WORD_S)
+        except Exception as exc:
+            log.warning("the process was not closed cleanly: %r", exc)
+        self.loop.stop()
+
+    def own(self, run: "Run") -> None:
+        self._runs[run.log.handle] = run
+        self.loop.threads.begin(run.id)
+        if self.draining:
+            self._ask_drain(run, "shutdown")
+        self._presence.beat_soon()
+
+    def disown(self, run: "Run") -> None:
+        self._runs.pop(run.log.handle, None)
+        self.loop.threads.end(run.id)
+        if self._wear.look():
+            self._presence.beat_soon()
+
+    @property
+    def memory(self) -> "Memory":
+        """The agents' memory; of a started worker."""
+        if self._memory is None:
+            raise RuntimeError("this process has no checkpoint store: it is not a worker that has been started")
+        return self._memory
+
+    @property
+    def busy(self) -> int:
+        return len(self._runs)
+
+    def silent_s(self) -> float:
+        """For how long no beat of this process has been answered."""
+        return time.monotonic() - self._presence.answered_at
+
+    async def _open(self) -> None:
+        self.backend = open_reporting(self.settings, self._head_of)
+        self.flusher = Flusher(self.backend, merged=is_native(self.settings))
+        self.flusher.start()
+        if self.role == "worker":
+            from agent_runner.clients.engine.contain import contain
+            from agent_runner.clients.engine.factory import EngineFactory
+            from agent_runner.clients.engine.memory.checkpoints import open_saver
+            from agent_runner.clients.engine.store.org_store import OrgStore
+            from agent_runner.clients.engine.user_graphs import run_environment
+
+            self.loop.also(contain)
+            self._memory = await open_saver(self.settings.checkpoint_url)
+            self._store = OrgStore(self.settings.checkpoint_url)
+            self.engine = EngineFactory(self.settings, self._memory.saver, self._store)
+            run_environment.install()
+
+    async def _head_of(self, thread_id: str) -> str:
+        return await latest_head(self._memory.saver, thread_id) if self._memory is not None else ""
+
+    async def _close(self) -> None:
+        await self.flusher.stop()
+        await self.backend.close()
+        if self._store is not None:
+            await self._store.aclose()
+        if self._memory is not None:
+            await self._memory.aclose()
+
+    def _pulse(self) -> Pulse:
+        runs = list(self._runs.values())
+        return Pulse(
+            runs=[run.beat() for run in runs],
+            busy=len(runs),
+            loop_lag_s=self.loop.lag(),
+            every_s=min((run.claim.told.heartbeat_s / 3 for run in runs), default=BEAT_AT_MOST_EVERY_S),
+            hung_threads=self._wear.look(),
+            not_taking=self._not_taking(),
+        )
+
+    def _not_taking(self) -> str:
+        """Why this process takes no more work; empty while it does. Any thread."""
+        if self._wear.reason:
+            return self._wear.reason
+        if self.loop.blocked:
+            return f"its event loop has been blocked for {self.loop.lag():.0f} s"
+        return "it is leaving" if self.draining else ""
+
+    def _take(self, verdicts: Sequence[pb.RunVerdict]) -> None:
+        for verdict in verdicts:
+            run = self._runs.get(verdict.handle)
+            if run is not None and run.log.fence == verdict.fence:
+                run.on_verdict(verdict.verdict)
+
+    def _drain(self, reason: str, within_s: float) -> None:
+        log.info("%d runs are asked to stop at their next step, within %g s (%s)", len(self._runs), within_s, reason)
+        for run in list(self._runs.values()):
+            self._ask_drain(run, reason)
+        loop = asyncio.get_running_loop()
+        loop.call_later(within_s, self._stop_runs)
+        loop.call_later(within_s + LAST_WORD_S, setattr, self, "leaving_now", True)
+
+    def _ask_drain(self, run: "Run", reason: str) -> None:
+        """A run that cannot be handed back is left to its end, for as long as the drain time allows."""
+        if is_native(self.settings):
+            run.ask_drain(reason)
+
+    def _stop_runs(self) -> None:
+        for run in list(self._runs.values()):
+            run.stop(Stop.SHUTDOWN)
+
+    def _blocked(self, owner: str, for_s: float) -> None:
+        """On the loop's watch thread: the loop itself cannot do this."""
+        if self._consuming:
+            self._consuming = False
+            self._on_blocked()
+        culprit = next((run for run in list(self._runs.values()) if run.id == owner), None)
+        if culprit is not None and time.monotonic() > culprit.claim.ends_at:
+            self._end_blocked(culprit)
+
+    def _free(self) -> None:
+        self._consuming = True
+        self._on_free()
+
+    def _end_blocked(self, culprit: "Run") -> None:
+        """A run blocks the loop beyond its time: nothing here can end it but the end of this process."""
+        log.critical("execution %s blocks the event loop beyond its time; this process ends", culprit.id)
+        told = culprit.claim.told
+        facts = {"activity": ACTIVITY, "worker": self.name}
+        blocked = {"limit_s": told.start_to_close_s, "open_step": " (its code blocked the worker's event loop)"}
+        reports = [(culprit.id, Code.START_TO_CLOSE, {**facts, **blocked, "attempt": told.attempt})]
+        cause = f"execution {culprit.id} blocked this worker's event loop, so the worker was ended"
+        for run in list(self._runs.values()):
+            if run is not culprit:
+                lost = {**facts, "cause": cause, "attempt": run.claim.told.attempt}
+                reports.append((run.id, Code.WORKER_LOST, lost))
+        threads = [
+            threading.Thread(target=self._reports.tell_now, args=report, kwargs={"tries": 2}) for report in reports
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(LAST_WORD_S)
+        os._exit(EXIT_BLOCKED)
+
+
+def _warm_up() -> None:
+    """Half a second that the first run need not wait for. A broken engine is that run's failure to tell."""
+    with contextlib.suppress(Exception):
+        import agent_runner.clients.engine.deep_agents
+        import agent_runner.clients.engine.stream.event_stream  # noqa: F401

@@ -1,0 +1,236 @@
+"""How a worker process lives: which pool, when it is present, how it leaves.
+
+async      one process: the event loop, the channel and the presence are this process'
+prefork    the parent forks and opens no channel; each child has its own, with an incarnation of its own
+"""
+
+import contextlib
+import logging
+import math
+import os
+import signal
+import socket
+import threading
+import time
+import uuid
+import warnings
+from multiprocessing.sharedctypes import RawValue
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from celery import Celery, signals
+from celery.exceptions import SecurityWarning
+from celery.worker import state as worker_state
+
+from agent_runner.clients.broker.start_check import look_at_redis
+from agent_runner.clients.process.supervision import ask_for_successor
+from agent_runner.clients.sandbox.isolation import Isolation, check_isolation
+from agent_runner.tasks.app import Role, queue_of
+from agent_runner.tasks.body_errors import FailureReports
+from agent_runner.tasks.signals import Signals, telling_consumer
+from agent_runner.tasks.worker.departure import LeavingWorker
+from agent_runner.tasks.worker.pool import TaskPool
+from agent_runner.tasks.worker.process import RunnerProcess
+from agent_runner.tasks.worker.user_processes import open_to_forks
+from agent_runner.tasks.worker.workplace import Workplace
+
+if TYPE_CHECKING:
+    from agent_runner.clients.settings.settings import Settings
+
+log = logging.getLogger(__name__)
+
+COLD_DRAIN_S, COLD_LAST_WORD_S = 5.0, 3.0
+"""After SIGQUIT: to reach a step boundary, unless the drain time is shorter still; and to say how it ended."""
+ORCHESTRATOR_SLOTS = 10
+CHILDREN_PER_CORE = 2
+"""Prefork children unless told otherwise: each is a process of 150 MB and more that runs one agent at a time."""
+BROKER_S = 5
+EXIT_WORN_OUT = 71
+"""Hung threads end with their process only: this code says that it ended for that, and for nothing else."""
+WEAR_LOOK_S = 1.0
+SUCCESSOR_S = 10.0
+"""Until a successor is usually up: so long a worn-out worker still takes what nobody else would."""
+
+
+class Station:
+    """One worker process. `open` raises what keeps it from working; `run` returns the exit code."""
+
+    def __init__(self, settings: "Settings", role: Role, app: Celery, workplace: Workplace) -> None:
+        self._settings, self._role, self._app, self._workplace = settings, role, app, workplace
+        self._queue = queue_of(settings, role)
+        self._incarnation = os.environ.get("AGENT_RUNNER_INCARNATION") or uuid.uuid4().hex
+        self._name = f"{role}-{os.getpid()}@{socket.gethostname()}"
+        self._forks = role == "worker" and settings.pool == "prefork"
+        # Set before children are told to leave, and read by them: they were forked with it.
+        self._within_s = RawValue("d", math.inf)
+        self._worn_out = RawValue("b", 0)
+        self._isolation: Isolation | None = None
+
+    def open(self) -> None:
+        look_at_redis(self._settings)
+        if self._role == "worker":
+            # Before any fork: children inherit the answer. Where it forbids the start, no broker need be asked.
+            self._isolation = check_isolation(self._settings)
+        with self._app.connection_for_read() as connection:
+            connection.ensure_connection(max_retries=1, interval_start=1, timeout=BROKER_S)
+            # A broker that refuses the queue ends the start, which is told; Celery would ask it again for ever.
+            self._app.amqp.queues[self._queue](connection.default_channel).declare()
+        # Celery opens it with the first result, whose task then fails, and the next: a URL that it refuses is told now.
+        _ = self._app.backend
+        if self._forks:
+            # Imported before the fork: children share the pages.
+            import agent_runner.clients.engine.deep_agents
+            import agent_runner.clients.engine.memory.checkpoints  # noqa: F401
+
+            signals.worker_process_init.connect(self._on_child, weak=False)
+            signals.worker_process_shutdown.connect(self._on_child_end, weak=False)
+        else:
+            self._workplace.process = self._start_process(self._incarnation, self._slots)
+            open_to_forks()
+
+    def run(self) -> int:
+        reports = FailureReports(self._settings)
+        told = Signals(self._app, reports, queue=self._queue, worker=self._name, forks=self._forks)
+        told.connect()
+        signals.setup_logging.connect(_keep_logging, weak=False)
+        # It warns of pickle as root, and only JSON is accepted here.
+        warnings.filterwarnings("ignore", category=SecurityWarning)
+        signals.worker_ready.connect(self._on_ready, weak=False)
+        signals.worker_shutting_down.connect(lambda **_: self.leave(self._settings.drain_timeout_s), weak=False)
+        self._app.conf.worker_consumer = telling_consumer(told)
+        self._app.conf.worker_proc_alive_timeout = 60.0
+        worker = LeavingWorker(
+            app=self._app,
+            hostname=self._name,
+            pool_cls="prefork" if self._forks else TaskPool,
+            concurrency=self._slots,
+            queues=[self._queue],
+            loglevel=self._settings.log_level,
+            task_events=True,
+            without_gossip=True,
+            without_mingle=True,
+            quiet=True,
+        )
+        worker.leave, worker.leave_cold = self._leave_warm, self._leave_cold
+        self._worker = worker
+        if self._role == "worker":
+            threading.Thread(target=self._replace_when_worn_out, name="wear", daemon=True).start()
+        worker.start()
+        if not self._forks:
+            self._workplace.process.stop()
+        return int(worker.exitcode or 0)
+
+    def leave(self, within_s: float) -> None:
+        """Have the runs stop at their next step. Again only to leave them less time; safe in a signal handler."""
+        if within_s >= self._within_s.value:
+            return
+        self._within_s.value = within_s
+        if not self._forks:
+            self._workplace.process.drain("the worker is leaving", within_s)
+            return
+        for pid in self._children():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGUSR2)
+
+    @property
+    def _slots(self) -> int:
+        if self._role == "orchestrator":
+            return ORCHESTRATOR_SLOTS
+        if self._forks and not self._settings.given("concurrency"):
+            return CHILDREN_PER_CORE * (os.cpu_count() or 1)
+        return self._settings.concurrency
+
+    def _start_process(self, incarnation: str, slots: int) -> RunnerProcess:
+        process = RunnerProcess(
+            self._settings,
+            role=self._role,
+            queue=self._queue,
+            incarnation=incarnation,
+            name=self._name,
+            slots=slots,
+            on_blocked=lambda: self._consume(False),
+            on_free=lambda: self._consume(True),
+            on_worn_out=lambda: setattr(self._worn_out, "value", 1),
+        )
+        process.start()
+        return process
+
+    def _consume(self, on: bool) -> None:
+        """A worker whose loop is blocked takes no further message; others can. A child of a fork has one run anyway."""
+        if self._forks:
+            return
+        order = self._app.control.add_consumer if on else self._app.control.cancel_consumer
+        try:
+            order(self._queue, destination=[self._name])
+        except Exception as exc:  # the broker is away: then nothing is taken either
+            log.warning("consuming could not be switched %s: %s", "on" if on else "off", exc)
+
+    def _children(self) -> list[int]:
+        pool = getattr(getattr(self._worker, "pool", None), "_pool", None)
+        return [child.pid for child in getattr(pool, "_pool", None) or ()]
+
+    def _replace_when_worn_out(self) -> None:
+        """Leave as on SIGTERM, but let the runs end: the supervisor starts a successor meanwhile."""
+        while not self._worn_out.value:
+            time.sleep(WEAR_LOOK_S)
+        if ask_for_successor():
+            time.sleep(SUCCESSOR_S)
+        worker_state.should_stop = EXIT_WORN_OUT  # type: ignore[assignment]
+
+    def _leave_warm(self) -> None:
+        self.leave(self._settings.max_run_s if self._worn_out.value else self._settings.drain_timeout_s)
+
+    def _leave_cold(self) -> None:
+        """In the handler of SIGQUIT, before Celery cancels what runs: time to reach a step boundary."""
+        self.leave(min(COLD_DRAIN_S, self._settings.drain_timeout_s))
+        self._worker.stop_consuming()
+        until = time.monotonic() + COLD_DRAIN_S + COLD_LAST_WORD_S
+        while time.monotonic() < until and self._busy():
+            time.sleep(0.05)
+
+    def _busy(self) -> bool:
+        if not self._forks:
+            return bool(self._workplace.process.busy)
+        # The parent cannot see what its children have handed back while it is in this handler.
+        return bool(worker_state.active_requests)
+
+    def _on_ready(self, **_: Any) -> None:
+        log.info("%s is ready: queue %s, %d slots, registered %s", self._name, self._queue, self._slots, self._known())
+        if self._isolation is not None:
+            told = log.info if self._isolation.walls else log.warning
+            told("commands of agents are %s", self._isolation.said)
+        if not self._forks:
+            self._workplace.process.announce()
+
+    def _known(self) -> str:
+        from agent_runner.tasks.app import registered
+
+        return ", ".join(registered(self._app))
+
+    def _on_child(self, **_: Any) -> None:
+        process = self._start_process(f"{self._incarnation}.{os.getpid()}", 1)
+        open_to_forks()
+        self._workplace.process = process
+        signal.signal(signal.SIGUSR2, lambda *_: process.drain("the worker is leaving", self._within_s.value))
+        die = signal.getsignal(signal.SIGTERM)
+
+        def on_terminate(number: int, frame: FrameType | None) -> None:
+            """An operator's terminate reaches a child as this signal: its run says so itself and ends (E401)."""
+            if process.draining or not process.revoke():
+                signal.signal(number, die)
+                os.kill(os.getpid(), number)
+                return
+            overdue = threading.Timer(self._settings.settle_grace_s, os.kill, (os.getpid(), signal.SIGKILL))
+            overdue.daemon = True
+            overdue.start()
+            signals.task_postrun.connect(lambda **_: overdue.cancel(), weak=False)
+
+        signal.signal(signal.SIGTERM, on_terminate)
+        process.announce()
+
+    def _on_child_end(self, **_: Any) -> None:
+        self._workplace.process.stop()
+
+
+def _keep_logging(**_: Any) -> None:
+    """Celery sets up no logging where somebody listens to this signal: ours stays."""

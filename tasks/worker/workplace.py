@@ -1,0 +1,60 @@
+"""Where a task's body finds the process that it works in, and how it waits for the process' event loop."""
+
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from celery.exceptions import Reject, SoftTimeLimitExceeded
+
+from agent_runner.status.failures import Code
+from agent_runner.tasks.body_errors import ExecutionError
+from agent_runner.tasks.worker.pool import current_slot
+
+if TYPE_CHECKING:
+    from agent_runner.tasks.worker.process import RunnerProcess
+
+AFTER_SOFT_LIMIT_S = 4.0
+"""Prefork's hard limit comes 5 s after the soft one."""
+
+T = TypeVar("T")
+
+
+class Workplace:
+    """One per Celery application. Holds nothing until the process has been started (after any fork)."""
+
+    def __init__(self) -> None:
+        self._process: RunnerProcess | None = None
+
+    @property
+    def process(self) -> "RunnerProcess":
+        if self._process is None:
+            raise RuntimeError("this process has not been started as a worker")
+        return self._process
+
+    @process.setter
+    def process(self, process: "RunnerProcess") -> None:
+        self._process = process
+
+    def put_back_if_leaving(self) -> None:
+        """Before a task begins: a worker that is leaving starts nothing. Its consumer is closed: this cannot loop."""
+        if self.process.draining:
+            raise Reject("the worker is leaving", requeue=True)
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run it on the event loop and wait in this thread. Lets nothing out but ExecutionError.
+
+        A MemoryError that reaches Celery ends the whole worker, a SystemExit eats a slot, a foreign exception may not
+        be picklable and may show a secret: none of them passes.
+        """
+        work = self.process.loop.submit(coroutine)
+        if slot := current_slot():
+            slot.bind(work)
+        try:
+            try:
+                return work.result()
+            except SoftTimeLimitExceeded:
+                work.cancel()
+                return work.result(AFTER_SOFT_LIMIT_S)
+        except ExecutionError:
+            raise
+        except BaseException as exc:
+            raise ExecutionError.of(Code.WORKER_LOST, f"the task's body failed: {type(exc).__name__}") from None
