@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from celery import Celery, Task
 
-from agent_runner.clients.broker.celery_config import (
+from agent_runner.clients.broker.celery_config import new_celery
+from agent_runner.clients.broker.task_names import (
     CLEANUP_SANDBOX,
     ENSURE_THREAD,
     EXECUTE_GRAPHTON,
     PRUNE_THREAD,
     REPORT_FAILURE,
-    new_celery,
 )
 from agent_runner.tasks.body_errors import AlreadyEnded
 from agent_runner.tasks.worker.workplace import Workplace

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
-from agent_runner.clients.broker.celery_config import EXECUTE_GRAPHTON, STEP_OF_TASK
+from agent_runner.clients.broker.task_names import EXECUTE_GRAPHTON, STEP_OF_TASK
 from agent_runner.clients.process.threads import own
 from agent_runner.clients.reporting.native import BackendError
 from agent_runner.status.failures import Code

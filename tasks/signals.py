@@ -13,7 +13,7 @@ from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import Celery, signals
 from celery.worker.consumer import Consumer
 
-from agent_runner.clients.broker.celery_config import EXECUTE_GRAPHTON, STEP_OF_TASK
+from agent_runner.clients.broker.task_names import EXECUTE_GRAPHTON, STEP_OF_TASK
 from agent_runner.status.failures import Code
 from agent_runner.tasks.app import registered
 from agent_runner.tasks.body_errors import ExecutionError, FailureReports

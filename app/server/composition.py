@@ -31,7 +31,7 @@ from agent_runner.app.server.runners.failure_reports import Reports
 from agent_runner.app.server.runners.presence import PresenceBoard
 from agent_runner.app.server.runners.report_pickup import LeftReports
 from agent_runner.app.server.runners.runner_service import RunnerService
-from agent_runner.clients.broker.celery_config import Publisher
+from agent_runner.clients.broker.publisher import Publisher
 from agent_runner.clients.broker.start_check import look_at_redis
 from agent_runner.clients.broker.task_ends import TaskEnds
 from agent_runner.clients.settings.access_settings import EVERY_HOST

@@ -1,55 +1,22 @@
-"""The wire between server and workers: task names, queues, the Celery configuration of both sides, and the publisher.
+"""The Celery configuration of whoever publishes and whoever works: broker, queues, results, acks."""
 
-    PublishError     the message was not handed to the broker in time
-
-Messages carry the execution's id and nothing else; the database is the queue of record and they are hints. Sending one
-twice does no harm: the copy too many loses at the claim.
-"""
-
-import asyncio
-import logging
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
-from celery import Celery, chain
-from celery.canvas import Signature
+from celery import Celery
 from kombu import Queue
-from kombu.exceptions import ChannelError
 
 from agent_runner.clients.broker import rabbitmq_transport, redis_transport
-from agent_runner.status.phases import Step
-from agent_runner.status.timeouts import SETTLE_BACKSTOP_HARD_S, SETTLE_BACKSTOP_SOFT_S, Timeouts
 
 if TYPE_CHECKING:
     from agent_runner.clients.settings.settings import Settings
 
-log = logging.getLogger(__name__)
-
-ENSURE_THREAD = "EnsureThread"
-EXECUTE_GRAPHTON = "ExecuteGraphton"
-CLEANUP_SANDBOX = "CleanupSandbox"
-PRUNE_THREAD = "PruneThread"
-REPORT_FAILURE = "ReportFailure"
-
-STEP_OF_TASK = {ENSURE_THREAD: "ensure_thread", EXECUTE_GRAPHTON: "execute"}
-"""The value of the header `step`; also the end of the task's id."""
-
-PUBLISH_DEADLINE_S = 5.0
 PUBLISH_THREADS = 4
-RUBBISH_AFTER_S = 3600.0
-"""A message is thrown away this long after schedule-to-start. Rubbish collection only: it uses a worker's clock."""
-REMOVAL_EXPIRES_S = 86_400.0
-"""The server sends a removal that nobody confirmed again once a day: workers that are away find one of each."""
 RESULTS_KEPT_S = 86_400.0
 BROKER_HEARTBEAT_S = 10.0
 """RabbitMQ only. It hands messages to a worker that stands still, too, and takes them back after three of these: half
 of schedule-to-start."""
 _REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel")
-
-
-class PublishError(Exception):
-    """The broker did not take the message in time; the text says why."""
 
 
 def celery_config(settings: "Settings") -> dict[str, Any]:
@@ -67,7 +34,7 @@ def celery_config(settings: "Settings") -> dict[str, Any]:
         "broker_pool_limit": min(settings.concurrency, 20) + PUBLISH_THREADS,
         "broker_pool_acquire_timeout": 10.0,
         "task_queues": [
-            _queue(name, settings.broker_url, visibility_timeout_s)
+            queue_named(name, settings.broker_url, visibility_timeout_s)
             for name in (settings.runner_queue, settings.orchestrator_queue)
         ],
         "task_default_queue": settings.runner_queue,
@@ -113,12 +80,12 @@ def celery_url(url: str) -> str:
     return f"redis+socket://{host}{parts.path}" + (f"?{urlencode(query)}" if query else "")
 
 
-def _is_redis(url: str) -> bool:
+def is_redis(url: str) -> bool:
     return urlsplit(url).scheme.partition("+")[0] in _REDIS_SCHEMES
 
 
 def _transport_options(url: str, visibility_timeout_s: float) -> dict[str, Any]:
-    if not _is_redis(url):
+    if not is_redis(url):
         return {}
     return {
         "visibility_timeout": visibility_timeout_s,
@@ -133,9 +100,9 @@ def _transport_options(url: str, visibility_timeout_s: float) -> dict[str, Any]:
     }
 
 
-def _queue(name: str, url: str, unacked_for_s: float) -> Queue:
+def queue_named(name: str, url: str, unacked_for_s: float) -> Queue:
     """RabbitMQ closes the channel of a consumer that does not ack in time, unless told otherwise."""
-    arguments = {} if _is_redis(url) else {"x-consumer-timeout": int(unacked_for_s * 1000)}
+    arguments = {} if is_redis(url) else {"x-consumer-timeout": int(unacked_for_s * 1000)}
     return Queue(name, routing_key=name, queue_arguments=arguments)
 
 
@@ -146,134 +113,3 @@ def new_celery(settings: "Settings", *, main: str = "agent_runner") -> Celery:
     app = Celery(main, set_as_current=False)
     app.conf.update(celery_config(settings))
     return app
-
-
-def task_id(execution_id: str, task: str) -> str:
-    """The id of this execution's message for that task: the same for every copy."""
-    return f"{execution_id}:{STEP_OF_TASK[task]}"
-
-
-class Publisher:
-    """Sends messages from an event loop without blocking it: kombu blocks, so it gets a few threads of its own."""
-
-    def __init__(self, settings: "Settings", *, deadline_s: float = PUBLISH_DEADLINE_S) -> None:
-        self._app = new_celery(settings, main="agent_runner.publisher")
-        self._deadline_s = deadline_s
-        options = dict(self._app.conf.broker_transport_options)
-        if _is_redis(settings.broker_url):
-            options |= {"socket_timeout": deadline_s * 0.8, "socket_connect_timeout": deadline_s * 0.6}
-        else:
-            # Time for a second try, on a new connection.
-            options |= {"reply_timeout": deadline_s * 0.4}
-        self._app.conf.update(
-            # A publisher that knows the result backend subscribes to every result it will never read, and gives up the
-            # subscription where the result object is collected: blocking, on the event loop.
-            result_backend=None,
-            broker_transport_options=options,
-            broker_connection_timeout=deadline_s * 0.6,
-            broker_pool_limit=PUBLISH_THREADS,
-            task_publish_retry_policy={"max_retries": 2, "interval_start": 0.05, "interval_step": 0.2},
-        )
-        self._broker_url, self._unacked_for_s = settings.broker_url, 2 * settings.max_run_s
-        self._threads = ThreadPoolExecutor(PUBLISH_THREADS, thread_name_prefix="publish")
-
-    async def publish(
-        self, execution_id: str, step: Step, runner_queue: str, orchestrator_queue: str, timeouts: Timeouts
-    ) -> None:
-        """Send what `step` waits for: the whole chain, or ExecuteGraphton alone. Raises `PublishError`."""
-        message = self._message(execution_id, step, runner_queue, orchestrator_queue, timeouts)
-        await self._in_time(message.apply_async)
-
-    async def publish_cleanup(self, session_id: str, sandbox_id: str, queue: str) -> None:
-        """Have a worker remove a session's sandbox. Raises `PublishError`."""
-        await self._publish_removal(CLEANUP_SANDBOX, session_id, sandbox_id, queue)
-
-    async def publish_prune(self, thread_id: str, head_checkpoint_id: str, queue: str) -> None:
-        """Have a worker remove what the head does not need of a thread's memory; without a head, all of it.
-
-        Raises `PublishError`.
-        """
-        await self._publish_removal(PRUNE_THREAD, thread_id, head_checkpoint_id, queue)
-
-    async def _publish_removal(self, task: str, first: str, second: str, queue: str) -> None:
-        self._know(queue)
-        options = {"queue": queue, "ignore_result": True, "expires": REMOVAL_EXPIRES_S}
-        await self._in_time(self._signature(task, first, second, **options).apply_async)
-
-    async def queue_length(self, queue: str) -> int:
-        """Messages that wait on the broker's queue; 0 when it does not exist. Raises `PublishError`."""
-        return cast(int, await self._in_time(lambda: self._length(queue)))
-
-    def close(self) -> None:
-        """Does not wait for a broker that does not answer."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-        self._app.close()
-
-    async def _in_time(self, send: Any) -> Any:
-        try:
-            async with asyncio.timeout(self._deadline_s):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, send)
-        except TimeoutError as exc:
-            raise PublishError(f"the broker did not answer within {self._deadline_s:g} s") from exc
-        except Exception as exc:
-            raise PublishError(f"{type(exc).__name__}: {exc}") from exc
-
-    def _message(
-        self, execution_id: str, step: Step, runner_queue: str, orchestrator_queue: str, timeouts: Timeouts
-    ) -> Signature[Any]:
-        for queue in (runner_queue, orchestrator_queue):
-            self._know(queue)
-        # On the chain as a whole, expiry, limits and headers would reach the first task only.
-        report = self._signature(REPORT_FAILURE, execution_id, queue=orchestrator_queue, ignore_result=True)
-        close_s = timeouts.start_to_close_s
-        rest: dict[str, Any] = {
-            "queue": runner_queue,
-            "expires": timeouts.schedule_to_start_s + RUBBISH_AFTER_S,
-            "link_error": [report],
-        }
-        execute = self._signature(
-            EXECUTE_GRAPHTON,
-            execution_id,
-            **_identity(execution_id, EXECUTE_GRAPHTON),
-            soft_time_limit=close_s + SETTLE_BACKSTOP_SOFT_S,
-            time_limit=close_s + SETTLE_BACKSTOP_HARD_S,
-            **rest,
-        )
-        if step is Step.EXECUTE:
-            return execute
-        ensure = self._signature(
-            ENSURE_THREAD,
-            execution_id,
-            **_identity(execution_id, ENSURE_THREAD),
-            soft_time_limit=timeouts.ensure_thread_s + SETTLE_BACKSTOP_SOFT_S,
-            time_limit=timeouts.ensure_thread_s + SETTLE_BACKSTOP_HARD_S,
-            **rest,
-        )
-        return chain(ensure, execute, app=self._app)
-
-    def _know(self, queue: str) -> None:
-        """A queue of another name must be declared with the same arguments as its workers declare it with."""
-        if queue not in self._app.amqp.queues:
-            self._app.amqp.queues.add(_queue(queue, self._broker_url, self._unacked_for_s))
-
-    def _signature(self, task: str, *args: str, **options: Any) -> Signature[Any]:
-        return Signature(task, args=args, options=options, immutable=True, app=self._app)
-
-    def _length(self, queue: str) -> int:
-        with self._app.connection_or_acquire() as connection:
-
-            def look(channel: Any) -> int:
-                try:
-                    return int(channel.queue_declare(queue, passive=True).message_count)
-                except (ChannelError, *connection.channel_errors):
-                    return 0
-
-            # A connection of the pool may be one that the broker has closed meanwhile.
-            return int(connection.autoretry(look, max_retries=1)()[0])
-
-
-def _identity(execution_id: str, task: str) -> dict[str, Any]:
-    return {
-        "task_id": task_id(execution_id, task),
-        "headers": {"execution_id": execution_id, "step": STEP_OF_TASK[task]},
-    }

@@ -9,7 +9,8 @@ from typing import Any
 import redis
 from celery import Celery
 
-from agent_runner.clients.broker.celery_config import REPORT_FAILURE, new_celery
+from agent_runner.clients.broker.celery_config import new_celery
+from agent_runner.clients.broker.task_names import REPORT_FAILURE
 from agent_runner.status.phases import Step
 from tests.faults.scene import Scene
 from tests.integration import messages

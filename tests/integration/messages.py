@@ -6,7 +6,7 @@ import time
 import redis
 from amqp.exceptions import NotFound
 
-from agent_runner.clients.broker.celery_config import Publisher
+from agent_runner.clients.broker.publisher import Publisher
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.phases import Step
 from agent_runner.status.timeouts import Timeouts

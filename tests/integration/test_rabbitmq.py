@@ -11,7 +11,7 @@ import amqp
 import pytest
 
 from agent_runner.app.cli.checks import check_broker
-from agent_runner.clients.broker.celery_config import Publisher, PublishError
+from agent_runner.clients.broker.publisher import Publisher, PublishError
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.phases import Step
 from agent_runner.status.timeouts import Timeouts

@@ -5,7 +5,8 @@ import logging
 from collections.abc import Iterable
 
 from agent_runner.app.server.maintenance.periodic import Background
-from agent_runner.clients.broker.celery_config import PUBLISH_THREADS, Publisher, PublishError
+from agent_runner.clients.broker.celery_config import PUBLISH_THREADS
+from agent_runner.clients.broker.publisher import Publisher, PublishError
 from agent_runner.status.phases import Step
 from agent_runner.status.store.errors import StoreUnavailable
 from agent_runner.status.store.records import Execution, Removal

@@ -38,7 +38,7 @@ from agent_runner.app.server.problems import (
     violated,
 )
 from agent_runner.app.server.resources.sealing import REDACTED, EnvValue, check_env, check_secrets, redacted
-from agent_runner.clients.broker.celery_config import PublishError
+from agent_runner.clients.broker.publisher import PublishError
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.phases import TERMINAL_PHASES, Step
 from agent_runner.status.questions import AnswerError, answers_for

@@ -15,7 +15,7 @@ from typing import Any, Self
 from agent_runner.app.server.context import Publisher, ServerContext
 from agent_runner.app.server.maintenance.end_counts import Ends
 from agent_runner.app.server.maintenance.periodic import Background
-from agent_runner.clients.broker.celery_config import PublishError
+from agent_runner.clients.broker.publisher import PublishError
 from agent_runner.status.store.records import Overdue
 from agent_runner.status.store.store import Store
 

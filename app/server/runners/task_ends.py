@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from agent_runner.clients.broker.celery_config import ENSURE_THREAD, EXECUTE_GRAPHTON, task_id
 from agent_runner.clients.broker.task_ends import TaskEnd
+from agent_runner.clients.broker.task_names import ENSURE_THREAD, EXECUTE_GRAPHTON, task_id
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.records import Execution

@@ -165,7 +165,7 @@ class Away:
     """A broker that takes nothing."""
 
     async def publish_cleanup(self, *_: str) -> None:
-        from agent_runner.clients.broker.celery_config import PublishError
+        from agent_runner.clients.broker.publisher import PublishError
 
         raise PublishError("nobody listens")
 

@@ -16,7 +16,7 @@ from agent_runner.app.server.log_feed.wakeups import Wakeups
 from agent_runner.app.server.maintenance.periodic import Background
 from agent_runner.app.server.maintenance.sweeper import Pulse, Sweeper
 from agent_runner.app.server.runners.presence import PresenceBoard
-from agent_runner.clients.broker.celery_config import Publisher
+from agent_runner.clients.broker.publisher import Publisher
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.records import NewExecution
 from agent_runner.status.store.schema import executions, migrate, sweeper

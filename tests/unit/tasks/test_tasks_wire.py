@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from agent_runner.clients.broker.celery_config import Publisher, PublishError, celery_config, celery_url
+from agent_runner.clients.broker.celery_config import celery_config, celery_url
+from agent_runner.clients.broker.publisher import Publisher, PublishError
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.phases import Step
 from agent_runner.status.timeouts import Timeouts
