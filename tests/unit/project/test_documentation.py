@@ -1,5 +1,6 @@
 """The documentation is whole, points to what exists, and says what the code says."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -47,6 +48,34 @@ def test_each_error_text_is_documented() -> None:
     """Whoever searches the documentation for the text of a failure, or its code, finds it."""
     text = (ROOT / "docs/architecture/error-propagation.md").read_text()
     assert [f.code for f in FAILURES.values() if f.says not in text or f.next_step not in text] == []
+
+
+WALK = ROOT / "docs/architecture/the-way-of-an-execution.md"
+NAMED = re.compile(r"`((?:app|clients|status|tasks)/[\w/]+\.py)`, `([A-Za-z][\w.]*)`")
+
+
+def defined(file: str) -> set[str]:
+    """The functions and classes of a file, and the methods of the classes as `Class.method`."""
+    found: set[str] = set()
+    for node in ast.parse((ROOT / file).read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            found.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            inner = (one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef))
+            found |= {f"{node.name}.{one.name}" for one in inner}
+    return found
+
+
+def test_the_walk_leads_through_code_that_exists() -> None:
+    """At most twelve stops, each with its file and its function; every function that is named is in its file."""
+    stops = WALK.read_text().split("\n## ")[1:]
+    numbered = [stop for stop in stops if stop[0].isdigit()]
+    assert [int(stop.split(".")[0]) for stop in numbered] == list(range(1, len(numbered) + 1))
+    assert 8 <= len(numbered) <= 12
+    assert [stop.splitlines()[0] for stop in numbered if not NAMED.fullmatch(stop.splitlines()[2])] == []
+    named = NAMED.findall(WALK.read_text())
+    assert [f"{file}: {name}" for file, name in named if name not in defined(file)] == []
+    assert WALK.relative_to(ROOT).as_posix() in (ROOT / "README.md").read_text()
 
 
 def test_each_code_can_be_looked_up() -> None:
