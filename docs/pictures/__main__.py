@@ -18,7 +18,7 @@ import httpx
 from checks.tree import ROOT
 from docs.pictures.browser import Browser, BrowserMissing
 from docs.pictures.film import frames, svg
-from docs.pictures.terminal import record
+from docs.pictures.terminal import Piece, record
 
 IMAGES = ROOT / "docs" / "images"
 LARGEST = 200_000  # bytes of a picture
@@ -100,7 +100,8 @@ def take_pages(at: Addresses) -> None:
 def film() -> None:
     """`make run`, as it is seen in a terminal."""
     with tempfile.TemporaryDirectory(prefix="pictures-") as data:
-        pieces = record(["make", "-s", "run"], cwd=ROOT, env=environment(data))
+        typed = Piece(at=0, text="\x1b[2m$\x1b[0m make run\r\n")
+        pieces = [typed, *record(["make", "-s", "run"], cwd=ROOT, env=environment(data))]
     (IMAGES / "run.svg").write_text(svg("make run", frames(pieces)))
 
 
