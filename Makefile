@@ -28,8 +28,8 @@ define DEFAULT_MSG
 How large is this project, and which of its files are the largest?
 $$ ls
 $$ wc -l status/*.py | sort -n | tail -4
-$$ grep -c '^def test_\|^async def test_' tests/store/*.py
-@researcher find the three largest Python files of the server $$ wc -l app/server/*.py | sort -n | tail -4
+$$ cat tests/store/*.py | grep -c '^def test_\|^async def test_'
+@researcher find the three largest Python files of the server $$ wc -l app/server/*/*.py | sort -n | tail -4
 @reviewer count the decision records $$ ls docs/architecture/decisions | wc -l
 endef
 
