@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test mutants faults fuzz bench check check-fresh coverage format docs site pictures proto lock promises clean stale
+.PHONY: help setup run dev test test-steady mutants faults fuzz bench check check-fresh coverage format docs site pictures proto lock promises clean stale
 
 PYTHON ?= python3
 # Most tests wait for processes: more of them than cores run at a time.
@@ -50,6 +50,9 @@ dev: $(READY) ## the whole stack in one terminal: Redis, server, worker, orchest
 
 test: $(READY) ## all tests, in random order; ARGS="-k name" chooses
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(ARGS)
+
+test-steady: $(READY) ## all tests; at most three that fail run again alone, and are named when they pass then
+	@$(BIN)/python -m checks.steady $(TEST_PROCESSES) $(ARGS)
 
 mutants: $(READY) ## break the product on purpose, one law at a time: a named test must see each; ARGS="drop-the-fence" chooses
 	@$(BIN)/python -m tests.mutants.run $(ARGS)
