@@ -25,7 +25,8 @@ class WorkerProcess:
         return self._journal.read_text().splitlines() if self._journal.exists() else []
 
     def wait_line(self, line: str, within_s: float = 20.0) -> None:
-        eventually(lambda: line in self.lines(), within_s=within_s, what=f"{line!r}; worker said:\n{self.output()}")
+        said = lambda: f"{line!r}; worker said:\n{self.output()}"  # noqa: E731 - as it stands when the time is up
+        eventually(lambda: line in self.lines(), within_s=within_s, what=said)
 
     def output(self) -> str:
         return self._output.read_text(errors="replace")[-4000:]

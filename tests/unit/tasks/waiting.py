@@ -7,12 +7,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def eventually(probe: Callable[[], T], *, within_s: float = 20.0, what: str = "") -> T:
-    """The first truthy answer of `probe`; fails after the deadline."""
+def eventually(probe: Callable[[], T], *, within_s: float = 20.0, what: str | Callable[[], str] = "") -> T:
+    """The first truthy answer of `probe`; fails after the deadline, with what `what` says then."""
     until = time.monotonic() + within_s
     while True:
         answer = probe()
         if answer:
             return answer
-        assert time.monotonic() < until, f"not within {within_s} s: {what or probe}"
+        assert time.monotonic() < until, f"not within {within_s} s: {(what() if callable(what) else what) or probe}"
         time.sleep(0.01)

@@ -37,6 +37,9 @@ def build(url: str, journal: Path | None = None, loop: AgentLoop | None = None) 
 
     @app.task(name="work", bind=True, shared=False)
     def work(self: Any, name: str, what: str = "sleep", seconds: float = 0.0) -> str:
+        if what == "coroutine":
+            assert loop is not None
+            return _on_loop(loop, name, seconds, note)
         note("start", name)
         if what == "exit":
             sys.exit(3)
@@ -46,9 +49,6 @@ def build(url: str, journal: Path | None = None, loop: AgentLoop | None = None) 
             raise asyncio.CancelledError
         if what == "raise":
             raise ValueError("said no")
-        if what == "coroutine":
-            assert loop is not None
-            return _on_loop(loop, name, seconds, note)
         time.sleep(seconds)
         note("end", name)
         return name
@@ -58,6 +58,8 @@ def build(url: str, journal: Path | None = None, loop: AgentLoop | None = None) 
 
 def _on_loop(loop: AgentLoop, name: str, seconds: float, note: Any) -> str:
     async def body() -> str:
+        # Not before: a coroutine that is cancelled before its first step never begins.
+        note("start", name)
         try:
             await asyncio.sleep(seconds)
         except asyncio.CancelledError:
