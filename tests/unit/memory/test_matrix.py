@@ -27,18 +27,28 @@ from tests.unit.tasks.waiting import eventually
 
 ENDS = ["completed", "cancelled", "raised", "time_limit", "worker_lost", "interrupt", "model_broke"]
 
+EXECUTION = "exec-1"
+
 
 class Stack:
     """One worker's process and the server it reports to."""
 
     def __init__(self, process: RunnerProcess, server: RunnerServer) -> None:
         self.process, self.server = process, server
+        self.untold: set[str] = set()
+        """Threads whose last run nobody but the server told the end of."""
 
     async def turn(
         self, graph: str, thread: str, message: str, head: str, *, limit_s: float = 60.0, resume: bool = False,
-        untold: str = "", go_on_if_found: bool = False,
+        untold: str | None = None, go_on_if_found: bool = False,
     ) -> Any:  # fmt: skip
-        """Starts a turn, or goes on with the one that stands at the head; a future of the task's result."""
+        """Starts a turn, or goes on with the one that stands at the head; a future of the task's result.
+
+        `untold`: as the store says it unless given, which is after a lost worker: its memory may be ahead of the head.
+        """
+        if untold is None:
+            untold = EXECUTION if thread in self.untold else ""
+        self.untold.discard(thread)
         self.server.stored.clear()
         self.server.settled.clear()
         self.server.heads.clear()
@@ -49,7 +59,7 @@ class Stack:
             untold_execution_id=untold, go_on_if_found=go_on_if_found,
         )  # fmt: skip
         self.server.claim_reply = said
-        work = self.process.loop.submit(execute(self.process, "exec-1", Quiet()))  # type: ignore[arg-type]
+        work = self.process.loop.submit(execute(self.process, EXECUTION, Quiet()))  # type: ignore[arg-type]
         return asyncio.ensure_future(asyncio.to_thread(work.result, 30))
 
     def head(self, before: str) -> str:
@@ -105,6 +115,8 @@ async def end_it(stack: Stack, graph: str, end: str, thread: str, mark: str) -> 
     phase = {"completed": Phase.COMPLETED, "interrupt": Phase.COMPLETED, "cancelled": Phase.CANCELLED}
     expected = "" if end == "worker_lost" else phase.get(end, Phase.FAILED).wire_name
     assert result["phase"] == expected, stack.server.settled
+    if end == "worker_lost":
+        stack.untold.add(thread)
     return stack.head("")
 
 
