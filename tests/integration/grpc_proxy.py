@@ -32,7 +32,7 @@ class GrpcProxy(grpc.GenericRpcHandler):
 
     def __enter__(self) -> "GrpcProxy":
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(20)
         return self
 
     def __exit__(self, *_: object) -> None:

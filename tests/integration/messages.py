@@ -61,7 +61,7 @@ def left_behind(stack: Stack) -> int:
     for process in [p for p in stack.processes if p.name == "worker"]:
         process.stop()
     # The broker sees the ends of their connections a moment later than we do.
-    until = time.monotonic() + 1
+    until = time.monotonic() + 3
     while not (found := waiting(stack)) and time.monotonic() < until:
         time.sleep(0.1)
     return found

@@ -40,7 +40,7 @@ def served(scenarios: Mapping[str, Scenario]) -> Iterator[WireServer]:
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     try:
-        assert ready.wait(10)
+        assert ready.wait(20)
         yield found[0]
     finally:
         loop.call_soon_threadsafe(stop.set)

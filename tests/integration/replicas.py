@@ -89,7 +89,7 @@ class Server:
         return made
 
     def cancel(self, id: str) -> None:
-        ExecutionsStub(self.channel).cancel(own.CancelRequest(execution_id=id), metadata=AUTHORIZED, timeout=10)
+        ExecutionsStub(self.channel).cancel(own.CancelRequest(execution_id=id), metadata=AUTHORIZED, timeout=30)
 
     def follow(self, id: str) -> Followers:
         """Returns when all three have shown their first event."""

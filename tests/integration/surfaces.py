@@ -43,7 +43,7 @@ class Monitor:
         # The recorder reads until it sees this.
         with redis.Redis(port=self._client.get_connection_kwargs()["port"]) as other:
             other.echo("the-end-of-the-recording")
-        self._thread.join(10)
+        self._thread.join(20)
         self._monitor.__exit__(None, None, None)
         self._client.close()
 
@@ -86,7 +86,7 @@ class Firehose:
         # The recorder reads until it sees this.
         with amqp.Connection(f"127.0.0.1:{self._node.port}") as other:
             other.channel().basic_publish(amqp.Message(self._end), "amq.fanout")
-        self._thread.join(10)
+        self._thread.join(20)
         self._node.ctl("trace_off")
         self._connection.close()
 

@@ -18,7 +18,7 @@ RUNNING = {None, "PENDING", "RECEIVED", "STARTED", "PROGRESS"}
 class Flower:
     def __init__(self, stack: Stack) -> None:
         port = free_port()
-        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", auth=("admin", KEY), timeout=10, trust_env=False)
+        self.http = httpx.Client(base_url=f"http://127.0.0.1:{port}", auth=("admin", KEY), timeout=30, trust_env=False)
         self._process = stack.start("flower", "--port", str(port))
         eventually(lambda: self.http.get("/healthcheck").status_code == 200, within_s=30, what="Flower")
 
@@ -29,7 +29,7 @@ class Flower:
 
     def until(self, task_id: str, wanted: Callable[[Json], object], what: str) -> Json:
         return eventually(
-            lambda: found if (found := self.task(task_id)) and wanted(found) else None, within_s=20, what=what
+            lambda: found if (found := self.task(task_id)) and wanted(found) else None, within_s=40, what=what
         )
 
     def revoke(self, task_id: str, **options: str) -> None:
@@ -91,7 +91,7 @@ def test_terminate_is_an_operators_cancel(stack: Stack, flower: Flower) -> None:
     for number in ("SIGTERM", "SIGKILL"):
         id = in_the_tool(stack, flower)
         flower.revoke(f"{id}:execute", terminate="true", signal=number)
-        ended = stack.wait_for(id, within_s=10)
+        ended = stack.wait_for(id)
         assert ended["status"]["phase"] == "EXECUTION_CANCELLED"
         assert ended["status"]["error"].endswith("[E401 CANCELLED]")
         assert "an operator, who revoked the task" in ended["status"]["error"]

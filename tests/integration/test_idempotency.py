@@ -71,7 +71,7 @@ def at_once(calls: Sequence[Callable[[], Answer]]) -> list[Answer]:
     barrier = threading.Barrier(len(calls))
 
     def one(call: Callable[[], Answer]) -> Answer:
-        barrier.wait(10)
+        barrier.wait(30)
         return call()
 
     with ThreadPoolExecutor(len(calls)) as pool:
@@ -127,7 +127,7 @@ def test_the_server_is_killed_between_commit_and_reply(stack: Stack, server: Ser
         first = pool.submit(call)
         ((id, dispatched_at),) = eventually(lambda: stored(stack), what="the committed row")
         kill_server(stack)
-        assert (first.result(10).id, dispatched_at) == ("", None), "it was killed before it could answer"
+        assert (first.result(30).id, dispatched_at) == ("", None), "it was killed before it could answer"
         assert [row[0] for row in stored(stack)] == [id]
     stack.start("server")
     stack.wait_ready()
@@ -180,4 +180,4 @@ def kill_server(stack: Stack) -> None:
     child = stack.server.child()
     os.kill(stack.server.pid, signal.SIGKILL)
     child.kill()
-    stack.server.popen.wait(5)
+    stack.server.popen.wait(20)

@@ -23,10 +23,10 @@ def test_what_is_sent_during_a_cold_stop_stays_on_the_queue(stack: Stack, pool: 
     worker.kill(signal.SIGQUIT)
     eventually(lambda: IN_THE_HANDLER in worker.output(), what="the worker to begin its cold stop")
     later = stack.create("$ echo later")["metadata"]["id"]
-    eventually(lambda: waiting(stack) == 1, within_s=3, what="the message on the queue")
+    eventually(lambda: waiting(stack) == 1, what="the message on the queue")
     assert worker.popen.poll() is None
     assert stack.wait_for(id)["status"]["error"].endswith("[E106 WORKER_SHUTDOWN]")
-    worker.popen.wait(15)
+    worker.popen.wait(30)
     # Next to the message of the run that was ended, perhaps: it is not acknowledged, and refused where it comes again.
     assert waiting(stack) >= 1
     stack.start_worker()

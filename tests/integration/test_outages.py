@@ -16,13 +16,13 @@ def kill_server(stack: Stack) -> None:
     child = stack.server.child()
     stack.server.kill(signal.SIGKILL)
     child.kill()
-    stack.server.popen.wait(5)
+    stack.server.popen.wait(20)
 
 
 def wait_s(seconds: float) -> None:
     """An outage has a length; this is it."""
     until = time.monotonic() + seconds
-    eventually(lambda: time.monotonic() >= until, within_s=seconds + 5)
+    eventually(lambda: time.monotonic() >= until, within_s=seconds + 20)
 
 
 def test_the_only_server_is_down_during_twenty_runs(tmp_path: Path, broker: str) -> None:
@@ -55,7 +55,7 @@ def test_a_zombie_wakes_after_the_next_turn(tmp_path: Path, broker: str) -> None
         eventually(lambda: stack.get(one_id)["status"].get("tool_calls"))
         frozen = psutil.Process(first.child().pid)
         frozen.suspend()
-        failed = stack.wait_for(one_id, within_s=15)["status"]
+        failed = stack.wait_for(one_id)["status"]
         assert failed["error"].endswith("[E102 HEARTBEAT]")
         log = list(stack.events(one_id, 0))
         stack.start_worker()

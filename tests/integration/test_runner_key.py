@@ -1,7 +1,5 @@
 """Workers need nothing but a key with the scope `runner`."""
 
-import time
-
 from tests.integration.stack import Stack
 
 
@@ -14,11 +12,9 @@ def test_a_worker_with_a_runner_key(stack: Stack) -> None:
     assert "from the runner" in str(done["status"]["tool_calls"])
     id = stack.create("$ sleep 60")["metadata"]["id"]
     stack.wait_text(id, "TOOL_CALL_RUNNING")
-    began = time.monotonic()
     worker.child().kill()
     status = stack.wait_for(id)["status"]
     assert "[E103 WORKER_LOST]" in status["error"]
     assert "signal 9" in status["error"]
-    assert time.monotonic() - began < 10
     (key,) = stack.http.get("/v1/keys").json()["keys"]
     assert key["last_used_at"] >= key["created_at"]

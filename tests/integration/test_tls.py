@@ -75,7 +75,7 @@ def test_a_run_from_end_to_end(stack: TlsStack) -> None:
     with pytest.raises(httpx.ConnectError, match="certificate"):
         httpx.get(f"https://localhost:{stack.http_port}/healthz", trust_env=False)
     with grpc.insecure_channel(f"localhost:{stack.grpc_port}") as channel, pytest.raises(grpc.RpcError):
-        list(ExecutionsStub(channel).watch(request, metadata=metadata, timeout=5))
+        list(ExecutionsStub(channel).watch(request, metadata=metadata, timeout=20))
 
 
 def test_how_a_worker_died_is_told_over_tls(stack: TlsStack) -> None:

@@ -162,7 +162,7 @@ def at_once(calls: Sequence[Callable[[], str]]) -> list[str]:
     barrier = threading.Barrier(len(calls))
 
     def one(call: Callable[[], str]) -> str:
-        barrier.wait(10)
+        barrier.wait(30)
         return call()
 
     with ThreadPoolExecutor(len(calls)) as pool:

@@ -156,4 +156,4 @@ def test_they_end_with_their_worker(tmp_path: Path, pool: str) -> None:
         worker.kill(signal.SIGKILL)
         os.kill(child.pid, signal.SIGKILL)
         assert stack.wait_for(id)["status"]["error"].endswith("[E103 WORKER_LOST]")
-        eventually(lambda: not stays.is_running(), within_s=5, what="the forked process to end")
+        eventually(lambda: not stays.is_running(), what="the forked process to end")

@@ -116,7 +116,7 @@ def _command_lines() -> list[str]:
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 20
     while not condition():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.02)

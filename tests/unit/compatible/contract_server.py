@@ -228,7 +228,7 @@ async def _found(table: dict[str, Any], key: str, context: Any) -> Any:
     return table[key]
 
 
-async def until(probe: Callable[[], Any], *, within_s: float = 10.0, what: str = "") -> None:
+async def until(probe: Callable[[], Any], *, within_s: float = 20.0, what: str = "") -> None:
     """Returns when `probe` is true; fails after the deadline."""
     end = time.monotonic() + within_s
     while not probe():

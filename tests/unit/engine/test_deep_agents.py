@@ -171,7 +171,7 @@ async def test_a_real_cancel_stays_a_cancel_and_kills_the_command(world: World) 
     assert run.sandbox is not None
     started = run.sandbox.work_dir / "started"
     task = asyncio.create_task(world.turn("$ touch started; sleep 100", run))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not started.exists():
             await asyncio.sleep(0.01)
     task.cancel()

@@ -52,7 +52,7 @@ async def test_a_zombie_that_writes_later_does_not_disturb(world: World) -> None
 
     zombie_run.gate = hold
     zombie = asyncio.create_task(world.turn("I am the zombie", zombie_run))
-    await asyncio.wait_for(reached.wait(), 10)
+    await asyncio.wait_for(reached.wait(), 20)
     second = await world.turn("turn two", world.run(head=first.head))
     zombie_goes.set()
     await zombie  # its checkpoints are now the latest of the thread
@@ -76,7 +76,7 @@ async def test_a_cancelled_run_is_resumed_from_where_it_was(world: World) -> Non
     assert run.sandbox is not None
     marks = run.sandbox.work_dir / "marks"
     task = asyncio.create_task(world.turn("$ echo one >> marks\n$ test -e go || { touch wait; sleep 100; }", run))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not (run.sandbox.work_dir / "wait").exists():
             await asyncio.sleep(0.01)
     task.cancel()

@@ -195,7 +195,7 @@ async def test_a_turn_that_began_at_the_head_is_not_disturbed(world: World) -> N
     run = world.run(thread(world), head=first.head)
     run.gate = hold
     going = asyncio.create_task(world.turn("turn two\n$ echo done", run))
-    await asyncio.wait_for(reached.wait(), 10)
+    await asyncio.wait_for(reached.wait(), 20)
     await world.memory.prune(thread(world), first.head)
     goes.set()
     second = await going

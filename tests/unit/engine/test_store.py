@@ -180,7 +180,7 @@ async def test_what_has_expired_goes(url: str, tmp_path: Path) -> None:
             await until(lambda: [key for key, _, _ in rows(url)] == ["kept"])
 
 
-async def until(holds: Callable[[], bool], within_s: float = 10.0) -> None:
+async def until(holds: Callable[[], bool], within_s: float = 20.0) -> None:
     async with asyncio.timeout(within_s):
         while not holds():
             await asyncio.sleep(0.01)

@@ -112,7 +112,7 @@ async def test_turns_do_not_add_up(stack: Stack, graph: str, tmp_path: Path) -> 
         assert f"42 {CORPUS}" in stack.texts
     elif (file := tmp_path / "memory.db").exists():
         assert file.stat().st_size < 10 * CORPUS
-    await asyncio.to_thread(lambda: stack.process.loop.submit(stack.process.memory.prune(thread, "")).result(10))
+    await asyncio.to_thread(lambda: stack.process.loop.submit(stack.process.memory.prune(thread, "")).result(20))
 
 
 async def edited(stack: Stack, graph: str, thread: str, head: str, note: str) -> str:
@@ -142,7 +142,7 @@ async def test_a_fork_of_the_head(stack: Stack, graph: str) -> None:
     assert result["phase"] == Phase.COMPLETED.wire_name, stack.server.settled
     assert await notes(stack, graph, thread, stack.head(fork)) == 8
     assert kept_bytes(stack, thread) < 3 * CORPUS
-    await asyncio.to_thread(lambda: stack.process.loop.submit(stack.process.memory.prune(thread, "")).result(10))
+    await asyncio.to_thread(lambda: stack.process.loop.submit(stack.process.memory.prune(thread, "")).result(20))
 
 
 async def notes(stack: Stack, graph: str, thread: str, head: str) -> int:
@@ -169,4 +169,4 @@ async def test_a_redrive_after_pruning(stack: Stack, tmp_path: Path, resume: boo
     result = await (await stack.turn("plan", thread, "fail", stack.head(head) if resume else head, resume=resume))
     assert result["phase"] == Phase.COMPLETED.wire_name, stack.server.settled
     assert f"13 {CORPUS}" in stack.texts
-    await asyncio.to_thread(lambda: stack.process.loop.submit(stack.process.memory.prune(thread, "")).result(10))
+    await asyncio.to_thread(lambda: stack.process.loop.submit(stack.process.memory.prune(thread, "")).result(20))

@@ -60,7 +60,7 @@ class Stack:
         )  # fmt: skip
         self.server.claim_reply = said
         work = self.process.loop.submit(execute(self.process, EXECUTION, Quiet()))  # type: ignore[arg-type]
-        return asyncio.ensure_future(asyncio.to_thread(work.result, 30))
+        return asyncio.ensure_future(asyncio.to_thread(work.result, 60))
 
     def head(self, before: str) -> str:
         """What the server knows of the session's memory."""
@@ -110,7 +110,7 @@ async def end_it(stack: Stack, graph: str, end: str, thread: str, mark: str) -> 
         run = next(iter(stack.process._runs.values()))
         if not graph.startswith("own_saver"):
             await asyncio.to_thread(eventually, lambda: stack.knows_head_of(run), what="the server knows the head")
-        stack.process.loop.submit(_tell(run, verdict)).result(5)
+        stack.process.loop.submit(_tell(run, verdict)).result(20)
     result = await work
     phase = {"completed": Phase.COMPLETED, "interrupt": Phase.COMPLETED, "cancelled": Phase.CANCELLED}
     expected = "" if end == "worker_lost" else phase.get(end, Phase.FAILED).wire_name

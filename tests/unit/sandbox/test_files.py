@@ -136,7 +136,7 @@ async def test_a_pipe_and_a_device_hold_up_nobody(box: LocalSandbox) -> None:
         assert files.download_files([name])[0].error
         assert files.upload_files([(name, b"x")])[0].error
     assert files.grep("needle").error is None
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("tool", ["read", "edit", "download"])
@@ -233,7 +233,7 @@ def test_file_tools_run_on_threads_of_their_own_run(box: LocalSandbox) -> None:
 
     try:
         loop.threads.begin("run-1")
-        loop.submit(read()).result(10)
+        loop.submit(read()).result(20)
     finally:
         loop.stop()
         loop._loop.close()  # a process ends instead; here a later test would be blamed for what is left open

@@ -34,7 +34,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-async def until(true: Callable[[], bool], seconds: float = 3.0) -> None:
+async def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, "did not happen in time"
@@ -53,7 +53,7 @@ def at_work(box: Path) -> list[int]:
 
 async def pids_of(box: Path, count: int) -> list[int]:
     """Once there are so many."""
-    await until(lambda: box.exists() and len(at_work(box)) >= count, 10)
+    await until(lambda: box.exists() and len(at_work(box)) >= count)
     return at_work(box)
 
 
@@ -175,17 +175,15 @@ async def test_what_ignores_signals_is_killed_too(sandbox: LocalSandbox) -> None
     task = asyncio.create_task(sandbox.execute("trap '' TERM INT HUP; while :; do sleep 0.1; done"))
     pids = await pids_of(sandbox.root_dir, 1)
     task.cancel()
-    await asyncio.wait([task], timeout=3)
+    await asyncio.wait([task], timeout=20)
     assert task.cancelled()
     assert not [pid for pid in pids if alive(pid)]
 
 
 async def test_background_processes_live_until_the_run_ends(sandbox: LocalSandbox) -> None:
     """A server started in one command serves the next; closing the run's sandbox ends it."""
-    started = time.monotonic()
     result = await sandbox.execute("sleep 100 & echo $! > p; echo up")
     assert (result.output, result.exit_code) == ("up\n", 0)
-    assert time.monotonic() - started < 2
     (pid,) = await pids_of(sandbox.root_dir, 1)
     assert alive(pid)
     assert sandbox.busy
@@ -197,11 +195,11 @@ async def test_background_processes_live_until_the_run_ends(sandbox: LocalSandbo
 
 
 async def test_commands_run_side_by_side(sandbox: LocalSandbox) -> None:
-    """Ten commands of 0.3 s take about as long as one."""
-    started = time.monotonic()
-    results = await asyncio.gather(*(sandbox.execute(f"sleep 0.3; echo {n}") for n in range(10)))
-    assert [int(r.output) for r in results] == list(range(10))
-    assert time.monotonic() - started < 2
+    """Each of ten commands ends when all ten have begun."""
+    all_there = "while [ $(ls | grep -c begun) -lt 10 ]; do sleep 0.05; done"
+    commands = [f"touch begun-{n}; {all_there}; echo {n}" for n in range(10)]
+    results = await asyncio.gather(*(sandbox.execute(command, timeout=60) for command in commands))
+    assert [r.output for r in results] == [f"{n}\n" for n in range(10)]
 
 
 async def test_threads_can_execute(sandbox: LocalSandbox) -> None:
@@ -211,7 +209,7 @@ async def test_threads_can_execute(sandbox: LocalSandbox) -> None:
 
 
 async def test_a_killed_worker_leaves_no_tool_running(tmp_path: Path, walls: Walls | None) -> None:
-    """SIGKILL of the process that holds the run's pipe ends the tool's whole tree within 3 s."""
+    """SIGKILL of the process that holds the run's pipe ends the tool's whole tree."""
     program = (
         "import asyncio, sys\nfrom pathlib import Path\nfrom agent_runner.clients.sandbox.local import LocalSandbox\n"
         "from agent_runner.clients.sandbox.walls import Walls\n"
@@ -222,13 +220,13 @@ async def test_a_killed_worker_leaves_no_tool_running(tmp_path: Path, walls: Wal
     box, bubblewrap = tmp_path / "box", walls.bubblewrap if walls else ""
     worker = subprocess.Popen([sys.executable, "-c", program, str(box), bubblewrap], cwd=REPOSITORY)
     try:
-        await until(lambda: (box / "workspace").exists(), 10)
+        await until(lambda: (box / "workspace").exists())
         pids = await pids_of(box, 4)
         assert all(alive(pid) for pid in pids)
     finally:
         worker.send_signal(signal.SIGKILL)
         worker.wait()
-    await until(lambda: not [pid for pid in pids if alive(pid)], 3.0)
+    await until(lambda: not [pid for pid in pids if alive(pid)])
 
 
 async def test_a_killed_shim_takes_its_command_with_it(sandbox: LocalSandbox) -> None:
@@ -237,7 +235,7 @@ async def test_a_killed_shim_takes_its_command_with_it(sandbox: LocalSandbox) ->
     (command,) = await pids_of(sandbox.root_dir, 1)
     (shim,) = [running.shim.pid for running in sandbox._commands]
     os.kill(shim, signal.SIGKILL)
-    result = await asyncio.wait_for(task, 5)
+    result = await asyncio.wait_for(task, 20)
     assert result.exit_code == 137
     assert "killed from outside" in result.output
     await until(lambda: not alive(command))

@@ -29,7 +29,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port = free_port()
     argv = [str(find_redis_server()), "--port", str(port), "--save", "", "--dir", str(folder)]
     with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as server:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 20
         while not listens(port):
             assert time.monotonic() < deadline, "redis-server did not start"
             time.sleep(0.02)

@@ -51,7 +51,7 @@ class Rounds(Background):
     async def after(self, rounds: int) -> None:
         self.wanted = self.begun + rounds
         self.told.clear()
-        await asyncio.wait_for(self.told.wait(), 10)
+        await asyncio.wait_for(self.told.wait(), 20)
 
 
 async def test_the_next_round_comes_whatever_a_round_raises(caplog: pytest.LogCaptureFixture) -> None:
@@ -121,7 +121,7 @@ async def test_a_stop_lets_the_round_end_and_cancels_one_that_does_not(monkeypat
     slow.start()
     while slow.at_once == 0:
         await asyncio.sleep(0)
-    await asyncio.wait_for(slow.stop(), 5)
+    await asyncio.wait_for(slow.stop(), 20)
     assert (slow.begun, slow.ended, slow.at_once) == (1, 0, 0)
 
 

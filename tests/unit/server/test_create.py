@@ -270,7 +270,7 @@ async def test_wait_answers_at_the_end(http: httpx.AsyncClient, server: RunningS
     """`?wait=` answers when the execution ends, and at the latest after that time."""
     early = await http.post("/v1/executions?wait=0.2", json={"message": "a"})
     assert early.json()["status"]["phase"] == "EXECUTION_PENDING"
-    pending = asyncio.create_task(http.post("/v1/executions?wait=15", json={"message": "b"}))
+    pending = asyncio.create_task(http.post("/v1/executions?wait=30", json={"message": "b"}))
     id = await newest(http, "b")
     await worker.settle(await worker.claim(id), number=0)
     assert (await pending).json()["status"]["phase"] == "EXECUTION_COMPLETED"
@@ -278,7 +278,7 @@ async def test_wait_answers_at_the_end(http: httpx.AsyncClient, server: RunningS
 
 async def newest(http: httpx.AsyncClient, message: str) -> str:
     """The id of the execution with this message, as soon as there is one."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while True:
             for entry in (await http.get("/v1/executions")).json()["entries"]:
                 if entry["spec"]["message"] == message:

@@ -23,8 +23,8 @@ from tests.unit.server.identity import bearer, code_of, id_of, key
 from tests.unit.server.test_create import assert_problem
 
 
-async def within_5s(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(5):
+async def soon(holds: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
         while not await holds():
             await asyncio.sleep(0.05)
 
@@ -119,11 +119,11 @@ async def test_a_check_costs_no_query_per_call(server: RunningServer, monkeypatc
         found = await find(server.ctx.store, id_of(given))
         return found is not None and found.last_used_at is not None
 
-    await within_5s(noted)
+    await soon(noted)
 
 
 async def test_a_revocation_reaches_other_servers(server: RunningServer) -> None:
-    """A key that another server revoked opens nothing here within 5 s, and the text says that it was revoked."""
+    """A key that another server revoked opens nothing here after FRESH_S, and the text says that it was revoked."""
     given = await key(server, "read")
     async with http_client(server, key=given) as http:
         assert (await http.get("/v1/executions")).status_code == 200
@@ -132,12 +132,12 @@ async def test_a_revocation_reaches_other_servers(server: RunningServer) -> None
         async def refused() -> bool:
             return (await http.get("/v1/executions")).status_code == 401
 
-        await within_5s(refused)
+        await soon(refused)
         assert "was revoked" in assert_problem(await http.get("/v1/executions"), 401, "UNAUTHENTICATED")["detail"]
 
 
 async def test_streams_end_when_their_key_is_revoked(server: RunningServer, channel: grpc.aio.Channel) -> None:
-    """SSE, watch and a worker's presence that are open end within 5 s of the revocation, and say why."""
+    """SSE, watch and a worker's presence that are open end when their key is revoked, and say why."""
     async with http_client(server) as http:
         execution_id = (await created(http))["metadata"]["id"]
     reader, runner = await key(server, "read"), await key(server, "runner")
@@ -158,7 +158,7 @@ async def test_streams_end_when_their_key_is_revoked(server: RunningServer, chan
         assert sse(await anext(pieces))[0][0] == "snapshot"
         for given in (reader, runner):
             await server.ctx.store.revoke_key(id_of(given))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             for stream in (watching, present):
                 code, text = await code_of(drained(stream))
                 assert code is grpc.StatusCode.UNAUTHENTICATED

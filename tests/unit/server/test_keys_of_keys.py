@@ -45,7 +45,7 @@ async def test_who_made_a_key_is_kept(server: RunningServer) -> None:
 
 
 async def until_refused(http: httpx.AsyncClient) -> httpx.Response:
-    async with asyncio.timeout(FRESH_S + 5):
+    async with asyncio.timeout(FRESH_S + 20):
         while (answer := await http.get("/v1/executions")).status_code == 200:
             await asyncio.sleep(0.05)
     return answer
@@ -54,7 +54,7 @@ async def until_refused(http: httpx.AsyncClient) -> httpx.Response:
 async def test_a_key_ends(server: RunningServer, channel: grpc.aio.Channel) -> None:
     """It works until its time and is refused after it, with a text of its own; a stream that it opened ends too."""
     async with http_client(server) as root:
-        body = {"name": "ci", "scopes": ["read", "runner"], "expires_in_s": 1.5}
+        body = {"name": "ci", "scopes": ["read", "runner"], "expires_in_s": 4}
         made = (await root.post("/v1/keys", json=body)).json()
     assert made["expires_at"] > made["created_at"]
     stub: Any = runner_pb2_grpc.RunnerStub(channel)
@@ -71,7 +71,7 @@ async def test_a_key_ends(server: RunningServer, channel: grpc.aio.Channel) -> N
         while await call.read() is not grpc.aio.EOF:
             pass
 
-    async with asyncio.timeout(FRESH_S + 5):
+    async with asyncio.timeout(FRESH_S + 20):
         code, text = await code_of(drained())
     assert (code, "has expired" in text) == (grpc.StatusCode.UNAUTHENTICATED, True)
 

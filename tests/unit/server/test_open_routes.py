@@ -159,7 +159,7 @@ async def test_a_failure_after_the_grace_leaves_room(http: httpx.AsyncClient) ->
         report = {"execution_id": id, "code": "E302", "facts": {"original_error": "x"}, "after_grace": True}
         assert (await http.post("/v1/runner/failures", json=report)).json()["applied"] is False
     await http.post(f"/v1/executions/{truer}/cancel")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (await http.get(f"/v1/executions/{other}")).json()["status"]["phase"] == "EXECUTION_PENDING":
             await asyncio.sleep(0.02)
     assert "[E302" in (await http.get(f"/v1/executions/{other}")).json()["status"]["error"]

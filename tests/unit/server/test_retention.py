@@ -204,9 +204,9 @@ async def test_the_server_does_it_by_itself(
     monkeypatch.setattr(ctx.store, "purge_skill_archives", once_broken)
     runs.start()
     try:
-        await asyncio.wait_for(failed.wait(), 10)
+        await asyncio.wait_for(failed.wait(), 20)
         execution = (await ended(http, worker))["metadata"]["id"]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while (await http.get(f"/v1/executions/{execution}")).status_code != 404:
                 await asyncio.sleep(0.02)
     finally:

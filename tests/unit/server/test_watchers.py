@@ -153,7 +153,7 @@ async def test_a_slow_reader_holds_up_nobody_and_misses_nothing(
             assert len(watcher._rows) <= 8 + 5
             assert watcher.rows_after(5) is None
         await worker.settle(claimed, number=60)
-        await asyncio.wait_for(reading, 10)
+        await asyncio.wait_for(reading, 20)
         got += [one async for one in slow]
     assert numbers(got) == list(range(1, 65))
     assert numbers(fast) == list(range(1, 65))
@@ -175,7 +175,7 @@ async def test_what_is_kept_is_bounded_in_bytes(
         assert watcher._bytes == sum(watchers._weight(row.payload) for row in watcher._rows)
         assert len(watcher._rows) <= 3 + 1
     await worker.settle(claimed, number=12)
-    await asyncio.wait_for(reading, 10)
+    await asyncio.wait_for(reading, 20)
     assert numbers(got) == list(range(1, 17))
 
 
@@ -226,11 +226,11 @@ async def test_a_store_that_is_away_is_told_to_every_reader(
 
         patch.setattr(type(store), "read_log", away)
         server.ctx.wakeups.notify(id)
-        ends = await asyncio.wait_for(asyncio.gather(*reading, return_exceptions=True), 10)
+        ends = await asyncio.wait_for(asyncio.gather(*reading, return_exceptions=True), 20)
     assert [type(end) for end in ends] == [StoreUnavailable] * 3
     again = asyncio.create_task(taken(server, id, got[0], after=3))
     await worker.settle(claimed, number=0)
-    await asyncio.wait_for(again, 10)
+    await asyncio.wait_for(again, 20)
     assert numbers(got[0]) == [1, 2, 3, 4]
 
 
@@ -246,7 +246,7 @@ async def test_an_execution_that_is_gone_ends_its_streams(
     await until(lambda: len(server.ctx.watchers) == 1)
     assert await server.ctx.store.withdraw(id)
     with pytest.raises(Problem) as told:
-        await asyncio.wait_for(reading, 10)
+        await asyncio.wait_for(reading, 20)
     assert told.value.kind is Kind.NOT_FOUND
 
 
@@ -288,4 +288,4 @@ async def test_what_is_taken_back_goes_from_what_is_kept(
         assert [row.payload.get("content") for row in kept] == ["", "[redacted]"]
         assert watcher._bytes == sum(watchers._weight(row.payload) for row in watcher._rows)
     await worker.settle(claimed, number=2)
-    await asyncio.wait_for(reading, 10)
+    await asyncio.wait_for(reading, 20)

@@ -63,7 +63,7 @@ async def test_runs_that_fetch_one_skill_at_once_share_no_file_of_it(
     class Slow(type(tmp_path)):  # type: ignore[misc]
         def write_bytes(self, data: bytes) -> int:
             written.append(Path(self))
-            both.wait(10)
+            both.wait(20)
             return int(super().write_bytes(data))
 
     shelves = [SkillShelf(Slow(tmp_path), Server({"key": data}).fetch) for _ in range(2)]

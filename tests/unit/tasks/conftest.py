@@ -12,7 +12,7 @@ from celery import Celery
 
 from tests.unit.tasks.redis_server import RedisServer
 from tests.unit.tasks.waiting import eventually
-from tests.unit.tasks.worker_app import QUEUE, build
+from tests.unit.tasks.worker_app import QUEUE, build, hostname_of
 
 
 class WorkerProcess:
@@ -20,6 +20,11 @@ class WorkerProcess:
 
     def __init__(self, popen: "subprocess.Popen[bytes]", journal: Path, output: Path) -> None:
         self.popen, self._journal, self._output = popen, journal, output
+
+    @property
+    def hostname(self) -> str:
+        """Its name: one that is asked by it answers, and nobody waits for others."""
+        return hostname_of(self.popen.pid)
 
     def lines(self) -> list[str]:
         return self._journal.read_text().splitlines() if self._journal.exists() else []

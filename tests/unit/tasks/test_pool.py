@@ -56,9 +56,11 @@ def test_every_task_has_a_pid_and_the_pool_tells_its_size(
     send("two", "coroutine", 60.0)
     worker.wait_line("start one")
     worker.wait_line("start two")
-    active = next(iter((client.control.inspect(timeout=5).active() or {}).values()))
+    active = next(iter((client.control.inspect(destination=[worker.hostname], timeout=20).active() or {}).values()))
     assert len({task["worker_pid"] for task in active}) == 2
-    pool = next(iter((client.control.inspect(timeout=5).stats() or {}).values()))["pool"]
+    pool = next(iter((client.control.inspect(destination=[worker.hostname], timeout=20).stats() or {}).values()))[
+        "pool"
+    ]
     assert pool["running"] == 2
     assert pool["max-concurrency"] == SLOTS
     assert pool["processes"] == [worker.popen.pid]
@@ -67,7 +69,7 @@ def test_every_task_has_a_pid_and_the_pool_tells_its_size(
 def test_the_pool_can_be_resized(start_worker: StartWorker, send: Send, client: Celery) -> None:
     """`pool_grow` makes room for more at once."""
     worker = start_worker("async")
-    client.control.pool_grow(2, reply=True, timeout=5)
+    client.control.pool_grow(2, destination=[worker.hostname], reply=True, timeout=20)
     for number in range(SLOTS + 2):
         send(f"task-{number}", "coroutine", 60.0)
     eventually(

@@ -40,7 +40,7 @@ def present(server: RunnerServer) -> Iterator[Present]:
     present.thread._leaving = True
 
 
-async def until(condition: Callable[[], object], within_s: float = 10.0) -> None:
+async def until(condition: Callable[[], object], within_s: float = 20.0) -> None:
     async with asyncio.timeout(within_s):
         while not condition():
             await asyncio.sleep(0.005)
@@ -60,15 +60,14 @@ async def test_answers_and_pushes_reach_the_runs(server: RunnerServer, present: 
     present.thread.beat_soon()
     await until(lambda: any(v.verdict == pb.GO_ON for v in present.verdicts))
     server.push(pb.CANCEL)
-    await until(lambda: any(v.verdict == pb.CANCEL for v in present.verdicts), within_s=1)
+    await until(lambda: any(v.verdict == pb.CANCEL for v in present.verdicts))
 
 
 async def test_a_beat_that_is_not_answered_is_seen(server: RunnerServer, present: Present) -> None:
     """`answered_at` stands still while nobody answers, and moves again after."""
     await until(lambda: len(server.beats) >= 2)
     server.answer_beats = False
-    await asyncio.sleep(0.5)
-    assert time.monotonic() - present.thread.answered_at >= 0.4
+    await until(lambda: time.monotonic() - present.thread.answered_at >= 0.4)
     server.answer_beats = True
     await until(lambda: time.monotonic() - present.thread.answered_at < 0.4)
 
@@ -79,7 +78,7 @@ async def test_it_is_back_soon_after_the_server(server: RunnerServer, present: P
     await server.stop()
     await until(lambda: not present.thread.connected.is_set())
     again = await RunnerServer(server.port).start()
-    await until(lambda: again.hellos, within_s=4)
+    await until(lambda: again.hellos)
     assert again.hellos[0].incarnation == "inc-1"
     present.thread.goodbye()
     await again.stop()

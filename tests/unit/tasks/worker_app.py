@@ -27,6 +27,10 @@ def settings_for(url: str) -> Settings:
     return Settings(broker_url=url, redis_url=url, runner_queue=QUEUE, concurrency=SLOTS, max_run_s=30)
 
 
+def hostname_of(pid: int) -> str:
+    return f"tests-{pid}@here"
+
+
 def build(url: str, journal: Path | None = None, loop: AgentLoop | None = None) -> Celery:
     app = new_celery(settings_for(url), main="tests")
 
@@ -91,7 +95,7 @@ def main(url: str, pool: str, journal: Path) -> int:
     signals.worker_ready.connect(ready, weak=False)
     worker = Worker(
         app=app,
-        hostname=f"tests-{os.getpid()}@here",
+        hostname=hostname_of(os.getpid()),
         pool_cls=TaskPool if pool == "async" else pool,
         concurrency=SLOTS,
         queues=[QUEUE],
