@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from agent_runner.status.phases import Phase
+from agent_runner.status.phases import SHOWN_CHARS, Phase, UnknownName
 
 
 class Code(Enum):
@@ -30,6 +30,18 @@ class Code(Enum):
     ANSWER = "E306"
     CANCELLED = "E401"
     BROKER_UNAVAILABLE = "E501"
+
+    @classmethod
+    def known(cls, value: str) -> "Code | None":
+        """By its `E...`; None for anything else."""
+        return cls._value2member_map_.get(value)  # type: ignore[return-value]  # a map to members of this class
+
+    @classmethod
+    def of(cls, value: str) -> "Code":
+        """As `known`. Raises `UnknownName`."""
+        if (code := cls.known(value)) is None:
+            raise UnknownName(f"{value[:SHOWN_CHARS]!r} is not a failure code")
+        return code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,12 @@ makes its statement, and `docs/architecture/state-machine.md` is generated from 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
+SHOWN_CHARS = 40
+
+
+class UnknownName(ValueError):
+    """What somebody sent names none of ours. The text says what was given and what it should be."""
+
 
 class Phase(IntEnum):
     """The numbers of the contract's `ExecutionPhase`."""
@@ -24,6 +30,22 @@ class Phase(IntEnum):
         """The contract's name, as it stands in JSON: `EXECUTION_PENDING`."""
         return f"EXECUTION_{self.name}"
 
+    @classmethod
+    def known(cls, name: object) -> "Phase | None":
+        """By the contract's name, the short one, or the contract's number, in any case; None for anything else."""
+        return _BY_NAME.get(str(name).upper())
+
+    @classmethod
+    def named(cls, name: object) -> "Phase":
+        """As `known`. Raises `UnknownName`, which lists those that there are."""
+        if (phase := cls.known(name)) is None:
+            raise UnknownName(f"{str(name)[:SHOWN_CHARS]!r} is none of {', '.join(p.name for p in cls)}")
+        return phase
+
+
+PHASE_FORMS = tuple(form for phase in Phase for form in (phase.name, phase.wire_name, str(phase.value)))
+"""What `Phase.named` knows."""
+_BY_NAME = {form: phase for phase in Phase for form in (phase.name, phase.wire_name, str(phase.value))}
 
 TERMINAL_PHASES = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED})
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _TASK_OF_STEP = {step: task for task, step in STEP_OF_TASK.items()}
 _OWN_CODE = re.compile(r"\[(E\d{3})\] (.*)", re.DOTALL)
-_CODES = {code.value: code for code in Code}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +69,7 @@ def read_failure(app: Celery, task_id: str) -> Found:
 def judge(name: str, text: str) -> Found:
     """The failure that an exception of this class and text, as a result backend keeps them, stands for."""
     if own := _OWN_CODE.search(text):
-        code = _CODES.get(own[1], Code.WORKER_LOST)
+        code = Code.known(own[1]) or Code.WORKER_LOST
         return Found(code=code, facts={"cause": own[2], "original_error": own[2]})
     match name:
         case "WorkerLostError" | "Terminated" | "SystemExit":

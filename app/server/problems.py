@@ -4,12 +4,13 @@ One exception, `Problem`, with a `Kind` that knows its gRPC code and its HTTP st
 step) in the status text; HTTP shows `application/problem+json` with `code`, `title`, `detail` and `next_step`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from agent_runner.app.server.contract.rules import Violation
 from agent_runner.status.failures import Code, tell
+from agent_runner.status.phases import UnknownName
 from agent_runner.status.store.errors import (
     ClaimedNatively,
     NotItsTurn,
@@ -20,6 +21,8 @@ from agent_runner.status.store.errors import (
     StoreUnavailable,
     Terminal,
 )
+
+Found = TypeVar("Found")
 
 
 class Kind(Enum):
@@ -101,6 +104,14 @@ class Problem(Exception):
 
 def invalid(detail: str, *, next_step: str = "Correct the request and send it again.") -> Problem:
     return Problem(Kind.INVALID_ARGUMENT, detail, next_step=next_step)
+
+
+def known(field: str, look_up: Callable[[Any], Found], given: Any) -> Found:
+    """What the name stands for, by the enum's own look-up. Raises INVALID_ARGUMENT that names the field."""
+    try:
+        return look_up(given)
+    except UnknownName as error:
+        raise invalid(f"{field}: {error}") from None
 
 
 def violated(violations: Sequence[Violation]) -> Problem:

@@ -49,7 +49,6 @@ _WILL_NOT_PASS = MAY_MEAN_OVER | {
     grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.UNIMPLEMENTED,
 }
-_CODES = {code.value: code for code in Code}
 HeadOf = Callable[[str], Awaitable[str]]
 
 
@@ -140,7 +139,7 @@ class CompatibleBackend:
         if not run.ended and not whole.take(request.first, request.deltas):
             return pb.SettleReply(accepted=False, next=whole.next)
         await whole.quiet()
-        code = _CODES.get(request.code)
+        code = Code.known(request.code)
         if not run.ended:
             facts = {"attempt": run.told.attempt} | (json.loads(request.facts_json) if request.facts_json else {})
             whole.end(Phase(request.phase), code, facts)
@@ -169,7 +168,7 @@ class CompatibleBackend:
         late = request.step == "ensure_thread" and phase_of(execution) is Phase.IN_PROGRESS
         if has_ended(execution) or late:
             return pb.FailReply(applied=False, phase=execution.status.phase)
-        code = _CODES.get(request.code, Code.SYSTEM)
+        code = Code.known(request.code) or Code.SYSTEM
         facts = json.loads(request.facts_json) if request.facts_json else {}
         applied, stored = await self._end(execution, code, facts)
         return pb.FailReply(applied=applied, phase=stored, code=code.value if applied else "")

@@ -161,8 +161,7 @@ class WholeStatus:
 
 def phase_of(execution: AgentExecution) -> Phase | None:
     """None for a phase that the server left out, or that we do not know."""
-    number = int(execution.status.phase)
-    return Phase(number) if number in set(Phase) else None
+    return Phase.known(execution.status.phase)
 
 
 def has_ended(execution: AgentExecution) -> bool:

@@ -16,7 +16,6 @@ from agent_runner.status.phases import TERMINAL_PHASES, Phase
 
 Json = dict[str, Any]
 
-_PHASES = {phase.wire_name: phase for phase in Phase}
 _CLOSED_CALLS = {"TOOL_CALL_COMPLETED", "TOOL_CALL_FAILED"}
 _CLOSED_SUB_AGENTS = {"SUB_AGENT_COMPLETED", "SUB_AGENT_FAILED"}
 NOT_FINISHED = "Not finished: the execution ended first"
@@ -121,7 +120,7 @@ class State:
     def from_json(cls, kept: Mapping[str, Any]) -> Self:
         state = cls()
         state.seq = kept["seq"]
-        state.phase = _PHASES.get(kept["phase"])
+        state.phase = Phase.known(kept["phase"])
         state.error, state.error_code = kept["error"], kept["error_code"]
         state.started_at, state.completed_at = kept["started_at"], kept["completed_at"]
         state.output, state.fields, state.said = kept["output"], kept.get("fields"), kept.get("said")
@@ -139,7 +138,7 @@ class State:
         return state
 
     def _phase(self, said: Json, at: float) -> None:
-        phase = _PHASES.get(said.get("phase", ""))
+        phase = Phase.known(said.get("phase", ""))
         if phase is None:
             return
         self.phase = phase

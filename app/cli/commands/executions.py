@@ -48,7 +48,7 @@ def list_(
     """Newest first."""
 
     async def ask(api: HttpApi) -> dict[str, Any]:
-        wire = Phase[phase.upper()].wire_name if phase else ""
+        wire = Phase.named(phase).wire_name if phase else ""
         return await api.list(
             phase=wire,
             session_id=session_id,

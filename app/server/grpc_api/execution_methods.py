@@ -15,7 +15,7 @@ from agent_runner.app.server.executions.view import as_json, execution_from_json
 from agent_runner.app.server.grpc_api.paging import asked, pages, say_next
 from agent_runner.app.server.log_feed.follow import Snapshot, Updates, follow, snapshot, states
 from agent_runner.app.server.log_feed.log_ends import End, phase_of
-from agent_runner.app.server.problems import Kind, Problem, failed_precondition, invalid
+from agent_runner.app.server.problems import Kind, Problem, failed_precondition, known
 from agent_runner.status.brief import Brief
 from agent_runner.status.log.log import LogRow, rfc3339
 from agent_runner.status.phases import Phase
@@ -93,9 +93,7 @@ class ExecutionMethods:
         return await self._message(request.value)
 
     async def list(self, request: io_pb2.ListAgentExecutionsRequest, context: Any) -> io_pb2.AgentExecutionList:
-        phase = Phase(request.phase) if request.phase in {*Phase} else None
-        if request.phase and phase is None:
-            raise invalid(f"phase: {request.phase} is not a phase")
+        phase = known("phase", Phase.named, request.phase) if request.phase else None
         query = ExecutionQuery(phase=phase, tags=list(request.tags), **asked(request.page_size, request.page_token))
         return await self._list(query, context)
 

@@ -7,8 +7,6 @@ from agent_runner.status.log.log import LogRow
 from agent_runner.status.phases import TERMINAL_PHASES, Phase
 from agent_runner.status.store.records import Execution
 
-_PHASES = {phase.wire_name: phase for phase in Phase}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
@@ -22,7 +20,7 @@ class End:
 def phase_of(row: LogRow) -> Phase | None:
     """The phase that this row sets, if it sets one."""
     said: dict[str, Any] = row.payload.get("status") or {} if row.kind == "merge" else row.payload
-    return _PHASES.get(str(said.get("phase", ""))) if row.kind in ("phase", "merge") else None
+    return Phase.known(said.get("phase", "")) if row.kind in ("phase", "merge") else None
 
 
 def end_row(row: LogRow) -> End | None:

@@ -11,7 +11,7 @@ from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.contract.json_text import WHOLE
 from agent_runner.app.server.contract.texts import MAX_INDEXED
 from agent_runner.app.server.executions.after_end import after_end, follow_up
-from agent_runner.app.server.problems import invalid, not_found
+from agent_runner.app.server.problems import invalid, known, not_found
 from agent_runner.app.server.runners.task_ends import tell_task_end
 from agent_runner.status.failures import Code
 from agent_runner.status.log.plain import plain_text
@@ -74,19 +74,17 @@ class Reports:
         self, id: str, code: str, facts: Mapping[str, Any], *, step: str = "", after_grace: bool = False
     ) -> Settled | None:
         """End an execution that its task could not end. After the grace: a truer reason may arrive; answers None."""
-        known = next((c for c in Code if c.value == code), None)
-        if known is None:
-            raise invalid(f"code: {code!r} is not a failure code")
+        failed = known("code", Code.of, code)
         if step and step not in STEPS_OF_MESSAGE:
             raise invalid(f"step: {step!r} is not the step of a message")
         steps = STEPS_OF_MESSAGE[step] if step else FAIL.sources
-        if known in NOT_STARTED_CODES:
+        if failed in NOT_STARTED_CODES:
             steps &= TO_START
         if not after_grace:
-            return await self._fail(id, known, facts, steps)
+            return await self._fail(id, failed, facts, steps)
         if await self._ctx.store.get(id) is None:
             raise not_found("AgentExecution", id)
-        self._ctx.soon(self._fail_later(id, known, facts, steps))
+        self._ctx.soon(self._fail_later(id, failed, facts, steps))
         return None
 
     async def _fail_later(self, id: str, code: Code, facts: Mapping[str, Any], steps: frozenset[Step]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agent_runner.app.server.contract.json_text import read_object
-from agent_runner.app.server.problems import invalid
+from agent_runner.app.server.problems import invalid, known
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import TERMINAL_PHASES, Phase
 from agent_runner.status.store.records import NewDelta, Outcome
@@ -41,7 +41,6 @@ _TEXTS = (
     *("after", "reason"),
 )
 _OBJECTS = ("metadata", "args", "component")
-_CODES = {code.value: code for code in Code}
 
 
 def deltas_of(given: Iterable[pb.Delta]) -> list[NewDelta]:
@@ -54,13 +53,12 @@ def outcome_of(request: pb.SettleRequest) -> Outcome:
     phase = next((phase for phase in TERMINAL_PHASES if phase == request.phase), None)
     if phase is None:
         raise invalid(f"phase: {request.phase} is not the end of an execution")
-    if request.code and request.code not in _CODES:
-        raise invalid(f"code: {request.code[:20]!r} is not a failure code")
-    if phase is Phase.FAILED and not request.code:
+    code = known("code", Code.of, request.code) if request.code else None
+    if phase is Phase.FAILED and code is None:
         raise invalid("code: FAILED needs a failure code")
     return Outcome(
         phase=phase,
-        code=_CODES.get(request.code),
+        code=code,
         facts=facts_of(request.facts_json),
         waiting=request.waiting_for_input and phase is Phase.COMPLETED,
     )

@@ -27,8 +27,7 @@ class Reported(Ending):
         raises `Terminal`,
         `NotItsTurn` and `ClaimedNatively`.
         """
-        named = str(partial.get("phase", ""))
-        phase = next((p for p in Phase if p.wire_name == named), None)
+        phase = Phase.known(partial.get("phase", ""))
         over = phase is not None and phase in TERMINAL_PHASES
         async with self.write() as connection:
             if over:

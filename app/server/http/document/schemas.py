@@ -10,12 +10,10 @@ from agent_runner.app.server.executions.run_config import MAX_LIMIT, OURS
 from agent_runner.app.server.http.document.message_schemas import ENV_NAME, TEXT, ref
 from agent_runner.status.attachments import MAX_ATTACHMENTS
 from agent_runner.status.media import KINDS
-from agent_runner.status.phases import Phase
 from agent_runner.status.timeouts import CALLER_TIMEOUTS, LEAST_S
 
 Schema = dict[str, Any]
 JSON, EVENTS = "application/json", "text/event-stream"
-PHASE_FORMS = ["", *(form for phase in Phase for form in (phase.name, phase.wire_name, str(phase.value)))]
 _TEXT: Schema = {"type": ["string", "null"], "pattern": TEXT}
 _SECRETS: Schema = {
     "type": ["object", "null"],

@@ -30,13 +30,12 @@ from agent_runner.app.server.http.routes.parameters import (
     Waiting,
 )
 from agent_runner.app.server.log_feed.follow import until_ended
-from agent_runner.app.server.problems import invalid
+from agent_runner.app.server.problems import invalid, known
 from agent_runner.status.log.bounds import MAX_PAGE_BYTES
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.records import ExecutionQuery, View
 
 MAX_WAIT_S = 3600.0
-_PHASES = {name: p for p in Phase for name in (p.wire_name, p.name, str(p.value))}
 
 
 def execution_routes(edges: Edges, metrics: Metrics) -> APIRouter:
@@ -103,7 +102,7 @@ class ExecutionHandlers:
         name, with or without EXECUTION_."""
         query = ExecutionQuery(
             org=org,
-            phase=_phase(phase),
+            phase=known("phase", Phase.named, phase) if phase else None,
             session_id=session_id,
             agent=agent,
             waiting=_flag(waiting_for_input, "waiting_for_input"),
@@ -199,11 +198,3 @@ def _flag(given: str, field: str) -> bool | None:
     if given.lower() not in ("", "true", "false"):
         raise invalid(f"{field}: {given[:20]!r} is neither true nor false")
     return given.lower() == "true" if given else None
-
-
-def _phase(name: str) -> Phase | None:
-    if not name:
-        return None
-    if (phase := _PHASES.get(name.upper())) is None:
-        raise invalid(f"phase: {name!r} is none of {', '.join(p.name for p in Phase)}")
-    return phase

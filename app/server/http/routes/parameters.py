@@ -7,7 +7,7 @@ from pydantic import Field
 
 from agent_runner.app.server.contract.tags import MAX_LENGTH, MAX_TAGS
 from agent_runner.app.server.contract.texts import MAX_INDEXED
-from agent_runner.app.server.http.document.schemas import PHASE_FORMS
+from agent_runner.status.phases import PHASE_FORMS
 from agent_runner.status.store.paging import MAX_PAGE
 
 Tags = Annotated[
@@ -28,7 +28,9 @@ Viewed = Annotated[
         " texts cut after 200 characters"
     ),
 ]
-PhaseName = Annotated[str, Query(description="with or without EXECUTION_", json_schema_extra={"enum": PHASE_FORMS})]
+PhaseName = Annotated[
+    str, Query(description="with or without EXECUTION_", json_schema_extra={"enum": ["", *PHASE_FORMS]})
+]
 Waiting = Annotated[
     str,
     Query(
