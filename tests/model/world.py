@@ -14,6 +14,7 @@ from agent_runner.status.store import schema
 from agent_runner.status.store.executions import ending
 from agent_runner.status.store.executions import worker_writes as running
 from agent_runner.status.store.store import Store
+from tests.store.table_guard import guard
 
 T = TypeVar("T")
 SMALL_TAIL_BYTES = 100
@@ -23,6 +24,7 @@ SMALL_TAIL_BYTES = 100
 class World:
     def __init__(self, url: str) -> None:
         schema.migrate(url)
+        guard(url)
         self.now = 1_000_000.0
         self.seen: Counter[tuple[str, str]] = Counter()
         """(verb, verdict of the model): how often."""

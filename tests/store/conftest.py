@@ -11,6 +11,7 @@ from agent_runner.status.store import schema
 from agent_runner.status.store.records import Claimed, Execution, NewDelta, NewExecution
 from agent_runner.status.store.store import Store
 from agent_runner.status.timeouts import Timeouts
+from tests.store.table_guard import guard
 
 POSTGRES = "AGENT_RUNNER_TEST_POSTGRES_URL"
 
@@ -54,6 +55,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 @pytest.fixture
 async def store(database_url: str, clock: Clock) -> AsyncIterator[Store]:
     schema.migrate(database_url)
+    guard(database_url)
     opened = Store.open(database_url, now=clock)
     yield opened
     await opened.close()
