@@ -1,18 +1,85 @@
-"""How a worker's gRPC channel is set up; the same for calls and for presence."""
+"""How a worker's gRPC channel is set up, the same for calls and for presence, and how every call on it is made."""
 
-from typing import TYPE_CHECKING
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
 from agent_runner.clients.backend.tls import is_tls, target
 
 if TYPE_CHECKING:
     from agent_runner.clients.settings.settings import Settings
 
+log = logging.getLogger(__name__)
+
 MAX_MESSAGE_BYTES = 64 << 20
 KEEPALIVE_S = 10.0
 KEEPALIVE_TIMEOUT_S = 5.0
 RECONNECT_FIRST_S, RECONNECT_MOST_S = 0.1, 1.0
+PAUSE_FIRST_S, PAUSE_MOST_S = 0.1, 2.0
+MAY_PASS = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED})
+"""The same call may be answered later."""
+
+Reply = TypeVar("Reply", bound=Message)
+Metadata = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """`call_s` for one try; `total_s` for all of them with their pauses, None: until `stop` says so, 0: one try.
+
+    `waits`: a try waits for a server that is not there yet; else it fails at once. `longer`: how many times longer each
+    try may take than the one before. `pause_s`: from the first try to the second; it doubles, up to `PAUSE_MOST_S`.
+    `tries`: at most so many.
+    """
+
+    call_s: float = 10.0
+    total_s: float | None = 30.0
+    waits: bool = True
+    longer: float = 1.0
+    pause_s: float = PAUSE_FIRST_S
+    tries: int | None = None
+
+
+async def answered(
+    method: Callable[..., Awaitable[Reply]],
+    request: Message,
+    *,
+    patience: Patience,
+    error_of: Callable[[grpc.aio.AioRpcError], Exception],
+    metadata: Metadata = (),
+    stop: Callable[[], bool] = lambda: False,
+) -> Reply:
+    """The reply to a call, tried again while the server does not answer. The one place where calls are repeated.
+
+    Raises what `error_of` makes of the last try's error: when it will not pass, when the patience is used up, or when
+    `stop()` says that nobody wants the answer any more.
+    """
+    end = None if patience.total_s is None else time.monotonic() + patience.total_s
+    pause_s, call_s, tries = patience.pause_s, patience.call_s, 0
+    while True:
+        left_s = min(call_s, max(end - time.monotonic(), 0.001)) if end is not None and patience.total_s else call_s
+        try:
+            return await method(request, timeout=left_s, metadata=metadata, wait_for_ready=patience.waits)
+        except grpc.aio.AioRpcError as exc:
+            tries += 1
+            over = tries == patience.tries or (end is not None and time.monotonic() + pause_s >= end)
+            if over or stop() or exc.code() not in MAY_PASS:
+                raise error_of(exc) from exc
+            log.warning("%s is not answered, trying again: %s", type(request).__name__, words(exc))
+        await asyncio.sleep(pause_s)
+        pause_s, call_s = min(pause_s * 2, max(PAUSE_MOST_S, patience.pause_s)), call_s * patience.longer
+
+
+def words(exc: grpc.RpcError) -> str:
+    """Its status and what the server said."""
+    code, details = getattr(exc, "code", None), getattr(exc, "details", None)
+    return f"{code().name}: {details()}" if code and details else repr(exc)
 
 
 def channel_options() -> list[tuple[str, int]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 
-from agent_runner.clients.backend.channel import RECONNECT_MOST_S, authorization, open_blocking_channel
+from agent_runner.clients.backend.channel import RECONNECT_MOST_S, authorization, open_blocking_channel, words
 from agent_runner.v1 import runner_pb2 as pb
 from agent_runner.v1.runner_pb2_grpc import RunnerStub
 
@@ -103,7 +103,7 @@ class PresenceThread:
                     self._take(reply)
                 log.info("the server ended the presence stream")
             except grpc.RpcError as exc:
-                log.warning("presence is lost, connecting again: %s", _words(exc))
+                log.warning("presence is lost, connecting again: %s", words(exc))
             except Exception:
                 log.exception("presence failed, connecting again")
             finally:
@@ -161,8 +161,3 @@ class PresenceThread:
             self.answered_at = max(self.answered_at, self._sent.popleft())
         if reply.beat.runs:
             self._on_verdicts(reply.beat.runs)
-
-
-def _words(exc: grpc.RpcError) -> str:
-    code, details = getattr(exc, "code", None), getattr(exc, "details", None)
-    return f"{code().name}: {details()}" if code and details else repr(exc)

@@ -6,7 +6,8 @@ from agent_runner.ai.stigmer.agentic.agentinstance.v1 import command_pb2_grpc, i
 from agent_runner.ai.stigmer.agentic.agentinstance.v1.api_pb2 import AgentInstance
 from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
 from agent_runner.ai.stigmer.commons.rpc.pagination_pb2 import PageInfo
-from agent_runner.clients.contract.channel import ONCE, READ, ContractChannel, Patience, named
+from agent_runner.clients.backend.channel import Patience
+from agent_runner.clients.contract.channel import ONCE, READ, ContractChannel, named
 
 if TYPE_CHECKING:
     from agent_runner.ai.stigmer.agentic.agentinstance.v1.command_pb2_grpc import (

@@ -8,43 +8,29 @@ Every call has a deadline. What may be repeated without harm is tried again when
 """
 
 import asyncio
-import logging
-import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 
 from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
-from agent_runner.clients.backend.channel import authorization, open_channel
+from agent_runner.clients.backend.channel import (
+    MAY_PASS,
+    Metadata,
+    Patience,
+    Reply,
+    answered,
+    authorization,
+    open_channel,
+    words,
+)
 from agent_runner.clients.reporting.native import BackendError, BackendUnavailable
 
 if TYPE_CHECKING:
     from agent_runner.clients.settings.settings import Settings
 
-log = logging.getLogger(__name__)
-
-PAUSE_FIRST_S, PAUSE_MOST_S = 0.1, 2.0
-MAY_PASS = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED})
-
-Reply = TypeVar("Reply", bound=Message)
 Found = TypeVar("Found")
-Metadata = tuple[tuple[str, str], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
-    """`call_s` for one try, `total_s` for all of them with their pauses; None: until `stop` says so.
-
-    `waits`: a try waits for a server that is not there yet; else it fails at once.
-    """
-
-    call_s: float = 10.0
-    total_s: float | None = 30.0
-    waits: bool = True
-
 
 READ = Patience()
 """Also for writes that may be repeated: the same again changes nothing."""
@@ -94,25 +80,8 @@ class ContractChannel:
         stop: Callable[[], bool] = lambda: False,
     ) -> Reply:
         """Raises ContractError; ContractUnavailable when the patience is used up or `stop()` says so."""
-        end = None if patience.total_s is None else time.monotonic() + patience.total_s
-        pause_s = PAUSE_FIRST_S
-        while True:
-            left_s = patience.call_s
-            if end is not None and patience.total_s:
-                left_s = min(left_s, max(end - time.monotonic(), 0.001))
-            try:
-                return await method(
-                    request, timeout=left_s, metadata=(*self._metadata, *metadata), wait_for_ready=patience.waits
-                )
-            except grpc.aio.AioRpcError as exc:
-                error = contract_error(exc)
-            if not isinstance(error, ContractUnavailable) or stop():
-                raise error
-            if end is not None and time.monotonic() + pause_s >= end:
-                raise error
-            log.warning("%s is not answered, trying again: %s", type(request).__name__, error)
-            await asyncio.sleep(pause_s)
-            pause_s = min(pause_s * 2, PAUSE_MOST_S)
+        given = (*self._metadata, *metadata)
+        return await answered(method, request, patience=patience, error_of=contract_error, metadata=given, stop=stop)
 
     async def stream(
         self, method: Callable[..., AsyncIterable[Reply]], request: Message, *, timeout_s: float | None = None
@@ -130,7 +99,7 @@ class ContractChannel:
 
 def contract_error(exc: grpc.aio.AioRpcError) -> ContractError:
     kind = ContractUnavailable if exc.code() in MAY_PASS else ContractError
-    return kind(exc.code(), f"{exc.code().name}: {exc.details()}")
+    return kind(exc.code(), words(exc))
 
 
 def named(id: str, name: str) -> str:

@@ -18,7 +18,8 @@ from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import MessageTy
 from agent_runner.ai.stigmer.agentic.skill.v1.api_pb2 import Skill
 from agent_runner.ai.stigmer.commons.apiresource.enum_pb2 import ApiResourceOwnerScope
 from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
-from agent_runner.clients.contract.channel import ContractError, ContractUnavailable, Patience, UnresolvedReference
+from agent_runner.clients.backend.channel import Patience
+from agent_runner.clients.contract.channel import ContractError, ContractUnavailable, UnresolvedReference
 from agent_runner.clients.contract.clients import ContractClients
 from agent_runner.clients.skills.archive import SkillArchiveError, read_skill_md
 from agent_runner.status.failures import Code

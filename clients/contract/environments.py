@@ -11,7 +11,8 @@ from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import (
     ApiResourceId,
     ApiResourceReference,
 )
-from agent_runner.clients.contract.channel import ONCE, READ, ContractChannel, Patience, named, resolved
+from agent_runner.clients.backend.channel import Patience
+from agent_runner.clients.contract.channel import ONCE, READ, ContractChannel, named, resolved
 
 if TYPE_CHECKING:
     from agent_runner.ai.stigmer.agentic.environment.v1.command_pb2_grpc import EnvironmentCommandControllerAsyncStub

@@ -7,7 +7,8 @@ from agent_runner.ai.stigmer.agentic.agentexecution.v1 import command_pb2_grpc, 
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution, AgentExecutionStatus
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.command_pb2 import AgentExecutionUpdateStatusInput
 from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceId
-from agent_runner.clients.contract.channel import ONCE, READ, ContractChannel, Patience, named
+from agent_runner.clients.backend.channel import Patience
+from agent_runner.clients.contract.channel import ONCE, READ, ContractChannel, named
 
 if TYPE_CHECKING:
     from agent_runner.ai.stigmer.agentic.agentexecution.v1.command_pb2_grpc import (

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from agent_runner.ai.stigmer.agentic.skill.v1 import command_pb2_grpc, io_pb2, query_pb2_grpc
 from agent_runner.ai.stigmer.agentic.skill.v1.api_pb2 import Skill
 from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
-from agent_runner.clients.contract.channel import LARGE, ONCE, READ, ContractChannel, Patience, named, resolved
+from agent_runner.clients.backend.channel import Patience
+from agent_runner.clients.contract.channel import LARGE, ONCE, READ, ContractChannel, named, resolved
 
 if TYPE_CHECKING:
     from agent_runner.ai.stigmer.agentic.skill.v1.command_pb2_grpc import SkillCommandControllerAsyncStub

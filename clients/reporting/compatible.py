@@ -18,7 +18,8 @@ import grpc
 from ulid import ULID
 
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
-from agent_runner.clients.contract.channel import ContractError, ContractUnavailable, Patience
+from agent_runner.clients.backend.channel import Patience
+from agent_runner.clients.contract.channel import ContractError, ContractUnavailable
 from agent_runner.clients.contract.claim_bundle import bundle
 from agent_runner.clients.contract.clients import ContractClients
 from agent_runner.clients.reporting.native import BackendError

@@ -4,20 +4,17 @@
       BackendUnavailable    nobody answered in time; the same call may be made again
       BackendRefused        this message can never pass: it is too large, or holds what the server does not take
 
-Every call may be repeated with the same arguments and gives the same answer, so calls are retried here when the server
-does not answer. Messages in and out are the protocol's own.
+Every call may be repeated with the same arguments and gives the same answer, so calls are made again when the server
+does not answer (`agent_runner.clients.backend.channel.answered`). Messages in and out are the protocol's own.
 """
 
-import asyncio
-import logging
-import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import grpc
 from google.protobuf.message import Message
 
-from agent_runner.clients.backend.channel import authorization, open_channel
+from agent_runner.clients.backend.channel import MAY_PASS, Patience, Reply, answered, authorization, open_channel, words
 from agent_runner.v1 import runner_pb2 as pb
 from agent_runner.v1.runner_pb2_grpc import RunnerStub
 
@@ -25,26 +22,20 @@ if TYPE_CHECKING:
     from agent_runner.clients.settings.settings import Settings
     from agent_runner.v1.runner_pb2_grpc import RunnerAsyncStub
 
-log = logging.getLogger(__name__)
-
 CALL_S = 10.0
 """One try of a call."""
-STATUS_WRITE_S, STATUS_WRITE_TRIES, STATUS_WRITE_PAUSE_S = 30.0, 3, 2.0
-SKILL_S = 30.0
-"""One try of fetching an archive of up to 32 MiB."""
-CLAIM_TOTAL_S = 60.0
-"""How long a claim is tried. After that the message is left: the server sends another."""
-PAUSE_FIRST_S, PAUSE_MOST_S = 0.1, 2.0
-_MAY_PASS = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED})
-
+STATUS_WRITE = Patience(call_s=30.0, total_s=None, tries=3, pause_s=2.0)
+CLAIM = Patience(call_s=CALL_S, total_s=60.0, longer=2.0)
+"""After that the message is left: the server sends another. The answer may have megabytes of pictures: on a slow link
+each try gets more time than the one before."""
+SKILL = Patience(call_s=30.0, total_s=60.0)
+"""An archive of up to 32 MiB."""
 _NEVER_PASSES = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.OUT_OF_RANGE})
 TOO_LARGE = "larger than max"
 """gRPC's words, on either side, under a status that also stands for limits of rate."""
 BYTES_PER_S = 1 << 20
 """A large message gets this much more time."""
 
-Request = TypeVar("Request", bound=Message)
-Reply = TypeVar("Reply", bound=Message)
 Method = Callable[..., Awaitable[Reply]]
 
 
@@ -72,80 +63,58 @@ class Backend:
         await self._channel.close()
 
     async def begin(self, request: pb.BeginRequest) -> pb.BeginReply:
-        return await self._retried(self._stub.begin, request, total_s=CALL_S)
+        return await self._call(self._stub.begin, request, Patience(call_s=CALL_S, total_s=CALL_S))
 
     async def done(self, request: pb.DoneRequest) -> pb.DoneReply:
-        return await self._retried(self._stub.done, request, total_s=CALL_S)
+        return await self._call(self._stub.done, request, Patience(call_s=CALL_S, total_s=CALL_S))
 
     async def claim(self, request: pb.ClaimRequest) -> pb.ClaimReply:
-        # The answer may have megabytes of pictures: on a slow link each try gets more time than the one before.
-        return await self._retried(self._stub.claim, request, total_s=CLAIM_TOTAL_S, longer=2.0)
+        return await self._call(self._stub.claim, request, CLAIM)
 
     async def skill(self, artifact_key: str) -> bytes:
         """A skill's archive, by the key that the claim named."""
         request = pb.SkillRequest(artifact_key=artifact_key)
-        return (await self._retried(self._stub.skill, request, total_s=CLAIM_TOTAL_S, try_s=SKILL_S)).archive
+        return (await self._call(self._stub.skill, request, SKILL)).archive
 
     async def removed(self, request: pb.RemovedRequest) -> pb.RemovedReply:
         """What the server had asked to remove is gone."""
-        return await self._retried(self._stub.removed, request, total_s=CALL_S)
+        return await self._call(self._stub.removed, request, Patience(call_s=CALL_S, total_s=CALL_S))
 
     async def append(self, request: pb.AppendRequest) -> pb.AppendReply:
         """One try: the flusher sends the same again, and adds to it nothing but later deltas."""
-        return await self._once(self._stub.append, request, timeout_s=CALL_S + request.ByteSize() / BYTES_PER_S)
+        return await self._call(self._stub.append, request, Patience(call_s=_by_weight(request), total_s=0.0))
 
     async def settle(self, request: pb.SettleRequest, *, stop: Callable[[], bool]) -> pb.SettleReply:
         """Tried until it is answered or `stop()` says that nobody wants the answer any more."""
-        try_s = CALL_S + request.ByteSize() / BYTES_PER_S
-        return await self._retried(self._stub.settle, request, total_s=None, try_s=try_s, stop=stop)
+        patience = Patience(call_s=_by_weight(request), total_s=None)
+        return await self._call(self._stub.settle, request, patience, stop=stop)
 
     async def hand_back(self, request: pb.HandBackRequest) -> pb.HandBackReply:
-        return await self._tried(self._stub.handBack, request)
+        return await self._call(self._stub.handBack, request, STATUS_WRITE)
 
     async def fail(self, request: pb.FailRequest) -> pb.FailReply:
-        return await self._tried(self._stub.fail, request)
+        return await self._call(self._stub.fail, request, STATUS_WRITE)
 
-    async def _once(self, method: Method[Reply], request: Message, *, timeout_s: float) -> Reply:
-        try:
-            return await method(request, timeout=timeout_s, metadata=self._metadata, wait_for_ready=True)
-        except grpc.aio.AioRpcError as exc:
-            text = f"{exc.code().name}: {exc.details()}"
-            if exc.code() in _MAY_PASS:
-                raise BackendUnavailable(text) from exc
-            if exc.code() in _NEVER_PASSES or TOO_LARGE in text:
-                raise BackendRefused(text) from exc
-            raise BackendError(text) from exc
-
-    async def _tried(self, method: Method[Reply], request: Message) -> Reply:
-        for left in reversed(range(STATUS_WRITE_TRIES)):
-            try:
-                return await self._once(method, request, timeout_s=STATUS_WRITE_S)
-            except BackendUnavailable as exc:
-                if not left:
-                    raise
-                log.warning("%s: %s; %d more tries", type(request).__name__, exc, left)
-                await asyncio.sleep(STATUS_WRITE_PAUSE_S)
-        raise AssertionError("unreachable")
-
-    async def _retried(
+    async def _call(
         self,
         method: Method[Reply],
         request: Message,
+        patience: Patience,
         *,
-        total_s: float | None,
-        try_s: float = CALL_S,
-        longer: float = 1.0,
         stop: Callable[[], bool] = lambda: False,
     ) -> Reply:
-        end = None if total_s is None else time.monotonic() + total_s
-        pause_s = PAUSE_FIRST_S
-        while True:
-            left_s = try_s if end is None else min(try_s, max(end - time.monotonic(), 0.001))
-            try:
-                return await self._once(method, request, timeout_s=left_s)
-            except BackendUnavailable as exc:
-                if stop() or (end is not None and time.monotonic() + pause_s >= end):
-                    raise
-                log.warning("%s is not answered, trying again: %s", type(request).__name__, exc)
-            await asyncio.sleep(pause_s)
-            pause_s, try_s = min(pause_s * 2, PAUSE_MOST_S), try_s * longer
+        return await answered(
+            method, request, patience=patience, error_of=_error_of, metadata=self._metadata, stop=stop
+        )
+
+
+def _error_of(exc: grpc.aio.AioRpcError) -> BackendError:
+    text = words(exc)
+    if exc.code() in MAY_PASS:
+        return BackendUnavailable(text)
+    return BackendRefused(text) if exc.code() in _NEVER_PASSES or TOO_LARGE in text else BackendError(text)
+
+
+def _by_weight(request: Message) -> float:
+    """What one try of sending this may take."""
+    return CALL_S + request.ByteSize() / BYTES_PER_S

@@ -18,7 +18,8 @@ import grpc
 from google.protobuf import json_format
 
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution, AgentExecutionStatus
-from agent_runner.clients.contract.channel import ContractError, Patience
+from agent_runner.clients.backend.channel import Patience
+from agent_runner.clients.contract.channel import ContractError
 from agent_runner.clients.contract.executions import ExecutionClient
 from agent_runner.status.failures import Code, tell
 from agent_runner.status.log.log import LogRow, State, render

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 
+from agent_runner.clients.backend.channel import PAUSE_FIRST_S, PAUSE_MOST_S
 from agent_runner.clients.reporting.native import BackendError, BackendRefused
 from agent_runner.clients.reporting.port import Reporting
 from agent_runner.tasks.run.run_log import SEND_BYTES, RunLog, wire_size
@@ -21,7 +22,6 @@ log = logging.getLogger(__name__)
 
 SHARED_BYTES = 2 * SEND_BYTES
 """Of one message of all runs. A run that has more to say at once says it apart."""
-PAUSE_FIRST_S, PAUSE_MOST_S = 0.1, 2.0
 FLUSH_S, LOOK_S = 30.0, 1.0
 
 

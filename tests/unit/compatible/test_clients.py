@@ -16,7 +16,8 @@ from agent_runner.ai.stigmer.agentic.executioncontext.v1.api_pb2 import Executio
 from agent_runner.ai.stigmer.agentic.session.v1.api_pb2 import Session
 from agent_runner.ai.stigmer.agentic.skill.v1.io_pb2 import PushSkillRequest
 from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
-from agent_runner.clients.contract.channel import ContractError, ContractUnavailable, Patience, UnresolvedReference
+from agent_runner.clients.backend.channel import Patience
+from agent_runner.clients.contract.channel import ContractError, ContractUnavailable, UnresolvedReference
 from agent_runner.clients.contract.clients import ContractClients
 from tests.unit.compatible.contract_server import EXECUTION, SERVICES, SESSION, ContractServer
 
