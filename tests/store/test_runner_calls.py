@@ -8,6 +8,7 @@ import pytest
 from agent_runner.status.failures import Code
 from agent_runner.status.log.log import render
 from agent_runner.status.phases import Phase, Step
+from agent_runner.status.store.errors import OtherKeysWorker
 from agent_runner.status.store.records import NewDelta, Outcome, RunBeat, RunnerVerdict
 from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
@@ -159,3 +160,36 @@ async def test_the_servers_end_is_not_the_owners_settle(store: Store, flow: Flow
     assert not answer.accepted
     assert answer.execution is not None
     assert answer.execution.phase is Phase.FAILED
+
+
+@pytest.mark.parametrize("incarnation", ["w1", "w1.child"])
+async def test_another_keys_worker_is_refused_by_the_statement_itself(
+    store: Store, flow: Flow, incarnation: str
+) -> None:
+    """Neither begin nor claim, nor a repeated one, in the name of a process that another key registered, or of its
+    child; nothing moves. Its own key, an empty one, and anybody for a process that nobody knows may."""
+    await register(store, "w1", key="key-1")
+    first, second = await flow.created(), await flow.created()
+    for execution in (first, second):
+        await store.dispatched(execution.id)
+    with pytest.raises(OtherKeysWorker):
+        await store.begin(first.id, "b1", incarnation, key="key-2")
+    assert (await flow.facts(first.id)).step is Step.ENSURE_THREAD
+    assert (await store.begin(first.id, "b1", incarnation, key="key-1")).granted
+    assert (await store.begin(second.id, "b1", "unknown", key="key-2")).granted
+    with pytest.raises(OtherKeysWorker):
+        await store.begin(first.id, "b1", incarnation, key="key-2")
+    for execution in (first, second):
+        assert await store.done(execution.id, "b1", "thread-1")
+    with pytest.raises(OtherKeysWorker):
+        await store.claim(first.id, "c1", incarnation, key="key-2")
+    assert (await flow.facts(first.id)).step is Step.EXECUTE
+    assert (await store.claim(first.id, "c1", incarnation, key="key-1")).granted
+    assert (await store.claim(second.id, "c1", incarnation)).granted
+
+
+async def register(store: Store, incarnation: str, *, key: str) -> None:
+    await store.hello(
+        incarnation=incarnation, queue="runner", role="worker", hostname="h", pid=1, slots=1, name=incarnation,
+        version="1", key_id=key,
+    )  # fmt: skip

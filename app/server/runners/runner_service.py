@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+from agent_runner.app.server.access.principal import current
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.executions.after_end import follow_up, publish_due
 from agent_runner.app.server.problems import failed_precondition
@@ -29,8 +30,8 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         self._reports = Reports(ctx)
 
     async def begin(self, request: pb.BeginRequest, context: Any) -> pb.BeginReply:
-        await must_be_mine(self._ctx.store, request.incarnation)
-        begun = await self._ctx.store.begin(request.execution_id, request.begin_id, request.incarnation)
+        key = current().key_id
+        begun = await self._ctx.store.begin(request.execution_id, request.begin_id, request.incarnation, key=key)
         return pb.BeginReply(
             granted=begun.granted,
             refusal=begun.refusal,
@@ -44,13 +45,12 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         )
 
     async def claim(self, request: pb.ClaimRequest, context: Any) -> pb.ClaimReply:
-        await must_be_mine(self._ctx.store, request.incarnation)
         token = checked(request.run_token)
         if not token and not self._ctx.settings.workers_without_token:
             raise failed_precondition(TOO_OLD, next_step=TOO_OLD_NEXT)
         sandbox = plain_text(request.sandbox[:MAX_REASON_CHARS])
         claimed = await self._ctx.store.claim(
-            request.execution_id, request.claim_id, request.incarnation, digest_of(token), sandbox
+            request.execution_id, request.claim_id, request.incarnation, digest_of(token), sandbox, key=current().key_id
         )
         if not claimed.granted:
             return await self._refused(request.execution_id, claimed.refusal)

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from agent_runner.status.phases import BEGIN, CLAIM, DONE, HAND_BACK, SETTLE, Phase, Step
 from agent_runner.status.store.clock import FOREVER, NOW
 from agent_runner.status.store.edges import take
+from agent_runner.status.store.errors import OtherKeysWorker
 from agent_runner.status.store.executions.ending import OPEN, E, End, Ending, dumps, terminal
 from agent_runner.status.store.executions.reading import folded
 from agent_runner.status.store.records import (
@@ -26,6 +27,7 @@ from agent_runner.status.store.records import (
     RunnerVerdict,
     Settled,
 )
+from agent_runner.status.store.registry.presence import speaks_for
 from agent_runner.status.store.rows import to_execution
 from agent_runner.status.store.schema import executions, session_facts, workers
 from agent_runner.status.store.verbs import verb
@@ -36,12 +38,16 @@ MIN_TAIL_BYTES = 256 * 1024
 
 class Running(Ending):
     @verb
-    async def begin(self, id: str, begin_id: str, incarnation: str) -> Begun:
-        """EnsureThread starts. Granted once; to the same `begin_id` again."""
+    async def begin(self, id: str, begin_id: str, incarnation: str, *, key: str = "") -> Begun:
+        """EnsureThread starts. Granted once; to the same `begin_id` again.
+
+        `key`: whoever calls, empty for one who may speak for all. Raises `OtherKeysWorker`.
+        """
         statement = take(
             BEGIN,
             E.id == id,
             E.due_schedule_to_start > NOW,
+            speaks_for(incarnation, key),
             begin_id=begin_id,
             owner=incarnation,
             owner_name=_worker_name(incarnation),
@@ -52,6 +58,7 @@ class Running(Ending):
         async with self.write() as connection:
             row = (await connection.execute(statement, self.params())).one_or_none()
             if row is None:
+                await self._must_speak_for(connection, incarnation, key)
                 row = await self._row(connection, E.id == id)
                 if row is None or row.begin_id != begin_id or row.step != BEGIN.step.value:
                     return Begun(granted=False, refusal=_why_not(row, BEGIN.step), execution=None)
@@ -90,18 +97,19 @@ class Running(Ending):
 
     @verb
     async def claim(
-        self, id: str, claim_id: str, incarnation: str, token_digest: str = "", sandbox: str = ""
+        self, id: str, claim_id: str, incarnation: str, token_digest: str = "", sandbox: str = "", *, key: str = ""
     ) -> Claimed:
         """Own the run: IN_PROGRESS under a new fence. Refused after the deadline, by the database's clock.
 
         `token_digest`: of the token that the owner shows from now on; again only whoever has that is granted.
-        `sandbox` says what its commands run in.
+        `sandbox` says what its commands run in. `key` as in `begin`.
         """
         statement = take(
             CLAIM,
             E.id == id,
             E.due_schedule_to_start > NOW,
             E.due_schedule_to_close > NOW,
+            speaks_for(incarnation, key),
             attempt=case((E.resumable == 1, E.attempt), else_=E.attempt + 1),
             claim_id=claim_id,
             run_token=token_digest,
@@ -119,6 +127,7 @@ class Running(Ending):
         async with self.write() as connection:
             row = (await connection.execute(statement, self.params())).one_or_none()
             if row is None:
+                await self._must_speak_for(connection, incarnation, key)
                 row = await self._row(connection, E.id == id)
                 again = row is not None and row.claim_id == claim_id and row.step == CLAIM.step.value
                 if row is None or not again or not compare_digest(row.run_token, token_digest):
@@ -158,6 +167,10 @@ class Running(Ending):
         # A server of before there were tokens has claimed it.
         owned = row.fence == fence and row.step == Step.RUNNING.value
         return "" if owned or row.settled_fence == fence else None
+
+    async def _must_speak_for(self, connection: AsyncConnection, incarnation: str, key: str) -> None:
+        if key and not await connection.scalar(select(speaks_for(incarnation, key))):
+            raise OtherKeysWorker(incarnation)
 
     async def _begins_at(self, connection: AsyncConnection, row: Row[Any], head: str) -> tuple[str, bool]:
         """The checkpoint to begin at, and whether to go on there without new input. Kept, for attempts and redrives."""

@@ -6,7 +6,7 @@ any server clears it, and the sweeper declares the loss after the grace. A repor
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,6 +25,19 @@ from agent_runner.status.store.verbs import Orgs, verb
 OWNED_STEPS = (Step.THREAD_STARTED.value, Step.RUNNING.value)
 SHOWN_AFTER_S = 24 * 3600.0
 """Workers that left longer ago than this are no longer listed."""
+
+
+def registered_by(incarnation: str) -> Select[str]:
+    """The id of the key that registered this process, or the one whose child it is; no row: nobody has."""
+    parts = incarnation.split(".")
+    names = [".".join(parts[: n + 1]) for n in range(len(parts))]
+    w = workers.c
+    return select(w.key_id).where(w.incarnation.in_(names)).order_by(func.length(w.incarnation).desc()).limit(1)
+
+
+def speaks_for(incarnation: str, key: str) -> ColumnElement[bool]:
+    """This key may act in the name of the process: it registered it, or nobody has. An empty key may for all."""
+    return func.coalesce(registered_by(incarnation).scalar_subquery(), key) == key if key else true()
 
 
 class Presence(Ending):
@@ -78,12 +91,8 @@ class Presence(Ending):
     @verb(orgs=Orgs.NOBODYS)
     async def worker_key(self, incarnation: str) -> str | None:
         """The id of the key that registered this process, or the one whose child it is; None: nobody has."""
-        parts = incarnation.split(".")
-        names = [".".join(parts[: n + 1]) for n in range(len(parts))]
-        w = workers.c
-        query = select(w.key_id).where(w.incarnation.in_(names)).order_by(func.length(w.incarnation).desc()).limit(1)
         async with self.read() as connection:
-            found: str | None = await connection.scalar(query)
+            found: str | None = await connection.scalar(registered_by(incarnation))
         return found
 
     @verb
