@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from agent_runner.app.server.contract.texts import check_text
 from agent_runner.app.server.problems import invalid
 
 MAX_TAGS, MAX_LENGTH = 64, 128
@@ -14,5 +15,4 @@ def check_tags(tags: Sequence[str], field: str) -> None:
     for tag in tags:
         if len(tag) > MAX_LENGTH:
             raise invalid(f"{field}: {tag[:20]!r}... has {len(tag)} characters; at most {MAX_LENGTH} are accepted")
-        if "\0" in tag:
-            raise invalid(f"{field}: must not contain NUL characters")
+        check_text(field, tag)

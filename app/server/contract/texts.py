@@ -8,7 +8,9 @@ from google.protobuf.message import Message
 
 from agent_runner.app.server.contract.message_json import is_map
 from agent_runner.app.server.contract.rules import Violation
+from agent_runner.app.server.problems import invalid
 
+NUL, NO_NUL = "\0", "must not contain NUL characters"
 MAX_INDEXED = 255
 """In characters. An index of Postgres holds 2704 bytes, for all its columns."""
 INDEXED = frozenset({"org", "incarnation", "queue", "execution_id", "tag"})
@@ -40,6 +42,12 @@ def unfit_texts(message: Message, prefix: str = "") -> Iterator[Violation]:
 def _within(path: str, value: Any) -> Iterator[Violation]:
     if isinstance(value, Message):
         yield from unfit_texts(value, f"{path}.")
-    elif isinstance(value, str) and "\0" in value:
-        shown = path.replace("\0", "\\0")
-        yield Violation(field=shown, text=f"{shown} must not contain NUL characters")
+    elif isinstance(value, str) and NUL in value:
+        shown = path.replace(NUL, "\\0")
+        yield Violation(field=shown, text=f"{shown} {NO_NUL}")
+
+
+def check_text(field: str, text: str) -> None:
+    """Neither a shell nor Postgres can take a NUL character. Raises INVALID_ARGUMENT that names the field."""
+    if NUL in text:
+        raise invalid(f"{field}: {NO_NUL}")

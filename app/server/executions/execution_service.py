@@ -17,7 +17,7 @@ from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.contract.ids import new_execution_id, slug_of
 from agent_runner.app.server.contract.rules import validate
 from agent_runner.app.server.contract.tags import check_tags
-from agent_runner.app.server.contract.texts import MAX_INDEXED, unfit_texts
+from agent_runner.app.server.contract.texts import MAX_INDEXED, check_text, unfit_texts
 from agent_runner.app.server.executions.after_end import after_end, publish_due
 from agent_runner.app.server.executions.attachments import check_weight, words_beside
 from agent_runner.app.server.executions.drafts import GRAPH, Draft, draft_of_contract, put_secrets, spoken
@@ -225,7 +225,8 @@ class Executions:
             )
         if violations := [*validate(execution), *unfit_texts(execution)]:
             raise violated(violations)
-        _no_nul({"agent": draft.agent, "graph": draft.graph, "idempotency key": draft.idempotency_key})
+        for field, text in (("agent", draft.agent), ("graph", draft.graph), ("idempotency key", draft.idempotency_key)):
+            check_text(field, text)
         if len(draft.idempotency_key) > MAX_INDEXED:
             raise invalid(f"idempotency key: at most {MAX_INDEXED} characters")
         check_tags(execution.metadata.tags, "metadata.tags")
@@ -359,13 +360,6 @@ def _stored_spec(execution: AgentExecution, graph: str) -> dict[str, Any]:
 
 _KEPT_METADATA = ("labels", "annotations", "tags")
 _KEPT_SPEC = ("execution_config", "runtime_env", "callback_token")
-
-
-def _no_nul(texts: Mapping[str, str]) -> None:
-    """Neither a shell nor Postgres can take one."""
-    for name, text in texts.items():
-        if "\0" in text:
-            raise invalid(f"{name}: must not contain NUL characters")
 
 
 def _named(id: str) -> str:

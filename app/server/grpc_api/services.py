@@ -14,7 +14,7 @@ from agent_runner.app.server.contract.rules import validate
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.grpc_api.execution_methods import execution_methods
 from agent_runner.app.server.grpc_api.resource_methods import resource_methods
-from agent_runner.app.server.problems import invalid, violated
+from agent_runner.app.server.problems import violated
 
 Method = Callable[[Any, Any], Any]
 """(request, context) -> awaitable of the reply, or async iterator of replies."""
@@ -68,10 +68,10 @@ def _handler(described: MethodDescriptor, method: Method) -> Any:
 
 
 def _check(request: Any) -> None:
-    """All rules hold for all of a request, its status too, which the engines do not read. Raises INVALID_ARGUMENT."""
-    for field, value in request.ListFields():
-        if isinstance(value, str) and "\0" in value:
-            raise invalid(f"{field.name}: must not contain NUL characters")
+    """All rules hold for all of a request, its status too, which the engines do not read. Raises INVALID_ARGUMENT.
+
+    Texts were looked at when it was read (`agent_runner.app.server.grpc_api.reading`).
+    """
     violations = validate(request)
     if any(violation.field not in COMPLETED_LATER for violation in violations):
         raise violated(violations)

@@ -3,14 +3,16 @@
 import logging
 import time
 from typing import Any
+from urllib.parse import unquote
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent_runner.app.server.access.gate import Gate
+from agent_runner.app.server.contract.texts import check_text
 from agent_runner.app.server.http.answers import problem_answer
 from agent_runner.app.server.http.metrics import Metrics
-from agent_runner.app.server.problems import internal, invalid, of_exception
+from agent_runner.app.server.problems import internal, of_exception
 
 GUARDED = "/v1"
 METRICS = "/metrics"
@@ -40,8 +42,7 @@ class Guard:
         try:
             if self._guarded(scope["path"]):
                 await self._gate.enter(Headers(scope=scope).get("authorization"))
-            if "\0" in scope["path"] or b"%00" in scope["query_string"]:
-                raise invalid("the address must not contain NUL characters")
+            check_text("the address", scope["path"] + unquote(scope["query_string"].decode("latin-1")))
             await self._app(scope, receive, sent)
         except Exception as error:
             if status:  # the answer has begun: only the connection's end can tell

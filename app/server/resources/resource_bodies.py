@@ -12,7 +12,7 @@ from agent_runner.app.server.contract.ids import new_resource_id, slug_of
 from agent_runner.app.server.contract.message_json import message_of
 from agent_runner.app.server.contract.rules import default_owner_scope, validate
 from agent_runner.app.server.contract.tags import check_tags
-from agent_runner.app.server.contract.texts import unfit_texts
+from agent_runner.app.server.contract.texts import check_text, unfit_texts
 from agent_runner.app.server.executions.view import API_VERSION
 from agent_runner.app.server.problems import invalid, violated
 from agent_runner.app.server.resources.resource_kinds import DEFINITIONS, Definition
@@ -64,8 +64,7 @@ def new_body(
     metadata["slug"] = was.get("slug") or slug_of(metadata.get("slug") or metadata["name"])
     if not metadata["slug"]:
         raise invalid("metadata.name: a name with at least one letter or digit is required")
-    if "\0" in metadata["org"]:
-        raise invalid("metadata.org: must not contain NUL characters")
+    check_text("metadata.org", metadata["org"])
     check_tags(metadata.get("tags", ()), "metadata.tags")
     status = deepcopy(before.body.get("status", {})) if before else {}
     status["audit"] = audited(status.get("audit", {}).get("spec_audit"))

@@ -17,6 +17,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from agent_runner.app.server.contract.texts import check_text
 from agent_runner.app.server.problems import failed_precondition, invalid
 from agent_runner.status.log.bounds import MAX_SECRETS, MAX_SECRETS_BYTES
 
@@ -114,8 +115,7 @@ def check_env(values: Mapping[str, str], field: str) -> None:
     for name, value in values.items():
         if not name or "=" in name or "\0" in name:
             raise invalid(f"{field}: {name!r} is not a name of an environment variable")
-        if "\0" in value:
-            raise invalid(f"{field}: the value of {name!r} must not contain NUL characters")
+        check_text(f"{field}: the value of {name!r}", value)
 
 
 def too_many_secrets(values: Iterable[EnvValue]) -> str:
