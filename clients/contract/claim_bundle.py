@@ -21,7 +21,7 @@ from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceRefere
 from agent_runner.clients.backend.channel import Patience
 from agent_runner.clients.contract.channel import ContractError, ContractUnavailable, UnresolvedReference
 from agent_runner.clients.contract.clients import ContractClients
-from agent_runner.clients.skills.archive import SkillArchiveError, read_skill_md
+from agent_runner.clients.skills.archive import SkillArchiveError, in_folders, read_skill_md
 from agent_runner.status.failures import Code
 from agent_runner.status.run_config import RunConfigError, merged
 from agent_runner.status.timeouts import Timeouts, TimeoutsError
@@ -127,7 +127,7 @@ async def _resolve(
         )
         layers.append((f"env_spec of agent {agent.metadata.slug}", dict(agent.spec.env_spec.data)))
         layers += [(found.metadata.slug, dict(found.spec.data)) for found in environments]
-        reply.skills.extend(_in_folders(_run_skill(s, who) for s, (_, who) in zip(skills, owners, strict=True)))
+        reply.skills.extend(in_folders(_run_skill(s, who) for s, (_, who) in zip(skills, owners, strict=True)))
         reply.agent.CopyFrom(agent)
         # Values travel once, in the merged environment.
         reply.agent.spec.ClearField("env_spec")
@@ -207,17 +207,6 @@ def _run_skill(skill: Skill, sub_agent: str) -> pb.RunSkill:
         artifact_key=skill.status.artifact_storage_key,
         sub_agent=sub_agent,
     )
-
-
-def _in_folders(skills: Iterable[pb.RunSkill]) -> list[pb.RunSkill]:
-    """Each once for each of its users; two versions, or two skills of one name, in folders of their own."""
-    taken: dict[str, str] = {}
-    once: dict[tuple[str, str, str], pb.RunSkill] = {}
-    for skill in skills:
-        if taken.setdefault(skill.folder, skill.version_hash) != skill.version_hash:
-            skill.folder = f"{skill.folder}-{skill.version_hash[:12]}"
-        once.setdefault((skill.sub_agent, skill.folder, skill.version_hash), skill)
-    return list(once.values())
 
 
 def _input(execution: AgentExecution) -> Any:

@@ -11,11 +11,12 @@ import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from agent_runner.clients.contract.plain_yaml import read_yaml
+from agent_runner.v1 import runner_pb2 as pb
 
 SKILL_MD = "SKILL.md"
 MAX_ARCHIVE_BYTES = 32 << 20
@@ -207,3 +208,14 @@ def _first_paragraph(text: str) -> str:
 def _line(text: str, limit: int) -> str:
     line = " ".join(text.split())
     return line if len(line) <= limit else f"{line[: limit - 3].rstrip()}..."
+
+
+def in_folders(skills: Iterable[pb.RunSkill]) -> list[pb.RunSkill]:
+    """Each once for each of its users; two versions, or two skills of one name, in folders of their own."""
+    taken: dict[str, str] = {}
+    once: dict[tuple[str, str, str], pb.RunSkill] = {}
+    for skill in skills:
+        if taken.setdefault(skill.folder, skill.version_hash) != skill.version_hash:
+            skill.folder = f"{skill.folder}-{skill.version_hash[:12]}"
+        once.setdefault((skill.sub_agent, skill.folder, skill.version_hash), skill)
+    return list(once.values())

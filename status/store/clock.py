@@ -42,16 +42,6 @@ class earliest(FunctionElement[float]):  # noqa: N801
     name = "earliest"
 
 
-@compiles(earliest, "postgresql")
-def _earliest_postgres(element: earliest, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"least({compiler.process(element.clauses, **kw)})"
-
-
-@compiles(earliest, "sqlite")
-def _earliest_sqlite(element: earliest, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"min({compiler.process(element.clauses, **kw)})"
-
-
 class latest(FunctionElement[float]):  # noqa: N801
     """The greatest of several columns, none of them NULL."""
 
@@ -60,14 +50,18 @@ class latest(FunctionElement[float]):  # noqa: N801
     name = "latest"
 
 
-@compiles(latest, "postgresql")
-def _latest_postgres(element: latest, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"greatest({compiler.process(element.clauses, **kw)})"
+def _is_called(element: type[FunctionElement[float]], **names: str) -> None:
+    """The function's name by the dialect's."""
+    for dialect, name in names.items():
+
+        def written(found: FunctionElement[float], compiler: SQLCompiler, _name: str = name, **kw: Any) -> str:
+            return f"{_name}({compiler.process(found.clauses, **kw)})"
+
+        compiles(element, dialect)(written)
 
 
-@compiles(latest, "sqlite")
-def _latest_sqlite(element: latest, compiler: SQLCompiler, **kw: Any) -> str:
-    return f"max({compiler.process(element.clauses, **kw)})"
+_is_called(earliest, postgresql="least", sqlite="min")
+_is_called(latest, postgresql="greatest", sqlite="max")
 
 
 NOW: ColumnElement[float] = func.coalesce(bindparam("now", type_=Float(), required=True), epoch())

@@ -1,7 +1,7 @@
 """The last word about a run: settle it, or hand it back."""
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent_runner.clients.reporting.native import BackendError, BackendRefused, BackendUnavailable
 from agent_runner.clients.reporting.port import is_native
@@ -26,16 +26,11 @@ async def settle(process: "RunnerProcess", run: Run, outcome: Outcome) -> pb.Set
     await process.flusher.flushed(
         run.log, down_to_bytes=SEND_BYTES, patient=lambda: is_native(process.settings) and not process.leaving_now
     )
-    tail = run.log.take_tail()
+    last = _last_of(run)
     if run.stop_reason is Stop.FENCED_OUT:
         return pb.SettleReply()
     request = pb.SettleRequest(
-        handle=run.log.handle,
-        fence=run.log.fence,
-        run_token=run.log.token,
-        first=tail.first,
-        deltas=tail.deltas,
-        head_checkpoint_id=run.current.head_checkpoint_id,
+        **last,
         phase=int(outcome.phase),
         code=outcome.code.value if outcome.code else "",
         facts_json=outcome.facts_json,
@@ -75,22 +70,27 @@ async def _settled(process: "RunnerProcess", run: Run, request: pb.SettleRequest
     raise AssertionError("unreachable")
 
 
+def _last_of(run: Run) -> dict[str, Any]:
+    """What both last words begin with: whose run it is, and what was not told yet."""
+    tail = run.log.take_tail()
+    return {
+        "handle": run.log.handle,
+        "fence": run.log.fence,
+        "run_token": run.log.token,
+        "first": tail.first,
+        "deltas": tail.deltas,
+        "head_checkpoint_id": run.current.head_checkpoint_id,
+    }
+
+
 async def hand_back(process: "RunnerProcess", run: Run, end: HandBack) -> bool:
     """Give the run back at the step boundary it stands at. False: it must be settled (a cancel is pending), or somebody
     else has it."""
     await process.flusher.flushed(run.log)
-    tail = run.log.take_tail()
+    last = _last_of(run)
     if run.stop_reason is Stop.FENCED_OUT:
         return False
-    request = pb.HandBackRequest(
-        handle=run.log.handle,
-        fence=run.log.fence,
-        run_token=run.log.token,
-        first=tail.first,
-        deltas=tail.deltas,
-        head_checkpoint_id=run.current.head_checkpoint_id,
-        reason=end.reason,
-    )
+    request = pb.HandBackRequest(**last, reason=end.reason)
     try:
         return (await process.backend.hand_back(request)).accepted
     except BackendError as exc:

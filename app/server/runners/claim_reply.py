@@ -22,7 +22,7 @@ from agent_runner.app.server.executions.view import CREATED_BY
 from agent_runner.app.server.problems import Problem
 from agent_runner.app.server.resources.archives import Artifacts
 from agent_runner.app.server.resources.sealing import EnvValue, SealBroken, too_many_secrets
-from agent_runner.clients.skills.archive import SkillArchiveError, read_skill_md
+from agent_runner.clients.skills.archive import SkillArchiveError, in_folders, read_skill_md
 from agent_runner.status.failures import Code
 from agent_runner.status.store.executions.ending import dumps
 from agent_runner.status.store.records import Claimed, Execution, Resource, ResourceKind
@@ -122,7 +122,7 @@ async def _resolve(ctx: ServerContext, execution: Execution, reply: pb.ClaimRepl
         env |= _opened(ctx, agent.body.get("spec", {}).get("env_spec", {}), f"env_spec of agent {agent.slug}")
         for layer in layers:
             env |= layer
-        reply.skills.extend(_in_folders(skills))
+        reply.skills.extend(in_folders(skills))
         reply.agent.CopyFrom(message)
     try:
         return env | ctx.sealing.open_env(execution.sealed_env)
@@ -201,17 +201,6 @@ def _skill_refs(agent: Agent) -> list[tuple[ApiResourceReference, str]]:
     """(reference, the sub-agent whose it is, or '')."""
     own = [(reference, "") for reference in agent.spec.skill_refs]
     return own + [(reference, sub.name) for sub in agent.spec.sub_agents for reference in sub.skill_refs]
-
-
-def _in_folders(skills: Iterable[pb.RunSkill]) -> list[pb.RunSkill]:
-    """Each once for each of its users; two versions, or two skills of one name, in folders of their own."""
-    taken: dict[str, str] = {}
-    once: dict[tuple[str, str, str], pb.RunSkill] = {}
-    for skill in skills:
-        if taken.setdefault(skill.folder, skill.version_hash) != skill.version_hash:
-            skill.folder = f"{skill.folder}-{skill.version_hash[:12]}"
-        once.setdefault((skill.sub_agent, skill.folder, skill.version_hash), skill)
-    return list(once.values())
 
 
 def _opened(ctx: ServerContext, holder: Mapping[str, Any], what: str) -> dict[str, EnvValue]:
