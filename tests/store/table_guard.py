@@ -1,7 +1,7 @@
 """The state machine as triggers of the test's database: a statement that leaves the table fails, however it is made.
 
-They are generated from `agent_runner.status.phases.TRANSITIONS` and know nothing of our statements: raw SQL, an update by the ORM's
-means, an insert of a row that begins in the middle are all refused. Every test of the store runs under them.
+They are generated from `TRANSITIONS` and know nothing of our statements: raw SQL, an update by the ORM's means, an
+insert of a row that begins in the middle are all refused. Every test of the store runs under them.
 """
 
 from sqlalchemy import create_engine

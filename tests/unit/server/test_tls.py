@@ -11,6 +11,7 @@ from agent_runner.app.server.composition import running_server
 from agent_runner.clients.backend.http_api import ApiError, HttpApi, Unreachable
 from agent_runner.clients.backend.presence import PresenceThread, Pulse
 from agent_runner.clients.backend.tls import is_tls, target
+from agent_runner.clients.backend.channel import Patience
 from agent_runner.clients.reporting.native import Backend, BackendUnavailable
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.failures import Code
@@ -75,7 +76,7 @@ async def test_every_client_reaches_a_server_with_tls(settings: Settings, files:
                     await api.get(made)
         deaf = Backend(worker.model_copy(update={"backend_endpoint": f"grpc://localhost:{server.grpc_port}"}))
         with pytest.raises(BackendUnavailable):
-            await deaf._once(deaf._stub.begin, pb.BeginRequest(execution_id=made), timeout_s=1)
+            await deaf._call(deaf._stub.begin, pb.BeginRequest(execution_id=made), Patience(call_s=1.0, total_s=0.0))
         await deaf.close()
 
 
@@ -92,7 +93,9 @@ async def test_a_certificate_for_another_host_is_refused(settings: Settings, tmp
                 await api.get("aex-none")
         backend = Backend(client(server.grpc_port, files))
         with pytest.raises(BackendUnavailable):
-            await backend._once(backend._stub.begin, pb.BeginRequest(execution_id="x"), timeout_s=1)
+            await backend._call(
+                backend._stub.begin, pb.BeginRequest(execution_id="x"), Patience(call_s=1.0, total_s=0.0)
+            )
         await backend.close()
 
 
