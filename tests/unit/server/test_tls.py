@@ -8,10 +8,10 @@ import pytest
 from pydantic import SecretStr
 
 from agent_runner.app.server.composition import running_server
+from agent_runner.clients.backend.channel import Patience
 from agent_runner.clients.backend.http_api import ApiError, HttpApi, Unreachable
 from agent_runner.clients.backend.presence import PresenceThread, Pulse
 from agent_runner.clients.backend.tls import is_tls, target
-from agent_runner.clients.backend.channel import Patience
 from agent_runner.clients.reporting.native import Backend, BackendUnavailable
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.failures import Code
