@@ -151,7 +151,7 @@ async def check_lists(store: Store) -> None:
     assert await ids(org="other") == ["aex-failed"]
     assert await ids(phase=Phase.COMPLETED) == ["aex-completed"]
     assert await ids(session_id="ses-6") == ["aex-failed", "aex-completed"]
-    assert await ids(agent_id="agt-1", page_size=2) == newest_first[:2]
+    assert await ids(agent="agt-1", page_size=2) == newest_first[:2]
     assert await ids(tags=["blue"]) == newest_first
     assert await ids(tags=["blue", "aex-running"]) == ["aex-running"]
 
