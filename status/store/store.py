@@ -1,8 +1,10 @@
 """The store: all verbs on one object. Each base class is one file and one concern."""
 
 from agent_runner.status.store.executions.attachments import Attachments
+from agent_runner.status.store.executions.cancel import Cancel
+from agent_runner.status.store.executions.creation import Creation
 from agent_runner.status.store.executions.descriptions import Described
-from agent_runner.status.store.executions.lifecycle import Creation
+from agent_runner.status.store.executions.outbox import Outbox
 from agent_runner.status.store.executions.retention import Retention
 from agent_runner.status.store.executions.status_updates import Reported
 from agent_runner.status.store.executions.sweep import Sweeping
@@ -12,5 +14,7 @@ from agent_runner.status.store.registry.presence import Presence
 from agent_runner.status.store.registry.skill_versions import Skills
 
 
-class Store(Creation, Running, Presence, Sweeping, Reported, Described, Skills, ApiKeys, Retention, Attachments):
+class Store(
+    Creation, Outbox, Cancel, Running, Presence, Sweeping, Reported, Described, Skills, ApiKeys, Retention, Attachments
+):
     """`Store.open(url)` connects lazily; `close()` when done. Every verb may raise `StoreUnavailable`."""

@@ -23,7 +23,7 @@ from agent_runner.status.phases import Phase, Step
 from agent_runner.status.store.clock import FOREVER, NOW, latest
 from agent_runner.status.store.errors import StoreUnavailable
 from agent_runner.status.store.executions.ending import OPEN, E, End, Ending
-from agent_runner.status.store.executions.lifecycle import TO_START
+from agent_runner.status.store.executions.outbox import TO_START
 from agent_runner.status.store.executions.reading import folded
 from agent_runner.status.store.records import Execution, ResourceKind, Ticked
 from agent_runner.status.store.rows import to_execution

@@ -1,29 +1,25 @@
-"""Create, admit to the thread, dispatch, cancel, delete. The row is the outbox: it exists before any message."""
+"""Create an execution and admit it to its session. The row is the outbox: it exists before any message."""
 
 from typing import Any
 
-from sqlalchemy import Row, and_, case, delete, func, select, update
+from sqlalchemy import Row, func, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from agent_runner.status.failures import Code
 from agent_runner.status.log.events import USER_MESSAGE
-from agent_runner.status.phases import CANCEL_PENDING, TERMINAL_PHASES, Phase, Step
-from agent_runner.status.store.clock import FOREVER, NOW
+from agent_runner.status.phases import Phase, Step
+from agent_runner.status.store.clock import NOW
 from agent_runner.status.store.edges import started
 from agent_runner.status.store.executions.attachments import put_attachments
-from agent_runner.status.store.executions.ending import OPEN, E, End, Ending, dumps
+from agent_runner.status.store.executions.ending import OPEN, E, Ending, dumps
 from agent_runner.status.store.executions.tags import put_execution_tags
-from agent_runner.status.store.records import Created, CreateVerdict, Execution, NewDelta, NewExecution
+from agent_runner.status.store.records import Created, CreateVerdict, NewDelta, NewExecution
 from agent_runner.status.store.rows import limits_of, to_execution
-from agent_runner.status.store.schema import execution_log, execution_snapshots, executions, session_facts
+from agent_runner.status.store.schema import executions, session_facts
 from agent_runner.status.store.verbs import Orgs, verb
 from agent_runner.status.timeouts import RESEND_UNSTAMPED_S
-
-TO_START = (Step.ENSURE_THREAD.value, Step.EXECUTE.value)
-"""The steps that wait for a worker."""
 
 
 def _beside(new: NewExecution) -> dict[str, Any]:
@@ -145,80 +141,3 @@ class Creation(Ending):
         if row:
             return Created(verdict=CreateVerdict.KNOWN, execution=to_execution(row))
         return Created(verdict=CreateVerdict.ID_TAKEN, execution=None)
-
-    @verb
-    async def dispatched(self, id: str) -> None:
-        """The step's message is published: its schedule-to-start clock starts, once."""
-        async with self.write() as connection:
-            await connection.execute(
-                update(executions)
-                .where(E.id == id, E.step.in_(TO_START), E.dispatched_at.is_(None))
-                .values(
-                    dispatched_at=NOW,
-                    due_schedule_to_start=NOW + E.limit_schedule_to_start,
-                    next_dispatch_at=NOW + E.limit_schedule_to_start / 3,
-                ),
-                self.params(),
-            )
-
-    @verb
-    async def due_for_dispatch(self, limit: int = 200) -> list[Execution]:
-        """Rows to publish (again): unstamped ones after 10 s, unclaimed ones at 1/3 and 2/3 of schedule-to-start."""
-        two_thirds = E.dispatched_at + E.limit_schedule_to_start * (2 / 3)
-        again = case(
-            (E.dispatched_at.is_(None), NOW + RESEND_UNSTAMPED_S), (two_thirds > NOW, two_thirds), else_=FOREVER
-        )
-        due = select(E.handle).where(OPEN, E.next_dispatch_at <= NOW).order_by(E.next_dispatch_at).limit(limit)
-        async with self.read() as connection:  # mostly nothing is due: do not take the writer for that
-            if await connection.scalar(due.limit(1), self.params()) is None:
-                return []
-        if not self.is_sqlite:
-            due = due.with_for_update(skip_locked=True)
-        async with self.write() as connection:
-            rows = await connection.execute(
-                update(executions)
-                .where(E.handle.in_(due), E.step.in_(TO_START))
-                .values(next_dispatch_at=again)
-                .returning(executions),
-                self.params(),
-            )
-            return [to_execution(r) for r in rows]
-
-    @verb(orgs=Orgs.AFTER_A_READ)
-    async def withdraw(self, id: str) -> bool:
-        """Take back an execution that could not be published; only if it never was, nor was started."""
-        never = and_(E.dispatched_at.is_(None), E.step.in_((Step.WAITING.value, Step.ENSURE_THREAD.value)))
-        return await self._remove(id, never)
-
-    @verb(orgs=Orgs.EXECUTION)
-    async def delete(self, id: str) -> bool:
-        """Remove an execution that has ended, with its log."""
-        return await self._remove(id, E.phase >= min(TERMINAL_PHASES))
-
-    async def _remove(self, id: str, condition: Any) -> bool:
-        async with self.write() as connection:
-            await self.hold_sessions(connection, E.id == id)
-            statement = delete(executions).where(E.id == id, condition).returning(E.handle, E.session_id)
-            row = (await connection.execute(statement)).one_or_none()
-            if row is None:
-                return False
-            for table in (execution_log, execution_snapshots):
-                await connection.execute(delete(table).where(table.c.handle == row.handle))
-            await self.promote(connection, row.session_id)
-            return True
-
-    @verb(orgs=Orgs.EXECUTION)
-    async def request_cancel(self, id: str, by: str) -> Execution | None:
-        """Ask for the end. What no worker runs is CANCELLED here and now; a running one gets its cancel timeout."""
-        end = End(phase=Phase.CANCELLED, code=Code.CANCELLED, facts={"by": by})
-        async with self.write() as connection:
-            await self.hold_sessions(connection, E.id == id)
-            if await self.end_row(connection, end, E.id == id, edge=CANCEL_PENDING) is None:
-                await connection.execute(
-                    update(executions)
-                    .where(E.id == id, E.step == Step.RUNNING.value, E.cancel_requested_at.is_(None))
-                    .values(cancel_requested_at=NOW, cancelled_by=by, due_cancel=NOW + E.limit_cancel),
-                    self.params(),
-                )
-            row = (await connection.execute(select(executions).where(E.id == id))).one_or_none()
-        return to_execution(row) if row else None
