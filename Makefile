@@ -4,6 +4,8 @@
 PYTHON ?= python3
 # Most tests wait for processes: more of them than cores run at a time.
 TEST_PROCESSES ?= 3
+# With it every process that a test starts would compile all it imports anew: a server begins in 5 s instead of 1.
+unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 READY := .venv/.ready
 # bench/ only when it holds something: mypy refuses an empty folder.
@@ -49,7 +51,7 @@ dev: $(READY) ## the whole stack in one terminal: Redis, server, worker, orchest
 	@$(BIN)/agent-runner dev $(ARGS)
 
 test: $(READY) ## all tests, in random order; ARGS="-k name" chooses
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal $(ARGS)
 
 test-steady: $(READY) ## all tests; at most three that fail run again alone, and are named when they pass then
 	@$(BIN)/python -m checks.steady $(TEST_PROCESSES) $(ARGS)

@@ -10,7 +10,8 @@ from pathlib import Path
 from bench.arithmetic import Pair, Row, row
 from bench.scene import opened
 from tests.integration.grpc_proxy import GrpcProxy
-from tests.integration.stack import Stack, free_port
+from tests.integration.stack import Stack
+from tests.support.ports import free_port
 
 CASES = {
     "tools": ("tools", json.dumps({"calls": 300, "at_once": 10, "result_bytes": 2048, "tokens": 20})),

@@ -5,7 +5,8 @@ import re
 
 from bench.arithmetic import Pair, Row, row
 from bench.scene import opened
-from tests.integration.stack import Process, eventually
+from tests.integration.stack import Process
+from tests.support.waiting import eventually
 
 EVENTS, EVERY_S = 150, 0.4
 SAID = r"execution {id}: \d+ events, (\d+) updates and the last one \((\d+) failed\), ([\d.]+) s of calls in all"

@@ -14,7 +14,7 @@ from bench.arithmetic import Pair, Row, percentile, row
 from bench.load import connected
 from bench.scene import Scene, opened
 from bench.stream_client import Client
-from tests.integration.stack import eventually
+from tests.support.waiting import eventually
 
 RUNS, CALLS = 3, 70
 CONCURRENCY = 50

@@ -14,7 +14,8 @@ import psutil
 
 from agent_runner.clients.settings.settings import Settings
 from bench.bare_worker import READY
-from tests.integration.stack import KEY, Process, Stack, eventually
+from tests.integration.stack import KEY, Process, Stack
+from tests.support.waiting import eventually
 
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 MIB = 1 << 20

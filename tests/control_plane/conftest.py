@@ -1,7 +1,7 @@
 """Servers on real sockets, on SQLite always and on Postgres where a server is named: there two of them share it."""
 
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -12,10 +12,11 @@ from pydantic import SecretStr
 
 from agent_runner.app.server.composition import RunningServer, running_server
 from agent_runner.clients.settings.settings import Settings
-from tests.store.conftest import database_url
+from tests.store.conftest import sort
+from tests.support import databases
 from tests.unit.server.conftest import KEY, http_client, redis_url
 
-__all__ = ["database_url", "redis_url"]
+__all__ = ["redis_url", "sort"]
 
 LONG_S = 3000.0
 """No deadline passes while a test looks at what its clients do."""
@@ -39,6 +40,12 @@ def settings_for(folder: Path, redis_url: str, database_url: str) -> Settings:
         schedule_to_close_timeout_s=3 * LONG_S,
         max_queued=0,
     )
+
+
+@pytest.fixture
+def database_url(sort: str, tmp_path: Path) -> Iterator[str]:
+    with databases.migrated(sort, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture

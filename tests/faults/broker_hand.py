@@ -14,7 +14,8 @@ from agent_runner.clients.broker.task_names import REPORT_FAILURE
 from agent_runner.status.phases import Step
 from tests.faults.scene import Scene
 from tests.integration import messages
-from tests.integration.stack import Json, eventually
+from tests.integration.stack import Json
+from tests.support.waiting import eventually
 
 
 class BrokerHand:

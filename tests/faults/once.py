@@ -4,7 +4,8 @@ import contextlib
 import os
 
 from tests.faults.scene import Scene
-from tests.integration.stack import Json, eventually
+from tests.integration.stack import Json
+from tests.support.waiting import eventually
 
 
 class Gate:

@@ -21,7 +21,8 @@ import psutil
 from tests.faults.catalogue import BROKERS, RABBITMQ_URL, Catalogue, End, Row, seconds, told
 from tests.faults.fault_stack import FaultStack
 from tests.faults.witness import Seen, Witness
-from tests.integration.stack import TERMINAL, Json, Process, eventually
+from tests.integration.stack import TERMINAL, Json, Process
+from tests.support.waiting import eventually
 
 LATE_S = 3.0
 """How much longer than the bound a case waits for an end, to say how late it was."""

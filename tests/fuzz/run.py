@@ -15,8 +15,9 @@ from collections.abc import Iterable, Sequence
 
 from tests.fuzz.bodies import fuzz_bodies
 from tests.fuzz.rpc import fuzz_grpc
-from tests.fuzz.stacks import POSTGRES, QUICK_ENDS, fuzzed
+from tests.fuzz.stacks import QUICK_ENDS, fuzzed
 from tests.fuzz.web import fuzz_http
+from tests.support.databases import POSTGRES
 
 REQUESTS, CALLS = 10_000, 20_000
 BODIES_SHARE = 10

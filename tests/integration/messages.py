@@ -11,7 +11,8 @@ from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.phases import Step
 from agent_runner.status.timeouts import Timeouts
 from tests.integration.rabbitmq import messages_ready
-from tests.integration.stack import Stack, eventually
+from tests.integration.stack import Stack
+from tests.support.waiting import eventually
 
 
 def settings_of(stack: Stack) -> Settings:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from kombu import Connection
 
-from tests.integration.stack import eventually, free_port
+from tests.support.ports import free_port
+from tests.support.waiting import eventually
 
 VARIABLE = "AGENT_RUNNER_TEST_AMQP_URL"
 EVERY_BROKER = pytest.mark.parametrize(

@@ -1,10 +1,8 @@
 """A second server on the stack's database and broker, and clients that follow an execution at any one of the two."""
 
 import json
-import os
 import threading
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,8 +10,6 @@ from typing import Any
 
 import grpc
 import httpx
-import psycopg
-import pytest
 from httpx_sse import connect_sse
 
 from agent_runner.ai.stigmer.agentic.agentexecution.v1 import io_pb2
@@ -22,28 +18,13 @@ from agent_runner.ai.stigmer.agentic.agentexecution.v1.command_pb2_grpc import A
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.query_pb2_grpc import AgentExecutionQueryControllerStub
 from agent_runner.v1 import executions_pb2 as own
 from agent_runner.v1.executions_pb2_grpc import ExecutionsStub
-from tests.integration.stack import KEY, Json, Process, Stack, eventually, free_port
+from tests.integration.stack import KEY, Json, Process, Stack
+from tests.support.ports import free_port
+from tests.support.waiting import eventually
 
-POSTGRES = "AGENT_RUNNER_TEST_POSTGRES_URL"
 VERSION = "agentic.stigmer.ai/v1"
 AUTHORIZED = (("authorization", f"Bearer {KEY}"),)
 ENDS_WITHIN_S = 30.0
-
-
-@contextmanager
-def postgres_database() -> Iterator[str]:
-    """The URL of an empty database, dropped afterwards. Skips the test where there is no server."""
-    server = os.environ.get(POSTGRES, "")
-    if not server:
-        pytest.skip(f"needs a Postgres server: set {POSTGRES}")
-    name = f"agent_runner_test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"create database {name}")
-    try:
-        yield f"{server.rsplit('/', 1)[0]}/{name}"
-    finally:
-        with psycopg.connect(server, autocommit=True) as admin:
-            admin.execute(f"drop database {name} with (force)")
 
 
 @dataclass

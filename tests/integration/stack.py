@@ -10,41 +10,23 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import httpx
 import psutil
 from amqp.exceptions import ChannelError
 from kombu import Connection
 
+from tests.support.ports import free_port
+from tests.support.waiting import eventually
+
 KEY = "integration-test-key"
 LAST_BREATH_S = 2.0
-T = TypeVar("T")
 Json = dict[str, Any]
 TERMINAL = {"EXECUTION_COMPLETED", "EXECUTION_FAILED", "EXECUTION_CANCELLED"}
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def eventually(probe: Callable[[], T | None], *, within_s: float = 20.0, what: str = "") -> T:
-    """The first truthy answer of `probe`; fails after the deadline with the last answer."""
-    deadline = time.monotonic() + within_s
-    last: Any = None
-    while time.monotonic() < deadline:
-        try:
-            if last := probe():
-                return last
-        except (httpx.HTTPError, psutil.Error) as error:
-            last = error
-        time.sleep(0.02)
-    raise AssertionError(f"not within {within_s} s: {what or probe}; last answer: {last!r}")
 
 
 @dataclass

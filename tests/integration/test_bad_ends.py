@@ -17,7 +17,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.integration.stack import TERMINAL, Json, Stack, eventually
+from tests.integration.stack import TERMINAL, Json, Stack
+from tests.support.waiting import eventually
 from tests.unit.memory import strict_model
 
 HERE = Path(__file__).parent

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.grpc_proxy import GrpcProxy
-from tests.integration.stack import Stack, free_port
+from tests.integration.stack import Stack
+from tests.support.ports import free_port
 
 GRAPHS = Path(__file__).parent / "graphs"
 COUNT = """

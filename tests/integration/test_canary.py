@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.integration.rabbitmq import RabbitNode
-from tests.integration.stack import KEY, Json, Stack, eventually, free_port
+from tests.integration.stack import KEY, Json, Stack
 from tests.integration.surfaces import (
     Events,
     Firehose,
@@ -26,6 +26,8 @@ from tests.integration.surfaces import (
     of_processes,
     of_redis,
 )
+from tests.support.ports import free_port
+from tests.support.waiting import eventually
 
 NAMES = ("FROM_AGENT", "FROM_ENVIRONMENT", "FROM_RUNTIME")
 MASKED = "********"

@@ -16,7 +16,8 @@ import pytest
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from tests.integration.rabbitmq import EVERY_BROKER, messages_ready
-from tests.integration.stack import delete_queues, eventually, own_queues
+from tests.integration.stack import delete_queues, own_queues
+from tests.support.waiting import eventually
 
 pytestmark = EVERY_BROKER
 

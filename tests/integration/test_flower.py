@@ -9,7 +9,9 @@ import psutil
 import pytest
 
 from tests.integration.rabbitmq import EVERY_BROKER
-from tests.integration.stack import KEY, Json, Stack, eventually, free_port
+from tests.integration.stack import KEY, Json, Stack
+from tests.support.ports import free_port
+from tests.support.waiting import eventually
 
 SLOW = "Before.\n$ echo alive\n$ sleep 59.7"
 RUNNING = {None, "PENDING", "RECEIVED", "STARTED", "PROGRESS"}

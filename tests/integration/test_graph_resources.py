@@ -4,7 +4,8 @@ import json
 import signal
 from pathlib import Path
 
-from tests.integration.stack import Stack, eventually
+from tests.integration.stack import Stack
+from tests.support.waiting import eventually
 
 SOURCE = """
 import asyncio

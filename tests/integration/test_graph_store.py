@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.replicas import postgres_database
 from tests.integration.stack import Stack
+from tests.support.databases import postgres_database
 
 AGENT = """
 from typing import Any

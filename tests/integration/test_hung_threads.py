@@ -7,7 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration.stack import Json, Process, Stack, eventually
+from tests.integration.stack import Json, Process, Stack
+from tests.support.waiting import eventually
 
 SOURCE = """
 import asyncio

@@ -21,7 +21,8 @@ import psutil
 import pytest
 
 from tests.integration.replicas import Server, an_agent, client
-from tests.integration.stack import Process, Stack, eventually
+from tests.integration.stack import Process, Stack
+from tests.support.waiting import eventually
 
 KEY = "the-same-key"
 

@@ -6,7 +6,8 @@ import pytest
 
 from tests.integration.messages import waiting
 from tests.integration.rabbitmq import EVERY_BROKER
-from tests.integration.stack import Stack, eventually
+from tests.integration.stack import Stack
+from tests.support.waiting import eventually
 
 pytestmark = EVERY_BROKER
 

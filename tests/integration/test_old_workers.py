@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.integration.seeing_model import OPENAI, SeeingModel, seen
-from tests.integration.stack import Process, Stack, eventually
+from tests.integration.stack import Process, Stack
+from tests.support.waiting import eventually
 
 RELEASED = "2cd0ac7"
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,9 @@ from agent_runner.status.phases import Step
 from tests.integration.grpc_proxy import GrpcProxy
 from tests.integration.messages import empties, publish_again
 from tests.integration.rabbitmq import EVERY_BROKER
-from tests.integration.stack import Json, Stack, eventually, free_port
+from tests.integration.stack import Json, Stack
+from tests.support.ports import free_port
+from tests.support.waiting import eventually
 
 pytestmark = EVERY_BROKER
 

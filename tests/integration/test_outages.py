@@ -7,7 +7,8 @@ from pathlib import Path
 import psutil
 
 from tests.integration.rabbitmq import EVERY_BROKER
-from tests.integration.stack import Stack, eventually
+from tests.integration.stack import Stack
+from tests.support.waiting import eventually
 
 pytestmark = EVERY_BROKER
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 
 from agent_runner.clients.process.local_stack import API_KEY_NAME
-from tests.integration.stack import eventually
 from tests.integration.test_command_line import PROGRAM, processes_in
+from tests.support.waiting import eventually
 
 READY = re.compile(r"READY http=(\S+) grpc=\S+ flower=(\S+)(?: key_file=(\S+))?")
 LINK = re.compile(r"the page: (\S+)")

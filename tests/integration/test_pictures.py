@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.seeing_model import ANTHROPIC, OPENAI, SeeingModel, seen
-from tests.integration.stack import Json, Stack, eventually
+from tests.integration.stack import Json, Stack
+from tests.support.waiting import eventually
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 400
 PDF = b"%PDF-1.4\n" + bytes(range(256)) * 80

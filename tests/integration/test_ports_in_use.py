@@ -7,7 +7,9 @@ import pytest
 import redis
 
 from agent_runner.app.cli.commands.roles import SERVER_MODULE
-from tests.integration.stack import Stack, eventually, free_port
+from tests.integration.stack import Stack
+from tests.support.ports import free_port
+from tests.support.waiting import eventually
 
 
 def connections(stack: Stack) -> set[str]:

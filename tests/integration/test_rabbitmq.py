@@ -17,8 +17,9 @@ from agent_runner.status.phases import Step
 from agent_runner.status.timeouts import Timeouts
 from tests.integration.messages import left_behind
 from tests.integration.rabbitmq import RabbitNode
-from tests.integration.stack import Stack, eventually
+from tests.integration.stack import Stack
 from tests.integration.test_one_start import Witnessed, settle_down
+from tests.support.waiting import eventually
 
 QUEUE = "publishing"
 OLD_ENOUGH_S = 2.0

@@ -13,7 +13,8 @@ import pytest
 import redis
 
 from tests.integration.rabbitmq import EVERY_BROKER
-from tests.integration.stack import Json, Stack, eventually
+from tests.integration.stack import Json, Stack
+from tests.support.waiting import eventually
 
 PROGRAM = Path(sys.executable).parent / "agent-runner"
 DAY_S = 86_400.0

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from tests.integration.rabbitmq import EVERY_BROKER
-from tests.integration.stack import Stack, eventually
+from tests.integration.stack import Stack
+from tests.support.waiting import eventually
 
 pytestmark = EVERY_BROKER
 

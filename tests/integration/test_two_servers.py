@@ -13,8 +13,10 @@ from google.protobuf import json_format
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_COMPLETED, EXECUTION_IN_PROGRESS
 from tests.faults.tcp_proxy import TcpProxy
-from tests.integration.replicas import Followers, Server, an_agent, postgres_database, two_servers
-from tests.integration.stack import Json, Stack, free_port
+from tests.integration.replicas import Followers, Server, an_agent, two_servers
+from tests.integration.stack import Json, Stack
+from tests.support.databases import postgres_database
+from tests.support.ports import free_port
 
 WORK = "Look around.\n$ echo one\n$ sleep 0.5\n$ echo two\n@researcher Count. $ echo sub\n$ echo three"
 STATES_PER_S = 4

@@ -8,7 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.integration.stack import Stack, eventually
+from tests.integration.stack import Stack
+from tests.support.waiting import eventually
 
 BOTH_POOLS = pytest.mark.parametrize("pool", ["async", "prefork"])
 

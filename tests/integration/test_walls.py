@@ -4,7 +4,8 @@ import pytest
 
 from agent_runner.clients.sandbox.isolation import isolation_of
 from agent_runner.clients.settings.settings import Settings
-from tests.integration.stack import Stack, eventually
+from tests.integration.stack import Stack
+from tests.support.waiting import eventually
 
 NO_PROGRAM = {"AGENT_RUNNER_SANDBOX_BUBBLEWRAP": "no-such-program"}
 WHY = "not isolated: bubblewrap (no-such-program) is not installed"

@@ -7,7 +7,8 @@ import psutil
 import pytest
 
 from tests.integration.rabbitmq import EVERY_BROKER
-from tests.integration.stack import Process, Stack, eventually
+from tests.integration.stack import Process, Stack
+from tests.support.waiting import eventually
 
 pytestmark = EVERY_BROKER
 

@@ -14,7 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.store_machine import machine
 from tests.model.world import world
-from tests.store.conftest import POSTGRES
+from tests.support import databases
 
 EXAMPLES, STEPS = 40, 36
 BATCH = 10
@@ -49,15 +49,12 @@ USUAL = {("claim", "granted"): 80, ("append", "ok"): 100, ("settle", "accepted")
 
 
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("backend", ["sqlite", "postgres"])
+@pytest.mark.parametrize("backend", databases.SORTS)
 def test_the_store_does_what_the_model_says(backend: str) -> None:
     """No sequence of calls makes the two differ, and every verdict of every verb was met."""
-    postgres = os.environ.get(POSTGRES, "") if backend == "postgres" else ""
-    if backend == "postgres" and not postgres:
-        pytest.skip(f"needs a Postgres server: set {POSTGRES}")
     examples = int(os.environ.get("AGENT_RUNNER_TEST_EXAMPLES", "0"))
     shrink = [Phase.shrink] if os.environ.get("AGENT_RUNNER_TEST_SHRINK", "1") != "0" else []
-    with tempfile.TemporaryDirectory() as folder, world(postgres, Path(folder)) as the_world:
+    with tempfile.TemporaryDirectory() as folder, world(backend, Path(folder)) as the_world:
         for batch in range(-(-(examples or EXAMPLES) // BATCH)):
             run_state_machine_as_test(
                 machine(the_world, f"StoreAndModel{batch}"),

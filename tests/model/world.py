@@ -1,20 +1,17 @@
 """One database for all examples, its clock, and what was seen in it. Each example has a session of its own."""
 
 import asyncio
-import uuid
 from collections import Counter
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psycopg
-
-from agent_runner.status.store import schema
 from agent_runner.status.store.executions import ending
 from agent_runner.status.store.executions import worker_writes as running
 from agent_runner.status.store.store import Store
 from tests.store.table_guard import guard
+from tests.support import databases
 
 T = TypeVar("T")
 SMALL_TAIL_BYTES = 100
@@ -23,8 +20,6 @@ SMALL_TAIL_BYTES = 100
 
 class World:
     def __init__(self, url: str) -> None:
-        schema.migrate(url)
-        guard(url)
         self.now = 1_000_000.0
         self.seen: Counter[tuple[str, str]] = Counter()
         """(verb, verdict of the model): how often."""
@@ -46,22 +41,16 @@ class World:
 
 
 @contextmanager
-def world(postgres: str, folder: Path) -> Iterator[World]:
-    """On a Postgres server (URL), or on SQLite in this folder where that is empty."""
+def world(sort: str, folder: Path) -> Iterator[World]:
+    """On Postgres, or on SQLite in this folder."""
     kept = running.MIN_TAIL_BYTES, ending.SMALL_TAIL_BYTES
     running.MIN_TAIL_BYTES = ending.SMALL_TAIL_BYTES = SMALL_TAIL_BYTES
-    name = f"agent_runner_model_{uuid.uuid4().hex[:8]}"
-    url = f"sqlite:///{folder}/model.db"
-    if postgres:
-        url = f"{postgres.rsplit('/', 1)[0]}/{name}"
-        with psycopg.connect(postgres, autocommit=True) as admin:
-            admin.execute(f"create database {name}")
-    made = World(url)
     try:
-        yield made
+        with databases.migrated(sort, folder, guard) as url:
+            made = World(url)
+            try:
+                yield made
+            finally:
+                made.close()
     finally:
-        made.close()
         running.MIN_TAIL_BYTES, ending.SMALL_TAIL_BYTES = kept
-        if postgres:
-            with psycopg.connect(postgres, autocommit=True) as admin:
-                admin.execute(f"drop database {name} with (force)")

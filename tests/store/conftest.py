@@ -1,19 +1,15 @@
 """The store's conformance suite runs on SQLite always, and on Postgres where a server is named."""
 
-import os
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 
-import psycopg
 import pytest
 
-from agent_runner.status.store import schema
 from agent_runner.status.store.records import Claimed, Execution, NewDelta, NewExecution
 from agent_runner.status.store.store import Store
 from agent_runner.status.timeouts import Timeouts
 from tests.store.table_guard import guard
-
-POSTGRES = "AGENT_RUNNER_TEST_POSTGRES_URL"
+from tests.support import databases
 
 
 class Clock:
@@ -34,28 +30,27 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path_factory.mktemp('store')}/store.db"
-        return
-    server = os.environ.get(POSTGRES, "")
-    if not server:
-        pytest.skip(f"needs a Postgres server: set {POSTGRES}")
-    name = f"agent_runner_test_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"create database {name}")
-    try:
-        yield f"{server.rsplit('/', 1)[0]}/{name}"
-    finally:
-        with psycopg.connect(server, autocommit=True) as admin:
-            admin.execute(f"drop database {name} with (force)")
+@pytest.fixture(params=databases.SORTS)
+def sort(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def database_url(sort: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """With the newest tables, which are empty and guarded."""
+    with databases.migrated(sort, tmp_path_factory.mktemp("store"), guard) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_url(sort: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Without any table."""
+    with databases.empty(sort, tmp_path_factory.mktemp("store")) as url:
+        yield url
 
 
 @pytest.fixture
 async def store(database_url: str, clock: Clock) -> AsyncIterator[Store]:
-    schema.migrate(database_url)
-    guard(database_url)
     opened = Store.open(database_url, now=clock)
     yield opened
     await opened.close()

@@ -35,10 +35,10 @@ def migrate_to(url: str, revision: str) -> None:
         engine.dispose()
 
 
-def test_the_migrations_make_the_tables(database_url: str) -> None:
+def test_the_migrations_make_the_tables(empty_url: str) -> None:
     """After all migrations there is no difference to the tables that the code works with."""
-    schema.migrate(database_url)
-    assert differences(database_url) == []
+    schema.migrate(empty_url)
+    assert differences(empty_url) == []
 
 
 async def stored_under(revision: str, url: str, newest: str, clock: Clock) -> Execution:
@@ -63,12 +63,12 @@ async def stored_under(revision: str, url: str, newest: str, clock: Clock) -> Ex
     return made
 
 
-async def test_the_first_schema_upgrades_with_its_data(database_url: str, clock: Clock, tmp_path: Path) -> None:
+async def test_the_first_schema_upgrades_with_its_data(empty_url: str, clock: Clock, tmp_path: Path) -> None:
     """An execution that was stored under the first schema is the same after all migrations."""
-    made = await stored_under("0001", database_url, f"sqlite:///{tmp_path}/newest.db", clock)
-    schema.migrate(database_url)
-    assert schema.revision(database_url)[0] == schema.revision(database_url)[1]
-    store = Store.open(database_url, now=clock)
+    made = await stored_under("0001", empty_url, f"sqlite:///{tmp_path}/newest.db", clock)
+    schema.migrate(empty_url)
+    assert schema.revision(empty_url)[0] == schema.revision(empty_url)[1]
+    store = Store.open(empty_url, now=clock)
     try:
         assert await store.get(made.id) == made
         assert [(row.seq, row.kind) for row in await store.read_log(made.id)] == [(1, "message"), (2, "phase")]
@@ -79,13 +79,13 @@ async def test_the_first_schema_upgrades_with_its_data(database_url: str, clock:
 
 
 async def test_sessions_from_before_retention_were_used_at_the_upgrade(
-    database_url: str, clock: Clock, tmp_path: Path
+    empty_url: str, clock: Clock, tmp_path: Path
 ) -> None:
     """When they were used is not known: none of them is idle before the time has passed from the upgrade on."""
-    made = await stored_under("0004", database_url, f"sqlite:///{tmp_path}/newest.db", clock)
-    schema.migrate(database_url)
+    made = await stored_under("0004", empty_url, f"sqlite:///{tmp_path}/newest.db", clock)
+    schema.migrate(empty_url)
     clock.at = time.time()
-    store = Store.open(database_url, now=clock)
+    store = Store.open(empty_url, now=clock)
     try:
         assert await store.request_cancel(made.id, "test")
         clock.advance(DAY / 2)

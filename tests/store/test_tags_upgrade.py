@@ -57,10 +57,10 @@ def resource(kind: str, id: str, tags: list[str]) -> dict[str, Any]:
     }
 
 
-async def test_what_was_stored_before_is_found_by_its_tags(database_url: str, clock: Clock) -> None:
+async def test_what_was_stored_before_is_found_by_its_tags(empty_url: str, clock: Clock) -> None:
     """Executions and resources from before keep their tags in the upgrade, and lists find them."""
-    migrate_to(database_url, BEFORE)
-    found = Database(database_url)
+    migrate_to(empty_url, BEFORE)
+    found = Database(empty_url)
     every = (("all", 1), ("third", 3), ("ü", 401))
     tagged = [
         execution(n + 1, f"aex-{n}", [tag for tag, nth in every if n % nth == 0] * 2)
@@ -71,8 +71,8 @@ async def test_what_was_stored_before_is_found_by_its_tags(database_url: str, cl
     found.put("resources", [resource("Session", "ses-1", ["red", "blue"]), resource("Session", "ses-2", [])])
     found.put("resources", [resource("Agent", "agt-1", ["red"])])
     found.close()
-    schema.migrate(database_url)
-    store = Store.open(database_url, now=clock)
+    schema.migrate(empty_url)
+    store = Store.open(empty_url, now=clock)
     try:
         for wanted, total in ((["all"], 1203), (["third"], 401), (["all", "ü"], 3), (["third", "ü"], 1), (["none"], 0)):
             assert (await store.list(ExecutionQuery(tags=wanted))).total == total

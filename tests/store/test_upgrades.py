@@ -81,17 +81,17 @@ def everything(url: str) -> tuple[Dump, str]:
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-async def test_a_full_database_is_read_as_before(database_url: str, clock: Clock, revision: str) -> None:
+async def test_a_full_database_is_read_as_before(empty_url: str, clock: Clock, revision: str) -> None:
     """Executions in every phase and step, logs, sessions, resources, skills, keys, workers: what was put in."""
     clock.at = T0 + 1_000
-    tables = filled_at(revision, database_url)
-    before = dump(database_url, tables)
+    tables = filled_at(revision, empty_url)
+    before = dump(empty_url, tables)
     assert all(before.values()), "every table has rows"
-    schema.migrate(database_url)
-    assert schema.revision(database_url) == (NEWEST, NEWEST)
-    assert differences(database_url) == []
-    assert dump(database_url, tables) == before
-    store = Store.open(database_url, now=clock)
+    schema.migrate(empty_url)
+    assert schema.revision(empty_url) == (NEWEST, NEWEST)
+    assert differences(empty_url) == []
+    assert dump(empty_url, tables) == before
+    store = Store.open(empty_url, now=clock)
     try:
         await check_executions(store)
         await check_logs(store)
@@ -229,21 +229,21 @@ async def check_that_it_goes_on(store: Store, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-def test_a_second_migrate_changes_nothing(database_url: str, revision: str) -> None:
+def test_a_second_migrate_changes_nothing(empty_url: str, revision: str) -> None:
     """Every row, every table and the revision stay what they are."""
-    filled_at(revision, database_url)
-    schema.migrate(database_url)
-    once = everything(database_url)
-    schema.migrate(database_url)
-    assert everything(database_url) == once
+    filled_at(revision, empty_url)
+    schema.migrate(empty_url)
+    once = everything(empty_url)
+    schema.migrate(empty_url)
+    assert everything(empty_url) == once
 
 
 @pytest.mark.parametrize("revision", ["", *REVISIONS])
-def test_several_migrate_at_once(database_url: str, revision: str) -> None:
+def test_several_migrate_at_once(empty_url: str, revision: str) -> None:
     """Three processes begin together, as servers do in a deploy: all succeed, and nothing is done twice or lost."""
-    tables = filled_at(revision, database_url) if revision else MetaData()
-    before = dump(database_url, tables) if revision else {}
-    argv = [sys.executable, "-c", MIGRATE, database_url]
+    tables = filled_at(revision, empty_url) if revision else MetaData()
+    before = dump(empty_url, tables) if revision else {}
+    argv = [sys.executable, "-c", MIGRATE, empty_url]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     processes = [subprocess.Popen(argv, text=True, **pipes) for _ in range(3)]  # type: ignore[call-overload]
     for process in processes:
@@ -253,27 +253,27 @@ def test_several_migrate_at_once(database_url: str, revision: str) -> None:
         process.stdin.flush()
     told = [process.communicate(timeout=60)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], "\n".join(told)
-    assert schema.revision(database_url) == (NEWEST, NEWEST)
-    assert differences(database_url) == []
-    assert dump(database_url, tables) == before
+    assert schema.revision(empty_url) == (NEWEST, NEWEST)
+    assert differences(empty_url) == []
+    assert dump(empty_url, tables) == before
 
 
 @pytest.mark.parametrize("revision", ["", *REVISIONS[:-1]])
 def test_a_migration_that_fails_leaves_what_was_there(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, revision: str
+    empty_url: str, monkeypatch: pytest.MonkeyPatch, revision: str
 ) -> None:
     """It is one transaction: after a failure in the last step there is neither a new table nor a changed row."""
     if revision:
-        filled_at(revision, database_url)
-    before = everything(database_url)
+        filled_at(revision, empty_url)
+    before = everything(empty_url)
     steps = len(REVISIONS) - (REVISIONS.index(revision) + 1 if revision else 0)
     with monkeypatch.context() as patch:
         patch.setattr(HeadMaintainer, "update_to_step", failing_at(steps))
         with pytest.raises(InterruptedError):
-            schema.migrate(database_url)
-    assert everything(database_url) == before
-    schema.migrate(database_url)
-    assert schema.revision(database_url) == (NEWEST, NEWEST)
+            schema.migrate(empty_url)
+    assert everything(empty_url) == before
+    schema.migrate(empty_url)
+    assert schema.revision(empty_url) == (NEWEST, NEWEST)
 
 
 def failing_at(step: int) -> Any:

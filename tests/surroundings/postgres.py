@@ -12,7 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.integration.stack import eventually, free_port
+from tests.support.ports import free_port
+from tests.support.waiting import eventually
 
 _PLACES = [Path(p) for p in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
 

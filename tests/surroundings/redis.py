@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import redis as client
 
-from tests.integration.stack import eventually, free_port
+from tests.support.ports import free_port
+from tests.support.waiting import eventually
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from agent_runner.clients.engine.memory.checkpoints import open_saver
 from agent_runner.status.store import schema
 from agent_runner.status.store.postgres import engine_url, plain, prepares
 from agent_runner.status.store.store import Store
-from tests.integration.stack import Stack, free_port
+from tests.integration.stack import Stack
+from tests.support.ports import free_port
 from tests.surroundings.postgres import Cluster, pgbouncer
 
 

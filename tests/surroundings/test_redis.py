@@ -13,7 +13,8 @@ from agent_runner.app.cli.checks import check_broker, check_redis
 from agent_runner.clients.broker.redis_probe import RedisFull, broker_commands, refused
 from agent_runner.clients.settings.service_urls import normal_redis, problem, without_password
 from agent_runner.clients.settings.settings import Settings
-from tests.integration.stack import Stack, eventually
+from tests.integration.stack import Stack
+from tests.support.waiting import eventually
 from tests.surroundings.redis import Server, redis_server
 
 COMPLETED = "EXECUTION_COMPLETED"

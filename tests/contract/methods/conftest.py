@@ -11,18 +11,18 @@ from pydantic import SecretStr
 
 from agent_runner.app.server.composition import RunningServer, running_server
 from agent_runner.clients.settings.settings import Settings
-from tests.contract.methods.databases import SORTS, database
 from tests.contract.methods.world import World
+from tests.support import databases
 from tests.unit.server.conftest import KEY, http_client
 from tests.unit.server.conftest import redis_url as redis_url
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session", params=SORTS)
+@pytest_asyncio.fixture(scope="session", loop_scope="session", params=databases.SORTS)
 async def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, redis_url: str
 ) -> AsyncIterator[RunningServer]:
     folder, unique = tmp_path_factory.mktemp("contract"), uuid.uuid4().hex[:8]
-    with database(request.param, folder) as url:
+    with databases.migrated(request.param, folder) as url:
         settings = Settings(
             data_dir=folder,
             database_url=url,

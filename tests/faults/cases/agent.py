@@ -6,7 +6,8 @@ import redis
 
 from tests.faults.registry import case
 from tests.faults.scene import Scene
-from tests.integration.stack import Json, eventually
+from tests.integration.stack import Json
+from tests.support.waiting import eventually
 
 
 @case("F13")

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from tests.faults.registry import case
 from tests.faults.scene import Scene
-from tests.integration.stack import Json, Process, eventually
+from tests.integration.stack import Json, Process
+from tests.support.waiting import eventually
 
 EXIT_CODE = 3
 BEFORE: Json = {"do": "say", "text": "before"}

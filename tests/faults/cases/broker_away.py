@@ -18,8 +18,9 @@ from tests.faults.scene import Scene
 from tests.faults.tcp_proxy import TcpProxy
 from tests.integration import messages
 from tests.integration.rabbitmq import RabbitNode, scripts
-from tests.integration.stack import Process, eventually
+from tests.integration.stack import Process
 from tests.integration.test_rabbitmq import OLD_ENOUGH_S
+from tests.support.waiting import eventually
 
 CONNECTED = "Connected to amqp://"
 """What Celery logs. RabbitMQ cannot be asked: for a while a killed node remembers the consumers that it had."""

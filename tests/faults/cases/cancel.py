@@ -4,7 +4,7 @@ import time
 
 from tests.faults.registry import case
 from tests.faults.scene import Scene
-from tests.integration.stack import eventually
+from tests.support.waiting import eventually
 
 LAST_WORD = "start Ollama."
 """The end of what the demo model says about itself."""

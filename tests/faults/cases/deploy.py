@@ -7,7 +7,8 @@ from tests.faults.once import Once
 from tests.faults.registry import case
 from tests.faults.scene import Scene
 from tests.faults.witness import Seen
-from tests.integration.stack import Json, Process, eventually
+from tests.integration.stack import Json, Process
+from tests.support.waiting import eventually
 
 BOTH = ("async", "prefork")
 AT_ONCE_S = 1.5

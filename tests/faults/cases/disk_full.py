@@ -8,7 +8,8 @@ from pathlib import Path
 
 from tests.faults.registry import case
 from tests.faults.scene import Scene
-from tests.integration.stack import Json, eventually
+from tests.integration.stack import Json
+from tests.support.waiting import eventually
 
 SIZE = "1m"
 FULL = "No space left on device"

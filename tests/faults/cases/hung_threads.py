@@ -4,7 +4,8 @@ import psutil
 
 from tests.faults.registry import case
 from tests.faults.scene import Scene
-from tests.integration.stack import Json, eventually
+from tests.integration.stack import Json
+from tests.support.waiting import eventually
 
 CALLS = 24
 """More than the row's AGENT_RUNNER_MAX_HUNG_THREADS."""

@@ -7,7 +7,7 @@ import psutil
 
 from tests.faults.registry import case
 from tests.faults.scene import Scene
-from tests.integration.stack import eventually
+from tests.support.waiting import eventually
 
 LIMIT_KB = 200_000
 HELD_MB = 200

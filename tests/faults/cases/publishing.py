@@ -14,7 +14,7 @@ from tests.faults.once import Once
 from tests.faults.registry import case
 from tests.faults.scene import Scene
 from tests.faults.tcp_proxy import TcpProxy
-from tests.integration.stack import eventually
+from tests.support.waiting import eventually
 
 KEY_HEADER = "Idempotency-Key"
 DEADLINE_S = 5.0

@@ -14,7 +14,8 @@ from tests.faults.registry import case
 from tests.faults.scene import Scene
 from tests.faults.witness import METADATA
 from tests.integration.grpc_proxy import GrpcProxy
-from tests.integration.stack import KEY, Json, eventually
+from tests.integration.stack import KEY, Json
+from tests.support.waiting import eventually
 
 CREATE = "/ai.stigmer.agentic.agentexecution.v1.AgentExecutionCommandController/create"
 CALLS = {"begin": 1, "done": 1, "claim": 2, "append": 3, "settle": 2}

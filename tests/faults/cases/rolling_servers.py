@@ -2,7 +2,6 @@
 
 import os
 import signal
-import uuid
 
 import httpx
 import psycopg
@@ -12,9 +11,11 @@ from tests.faults.once import Gate, Once
 from tests.faults.registry import case
 from tests.faults.scene import Scene
 from tests.faults.tcp_proxy import TcpProxy
-from tests.integration.stack import TERMINAL, Json, Process, eventually
+from tests.integration.stack import TERMINAL, Json, Process
+from tests.support.databases import POSTGRES, on_postgres
+from tests.support.waiting import eventually
 
-POSTGRES = os.environ.get("AGENT_RUNNER_TEST_POSTGRES_URL") or "postgresql://postgres@127.0.0.1:5432/postgres"
+SERVER = os.environ.get(POSTGRES) or "postgresql://postgres@127.0.0.1:5432/postgres"
 RUNS = 50
 
 
@@ -83,18 +84,10 @@ def _ready(port: int, server: Process) -> None:
 
 def _store(scene: Scene) -> str:
     """A database of this case's own on Postgres, where there is one; else a SQLite file that both servers open."""
-    name = f"faults_{uuid.uuid4().hex[:12]}"
     try:
-        with psycopg.connect(POSTGRES, autocommit=True, connect_timeout=2) as connection:
-            connection.execute(f'create database "{name}"')
+        url = scene.afterwards.enter_context(on_postgres(SERVER))
     except psycopg.OperationalError:
         scene.note("on one SQLite file, there is no Postgres")
         return f"sqlite:///{scene.stack.folder}/two-servers.db"
     scene.note("on Postgres")
-    scene.afterwards.callback(_drop, name)
-    return f"{POSTGRES.rpartition('/')[0]}/{name}"
-
-
-def _drop(name: str) -> None:
-    with psycopg.connect(POSTGRES, autocommit=True) as connection:
-        connection.execute(f'drop database if exists "{name}" with (force)')
+    return url

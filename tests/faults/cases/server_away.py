@@ -4,11 +4,9 @@ import os
 import signal
 import sqlite3
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psycopg
 from sqlalchemy.engine import make_url
 
 from tests.faults.fault_stack import fresh_port
@@ -16,8 +14,8 @@ from tests.faults.once import Once
 from tests.faults.registry import case
 from tests.faults.scene import Scene
 from tests.faults.tcp_proxy import TcpProxy
+from tests.support.databases import POSTGRES, on_postgres
 
-POSTGRES = "AGENT_RUNNER_TEST_POSTGRES_URL"
 DATABASE_AWAY_S = 10.0
 
 
@@ -68,21 +66,14 @@ def database_unreachable(scene: Scene) -> None:
 @contextmanager
 def _on_postgres(scene: Scene) -> Iterator[TcpProxy]:
     """The scene's server anew, on a database of its own behind a link."""
-    admin = os.environ[POSTGRES]
-    url = make_url(admin)
-    name = f"agent_runner_fault_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute(f"create database {name}".encode())
-    try:
+    with on_postgres(os.environ[POSTGRES]) as own:
+        url = make_url(own)
         with TcpProxy(fresh_port(), url.port or 5432) as link:
             scene.stack.server.stop()
-            linked = url.set(host="127.0.0.1", port=link.port, database=name).render_as_string(hide_password=False)
+            linked = url.set(host="127.0.0.1", port=link.port).render_as_string(hide_password=False)
             scene.stack.start("server", AGENT_RUNNER_DATABASE_URL=linked)
             scene.stack.wait_ready()
             yield link
-    finally:
-        with psycopg.connect(admin, autocommit=True) as connection:
-            connection.execute(f"drop database {name} with (force)".encode())
 
 
 def _two_in_the_middle(scene: Scene, down_s: float) -> tuple[Once, Once]:

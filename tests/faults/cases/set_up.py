@@ -8,7 +8,8 @@ from tests.faults.registry import case
 from tests.faults.scene import Scene
 from tests.faults.tcp_proxy import TcpProxy
 from tests.integration.grpc_proxy import GrpcProxy
-from tests.integration.stack import Process, eventually
+from tests.integration.stack import Process
+from tests.support.waiting import eventually
 
 TRIED_AGAIN = "; again in"
 AGENT = {

@@ -10,7 +10,8 @@ from tests.faults.fault_stack import fresh_port
 from tests.faults.registry import case
 from tests.faults.scene import Scene
 from tests.faults.tcp_proxy import TcpProxy
-from tests.integration.stack import Process, eventually
+from tests.integration.stack import Process
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[3]
 TASKS, PACKAGE = ROOT / "tasks", ROOT / "src" / "agent_runner"

@@ -7,7 +7,8 @@ import psutil
 
 from tests.faults.registry import case
 from tests.faults.scene import Scene
-from tests.integration.stack import Process, eventually
+from tests.integration.stack import Process
+from tests.support.waiting import eventually
 
 SAID = {"do": "say", "text": "this much I had found out"}
 BLOCKED_EXIT = 70

@@ -9,7 +9,8 @@ from tests.faults.once import Once
 from tests.faults.registry import case
 from tests.faults.scene import Scene
 from tests.faults.tcp_proxy import TcpProxy
-from tests.integration.stack import Json, Process, eventually
+from tests.integration.stack import Json, Process
+from tests.support.waiting import eventually
 
 BOTH = (Step.ENSURE_THREAD, Step.EXECUTE)
 CALLBACK_DONE = "Task ReportFailure["

@@ -11,7 +11,8 @@ from tests.faults.fault_stack import fresh_port, go_on, stop
 from tests.faults.registry import case
 from tests.faults.scene import Scene
 from tests.faults.tcp_proxy import TcpProxy
-from tests.integration.stack import Process, eventually
+from tests.integration.stack import Process
+from tests.support.waiting import eventually
 
 FENCED = "fenced out"
 

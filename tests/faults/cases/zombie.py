@@ -8,7 +8,7 @@ from tests.faults.fault_stack import fresh_port, go_on, stop
 from tests.faults.registry import case
 from tests.faults.scene import Scene
 from tests.faults.tcp_proxy import TcpProxy
-from tests.integration.stack import eventually
+from tests.support.waiting import eventually
 
 FIRST, WORD = "I am the first turn", "aubergine"
 

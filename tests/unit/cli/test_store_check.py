@@ -8,7 +8,7 @@ import pytest
 
 from agent_runner.app.cli.checks import check_store
 from agent_runner.clients.settings.settings import Settings
-from tests.integration.replicas import postgres_database
+from tests.support.databases import postgres_database
 from tests.unit.engine.stores import has_pgvector
 
 

@@ -17,7 +17,7 @@ from agent_runner.clients.engine.current import CurrentRun
 from agent_runner.clients.engine.factory import EngineFactory
 from agent_runner.clients.engine.memory.checkpoints import open_saver
 from agent_runner.clients.engine.store.org_store import OrgStore
-from tests.integration.replicas import POSTGRES, postgres_database
+from tests.support.databases import POSTGRES, postgres_database
 from tests.unit.models.settings import SomeSettings
 
 PGVECTOR = "AGENT_RUNNER_TEST_PGVECTOR_URL"

@@ -6,7 +6,7 @@ import pytest
 
 from agent_runner.clients.engine.current import running
 from agent_runner.clients.engine.store.org_store import StoreError
-from tests.integration.replicas import postgres_database
+from tests.support.databases import postgres_database
 from tests.unit.engine.stores import DIMS, configured, execute, has_pgvector, run_of, vector_url
 
 __all__ = ["vector_url"]

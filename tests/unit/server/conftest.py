@@ -1,7 +1,6 @@
 """A whole server on real sockets: HTTP, gRPC, SQLite, and a real Redis as broker. Tests play the worker."""
 
 import json
-import socket
 import subprocess
 import time
 import uuid
@@ -19,6 +18,7 @@ from agent_runner.app.server.composition import RunningServer, running_server
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.records import Claimed, NewDelta, Outcome
+from tests.support.ports import free_port, listens
 
 KEY = "test-key"
 
@@ -147,13 +147,3 @@ def sse(text: str) -> list[tuple[str, str, Any]]:
         if "data" in fields:
             events.append((fields.get("event", ""), fields.get("id", ""), json.loads(fields["data"])))
     return events
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

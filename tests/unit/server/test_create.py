@@ -11,7 +11,8 @@ from redis.asyncio import Redis
 
 from agent_runner.app.server.composition import RunningServer, running_server
 from agent_runner.clients.settings.settings import Settings
-from tests.unit.server.conftest import Worker, created, free_port, http_client
+from tests.support.ports import free_port
+from tests.unit.server.conftest import Worker, created, http_client
 
 CONTRACT = {"api_version": "agentic.stigmer.ai/v1", "kind": "AgentExecution", "metadata": {"name": "My Run"}}
 

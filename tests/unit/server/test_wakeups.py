@@ -10,7 +10,7 @@ import pytest
 from agent_runner.app.server.log_feed import wakeups
 from agent_runner.app.server.log_feed.wakeups import Wakeups
 from tests.faults.tcp_proxy import TcpProxy
-from tests.unit.server.conftest import free_port
+from tests.support.ports import free_port
 
 
 @pytest.fixture

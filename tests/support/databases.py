@@ -1,0 +1,177 @@
+"""One way to get a database: a SQLite file, or a database of one's own on the Postgres that a variable names.
+
+To run every migration takes longer than most tests. So they run once for each kind and process: a test gets a copy of
+the file that they made, or a database that another test has given back and that was emptied since. What a test changed
+in the tables themselves is seen, and such a database is given to nobody.
+"""
+
+import functools
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from sqlalchemy.engine import make_url
+
+from agent_runner.status.store import schema
+
+SORTS = ("sqlite", "postgres")
+Prepare = Callable[[str], None]
+POSTGRES = "AGENT_RUNNER_TEST_POSTGRES_URL"
+
+SHAPE = """
+select md5(string_agg(line, e'\\n' order by line)) from (
+  select concat_ws(' ', 'column', table_name, column_name, data_type, is_nullable, column_default)
+    from information_schema.columns where table_schema = 'public'
+  union all select indexdef from pg_indexes where schemaname = 'public'
+  union all select concat_ws(' ', 'rule', conrelid::regclass, pg_get_constraintdef(oid))
+    from pg_constraint where connamespace = 'public'::regnamespace
+  union all select concat_ws(' ', 'trigger', tgrelid::regclass, tgname) from pg_trigger where not tgisinternal
+) as all_of_it (line)
+"""
+"""Tables, columns, indexes, constraints and triggers in one word: two databases with the same word have the same."""
+
+
+def no_more(_url: str) -> None:
+    """The preparation that adds nothing."""
+
+
+@contextmanager
+def empty(sort: str, folder: Path) -> Iterator[str]:
+    """The URL of a database without any table. One on Postgres is dropped afterwards."""
+    if sort == "sqlite":
+        yield f"sqlite:///{folder}/{uuid.uuid4().hex[:12]}.db"
+        return
+    with postgres_database() as url:
+        yield url
+
+
+@contextmanager
+def migrated(sort: str, folder: Path, prepare: Prepare = no_more) -> Iterator[str]:
+    """The URL of a database with the newest tables and no row in them. `prepare` adds what is no row, a trigger for
+    instance; it gets the URL, and runs once as the migrations do."""
+    if sort == "sqlite":
+        file = folder / f"{uuid.uuid4().hex[:12]}.db"
+        file.touch(mode=0o600)  # as the product's own
+        file.write_bytes(_template(prepare))
+        yield f"sqlite:///{file}"
+        return
+    server = postgres_or_skip()
+    shelf = _SHELVES.setdefault((server, prepare), [])
+    url = shelf.pop() if shelf else _made(server, prepare)
+    try:
+        yield url
+    finally:
+        if _emptied(server, url, prepare):
+            shelf.append(url)
+        else:
+            _drop(server, url)
+
+
+def postgres_or_skip() -> str:
+    """The URL of the tests' Postgres server. Skips the test where there is none."""
+    server = os.environ.get(POSTGRES, "")
+    if not server:
+        pytest.skip(f"needs a Postgres server: set {POSTGRES}")
+    return server
+
+
+@contextmanager
+def postgres_database() -> Iterator[str]:
+    """The URL of an empty one, dropped afterwards. Skips the test where there is no server."""
+    with on_postgres(postgres_or_skip()) as url:
+        yield url
+
+
+@contextmanager
+def on_postgres(server: str) -> Iterator[str]:
+    """The URL of an empty database on this server, dropped afterwards."""
+    url = _created(server)
+    try:
+        yield url
+    finally:
+        _drop(server, url)
+
+
+def drop_all() -> None:
+    """At the end of the process: what was kept for the next test."""
+    for (server, _), shelf in _SHELVES.items():
+        while shelf:
+            _drop(server, shelf.pop())
+
+
+_SHELVES: dict[tuple[str, Prepare], list[str]] = {}
+"""By server and preparation: migrated and empty databases that nobody uses."""
+
+
+@functools.cache
+def _template(prepare: Prepare) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "template.db"
+        schema.migrate(f"sqlite:///{file}")
+        prepare(f"sqlite:///{file}")
+        return file.read_bytes()
+
+
+def _made(server: str, prepare: Prepare) -> str:
+    url = _created(server)
+    schema.migrate(url)
+    prepare(url)
+    return url
+
+
+def _emptied(server: str, url: str, prepare: Prepare) -> bool:
+    """Whether it is as new. Whoever is still connected is cut off first, so that nobody holds a lock."""
+    with admin(server) as connection:
+        connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [_name(url)])
+    with admin(url) as connection:
+        shape = connection.execute(SHAPE).fetchone()
+        if shape != _shape(server, prepare):
+            return False
+        tables = connection.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()
+        rows = [sql.Identifier(name) for (name,) in tables if name != "alembic_version"]
+        with connection.transaction():
+            for name in rows:  # in any order: what belongs to a row goes with it
+                connection.execute(sql.SQL("delete from {}").format(name))
+            connection.execute(
+                "select setval(format('%I.%I', schemaname, sequencename)::regclass, start_value, false) "
+                "from pg_sequences where schemaname = 'public'"
+            )
+        return True
+
+
+@functools.cache
+def _shape(server: str, prepare: Prepare) -> tuple[str, ...] | None:
+    url = _made(server, prepare)
+    try:
+        with admin(url) as connection:
+            return connection.execute(SHAPE).fetchone()
+    finally:
+        _drop(server, url)
+
+
+def _created(server: str) -> str:
+    name = f"agent_runner_test_{uuid.uuid4().hex[:12]}"
+    with admin(server) as connection:
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    return make_url(server).set(database=name).render_as_string(hide_password=False)
+
+
+def _drop(server: str, url: str) -> None:
+    with admin(server) as connection:
+        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(_name(url))))
+
+
+def _name(url: str) -> str:
+    return str(make_url(url).database)
+
+
+def admin(url: str) -> psycopg.Connection[tuple[str, ...]]:
+    """A connection without transactions, for one `with`."""
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    return psycopg.connect(plain, autocommit=True)
