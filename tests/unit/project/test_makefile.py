@@ -49,6 +49,18 @@ def test_the_default_message_shows_what_there_is(tmp_path: Path) -> None:
     assert re.findall(r"^@(\w+) .*\n@(\w+) ", "\n".join(lines), re.MULTILINE)
 
 
+def test_what_make_starts_may_keep_its_bytecode(tmp_path: Path) -> None:
+    """The variable that forbids it is not handed on: each process would compile all that it imports."""
+    program = tmp_path / "python"
+    program.write_text('#!/bin/sh\necho "forbidden: $PYTHONDONTWRITEBYTECODE"\n')
+    program.chmod(0o755)
+    (tmp_path / "ready").touch()
+    command = ["make", "-s", "test", f"BIN={tmp_path}", f"READY={tmp_path / 'ready'}", "STALE="]
+    env = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "forbidden: \n"
+
+
 @pytest.mark.parametrize("name", [path.name for path in sorted(ROOT.glob("requirements*.lock"))])
 def test_a_lock_file_names_no_place(name: str) -> None:
     """A lock file holds exact versions with hashes, and no address to download them from."""
