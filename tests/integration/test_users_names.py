@@ -6,7 +6,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.stack import Stack, eventually, free_port
+from tests.integration.stack import Stack
+from tests.support.ports import free_port
+from tests.support.waiting import eventually
 
 GRAPH = """
 from ai.names import NAME
