@@ -15,6 +15,7 @@ from pathlib import Path
 COLUMNS, ROWS = 100, 28
 # Cursor up, erase the line, colours and weights; what only switches the cursor on and off shows nothing.
 _CODE = re.compile(r"\x1b\[(\?)?([\d;]*)([A-Za-z])")
+_BEGUN = re.compile(r"\x1b(?:\[[?\d;]*)?$")
 
 # The numbers of SGR that are in force: 1 bold, 2 dim, 30 to 37 colours.
 Style = tuple[int, ...]
@@ -71,9 +72,14 @@ class Screen:
     row: int = 0
     column: int = 0
     style: Style = ()
+    begun: str = ""
+    """A code whose end comes with the next piece."""
 
     def write(self, text: str) -> None:
         """Shows a piece of text, with its codes."""
+        text = self.begun + text
+        self.begun = found[0] if (found := _BEGUN.search(text)) else ""
+        text = text.removesuffix(self.begun)
         at = 0
         for code in _CODE.finditer(text):
             self._put(text[at : code.start()])
@@ -107,6 +113,8 @@ class Screen:
                 self.column = 0
             elif character == "\n":
                 self._next_row()
+            elif character == "\x1b":
+                raise ValueError(f"the terminal does not know the code {text!r}")
             else:
                 if self.column == COLUMNS:
                     self._next_row()

@@ -27,6 +27,12 @@ def test_what_was_erased_is_not_seen() -> None:
     assert seen("kept\r\n", "\x1b[1mone\x1b[0m\r\ntwo", "\r\x1b[2K\x1b[1A\x1b[2K", "three\r\n") == ["kept", "three"]
 
 
+def test_a_code_may_come_in_two_pieces() -> None:
+    """Wherever a program's words are cut, the same is seen."""
+    said = "kept\r\n\x1b[1;36mone\x1b[0m\r\ntwo\r\x1b[2K\x1b[1A\x1b[2K\x1b[?25lthree\r\n"
+    assert {tuple(seen(said[:at], said[at:])) for at in range(len(said))} == {("kept", "three")}
+
+
 def test_a_long_line_goes_on_below_and_the_last_rows_are_seen() -> None:
     """A terminal breaks lines at its width and scrolls."""
     assert seen("a" * (COLUMNS + 1)) == ["a" * COLUMNS, "a"]
@@ -35,8 +41,9 @@ def test_a_long_line_goes_on_below_and_the_last_rows_are_seen() -> None:
 
 def test_a_code_that_is_not_known_is_refused() -> None:
     """No code is taken for text or passed over: the recording would show what nobody saw."""
-    with pytest.raises(ValueError, match="does not know the code 5H"):
-        seen("\x1b[5H")
+    for code in ("\x1b[5H", "\x1b]0;title"):
+        with pytest.raises(ValueError, match="does not know the code"):
+            seen(code)
 
 
 def test_a_command_is_recorded_as_it_writes(tmp_path: Path) -> None:
