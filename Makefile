@@ -84,6 +84,7 @@ check: $(READY) ## format, lint, types, import directions, generated code and do
 	$(BIN)/python -m checks.extras
 	$(BIN)/python -m checks.imports
 	$(BIN)/python -m checks.rooms
+	$(BIN)/python -m checks.mutants
 
 check-fresh: $(READY) ## set up fresh copies with the oldest pip of each Python that is here; needs the package index
 	@$(BIN)/python -m checks.fresh $(ARGS)
