@@ -10,12 +10,9 @@ from agent_runner.app.server.log_feed.watchers import Watchers
 from agent_runner.app.server.maintenance.end_counts import Ends
 from agent_runner.app.server.resources.sealing import Sealing
 from agent_runner.app.server.runners.task_ends import TaskEndTeller
-from agent_runner.clients.process.shared_work import SharedWork
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.store.records import Execution, Removal
 from agent_runner.status.store.store import Store
-
-SKILLS_KNOWN = 1000
 
 
 class Publisher(Protocol):
@@ -58,8 +55,6 @@ class ServerContext:
     presence: Canceller | None = None
     task_ends: TaskEndTeller | None = None
     counted: Ends = field(default_factory=Ends)
-    skill_texts: SharedWork[str, tuple[str, str]] = field(default_factory=lambda: SharedWork(SKILLS_KNOWN))
-    """Name and description by the hash of the version: read once in this process, not at each claim."""
     outliving: Soon = field(default_factory=Soon)
     """Work that outlives its request; see `soon`."""
 

@@ -390,3 +390,6 @@ class SkillVersion:
     tag: str
     skill_md: str
     created_at: float
+    front: Mapping[str, str] | None = None
+    """What its front matter says: `name` and `description`, or `error`, why it cannot be used. None: not read yet,
+    of a version from before this was kept."""

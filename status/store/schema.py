@@ -302,6 +302,7 @@ skill_artifacts = Table(
     Column("skill_md", Text, nullable=False),
     _seconds("created_at"),
     Column("content", LargeBinary, nullable=False),
+    Column("front", Text, nullable=True),
 )
 
 skill_tags = Table(

@@ -7,6 +7,7 @@ else. Every version stays as it was pushed; `latest` is the one that the skill i
 import asyncio
 import hashlib
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from copy import deepcopy
 
@@ -15,7 +16,7 @@ from agent_runner.app.server.access.principal import SERVER, acting_as
 from agent_runner.app.server.problems import Kind, Problem, invalid, not_found
 from agent_runner.app.server.resources.resource_bodies import Json, record_of
 from agent_runner.app.server.resources.resource_kinds import DEFINITIONS
-from agent_runner.clients.skills.archive import SkillArchive, SkillArchiveError, pack, read_archive
+from agent_runner.clients.skills.archive import SkillArchive, SkillArchiveError, pack, read_archive, read_skill_md
 from agent_runner.status.store.errors import StaleVersion
 from agent_runner.status.store.records import Resource, ResourceKind, SkillVersion
 from agent_runner.status.store.store import Store
@@ -63,6 +64,7 @@ class Artifacts:
             tag="" if tag == LATEST else tag,
             skill_md=archive.skill_md,
             created_at=time.time(),
+            front={"name": archive.text.name, "description": archive.text.description},
         )
         body["status"] |= {
             "version_hash": version.version_hash,
@@ -90,12 +92,31 @@ class Artifacts:
             )
         return version
 
+    async def front(self, version: SkillVersion) -> Mapping[str, str]:
+        """`name` and `description` of the version, as its front matter said them when it was pushed; or `error`.
+
+        Read here, once, only for a version from before that was kept; such a one may be older than today's checks.
+        """
+        if version.front is not None:
+            return version.front
+        front = await asyncio.to_thread(_front_of, version.skill_md)
+        await self._store.keep_skill_front(version.skill_id, version.version_hash, front)
+        return front
+
     async def _first(self, skill: Resource) -> str:
         """A skill from before there were archives gets the one of its text. The hash of that version."""
         archive = await of_text(skill.body.get("spec", {}).get("skill_md", ""))
         with acting_as(SERVER), suppress(StaleVersion):  # another request has just done the same, or has pushed
             await self.put({**deepcopy(skill.body), "status": dict(skill.body.get("status", {}))}, archive, skill)
         return archive.version_hash
+
+
+def _front_of(skill_md: str) -> dict[str, str]:
+    try:
+        text = read_skill_md(skill_md)
+    except SkillArchiveError as error:
+        return {"error": str(error)}
+    return {"name": text.name, "description": text.description}
 
 
 def _key(skill_id: str, version_hash: str) -> str:

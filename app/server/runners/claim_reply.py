@@ -22,7 +22,7 @@ from agent_runner.app.server.executions.view import CREATED_BY
 from agent_runner.app.server.problems import Problem
 from agent_runner.app.server.resources.archives import Artifacts
 from agent_runner.app.server.resources.sealing import EnvValue, SealBroken, too_many_secrets
-from agent_runner.clients.skills.archive import SkillArchiveError, in_folders, read_skill_md
+from agent_runner.clients.skills.archive import in_folders
 from agent_runner.status.failures import Code
 from agent_runner.status.store.executions.ending import dumps
 from agent_runner.status.store.records import Claimed, Execution, Resource, ResourceKind
@@ -162,24 +162,21 @@ async def _environment(ctx: ServerContext, reference: ApiResourceReference, org:
 async def _skill(ctx: ServerContext, reference: ApiResourceReference, org: str, sub_agent: str) -> pb.RunSkill:
     skill = await _referenced(ctx, ResourceKind.SKILL, reference, org)
     try:
-        version = await Artifacts(ctx.store).version(skill, reference.version)
-        text = await ctx.skill_texts.get(version.version_hash, lambda: asyncio.to_thread(_front_of, version.skill_md))
-    except (Problem, SkillArchiveError) as error:
+        artifacts = Artifacts(ctx.store)
+        version = await artifacts.version(skill, reference.version)
+        front = await artifacts.front(version)
+    except Problem as error:
         raise BundleError(str(error), code=Code.SKILL, what=reference.slug) from None
+    if "error" in front:
+        raise BundleError(front["error"], code=Code.SKILL, what=reference.slug)
     return pb.RunSkill(
-        name=text[0] or skill.body.get("metadata", {}).get("name", "") or skill.slug,
-        description=text[1],
+        name=front["name"] or skill.body.get("metadata", {}).get("name", "") or skill.slug,
+        description=front["description"],
         folder=skill.slug,
         version_hash=version.version_hash,
         artifact_key=version.artifact_key,
         sub_agent=sub_agent,
     )
-
-
-def _front_of(skill_md: str) -> tuple[str, str]:
-    """Its name and description. Raises SkillArchiveError, which a text that was pushed before today's checks may."""
-    text = read_skill_md(skill_md)
-    return text.name, text.description
 
 
 async def _referenced(ctx: ServerContext, kind: ResourceKind, reference: ApiResourceReference, org: str) -> Resource:

@@ -1,7 +1,11 @@
 """The versions of skills: each archive once per skill, by its hash; tags that point to one of them."""
 
-from sqlalchemy import delete, insert, select
+import json
+from collections.abc import Mapping
 
+from sqlalchemy import delete, insert, select, update
+
+from agent_runner.status.store.executions.ending import dumps
 from agent_runner.status.store.records import Resource, SkillVersion
 from agent_runner.status.store.registry.resources import Resources
 from agent_runner.status.store.schema import skill_artifacts, skill_tags
@@ -27,7 +31,8 @@ class Skills(Resources):
             there = select(A.version_hash).where(A.skill_id == version.skill_id, A.version_hash == version.version_hash)
             if await connection.scalar(there) is None:
                 rest = {name: getattr(version, name) for name in ("artifact_key", "skill_md", "created_at")}
-                await connection.execute(insert(skill_artifacts).values(**values, **rest, content=archive))
+                front = None if version.front is None else dumps(version.front)
+                await connection.execute(insert(skill_artifacts).values(**values, **rest, content=archive, front=front))
             if version.tag:
                 tagged = (T.skill_id == version.skill_id, T.tag == version.tag)
                 await connection.execute(delete(skill_tags).where(*tagged))
@@ -41,7 +46,7 @@ class Skills(Resources):
         async with self.read() as connection:
             tag = (await connection.execute(tagged.where(T.tag == name))).one_or_none()
             version_hash = tag.version_hash if tag else name
-            found = select(A.version_hash, A.artifact_key, A.skill_md, A.created_at)
+            found = select(A.version_hash, A.artifact_key, A.skill_md, A.created_at, A.front)
             row = (
                 await connection.execute(found.where(A.skill_id == skill_id, A.version_hash == version_hash))
             ).one_or_none()
@@ -55,7 +60,15 @@ class Skills(Resources):
             tag=tag.tag if tag else next((other.tag for other in tags), ""),
             skill_md=row.skill_md,
             created_at=row.created_at,
+            front=json.loads(row.front) if row.front else None,
         )
+
+    @verb
+    async def keep_skill_front(self, skill_id: str, version_hash: str, front: Mapping[str, str]) -> None:
+        """What the front matter of a version says, for one that was pushed before this was kept."""
+        mine = (A.skill_id == skill_id, A.version_hash == version_hash, A.front.is_(None))
+        async with self.write() as connection:
+            await connection.execute(update(skill_artifacts).where(*mine).values(front=dumps(front)))
 
     @verb(orgs=Orgs.AFTER_A_READ)
     async def skill_tags(self, skill_id: str) -> dict[str, str]:

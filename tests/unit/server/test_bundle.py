@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import select, update
 
 from agent_runner.app.server.composition import RunningServer, running_server
 from agent_runner.app.server.context import ServerContext
@@ -17,6 +18,7 @@ from agent_runner.clients.settings.settings import Settings
 from agent_runner.clients.skills.archive import SkillText, read_skill_md
 from agent_runner.status.log.bounds import MAX_SECRETS
 from agent_runner.status.store.records import Resource, ResourceKind
+from agent_runner.status.store.schema import skill_artifacts
 from agent_runner.status.store.store import Store
 from agent_runner.v1 import runner_pb2 as pb
 from tests.unit.server.conftest import Worker, created, http_client
@@ -274,10 +276,11 @@ async def test_the_secrets_of_an_execution_go_with_its_end(
         await asyncio.sleep(0.02)
 
 
-async def test_a_skill_is_read_once_and_not_at_each_claim(
+async def test_a_claim_reads_no_front_matter(
     http: httpx.AsyncClient, server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its front matter is looked at for the first claim of a version, in a thread, and for no other."""
+    """It was read when the skill was pushed. A version from before that was kept is read once, in a thread, whatever
+    servers come and go."""
     await push(http, archive(skill_md="---\nname: Once\ndescription: d\n---\nbody"), name="once")
     threads: list[int] = []
 
@@ -285,11 +288,41 @@ async def test_a_skill_is_read_once_and_not_at_each_claim(
         threads.append(threading.get_ident())
         return read_skill_md(text)
 
-    monkeypatch.setattr("agent_runner.app.server.runners.claim_reply.read_skill_md", seen)
+    monkeypatch.setattr("agent_runner.app.server.resources.archives.read_skill_md", seen)
     id = await session(http, [], skill_refs=[{"kind": "skill", "slug": "once"}])
     granted = await Worker(server).claim((await created(http, session_id=id))["metadata"]["id"])
-    for _ in range(3):
+
+    async def told() -> list[tuple[str, str]]:
         reply = await claim_reply(server.ctx, granted)
-        assert [(skill.name, skill.description) for skill in reply.skills] == [("Once", "d")]
+        return [(skill.name, skill.description) for skill in reply.skills]
+
+    assert [await told() for _ in range(2)] == [[("Once", "d")]] * 2
+    assert threads == []
+    await forget_front(server)
+    assert [await told() for _ in range(3)] == [[("Once", "d")]] * 3
     assert len(threads) == 1
     assert threads[0] != threading.get_ident()
+
+
+async def test_an_old_skill_that_is_refused_today(http: httpx.AsyncClient, server: RunningServer) -> None:
+    """Its execution is told why, at every claim, and the reason is kept like what a good one says."""
+    await push(http, archive(skill_md="---\nname: Old\n---\nbody"), name="old")
+    await forget_front(server, skill_md="---\na: &x 1\nb: *x\n---\nbody")
+    id = await session(http, [], skill_refs=[{"kind": "skill", "slug": "old"}])
+    granted = await Worker(server).claim((await created(http, session_id=id))["metadata"]["id"])
+    for _ in range(2):
+        reply = await claim_reply(server.ctx, granted)
+        assert (reply.bundle_error_code, reply.bundle_error_what) == ("E303", "old")
+        assert "alias" in reply.bundle_error
+    assert "alias" in str(await kept_front(server))
+
+
+async def forget_front(server: RunningServer, **values: Any) -> None:
+    """As versions were stored before their front matter was kept."""
+    async with server.ctx.store.write() as connection:
+        await connection.execute(update(skill_artifacts).values(front=None, **values))
+
+
+async def kept_front(server: RunningServer) -> Any:
+    async with server.ctx.store.read() as connection:
+        return await connection.scalar(select(skill_artifacts.c.front))
