@@ -24,8 +24,10 @@ class Crowd:
         """Of all keys."""
         return self._open.total()
 
-    def check(self) -> None:
-        """Raises RESOURCE_EXHAUSTED when the caller has as many open as a key may."""
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """A place for one more, as long as the block lasts. Raises RESOURCE_EXHAUSTED when the caller has as many open
+        as a key may; between that look and the place nobody comes in."""
         principal = current()
         if self._open[principal.key_id] >= self._most:
             raise Problem(
@@ -34,13 +36,7 @@ class Crowd:
                 next_step="Wait until one of them has ended, or end one.",
                 retry_after_s=RETRY_AFTER_S,
             )
-
-    @contextmanager
-    def one(self, *, checked: bool = False) -> Iterator[None]:
-        """One more, as long as the block lasts. Raises as `check`, unless that was asked before an answer began."""
-        if not checked:
-            self.check()
-        key = current().key_id
+        key = principal.key_id
         self._open[key] += 1
         try:
             yield

@@ -14,7 +14,7 @@ from agent_runner.ai.stigmer.agentic.agentexecution.v1 import io_pb2, query_pb2_
 from agent_runner.ai.stigmer.agentic.skill.v1 import command_pb2_grpc as skill_grpc
 from agent_runner.ai.stigmer.agentic.skill.v1 import io_pb2 as skill_io
 from agent_runner.ai.stigmer.commons.apiresource.enum_pb2 import ApiResourceOwnerScope
-from agent_runner.app.server.composition import running_server
+from agent_runner.app.server.composition import RunningServer, running_server
 from agent_runner.app.server.grpc_api import interceptors
 from agent_runner.app.server.grpc_api.sizes import CALL_BYTES
 from agent_runner.clients.settings.settings import Settings
@@ -91,11 +91,42 @@ async def test_one_key_leaves_room_for_the_others(settings: Settings) -> None:
             async with other.stream("GET", events) as others:
                 assert others.status_code == 200
         subscribed.cancel()
-        async with asyncio.timeout(20):
-            while server.ctx.gate.streams.under_way:
-                await asyncio.sleep(0.01)
+        await all_given_back(server)
         async with http.stream("GET", events) as again:
             assert again.status_code == 200
+
+
+async def test_a_burst_finds_as_many_places_as_there_are(settings: Settings) -> None:
+    """Streams and waiting answers that a key asks for at the same moment: no more than it may have are begun, nothing
+    is made for the others, and all places are free again afterwards."""
+    async with (
+        running_server(settings.model_copy(update={"max_streams_per_key": 2})) as server,
+        http_client(server) as http,
+    ):
+        id = (await created(http))["metadata"]["id"]
+        request = http.build_request("GET", f"/v1/executions/{id}/events")
+        answers = await asyncio.gather(*(http.send(request, stream=True) for _ in range(20)))
+        assert sorted(answer.status_code for answer in answers) == [200] * 2 + [429] * 18
+        for answer in answers:
+            await answer.aclose()
+        await all_given_back(server)
+        waiting = [http.post("/v1/executions", json={"message": "m"}, params={"wait": "1"}) for _ in range(20)]
+        codes = [answer.status_code for answer in await asyncio.gather(*waiting)]
+        assert set(codes) == {201, 429}
+        assert (await http.get("/v1/executions")).json()["total"] == 1 + codes.count(201)
+        assert codes.count(201) == 2
+        refusals = [
+            http.post("/v1/executions", json={"message": "m", "session_id": "none"}, params={"wait": "1"})
+            for _ in range(2)
+        ]
+        assert {answer.status_code for answer in await asyncio.gather(*refusals)} == {404}
+        await all_given_back(server)
+
+
+async def all_given_back(server: RunningServer) -> None:
+    async with asyncio.timeout(20):
+        while server.ctx.gate.streams.under_way:
+            await asyncio.sleep(0.01)
 
 
 async def refused(http: httpx.AsyncClient, id: str, channel: grpc.aio.Channel) -> None:

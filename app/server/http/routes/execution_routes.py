@@ -1,11 +1,12 @@
 """`/v1/executions`: create, read, follow, cancel, redrive, delete."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, aclosing, contextmanager
 from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.executions.attachments import SETTING, attachment
@@ -68,6 +69,18 @@ _MADE = streamed(
 )
 
 
+class LastingResponse(StreamingResponse):
+    """Keeps its place until it is over, also when its reader has gone before it began."""
+
+    def __init__(self, place: ExitStack, chunks: AsyncIterator[str], **given: Any) -> None:
+        super().__init__(chunks, **given)
+        self._place = place
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._place:
+            await super().__call__(scope, receive, send)
+
+
 class ExecutionHandlers:
     def __init__(self, edges: Edges, metrics: Metrics) -> None:
         self._edges = edges
@@ -82,9 +95,9 @@ class ExecutionHandlers:
         idempotency_key: IdempotencyKey = "",
     ) -> Response:
         """A new execution, from the contract's AgentExecution or the short form."""
-        self._check_room(request, wait)
-        draft = draft_of_json(await self._body(request), idempotency_key=idempotency_key)
-        return await self._accepted(await self._executions.create(draft), request, wait)
+        with self._place_for(request, wait) as place:
+            draft = draft_of_json(await self._body(request), idempotency_key=idempotency_key)
+            return await self._accepted(await self._executions.create(draft), request, wait, place)
 
     async def list(
         self,
@@ -140,16 +153,19 @@ class ExecutionHandlers:
     ) -> Response:
         """A new execution with the same input. A body `{"env": {...}}` brings its secrets again; `from` says whether it
         goes on from the failed step (the default where memory has it) or begins before the run."""
-        self._check_room(request, wait)
-        env, begin = redrive_of(await self._body(request, optional=True))
-        accepted = await self._executions.redrive(execution_id, env=env, begin=begin, idempotency_key=idempotency_key)
-        return await self._accepted(accepted, request, wait)
+        with self._place_for(request, wait) as place:
+            env, begin = redrive_of(await self._body(request, optional=True))
+            accepted = await self._executions.redrive(
+                execution_id, env=env, begin=begin, idempotency_key=idempotency_key
+            )
+            return await self._accepted(accepted, request, wait, place)
 
     async def events(self, execution_id: str, last_event_id: Position = "") -> Response:
         """Server-sent events: a snapshot, or what follows Last-Event-ID; every later row of the log; the end."""
         await self._executions.get(execution_id)
-        self._streams.check()
-        return self._stream(execution_id, last_event_id, {}, 200)
+        with ExitStack() as place:
+            place.enter_context(self._streams.one())
+            return self._stream(execution_id, last_event_id, {}, 200, place)
 
     async def attachment(self, execution_id: str, attachment_id: str) -> Response:
         """A picture or a file that the execution was sent, as it was sent. `metadata.attachments` of messages has the
@@ -158,10 +174,13 @@ class ExecutionHandlers:
         found = await attachment(self._edges.ctx, execution_id, attachment_id)
         return download(found.content or b"", found.mime_type, found.name or f"{execution_id}-{found.id}")
 
-    def _check_room(self, request: Request, wait: float) -> None:
-        """Before anything is accepted, whether its answer may last."""
-        if wait or MEDIA_TYPE in request.headers.get("accept", ""):
-            self._streams.check()
+    @contextmanager
+    def _place_for(self, request: Request, wait: float) -> Iterator[ExitStack]:
+        """Taken before anything is accepted, if its answer may last; given back with the answer."""
+        with ExitStack() as place:
+            if wait or MEDIA_TYPE in request.headers.get("accept", ""):
+                place.enter_context(self._streams.one())
+            yield place
 
     async def _body(self, request: Request, *, optional: bool = False) -> Any:
         settings = self._edges.ctx.settings
@@ -169,7 +188,7 @@ class ExecutionHandlers:
         said = f"a message may have {most} (AGENT_RUNNER_MAX_MESSAGE_BYTES), its attachments {attached} ({SETTING})"
         return await body_json(request, create_bytes(settings), optional=optional, limited_by=said)
 
-    async def _accepted(self, accepted: Accepted, request: Request, wait: float) -> Response:
+    async def _accepted(self, accepted: Accepted, request: Request, wait: float, place: ExitStack) -> Response:
         new = accepted.execution.id
         headers = {"Location": f"/v1/executions/{new}"}
         if accepted.known:
@@ -177,18 +196,20 @@ class ExecutionHandlers:
         else:
             self._metrics.accepted.inc()
         if MEDIA_TYPE in request.headers.get("accept", ""):
-            return self._stream(new, "", headers, 201)
+            return self._stream(new, "", headers, 201, place)
         if wait:
-            with self._streams.one(checked=True):
-                await until_ended(self._edges.ctx, new, min(wait, MAX_WAIT_S))
+            await until_ended(self._edges.ctx, new, min(wait, MAX_WAIT_S))
         return await json_answer(await self._edges.shown(new), status_code=201, headers=headers)
 
-    def _stream(self, execution_id: str, last_event_id: str, headers: Mapping[str, str], status: int) -> Response:
+    def _stream(
+        self, execution_id: str, last_event_id: str, headers: Mapping[str, str], status: int, place: ExitStack
+    ) -> Response:
         chunks = self._counted(event_stream(self._edges.ctx, execution_id, last_event_id))
-        return StreamingResponse(chunks, status_code=status, media_type=MEDIA_TYPE, headers={**HEADERS, **headers})
+        told = {**HEADERS, **headers}
+        return LastingResponse(place.pop_all(), chunks, status_code=status, media_type=MEDIA_TYPE, headers=told)
 
     async def _counted(self, chunks: AsyncGenerator[str, None]) -> AsyncIterator[str]:
-        with self._streams.one(checked=True), self._metrics.streams.track_inprogress():
+        with self._metrics.streams.track_inprogress():
             async with aclosing(chunks):
                 async for chunk in chunks:
                     yield chunk
