@@ -32,5 +32,7 @@ class ApiKey:
     """From then on it opens nothing; None: it has no end."""
     made_by: str = ""
     """The id of the key that made it, or the name of one that has none; empty: a release made it that kept no maker."""
+    queues: frozenset[str] = frozenset()
+    """Of a key for workers: the queues that it serves; empty: all."""
     expired: bool = False
     """Whether that was so, by the database's clock, when it was read."""

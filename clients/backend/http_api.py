@@ -122,10 +122,13 @@ class HttpApi:
         return await self._call("PUT", f"/v1/{plural}", json=dict(resource))
 
     async def create_key(
-        self, *, name: str, scopes: Iterable[str], org: str = "", expires_in_s: float | None = None
-    ) -> Json:
+        self, *, name: str, scopes: Iterable[str], org: str = "", queues: Iterable[str] = (),
+        expires_in_s: float | None = None,
+    ) -> Json:  # fmt: skip
         """A new API key; `key` in the answer is the key itself, and is never told again."""
         body: Json = {"name": name, "scopes": list(scopes), "org": org}
+        if served := list(queues):
+            body["queues"] = served
         if expires_in_s is not None:
             body["expires_in_s"] = expires_in_s
         return await self._call("POST", "/v1/keys", json=body)

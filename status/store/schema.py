@@ -318,6 +318,7 @@ api_keys = Table(
     metadata,
     Column("id", String, primary_key=True),
     *[_name(n) for n in ("name", "scopes", "org", "made_by")],
+    Column("queues", Text, nullable=False, server_default="[]"),
     Column("digest", String, nullable=False),
     _seconds("created_at"),
     _when("last_used_at"),

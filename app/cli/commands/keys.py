@@ -49,14 +49,18 @@ def _seconds(_context: click.Context, _option: click.Parameter, given: str | Non
 @click.option("--name", required=True, help="Whom or what it is for.")
 @click.option("--scope", "scopes", multiple=True, required=True, type=click.Choice(SCOPES), help="Once or more.")
 @click.option("--org", default="", help="Only what belongs to this org; without it all orgs.")
+@click.option("--queue", "queues", multiple=True, help="Of a runner: only work of this queue; once or more. [all]")
 @click.option("--expires", "expires_in_s", metavar="TIME", callback=_seconds, help="From now: 30d, 12h. [never]")
 @click.option("--json", "as_json", is_flag=True)
 @click.pass_obj
 def create(
-    asked: Callable[[Ask], Any], name: str, scopes: tuple[str, ...], org: str, expires_in_s: float | None, as_json: bool
-) -> None:
+    asked: Callable[[Ask], Any], name: str, scopes: tuple[str, ...], org: str, queues: tuple[str, ...],
+    expires_in_s: float | None, as_json: bool,
+) -> None:  # fmt: skip
     """A new key. It is printed once, and kept by nobody."""
-    made = asked(lambda api: api.create_key(name=name, scopes=scopes, org=org, expires_in_s=expires_in_s))
+    made = asked(
+        lambda api: api.create_key(name=name, scopes=scopes, org=org, queues=queues, expires_in_s=expires_in_s)
+    )
     if as_json:
         click.echo(json.dumps(made, indent=2, ensure_ascii=False))
         return
@@ -83,7 +87,8 @@ def list_(asked: Callable[[Ask], Any], as_json: bool) -> None:
         ]  # fmt: skip
         revoked = f"revoked {str(key['revoked_at'])[:19]}" if key.get("revoked_at") else ""
         row = "  ".join(str(cell).ljust(width) for cell, (_, width) in zip(cells, _COLUMNS, strict=True))
-        click.echo(f"{row}  {revoked}".rstrip())
+        served = f"queues {', '.join(key['queues'])}" if key.get("queues") else ""
+        click.echo("  ".join(filter(None, (row, served, revoked))).rstrip())
 
 
 @keys.command()

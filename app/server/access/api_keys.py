@@ -60,7 +60,14 @@ class Keys:
             raise unauthenticated()
         _check_valid(key)
         self._note_use(key.id)
-        return Principal(name=key.name, scopes=key.scopes, org=key.org, key_id=key.id, expires_at=key.expires_at)
+        return Principal(
+            name=key.name,
+            scopes=key.scopes,
+            org=key.org,
+            key_id=key.id,
+            queues=key.queues,
+            expires_at=key.expires_at,
+        )
 
     async def confirm(self) -> None:
         """Whether the caller's key still holds: asked again and again by what lasts. Raises UNAUTHENTICATED."""
@@ -76,7 +83,13 @@ class Keys:
         _check_valid(key)
 
     async def make(
-        self, *, name: str, scopes: Iterable[Scope], org: str = "", expires_in_s: float | None = None
+        self,
+        *,
+        name: str,
+        scopes: Iterable[Scope],
+        org: str = "",
+        queues: Iterable[str] = (),
+        expires_in_s: float | None = None,
     ) -> tuple[ApiKey, str]:
         """A new key as it is stored, and the key itself, which is known now and never again.
 
@@ -87,6 +100,7 @@ class Keys:
         _must_have(scopes)
         if org and Scope.RUNNER in scopes:
             raise invalid("scopes: a runner takes work of all orgs, so a key with the scope 'runner' has no org")
+        queues = _queues_of(scopes, queues)
         id = secrets.token_hex(8)
         key = f"{PREFIX}_{id}_{secrets.token_hex(32)}"
         made = await self._store.add_key(
@@ -96,6 +110,7 @@ class Keys:
             org=org,
             digest=_digest(key.encode()),
             made_by=actor(),
+            queues=queues,
             expires_in_s=expires_in_s,
             expires_at=current().expires_at,
         )
@@ -184,6 +199,22 @@ def _must_have(scopes: frozenset[Scope]) -> None:
             f"the key '{mine.name}' has not got the scope {', '.join(repr(each) for each in missing)} to give it away",
             next_step="Make it with a key that has these scopes; STIGMER_API_KEY of the server has all.",
         )
+
+
+def _queues_of(scopes: frozenset[Scope], given: Iterable[str]) -> frozenset[str]:
+    """Those that were asked for; the maker's own where he is kept to some. Raises when they are wider than these."""
+    mine, queues = current().queues, frozenset(given)
+    if Scope.RUNNER not in scopes:
+        if queues:
+            raise invalid("queues: only a key with the scope 'runner' serves queues")
+        return frozenset()
+    if mine and queues - mine:
+        raise Problem(
+            Kind.PERMISSION_DENIED,
+            f"the key '{current().name}' does not serve the queue {min(queues - mine)!r} to give it away",
+            next_step="Make it with a key that serves this queue; STIGMER_API_KEY of the server serves all.",
+        )
+    return queues or mine
 
 
 def _id_of(given: bytes) -> str:

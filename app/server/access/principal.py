@@ -25,6 +25,8 @@ class Principal:
     scopes: frozenset[Scope]
     org: str = ""
     key_id: str = ""
+    queues: frozenset[str] = frozenset()
+    """The queues that a key for workers serves; empty: all."""
     expires_at: float | None = None
     """Epoch seconds; None: the key has no end."""
 

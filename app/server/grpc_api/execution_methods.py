@@ -16,6 +16,7 @@ from agent_runner.app.server.grpc_api.paging import asked, pages, say_next
 from agent_runner.app.server.log_feed.follow import Snapshot, Updates, follow, snapshot, states
 from agent_runner.app.server.log_feed.log_ends import End, phase_of
 from agent_runner.app.server.problems import Kind, Problem, failed_precondition, known
+from agent_runner.app.server.served_queues import must_serve_run
 from agent_runner.status.brief import Brief
 from agent_runner.status.log.log import LogRow, rfc3339
 from agent_runner.status.phases import Phase
@@ -65,6 +66,7 @@ class ExecutionMethods:
 
     async def update_status(self, request: command_pb2.AgentExecutionUpdateStatusInput, context: Any) -> AgentExecution:
         self._check_report(request.status.ByteSize())
+        await must_serve_run(self._ctx.store, request.execution_id)
         await self._edges.executions.merge_status(request.execution_id, as_json(request.status))
         return await self._message(request.execution_id)
 

@@ -14,6 +14,7 @@ from agent_runner.app.server.runners.presence import MAX_REASON_CHARS, VERDICTS,
 from agent_runner.app.server.runners.run_tokens import checked, digest_of
 from agent_runner.app.server.runners.runner_requests import deltas_of, facts_of, outcome_of
 from agent_runner.app.server.runners.worker_keys import must_be_mine
+from agent_runner.app.server.served_queues import may_fail, must_serve_run
 from agent_runner.status.log.plain import plain_text
 from agent_runner.status.phases import TERMINAL_PHASES, Step
 from agent_runner.v1 import runner_pb2 as pb
@@ -30,6 +31,7 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         self._reports = Reports(ctx)
 
     async def begin(self, request: pb.BeginRequest, context: Any) -> pb.BeginReply:
+        await must_serve_run(self._ctx.store, request.execution_id)
         key = current().key_id
         begun = await self._ctx.store.begin(request.execution_id, request.begin_id, request.incarnation, key=key)
         return pb.BeginReply(
@@ -45,6 +47,7 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         )
 
     async def claim(self, request: pb.ClaimRequest, context: Any) -> pb.ClaimReply:
+        await must_serve_run(self._ctx.store, request.execution_id)
         token = checked(request.run_token)
         if not token and not self._ctx.settings.workers_without_token:
             raise failed_precondition(TOO_OLD, next_step=TOO_OLD_NEXT)
@@ -116,6 +119,7 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         return pb.HandBackReply(accepted=settled.accepted)
 
     async def fail(self, request: pb.FailRequest, context: Any) -> pb.FailReply:
+        await may_fail(self._ctx.store, request.execution_id)
         settled = await self._reports.failure(
             request.execution_id,
             request.code,

@@ -1,6 +1,7 @@
 """API keys: made, found by their public id, listed, revoked. A revoked one stays, so that it can be told apart."""
 
 import builtins
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import Row, false, func, insert, select, update
 from agent_runner.status.api_keys import ApiKey, Scope
 from agent_runner.status.store.clock import NOW
 from agent_runner.status.store.connection import Transactions
+from agent_runner.status.store.executions.ending import dumps
 from agent_runner.status.store.schema import api_keys
 from agent_runner.status.store.verbs import verb
 
@@ -26,6 +28,7 @@ class ApiKeys(Transactions):
         org: str,
         digest: str,
         made_by: str = "",
+        queues: Iterable[str] = (),
         expires_in_s: float | None = None,
         expires_at: float | None = None,
     ) -> ApiKey:
@@ -36,6 +39,7 @@ class ApiKeys(Transactions):
             "scopes": _text(scopes),
             "org": org,
             "digest": digest,
+            "queues": dumps(sorted(queues)),
             "created_at": NOW,
         }
         values |= {"made_by": made_by, "expires_at": expires_at if expires_in_s is None else NOW + expires_in_s}
@@ -82,4 +86,5 @@ def _text(scopes: Iterable[Scope]) -> str:
 def _record(row: Row[Any]) -> ApiKey:
     values = dict(row._mapping)
     values["expired"] = bool(values.get("expired"))
-    return ApiKey(**{**values, "scopes": frozenset(Scope(scope) for scope in values["scopes"].split())})
+    scopes = frozenset(Scope(scope) for scope in values["scopes"].split())
+    return ApiKey(**{**values, "scopes": scopes, "queues": frozenset(json.loads(values["queues"]))})

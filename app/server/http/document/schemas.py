@@ -153,6 +153,7 @@ API_KEY: Schema = {
         "last_used_at": _TIME,
         "revoked_at": _TIME,
         "expires_at": {**_TIME, "description": "missing: never"},
+        "queues": {**STRINGS, "description": "of a key for workers: what it serves; empty: all"},
         "made_by": {"type": "string", "description": "the id of the key that made it; empty: not known"},
     },
 }

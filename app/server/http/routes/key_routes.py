@@ -22,15 +22,24 @@ _RUNNER_OF_AN_ORG: dict[str, Any] = {
     "properties": {"org": {"minLength": 1}, "scopes": {"contains": {"const": Scope.RUNNER.value}}},
 }
 
+_QUEUES_OF_NO_RUNNER: dict[str, Any] = {
+    "required": ["queues", "scopes"],
+    "properties": {"queues": {"minItems": 1}, "scopes": {"not": {"contains": {"const": Scope.RUNNER.value}}}},
+}
+
 
 class NewKey(BaseModel):
     """An empty `org` means all orgs, or the caller's if its key has one."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra={"not": _RUNNER_OF_AN_ORG})
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"not": {"anyOf": [_RUNNER_OF_AN_ORG, _QUEUES_OF_NO_RUNNER]}}
+    )
 
     name: Annotated[_Text, Field(min_length=1)]
     scopes: list[Scope] = Field(min_length=1)
     org: _Text = ""
+    queues: list[Annotated[_Text, Field(min_length=1)]] = Field(default_factory=list, max_length=100)
+    """Of a key with the scope `runner`: the queues that it serves; without them all, or those of the key that makes it."""
     expires_in_s: float | None = Field(default=None, gt=0, le=MOST_S, allow_inf_nan=False)
     """None: as long as the key that makes it."""
 
@@ -43,7 +52,9 @@ def key_routes(edges: Edges) -> APIRouter:
     async def create_key(request: Request) -> Response:
         """A new key. `key` in the answer is the key itself: it is shown now and never again."""
         new = await body_model(request, NewKey)
-        made, key = await keys.make(name=new.name, scopes=new.scopes, org=new.org, expires_in_s=new.expires_in_s)
+        made, key = await keys.make(
+            name=new.name, scopes=new.scopes, org=new.org, queues=new.queues, expires_in_s=new.expires_in_s
+        )
         return JSONResponse({**_shown(made), "key": key}, status_code=201, headers={"Cache-Control": "no-store"})
 
     @routes.get("", responses={200: answer(object_of(keys={"type": "array", "items": ref("ApiKey")}))})
@@ -66,4 +77,5 @@ def _shown(key: ApiKey) -> dict[str, Any]:
         if (at := getattr(key, name)) is not None
     }
     scopes = [scope.value for scope in Scope if scope in key.scopes]
-    return {"id": key.id, "name": key.name, "scopes": scopes, "org": key.org, "made_by": key.made_by, **times}
+    named = {"id": key.id, "name": key.name, "scopes": scopes, "org": key.org, "made_by": key.made_by}
+    return {**named, "queues": sorted(key.queues), **times}

@@ -12,6 +12,7 @@ from agent_runner.app.server.http.document.message_schemas import ref
 from agent_runner.app.server.http.document.schemas import STRING, STRINGS, answer, body_of, object_of
 from agent_runner.app.server.runners.failure_reports import STEPS_OF_MESSAGE, ExitReport, Name
 from agent_runner.app.server.runners.worker_keys import must_be_mine
+from agent_runner.app.server.served_queues import may_fail, must_serve
 from agent_runner.status.failures import Code
 from agent_runner.status.log.log import rfc3339
 from agent_runner.status.store.records import Worker
@@ -58,6 +59,8 @@ def runner_routes(edges: Edges) -> APIRouter:
         """Runs of that process end now (E103); a failed start is quoted by E101 until a worker is up."""
         report = await body_model(request, ExitReport)
         await must_be_mine(edges.ctx.store, report.incarnation)
+        if report.queue:
+            must_serve(report.queue)
         ended = await edges.reports.exit(report)
         return JSONResponse({"ended": ended}, status_code=202)
 
@@ -65,6 +68,7 @@ def runner_routes(edges: Edges) -> APIRouter:
     async def failures(request: Request) -> Response:
         """End an execution that is still open; `after_grace` leaves time for a truer reason."""
         report = await body_model(request, FailureReport)
+        await may_fail(edges.ctx.store, report.execution_id)
         settled = await edges.reports.failure(
             report.execution_id, str(report.code), report.facts, step=report.step, after_grace=report.after_grace
         )
