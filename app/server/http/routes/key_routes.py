@@ -39,7 +39,7 @@ class NewKey(BaseModel):
     scopes: list[Scope] = Field(min_length=1)
     org: _Text = ""
     queues: list[Annotated[_Text, Field(min_length=1)]] = Field(default_factory=list, max_length=100)
-    """Of a key with the scope `runner`: the queues that it serves; without them all, or those of the key that makes it."""
+    """With the scope `runner`: the queues that it serves; without them all, or those of the key that makes it."""
     expires_in_s: float | None = Field(default=None, gt=0, le=MOST_S, allow_inf_nan=False)
     """None: as long as the key that makes it."""
 
