@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent_runner.clients.sandbox.allowed_hosts import AllowedHosts
 from agent_runner.clients.sandbox.limits import Limits
 from agent_runner.clients.sandbox.local import LocalSandbox, SandboxError
 from agent_runner.clients.sandbox.walls import Walls
@@ -32,6 +33,8 @@ class Isolation:
         """For logs, presence, doctor and the live page."""
         if self.walls is None:
             return f"not isolated: {self.reason}"
+        if self.walls.allowed is not None:
+            return "isolated, with a proxy to some hosts"
         return "isolated, with this machine's network" if self.walls.network else "isolated"
 
 
@@ -42,7 +45,8 @@ class NotIsolated(Exception):
 def isolation_of(settings: "Settings") -> Isolation:
     """Of the local sandbox, under these settings. Blocking at the first call (a tenth of a second), not in a loop."""
     network, read_only = settings.sandbox_network == "on", settings.readable_in_sandbox
-    return _tried(settings.sandbox_bubblewrap, network, read_only)
+    hosts = settings.sandbox_allowed_hosts if settings.sandbox_network == "listed" else None
+    return _tried(settings.sandbox_bubblewrap, network, read_only, hosts)
 
 
 def sandbox_said(settings: "Settings") -> str:
@@ -75,13 +79,14 @@ def limits_of(settings: "Settings") -> Limits:
 
 
 @lru_cache
-def _tried(bubblewrap: str, network: bool, read_only: tuple[Path, ...]) -> Isolation:
+def _tried(bubblewrap: str, network: bool, read_only: tuple[Path, ...], hosts: str | None) -> Isolation:
     if sys.platform != "linux":
         return Isolation(reason=f"there is no bubblewrap for {sys.platform}")
     program = shutil.which(bubblewrap)
     if program is None:
         return Isolation(reason=f"bubblewrap ({bubblewrap}) is not installed")
-    walls = Walls(bubblewrap=os.path.abspath(program), network=network, read_only=read_only)
+    allowed = None if hosts is None else AllowedHosts.of(hosts)
+    walls = Walls(bubblewrap=os.path.abspath(program), network=network, allowed=allowed, read_only=read_only)
     with tempfile.TemporaryDirectory(prefix="agent-runner-probe-") as directory:
         box = LocalSandbox(Path(directory, "box"), walls=walls)
         try:

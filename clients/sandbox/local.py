@@ -27,6 +27,7 @@ from agent_runner.clients.masking.mask import Mask
 from agent_runner.clients.process.threads import own
 from agent_runner.clients.sandbox import commands
 from agent_runner.clients.sandbox.beneath import Beneath, Refused
+from agent_runner.clients.sandbox.egress import PORT, environment
 from agent_runner.clients.sandbox.limits import Limits
 from agent_runner.clients.sandbox.namespaces import Kept
 from agent_runner.clients.sandbox.output import Output
@@ -159,7 +160,8 @@ class LocalSandbox:
             "TERM": "dumb",
             "TMPDIR": str(tmp),
         }
-        return {**base, **self._extra_env}
+        way_out = environment() if self.walls and self.walls.allowed else {}
+        return {**base, **way_out, **self._extra_env}
 
     async def execute(self, command: str, timeout: float | None = None, *, tries: int = 5) -> CommandResult:
         """Run `command` in `/bin/sh`. `timeout` in seconds, None or 0 for none (the run's own limit then ends it).
@@ -264,11 +266,14 @@ class LocalSandbox:
                     "argv": self.walls.command_line(self.root_dir, self.links.values()),
                     "limits": self.limits.of_the_run(),
                     "directories": self.quota.directories,
+                    "proxy_port": PORT if self.walls.allowed else 0,
                 }
                 try:
                     self._kept = Kept(told, self._pipe[0])
                 except OSError as error:
                     raise SandboxError(f"commands cannot be walled off: {error}") from error
+                if self.walls.allowed:
+                    self._kept.let_out(self.walls.allowed)
             return dict(self._kept.namespaces)
 
     def _is_full(self) -> bool:

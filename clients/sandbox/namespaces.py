@@ -7,6 +7,8 @@ import socket
 import subprocess
 from typing import Any
 
+from agent_runner.clients.sandbox.allowed_hosts import AllowedHosts
+from agent_runner.clients.sandbox.egress import Egress
 from agent_runner.clients.sandbox.programs import kernel
 from agent_runner.clients.sandbox.programs import start as programs
 
@@ -36,7 +38,11 @@ class Kept:
             said, fds = self._receive()
         except TimeoutError:
             said, fds = {"failed": f"nothing was heard of it for {START_S:g} s"}, []
-        self.namespaces = dict(zip(said.get("up", ()), fds, strict=False))
+        names = said.get("up", ())
+        self.namespaces = dict(zip(names, fds, strict=False))
+        self.listener = socket.socket(fileno=fds[len(names)]) if len(fds) > len(names) else None
+        """Of the run's network, if it was asked for."""
+        self.way_out: Egress | None = None
         self.init = int(said.get("init", 0))
         self.used = int(said.get("used", 0))
         """Bytes on disk when it began, with what a command has locked."""
@@ -45,6 +51,11 @@ class Kept:
         if not self.namespaces:
             self.end()
             raise WallsFailed(said.get("failed") or "the program that keeps them ended at once")
+
+    def let_out(self, allowed: AllowedHosts) -> None:
+        """Serve the run's commands as their proxy, until `let_go`."""
+        if self.listener is not None:
+            self.way_out = Egress(self.listener, allowed)
 
     def _receive(self) -> tuple[dict[str, Any], list[int]]:
         data, fds, _, _ = socket.recv_fds(self._channel, MESSAGE_BYTES, MOST_DESCRIPTORS)
@@ -80,4 +91,8 @@ class Kept:
         """Of the descriptors; the processes live on until the run's pipe ends."""
         while self.namespaces:
             os.close(self.namespaces.popitem()[1])
+        if self.way_out is not None:
+            self.way_out.close()
+        elif self.listener is not None:
+            self.listener.close()
         self._channel.close()

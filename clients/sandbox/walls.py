@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent_runner.clients.sandbox.allowed_hosts import AllowedHosts
+
 SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 ETC = (
     "alternatives", "bash.bashrc", "ca-certificates", "ca-certificates.conf", "debian_version", "fonts", "gai.conf",
@@ -42,6 +44,8 @@ class Walls:
 
     bubblewrap: str
     network: bool = False
+    allowed: AllowedHosts | None = None
+    """Hosts that commands reach through the worker's proxy, without a network of their own; None: there is no proxy."""
     read_only: tuple[Path, ...] = ()
 
     def command_line(self, root_dir: Path, shown: Iterable[Path]) -> list[str]:

@@ -6,15 +6,24 @@ from typing import Literal
 
 from pydantic import field_validator
 
+from agent_runner.clients.sandbox.allowed_hosts import AllowedHosts
 from agent_runner.clients.settings.bound_settings import BoundSettings
 from agent_runner.clients.settings.environment import setting
 
 
 class SandboxSettings(BoundSettings):
-    sandbox_network: Literal["off", "on"] = setting(
+    sandbox_network: Literal["off", "on", "listed"] = setting(
         "AGENT_RUNNER_SANDBOX_NETWORK",
         default="off",
-        about="on: commands use this machine's network, with every port that the worker can reach",
+        about="on: commands use this machine's network, with every port that the worker can reach; listed: they reach"
+        " AGENT_RUNNER_SANDBOX_ALLOWED_HOSTS through a proxy of the worker",
+    )
+    sandbox_allowed_hosts: str = setting(
+        "AGENT_RUNNER_SANDBOX_ALLOWED_HOSTS",
+        default="",
+        about="with AGENT_RUNNER_SANDBOX_NETWORK=listed: names (*.example.com for all below), addresses, networks, with"
+        " ports 80 and 443, or one behind a colon",
+        shown="none",
     )
     sandbox_read_only: str = setting(
         "AGENT_RUNNER_SANDBOX_READ_ONLY",
@@ -49,6 +58,12 @@ class SandboxSettings(BoundSettings):
     sandbox_disk_bytes: int = setting(
         "AGENT_RUNNER_SANDBOX_DISK_BYTES", default=4 << 30, ge=0, about="of one session's directory; 0: any"
     )
+
+    @field_validator("sandbox_allowed_hosts", mode="after")
+    @classmethod
+    def _hosts(cls, value: str) -> str:
+        AllowedHosts.of(value)
+        return value
 
     @field_validator("sandbox_read_only", mode="after")
     @classmethod

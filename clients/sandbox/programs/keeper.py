@@ -1,9 +1,11 @@
-"""Holds the namespaces of one run: `main RUN_FD SOCKET_FD`, with `{argv, limits, directories}` on stdin (marshal).
+"""Holds the namespaces of one run: `main RUN_FD SOCKET_FD`, with what to make on stdin (marshal): argv, limits,
+directories, proxy_port.
 
 Promise: all that a run starts is in one pid namespace, and that ends with it: when the run's pipe (RUN_FD, whose only
 write end the worker holds) reaches end of file, on SIGTERM, when a limit is broken, and when this program is killed.
 
-Over the socket it says one JSON object a message. First `{"up": [names]}` with one descriptor per name, or `{"failed":
+Over the socket it says one JSON object a message. First `{"up": [names]}` with one descriptor per name, and behind
+them with a PROXY_PORT a socket that listens on it in the run's network; or `{"failed":
 words}`; once something is over its limit, `{"broken": words}`. Its own end says that all processes of the run are gone.
 
 It is executed, never imported by the worker; standard library only.
@@ -124,12 +126,22 @@ def main(run_fd: int, socket_fd: int) -> int:
     try:
         # From here on it may look at files that a command has locked, and has no power beyond this sandbox.
         kernel.setns(walls.namespaces["outer"])
+        fds = [walls.namespaces[name] for name in names]
         told_at_start = {"up": names, "init": walls.init, "used": usage(told["directories"])}
-        _say(channel, told_at_start, [walls.namespaces[name] for name in names])
+        listener = _listener(walls.namespaces["net"], told["proxy_port"]) if told["proxy_port"] else None
+        _say(channel, told_at_start, [*fds, *([listener.fileno()] if listener else [])])
+        if listener:
+            listener.close()
         _keep(walls, told, channel, (run_fd, stop_read))
     finally:
         walls.end()
     return 0
+
+
+def _listener(net: int, port: int) -> socket.socket:
+    """A socket of the run's network, whose other end the worker serves. This program stays in there, too."""
+    kernel.setns(net)
+    return socket.create_server(("127.0.0.1", port), backlog=128)
 
 
 def _keep(walls: _Walls, told: dict[str, Any], channel: socket.socket, ends: tuple[int, int]) -> None:
