@@ -179,8 +179,11 @@ def sandbox_contract() -> str:
     """From the table that the contract suite of sandboxes asks: what a command can do."""
     rows = json.loads((ROOT / "tests/unit/sandbox/contract.json").read_text())
     return table(
-        ("Can a command ...", "promised", "isolated", "not isolated"),
-        ((row["question"], row["promised"], row["isolated"], row["not isolated"]) for row in rows),
+        ("Can a command ...", "promised", "isolated", "a user of its own", "not isolated"),
+        (
+            tuple(row[name] for name in ("question", "promised", "isolated", "a user of its own", "not isolated"))
+            for row in rows
+        ),
     )
 
 

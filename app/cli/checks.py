@@ -171,7 +171,7 @@ def check_sandbox(settings: Settings) -> Check:
             fix = "Make it writable, or set AGENT_RUNNER_DATA_DIR."
             return Check(name="sandbox", up=False, why=f"local, under {settings.data_dir}", fix=fix)
         found = isolation_of(settings)
-        allowed = found.walls is not None or settings.is_local or settings.sandbox_unsafe
+        allowed = found.apart or settings.is_local or settings.sandbox_unsafe
         why = f"local, under {settings.data_dir}; commands are {found.said}{'' if found.walls else f'. {INSTALL}'}"
         return Check(name="sandbox", up=allowed, why=why, fix="" if found.walls else INSTALL)
     return Check(

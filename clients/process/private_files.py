@@ -6,6 +6,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
+LOCK, SEARCH = ".users.lock", stat.S_IXOTH
+"""Where sessions have users of their own, these go through the data directory, and see nothing of it."""
 UMASK = 0o077
 FILES = ("*.db", "*.db-*", "*.sock")
 log = logging.getLogger(__name__)
@@ -19,5 +21,6 @@ def keep_private(data_dir: Path) -> None:
     for path in [data_dir, *(found for pattern in FILES for found in data_dir.glob(pattern))]:
         with suppress(OSError):  # it is another user's, or has just gone
             found = path.lstat()
-            if found.st_uid == os.getuid() and found.st_mode & UMASK and not stat.S_ISLNK(found.st_mode):
-                path.chmod(stat.S_IMODE(found.st_mode) & ~UMASK)
+            closed = UMASK & ~SEARCH if path == data_dir and (data_dir / "sandboxes" / LOCK).exists() else UMASK
+            if found.st_uid == os.getuid() and found.st_mode & closed and not stat.S_ISLNK(found.st_mode):
+                path.chmod(stat.S_IMODE(found.st_mode) & ~closed)

@@ -70,7 +70,17 @@ def _file(directory: int, name: str, flags: int) -> int:
         return os.open(name, (flags & ~os.O_CREAT) | FILE, dir_fd=directory)
     with contextlib.suppress(OSError):
         os.fchmod(fd, NEW_FILE)
+    _belongs_to_owner_of(directory, fd)
     return fd
+
+
+def _belongs_to_owner_of(directory: int, fd: int) -> None:
+    """What a worker of root makes belongs to whom the directory belongs: to a session's own user, to the user of the
+    machine whose entry is shown."""
+    if os.geteuid() == 0:
+        owner = os.fstat(directory)
+        with contextlib.suppress(OSError):
+            os.fchown(fd, owner.st_uid, owner.st_gid)
 
 
 class Beneath:
@@ -229,3 +239,4 @@ class _Walk:
         self._open.append(os.open(name, DIRECTORY, dir_fd=self._open[-1]))
         if made:
             os.fchmod(self._open[-1], NEW_DIRECTORY)
+            _belongs_to_owner_of(self._open[-2], self._open[-1])

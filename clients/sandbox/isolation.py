@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,25 +12,36 @@ from typing import TYPE_CHECKING
 from agent_runner.clients.sandbox.allowed_hosts import AllowedHosts
 from agent_runner.clients.sandbox.limits import Limits
 from agent_runner.clients.sandbox.local import LocalSandbox, SandboxError
+from agent_runner.clients.sandbox.own_user import OwnUsers
 from agent_runner.clients.sandbox.walls import Walls
 
 if TYPE_CHECKING:
     from agent_runner.clients.settings.settings import Settings
 
 INSTALL = "Install bubblewrap 0.8 or later, and permit user namespaces (docs/guides/sandbox.md#isolation)."
+OWN_USER = "a user of its own"
 UNSAFE = "AGENT_RUNNER_SANDBOX_UNSAFE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Isolation:
-    """`walls` is None where commands are not walled off; then `reason` says why."""
+    """`walls` is None where commands are not walled off; then `reason` says why, and `users` are those that sessions
+    have of their own, if they can have any."""
 
     walls: Walls | None = None
+    users: OwnUsers | None = None
     reason: str = ""
+
+    @property
+    def apart(self) -> bool:
+        """Whether a session's commands are kept from the worker and from other sessions."""
+        return self.walls is not None or self.users is not None
 
     @property
     def said(self) -> str:
         """For logs, presence, doctor and the live page."""
+        if self.users is not None:
+            return f"{OWN_USER}, without walls: {self.reason}"
         if self.walls is None:
             return f"not isolated: {self.reason}"
         if self.walls.allowed is not None:
@@ -46,7 +57,10 @@ def isolation_of(settings: "Settings") -> Isolation:
     """Of the local sandbox, under these settings. Blocking at the first call (a tenth of a second), not in a loop."""
     network, read_only = settings.sandbox_network == "on", settings.readable_in_sandbox
     hosts = settings.sandbox_allowed_hosts if settings.sandbox_network == "listed" else None
-    return _tried(settings.sandbox_bubblewrap, network, read_only, hosts)
+    found = _tried(settings.sandbox_bubblewrap, network, read_only, hosts)
+    if found.walls is not None or os.geteuid() or not settings.sandbox_users:
+        return found
+    return _with_users(found, settings.sandbox_users, settings.data_dir)
 
 
 def sandbox_said(settings: "Settings") -> str:
@@ -59,7 +73,7 @@ def check_isolation(settings: "Settings") -> Isolation | None:
     if settings.sandbox != "local":
         return None
     found = isolation_of(settings)
-    if found.walls is None and not settings.is_local and not settings.sandbox_unsafe:
+    if not found.apart and not settings.is_local and not settings.sandbox_unsafe:
         raise NotIsolated(
             f"agents' commands cannot be walled off here: {found.reason}. {INSTALL} Or set AGENT_RUNNER_SANDBOX=none,"
             f" or {UNSAFE}=1 if every command may do what the worker's user can."
@@ -76,6 +90,23 @@ def limits_of(settings: "Settings") -> Limits:
         cpu_s=settings.sandbox_cpu_s,
         disk_bytes=settings.sandbox_disk_bytes,
     )
+
+
+@lru_cache
+def _with_users(found: Isolation, given: str, data_dir: Path) -> Isolation:
+    """With users of their own, if that works for directories below `data_dir`."""
+    users, probe = OwnUsers.of(given), data_dir / "sandboxes" / f".probe-{os.getpid()}"
+    box = LocalSandbox(probe, users=users)
+    try:
+        result = box.open().try_once("cd && test -w .")
+        why = f"they cannot use {probe.parent}: {result.output.strip()}" if result.exit_code else ""
+    except SandboxError as error:
+        why = str(error)
+    finally:
+        box.remove()
+    if why:
+        return replace(found, reason=f"{found.reason}, and sessions have no users of their own ({why})")
+    return replace(found, users=users)
 
 
 @lru_cache

@@ -8,7 +8,8 @@
 Promise: a command never sees the worker's environment; it ends with its run, also when the worker is killed with
 SIGKILL; cancelling `execute` kills the command and its descendants before it returns. With `walls` it sees nothing
 else of the host, and its run uses no more than its limits.
-Known limit: without `walls` this is a directory, not a jail: the shell can read whatever the worker's user can read.
+Known limit: without `walls` this is a directory, not a jail: the shell can read whatever its user can read, which is
+the worker's own, or with `users` one that the session has alone.
 """
 
 import asyncio
@@ -31,6 +32,7 @@ from agent_runner.clients.sandbox.egress import PORT, environment
 from agent_runner.clients.sandbox.limits import Limits
 from agent_runner.clients.sandbox.namespaces import Kept
 from agent_runner.clients.sandbox.output import Output
+from agent_runner.clients.sandbox.own_user import OwnUsers, give
 from agent_runner.clients.sandbox.quota import Quota
 from agent_runner.clients.sandbox.walls import TMP, Walls, may_show, write_etc
 
@@ -99,6 +101,7 @@ class LocalSandbox:
         max_result_bytes: int = DEFAULT_MAX_RESULT_BYTES,
         walls: Walls | None = None,
         limits: Limits | None = None,
+        users: OwnUsers | None = None,
     ) -> None:
         self.root_dir = Path(os.path.abspath(root_dir))
         self.work_dir = self.root_dir / "workspace"
@@ -106,6 +109,8 @@ class LocalSandbox:
         self.links: dict[str, Path] = {}
         """Name in the sandbox -> real path of the user's entry."""
         self.walls, self.limits = walls, limits or Limits()
+        self._users, self.user = users, 0
+        """The user that commands run as; 0: the worker's own."""
         self._shown = workspace
         self._extra_env = dict(env or {})
         self._max_result_bytes = max_result_bytes
@@ -120,8 +125,14 @@ class LocalSandbox:
         """Make the directories, the links and the run's pipe. Raises SandboxError."""
         try:
             self.root_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._users is not None:
+                self.user = self._users.settle(self.root_dir)
+            elif os.geteuid() == 0 and self.root_dir.exists() and self.root_dir.lstat().st_uid:
+                give(self.root_dir, 0)  # it had a user of its own, while commands could not be walled off
             for directory in (self.root_dir, self.work_dir, self.root_dir / "tmp"):
                 directory.mkdir(mode=0o700, exist_ok=True)
+                if self.user:
+                    os.chown(directory, self.user, self.user, follow_symlinks=False)
             self.root_dir.chmod(0o700)  # one of an earlier version was open to others
             if self._shown is not None:
                 self._link(self._shown)
@@ -244,8 +255,9 @@ class LocalSandbox:
             "env": env,
             "cwd": str(self.work_dir),
             "umask": COMMANDS_UMASK,
+            "user": self.user,
             "join": namespaces,
-            "rlimits": self.limits.of_a_process(apart=bool(self.walls), may_write=may_write),
+            "rlimits": self.limits.of_a_process(apart=bool(self.walls or self.user), may_write=may_write),
             "watch": {name: value for name, value in watched.items() if value},
             "directories": self.quota.directories,
         }

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import field_validator
 
 from agent_runner.clients.sandbox.allowed_hosts import AllowedHosts
+from agent_runner.clients.sandbox.own_user import OwnUsers
 from agent_runner.clients.settings.bound_settings import BoundSettings
 from agent_runner.clients.settings.environment import setting
 
@@ -33,6 +34,11 @@ class SandboxSettings(BoundSettings):
     )
     sandbox_bubblewrap: str = setting(
         "AGENT_RUNNER_SANDBOX_BUBBLEWRAP", default="bwrap", about="the program that walls commands off, 0.8 or later"
+    )
+    sandbox_users: str = setting(
+        "AGENT_RUNNER_SANDBOX_USERS",
+        default="1900000000-1900999999",
+        about="user ids of nobody else: one for each session where there are no walls and the worker is root",
     )
     sandbox_unsafe: bool = setting(
         "AGENT_RUNNER_SANDBOX_UNSAFE",
@@ -63,6 +69,12 @@ class SandboxSettings(BoundSettings):
     @classmethod
     def _hosts(cls, value: str) -> str:
         AllowedHosts.of(value)
+        return value
+
+    @field_validator("sandbox_users", mode="after")
+    @classmethod
+    def _users(cls, value: str) -> str:
+        OwnUsers.of(value)
         return value
 
     @field_validator("sandbox_read_only", mode="after")

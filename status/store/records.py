@@ -289,7 +289,7 @@ class Worker:
     not_taking: str
     """Why it takes no work; empty while it does."""
     sandbox: str = ""
-    """What its commands run in: `isolated`, `not isolated: ...`, `none`; empty if it did not say."""
+    """What its commands run in: `isolated`, `a user of its own, ...`, `not isolated: ...`, `none`; or empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -158,14 +158,15 @@ async def open_sandbox(settings: "Settings", run: Run) -> LocalSandbox | None:
         return None
     if settings.sandbox != "local":
         raise SandboxError(f"{settings.sandbox} sandboxes are not available in this version")
-    told = run.claim.told
+    told, found = run.claim.told, await own(isolation_of, settings)
     sandbox = LocalSandbox(
         sandbox_dir(settings, told.sandbox_id or told.session.metadata.id or told.thread_id),
         workspace=settings.workspace,
         env=dict(told.env),
         mask=run.mask,
         max_result_bytes=told.max_tool_result_bytes or settings.max_tool_result_bytes,
-        walls=(await own(isolation_of, settings)).walls,
+        walls=found.walls,
+        users=found.users,
         limits=limits_of(settings),
     )
     return await own(sandbox.open)

@@ -2,6 +2,7 @@
 
     argv, env, cwd, umask      the command
     rlimits                    limits of each of its processes, by the names in `kernel.RLIMITS`
+    user                       the user and group id to run it as, for a worker of root; 0: the worker's own
     join                       descriptors of the namespaces to run it in, by name; empty: in those of the worker
     watch, directories         without namespaces: what is looked at while it runs (with them, the keeper does)
 
@@ -55,6 +56,8 @@ def start(told: "dict[str, Any]", inside: bool) -> int:
         os.chdir(told["cwd"])
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         kernel.limit(told["rlimits"])
+        if told["user"]:
+            kernel.become(told["user"])
         # Should this program itself be killed, the command must not outlive it.
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         if select.select([alive_read], [], [], 0)[0]:

@@ -18,6 +18,7 @@ from agent_runner.clients.masking.mask import Mask
 from agent_runner.clients.sandbox.files import SandboxFiles
 from agent_runner.clients.sandbox.limits import Limits
 from agent_runner.clients.sandbox.local import LocalSandbox
+from agent_runner.clients.sandbox.own_user import OwnUsers
 from agent_runner.clients.sandbox.walls import Walls
 
 REPOSITORY = Path(__file__).parents[3]
@@ -36,18 +37,19 @@ class Scene:
     folder: Path
     box: LocalSandbox
     walls: Walls | None
+    users: OwnUsers | None = None
 
     async def can(self, command: str, *, timeout: float = 30.0) -> bool:
         return (await self.box.execute(command, timeout)).exit_code == 0
 
     def another(self, name: str = "ses-1") -> LocalSandbox:
-        return sandbox_of(self.folder, self.walls, name)
+        return sandbox_of(self.folder, self.walls, name, self.users)
 
 
-def sandbox_of(folder: Path, walls: Walls | None, name: str = "ses-1") -> LocalSandbox:
+def sandbox_of(folder: Path, walls: Walls | None, name: str = "ses-1", users: OwnUsers | None = None) -> LocalSandbox:
     mask, root = Mask([SECRET]), folder / "data" / "sandboxes" / name
     return LocalSandbox(
-        root, folder / "mine", {"TOKEN": SECRET}, mask, max_result_bytes=20_000, walls=walls, limits=LIMITS
+        root, folder / "mine", {"TOKEN": SECRET}, mask, max_result_bytes=20_000, walls=walls, limits=LIMITS, users=users
     ).open()
 
 
@@ -105,6 +107,7 @@ async def _(scene: Scene) -> bool:
 
 @question("data-directory")
 async def _(scene: Scene) -> bool:
+    (scene.folder / "data" / "checkpoints.db").touch(mode=0o600)  # as a worker's umask makes it
     (scene.folder / "data" / "checkpoints.db").write_text("memory")
     return await scene.can(f"cat {scene.folder}/data/checkpoints.db")
 
@@ -207,14 +210,22 @@ async def _(scene: Scene) -> bool:
 async def _(scene: Scene) -> bool:
     program = (
         "import asyncio, sys\nfrom pathlib import Path\nfrom agent_runner.clients.sandbox.local import LocalSandbox\n"
-        "from agent_runner.clients.sandbox.walls import Walls\n"
+        "from agent_runner.clients.sandbox.own_user import OwnUsers\nfrom agent_runner.clients.sandbox.walls import Walls\n"
         "walls = Walls(bubblewrap=sys.argv[2]) if sys.argv[2] else None\n"
-        "box = LocalSandbox(Path(sys.argv[1]), walls=walls).open()\n"
+        "box = LocalSandbox(Path(sys.argv[1]), walls=walls, users=OwnUsers.of(sys.argv[3])).open()\n"
         "asyncio.run(box.execute('setsid sleep 100 & (setsid sleep 100 &) ; wait'))\n"
     )
     root = scene.another("ses-3").root_dir
     worker = subprocess.Popen(
-        [PYTHON, "-c", program, str(root), scene.walls.bubblewrap if scene.walls else ""], cwd=REPOSITORY
+        [
+            PYTHON,
+            "-c",
+            program,
+            str(root),
+            scene.walls.bubblewrap if scene.walls else "",
+            f"{scene.users.first}-{scene.users.last}" if scene.users else "",
+        ],
+        cwd=REPOSITORY,
     )
     try:
         assert await until(lambda: len(at_work(root)) >= 3)

@@ -90,7 +90,7 @@ def message_components() -> Mapping[str, Schema]:
         },
         "sandbox": {
             "type": "string",
-            "description": "what its commands ran in: isolated; not isolated, and why; none",
+            "description": "what its commands ran in: isolated; a user of its own, not isolated, and why; none",
         },
         "redriven_from": {"type": "string", "description": "the id of the execution that this one repeats"},
     }

@@ -164,7 +164,10 @@ WORKER: Schema = {
         **dict.fromkeys(
             ("incarnation", "name", "role", "queue", "hostname", "version", "exit_text", "not_taking"), STRING
         ),
-        "sandbox": {**STRING, "description": "what its commands run in: isolated; not isolated, and why; none"},
+        "sandbox": {
+            **STRING,
+            "description": "what its commands run in: isolated; a user of its own, not isolated, and why; none",
+        },
         **dict.fromkeys(("pid", "slots", "busy", "hung_threads"), _WHOLE),
         **dict.fromkeys(("connected_at", "last_seen_at", "disconnected_at", "gone_at"), _TIME),
         "state": {"enum": ["online", "silent", "disconnected", "gone"]},
