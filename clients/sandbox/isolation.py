@@ -58,7 +58,7 @@ def isolation_of(settings: "Settings") -> Isolation:
     network, read_only = settings.sandbox_network == "on", settings.readable_in_sandbox
     hosts = settings.sandbox_allowed_hosts if settings.sandbox_network == "listed" else None
     found = _tried(settings.sandbox_bubblewrap, network, read_only, hosts)
-    if found.walls is not None or os.geteuid() or not settings.sandbox_users:
+    if found.walls is not None or os.geteuid() or OwnUsers.of(settings.sandbox_users) is None:
         return found
     return _with_users(found, settings.sandbox_users, settings.data_dir)
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 LOCK = ".users.lock"
 SEARCH = stat.S_IXOTH
+NOBODY = "none"
 SETTING = "AGENT_RUNNER_SANDBOX_USERS"
 
 
@@ -34,8 +35,8 @@ class OwnUsers:
 
     @classmethod
     def of(cls, given: str) -> "OwnUsers | None":
-        """`FIRST-LAST`; None for nothing. Raises ValueError."""
-        if not given:
+        """`FIRST-LAST`; None for `none`. Raises ValueError."""
+        if given in ("", NOBODY):
             return None
         first, dash, last = given.partition("-")
         if not dash or not first.isdecimal() or not last.isdecimal() or not 1000 <= int(first) <= int(last) < 1 << 31:

@@ -38,7 +38,7 @@ class SandboxSettings(BoundSettings):
     sandbox_users: str = setting(
         "AGENT_RUNNER_SANDBOX_USERS",
         default="1900000000-1900999999",
-        about="user ids of nobody else: one for each session where there are no walls and the worker is root",
+        about="user ids of nobody else: one for each session where there are no walls and the worker is root, or none",
     )
     sandbox_unsafe: bool = setting(
         "AGENT_RUNNER_SANDBOX_UNSAFE",

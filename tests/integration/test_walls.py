@@ -7,7 +7,7 @@ from agent_runner.clients.settings.settings import Settings
 from tests.integration.stack import Stack
 from tests.support.waiting import eventually
 
-NO_PROGRAM = {"AGENT_RUNNER_SANDBOX_BUBBLEWRAP": "no-such-program"}
+NO_PROGRAM = {"AGENT_RUNNER_SANDBOX_BUBBLEWRAP": "no-such-program", "AGENT_RUNNER_SANDBOX_USERS": "none"}
 WHY = "not isolated: bubblewrap (no-such-program) is not installed"
 
 

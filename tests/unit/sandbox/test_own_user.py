@@ -123,7 +123,7 @@ def test_where_there_are_no_walls(data: Path) -> None:
     assert check_isolation(settings) is isolation_of(settings)
     assert list((data / "sandboxes").glob(".probe*")) == []
     with pytest.raises(NotIsolated):
-        check_isolation(Settings(**given, sandbox_users=""))
+        check_isolation(Settings(**given, sandbox_users="none"))
     data.parent.chmod(0o700)
     found = isolation_of(Settings(**given, sandbox_users="1900000000-1900000009"))
     assert found.users is None

@@ -114,7 +114,7 @@ def test_which_entries_may_be_shown(tmp_path: Path, path: str, may: bool) -> Non
 )
 def test_where_it_does_not_work_the_reason_is_kept(program: str, why: str) -> None:
     """For doctor, the presence and the log."""
-    settings = Settings(sandbox="local", sandbox_bubblewrap=program, sandbox_users="")
+    settings = Settings(sandbox="local", sandbox_bubblewrap=program, sandbox_users="none")
     found = isolation_of(settings)
     assert found.walls is None
     assert why in found.reason
