@@ -24,6 +24,7 @@ from agent_runner.clients.sandbox.walls import Walls
 REPOSITORY = Path(__file__).parents[3]
 SECRET = "s3cret-of-the-run"
 PYTHON = sys.executable
+"""What commands are asked with; the machine's where the worker's is in somebody's home."""
 MB = 10**6
 LIMITS = Limits(
     memory_bytes=200 * MB, processes=100, file_bytes=4 * MB, open_files=64, cpu_s=60, disk_bytes=16 * MB
@@ -133,7 +134,7 @@ async def _(scene: Scene) -> bool:
     }
     env |= {"OPENAI_API_KEY": "k3y-of-the-w0rker", "AGENT_RUNNER_BROKER_URL": "redis://:k3y-of-the-w0rker@localhost"}
     with subprocess.Popen(
-        [PYTHON, "-c", program], env=env, cwd=scene.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-c", program], env=env, cwd=scene.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as worker:
         assert worker.stdout is not None
         assert await asyncio.to_thread(worker.stdout.readline) == b"ready\n"
@@ -218,7 +219,7 @@ async def _(scene: Scene) -> bool:
     root = scene.another("ses-3").root_dir
     worker = subprocess.Popen(
         [
-            PYTHON,
+            sys.executable,
             "-c",
             program,
             str(root),

@@ -1,6 +1,7 @@
 """The table in docs/guides/sandbox.md: what a command can do, asked on a real sandbox, walled off and without."""
 
 import json
+import shutil
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.sandbox import questions
 from tests.unit.sandbox.conftest import own_users, own_walls
 from tests.unit.sandbox.questions import QUESTIONS, Scene, sandbox_of
 
@@ -23,9 +25,11 @@ def column(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-async def scene(column: str) -> AsyncIterator[Scene]:
+async def scene(column: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     walls = own_walls() if column == "isolated" else None
     users = own_users() if column == "a user of its own" else None
+    if users and (python := shutil.which("python3", path="/usr/local/bin:/usr/bin:/bin")):
+        monkeypatch.setattr(questions, "PYTHON", python)
     with tempfile.TemporaryDirectory(prefix="sandbox-") as folder:  # pytest's own lets no other user through
         path = Path(folder)
         path.chmod(0o711)
