@@ -23,6 +23,7 @@ MOST_CONNECTIONS = 64
 """Of one run at a time; others wait in the socket's queue."""
 MAX_HEAD_BYTES = 32 << 10
 HEAD_S, CONNECT_S, IDLE_S = 15.0, 15.0, 300.0
+AGAIN_S = 0.1
 CHUNK = 64 << 10
 _DROPPED = (b"proxy-connection", b"proxy-authorization", b"connection", b"keep-alive")
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -61,7 +62,12 @@ class Egress:
         try:
             while True:
                 await self._places.acquire()
-                connection, _ = await self._loop.sock_accept(self._listener)
+                try:
+                    connection, _ = await self._loop.sock_accept(self._listener)
+                except OSError:  # this process has no descriptor left for the moment: the command waits
+                    self._places.release()
+                    await asyncio.sleep(AGAIN_S)
+                    continue
                 task = self._loop.create_task(self._serve(connection))
                 self._open.add(task)
                 task.add_done_callback(self._served)

@@ -141,6 +141,9 @@ def test_executions_commands(server: ScriptedServer) -> None:
     assert agent_runner(*on, "cancel", ID).returncode == 0
     assert agent_runner(*on, "redrive", ID).stdout.strip() == ID
     assert any("phase=EXECUTION_COMPLETED" in path for path, _, _ in server.seen)
+    assert not any("view=" in path for path, _, _ in server.seen), "a table needs no content"
+    assert agent_runner(*on, "list", "--json", "--full").returncode == 0
+    assert "view=full" in server.seen[-1][0]
 
 
 @pytest.mark.promise("2.11")
