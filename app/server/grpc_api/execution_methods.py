@@ -16,7 +16,7 @@ from agent_runner.app.server.grpc_api.paging import asked, pages, say_next
 from agent_runner.app.server.log_feed.follow import Snapshot, Updates, follow, snapshot, states
 from agent_runner.app.server.log_feed.log_ends import End, phase_of
 from agent_runner.app.server.problems import Kind, Problem, failed_precondition, known
-from agent_runner.app.server.served_queues import must_serve_run
+from agent_runner.app.server.runners.served_queues import must_serve_run
 from agent_runner.status.brief import Brief
 from agent_runner.status.log.log import LogRow, rfc3339
 from agent_runner.status.phases import Phase

@@ -13,7 +13,7 @@ from agent_runner.app.server.access.principal import current
 from agent_runner.app.server.problems import invalid
 from agent_runner.app.server.runners.run_tokens import RunTokens
 from agent_runner.app.server.runners.runner_requests import finite
-from agent_runner.app.server.served_queues import must_serve
+from agent_runner.app.server.runners.served_queues import must_serve
 from agent_runner.status.log.plain import plain_text
 from agent_runner.status.phases import Step
 from agent_runner.status.store.errors import StoreUnavailable

@@ -13,8 +13,8 @@ from agent_runner.app.server.runners.failure_reports import Reports
 from agent_runner.app.server.runners.presence import MAX_REASON_CHARS, VERDICTS, PresenceBoard
 from agent_runner.app.server.runners.run_tokens import checked, digest_of
 from agent_runner.app.server.runners.runner_requests import deltas_of, facts_of, outcome_of
+from agent_runner.app.server.runners.served_queues import may_fail, must_serve_run
 from agent_runner.app.server.runners.worker_keys import must_be_mine
-from agent_runner.app.server.served_queues import may_fail, must_serve_run
 from agent_runner.status.log.plain import plain_text
 from agent_runner.status.phases import TERMINAL_PHASES, Step
 from agent_runner.v1 import runner_pb2 as pb

@@ -211,7 +211,8 @@ async def _(scene: Scene) -> bool:
 async def _(scene: Scene) -> bool:
     program = (
         "import asyncio, sys\nfrom pathlib import Path\nfrom agent_runner.clients.sandbox.local import LocalSandbox\n"
-        "from agent_runner.clients.sandbox.own_user import OwnUsers\nfrom agent_runner.clients.sandbox.walls import Walls\n"
+        "from agent_runner.clients.sandbox.own_user import OwnUsers\n"
+        "from agent_runner.clients.sandbox.walls import Walls\n"
         "walls = Walls(bubblewrap=sys.argv[2]) if sys.argv[2] else None\n"
         "box = LocalSandbox(Path(sys.argv[1]), walls=walls, users=OwnUsers.of(sys.argv[3])).open()\n"
         "asyncio.run(box.execute('setsid sleep 100 & (setsid sleep 100 &) ; wait'))\n"

@@ -11,8 +11,8 @@ from agent_runner.app.server.http.answers import body_model
 from agent_runner.app.server.http.document.message_schemas import ref
 from agent_runner.app.server.http.document.schemas import STRING, STRINGS, answer, body_of, object_of
 from agent_runner.app.server.runners.failure_reports import STEPS_OF_MESSAGE, ExitReport, Name
+from agent_runner.app.server.runners.served_queues import may_fail, must_serve
 from agent_runner.app.server.runners.worker_keys import must_be_mine
-from agent_runner.app.server.served_queues import may_fail, must_serve
 from agent_runner.status.failures import Code
 from agent_runner.status.log.log import rfc3339
 from agent_runner.status.store.records import Worker
