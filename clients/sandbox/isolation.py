@@ -9,9 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent_runner.clients.sandbox.allowed_hosts import AllowedHosts
 from agent_runner.clients.sandbox.limits import Limits
 from agent_runner.clients.sandbox.local import LocalSandbox, SandboxError
+from agent_runner.clients.sandbox.network.allowed_hosts import AllowedHosts
 from agent_runner.clients.sandbox.own_user import OwnUsers
 from agent_runner.clients.sandbox.walls import Walls
 

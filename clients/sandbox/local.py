@@ -28,9 +28,9 @@ from agent_runner.clients.masking.mask import Mask
 from agent_runner.clients.process.threads import own
 from agent_runner.clients.sandbox import commands
 from agent_runner.clients.sandbox.beneath import Beneath, Refused
-from agent_runner.clients.sandbox.egress import PORT, environment
 from agent_runner.clients.sandbox.limits import Limits
 from agent_runner.clients.sandbox.namespaces import Kept
+from agent_runner.clients.sandbox.network.proxy import PORT, environment
 from agent_runner.clients.sandbox.output import Output
 from agent_runner.clients.sandbox.own_user import OwnUsers, give
 from agent_runner.clients.sandbox.quota import Quota

@@ -7,8 +7,8 @@ import socket
 import subprocess
 from typing import Any
 
-from agent_runner.clients.sandbox.allowed_hosts import AllowedHosts
-from agent_runner.clients.sandbox.egress import Egress
+from agent_runner.clients.sandbox.network.allowed_hosts import AllowedHosts
+from agent_runner.clients.sandbox.network.proxy import Egress
 from agent_runner.clients.sandbox.programs import kernel
 from agent_runner.clients.sandbox.programs import start as programs
 

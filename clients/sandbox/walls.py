@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent_runner.clients.sandbox.allowed_hosts import AllowedHosts
+from agent_runner.clients.sandbox.network.allowed_hosts import AllowedHosts
 
 SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 ETC = (

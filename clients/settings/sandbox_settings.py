@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import field_validator
 
-from agent_runner.clients.sandbox.allowed_hosts import AllowedHosts
+from agent_runner.clients.sandbox.network.allowed_hosts import AllowedHosts
 from agent_runner.clients.sandbox.own_user import OwnUsers
 from agent_runner.clients.settings.bound_settings import BoundSettings
 from agent_runner.clients.settings.environment import setting

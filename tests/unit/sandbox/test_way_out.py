@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from agent_runner.clients.sandbox import egress
-from agent_runner.clients.sandbox.allowed_hosts import AllowedHosts, NotAllowed, is_public
 from agent_runner.clients.sandbox.local import CommandResult, LocalSandbox
+from agent_runner.clients.sandbox.network import proxy
+from agent_runner.clients.sandbox.network.allowed_hosts import AllowedHosts, NotAllowed, is_public
 from agent_runner.clients.settings.settings import Settings
 from tests.unit.sandbox.conftest import own_walls
 from tests.unit.sandbox.questions import PYTHON, until
@@ -154,7 +154,7 @@ async def test_each_run_has_its_own(tmp_path: Path, port: int) -> None:
 
 async def test_more_connections_than_places(tmp_path: Path, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ones that are too many wait for a place, and get their answer then."""
-    monkeypatch.setattr(egress, "MOST_CONNECTIONS", 2)
+    monkeypatch.setattr(proxy, "MOST_CONNECTIONS", 2)
     box = boxed(tmp_path / "box", f"{HERE}:{port}")
     many = (
         "import urllib.request as u, concurrent.futures as f\n"

@@ -15,7 +15,7 @@ import threading
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from agent_runner.clients.sandbox.allowed_hosts import AllowedHosts, NotAllowed
+from agent_runner.clients.sandbox.network.allowed_hosts import AllowedHosts, NotAllowed
 
 PORT = 3128
 """Inside, on 127.0.0.1."""

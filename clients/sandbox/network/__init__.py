@@ -1,0 +1,1 @@
+"""The way out of the walls: which hosts commands may reach, and the proxy that takes them there."""
