@@ -137,9 +137,11 @@ async def _outcome(process: "RunnerProcess", run: Run) -> Outcome | HandBack | N
     run.give_up()
     process.loop.threads.end(run.id)
     run.left_threads = process.loop.threads.left_by(run.id)
+    stands_at = [] if run.stop_reason is Stop.FENCED_OUT else await _undisturbed(_stands_at(run, work))
+    # Looked at last: whoever waits may hear meanwhile that the run is somebody else's.
     if run.stop_reason is Stop.FENCED_OUT:
         return None
-    return _decide(process, run, work, open_step, await _undisturbed(_stands_at(run, work)))
+    return _decide(process, run, work, open_step, stands_at)
 
 
 async def _stands_at(run: Run, work: "asyncio.Task[Any]") -> list[str]:

@@ -14,7 +14,9 @@ from agent_runner.status.phases import Phase
 from agent_runner.tasks.body_errors import ExecutionError
 from agent_runner.tasks.ensure_thread import ensure_thread
 from agent_runner.tasks.report_failure import judge
+from agent_runner.tasks.run import execution
 from agent_runner.tasks.run.execution import execute
+from agent_runner.tasks.run.outcome import Stop
 from agent_runner.tasks.run.run_log import RunLog
 from agent_runner.tasks.worker.process import RunnerProcess
 from agent_runner.v1 import runner_pb2 as pb
@@ -216,6 +218,28 @@ async def test_who_is_fenced_out_writes_nothing(run: Run, server: RunnerServer, 
     result = run("sleep 30")
     await owned(process)
     server.push(pb.FENCED_OUT)
+    async with asyncio.timeout(25):
+        assert (await result)["phase"] == ""
+    assert server.settled == []
+
+
+async def test_who_is_fenced_out_in_the_moment_of_its_cancel_writes_nothing(
+    run: Run, server: RunnerServer, process: RunnerProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also when the verdict comes while its memory is asked where it stands: no settle, and no error of ours."""
+
+    async def asked(graph: object, current: object) -> list[str]:
+        server.push(pb.FENCED_OUT)
+        (mine,) = process._runs.values()
+        while mine.stop_reason is not Stop.FENCED_OUT:
+            await asyncio.sleep(0.01)
+        return []
+
+    monkeypatch.setattr(execution, "next_nodes", asked)
+    monkeypatch.setattr(execution, "STANDS_AT_S", 20.0)
+    result = run("sleep 30")
+    await owned(process)
+    server.push(pb.CANCEL)
     async with asyncio.timeout(25):
         assert (await result)["phase"] == ""
     assert server.settled == []
