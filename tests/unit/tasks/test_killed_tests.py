@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from checks.tree import ROOT
-from tests.unit.tasks.waiting import eventually
+from tests.support.waiting import eventually
 
 PROGRAM = """
 import sys, time
