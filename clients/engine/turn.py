@@ -36,6 +36,16 @@ class HeadMovedError(Exception):
     """Somebody wrote to the thread after the hand-back: going on would continue another run's work."""
 
 
+class MemoryGone(Exception):
+    """The checkpoint at which the turn has to begin is not in the store: the agent would remember nothing."""
+
+    def __init__(self, thread_id: str, head: str) -> None:
+        super().__init__(
+            f"The memory of this session is gone: checkpoint {head} of thread {thread_id} is not in the checkpoint"
+            " store of this worker"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
     """What `graph.astream_events(turn.input, turn.config)` needs."""
@@ -76,7 +86,7 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
     """Input and config of this turn. `resume`: the run was handed back and goes on where it was.
 
     A head that waits for an answer (`interrupt()`) gets what was sent as that answer; one at a breakpoint goes on.
-    Raises GraphError, HeadMovedError, AnswerError.
+    Raises GraphError, HeadMovedError, MemoryGone, AnswerError.
     """
     memory: object = graph.checkpointer
     if not isinstance(memory, HeadTracking):
@@ -90,6 +100,8 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
     if resume:
         latest = await graph.aget_state(call_config(run, bundle))
         if _checkpoint_id(latest) != head:
+            if head:
+                await _standing_at(graph, run, bundle, head)
             raise HeadMovedError(
                 f"thread {run.thread_id} has moved on from {head or 'its start'} to {_checkpoint_id(latest)}:"
                 " it cannot be gone on with from there. Send the message again, or redrive from the start"
@@ -102,7 +114,7 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
         # Without an id a state is told as it is now: a question that a finished branch had answered is not open.
         latest = await graph.aget_state(call_config(run, bundle), subgraphs=True)
         moved_on = _checkpoint_id(latest) != head
-        standing = await graph.aget_state(config) if moved_on else latest
+        standing = await _standing_at(graph, run, bundle, head) if moved_on else latest
         if goes_on := _continuation(graph, standing, given):
             # A breakpoint at the latest checkpoint is left without its id: with one it would be a fork.
             fork = moved_on or isinstance(goes_on[0], Command)
@@ -111,6 +123,14 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
             return Turn(input=goes_on[0], config=config, expected=_expected(goes_on[0], standing))
     begins = _fresh(graph, bundle, given)
     return Turn(input=begins, config=await _whole(graph, run, config, begins) if head else config)
+
+
+async def _standing_at(graph: Graph, run: CurrentRun, bundle: Bundle, head: str) -> StateSnapshot:
+    """What the graph remembers at `head`. Raises MemoryGone: LangGraph would begin at a missing one with nothing."""
+    standing = await graph.aget_state(call_config(run, bundle, head=head))
+    if standing.metadata is None:
+        raise MemoryGone(run.thread_id, head)
+    return standing
 
 
 async def _whole(graph: Graph, run: CurrentRun, config: RunnableConfig, given: Any) -> RunnableConfig:

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any
 
 from agent_runner.clients.engine.memory.postgres_pool import MemoryAway
+from agent_runner.clients.engine.turn import MemoryGone
 from agent_runner.clients.models.errors import explain_model_error
 from agent_runner.clients.sandbox.local import SandboxError
 from agent_runner.clients.skills.library import SkillError
@@ -58,6 +59,11 @@ class HandBack:
     reason: str
 
 
+MEMORY_GONE = (
+    "What was said is still shown, but the agent does not know it any more. See that every worker has the same"
+    " AGENT_RUNNER_CHECKPOINT_URL as before (a SQLite file is of one machine alone), or restore that database, and send"
+    " the message again. To go on without the memory, begin a new session."
+)
 COMPLETED = Outcome(phase=Phase.COMPLETED)
 WAITING = Outcome(phase=Phase.COMPLETED, waiting=True)
 
@@ -96,6 +102,8 @@ def broke(error: BaseException, *, began: bool, sandbox: str, **facts: Any) -> O
         return failed(error.code, what=error.what, original_error=words(error), **facts)
     if isinstance(error, AnswerError):
         return failed(Code.ANSWER, original_error=words(error), **facts)
+    if isinstance(error, MemoryGone):
+        return failed(Code.SYSTEM, original_error=words(error), advice=MEMORY_GONE, **facts)
     if isinstance(error, MemoryAway):
         return failed(Code.SYSTEM, original_error=words(error), **facts)
     if explained := explain_model_error(error):

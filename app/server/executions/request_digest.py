@@ -30,6 +30,8 @@ def digest_of(draft: Draft) -> str:
         "redriven_from": draft.redriven_from,
         "attachments": [[one.shown(), one.block] for one in draft.attachments],
     }
+    if draft.layout:  # where each stands between the words; left out of what is words alone, as it was before
+        rest["layout"] = [dict(part) for part in draft.layout]
     digest = hashlib.sha256(execution.SerializeToString(deterministic=True))
     digest.update(json.dumps(rest, sort_keys=True, default=str).encode())
     return digest.hexdigest()

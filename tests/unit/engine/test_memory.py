@@ -9,7 +9,9 @@ import pytest
 from agent_runner.clients.engine.agent_definition import Bundle
 from agent_runner.clients.engine.current import running
 from agent_runner.clients.engine.memory.checkpoints import MemoryStoreError, open_saver, tracks_heads
-from agent_runner.clients.engine.turn import Given, HeadMovedError, open_turn
+from agent_runner.clients.engine.turn import Given, HeadMovedError, MemoryGone, open_turn
+from agent_runner.status.failures import Code
+from agent_runner.tasks.run.outcome import broke
 from tests.unit.engine.world import World, make_world
 
 POSTGRES = os.environ.get("AGENT_RUNNER_TEST_POSTGRES_URL", "")
@@ -68,6 +70,24 @@ async def test_a_turn_without_a_head_starts_empty(world: World) -> None:
     assert "left behind" not in ended.answer
     again = await world.turn("what did I say?", world.run(head=ended.head))
     assert "1. what did I say?" in again.answer
+
+
+@pytest.mark.parametrize("resume", [False, True])
+async def test_a_memory_that_is_gone_is_told(world: World, resume: bool) -> None:
+    """A turn whose head is not in the store does not begin with nothing: it ends with E302, its reason and what to do.
+
+    The same where other checkpoints of the thread are still there.
+    """
+    first = await world.turn("my name is Ada", world.run())
+    missing = "1f000000-0000-6000-8000-000000000000"
+    with pytest.raises(MemoryGone, match=f"checkpoint {missing} of thread t ") as told:
+        await world.turn("what did I say?", world.run(head=missing), resume=resume)
+    await world.memory.saver.adelete_thread("t")
+    with pytest.raises(MemoryGone, match="is gone"):
+        await world.turn("what did I say?", world.run(head=first.head), resume=resume)
+    outcome = broke(told.value, began=False, sandbox="none")
+    assert outcome.code == Code.SYSTEM
+    assert "AGENT_RUNNER_CHECKPOINT_URL" in str(outcome.facts["advice"])
 
 
 async def test_a_cancelled_run_is_resumed_from_where_it_was(world: World) -> None:

@@ -203,6 +203,18 @@ async def test_the_same_key_with_another_request_is_refused(http: httpx.AsyncCli
     assert "request" not in again.json()
 
 
+async def test_where_a_picture_stands_is_asked_for_too(http: httpx.AsyncClient) -> None:
+    """The same words and pictures in another order are another request; the same message again is the same."""
+    words, others = [{"type": "text", "text": text} for text in ("this one", "not that")]
+    pictures = [{"type": "image_url", "image_url": {"url": f"https://pictures.example/{n}.png"}} for n in (1, 2)]
+    headers = {"Idempotency-Key": "once"}
+    ids = []
+    for order in ([words, pictures[0], others, pictures[1]], [pictures[0], words, pictures[1], others]) * 2:
+        answer = await http.post("/v1/executions", json={"message": order}, headers=headers)
+        ids.append(answer.json().get("metadata", {}).get("id") or answer.status_code)
+    assert ids == [ids[0], 409, ids[0], 409]
+
+
 async def test_another_value_of_a_secret_is_the_same_request(http: httpx.AsyncClient, settings: Settings) -> None:
     """Not even a digest of a secret is kept, so it cannot tell."""
     headers = {"Idempotency-Key": "once"}
