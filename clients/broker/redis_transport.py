@@ -3,7 +3,8 @@
 The stock transport of 5.7 ends the whole worker in that case (the closing channel asks a connection that is gone), and
 where it survives it puts messages back whose tasks are still running here, so that they run twice. This one acks
 through a client that no channel owns, keeps acks that could not be written until Redis is back, and puts nothing back
-while the worker is not shutting down. It is registered as a transport; nothing in kombu is patched.
+while the worker is not shutting down. A full Redis keeps no worker from starting: what waits there is what fills it.
+It is registered as a transport; nothing in kombu is patched.
 
 Known limit: a message that was popped when Redis died, before it was recorded as unacked, is lost. The server sends
 it again from the row.
@@ -27,6 +28,10 @@ log = logging.getLogger(__name__)
 
 PAUSE_AFTER_FAILURE_S = 1.0
 """Acks come from the consumer's own thread: a Redis that does not answer must not hold it up once per ack."""
+NOT_BOUND = (
+    "Redis is full: that queue %s is there can only be written when there is room, which this process waits for."
+    " What is in the queue is taken meanwhile; nothing new can be queued"
+)
 
 
 class Acks:
@@ -101,6 +106,13 @@ class QoS(stock.QoS):
         self.channel.acks.ack(delivery_tag)
         virtual.QoS.ack(self, delivery_tag)
 
+    def restore_visible(self, *args: Any, **kwargs: Any) -> None:
+        """What nobody has acked for too long. A full Redis gives no lock for it: the next look is soon."""
+        try:
+            super().restore_visible(*args, **kwargs)
+        except redis.exceptions.OutOfMemoryError as exc:
+            log.debug("Redis is full, old deliveries stay where they are: %s", exc)
+
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         if not requeue:
             self.ack(delivery_tag)
@@ -145,8 +157,50 @@ class _Channel:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._unbound: set[tuple[str, str, str, str]] = set()
+        self._bind_not_before = 0.0
         self.acks = self._find_acks()
         self.acks.flush()
+
+    def _size(self: Any, queue: str) -> int:
+        """Messages in it. Not as a transaction, in which a full Redis refuses even to be read."""
+        with self.conn_or_acquire() as client:
+            pipe = client.pipeline(transaction=False)
+            for step in self.priority_steps:
+                pipe.llen(self._q_for_pri(queue, step))
+            return sum(map(int, pipe.execute()))
+
+    def _queue_bind(self: Any, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        """Note for publishers where the queue is. A full Redis takes the note when it has room (`_bind_again`)."""
+        try:
+            super()._queue_bind(exchange, routing_key, pattern, queue)  # type: ignore[misc]
+        except redis.exceptions.OutOfMemoryError:
+            if queue not in self._fanout_queues:  # these are found by their channel
+                self._unbound.add((exchange, routing_key, pattern, queue))
+                log.warning(NOT_BOUND, queue)
+
+    def _brpop_start(self, timeout: Any = None) -> None:
+        if self._unbound and time.monotonic() >= self._bind_not_before:
+            self._bind_again()
+        super()._brpop_start(timeout)  # type: ignore[misc]
+
+    def maybe_refresh_binding_expiry(self) -> None:
+        """That a queue of a command is still in use. A full Redis takes it with the next look, a second later."""
+        try:
+            super().maybe_refresh_binding_expiry()  # type: ignore[misc]
+        except redis.exceptions.OutOfMemoryError as exc:
+            log.debug("Redis is full, no expiry was put off: %s", exc)
+
+    def _bind_again(self) -> None:
+        self._bind_not_before = time.monotonic() + PAUSE_AFTER_FAILURE_S
+        for binding in tuple(self._unbound):
+            try:
+                super()._queue_bind(*binding)  # type: ignore[misc]
+            except (redis.RedisError, OSError) as exc:
+                log.debug("queue %s is not bound yet: %s", binding[-1], exc)
+                return
+            self._unbound.discard(binding)
+            log.info("Redis has room again: queue %s is bound", binding[-1])
 
     def end_poll(self: Any) -> None:
         """Wait for what the BRPOP that is under way still brings, at most its second. Without a consumer it goes back.

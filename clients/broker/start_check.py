@@ -21,6 +21,10 @@ EVICTS = (
     "%s evicts (maxmemory-policy %s): it removes queued work when memory is short."
     " Set maxmemory-policy noeviction, or use another Redis for agent-runner"
 )
+FULL = (
+    "%s is full: maxmemory is used up and its policy refuses writes, so nothing can be queued."
+    " Give it more memory or free some; this process goes on by itself when there is room"
+)
 NO_PREFIX = (
     "its user may not use our keys ({said}): a prefix of keys is not supported."
     " Give agent-runner a database number or a server of its own, and its user the keys of docs/guides/surroundings.md"
@@ -28,7 +32,7 @@ NO_PREFIX = (
 
 
 def look_at_redis(settings: "Settings") -> None:
-    """Blocks for a few seconds at most. Warns in the log of a Redis that evicts; raises ValueError where one of its
+    """Blocks for a few seconds at most. Warns in the log of a Redis that evicts or is full; raises ValueError where one of its
     keys is withheld from the user: everything would seem to start, and nothing would run."""
     keys: list[Command] = [("LLEN", queue) for queue in (settings.runner_queue, settings.orchestrator_queue)]
     keys += [("SMEMBERS", f"_kombu.binding.{settings.runner_queue}"), ("HGET", "unacked", "probe")]
@@ -45,7 +49,10 @@ def _look(url: str, commands: list[Command]) -> None:
         with open_client(url, LIMIT_S) as client:
             withheld = [said for said in refused(client, commands) if "access" in said and "key" in said]
             policy = "" if withheld else evicts(client)
-    except (redis.RedisError, OSError, RedisFull) as error:
+    except RedisFull:
+        log.warning(FULL, shown)
+        return
+    except (redis.RedisError, OSError) as error:
         log.debug("%s was not looked at: %s", shown, error)
         return
     if withheld:

@@ -11,7 +11,7 @@ import redis
 
 from agent_runner.app.cli.checks import check_broker, check_redis
 from agent_runner.clients.broker.redis_probe import RedisFull, broker_commands, refused
-from agent_runner.clients.settings.service_urls import normal_redis, problem, without_password
+from agent_runner.clients.settings.service_urls import normal_redis, without_password
 from agent_runner.clients.settings.settings import Settings
 from tests.integration.stack import Stack
 from tests.support.waiting import eventually
@@ -155,11 +155,22 @@ def test_a_raw_password_is_refused_and_never_shown(raw: str, name: str) -> None:
     assert not [word for word in ("hush", "quiet") if word in said]
 
 
-def test_sentinel_is_refused_with_the_reason() -> None:
-    """It would connect and then find no master: the settings say what to name instead."""
-    assert "Sentinel" in problem("sentinel://127.0.0.1:26379/0")
-    with pytest.raises(ValueError, match="Sentinel"):
-        Settings(broker_url="sentinel://127.0.0.1:26379/0")
+SENTINELS = "sentinel://:hush@127.0.0.1:26379/0;sentinel://:hush@127.0.0.1:26380/0"
+
+
+@pytest.mark.parametrize("name", ["AGENT_RUNNER_BROKER_URL", "AGENT_RUNNER_REDIS_URL"])
+@pytest.mark.parametrize("command", ["server", "worker", "orchestrator", "flower", "dev", "doctor"])
+def test_every_process_refuses_sentinel(tmp_path: Path, command: str, name: str) -> None:
+    """It would connect and then find no master: each ends at once, with the setting and what to name instead."""
+    env = {**os.environ, "AGENT_RUNNER_DATA_DIR": str(tmp_path / "data"), "AGENT_RUNNER_SECRET_KEY": "for tests"}
+    env |= {"STIGMER_API_KEY": "for tests", name: SENTINELS}
+    argv = [sys.executable, str(Path(sys.executable).parent / "agent-runner"), command]
+    done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    said = done.stdout + done.stderr
+    assert done.returncode == 1, said
+    assert f"{name} is for Redis Sentinel, which is not supported" in said
+    assert "name the master's own address" in said
+    assert ("hush" in said, "Traceback" in said) == (False, False), said
 
 
 def test_a_prefix_in_a_url_is_refused_with_the_reason() -> None:
