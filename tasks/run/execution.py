@@ -194,6 +194,8 @@ def _decide(
             "advice",
             f"The question is still open, and this answer does not count: answer it again. Expected: {run.expected}.",
         )
+    if run.lacks and outcome.code is Code.APPLICATION:
+        outcome.facts.setdefault("advice", run.lacks)
     masked = {name: run.mask(value) if isinstance(value, str) else value for name, value in outcome.facts.items()}
     return Outcome(phase=outcome.phase, code=outcome.code, facts=masked)
 

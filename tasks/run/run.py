@@ -117,6 +117,8 @@ class Run:
         """The agent's first step has started: from here on nothing is tried again."""
         self.expected = ""
         """What the questions expect that it was given an answer to; empty for a run that answers none."""
+        self.lacks = ""
+        """What it was not given although its graph declares it, in words that follow a failure of the graph's."""
         self.open_nodes: dict[Any, str] = {}
         self.can_hand_back = False
         self.stands_at: Callable[[], Awaitable[list[str]]] | None = None

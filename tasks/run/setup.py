@@ -17,7 +17,7 @@ from agent_runner.clients.engine.agent_definition import Bundle, SkillSpec, SubA
 from agent_runner.clients.engine.factory import EngineFactory
 from agent_runner.clients.engine.memory.checkpoints import HeadTracking
 from agent_runner.clients.engine.turn import Turn, open_turn
-from agent_runner.clients.engine.user_graphs.run_context import context_for, limit_of
+from agent_runner.clients.engine.user_graphs.run_context import context_for, lacking, limit_of
 from agent_runner.clients.engine.user_graphs.user_graphs import Graph
 from agent_runner.clients.process.threads import own
 from agent_runner.clients.sandbox.isolation import isolation_of, limits_of
@@ -70,6 +70,7 @@ async def prepare(
     durability = durability_of(settings, engine, run.claim)
     own, context = bool(bundle.graph), run.current.context
     turn.config["recursion_limit"] = limit_of(graph, context, own=own)
+    run.lacks = lacking(graph, context, bundle.graph) if own else ""
     return Prepared(
         graph=graph,
         turn=_watched(turn, run),

@@ -131,6 +131,19 @@ def context_for(graph: Any, given: RunContext, name: str) -> Any:
         return schema(**context) if dataclasses.is_dataclass(schema) and isinstance(schema, type) else context
 
 
+def lacking(graph: Any, given: RunContext, name: str) -> str:
+    """What to know where `context_for` is None although the graph declares a context; empty where nothing lacks."""
+    schema = getattr(graph, "context_schema", None)
+    if schema is None or given.context is not None or context_for(graph, given, name) is not None:
+        return ""
+    fields = _fields(schema)
+    example = ", ".join(f'"{field}": ...' for field in fields)
+    return (
+        f"Graph '{name}' declares a context ({', '.join(fields)}) and this execution gave none, so runtime.context was"
+        f' None. If that is why it failed, send it: "context": {{{example}}}.'
+    )
+
+
 def _defaults(schema: Any) -> Any:
     if not (isinstance(schema, type) and (dataclasses.is_dataclass(schema) or issubclass(schema, BaseModel))):
         return None

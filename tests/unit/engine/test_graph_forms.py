@@ -24,6 +24,7 @@ from agent_runner.clients.engine.user_graphs.run_context import (
     RunContextError,
     context_for,
     facts_of,
+    lacking,
     limit_of,
 )
 from agent_runner.clients.engine.user_graphs.user_graphs import GraphError
@@ -240,6 +241,17 @@ async def test_a_context_that_does_not_fit_is_named(engine: EngineFactory, conte
     """An unknown field, a wrong type, a missing field: the error says which."""
     with pytest.raises(RunContextError, match=told):
         await answer(engine, "plain", some_run(context=context))
+
+
+async def test_a_context_that_is_not_given_is_spoken_of(engine: EngineFactory) -> None:
+    """A graph whose context has fields without defaults runs without one; what it lacked is known if it fails."""
+    with running(some_run()):
+        plain = await engine.graph(Bundle(graph="plain"), {})
+    assert context_for(plain, RunContext(), "plain") is None
+    assert "declares a context (tenant, seats) and this execution gave none" in lacking(plain, RunContext(), "plain")
+    for given in (RunContext(context={"tenant": "a"}), RunContext(config={"configurable": {"tenant": "a"}})):
+        assert lacking(plain, given, "plain") == ""
+    assert lacking(object(), RunContext(), "none") == ""
 
 
 async def test_only_known_names_reach_configurable(engine: EngineFactory) -> None:
