@@ -32,8 +32,8 @@ NO_PREFIX = (
 
 
 def look_at_redis(settings: "Settings") -> None:
-    """Blocks for a few seconds at most. Warns in the log of a Redis that evicts or is full; raises ValueError where one of its
-    keys is withheld from the user: everything would seem to start, and nothing would run."""
+    """Blocks for a few seconds at most. Warns in the log of a Redis that evicts or is full; raises ValueError where one
+    of its keys is withheld from the user: everything would seem to start, and nothing would run."""
     keys: list[Command] = [("LLEN", queue) for queue in (settings.runner_queue, settings.orchestrator_queue)]
     keys += [("SMEMBERS", f"_kombu.binding.{settings.runner_queue}"), ("HGET", "unacked", "probe")]
     wanted: dict[str, list[Command]] = {settings.redis_url: [("GET", "celery-task-meta-probe")]}

@@ -33,6 +33,7 @@ def asked(stack: Stack, path: str, **body: Any) -> int:
         return 0
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("away_s", [12, pytest.param(60, marks=LONG), pytest.param(200, marks=LONG)])
 def test_runs_outlive_their_database(cluster: Cluster, tmp_path: Path, away_s: int) -> None:
     """Whoever was under way goes on where it was, once; what is asked meanwhile is refused; all end truly and soon."""

@@ -116,25 +116,29 @@ def test_doctor_judges_a_user_by_what_is_needed(tmp_path: Path, rules: Any, up: 
             assert admin.keys("*") == []
 
 
+def said_at_start(folder: Path, command: str, awaited: str, **env: str) -> str:
+    """All that `agent-runner COMMAND` prints until it says what is awaited, or ends. A supervisor would try on."""
+    log = folder / "log"
+    base = {"AGENT_RUNNER_DATA_DIR": str(folder / "data"), "AGENT_RUNNER_SECRET_KEY": "tests", "STIGMER_API_KEY": "k"}
+    with log.open("wb") as output:
+        argv = [sys.executable, str(Path(sys.executable).parent / "agent-runner"), command]
+        popen = subprocess.Popen(argv, env=os.environ | base | env, stdout=output, stderr=output, cwd=folder)
+    try:
+        eventually(lambda: awaited in log.read_text() or popen.poll() is not None, within_s=60, what=log.read_text())
+    finally:
+        popen.terminate()
+        popen.wait(20)
+    return log.read_text()
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_a_user_of_a_prefix_is_refused_at_start(tmp_path: Path, role: str) -> None:
     """A user who may only use keys of a prefix: no process starts, each says why and what to give it."""
     with redis_server(tmp_path) as server:
-        url = limited(server, "~mine:*", "&*", "+@all")
-        env = {**os.environ, **urls(url), "AGENT_RUNNER_DATA_DIR": str(tmp_path / "data")}
-        env |= {"AGENT_RUNNER_DATABASE_URL": f"sqlite:///{tmp_path}/own.db", "AGENT_RUNNER_SECRET_KEY": "for tests"}
-        log = tmp_path / "log"
-        with log.open("wb") as output:
-            argv = [sys.executable, str(Path(sys.executable).parent / "agent-runner"), role]
-            popen = subprocess.Popen(argv, env=env, stdout=output, stderr=output, cwd=tmp_path)
-        try:
-            eventually(
-                lambda: "a prefix of keys is not supported" in log.read_text(), within_s=60, what=log.read_text()
-            )
-        finally:
-            popen.terminate()
-            popen.wait(20)
-        said = log.read_text()
+        url, wanted = limited(server, "~mine:*", "&*", "+@all"), "a prefix of keys is not supported"
+        database = f"sqlite:///{tmp_path}/own.db"
+        said = said_at_start(tmp_path, role, wanted, **urls(url), AGENT_RUNNER_DATABASE_URL=database)
+        assert wanted in said
         assert "STARTUP FAILURE" in said
         assert "secret" not in said
         with server.admin() as admin:
@@ -159,18 +163,13 @@ SENTINELS = "sentinel://:hush@127.0.0.1:26379/0;sentinel://:hush@127.0.0.1:26380
 
 
 @pytest.mark.parametrize("name", ["AGENT_RUNNER_BROKER_URL", "AGENT_RUNNER_REDIS_URL"])
-@pytest.mark.parametrize("command", ["server", "worker", "orchestrator", "flower", "dev", "doctor"])
+@pytest.mark.parametrize("command", [*ROLES, "flower", "dev", "doctor"])
 def test_every_process_refuses_sentinel(tmp_path: Path, command: str, name: str) -> None:
-    """It would connect and then find no master: each ends at once, with the setting and what to name instead."""
-    env = {**os.environ, "AGENT_RUNNER_DATA_DIR": str(tmp_path / "data"), "AGENT_RUNNER_SECRET_KEY": "for tests"}
-    env |= {"STIGMER_API_KEY": "for tests", name: SENTINELS}
-    argv = [sys.executable, str(Path(sys.executable).parent / "agent-runner"), command]
-    done = subprocess.run(argv, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    said = done.stdout + done.stderr
-    assert done.returncode == 1, said
-    assert f"{name} is for Redis Sentinel, which is not supported" in said
-    assert "name the master's own address" in said
-    assert ("hush" in said, "Traceback" in said) == (False, False), said
+    """It would connect and then find no master: each says at once which setting it is and what to name instead."""
+    wanted = f"{name} is for Redis Sentinel, which is not supported: name the master's own address"
+    said = said_at_start(tmp_path, command, wanted, **{name: SENTINELS})
+    assert wanted in said
+    assert ("hush" in said, "Traceback" in said, "READY" in said) == (False, False, False), said
 
 
 def test_a_prefix_in_a_url_is_refused_with_the_reason() -> None:
