@@ -26,7 +26,12 @@ def full_in_flight(scene: Scene) -> None:
         client.config_set("maxmemory", 1)
         refused = scene.stack.http.post("/v1/executions", json={"message": "$ echo refused"})
         scene.evidence(refused.status_code == 503, f"a create was refused: {refused.text[:200]}")
-        eventually(lambda: gate.let_go() or all(run.went_on for run in runs), what="the last commands")
+
+        def went_on() -> bool:
+            gate.let_go()
+            return all(run.went_on for run in runs)
+
+        eventually(went_on, what="the last commands")
         for run in runs:
             run.check()
         eventually(lambda: not client.hlen("unacked"), what="every ack")
