@@ -1,7 +1,8 @@
-"""F43: Redis is full while runs are under way, or when a worker starts, and then it is not."""
+"""F43 and F44: Redis is full, or a worker's user may do nothing there, for a while."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import redis
 
@@ -26,12 +27,7 @@ def full_in_flight(scene: Scene) -> None:
         client.config_set("maxmemory", 1)
         refused = scene.stack.http.post("/v1/executions", json={"message": "$ echo refused"})
         scene.evidence(refused.status_code == 503, f"a create was refused: {refused.text[:200]}")
-
-        def went_on() -> bool:
-            gate.let_go()
-            return all(run.went_on for run in runs)
-
-        eventually(went_on, what="the last commands")
+        _open(gate, runs)
         for run in runs:
             run.check()
         eventually(lambda: not client.hlen("unacked"), what="every ack")
@@ -61,7 +57,40 @@ def full_at_start(scene: Scene) -> None:
     scene.demand(worker.child().pid == child, "the worker ended")
 
 
+@case("F44", pools=("async", "prefork"))
+def permission_withdrawn(scene: Scene) -> None:
+    """The workers' Redis user may do nothing for a while: runs end as ever, what was queued runs when it may again."""
+    with _redis(scene) as client:
+        client.execute_command("ACL", "SETUSER", "worker", "reset", "on", ">known", "~*", "&*", "+@all")
+        url = f"redis://worker:known@127.0.0.1:{scene.stack.redis_port}/0"
+        worker = scene.worker(AGENT_RUNNER_BROKER_URL=url, AGENT_RUNNER_REDIS_URL=url)
+        gate = Gate(scene)
+        runs = [Once(scene, role, gate=gate).send().in_the_middle() for role in ("run", "other")]
+        scene.strike()
+        client.execute_command("ACL", "SETUSER", "worker", "-@all")
+        queued = Once(scene, "queued").send()
+        _open(gate, runs)
+        for run in runs:
+            run.check()
+        refused = [one for one in client.execute_command("ACL", "LOG") if b"worker" in one]
+        scene.evidence(refused, "Redis refused commands of the worker")
+        client.execute_command("ACL", "SETUSER", "worker", "+@all")
+        queued.check()
+        eventually(lambda: not client.hlen("unacked"), what="every ack")
+    BrokerHand(scene).empties()
+    scene.next_works()
+    scene.demand(worker.popen.poll() is None, "the worker ended")
+
+
+def _open(gate: Gate, runs: list[Once]) -> None:
+    def went_on() -> bool:
+        gate.let_go()
+        return all(run.went_on for run in runs)
+
+    eventually(went_on, what="the last commands")
+
+
 @contextmanager
-def _redis(scene: Scene) -> Iterator["redis.Redis"]:
+def _redis(scene: Scene) -> Iterator[Any]:
     with redis.Redis(port=scene.stack.redis_port) as client:
         yield client
