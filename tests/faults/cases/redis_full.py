@@ -72,7 +72,7 @@ def permission_withdrawn(scene: Scene) -> None:
         _open(gate, runs)
         for run in runs:
             run.check()
-        refused = [one for one in client.execute_command("ACL", "LOG") if b"worker" in one]
+        refused = [one for one in client.acl_log() if one["username"] == "worker"]
         scene.evidence(refused, "Redis refused commands of the worker")
         client.execute_command("ACL", "SETUSER", "worker", "+@all")
         queued.check()
