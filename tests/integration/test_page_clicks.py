@@ -79,7 +79,7 @@ def test_an_answer_is_clicked_and_one_is_written(town: tuple[Stack, Browser]) ->
     page.type("form.answers input", "it was late")
     page.click("form.answers > button", "Answer")
     page.shows("paid 60 since it was late")
-    ended = latest(stack, made["spec"]["session_id"])
+    ended = stack.wait_for(latest(stack, made["spec"]["session_id"])["metadata"]["id"])
     assert (ended["status"]["phase"], ended["waiting_for_input"]) == ("EXECUTION_COMPLETED", False)
 
 
