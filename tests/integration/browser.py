@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import pytest
 
-from tests.integration.stack import eventually
+from tests.support.waiting import eventually
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 ARGUMENTS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run")

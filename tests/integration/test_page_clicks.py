@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.integration.browser import Browser, browser
-from tests.integration.stack import KEY, Stack, eventually
+from tests.integration.stack import KEY, Stack
+from tests.support.waiting import eventually
 
 SOURCE = """
 from pathlib import Path

@@ -6,7 +6,8 @@ import pytest
 
 from agent_runner.app.cli.checks import check_broker
 from agent_runner.clients.settings.settings import Settings
-from tests.integration.stack import Stack, eventually
+from tests.integration.stack import Stack
+from tests.support.waiting import eventually
 from tests.surroundings.redis import redis_server
 
 COMPLETED = "EXECUTION_COMPLETED"

@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.integration.stack import Stack, eventually
+from tests.integration.stack import Stack
+from tests.support.waiting import eventually
 from tests.surroundings.postgres import Cluster
 
 LONG = pytest.mark.skipif(

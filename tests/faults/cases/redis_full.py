@@ -10,7 +10,7 @@ from tests.faults.broker_hand import BrokerHand
 from tests.faults.once import Gate, Once
 from tests.faults.registry import case
 from tests.faults.scene import Scene
-from tests.integration.stack import eventually
+from tests.support.waiting import eventually
 
 FULL = "is full: maxmemory is used up"
 
