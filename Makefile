@@ -121,4 +121,4 @@ lock: ## requirements*.lock from pyproject.toml; ARGS="--upgrade" takes newer ve
 	"$$folder/bin/python" -m deploy.lock $(ARGS)
 
 clean: ## remove what was built; .venv and the data directory stay
-	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
