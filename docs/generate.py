@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from agent_runner.clients.settings.settings import Settings, describe_settings
 from agent_runner.status.failures import FAILURES
+from agent_runner.status.log_events import CONTEXT_FIELDS, LOG_EVENTS
 from agent_runner.status.phases import TERMINAL_PHASES, TRANSITIONS, Phase, Step
 from agent_runner.status.timeouts import CALLER_TIMEOUTS, TIMEOUT_CODES, Timeouts, TimeoutType
 
@@ -187,6 +188,26 @@ def sandbox_contract() -> str:
     )
 
 
+def log_context() -> str:
+    return table(("field", "on which lines"), ((f"`{name}`", where) for name, where in CONTEXT_FIELDS.items()))
+
+
+def log_events() -> str:
+    return table(
+        ("event", "level", "what the line says", "fields", "what it means"),
+        (
+            (
+                f"`{e.name}`",
+                e.level_name,
+                e.text.replace("{", "*").replace("}", "*"),
+                ", ".join(f"`{name}`" for name in e.fields),
+                e.meaning,
+            )
+            for e in LOG_EVENTS.values()
+        ),
+    )
+
+
 def env_example() -> str:
     """Every setting with its default, commented out: a copy of this file changes nothing until it is edited."""
     lines = ["# Copy to .env. The process environment wins over it. All settings: docs/guides/settings.md"]
@@ -205,6 +226,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "settings": settings,
     "model-scenarios": model_scenarios,
     "sandbox-contract": sandbox_contract,
+    "log-context": log_context,
+    "log-events": log_events,
 }
 
 

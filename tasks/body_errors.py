@@ -1,7 +1,6 @@
 """What leaves a task's body, and what is said over HTTP about runs whose body cannot say it."""
 
 import json
-import logging
 import threading
 import time
 import urllib.request
@@ -9,12 +8,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from agent_runner.clients.backend.tls import direct_opener
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
 
 if TYPE_CHECKING:
     from agent_runner.clients.settings.settings import Settings
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 TELL_TIMEOUT_S, TELL_TRIES, TELL_PAUSE_S = 2.0, 10, 1.0
 
@@ -76,7 +76,7 @@ class FailureReports:
             except (OSError, ValueError) as exc:
                 status = getattr(exc, "code", 500)
                 if not left or 400 <= status < 500:
-                    log.warning("the server was not told that %s ended (%s): %s", execution_id, code.value, exc)
+                    log.warning("failure.not_told", execution_id=execution_id, code=code.value, error=exc)
                     return False
             time.sleep(TELL_PAUSE_S)
         return False

@@ -3,11 +3,11 @@
 The server never names a sandbox here that a run may be in, or may get: a session that lives on has a new one by then.
 """
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from agent_runner.clients.process.threads import own
 from agent_runner.clients.sandbox.local import LocalSandbox
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
 from agent_runner.tasks.body_errors import ExecutionError
 from agent_runner.tasks.removals import confirm
@@ -17,7 +17,7 @@ from agent_runner.v1 import runner_pb2 as pb
 if TYPE_CHECKING:
     from agent_runner.tasks.worker.process import RunnerProcess
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 
 async def cleanup_sandbox(process: "RunnerProcess", session_id: str, sandbox_id: str) -> dict[str, Any]:
@@ -30,6 +30,6 @@ async def cleanup_sandbox(process: "RunnerProcess", session_id: str, sandbox_id:
         await own(LocalSandbox(directory).remove)
         if directory.exists():
             raise ExecutionError.of(Code.SANDBOX, f"not all of {directory} can be removed")
-        log.info("sandbox %s of session %s is removed", directory.name, session_id)
+        log.info("sandbox.removed", sandbox=directory.name, session_id=session_id)
     await confirm(process, pb.RemovedRequest(sandbox_id=sandbox_id))
     return {"session_id": session_id, "removed": there}

@@ -1,13 +1,13 @@
 """EnsureThread: gives the execution its thread, the session's or a new one."""
 
 import asyncio
-import logging
 import uuid
 from typing import TYPE_CHECKING, Any
 
 from ulid import ULID
 
 from agent_runner.clients.reporting.native import BackendError
+from agent_runner.status.event_logger import bound, event_logger
 from agent_runner.status.failures import Code
 from agent_runner.status.timeouts import ENSURE_THREAD_ATTEMPTS, ENSURE_THREAD_BACKOFF_FACTOR
 from agent_runner.tasks.body_errors import ExecutionError
@@ -16,7 +16,7 @@ from agent_runner.v1 import runner_pb2 as pb
 if TYPE_CHECKING:
     from agent_runner.tasks.worker.process import RunnerProcess
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 
 async def ensure_thread(process: "RunnerProcess", execution_id: str) -> dict[str, Any]:
@@ -26,6 +26,11 @@ async def ensure_thread(process: "RunnerProcess", execution_id: str) -> dict[str
     """
     if not execution_id:
         raise ExecutionError.of(Code.BAD_MESSAGE, "Execution ID is required")
+    with bound(execution_id=execution_id, worker=process.name):
+        return await _attempts(process, execution_id)
+
+
+async def _attempts(process: "RunnerProcess", execution_id: str) -> dict[str, Any]:
     begin_id = uuid.uuid4().hex
     pause_s = process.settings.ensure_thread_backoff_s
     for left in reversed(range(ENSURE_THREAD_ATTEMPTS)):
@@ -37,7 +42,7 @@ async def ensure_thread(process: "RunnerProcess", execution_id: str) -> dict[str
             if not left:
                 text = f"no thread after {ENSURE_THREAD_ATTEMPTS} attempts: {cause}"
                 raise ExecutionError.of(Code.SYSTEM, text) from None
-            log.warning("EnsureThread of %s: %s; again in %g s", execution_id, cause, pause_s)
+            log.warning("thread.retry", execution_id=execution_id, cause=cause, pause_s=pause_s)
         await asyncio.sleep(pause_s)
         pause_s *= ENSURE_THREAD_BACKOFF_FACTOR
     raise AssertionError("unreachable")
@@ -48,13 +53,16 @@ async def _attempt(process: "RunnerProcess", execution_id: str, begin_id: str) -
         pb.BeginRequest(execution_id=execution_id, begin_id=begin_id, incarnation=process.incarnation)
     )
     if not begun.granted:
-        log.info("EnsureThread of %s is not ours: %s", execution_id, begun.refusal)
+        log.info("thread.not_ours", execution_id=execution_id, refusal=begun.refusal)
         return {"execution_id": execution_id, "thread_id": ""}
     thread_id = begun.thread_id or new_thread_id(begun.session_id)
     await process.backend.done(pb.DoneRequest(execution_id=execution_id, begin_id=begin_id, thread_id=thread_id))
     log.info(
-        "EnsureThread of %s: session_id=%s (empty=%s) thread=%s",
-        *(execution_id, begun.session_id, not begun.session_id, thread_id),
+        "thread.ready",
+        execution_id=execution_id,
+        session_id=begun.session_id,
+        session_empty=not begun.session_id,
+        thread_id=thread_id,
     )
     return {"execution_id": execution_id, "thread_id": thread_id}
 

@@ -1,11 +1,11 @@
 """PruneThread: removes the checkpoints of a thread that nobody can need, or all of a thread whose session is gone."""
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 import aiosqlite
 import psycopg
 
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
 from agent_runner.tasks.body_errors import ExecutionError
 from agent_runner.tasks.removals import confirm
@@ -14,7 +14,7 @@ from agent_runner.v1 import runner_pb2 as pb
 if TYPE_CHECKING:
     from agent_runner.tasks.worker.process import RunnerProcess
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 
 async def prune_thread(process: "RunnerProcess", thread_id: str, head_checkpoint_id: str) -> dict[str, Any]:
@@ -25,6 +25,6 @@ async def prune_thread(process: "RunnerProcess", thread_id: str, head_checkpoint
         count = await process.memory.prune(thread_id, head_checkpoint_id)
     except (aiosqlite.Error, psycopg.Error) as exc:
         raise ExecutionError.of(Code.SYSTEM, f"thread {thread_id} stays for now: {type(exc).__name__}") from None
-    log.info("thread %s is pruned: %s", thread_id, f"{count} checkpoints" if head_checkpoint_id else "all of it")
+    log.info("thread.pruned", thread_id=thread_id, checkpoints=count, whole=not head_checkpoint_id)
     await confirm(process, pb.RemovedRequest(thread_id=thread_id, head_checkpoint_id=head_checkpoint_id))
     return {"thread_id": thread_id, "checkpoints": count}

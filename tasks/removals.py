@@ -1,15 +1,15 @@
 """What the server asked this worker to remove is gone, and it is told so."""
 
-import logging
 from typing import TYPE_CHECKING
 
 from agent_runner.clients.reporting.native import BackendError
+from agent_runner.status.event_logger import event_logger
 from agent_runner.v1 import runner_pb2 as pb
 
 if TYPE_CHECKING:
     from agent_runner.tasks.worker.process import RunnerProcess
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 
 async def confirm(process: "RunnerProcess", what: pb.RemovedRequest) -> None:
@@ -17,4 +17,4 @@ async def confirm(process: "RunnerProcess", what: pb.RemovedRequest) -> None:
     try:
         await process.backend.removed(what)
     except BackendError as exc:
-        log.warning("the server was not told that %s is gone: %s", what.sandbox_id or what.thread_id, exc)
+        log.warning("removal.not_confirmed", what=what.sandbox_id or what.thread_id, error=exc)

@@ -3,16 +3,16 @@
 Without this, the copy of a message whose worker died would turn the failed task into a green one.
 """
 
-import logging
 from typing import Any
 
 from celery import Task
 from celery.exceptions import Ignore, TaskRevokedError
 
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.phases import Phase
 from agent_runner.tasks.body_errors import AlreadyEnded, ExecutionError
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 
 def repeat_end(task: "Task[Any, Any]", execution_id: str, ended: AlreadyEnded) -> dict[str, Any]:
@@ -33,4 +33,4 @@ def _revoked(task: "Task[Any, Any]", text: str) -> None:
         task.backend.store_result(task_id, TaskRevokedError(text), "REVOKED")
         task.send_event("task-failed", exception=repr(TaskRevokedError(text)), traceback="")
     except Exception as exc:  # what operators see is never worth a task
-        log.debug("the end of %s was not told: %s", task_id, exc)
+        log.debug("task_end.not_repeated", task_id=task_id, error=exc)

@@ -4,7 +4,6 @@ The sweeper ends every execution anyway; these make it fast and give the true re
 that has ended stays as it is.
 """
 
-import logging
 import signal
 from collections.abc import Mapping
 from typing import Any
@@ -14,12 +13,13 @@ from celery import Celery, signals
 from celery.worker.consumer import Consumer
 
 from agent_runner.clients.broker.task_names import EXECUTE_GRAPHTON, STEP_OF_TASK
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
 from agent_runner.tasks.app import registered
 from agent_runner.tasks.body_errors import ExecutionError, FailureReports
 from agent_runner.tasks.report_failure import judge, lost_words
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 _TASK_OF_STEP = {step: task for task, step in STEP_OF_TASK.items()}
 
@@ -97,7 +97,7 @@ class Signals:
         execution_id = str(headers.get("execution_id") or "")
         facts.setdefault("activity", _TASK_OF_STEP.get(str(headers.get("step")), str(headers.get("task") or "unknown")))
         if not execution_id:
-            log.error("a message on %s belongs to no execution and is dropped: %s %s", self._queue, code.value, facts)
+            log.error("message.dropped", queue=self._queue, code=code.value, facts=facts)
             return
         self._reports.tell(execution_id, code, {**facts, "worker": self._worker})
 

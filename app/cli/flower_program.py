@@ -25,6 +25,12 @@ def main() -> int:
         _take_levers_away()
     from celery.__main__ import main as celery
 
+    from agent_runner.clients.process.logs import set_up_logging
+    from agent_runner.clients.settings.settings import load_settings
+
+    settings = load_settings("flower")
+    # Flower and Tornado add no handler where there is one: their lines are written as ours are.
+    set_up_logging(settings.log_level, settings.log_format)
     sys.argv[0] = "celery"
     return celery() or 0
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import signal
 import sys
 
@@ -17,6 +16,7 @@ def main() -> int:
         from agent_runner.clients.process.logs import set_up_logging
         from agent_runner.clients.process.private_files import keep_private
         from agent_runner.clients.settings.settings import SettingsError, load_settings
+        from agent_runner.status.event_logger import event_logger
     except Exception as error:
         startup_failure("Import", error)
         return 1
@@ -27,7 +27,7 @@ def main() -> int:
         startup_failure("Configuration", "\n".join(error.problems))
         return 1
     set_up_logging(settings.log_level, settings.log_format)
-    log = logging.getLogger("agent_runner.server")
+    log = event_logger("agent_runner.server")
 
     async def serve() -> None:
         stop = asyncio.Event()
@@ -35,16 +35,16 @@ def main() -> int:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         end_with_supervisor()
         async with running_server(settings) as server:
-            log.info("server is up: http port %d, grpc port %d", server.http_port, server.grpc_port)
+            log.info("server.ready", http_port=server.http_port, grpc_port=server.grpc_port)
             await stop.wait()
-            log.info("server is stopping")
+            log.info("server.stopping")
 
     try:
         with contextlib.suppress(KeyboardInterrupt):
             asyncio.run(serve())
     except Exception as error:
         startup_failure("Initialisation", error)
-        log.debug("start failed", exc_info=True)
+        log.debug("server.start_failed", exc_info=True)
         return 1
     return 0
 

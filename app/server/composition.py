@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -36,11 +35,12 @@ from agent_runner.clients.broker.start_check import look_at_redis
 from agent_runner.clients.broker.task_ends import TaskEnds
 from agent_runner.clients.settings.access_settings import EVERY_HOST
 from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.store.schema import migrate
 from agent_runner.status.store.store import Store
 from agent_runner.v1 import runner_pb2_grpc
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 STOP_GRACE_S = 3.0
 GRPC_OPTIONS = [
     ("grpc.max_receive_message_length", MOST_BYTES),
@@ -70,7 +70,7 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
     The first sweep comes before the first call: it grants amnesty for the time in which nobody served.
     """
     if EVERY_HOST in settings.hosts:
-        log.warning("the server answers for every Host name: set AGENT_RUNNER_ALLOWED_HOSTS to the names it has")
+        log.warning("server.any_host")
     await asyncio.to_thread(look_at_redis, settings)
     await asyncio.to_thread(migrate, settings.database_url)
     async with AsyncExitStack() as up:  # what could not be started leaves nothing behind that was started before it

@@ -1,7 +1,6 @@
 """How a worker's gRPC channel is set up, the same for calls and for presence, and how every call on it is made."""
 
 import asyncio
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -11,11 +10,12 @@ import grpc
 from google.protobuf.message import Message
 
 from agent_runner.clients.backend.tls import is_tls, target
+from agent_runner.status.event_logger import event_logger
 
 if TYPE_CHECKING:
     from agent_runner.clients.settings.settings import Settings
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 MAX_MESSAGE_BYTES = 64 << 20
 KEEPALIVE_S = 10.0
@@ -71,7 +71,7 @@ async def answered(
             over = tries == patience.tries or (end is not None and time.monotonic() + pause_s >= end)
             if over or stop() or exc.code() not in MAY_PASS:
                 raise error_of(exc) from exc
-            log.warning("%s is not answered, trying again: %s", type(request).__name__, words(exc))
+            log.warning("rpc.unanswered", request=type(request).__name__, error=exc)
         await asyncio.sleep(pause_s)
         pause_s, call_s = min(pause_s * 2, max(PAUSE_MOST_S, patience.pause_s)), call_s * patience.longer
 

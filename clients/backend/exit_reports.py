@@ -5,18 +5,19 @@ for ten minutes: an older one would explain what nobody asks any more.
 """
 
 import json
-import logging
 from typing import Any, cast
 
 import redis
 from redis.asyncio import Redis
+
+from agent_runner.status.event_logger import event_logger
 
 KEY = "agent_runner:exit_reports:{queue}"
 """By queue, as several stacks may share a Redis."""
 KEPT = 100
 KEPT_S = 600
 TIMEOUT_S = 2.0
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 
 def leave(redis_url: str, queue: str, report: bytes) -> None:
@@ -38,5 +39,5 @@ async def take(client: Redis, queue: str) -> list[dict[str, Any]]:
         if isinstance(report, dict):
             reports.append(report)
         else:
-            log.warning("an exit report in Redis is not a JSON object: %.100r", text)
+            log.warning("exit_report.unreadable", content=repr(text)[:100])
     return reports

@@ -5,7 +5,6 @@ minutes, or a tool that blocks the event loop, is alive. A leaving process says 
 look the same to the server.
 """
 
-import logging
 import threading
 import time
 from collections import deque
@@ -16,13 +15,14 @@ from typing import TYPE_CHECKING
 import grpc
 
 from agent_runner.clients.backend.channel import RECONNECT_MOST_S, authorization, open_blocking_channel, words
+from agent_runner.status.event_logger import event_logger
 from agent_runner.v1 import runner_pb2 as pb
 from agent_runner.v1.runner_pb2_grpc import RunnerStub
 
 if TYPE_CHECKING:
     from agent_runner.clients.settings.settings import Settings
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 BEAT_AT_MOST_EVERY_S = 10.0
 BEAT_AT_LEAST_EVERY_S = 0.05
@@ -101,11 +101,11 @@ class PresenceThread:
                 for reply in stub.presence(self._requests(lost), metadata=self._metadata, wait_for_ready=True):
                     pause_s = BEAT_AT_LEAST_EVERY_S
                     self._take(reply)
-                log.info("the server ended the presence stream")
+                log.info("presence.ended")
             except grpc.RpcError as exc:
-                log.warning("presence is lost, connecting again: %s", words(exc))
+                log.warning("presence.lost", error=words(exc))
             except Exception:
-                log.exception("presence failed, connecting again")
+                log.exception("presence.failed")
             finally:
                 self.connected.clear()
                 lost.set()
@@ -155,7 +155,7 @@ class PresenceThread:
             self._server_every_s = reply.welcome.beat_every_s or BEAT_AT_MOST_EVERY_S
             self.connected.set()
             self.beat_soon()  # the first beat went before it was known how often
-            log.info("present at server %s", reply.welcome.server_id)
+            log.info("presence.up", server_id=reply.welcome.server_id)
             return
         if self._sent:
             self.answered_at = max(self.answered_at, self._sent.popleft())

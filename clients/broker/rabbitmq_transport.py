@@ -5,7 +5,6 @@ events and replies of control commands are neither. Durable queues are quorum qu
 call waits for ever. It is registered as a transport; nothing in kombu is patched.
 """
 
-import logging
 import time
 from collections.abc import Iterable
 from functools import partial
@@ -17,7 +16,9 @@ from kombu import transport as kombu_transport
 from kombu.transport import pyamqp
 from kombu.utils.text import version_string_as_tuple
 
-log = logging.getLogger(__name__)
+from agent_runner.status.event_logger import event_logger
+
+log = event_logger(__name__)
 
 REPLY_TIMEOUT_S = 10.0
 QUORUM_QUEUES_SINCE = (3, 8)
@@ -104,7 +105,7 @@ class Channel(pyamqp.Channel):
         if passive or exclusive or auto_delete or not durable:
             return declare(queue, passive, durable, exclusive, auto_delete, nowait, arguments)
         if refused := self.declare_task_queue(queue, arguments or {}):
-            log.warning("the queue %s stays as it is: %s", queue, refused)
+            log.warning("queue.unchanged", queue=queue, refused=refused)
         return declare(queue, passive=True)
 
     def declare_task_queue(self, queue: str, arguments: dict[str, Any]) -> str:

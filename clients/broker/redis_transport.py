@@ -10,7 +10,6 @@ Known limit: a message that was popped when Redis died, before it was recorded a
 it again from the row.
 """
 
-import logging
 import sys
 import threading
 import time
@@ -24,14 +23,12 @@ from kombu import transport as kombu_transport
 from kombu.transport import redis as stock
 from kombu.transport import virtual
 
-log = logging.getLogger(__name__)
+from agent_runner.status.event_logger import event_logger
+
+log = event_logger(__name__)
 
 PAUSE_AFTER_FAILURE_S = 1.0
 """Acks come from the consumer's own thread: a Redis that does not answer must not hold it up once per ack."""
-NOT_BOUND = (
-    "Redis is full: that queue %s is there can only be written when there is room, which this process waits for."
-    " What is in the queue is taken meanwhile; nothing new can be queued"
-)
 
 
 class Acks:
@@ -67,7 +64,7 @@ class Acks:
             pipe.hdel(self._unacked_key, *tags).zrem(self._index_key, *tags).execute()
         except (redis.RedisError, OSError) as exc:
             self._not_before = time.monotonic() + PAUSE_AFTER_FAILURE_S
-            log.warning("%d acks wait until Redis is back: %s", len(tags), exc)
+            log.warning("ack.delayed", acks=len(tags), error=exc)
             return
         with self._lock:
             self._pending.difference_update(tags)
@@ -99,7 +96,7 @@ class QoS(stock.QoS):
         try:
             super().append(message, delivery_tag)
         except redis.exceptions.OutOfMemoryError as exc:
-            log.warning("Redis is full, a delivery is not noted there: %s", exc)
+            log.warning("delivery.not_noted", error=exc)
             virtual.QoS.append(self, message, delivery_tag)
 
     def ack(self, delivery_tag: str) -> None:
@@ -111,7 +108,7 @@ class QoS(stock.QoS):
         try:
             super().restore_visible(*args, **kwargs)
         except redis.exceptions.OutOfMemoryError as exc:
-            log.debug("Redis is full, old deliveries stay where they are: %s", exc)
+            log.debug("delivery.not_restored", error=exc)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         if not requeue:
@@ -139,7 +136,7 @@ class QoS(stock.QoS):
             try:
                 self.restore_by_tag(tag)
             except (redis.RedisError, OSError, AttributeError) as exc:
-                log.warning("message %s stays unacked until the visibility timeout: %s", tag, exc)
+                log.warning("message.unacked", tag=tag, error=exc)
 
 
 def _worker_runs_on() -> bool:
@@ -177,7 +174,7 @@ class _Channel:
         except redis.exceptions.OutOfMemoryError:
             if queue not in self._fanout_queues:  # these are found by their channel
                 self._unbound.add((exchange, routing_key, pattern, queue))
-                log.warning(NOT_BOUND, queue)
+                log.warning("queue.not_bound", queue=queue)
 
     def _brpop_start(self, timeout: Any = None) -> None:
         if self._unbound and time.monotonic() >= self._bind_not_before:
@@ -189,7 +186,7 @@ class _Channel:
         try:
             super().maybe_refresh_binding_expiry()  # type: ignore[misc]
         except redis.exceptions.OutOfMemoryError as exc:
-            log.debug("Redis is full, no expiry was put off: %s", exc)
+            log.debug("queue.expiry_kept", error=exc)
 
     def _bind_again(self) -> None:
         self._bind_not_before = time.monotonic() + PAUSE_AFTER_FAILURE_S
@@ -197,10 +194,10 @@ class _Channel:
             try:
                 super()._queue_bind(*binding)  # type: ignore[misc]
             except (redis.RedisError, OSError) as exc:
-                log.debug("queue %s is not bound yet: %s", binding[-1], exc)
+                log.debug("queue.bind_failed", queue=binding[-1], error=exc)
                 return
             self._unbound.discard(binding)
-            log.info("Redis has room again: queue %s is bound", binding[-1])
+            log.info("queue.bound", queue=binding[-1])
 
     def end_poll(self: Any) -> None:
         """Wait for what the BRPOP that is under way still brings, at most its second. Without a consumer it goes back.

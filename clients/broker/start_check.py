@@ -3,7 +3,6 @@
 A Redis that does not answer is no finding: whoever needs it waits for it, or says so.
 """
 
-import logging
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -11,20 +10,13 @@ import redis
 
 from agent_runner.clients.broker.redis_probe import Command, RedisFull, evicts, open_client, refused
 from agent_runner.clients.settings.service_urls import without_password
+from agent_runner.status.event_logger import event_logger
 
 if TYPE_CHECKING:
     from agent_runner.clients.settings.settings import Settings
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 LIMIT_S = 2.0
-EVICTS = (
-    "%s evicts (maxmemory-policy %s): it removes queued work when memory is short."
-    " Set maxmemory-policy noeviction, or use another Redis for agent-runner"
-)
-FULL = (
-    "%s is full: maxmemory is used up and its policy refuses writes, so nothing can be queued."
-    " Give it more memory or free some; this process goes on by itself when there is room"
-)
 NO_PREFIX = (
     "its user may not use our keys ({said}): a prefix of keys is not supported."
     " Give agent-runner a database number or a server of its own, and its user the keys of docs/guides/surroundings.md"
@@ -50,12 +42,12 @@ def _look(url: str, commands: list[Command]) -> None:
             withheld = [said for said in refused(client, commands) if "access" in said and "key" in said]
             policy = "" if withheld else evicts(client)
     except RedisFull:
-        log.warning(FULL, shown)
+        log.warning("redis.full", url=shown)
         return
     except (redis.RedisError, OSError) as error:
-        log.debug("%s was not looked at: %s", shown, error)
+        log.debug("redis.not_checked", url=shown, error=error)
         return
     if withheld:
         raise ValueError(f"{shown}: {NO_PREFIX.format(said=withheld[0])}")
     if policy:
-        log.warning(EVICTS, shown, policy)
+        log.warning("redis.evicts", url=shown, policy=policy)

@@ -3,7 +3,6 @@
 Operators see by it what became of the runs of a worker that died. Nothing depends on it: the status is in the store.
 """
 
-import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,11 +12,12 @@ from celery import Celery
 from celery.exceptions import TaskRevokedError
 
 from agent_runner.clients.broker.celery_config import new_celery
+from agent_runner.status.event_logger import event_logger
 
 if TYPE_CHECKING:
     from agent_runner.clients.settings.settings import Settings
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 TRIES, PAUSE_S = 10, 3.0
 """A broker that is away for half a minute costs nothing."""
@@ -52,7 +52,7 @@ class TaskEnds:
 
     def tell(self, end: TaskEnd) -> None:
         if not self._waiting.acquire(blocking=False):
-            log.warning("Flower is not told of the end of %s: too many are waiting to be told", end.task_id)
+            log.warning("task_end.dropped", task_id=end.task_id)
             return
         try:
             self._thread.submit(self._told, end)
@@ -72,9 +72,9 @@ class TaskEnds:
                     return self._tell_now(end)
                 except Exception as exc:
                     if self._closed.is_set() or not left:
-                        log.warning("Flower was not told of the end of %s: %s", end.task_id, exc)
+                        log.warning("task_end.not_told", task_id=end.task_id, error=exc)
                         return None
-                    log.debug("the end of %s is told again soon: %s", end.task_id, exc)
+                    log.debug("task_end.retry", task_id=end.task_id, error=exc)
                 self._closed.wait(PAUSE_S)
         finally:
             self._waiting.release()

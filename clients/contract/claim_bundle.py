@@ -6,7 +6,6 @@ cannot be resolved goes into `bundle_error`, so that the run ends with it. Raise
 
 import asyncio
 import json
-import logging
 import re
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -22,6 +21,7 @@ from agent_runner.clients.backend.channel import Patience
 from agent_runner.clients.contract.channel import ContractError, ContractUnavailable, UnresolvedReference
 from agent_runner.clients.contract.clients import ContractClients
 from agent_runner.clients.skills.archive import SkillArchiveError, in_folders, read_skill_md
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
 from agent_runner.status.run_config import RunConfigError, merged
 from agent_runner.status.timeouts import Timeouts, TimeoutsError
@@ -30,7 +30,7 @@ from agent_runner.v1 import runner_pb2 as pb
 if TYPE_CHECKING:
     from agent_runner.clients.settings.settings import Settings
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 GRAPH, TIMEOUTS, INPUT = "agent-runner/graph", "agent-runner/timeouts", "agent-runner/input"
 REDACTED = "***"
@@ -225,7 +225,7 @@ def _timeouts(settings: "Settings", annotation: str) -> Timeouts:
     try:
         return settings.timeouts.overridden(given or {}, max_run_s=settings.max_run_s)
     except (TimeoutsError, TypeError) as error:
-        log.warning("the annotation %s is not followed: %s", TIMEOUTS, error)
+        log.warning("annotation.not_followed", annotation=TIMEOUTS, error=error)
         return settings.timeouts
 
 
@@ -233,5 +233,5 @@ def _json(text: str, name: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        log.warning("the annotation %s is not JSON: %s", name, error)
+        log.warning("annotation.not_json", annotation=name, error=error)
         return None

@@ -1,6 +1,5 @@
 """The data directory is the user's alone: databases, sockets, keys and sandboxes of this machine."""
 
-import logging
 import os
 import stat
 from contextlib import suppress
@@ -10,7 +9,6 @@ LOCK, SEARCH = ".users.lock", stat.S_IXOTH
 """Where sessions have users of their own, these go through the data directory, and see nothing of it."""
 UMASK = 0o077
 FILES = ("*.db", "*.db-*", "*.sock")
-log = logging.getLogger(__name__)
 
 
 def keep_private(data_dir: Path) -> None:

@@ -7,7 +7,6 @@ hold; `NOT_HELD` says it to whoever operates this.
 
 import asyncio
 import json
-import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from agent_runner.clients.contract.claim_bundle import bundle
 from agent_runner.clients.contract.clients import ContractClients
 from agent_runner.clients.reporting.native import BackendError
 from agent_runner.clients.reporting.whole_status import MAY_MEAN_OVER, WholeStatus, has_ended, phase_of
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code, tell
 from agent_runner.status.phases import Phase
 from agent_runner.v1 import runner_pb2 as pb
@@ -31,7 +31,7 @@ from agent_runner.v1 import runner_pb2 as pb
 if TYPE_CHECKING:
     from agent_runner.clients.settings.settings import Settings
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 NOT_HELD = (
     "compatible: no heartbeats, no cancel, no fence. L1 to L5 hold only as far as the server sees to it and this worker"
@@ -75,7 +75,7 @@ class CompatibleBackend:
         self._runs: dict[int, _Run] = {}
         self._handles = 0
         self._claiming: set[str] = set()
-        log.warning("reporting to %s is %s", settings.backend_endpoint, NOT_HELD)
+        log.warning("reporting.limited", endpoint=settings.backend_endpoint, limits=NOT_HELD)
 
     async def close(self) -> None:
         for run in self._runs.values():
@@ -150,8 +150,12 @@ class CompatibleBackend:
         finally:
             self._runs.pop(request.handle, None)
         log.info(
-            "execution %s: %d events, %d updates and the last one (%d failed), %.3f s of calls in all",
-            *(whole.execution_id, whole.events, whole.sent, whole.failed, whole.spent_s),
+            "run.updates",
+            execution_id=whole.execution_id,
+            events=whole.events,
+            updates=whole.sent,
+            failed=whole.failed,
+            spent_s=round(whole.spent_s, 3),
         )
         ours = code.value if code and accepted else ""
         return pb.SettleReply(accepted=accepted, phase=phase, code=ours, last_seq=whole.rows)
@@ -233,7 +237,7 @@ class CompatibleBackend:
             await self._clients.sessions.update(told.session, patience=Patience(total_s=FIRST_UPDATE_S))
         except ContractError as error:
             # It follows from the session's id: the next turn finds the same one.
-            log.warning("the thread %s could not be stored in its session: %s", told.thread_id, error)
+            log.warning("thread.not_stored", thread_id=told.thread_id, error=error)
 
     async def _say_started(self, whole: WholeStatus) -> str:
         """IN_PROGRESS, so that no other delivery begins it. Gives the server's reason if it is not ours to begin."""
@@ -246,7 +250,7 @@ class CompatibleBackend:
                 return f"the server does not take its status: {error}"
             if error.code in _WILL_NOT_PASS:
                 raise
-            log.warning("execution %s begins without the server's knowledge: %s", whole.execution_id, error)
+            log.warning("run.begins_unconfirmed", execution_id=whole.execution_id, error=error)
         return ""
 
     async def _end(self, execution: AgentExecution, code: Code, facts: dict[str, object]) -> tuple[bool, int]:
@@ -270,11 +274,9 @@ class CompatibleBackend:
                 if error.code in _WILL_NOT_PASS or not left:
                     raise
                 if error.code is grpc.StatusCode.RESOURCE_EXHAUSTED and left == 1:
-                    log.error("execution %s: its last update is too large, only its end is told", whole.execution_id)
+                    log.error("update.too_large", execution_id=whole.execution_id)
                     status = whole.short()
-                log.warning(
-                    "execution %s: its last update was refused, %d more tries: %s", whole.execution_id, left, error
-                )
+                log.warning("update.last_refused", execution_id=whole.execution_id, tries_left=left, error=error)
                 await asyncio.sleep(FINAL_PAUSE_S)
             else:
                 return True, int(phase)
@@ -298,7 +300,7 @@ class NoPresence:
     against the server."""
 
     def start(self) -> None:
-        log.info("compatible reporting: this process is not announced, and sends no heartbeats")
+        log.info("presence.off")
 
     def beat_soon(self) -> None:
         pass

@@ -7,7 +7,6 @@ waited too long become one.
 
 import asyncio
 import json
-import logging
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -21,12 +20,13 @@ from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecu
 from agent_runner.clients.backend.channel import Patience
 from agent_runner.clients.contract.channel import ContractError
 from agent_runner.clients.contract.executions import ExecutionClient
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code, tell
 from agent_runner.status.log.log import LogRow, State, render
 from agent_runner.status.phases import TERMINAL_PHASES, Phase
 from agent_runner.v1 import runner_pb2 as pb
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 UPDATE = Patience(call_s=10.0, total_s=0.0, waits=False)
 """One try: the next update says more."""
@@ -138,12 +138,15 @@ class WholeStatus:
             self.failed += 1
             self.over = await self._has_ended(error)
             log.warning(
-                "the update of execution %s at event %d failed, %s: %s",
-                *(self.execution_id, update.event, "it has ended" if self.over else "the next one has it too", error),
+                "update.refused",
+                execution_id=self.execution_id,
+                update=update.event,
+                then="it has ended" if self.over else "the next one has it too",
+                error=error,
             )
         except Exception:  # an update is never worth a run
             self.failed += 1
-            log.exception("the update of execution %s at event %d failed", self.execution_id, update.event)
+            log.exception("update.failed", execution_id=self.execution_id, update=update.event)
         else:
             self.sent += 1
             self.over = has_ended(shown)

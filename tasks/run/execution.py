@@ -6,7 +6,6 @@ The run is a task of its own, and this one watches it: an agent that swallows it
 
 import asyncio
 import contextlib
-import logging
 import secrets
 import time
 import traceback
@@ -23,6 +22,7 @@ from agent_runner.clients.engine.turn import next_nodes
 from agent_runner.clients.engine.user_graphs.graph_functions import close
 from agent_runner.clients.reporting.native import BackendError, BackendUnavailable
 from agent_runner.clients.sandbox.local import LocalSandbox
+from agent_runner.status.event_logger import bind, bound, event_logger, masked_by
 from agent_runner.status.failures import Code
 from agent_runner.status.log.custom import CustomLimits
 from agent_runner.status.phases import Phase
@@ -39,7 +39,7 @@ from agent_runner.v1 import runner_pb2 as pb
 if TYPE_CHECKING:
     from agent_runner.tasks.worker.process import RunnerProcess
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 TOKEN_BYTES = 16
 
 STOP_WAIT_S = 2.0
@@ -58,9 +58,15 @@ async def execute(process: "RunnerProcess", execution_id: str, progress: Progres
     if not execution_id:
         raise ExecutionError.of(Code.BAD_MESSAGE, "Execution ID is required")
     OWNER.set(execution_id)
-    claim = await take(process, execution_id)
-    if claim is None:
-        return {"execution_id": execution_id, "phase": "", "code": "", "last_seq": 0}
+    with bound(execution_id=execution_id, worker=process.name):
+        claim = await take(process, execution_id)
+        if claim is None:
+            return {"execution_id": execution_id, "phase": "", "code": "", "last_seq": 0}
+        bind(session_id=claim.told.session.metadata.id, attempt=claim.told.attempt, fence=claim.told.fence)
+        return await _execute(process, claim, progress)
+
+
+async def _execute(process: "RunnerProcess", claim: Claim, progress: Progress) -> dict[str, Any]:
     run = Run(
         claim,
         log=lambda run: process.flusher.open(
@@ -74,6 +80,12 @@ async def execute(process: "RunnerProcess", execution_id: str, progress: Progres
             run_bytes=process.settings.max_custom_bytes,
         ),
     )
+    with masked_by(run.mask):
+        return await _owned(process, run, progress)
+
+
+async def _owned(process: "RunnerProcess", run: Run, progress: Progress) -> dict[str, Any]:
+    """Let it work, report its end, and let go of all that it had."""
     process.own(run)
     progress.watch(run)
     try:
@@ -100,19 +112,26 @@ async def take(process: "RunnerProcess", execution_id: str) -> Claim | None:
         told = await process.backend.claim(request)
     except BackendUnavailable as exc:
         # Not a failure of the execution: the server sends the message again, and its sweeper is the limit.
-        log.warning("execution %s is left, nobody answers its claim: %s", execution_id, exc)
+        log.warning("claim.unanswered", execution_id=execution_id, error=exc)
         return None
     except BackendError as exc:
         raise ExecutionError.of(Code.SYSTEM, f"the claim was not accepted: {exc}") from None
     if not told.granted:
-        log.info("execution %s is not ours: %s", execution_id, told.refusal)
+        log.info("claim.refused", execution_id=execution_id, refusal=told.refusal)
         if told.phase:
             raise AlreadyEnded(told.phase, told.error)
         return None
     log.info(
-        "execution %s begins: attempt=%d fence=%d session_id=%s (empty=%s) thread=%s model=%s graph=%s resume=%s",
-        *(execution_id, told.attempt, told.fence, told.session.metadata.id, not told.session.metadata.id),
-        *(told.thread_id, told.model_name or "default", told.graph or "-", told.resume),
+        "run.begins",
+        execution_id=execution_id,
+        attempt=told.attempt,
+        fence=told.fence,
+        session_id=told.session.metadata.id,
+        session_empty=not told.session.metadata.id,
+        thread_id=told.thread_id,
+        model=told.model_name or "default",
+        graph=told.graph,
+        resume=told.resume,
     )
     return Claim(execution_id=execution_id, told=told, at=time.monotonic(), token=token)
 
@@ -151,7 +170,7 @@ async def _stands_at(run: Run, work: "asyncio.Task[Any]") -> list[str]:
     try:
         return await asyncio.wait_for(run.stands_at(), STANDS_AT_S)
     except Exception as exc:
-        log.debug("execution %s: where it stands is not known: %r", run.id, exc)
+        log.debug("run.position_unknown", execution_id=run.id, error=repr(exc))
         return []
 
 
@@ -162,7 +181,7 @@ async def _end(run: Run, work: "asyncio.Task[Any]") -> None:
         await _close(run.current.sandbox)
     await asyncio.wait({work}, timeout=STOP_WAIT_S)
     if not work.done():
-        log.error("execution %s ignores its cancel (%s); it is given up", run.id, run.open_step())
+        log.error("run.cancel_ignored", execution_id=run.id, open_step=run.open_step())
         if run.current.sandbox is not None:
             await _close(run.current.sandbox)
 
@@ -185,8 +204,8 @@ def _decide(
         return stopped(run.stop_reason, limit_s=run.claim.told.start_to_close_s, open_step=open_step, **facts)
     if error is None:
         error = RuntimeError("the agent cancelled itself")
-    log.warning("execution %s failed: %s", run.id, run.mask(f"{type(error).__name__}: {error}"))
-    log.debug("execution %s: %s", run.id, run.mask("".join(traceback.format_exception(error))))
+    log.warning("run.failed", execution_id=run.id, error=run.mask(f"{type(error).__name__}: {error}"))
+    log.debug("run.traceback", execution_id=run.id, stack=run.mask("".join(traceback.format_exception(error))))
     outcome = broke(error, began=run.began, sandbox=process.settings.sandbox, **facts)
     head = run.claim.told.head_checkpoint_id
     if run.expected and head and run.current.head_checkpoint_id == head:
@@ -213,7 +232,7 @@ async def _work(process: "RunnerProcess", run: Run) -> None:
                     raise
                 pause_s = PAUSE_FIRST_S * 2 ** (TRIES - 1 - left)
                 said = run.mask(f"{type(exc).__name__}: {exc}")
-                log.warning("execution %s: set-up failed, again in %g s: %s", run.id, pause_s, said)
+                log.warning("run.setup_retry", execution_id=run.id, pause_s=pause_s, error=said)
                 await asyncio.sleep(pause_s)
             else:
                 return
@@ -257,18 +276,18 @@ async def report(process: "RunnerProcess", run: Run, outcome: Outcome | HandBack
     result = {"execution_id": run.id, "phase": "", "code": "", "last_seq": 0}
     if isinstance(outcome, HandBack):
         if await hand_back(process, run, outcome):
-            log.info("execution %s is handed back: %s", run.id, outcome.reason)
+            log.info("run.handed_back", execution_id=run.id, reason=outcome.reason)
             return {**result, "phase": Phase.IN_PROGRESS.wire_name}
         if run.stop_reason is Stop.FENCED_OUT:
             outcome = None
     if outcome is None:
-        log.warning("execution %s is somebody else's or over: stopped, nothing written", run.id)
+        log.warning("run.not_ours", execution_id=run.id)
         return result
     if isinstance(outcome, HandBack):
         outcome = stopped(run.stop_reason or Stop.SHUTDOWN, limit_s=0, open_step="", worker=process.name)
     answer = await settle(process, run, outcome)
     phase = Phase(answer.phase).wire_name if answer.phase else ""
-    log.info("execution %s ends: %s %s last_seq=%d", run.id, phase or "not ours any more", answer.code, answer.last_seq)
+    log.info("run.ends", execution_id=run.id, phase=phase, code=answer.code, last_seq=answer.last_seq)
     return {**result, "phase": phase, "code": answer.code, "last_seq": answer.last_seq}
 
 
@@ -276,7 +295,7 @@ async def _close(sandbox: LocalSandbox) -> None:
     try:
         await sandbox.close()
     except OSError as exc:
-        log.warning("the sandbox %s was not closed cleanly: %s", sandbox.root_dir, exc)
+        log.warning("sandbox.close_failed", sandbox=sandbox.root_dir, error=exc)
 
 
 async def _undisturbed(work: Awaitable[T]) -> T:

@@ -8,17 +8,17 @@ nothing is merged: the adapter counts events.
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Callable, Iterable
 
 from agent_runner.clients.backend.channel import PAUSE_FIRST_S, PAUSE_MOST_S
 from agent_runner.clients.reporting.native import BackendError, BackendRefused
 from agent_runner.clients.reporting.port import Reporting
+from agent_runner.status.event_logger import event_logger
 from agent_runner.tasks.run.run_log import SEND_BYTES, RunLog, wire_size
 from agent_runner.v1 import runner_pb2 as pb
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 SHARED_BYTES = 2 * SEND_BYTES
 """Of one message of all runs. A run that has more to say at once says it apart."""
@@ -93,11 +93,11 @@ class Flusher:
                 if await self._send():
                     pause_s = PAUSE_FIRST_S
             except BackendError as exc:
-                log.warning("%d runs keep what they say, trying again: %s", len(self._logs), exc)
+                log.warning("flush.delayed", runs=len(self._logs), error=exc)
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, PAUSE_MOST_S)
             except Exception:
-                log.exception("flushing failed, trying again")
+                log.exception("flush.failed")
                 await asyncio.sleep(pause_s)
 
     async def _wait_until_due(self) -> None:
@@ -136,7 +136,7 @@ class Flusher:
             await self._told(await self._backend.append(request), request.runs)
         except BackendRefused as exc:
             # One of them is the reason: each says it apart, and only that one is cut.
-            log.warning("what %d runs say together is refused: %s", len(request.runs), exc)
+            log.warning("flush.refused", runs=len(request.runs), error=exc)
             for deltas in request.runs:
                 if alone := self._known(deltas):
                     self._send_apart(alone)
@@ -159,15 +159,15 @@ class Flusher:
                     if run.refuse(str(exc)):
                         continue
                     run.stuck = True
-                    log.error("a run keeps what it says, it is refused however small: %s", exc)
+                    log.error("flush.run_refused", handle=run.handle, fence=run.fence, error=exc)
                 except BackendError as exc:
-                    log.warning("a run keeps what it says, trying again: %s", exc)
+                    log.warning("flush.run_delayed", handle=run.handle, fence=run.fence, error=exc)
                 else:
                     return
                 await asyncio.sleep(pause_s)
                 pause_s = min(pause_s * 2, PAUSE_MOST_S)
         except Exception:
-            log.exception("flushing one run apart failed")
+            log.exception("flush.run_failed", handle=run.handle, fence=run.fence)
             run.not_before = time.monotonic() + PAUSE_MOST_S
         finally:
             run.apart = False

@@ -5,15 +5,15 @@ Never drives anything: events are lossy. The status that people read goes by the
 
 import asyncio
 import contextlib
-import logging
 from typing import Any
 
 from celery import Celery
 
 from agent_runner.clients.process.threads import own
+from agent_runner.status.event_logger import event_logger
 from agent_runner.tasks.run.run import Run
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 EVERY_S = 0.5
 EVENTS_AT_LEAST = 5
@@ -48,7 +48,7 @@ class Progress:
             try:
                 await own(self._send, progress)
             except Exception as exc:  # the operators' view is never worth a run
-                log.debug("progress of %s was not told: %s", self._task_id, exc)
+                log.debug("progress.not_told", task_id=self._task_id, error=exc)
 
     def _send(self, progress: dict[str, Any]) -> None:
         self._app.backend.store_result(self._task_id, progress, "PROGRESS")

@@ -1,10 +1,10 @@
 """The last word about a run: settle it, or hand it back."""
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from agent_runner.clients.reporting.native import BackendError, BackendRefused, BackendUnavailable
 from agent_runner.clients.reporting.port import is_native
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
 from agent_runner.tasks.body_errors import ExecutionError
 from agent_runner.tasks.run.outcome import HandBack, Outcome, Stop
@@ -15,7 +15,7 @@ from agent_runner.v1 import runner_pb2 as pb
 if TYPE_CHECKING:
     from agent_runner.tasks.worker.process import RunnerProcess
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 TRIES_AFTER_GAP = 3
 
@@ -94,5 +94,5 @@ async def hand_back(process: "RunnerProcess", run: Run, end: HandBack) -> bool:
     try:
         return (await process.backend.hand_back(request)).accepted
     except BackendError as exc:
-        log.warning("execution %s could not be handed back: %s", run.id, exc)
+        log.warning("run.hand_back_failed", execution_id=run.id, error=exc)
         return False

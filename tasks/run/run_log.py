@@ -6,17 +6,17 @@ twice and nothing is lost (laws L3, L10). Only what the server refuses for good 
 
 import asyncio
 import json
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.log.log import Delta, coalesce
 from agent_runner.status.log.plain import Room, plain
 from agent_runner.v1 import runner_pb2 as pb
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 WAIT_LEAST_S, WAIT_MOST_S = 0.05, 0.25
 SHORT_TEXT_BYTES, LONG_TEXT_BYTES = 256, 1024
@@ -242,7 +242,7 @@ def wire_size(delta: pb.Delta) -> int:
 def shrunk(delta: pb.Delta, why: str) -> pb.Delta:
     """The same thing with its texts cut: whose it is and how it ended stays."""
     said = json.loads(delta.payload)
-    log.warning("a row (%s) of %d bytes is too large, it is cut: %s", delta.kind, len(delta.payload), why)
+    log.warning("row.cut", kind=delta.kind, bytes=len(delta.payload), why=why)
     told = plain(said, max_bytes=CUT_TEXT_BYTES, room=Room(CUT_ROW_BYTES))
     return pb.Delta(kind=delta.kind, payload=_json(told))
 
@@ -250,5 +250,5 @@ def shrunk(delta: pb.Delta, why: str) -> pb.Delta:
 def left_out(delta: pb.Delta, why: str) -> pb.Delta:
     """A note in its place."""
     note = f"a row ({delta.kind}) of {len(delta.payload)} bytes was refused and is left out: {why[:CUT_WORDS]}"
-    log.warning("%s", note)
+    log.warning("row.left_out", kind=delta.kind, bytes=len(delta.payload), why=why[:CUT_WORDS])
     return pb.Delta(kind="note", payload=_json({"text": note}))

@@ -1,6 +1,5 @@
 """From a claim to something that can be run: the bundle's graph, the sandbox, and where the memory begins."""
 
-import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -31,7 +30,6 @@ from agent_runner.tasks.run.run import Claim, Run
 if TYPE_CHECKING:
     from agent_runner.clients.settings.settings import Settings
 
-log = logging.getLogger(__name__)
 
 TRIES, PAUSE_FIRST_S = 4, 0.5
 """Infrastructure errors before the agent's first step: tried again after 0.5, 1 and 2 s."""

@@ -1,18 +1,18 @@
 """After its end a run leaves in memory what a turn can begin at, and no more."""
 
-import logging
 from typing import TYPE_CHECKING
 
 import aiosqlite
 import psycopg
 
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.phases import Phase
 from agent_runner.tasks.run.run import Run
 
 if TYPE_CHECKING:
     from agent_runner.tasks.worker.process import RunnerProcess
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 
 async def tidy(process: "RunnerProcess", run: Run, phase: str) -> None:
@@ -26,7 +26,7 @@ async def tidy(process: "RunnerProcess", run: Run, phase: str) -> None:
     try:
         await process.memory.prune(run.current.thread_id, head, also=also)
     except (aiosqlite.Error, psycopg.Error) as exc:
-        log.warning("what execution %s left in memory stays for now: %s", run.id, type(exc).__name__)
+        log.warning("memory.not_tidied", execution_id=run.id, error=type(exc).__name__)
 
 
 ENDED = {phase.wire_name for phase in (Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED)}

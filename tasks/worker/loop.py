@@ -5,7 +5,6 @@ whoever asked: a run that blocks the loop holds up all its neighbours.
 """
 
 import asyncio
-import logging
 import sys
 import threading
 import time
@@ -14,9 +13,10 @@ from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
+from agent_runner.status.event_logger import event_logger
 from agent_runner.tasks.worker.run_threads import RunThreads
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 TICK_S = 0.25
 BLOCKED_S = 5.0
@@ -133,7 +133,7 @@ class AgentLoop:
                 self._loop.run_forever()
             except BaseException:
                 # An exit or interrupt that agent code raises comes out here; its neighbours must run on.
-                log.exception("code on the event loop tried to end the process")
+                log.exception("loop.exit_caught")
 
     def _named_task(self, loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> "asyncio.Task[Any]":
         context = options.get("context")
@@ -151,12 +151,12 @@ class AgentLoop:
             if self.blocked:
                 owner = self._owner()
                 if not reported:
-                    log.error("the event loop is blocked by %s:\n%s", owner or "unknown code", self._stack())
+                    log.error("loop.blocked", owner=owner or "unknown code", stack=self._stack())
                 reported = True
                 self._on_blocked(owner, self.lag())
             elif reported:
                 reported = False
-                log.warning("the event loop runs again")
+                log.warning("loop.free")
                 self._on_free()
 
     def _owner(self) -> str:

@@ -6,7 +6,6 @@ at here: the run has its own.
 """
 
 import itertools
-import logging
 import os
 import threading
 import time
@@ -18,7 +17,9 @@ from billiard.exceptions import WorkerLostError
 from celery.concurrency.thread import TaskPool as ThreadPool
 from celery.worker import state as worker_state
 
-log = logging.getLogger(__name__)
+from agent_runner.status.event_logger import event_logger
+
+log = event_logger(__name__)
 
 FIRST_PID = 1_000_001
 """Above Linux' usual pids: nobody should take it for a process."""
@@ -128,7 +129,7 @@ class TaskPool(ThreadPool):
         try:
             callback(*args)
         except BaseException:
-            log.exception("Celery could not be told about a task; its message may come again")
+            log.exception("celery.not_told")
 
     def terminate_job(self, pid: int, signal: object = None) -> None:
         """Cancel the coroutine; its run settles itself and the slot becomes free. Unknown pids have ended already."""

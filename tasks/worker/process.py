@@ -6,7 +6,6 @@ to leave, `stop` at the end.
 
 import asyncio
 import contextlib
-import logging
 import os
 import socket
 import threading
@@ -19,6 +18,7 @@ from agent_runner.clients.backend.presence import BEAT_AT_MOST_EVERY_S, Pulse
 from agent_runner.clients.masking.operator_secrets import operator_secrets
 from agent_runner.clients.reporting.port import Reporting, is_native, latest_head, open_reporting, presence_of
 from agent_runner.clients.sandbox.isolation import sandbox_said
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
 from agent_runner.tasks.body_errors import FailureReports
 from agent_runner.tasks.run.flusher import Flusher
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from agent_runner.clients.settings.settings import Settings
     from agent_runner.tasks.run.run import Run
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 START_S = 60.0
 EXIT_BLOCKED = 70
@@ -125,7 +125,7 @@ class RunnerProcess:
         try:
             self.loop.submit(self._close()).result(LAST_WORD_S)
         except Exception as exc:
-            log.warning("the process was not closed cleanly: %r", exc)
+            log.warning("process.close_failed", error=repr(exc))
         self.loop.stop()
 
     def own(self, run: "Run") -> None:
@@ -210,7 +210,7 @@ class RunnerProcess:
                 run.on_verdict(verdict.verdict)
 
     def _drain(self, reason: str, within_s: float) -> None:
-        log.info("%d runs are asked to stop at their next step, within %g s (%s)", len(self._runs), within_s, reason)
+        log.info("runs.drain", runs=len(self._runs), within_s=within_s, reason=reason)
         for run in list(self._runs.values()):
             self._ask_drain(run, reason)
         loop = asyncio.get_running_loop()
@@ -241,7 +241,7 @@ class RunnerProcess:
 
     def _end_blocked(self, culprit: "Run") -> None:
         """A run blocks the loop beyond its time: nothing here can end it but the end of this process."""
-        log.critical("execution %s blocks the event loop beyond its time; this process ends", culprit.id)
+        log.critical("loop.never_free", execution_id=culprit.id)
         told = culprit.claim.told
         facts = {"activity": ACTIVITY, "worker": self.name}
         blocked = {"limit_s": told.start_to_close_s, "open_step": " (its code blocked the worker's event loop)"}

@@ -5,7 +5,6 @@ prefork    the parent forks and opens no channel; each child has its own, with a
 """
 
 import contextlib
-import logging
 import math
 import os
 import signal
@@ -25,6 +24,7 @@ from celery.worker import state as worker_state
 from agent_runner.clients.broker.start_check import look_at_redis
 from agent_runner.clients.process.supervision import ask_for_successor
 from agent_runner.clients.sandbox.isolation import Isolation, check_isolation
+from agent_runner.status.event_logger import event_logger
 from agent_runner.tasks.app import Role, queue_of
 from agent_runner.tasks.body_errors import FailureReports
 from agent_runner.tasks.signals import Signals, telling_consumer
@@ -37,7 +37,7 @@ from agent_runner.tasks.worker.workplace import Workplace
 if TYPE_CHECKING:
     from agent_runner.clients.settings.settings import Settings
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 COLD_DRAIN_S, COLD_LAST_WORD_S = 5.0, 3.0
 """After SIGQUIT: to reach a step boundary, unless the drain time is shorter still; and to say how it ended."""
@@ -163,7 +163,7 @@ class Station:
         try:
             order(self._queue, destination=[self._name])
         except Exception as exc:  # the broker is away: then nothing is taken either
-            log.warning("consuming could not be switched %s: %s", "on" if on else "off", exc)
+            log.warning("consuming.not_switched", on=on, error=exc)
 
     def _children(self) -> list[int]:
         pool = getattr(getattr(self._worker, "pool", None), "_pool", None)
@@ -195,10 +195,12 @@ class Station:
         return bool(worker_state.active_requests)
 
     def _on_ready(self, **_: Any) -> None:
-        log.info("%s is ready: queue %s, %d slots, registered %s", self._name, self._queue, self._slots, self._known())
+        log.info("worker.ready", worker=self._name, queue=self._queue, slots=self._slots, tasks=self._known())
         if self._isolation is not None:
-            told = log.info if self._isolation.walls else log.warning
-            told("commands of agents are %s", self._isolation.said)
+            if self._isolation.walls:
+                log.info("sandbox.walls", walls=self._isolation.said)
+            else:
+                log.warning("sandbox.no_walls", walls=self._isolation.said)
         if not self._forks:
             self._workplace.process.announce()
 

@@ -4,14 +4,14 @@ Hung threads take no place from other runs (`run_threads.py`), but memory, and p
 at a number of them the process says why, takes nothing more, lets its runs end, and is followed by another.
 """
 
-import logging
 import threading
 from collections.abc import Callable
 
+from agent_runner.status.event_logger import event_logger
 from agent_runner.tasks.worker.left_threads import said
 from agent_runner.tasks.worker.run_threads import RunThreads
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 
 class Wear:
@@ -38,5 +38,5 @@ class Wear:
             f"threads of {count} calls of ended runs have not come back ({cause}: AGENT_RUNNER_MAX_HUNG_THREADS);"
             " it is being replaced"
         )
-        log.error("this worker takes no more work: %s%s", self.reason, where)
+        log.error("worker.worn_out", reason=self.reason, where=where)
         self._on_worn_out()

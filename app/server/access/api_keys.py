@@ -7,7 +7,6 @@ The key of the environment (STIGMER_API_KEY) has all scopes and all orgs, and co
 import asyncio
 import hashlib
 import hmac
-import logging
 import secrets
 import time
 from collections.abc import Iterable
@@ -27,7 +26,6 @@ FRESH_S = 3.0
 """What was read of a key holds so long, so that a call costs no query; a revocation takes no longer than that."""
 USED_EVERY_S = 60.0
 MOST_KNOWN = 10_000
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

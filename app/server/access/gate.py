@@ -11,6 +11,7 @@ from agent_runner.app.server.access.scopes import granted, needed
 from agent_runner.app.server.problems import Kind, Problem
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.api_keys import Scope
+from agent_runner.status.event_logger import bind
 
 
 class Gate:
@@ -35,7 +36,9 @@ class Gate:
 
     async def enter(self, authorization: str | None) -> None:
         """The rest of this task acts for the key's principal. Raises UNAUTHENTICATED."""
-        enter(await self.keys.principal(authorization))
+        principal = await self.keys.principal(authorization)
+        enter(principal)
+        bind(org=principal.org, key_id=principal.key_id)
 
     def admit(self, call: str) -> None:
         """`call` as in the table of scopes. Raises PERMISSION_DENIED, or RESOURCE_EXHAUSTED with the time to wait."""

@@ -1,18 +1,18 @@
 """Publishing: from a row to a message on its queue, and the stamp that starts its schedule-to-start clock."""
 
 import asyncio
-import logging
 from collections.abc import Iterable
 
 from agent_runner.app.server.maintenance.periodic import Background
 from agent_runner.clients.broker.celery_config import PUBLISH_THREADS
 from agent_runner.clients.broker.publisher import Publisher, PublishError
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.phases import Step
 from agent_runner.status.store.errors import StoreUnavailable
 from agent_runner.status.store.records import Execution, Removal
 from agent_runner.status.store.store import Store
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 AT_ONCE = 2 * PUBLISH_THREADS
 """Rows taken at once: with a broker at its slowest (its deadline each) they are sent before they are due again."""
 
@@ -46,7 +46,7 @@ class Dispatcher:
         try:
             await self.remove(await self._store.retire_session(session_id), queue)
         except (PublishError, StoreUnavailable) as error:
-            log.warning("the sandbox and the memory of session %s stay for now: %s", session_id, error)
+            log.warning("session.cleanup_postponed", session_id=session_id, error=error)
 
     async def remove(self, removals: Iterable[Removal], queue: str) -> None:
         """Have workers remove these. Raises `PublishError`; what was not published then is due again."""
@@ -73,7 +73,7 @@ class Dispatcher:
                     while due := await self._store.due_for_dispatch(AT_ONCE):
                         await self._send_all(due)
                 except (PublishError, StoreUnavailable) as error:
-                    log.warning("not published, it is sent again soon: %s", error)
+                    log.warning("message.not_published", error=error)
 
     async def _send_all(self, due: Iterable[Execution]) -> None:
         """All are tried; raises the first error."""

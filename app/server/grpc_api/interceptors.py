@@ -1,7 +1,6 @@
 """Every call: key and scope are checked, and whatever goes wrong has a status code that says what (never UNKNOWN)."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager
 from inspect import isawaitable
@@ -10,6 +9,7 @@ from typing import Any, NoReturn
 import grpc
 
 from agent_runner.app.server.access.gate import Gate
+from agent_runner.app.server.access.request_ids import REQUEST_ID, request_id
 from agent_runner.app.server.access.scopes import OPEN, needed
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.grpc_api.reading import readable, readable_each, reader
@@ -17,11 +17,12 @@ from agent_runner.app.server.grpc_api.sizes import CALL_BYTES, most_bytes
 from agent_runner.app.server.problems import Kind, Problem, internal, invalid, of_exception
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.api_keys import Scope
+from agent_runner.status.event_logger import bind, event_logger
 
 MAX_TEXT = 3000
 """A status text travels in a header, which has a limit."""
 MESSAGE_S = 30.0
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 
 def server_interceptors(ctx: ServerContext) -> list[grpc.aio.ServerInterceptor]:
@@ -47,9 +48,11 @@ class Guard(grpc.aio.ServerInterceptor):
         most = most_bytes(method, self._settings)
         if method.startswith(OPEN):
             return _open(handler, method, CALL_BYTES)
-        given = dict(handler_call_details.invocation_metadata or ()).get("authorization")
+        metadata = dict(handler_call_details.invocation_metadata or ())
+        given = metadata.get("authorization")
         try:
-            # This task goes on with the handler: it is the principal's from here on.
+            # This task goes on with the handler: what is bound, and who calls, is true of it from here on.
+            bind(request_id=request_id(metadata.get(REQUEST_ID)))
             await self._gate.enter(given if isinstance(given, str) else None)
             self._gate.admit(method)
         except Exception as error:
@@ -192,10 +195,10 @@ async def _abort(context: Any, error: Exception, method: str) -> NoReturn:
         raise asyncio.CancelledError from error
     problem = of_exception(error)
     if problem is None:
-        log.error("%s failed", method, exc_info=error)
+        log.error("call.failed", method=method, exc_info=error)
         problem = internal()
     elif error.__cause__ is not None:
-        log.debug("%s: %s: %r", method, problem.code, error.__cause__)
+        log.debug("call.refused", method=method, code=problem.code, cause=repr(error.__cause__))
     code = getattr(grpc.StatusCode, problem.kind.grpc_code)
     trailing = [("error-code", problem.code)]
     if problem.retry_after_s:

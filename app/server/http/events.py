@@ -1,7 +1,6 @@
 """The event stream of an execution: `snapshot` | `update`... | `end`, or `error`; `: ping` when nothing happens."""
 
 import json
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -12,12 +11,13 @@ from agent_runner.app.server.http.large_json import json_text
 from agent_runner.app.server.log_feed.follow import Followed, Quiet, Snapshot, Updates, follow, unknown_position
 from agent_runner.app.server.log_feed.log_ends import End, phase_of
 from agent_runner.app.server.problems import Problem, internal, of_exception
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.log.log import LogRow, rfc3339
 
 MEDIA_TYPE = "text/event-stream"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 PING = ": ping\n\n"
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 
 async def event_stream(ctx: ServerContext, execution_id: str, last_event_id: str | None) -> AsyncGenerator[str, None]:
@@ -30,7 +30,7 @@ async def event_stream(ctx: ServerContext, execution_id: str, last_event_id: str
     except Exception as error:
         problem = of_exception(error)
         if problem is None:
-            log.exception("the event stream of %s failed", execution_id)
+            log.exception("stream.failed", execution_id=execution_id)
             problem = internal()
         yield _error(problem)
 

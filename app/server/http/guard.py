@@ -1,6 +1,5 @@
 """Around every HTTP request: whose it is, the last catch of errors, the count for the metrics."""
 
-import logging
 import time
 from typing import Any
 from urllib.parse import unquote
@@ -9,14 +8,16 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent_runner.app.server.access.gate import Gate
+from agent_runner.app.server.access.request_ids import REQUEST_ID, request_id
 from agent_runner.app.server.contract.texts import check_text
 from agent_runner.app.server.http.answers import problem_answer
 from agent_runner.app.server.http.metrics import Metrics
 from agent_runner.app.server.problems import internal, of_exception
+from agent_runner.status.event_logger import bound, event_logger
 
 GUARDED = "/v1"
 METRICS = "/metrics"
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 
 class Guard:
@@ -30,6 +31,10 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        with bound(alone=True, request_id=request_id(Headers(scope=scope).get(REQUEST_ID))):
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         began = time.monotonic()
         status = 0
 
@@ -49,13 +54,27 @@ class Guard:
                 raise
             problem = of_exception(error)
             if problem is None:
-                log.exception("%s %s failed", scope["method"], scope["path"])
+                log.exception("request.failed", method=scope["method"], path=scope["path"])
                 problem = internal()
             elif error.__cause__ is not None:
-                log.debug("%s %s: %s: %r", scope["method"], scope["path"], problem.code, error.__cause__)
+                log.debug(
+                    "request.refused",
+                    method=scope["method"],
+                    path=scope["path"],
+                    code=problem.code,
+                    cause=repr(error.__cause__),
+                )
             await problem_answer(problem)(scope, receive, sent)
         finally:
-            self._metrics.request(scope["method"], _route(scope), status, time.monotonic() - began)
+            took_s = time.monotonic() - began
+            self._metrics.request(scope["method"], _route(scope), status, took_s)
+            log.debug(
+                "request.answered",
+                method=scope["method"],
+                route=_route(scope),
+                status=status,
+                duration_s=round(took_s, 4),
+            )
 
     def _guarded(self, path: str) -> bool:
         return path == GUARDED or path.startswith(f"{GUARDED}/") or (path == METRICS and not self._metrics_open)

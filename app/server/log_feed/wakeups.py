@@ -4,7 +4,6 @@ They carry no data and may be lost; a watcher looks every second anyway. Redis b
 """
 
 import asyncio
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -14,12 +13,14 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 from ulid import ULID
 
+from agent_runner.status.event_logger import event_logger
+
 CHANNEL = "agent_runner:wakeups"
 BATCH = 200
 RETRY_S = 1.0
 SILENT_S = 10.0
 """A connection that brought nothing for this long is asked, and given up when it has no answer for as long again."""
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 
 class Wakeups:
@@ -88,7 +89,7 @@ class Wakeups:
             try:
                 await self._redis.publish(CHANNEL, " ".join([self._me, *ids]))
             except (RedisError, OSError) as error:
-                log.debug("wake-up not published: %s", error)
+                log.debug("wakeup.not_published", error=error)
                 await asyncio.sleep(RETRY_S)
 
     async def _listen(self) -> None:
@@ -100,7 +101,7 @@ class Wakeups:
                     await self._hear(pubsub)
             except (RedisError, OSError) as error:
                 if self.connected:
-                    log.warning("Redis is away; watchers look every second: %s", error)
+                    log.warning("redis.away", error=error)
                 self.connected = False
                 await asyncio.sleep(RETRY_S)
 

@@ -1,15 +1,15 @@
 """Work that a server does round after round by itself: the one loop of all such services."""
 
 import asyncio
-import logging
 import time
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import ClassVar, Self
 
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.store.errors import StoreUnavailable
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 
 class Background(ABC):
@@ -74,14 +74,14 @@ class Background(ABC):
             try:
                 await self.round()
             except StoreUnavailable as error:
-                log.error("%s cannot reach the store: %s", self.NAME, error)
+                log.error("service.store_away", service=self.NAME, error=error)
             except Exception:
-                log.exception("%s failed; the next round tries again", self.NAME)
+                log.exception("service.round_failed", service=self.NAME)
             except asyncio.CancelledError:
                 # A round may raise one of its own, which ends nothing but itself.
                 if stopped.is_set() or _cancelled():
                     raise
-                log.exception("%s failed; the next round tries again", self.NAME)
+                log.exception("service.round_failed", service=self.NAME)
             pause = self.rest_s(time.monotonic() - began)
 
 

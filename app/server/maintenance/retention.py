@@ -5,7 +5,6 @@ takes the message. Any number of servers may do it at once: each batch is one se
 """
 
 import asyncio
-import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -16,10 +15,11 @@ from agent_runner.app.server.context import Publisher, ServerContext
 from agent_runner.app.server.maintenance.end_counts import Ends
 from agent_runner.app.server.maintenance.periodic import Background
 from agent_runner.clients.broker.publisher import PublishError
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.store.records import Overdue
 from agent_runner.status.store.store import Store
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 DAY_S = 86_400.0
 PERIOD_S = 3600.0
@@ -84,7 +84,7 @@ class Retention(Background):
         retired = await self._batches(lambda: self._retire(older_than_s), until, most=MAX_SESSIONS)
         archives = await self._batches(self._store.purge_skill_archives, until)
         if given_up := await self._store.give_up_removals(GIVE_UP_S):
-            log.warning("%d removals were never confirmed by a worker and are given up", given_up)
+            log.warning("removals.given_up", count=given_up)
         more = report.more or time.monotonic() >= until or retired >= MAX_SESSIONS
         await self._publish(until, early=by_hand and not more)
         left = await self._store.unconfirmed()
@@ -132,12 +132,20 @@ class Retention(Background):
                 if time.monotonic() >= until:
                     return
         except PublishError as error:
-            log.warning("workers are not asked to remove everything now, the next run asks again: %s", error)
+            log.warning("removals.not_requested", error=error)
 
     async def round(self) -> None:
         report = await self.run()
         if report.executions or report.sessions or report.skill_archives:
-            log.info("retention of %g days: %s", self._days, report.as_json())
+            log.info(
+                "retention.done",
+                days=self._days,
+                executions=report.executions,
+                log_rows=report.log_rows,
+                bytes=report.bytes,
+                sessions=report.sessions,
+                skill_archives=report.skill_archives,
+            )
 
     def first_s(self) -> float:
         return random.uniform(*FIRST_S)  # noqa: S311 - spreads servers, guards nothing

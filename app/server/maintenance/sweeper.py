@@ -4,16 +4,14 @@ The sweeper's promise is L1, "every execution ends in time"; its limit is that i
 may run at once. Each has its own pace: a sweep that ends thousands of rows must not look like an outage afterwards.
 """
 
-import logging
-
 from agent_runner.app.server.log_feed.wakeups import Wakeups
 from agent_runner.app.server.maintenance.periodic import Background
 from agent_runner.app.server.runners.presence import PresenceBoard
 from agent_runner.app.server.runners.task_ends import TaskEndTeller, tell_task_end
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.store.store import Store
 
-log = logging.getLogger(__name__)
-RESUMED = "no server was alive for a while: heartbeat and schedule-to-start clocks start again"
+log = event_logger(__name__)
 
 
 class Pulse(Background):
@@ -27,7 +25,7 @@ class Pulse(Background):
 
     async def beat(self) -> None:
         if await self._store.alive(period_s=self._period_s):
-            log.warning(RESUMED)
+            log.warning("clocks.restarted")
 
     round = beat
 
@@ -54,9 +52,9 @@ class Sweeper(Background):
     async def tick(self) -> None:
         swept = await self._store.sweep(period_s=self._period_s)
         if swept.resumed:
-            log.warning(RESUMED)
+            log.warning("clocks.restarted")
         for execution in swept.ended:
-            log.info("execution %s ended by the sweeper in step %s", execution.id, execution.step.value)
+            log.info("execution.swept", execution_id=execution.id, step=execution.step.value)
             self._wakeups.notify(execution.id)
         await self._presence.push_cancels()
         for execution in swept.ended:  # after all that somebody waits for

@@ -5,7 +5,6 @@ server that stops or dies writes nothing: its workers reconnect elsewhere.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from agent_runner.app.server.problems import invalid
 from agent_runner.app.server.runners.run_tokens import RunTokens
 from agent_runner.app.server.runners.runner_requests import finite
 from agent_runner.app.server.runners.served_queues import must_serve
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.log.plain import plain_text
 from agent_runner.status.phases import Step
 from agent_runner.status.store.errors import StoreUnavailable
@@ -23,7 +23,7 @@ from agent_runner.v1 import runner_pb2 as pb
 
 CONFIRM_EVERY_S = 1.0
 MAX_REASON_CHARS = 500
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 VERDICTS = {
     RunnerVerdict.OK: pb.GO_ON,
     RunnerVerdict.GAP: pb.GO_ON,
@@ -91,7 +91,7 @@ class PresenceBoard:
             key_id=current().key_id,
             sandbox=plain_text(hello.sandbox[:MAX_REASON_CHARS]),
         )
-        log.info("%s %s is here (queue %s, %d slots)", hello.role, hello.name, hello.queue, hello.slots)
+        log.info("worker.arrived", role=hello.role, name=hello.name, queue=hello.queue, slots=hello.slots)
 
     async def _read(
         self, incarnation: str, requests: AsyncIterator[pb.PresenceRequest], outbox: asyncio.Queue[pb.PresenceReply]
@@ -132,9 +132,9 @@ class PresenceBoard:
     async def _lost(self, incarnation: str) -> None:
         try:
             await self._store.disconnected(incarnation, self._grace_s)
-            log.warning("worker %s: its connection closed without a goodbye", incarnation)
+            log.warning("worker.disconnected", incarnation=incarnation)
         except StoreUnavailable:
-            log.warning("worker %s is gone and the store is away: its runs fall to the heartbeat", incarnation)
+            log.warning("worker.lost_unrecorded", incarnation=incarnation)
 
     def push_cancel(self, execution: Any) -> None:
         """Tell the owner now, if its stream ends here."""

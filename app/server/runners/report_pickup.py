@@ -1,6 +1,5 @@
 """Takes the exit reports that supervisors left in Redis because they could not tell them over HTTP."""
 
-import logging
 from contextlib import suppress
 
 from pydantic import ValidationError
@@ -11,9 +10,10 @@ from agent_runner.app.server.maintenance.periodic import Background
 from agent_runner.app.server.runners.failure_reports import ExitReport, Reports
 from agent_runner.clients.backend.exit_reports import take
 from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.store.errors import StoreUnavailable
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 
 class LeftReports(Background):
@@ -39,13 +39,13 @@ class LeftReports(Background):
                 for given in await take(self._redis, queue):
                     await self._apply(given)
         except (RedisError, OSError) as error:
-            log.debug("no look for exit reports in Redis: %s", error)
+            log.debug("exit_report.look_failed", error=error)
 
     async def _apply(self, given: object) -> None:
         try:
             ended = await self._reports.exit(ExitReport.model_validate(given), late=True)
-            log.info("an exit report was left in Redis; %d executions ended by it", len(ended))
+            log.info("exit_report.applied", executions=len(ended))
         except ValidationError as error:
-            log.warning("an exit report in Redis is not one: %s", error)
+            log.warning("exit_report.invalid", error=error)
         except StoreUnavailable as error:
-            log.error("an exit report from Redis is lost, the store is away: %s", error)
+            log.error("exit_report.lost", error=error)

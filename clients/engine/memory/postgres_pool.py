@@ -5,7 +5,6 @@ another one. This one is back within about a second, and throws away at once wha
 """
 
 import asyncio
-import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,9 +17,10 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.store.postgres import advice, is_pooled, plain, prepares
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 POOL_MAX_SIZE = 10
 OPEN_TIMEOUT_S = 10.0
@@ -133,10 +133,10 @@ async def patiently(call: Callable[[], Awaitable[T]]) -> T:
                     f"the database with the agents' memory was away for {PATIENCE_S:g} s: {type(error).__name__}"
                 ) from error
             if not told:
-                log.warning("the agents' memory is away, its runs wait: %s", type(error).__name__)
+                log.warning("memory.away", error=type(error).__name__)
             told = True
         else:
             if told:
-                log.info("the agents' memory is back after %.1f s", time.monotonic() - since)
+                log.info("memory.back", away_s=round(time.monotonic() - since, 1))
             return answer
         await asyncio.sleep(PAUSE_S)

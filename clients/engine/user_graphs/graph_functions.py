@@ -9,7 +9,6 @@ A context manager is opened for the run and closed after it, in the run's own ta
 
 import asyncio
 import inspect
-import logging
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from types import SimpleNamespace
@@ -22,8 +21,9 @@ from langgraph_sdk.runtime import ServerRuntime, _ExecutionRuntime
 from agent_runner.clients.engine.contain import contained_blocking
 from agent_runner.clients.engine.current import current_run
 from agent_runner.clients.engine.user_graphs.run_context import Caller, RunContextError, context_for
+from agent_runner.status.event_logger import event_logger
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 
 RUNNABLE = (
     ". A Runnable has no steps or memory: make it a node,"
@@ -103,7 +103,7 @@ async def close(resources: AsyncExitStack, error: BaseException | None, within_s
     except BaseException as failed:
         if failed is error or (isinstance(failed, asyncio.CancelledError) and _cancelled()):
             return
-        log.warning("execution %s: closing its graph's context manager failed: %r", execution_id, failed)
+        log.warning("graph.close_failed", execution_id=execution_id, error=repr(failed))
 
 
 def _cancelled() -> bool:

@@ -7,7 +7,6 @@ A dependency that is a folder can be imported from, in the ways in which it coul
 
 import importlib.metadata
 import json
-import logging
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -18,7 +17,9 @@ from typing import Any
 from dotenv import dotenv_values
 from packaging.requirements import InvalidRequirement, Requirement
 
-log = logging.getLogger(__name__)
+from agent_runner.status.event_logger import event_logger
+
+log = event_logger(__name__)
 
 
 class SurroundingsError(Exception):
@@ -83,6 +84,6 @@ def _values(folder: Path, env: object) -> Mapping[str, Any]:
         raise SurroundingsError('env must be a file such as ".env", or an object of variables')
     file = folder / env
     if not file.is_file():
-        log.warning("env in langgraph.json names %s, which does not exist: the worker's own environment is used", file)
+        log.warning("graph.env_missing", file=file)
         return {}
     return dotenv_values(file)

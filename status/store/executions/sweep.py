@@ -8,7 +8,6 @@ no deadline is looked at while the stamp is old, so that whoever comes back firs
 """
 
 import json
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
 from agent_runner.status.log.log import State, rfc3339
 from agent_runner.status.phases import Phase, Step
@@ -31,7 +31,7 @@ from agent_runner.status.store.schema import executions, resources, session_fact
 from agent_runner.status.store.verbs import verb
 from agent_runner.status.timeouts import TIMEOUT_CODES, TimeoutType
 
-log = logging.getLogger(__name__)
+log = event_logger(__name__)
 BATCH = 200
 ACTIVITY = {Step.WAITING: "EnsureThread", Step.ENSURE_THREAD: "EnsureThread", Step.THREAD_STARTED: "EnsureThread"}
 """By step; ExecuteGraphton otherwise."""
@@ -117,7 +117,7 @@ class Sweeping(Ending):
             raise
         except Exception:
             # One row that cannot be ended as usual must not keep all others from their end (L1).
-            log.exception("a sweep of several rows failed; they are ended one by one")
+            log.exception("sweep.batch_failed")
             return await self._one_by_one(handles, fresh)
 
     async def _due(
@@ -164,7 +164,7 @@ class Sweeping(Ending):
                 except StoreUnavailable:
                     raise
                 except Exception:
-                    log.exception("the row %d could not be ended %s facts", handle, "with" if with_facts else "without")
+                    log.exception("sweep.row_failed", handle=handle, with_facts=with_facts)
         return ended
 
     async def _facts(
