@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-FEW = 3
+FEW = 5
 """More tests than this that fail together have a common cause: they are not run again."""
 SOME_FAILED = 1
 """What pytest exits with then. All other codes mean that it could not run them (a syntax error, a wrong option)."""
