@@ -79,8 +79,9 @@ _ROWS = (
         "execution_id", "Its neighbours end E103; change that agent's tools."),
     # Redis and RabbitMQ
     _of("redis.evicts", WARNING,
-        "{url} evicts (maxmemory-policy {policy}): it removes queued work when memory is short",
-        "url policy", "Set maxmemory-policy noeviction, or use another Redis for agent-runner."),
+        "{url} evicts (maxmemory-policy {policy}): it removes queued work when memory is short;"
+        " set maxmemory-policy noeviction, or use another Redis for agent-runner",
+        "url policy", "Executions that wait in it may be lost from the queue; the server sends their messages again."),
     _of("redis.full", WARNING,
         "{url} is full: maxmemory is used up and its policy refuses writes, so nothing can be queued", "url",
         "Give it more memory or free some; this process goes on by itself when there is room."),

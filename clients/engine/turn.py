@@ -100,8 +100,9 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
     if resume:
         latest = await graph.aget_state(call_config(run, bundle))
         if _checkpoint_id(latest) != head:
-            if head:
-                await _standing_at(graph, run, bundle, head)
+            if head and not _checkpoint_id(latest):
+                raise MemoryGone(run.thread_id, head)
+            # The head may be pruned by now: a session that went on since does not need it.
             raise HeadMovedError(
                 f"thread {run.thread_id} has moved on from {head or 'its start'} to {_checkpoint_id(latest)}:"
                 " it cannot be gone on with from there. Send the message again, or redrive from the start"

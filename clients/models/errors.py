@@ -25,7 +25,7 @@ from agent_runner.clients.models.provider_words import (
 _PROVIDERS = frozenset(
     {
         *("anthropic", "openai", "ollama", "langchain_core", "langchain_openai", "langchain_anthropic"),
-        *("langchain_ollama", "httpx", "httpx2", "httpcore", "httpcore2", "clients"),
+        *("langchain_ollama", "httpx", "httpx2", "httpcore", "httpcore2", "agent_runner"),
     }
 )
 LONGEST_WAIT_S = 120
@@ -215,7 +215,7 @@ def _cause_of(error: BaseException) -> _Cause | None:
     if not modules & _PROVIDERS:
         # Some clients check the key before they build anything of their own.
         return NO_KEY if "api_key" in str(error) and "environment variable" in str(error) else None
-    if "clients" in modules and not isinstance(error, ProviderError):
+    if "agent_runner" in modules and not isinstance(error, ProviderError):
         return None
     return _broken_connection(names, str(error)) or _told(error, names)
 

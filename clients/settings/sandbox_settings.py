@@ -67,7 +67,7 @@ class SandboxSettings(BoundSettings):
 
     @field_validator("sandbox_allowed_hosts", mode="after")
     @classmethod
-    def _hosts(cls, value: str) -> str:
+    def _sandbox_hosts(cls, value: str) -> str:
         AllowedHosts.of(value)
         return value
 

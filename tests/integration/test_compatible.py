@@ -48,9 +48,7 @@ def test_an_execution_runs_to_its_end(stack: Stack, worker: Process) -> None:
     assert status["tool_calls"][0]["status"] == "TOOL_CALL_COMPLETED"
     assert "two" in status["tool_calls"][0]["result"]
     assert status["started_at"] <= status["completed_at"]
-    said = eventually(
-        lambda: re.search(r"(\d+) events, (\d+) updates and the last one \((\d+) failed\)", worker.output())
-    )
+    said = eventually(lambda: re.search(r"run\.updates .* events=(\d+) updates=(\d+) failed=(\d+)", worker.output()))
     events, sent, failed = map(int, said.groups())
     sizes = [len(str(update)) for update in updates(stack, created["metadata"]["id"])]
     assert (sent, failed) == (events // 5, 0)
