@@ -237,12 +237,12 @@ _DEFAULTS: Mapping[str, str] = {
     "silent_s": "?",
 }
 
-TOLD_FACTS = ("attempt", "worker", "last_heartbeat", "original_error", "next")
+METADATA_FACTS = ("attempt", "worker", "last_heartbeat", "original_error", "next")
 """Facts that are copied to the SYSTEM message's metadata where they are known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class FailureText:
     """A failure as the user meets it. `error` is the execution's `status.error`; `metadata` the SYSTEM message's."""
 
     phase: Phase
@@ -253,15 +253,15 @@ class Told:
     metadata: dict[str, Any]
 
 
-def tell(code: Code, facts: Mapping[str, Any]) -> Told:
+def describe(code: Code, facts: Mapping[str, Any]) -> FailureText:
     """Say what happened. `facts` are the values known about this case; strings and numbers, all optional."""
     failure = FAILURES[code]
     known = {**_DEFAULTS, **{k: _plain(v) for k, v in facts.items() if v is not None}}
     text = failure.says.format_map(known)
     next_step = failure.next_step.format_map(known)
     metadata: dict[str, Any] = {"error_code": code.value, "category": failure.category, "next_step": next_step}
-    metadata |= {name: facts[name] for name in TOLD_FACTS if facts.get(name) is not None}
-    return Told(
+    metadata |= {name: facts[name] for name in METADATA_FACTS if facts.get(name) is not None}
+    return FailureText(
         phase=Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED,
         code=code,
         error=f"{text} [{code.value} {failure.category}]",

@@ -17,7 +17,7 @@ from agent_runner.status.log.log import LogRow, State
 from agent_runner.status.phases import TERMINAL_PHASES, Phase
 from agent_runner.status.questions import expected_text
 
-Said = Mapping[str, Any]
+Payload = Mapping[str, Any]
 RESULT_LINES, LINE_CHARS, SUMMARY_CHARS = 20, 400, 160
 _TODO_MARKS = {"completed": "[x]", "in_progress": "[>]", "cancelled": "[-]"}
 
@@ -127,10 +127,10 @@ class Story:
         if tell := _KINDS.get(row.kind):
             yield from tell(self, row.payload)
 
-    def _tell_phase(self, said: Said) -> Iterator[Line]:
+    def _tell_phase(self, said: Payload) -> Iterator[Line]:
         yield Line(text=str(said.get("phase", "")).removeprefix("EXECUTION_"), tone=Tone.PHASE)
 
-    def _tell_message(self, said: Said) -> Iterator[Line]:
+    def _tell_message(self, said: Payload) -> Iterator[Line]:
         yield from self._tell_text(said["id"], said.get("content", ""), said.get("type", ""))
         yield from self._tell_attached(said.get("metadata") or {})
 
@@ -140,40 +140,40 @@ class Story:
             told = [one.get("id"), one.get("name"), one.get("mime_type") or one.get("type"), size, one.get("url")]
             yield Line(text=f"> + {', '.join(str(part) for part in told if part)}", tone=Tone.USER)
 
-    def _tell_piece(self, said: Said) -> Iterator[Line]:
+    def _tell_piece(self, said: Payload) -> Iterator[Line]:
         yield from self._tell_text(said["id"], said["text"])
 
-    def _tell_new_call(self, said: Said) -> Iterator[Line]:
+    def _tell_new_call(self, said: Payload) -> Iterator[Line]:
         if said.get("name") != "task" and said["id"] not in self._begun:  # a task is told as a sub-agent
             yield from self._tell_call(said["id"])
 
-    def _tell_end_of_call(self, said: Said) -> Iterator[Line]:
+    def _tell_end_of_call(self, said: Payload) -> Iterator[Line]:
         yield from self._tell_call_end(said["id"])
 
-    def _tell_new_sub_agent(self, said: Said) -> Iterator[Line]:
+    def _tell_new_sub_agent(self, said: Payload) -> Iterator[Line]:
         yield from self._tell_sub_agent(said["id"])
 
-    def _tell_list(self, _said: Said) -> Iterator[Line]:
+    def _tell_list(self, _said: Payload) -> Iterator[Line]:
         yield from self._tell_todos()
 
-    def _tell_custom(self, said: Said) -> Iterator[Line]:
+    def _tell_custom(self, said: Payload) -> Iterator[Line]:
         told = [str(said.get("name") or ""), summary(said.get("data")) if said.get("data") is not None else ""]
         text = " ".join(part for part in [*told, str(said.get("note") or "")] if part)
         yield Line(text=f"* {text}", tone=Tone.RESULT, who=self._who(str(said.get("scope") or "")))
 
-    def _tell_output(self, said: Said) -> Iterator[Line]:
+    def _tell_output(self, said: Payload) -> Iterator[Line]:
         text = json.dumps(said.get("output"), indent=2, ensure_ascii=False)
         yield from (Line(text=line, tone=Tone.TEXT) for line in text.splitlines())
 
-    def _tell_question(self, said: Said) -> Iterator[Line]:
+    def _tell_question(self, said: Payload) -> Iterator[Line]:
         place = " in ".join(str(said[name]) for name in ("node", "scope") if said.get(name))
         yield Line(text=f"? question {said['id']}" + (f" ({place})" if place else ""), tone=Tone.TODO)
         yield Line(text=f"  expected: {expected_text(said)}", tone=Tone.RESULT)
 
-    def _tell_incomplete(self, said: Said) -> Iterator[Line]:
+    def _tell_incomplete(self, said: Payload) -> Iterator[Line]:
         yield Line(text=f"not a whole answer: {said.get('text') or said.get('reason')}", tone=Tone.FAILED)
 
-    def _tell_note(self, said: Said) -> Iterator[Line]:
+    def _tell_note(self, said: Payload) -> Iterator[Line]:
         yield Line(text=f"note: {said.get('text', '')}", tone=Tone.RESULT)
 
     def _tell_text(self, message: str, text: str, type_: str = "") -> Iterator[Line]:
@@ -188,25 +188,25 @@ class Story:
         if rest:
             self._unfinished[message] = rest
 
-    def _tell_message_end(self, said: Said) -> Iterator[Line]:
+    def _tell_message_end(self, said: Payload) -> Iterator[Line]:
         if "content" in said:  # what was streamed is not what counts
             self._unfinished.pop(said["id"], None)
             yield from self._tell_text(said["id"], said["content"])
         if rest := self._unfinished.pop(said["id"], ""):
             yield Line(text=rest, tone=Tone.TEXT, who=self._who_says(said["id"]))
 
-    def _tell_rewritten(self, said: Said) -> Iterator[Line]:
+    def _tell_rewritten(self, said: Payload) -> Iterator[Line]:
         self._unfinished.pop(said["id"], None)
         message = self.state.messages.get(said["id"])
         if message is not None:
             yield Line(text="~ the message above was rewritten:", tone=Tone.RESULT, who=self._who_says(said["id"]))
             yield from self._tell_text(said["id"], f"{said.get('content', '')}\n", message["type"])
 
-    def _tell_taken_back(self, said: Said) -> Iterator[Line]:
+    def _tell_taken_back(self, said: Payload) -> Iterator[Line]:
         self._unfinished.pop(said["id"], None)
         yield Line(text="~ a message was taken back", tone=Tone.RESULT)
 
-    def _tell_rewritten_call(self, said: Said) -> Iterator[Line]:
+    def _tell_rewritten_call(self, said: Payload) -> Iterator[Line]:
         call = self.state.tool_calls.get(said["id"])
         if call is None:
             return
@@ -280,7 +280,7 @@ class Story:
 
 _BREAKS = frozenset({"phase", "incomplete", "tool_call", "tool_end", "sub_agent", "message_removed", "question"})
 """Before these a half line is told as it stands, so that the order stays that of the log."""
-_KINDS: Mapping[str, Callable[[Story, Said], Iterator[Line]]] = {
+_KINDS: Mapping[str, Callable[[Story, Payload], Iterator[Line]]] = {
     "phase": Story._tell_phase,
     "message": Story._tell_message,
     "text": Story._tell_piece,

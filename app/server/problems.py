@@ -9,7 +9,7 @@ from enum import Enum
 from typing import Any, TypeVar
 
 from agent_runner.app.server.contract.rules import Violation
-from agent_runner.status.failures import Code, tell
+from agent_runner.status.failures import Code, describe
 from agent_runner.status.phases import UnknownName
 from agent_runner.status.store.errors import (
     ClaimedNatively,
@@ -140,8 +140,8 @@ def failed_precondition(detail: str, *, next_step: str) -> Problem:
 
 def broker_unavailable(cause: str) -> Problem:
     """E501: nothing was stored, the caller may send it again."""
-    told = tell(Code.BROKER_UNAVAILABLE, {"cause": cause})
-    return Problem(Kind.UNAVAILABLE, told.text, next_step=told.next_step, code=told.code.value)
+    failure = describe(Code.BROKER_UNAVAILABLE, {"cause": cause})
+    return Problem(Kind.UNAVAILABLE, failure.text, next_step=failure.next_step, code=failure.code.value)
 
 
 def of_exception(error: BaseException) -> Problem | None:

@@ -24,7 +24,7 @@ from agent_runner.clients.contract.clients import ContractClients
 from agent_runner.clients.reporting.native import BackendError
 from agent_runner.clients.reporting.whole_status import MAY_MEAN_OVER, WholeStatus, has_ended, phase_of
 from agent_runner.status.event_logger import event_logger
-from agent_runner.status.failures import Code, tell
+from agent_runner.status.failures import Code, describe
 from agent_runner.status.phases import Phase
 from agent_runner.v1 import runner_pb2 as pb
 
@@ -254,7 +254,7 @@ class CompatibleBackend:
         return ""
 
     async def _end(self, execution: AgentExecution, code: Code, facts: dict[str, object]) -> tuple[bool, int]:
-        phase = tell(code, facts).phase
+        phase = describe(code, facts).phase
         whole = WholeStatus(execution, self._clients.executions, every=self._settings.status_update_interval)
         whole.end(phase, code, facts)
         until = time.monotonic() + (FAIL.total_s or 0.0)

@@ -21,7 +21,7 @@ from agent_runner.clients.backend.channel import Patience
 from agent_runner.clients.contract.channel import ContractError
 from agent_runner.clients.contract.executions import ExecutionClient
 from agent_runner.status.event_logger import event_logger
-from agent_runner.status.failures import Code, tell
+from agent_runner.status.failures import Code, describe
 from agent_runner.status.log.log import LogRow, State, render
 from agent_runner.status.phases import TERMINAL_PHASES, Phase
 from agent_runner.v1 import runner_pb2 as pb
@@ -90,10 +90,10 @@ class WholeStatus:
         """The last rows: what went wrong, as a SYSTEM message, and the terminal phase."""
         last: dict[str, Any] = {"phase": phase.wire_name}
         if code is not None:
-            told = tell(code, facts)
-            message = {"id": "failure", "type": "MESSAGE_SYSTEM", "content": told.text, "metadata": told.metadata}
+            failure = describe(code, facts)
+            message = {"id": "failure", "type": "MESSAGE_SYSTEM", "content": failure.text, "metadata": failure.metadata}
             self._apply("message", message)
-            last |= {"error": told.error, "error_code": code.value}
+            last |= {"error": failure.error, "error_code": code.value}
         self._apply("phase", last)
 
     def short(self) -> AgentExecutionStatus:

@@ -29,7 +29,7 @@ from agent_runner.clients.process.threads import own
 from agent_runner.clients.sandbox import commands
 from agent_runner.clients.sandbox.beneath import Beneath, Refused
 from agent_runner.clients.sandbox.limits import Limits
-from agent_runner.clients.sandbox.namespaces import Kept
+from agent_runner.clients.sandbox.namespaces import Namespaces
 from agent_runner.clients.sandbox.network.proxy import PORT, environment
 from agent_runner.clients.sandbox.output import Output
 from agent_runner.clients.sandbox.own_user import OwnUsers, give
@@ -61,7 +61,7 @@ class CommandResult:
     truncated: bool = False
 
 
-class Spilled:
+class Overflow:
     """The file of an output that was too much; in a directory that commands can change meanwhile."""
 
     def __init__(self, sandbox: "LocalSandbox", name: str, refusal: str) -> None:
@@ -117,7 +117,7 @@ class LocalSandbox:
         self._commands: set[commands.Command] = set()
         self._numbers = count(1)
         self._pipe: tuple[int, int] | None = None
-        self._kept: Kept | None = None
+        self._kept: Namespaces | None = None
         self._entering = threading.Lock()
         self.quota = Quota([self.work_dir, self.root_dir / "tmp"], self.limits.disk_bytes)
 
@@ -184,7 +184,7 @@ class LocalSandbox:
         running = self._start(told)
         may_write = told["rlimits"].get("file") != 0
         name = f"output-{os.getpid()}-{running.shim.pid}-{next(self._numbers)}.txt"
-        spilled = Spilled(self, name, self.quota.words if not may_write else "")
+        spilled = Overflow(self, name, self.quota.words if not may_write else "")
         output = Output(
             limit=self._max_result_bytes,
             mask=self.mask,
@@ -281,7 +281,7 @@ class LocalSandbox:
                     "proxy_port": PORT if self.walls.allowed else 0,
                 }
                 try:
-                    self._kept = Kept(told, self._pipe[0])
+                    self._kept = Namespaces(told, self._pipe[0])
                 except OSError as error:
                     raise SandboxError(f"commands cannot be walled off: {error}") from error
                 if self.walls.allowed:
@@ -324,7 +324,7 @@ class LocalSandbox:
             await commands.kill(kept.process)
             kept.let_go()
 
-    def _shut(self) -> Kept | None:
+    def _shut(self) -> Namespaces | None:
         """Nothing begins any more, and the run's pipe ends. Waits for namespaces that are just being made."""
         with self._entering:
             pipe, self._pipe = self._pipe, None

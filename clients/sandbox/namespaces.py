@@ -22,7 +22,7 @@ class WallsFailed(OSError):
     """The namespaces could not be made; the text says why."""
 
 
-class Kept:
+class Namespaces:
     """Blocking to make. `namespaces`: descriptor by name. `init`: the process id of the pid namespace's first."""
 
     def __init__(self, told: dict[str, Any], run_fd: int) -> None:

@@ -293,7 +293,7 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ticked:
+class Tick:
     """What one sweep did. `ended` are the executions as they were before their end."""
 
     ended: Sequence[Execution]

@@ -3,18 +3,29 @@
 from agent_runner.status.store.executions.attachments import Attachments
 from agent_runner.status.store.executions.cancel import Cancel
 from agent_runner.status.store.executions.creation import Creation
-from agent_runner.status.store.executions.descriptions import Described
+from agent_runner.status.store.executions.descriptions import Descriptions
 from agent_runner.status.store.executions.outbox import Outbox
 from agent_runner.status.store.executions.retention import Retention
-from agent_runner.status.store.executions.status_updates import Reported
-from agent_runner.status.store.executions.sweep import Sweeping
-from agent_runner.status.store.executions.worker_writes import Running
+from agent_runner.status.store.executions.status_updates import StatusUpdates
+from agent_runner.status.store.executions.sweep import Sweep
+from agent_runner.status.store.executions.worker_writes import WorkerWrites
 from agent_runner.status.store.registry.api_keys import ApiKeys
 from agent_runner.status.store.registry.presence import Presence
 from agent_runner.status.store.registry.skill_versions import Skills
 
 
 class Store(
-    Creation, Outbox, Cancel, Running, Presence, Sweeping, Reported, Described, Skills, ApiKeys, Retention, Attachments
+    Creation,
+    Outbox,
+    Cancel,
+    WorkerWrites,
+    Presence,
+    Sweep,
+    StatusUpdates,
+    Descriptions,
+    Skills,
+    ApiKeys,
+    Retention,
+    Attachments,
 ):
     """`Store.open(url)` connects lazily; `close()` when done. Every verb may raise `StoreUnavailable`."""

@@ -62,7 +62,7 @@ async def execute(process: "RunnerProcess", execution_id: str, progress: Progres
         claim = await take(process, execution_id)
         if claim is None:
             return {"execution_id": execution_id, "phase": "", "code": "", "last_seq": 0}
-        bind(session_id=claim.told.session.metadata.id, attempt=claim.told.attempt, fence=claim.told.fence)
+        bind(session_id=claim.reply.session.metadata.id, attempt=claim.reply.attempt, fence=claim.reply.fence)
         return await _execute(process, claim, progress)
 
 
@@ -70,7 +70,7 @@ async def _execute(process: "RunnerProcess", claim: Claim, progress: Progress) -
     run = Run(
         claim,
         log=lambda run: process.flusher.open(
-            claim.told, head=lambda: run.current.head_checkpoint_id, on_verdict=run.on_verdict, token=claim.token
+            claim.reply, head=lambda: run.current.head_checkpoint_id, on_verdict=run.on_verdict, token=claim.token
         ),
         silent_s=process.silent_s,
         secrets=process.secrets,
@@ -109,31 +109,31 @@ async def take(process: "RunnerProcess", execution_id: str) -> Claim | None:
     token = secrets.token_bytes(TOKEN_BYTES)
     request = pb.ClaimRequest(execution_id=execution_id, **who, takes_attachments=True, run_token=token)
     try:
-        told = await process.backend.claim(request)
+        reply = await process.backend.claim(request)
     except BackendUnavailable as exc:
         # Not a failure of the execution: the server sends the message again, and its sweeper is the limit.
         log.warning("claim.unanswered", execution_id=execution_id, error=exc)
         return None
     except BackendError as exc:
         raise ExecutionError.of(Code.SYSTEM, f"the claim was not accepted: {exc}") from None
-    if not told.granted:
-        log.info("claim.refused", execution_id=execution_id, refusal=told.refusal)
-        if told.phase:
-            raise AlreadyEnded(told.phase, told.error)
+    if not reply.granted:
+        log.info("claim.refused", execution_id=execution_id, refusal=reply.refusal)
+        if reply.phase:
+            raise AlreadyEnded(reply.phase, reply.error)
         return None
     log.info(
         "run.begins",
         execution_id=execution_id,
-        attempt=told.attempt,
-        fence=told.fence,
-        session_id=told.session.metadata.id,
-        session_empty=not told.session.metadata.id,
-        thread_id=told.thread_id,
-        model=told.model_name or "default",
-        graph=told.graph,
-        resume=told.resume,
+        attempt=reply.attempt,
+        fence=reply.fence,
+        session_id=reply.session.metadata.id,
+        session_empty=not reply.session.metadata.id,
+        thread_id=reply.thread_id,
+        model=reply.model_name or "default",
+        graph=reply.graph,
+        resume=reply.resume,
     )
-    return Claim(execution_id=execution_id, told=told, at=time.monotonic(), token=token)
+    return Claim(execution_id=execution_id, reply=reply, at=time.monotonic(), token=token)
 
 
 async def _outcome(process: "RunnerProcess", run: Run) -> Outcome | HandBack | None:
@@ -189,7 +189,7 @@ async def _end(run: Run, work: "asyncio.Task[Any]") -> None:
 def _decide(
     process: "RunnerProcess", run: Run, work: "asyncio.Task[Any]", open_step: str, stands_at: list[str]
 ) -> Outcome | HandBack:
-    facts: dict[str, Any] = {"worker": process.name, "attempt": run.claim.told.attempt}
+    facts: dict[str, Any] = {"worker": process.name, "attempt": run.claim.reply.attempt}
     facts |= {"threads": run.left_threads or None, "next": stands_at or None}
     error = None if not work.done() or work.cancelled() else work.exception()
     if work.done() and not work.cancelled() and error is None:
@@ -201,13 +201,13 @@ def _decide(
     open_step = open_step or run.open_step()
     run.say(run.builder.break_off())
     if run.stop_reason is not None:
-        return stopped(run.stop_reason, limit_s=run.claim.told.start_to_close_s, open_step=open_step, **facts)
+        return stopped(run.stop_reason, limit_s=run.claim.reply.start_to_close_s, open_step=open_step, **facts)
     if error is None:
         error = RuntimeError("the agent cancelled itself")
     log.warning("run.failed", execution_id=run.id, error=run.mask(f"{type(error).__name__}: {error}"))
     log.debug("run.traceback", execution_id=run.id, stack=run.mask("".join(traceback.format_exception(error))))
     outcome = broke(error, began=run.began, sandbox=process.settings.sandbox, **facts)
-    head = run.claim.told.head_checkpoint_id
+    head = run.claim.reply.head_checkpoint_id
     if run.expected and head and run.current.head_checkpoint_id == head:
         outcome.facts.setdefault(
             "advice",

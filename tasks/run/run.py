@@ -45,33 +45,33 @@ STRUCTURE = frozenset({"id", "message", "scope", "status", "type"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A claim that was granted. Seconds in `told` count from `at` (monotonic)."""
+    """A claim that was granted. Seconds in `reply` count from `at` (monotonic)."""
 
     execution_id: str
-    told: pb.ClaimReply
+    reply: pb.ClaimReply
     at: float
     token: bytes = field(default=b"", repr=False)
     """What this process made for the claim: it shows that what is told of the run comes from its owner."""
 
     @property
     def ends_at(self) -> float:
-        return self.at + self.told.start_to_close_s
+        return self.at + self.reply.start_to_close_s
 
 
 def context_with(claim: Claim) -> RunContext:
     """What the claim brought for the graph besides its input."""
-    told = claim.told
+    reply = claim.reply
     facts = facts_of(
         execution_id=claim.execution_id,
-        session_id=told.session_id or told.session.metadata.id,
-        org=told.org,
-        caller=told.caller,
-        attempt=told.attempt,
-        graph=told.graph,
+        session_id=reply.session_id or reply.session.metadata.id,
+        org=reply.org,
+        caller=reply.caller,
+        attempt=reply.attempt,
+        graph=reply.graph,
     )
     return RunContext(
-        context=json.loads(told.context_json) if told.context_json else None,
-        config=json.loads(told.config_json) if told.config_json else {},
+        context=json.loads(reply.context_json) if reply.context_json else None,
+        config=json.loads(reply.config_json) if reply.config_json else {},
         facts=facts,
     )
 
@@ -89,24 +89,24 @@ class Run:
         secrets: Iterable[str] = (),
     ) -> None:
         self.claim = claim
-        self.mask = Mask([*(claim.told.env[name] for name in claim.told.secret_names), *secrets])
+        self.mask = Mask([*(claim.reply.env[name] for name in claim.reply.secret_names), *secrets])
         self._texts = MaskedTexts(self.mask)
         self.current = CurrentRun(
-            thread_id=claim.told.thread_id,
+            thread_id=claim.reply.thread_id,
             mask=self.mask,
             gate=self._gate,
-            head_checkpoint_id=claim.told.head_checkpoint_id,
-            untold=claim.told.untold_execution_id,
-            go_on_if_found=claim.told.go_on_if_found,
-            broken_off=BROKEN_OFF.get(claim.told.previous_code, ""),
+            head_checkpoint_id=claim.reply.head_checkpoint_id,
+            untold=claim.reply.untold_execution_id,
+            go_on_if_found=claim.reply.go_on_if_found,
+            broken_off=BROKEN_OFF.get(claim.reply.previous_code, ""),
             context=context_with(claim),
-            org=claim.told.org,
-            env=dict(claim.told.env) if claim.told.graph else {},
+            org=claim.reply.org,
+            env=dict(claim.reply.env) if claim.reply.graph else {},
         )
         self.builder = StatusBuilder(
-            max_tool_result_bytes=claim.told.max_tool_result_bytes or DEFAULT_MAX_TOOL_RESULT_BYTES,
-            max_output_bytes=claim.told.max_output_bytes or DEFAULT_MAX_OUTPUT_BYTES,
-            max_encoded_bytes=claim.told.max_encoded_bytes or DEFAULT_MAX_ENCODED_BYTES,
+            max_tool_result_bytes=claim.reply.max_tool_result_bytes or DEFAULT_MAX_TOOL_RESULT_BYTES,
+            max_output_bytes=claim.reply.max_output_bytes or DEFAULT_MAX_OUTPUT_BYTES,
+            max_encoded_bytes=claim.reply.max_encoded_bytes or DEFAULT_MAX_ENCODED_BYTES,
             custom=custom,
         )
         self.control = RunControl()
@@ -233,7 +233,7 @@ class Run:
     def unheard(self) -> bool:
         """Nobody has answered for longer than the heartbeat timeout: the server may have given the run away."""
         since_claim = time.monotonic() - self.claim.at
-        return min(self._silent_s(), since_claim) > self.claim.told.heartbeat_s
+        return min(self._silent_s(), since_claim) > self.claim.reply.heartbeat_s
 
     async def _gate(self) -> None:
         """Awaited before each model and tool call: what is in flight goes on, nothing new starts."""

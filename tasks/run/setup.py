@@ -62,7 +62,7 @@ async def prepare(
     memory: object = graph.checkpointer
     if isinstance(memory, HeadTracking):
         run.allow_hand_back()
-    told = run.claim.told
+    told = run.claim.reply
     turn = await open_turn(graph, run.current, bundle, given_of(told), resume=told.resume)
     run.expected = turn.expected
     durability = durability_of(settings, engine, run.claim)
@@ -79,7 +79,7 @@ async def prepare(
 
 def durability_of(settings: "Settings", engine: EngineFactory, claim: Claim) -> str:
     """When a step is in memory: the agent's annotation, else the graph's entry, else the setting. Raises SetupError."""
-    told = claim.told
+    told = claim.reply
     chosen = told.agent.metadata.annotations.get(DURABILITY) or (
         engine.user_graphs.durability(told.graph) if told.graph else ""
     )
@@ -90,7 +90,7 @@ def durability_of(settings: "Settings", engine: EngineFactory, claim: Claim) -> 
 
 def check(claim: Claim) -> None:
     """Raises SetupError for a claim that cannot be run; the words name what is missing."""
-    told = claim.told
+    told = claim.reply
     if not claim.execution_id:
         raise SetupError("Execution ID is required")
     if told.bundle_error:
@@ -106,7 +106,7 @@ def check(claim: Claim) -> None:
 
 def bundle_of(claim: Claim, skills: Mapping[str, tuple[SkillSpec, ...]]) -> Bundle:
     """What shapes the graph, out of what the claim gave. `skills` by the sub-agent whose they are, '' the agent."""
-    told = claim.told
+    told = claim.reply
     if told.graph:
         return Bundle(graph=told.graph, model_name=told.model_name)
     spec = told.agent.spec
@@ -131,7 +131,7 @@ async def set_up_skills(shelf: SkillShelf, run: Run) -> dict[str, tuple[SkillSpe
 
     Their texts are in the prompt only where the agent asks for that, or where there is no sandbox to read files in.
     """
-    told, sandbox = run.claim.told, run.current.sandbox
+    told, sandbox = run.claim.reply, run.current.sandbox
     whole = sandbox is None or told.agent.metadata.annotations.get(SKILLS) == INJECT
     found: dict[str, tuple[SkillSpec, ...]] = {}
     laid_out: dict[str, tuple[str, str]] = {}
@@ -157,7 +157,7 @@ async def open_sandbox(settings: "Settings", run: Run) -> LocalSandbox | None:
         return None
     if settings.sandbox != "local":
         raise SandboxError(f"{settings.sandbox} sandboxes are not available in this version")
-    told, found = run.claim.told, await own(isolation_of, settings)
+    told, found = run.claim.reply, await own(isolation_of, settings)
     sandbox = LocalSandbox(
         sandbox_dir(settings, told.sandbox_id or told.session.metadata.id or told.thread_id),
         workspace=settings.workspace,

@@ -190,7 +190,7 @@ class RunnerProcess:
             runs=[run.beat() for run in runs],
             busy=len(runs),
             loop_lag_s=self.loop.lag(),
-            every_s=min((run.claim.told.heartbeat_s / 3 for run in runs), default=BEAT_AT_MOST_EVERY_S),
+            every_s=min((run.claim.reply.heartbeat_s / 3 for run in runs), default=BEAT_AT_MOST_EVERY_S),
             hung_threads=self._wear.look(),
             not_taking=self._not_taking(),
         )
@@ -242,14 +242,14 @@ class RunnerProcess:
     def _end_blocked(self, culprit: "Run") -> None:
         """A run blocks the loop beyond its time: nothing here can end it but the end of this process."""
         log.critical("loop.never_free", execution_id=culprit.id)
-        told = culprit.claim.told
+        told = culprit.claim.reply
         facts = {"activity": ACTIVITY, "worker": self.name}
         blocked = {"limit_s": told.start_to_close_s, "open_step": " (its code blocked the worker's event loop)"}
         reports = [(culprit.id, Code.START_TO_CLOSE, {**facts, **blocked, "attempt": told.attempt})]
         cause = f"execution {culprit.id} blocked this worker's event loop, so the worker was ended"
         for run in list(self._runs.values()):
             if run is not culprit:
-                lost = {**facts, "cause": cause, "attempt": run.claim.told.attempt}
+                lost = {**facts, "cause": cause, "attempt": run.claim.reply.attempt}
                 reports.append((run.id, Code.WORKER_LOST, lost))
         threads = [
             threading.Thread(target=self._reports.tell_now, args=report, kwargs={"tries": 2}) for report in reports

@@ -29,7 +29,7 @@ MOST_KNOWN = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _CachedKey:
     since: float
     found: asyncio.Task[ApiKey | None]
 
@@ -40,7 +40,7 @@ class Keys:
     def __init__(self, store: Store, environment_key: str) -> None:
         self._store = store
         self._environment_key = environment_key.encode()
-        self._known: dict[str, _Known] = {}
+        self._known: dict[str, _CachedKey] = {}
         self._used: dict[str, float] = {}
         self.reading = Soon()
         """What reads and writes keys; to be finished before the store is closed."""
@@ -146,7 +146,7 @@ class Keys:
         known = self._known.get(id)
         if known is None or now - known.since > FRESH_S:
             self._make_room(now)
-            known = _Known(now, self.reading.start(self._store.find_key(id)))
+            known = _CachedKey(now, self.reading.start(self._store.find_key(id)))
             self._known[id] = known
         try:
             # Shared by all calls with this key: the end of one of them must not take it from the others.

@@ -41,14 +41,14 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class Content:
     """A message: its words, and where its blocks belong (empty: it was text alone)."""
 
     text: str
     layout: list[Json] = field(default_factory=list)
 
 
-def message_said(blocks: Sequence[Any], taken: Taken, where: str = "message") -> Said:
+def message_content(blocks: Sequence[Any], taken: Taken, where: str = "message") -> Content:
     """A message that is a list of content blocks. Raises INVALID_ARGUMENT."""
     if not blocks:
         raise invalid(f"{where}: is an empty list; say something, or leave it out")
@@ -68,7 +68,7 @@ def message_said(blocks: Sequence[Any], taken: Taken, where: str = "message") ->
         layout.append({"attachment": _attached(block, place, taken).id})
     if not "".join(texts).strip():
         layout = [part for part in layout if "attachment" in part]
-    return Said(text=words_of(texts, taken.attachments[before:]), layout=layout)
+    return Content(text=words_of(texts, taken.attachments[before:]), layout=layout)
 
 
 _KNOWN = f"text, {', '.join(sorted(FORMS))}"
@@ -103,7 +103,7 @@ def _beside(media: Media) -> tuple[str, ...]:
     return (*media.place[:-1], "media_type" if media.place[0] == "source" else "mime_type")
 
 
-def input_said(given: Any, taken: Taken) -> Any:
+def input_content(given: Any, taken: Taken) -> Any:
     """`input` without bytes. What a graph is given is exactly what was sent, in the sender's own form."""
     if not isinstance(given, dict) or "messages" not in given:
         return _searched(given, taken)
@@ -177,6 +177,6 @@ def _inner(value: Any, taken: Taken) -> Any:
     return [_searched(inner, taken) for inner in value] if isinstance(value, list) else value
 
 
-def answers_said(answers: dict[str, Any], taken: Taken) -> dict[str, Any]:
+def answer_contents(answers: dict[str, Any], taken: Taken) -> dict[str, Any]:
     """Answers to questions, each any JSON, without bytes."""
     return {id_: _searched(answer, taken) for id_, answer in answers.items()}

@@ -15,7 +15,7 @@ from typing import Any
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 from agent_runner.app.server.contract.json_text import read_json
 from agent_runner.app.server.contract.message_json import message_of
-from agent_runner.app.server.executions.content import Said, Taken, answers_said, input_said, message_said
+from agent_runner.app.server.executions.content import Content, Taken, answer_contents, input_content, message_content
 from agent_runner.app.server.executions.input_rows import input_rows
 from agent_runner.app.server.executions.run_config import check_annotations, put_annotations
 from agent_runner.app.server.executions.view import API_VERSION
@@ -69,7 +69,7 @@ def draft_of_json(body: Any, *, idempotency_key: str = "") -> Draft:
     taken, said = Taken(), None
     match body:
         case {"spec": {"message": list(blocks)} as spec}:
-            said = message_said(blocks, taken, "spec.message")
+            said = message_content(blocks, taken, "spec.message")
             body = {**body, "spec": {**spec, "message": said.text}}
     draft = draft_of_contract(message_of(body, AgentExecution()), idempotency_key=idempotency_key, taken=taken)
     return replace(draft, layout=said.layout) if said else draft
@@ -83,9 +83,9 @@ def draft_of_contract(execution: AgentExecution, *, idempotency_key: str = "", t
     draft.CopyFrom(execution)
     draft.ClearField("status")  # a caller never writes it
     check_annotations(annotations)
-    given, answers = input_said(_json_in(annotations, INPUT), taken), _json_in(annotations, ANSWERS)
+    given, answers = input_content(_json_in(annotations, INPUT), taken), _json_in(annotations, ANSWERS)
     words = draft.spec.message
-    told = answers_said(_answers(answers), taken)
+    told = answer_contents(_answers(answers), taken)
     if given is not None or answers is not None:
         draft.spec.message = words or _text_of(given, told, taken.attachments)
         for name in (INPUT, ANSWERS):  # content: it goes to the log
@@ -107,9 +107,9 @@ def _short(body: Mapping[str, Any], idempotency_key: str) -> Draft:
     if unknown := sorted(body.keys() - SHORT_FIELDS):
         raise invalid(f"unknown fields {', '.join(unknown)}; the short form knows {', '.join(sorted(SHORT_FIELDS))}")
     taken = Taken()
-    answers = answers_said(_answers(body.get("answers")), taken)
-    said = _said(body.get("message"), taken)
-    given = input_said(body.get("input"), taken)
+    answers = answer_contents(_answers(body.get("answers")), taken)
+    said = _content(body.get("message"), taken)
+    given = input_content(body.get("input"), taken)
     if "message" not in body and given is None and not answers:
         raise invalid(
             "give 'message' (text, or a list of content blocks), 'input' (JSON), both, or 'answers' (an object by the"
@@ -140,12 +140,12 @@ def _short(body: Mapping[str, Any], idempotency_key: str) -> Draft:
     )
 
 
-def _said(message: Any, taken: Taken) -> Said:
+def _content(message: Any, taken: Taken) -> Content:
     if isinstance(message, list):
-        return message_said(message, taken)
+        return message_content(message, taken)
     if message is not None and not isinstance(message, str):
         raise invalid("message: must be a string or a list of content blocks")
-    return Said(text=_text({"message": message}, "message"))
+    return Content(text=_text({"message": message}, "message"))
 
 
 def spoken(first: Mapping[str, Any]) -> bool:

@@ -20,13 +20,13 @@ FREE = ("labels", "annotations", "tags")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Amended:
+class Amendment:
     name: str
     spec: dict[str, Any]
     """The whole document of the row, `{"metadata", "spec"}`."""
 
 
-def amended(execution: Execution, said: str, draft: Draft) -> Amended | None:
+def amended(execution: Execution, said: str, draft: Draft) -> Amendment | None:
     """The execution as the update wants it; None when that is how it is. `said`: its message.
 
     Raises FAILED_PRECONDITION, which names every field that cannot be changed and shows no value.
@@ -44,7 +44,7 @@ def amended(execution: Execution, said: str, draft: Draft) -> Amended | None:
     name = draft.execution.metadata.name or execution.name
     if (name, metadata) == (execution.name, before):
         return None
-    return Amended(name=name, spec={**execution.spec, "metadata": metadata})
+    return Amendment(name=name, spec={**execution.spec, "metadata": metadata})
 
 
 def _changed(execution: Execution, said: str, given: AgentExecution) -> Iterator[str]:

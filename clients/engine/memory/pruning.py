@@ -40,21 +40,21 @@ def saved(namespace: str, id: str, parent: str | None, metadata: Mapping[str, An
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unneeded:
+class Prunable:
     """By namespace: ids that go, and ids of which only the named channels stay."""
 
     gone: Mapping[str, list[str]] = field(default_factory=dict)
     stripped: Mapping[str, dict[str, frozenset[str]]] = field(default_factory=dict)
 
 
-def unneeded(thread: Iterable[Saved], head: str, also: Collection[str] = ()) -> Unneeded:
+def unneeded(thread: Iterable[Saved], head: str, also: Collection[str] = ()) -> Prunable:
     """`also`: further checkpoints that a turn may begin at. Nothing if the head is not there: then nothing is known."""
     spaces: dict[str, dict[str, Saved]] = defaultdict(dict)
     for one in thread:
         spaces[one.namespace][one.id] = one
     main = spaces[""]
     if head not in main:
-        return Unneeded()
+        return Prunable()
     before, after = _ancestors(main, [head]), _descendants(main, head)
     gone: dict[str, list[str]] = {}
     stripped: dict[str, dict[str, frozenset[str]]] = {}
@@ -76,7 +76,7 @@ def unneeded(thread: Iterable[Saved], head: str, also: Collection[str] = ()) -> 
         chain = _chain(there, whole)
         gone[namespace] = [id for id in there if id not in whole and id not in chain]
         stripped[namespace] = {id: names for id, names in chain.items() if id not in whole}
-    return Unneeded(
+    return Prunable(
         gone={namespace: ids for namespace, ids in gone.items() if ids},
         stripped={namespace: ids for namespace, ids in stripped.items() if ids},
     )

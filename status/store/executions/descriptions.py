@@ -19,7 +19,7 @@ from agent_runner.status.store.schema import executions
 from agent_runner.status.store.verbs import Orgs, verb
 
 
-class Described(Transactions):
+class Descriptions(Transactions):
     @verb(orgs=Orgs.EXECUTION)
     async def update_spec(
         self, id: str, *, expect_version: int, name: str, spec: Mapping[str, Any], by: str

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Update, and_, case, delete, exists, func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from agent_runner.status.failures import Code, tell
+from agent_runner.status.failures import Code, describe
 from agent_runner.status.phases import ADMIT, FAIL, SETTLE, TERMINAL_PHASES, Phase, Step, Transition
 from agent_runner.status.store.clock import FOREVER, NOW
 from agent_runner.status.store.edges import take
@@ -88,14 +88,14 @@ class Ending(Reading):
         last: dict[str, Any] = {"phase": phase.wire_name}
         closing: list[NewDelta] = []
         if code is not None:
-            told = tell(
+            failure = describe(
                 code,
                 {"by": row.cancelled_by or None, "attempt": row.attempt or None, "worker": row.owner_name or None}
                 | facts,
             )
-            message = {"id": "failure", "type": "MESSAGE_SYSTEM", "content": told.text, "metadata": told.metadata}
+            message = {"id": "failure", "type": "MESSAGE_SYSTEM", "content": failure.text, "metadata": failure.metadata}
             closing.append(NewDelta(kind="message", payload=dumps(message)))
-            last |= {"error": told.error, "error_code": code.value}
+            last |= {"error": failure.error, "error_code": code.value}
         closing.append(NewDelta(kind="phase", payload=dumps(last)))
         before = row.last_seq - len(closing) - len(deltas)
         await self.write_log(connection, row.handle, before, row.fence - 1, deltas)

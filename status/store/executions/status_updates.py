@@ -17,7 +17,7 @@ from agent_runner.status.store.schema import executions
 from agent_runner.status.store.verbs import Orgs, verb
 
 
-class Reported(Ending):
+class StatusUpdates(Ending):
     @verb(orgs=Orgs.EXECUTION)
     async def merge_status(self, id: str, partial: Mapping[str, Any]) -> tuple[Execution, str] | None:
         """Merge a partial status (protobuf JSON). The execution after it, and its session's next one or ''.

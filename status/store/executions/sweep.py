@@ -25,7 +25,7 @@ from agent_runner.status.store.errors import StoreUnavailable
 from agent_runner.status.store.executions.ending import OPEN, E, End, Ending
 from agent_runner.status.store.executions.outbox import TO_START
 from agent_runner.status.store.executions.reading import folded
-from agent_runner.status.store.records import Execution, ResourceKind, Ticked
+from agent_runner.status.store.records import Execution, ResourceKind, Tick
 from agent_runner.status.store.rows import to_execution
 from agent_runner.status.store.schema import executions, resources, session_facts, startup_failures, sweeper, workers
 from agent_runner.status.store.verbs import verb
@@ -41,16 +41,16 @@ _CONTEXTS_OF_ENDED = delete(resources).where(
 """Values that an operator gave for one execution go with it; there are hardly ever any."""
 
 
-class Sweeping(Ending):
+class Sweep(Ending):
     @verb
-    async def tick(self, *, period_s: float) -> Ticked:
+    async def tick(self, *, period_s: float) -> Tick:
         """`alive`, then `sweep`."""
         resumed = await self.alive(period_s=period_s)
         swept = await self.sweep(period_s=period_s)
-        return Ticked(ended=swept.ended, resumed=resumed or swept.resumed)
+        return Tick(ended=swept.ended, resumed=resumed or swept.resumed)
 
     @verb
-    async def sweep(self, *, period_s: float) -> Ticked:
+    async def sweep(self, *, period_s: float) -> Tick:
         """End every row whose deadline has passed; first of all the amnesty, if nobody was alive for a while."""
         ended: list[Execution] = []
         resumed = False
@@ -61,7 +61,7 @@ class Sweeping(Ending):
                 continue
             ended += batch
             if len(batch) < BATCH:
-                return Ticked(ended=ended, resumed=resumed)
+                return Tick(ended=ended, resumed=resumed)
 
     @verb
     async def alive(self, *, period_s: float) -> bool:

@@ -36,7 +36,7 @@ MIN_TAIL_BYTES = 256 * 1024
 """A snapshot is due when the tail since the last one is larger than this and than that snapshot."""
 
 
-class Running(Ending):
+class WorkerWrites(Ending):
     @verb
     async def begin(self, id: str, begin_id: str, incarnation: str, *, key: str = "") -> Begun:
         """EnsureThread starts. Granted once; to the same `begin_id` again.

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.dialects import sqlite
 
-from agent_runner.status.failures import FAILURES, Code, tell
+from agent_runner.status.failures import FAILURES, Code, describe
 from agent_runner.status.store.schema import executions
 from agent_runner.status.timeouts import CALLER_TIMEOUTS, TIMEOUT_CODES, Timeouts, TimeoutsError, TimeoutType
 
@@ -44,11 +44,11 @@ def test_each_timeout_has_its_code_its_column_and_its_words(timeout: TimeoutType
     code = TIMEOUT_CODES[timeout]
     assert timeout.column in executions.c
     assert not executions.c[timeout.column].nullable
-    told = tell(code, {})
+    failure = describe(code, {})
     assert code in FAILURES
     assert "sweeper" in FAILURES[code].detection or code in (Code.WORKER_LOST, Code.CANCELLED)
-    assert "{" not in told.error + told.next_step
-    assert told.error.endswith(f"[{code.value} {code.name}]")
+    assert "{" not in failure.error + failure.next_step
+    assert failure.error.endswith(f"[{code.value} {code.name}]")
 
 
 def test_the_next_deadline_is_the_least_of_all() -> None:

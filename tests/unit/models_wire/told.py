@@ -10,7 +10,7 @@ from langchain_core.tools import tool
 from agent_runner.clients.engine.middleware import RunGuard
 from agent_runner.clients.engine.stream.event_stream import run_events
 from agent_runner.clients.models.providers import anthropic_model, ollama_model, openai_model
-from agent_runner.status.failures import tell
+from agent_runner.status.failures import describe
 from agent_runner.status.log.builder import StatusBuilder
 from agent_runner.status.log.log import Delta, LogRow, fold, render
 from agent_runner.tasks.run.outcome import COMPLETED, Outcome, broke
@@ -72,6 +72,6 @@ def _seen(deltas: Sequence[Delta], outcome: Outcome, usage: dict[str, int]) -> d
     if state.incomplete:
         seen["incomplete"] = state.incomplete
     if outcome.code is not None:
-        said = tell(outcome.code, outcome.facts)
+        said = describe(outcome.code, outcome.facts)
         seen |= {"error": said.error, "next_step": said.next_step}
     return {key: value for key, value in seen.items() if value not in ([], {})}

@@ -14,7 +14,7 @@ from agent_runner.ai.stigmer.agentic.session.v1 import query_pb2_grpc as session
 from agent_runner.app.server.composition import RunningServer
 from agent_runner.app.server.grpc_api.paging import LIST_BYTES
 from agent_runner.status.brief import MAX_ENTRY_BYTES, MAX_TAGGED_BYTES, MAX_TEXT_CHARS, content_of, short, short_error
-from agent_runner.status.failures import Code, tell
+from agent_runner.status.failures import Code, describe
 from agent_runner.status.log.bounds import MAX_PAGE_BYTES
 from agent_runner.status.store.executions.ending import dumps
 from tests.unit.server.conftest import AUTHORIZED, Worker, created
@@ -143,7 +143,7 @@ def test_the_beginning_of_a_message(text: str, cut: int) -> None:
 
 def test_a_long_error_keeps_its_code() -> None:
     """Whoever reads a list can look up what happened."""
-    told = tell(Code.APPLICATION, {"original_error": "word " * 200}).error
+    told = describe(Code.APPLICATION, {"original_error": "word " * 200}).error
     assert len(told) > MAX_TEXT_CHARS
     assert short_error(told).endswith(told[told.rindex(" [E") :])
     assert len(short_error(told)) < MAX_TEXT_CHARS + 40

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent_runner.status.failures import Code, tell
+from agent_runner.status.failures import Code, describe
 from agent_runner.status.log.log import Delta
 from agent_runner.status.phases import Phase
 from agent_runner.tasks.body_errors import ExecutionError
@@ -180,14 +180,14 @@ async def test_threads_that_never_come_back_are_named_and_cost_no_other_run(
         # One of them may just be on its way to the line where the others hang.
         assert facts["threads"].startswith(f"; {share} threads of it have not come back: "), facts
         assert "silent_socket (graphs.py:" in facts["threads"]
-        assert facts["threads"] in tell(Code.START_TO_CLOSE, facts).error
+        assert facts["threads"] in describe(Code.START_TO_CLOSE, facts).error
         cancelled = run("hang 1", start_to_close_s=30.0)
         await owned(process)
         await asyncio.to_thread(eventually, lambda: process.busy and server.beats, what="a beat of the run")
         server.push(pb.CANCEL)
         assert (await cancelled)["phase"] == "EXECUTION_CANCELLED"
         facts = json.loads(server.settled[1].facts_json)
-        assert f"{share + 1} threads of it have not come back" in tell(Code.CANCELLED, facts).error
+        assert f"{share + 1} threads of it have not come back" in describe(Code.CANCELLED, facts).error
         assert share + 1 == process._pulse().hung_threads
         assert process._pulse().not_taking == ""
         assert (await run("hang 0"))["phase"] == "EXECUTION_COMPLETED"

@@ -36,7 +36,7 @@ def test_every_run_masks_what_is_the_operators(monkeypatch: pytest.MonkeyPatch) 
     """All secret settings, and the passwords of URLs as they stand there and as they are meant."""
     monkeypatch.setenv("HTTPS_PROXY", "http://me:proxy-pass-1@proxy:1")
     secrets = operator_secrets(Settings(**SECRETS))  # type: ignore[arg-type]
-    claim = Claim(execution_id="e", told=pb.ClaimReply(granted=True), at=0.0)
+    claim = Claim(execution_id="e", reply=pb.ClaimReply(granted=True), at=0.0)
     said = RunLog(handle=1, fence=1, next_delta=0, wake=lambda: None, head=str, on_verdict=lambda _: None)
     run = Run(claim, log=lambda _: said, silent_s=lambda: 0.0, secrets=secrets)
     for secret in SHOWN_BY_NOBODY:
