@@ -1,6 +1,6 @@
-"""Agents as LangGraph graphs: how they are made, and how their runs are told in our own events."""
+"""Builds agents as LangGraph graphs, and translates their runs into our own events."""
 
 import os
 
-# Read once, when LangGraph's serializer is imported: nothing of this package may come before. See `memory`.
+# LangGraph reads this once, when its serializer is imported, so it stands before all other imports. See `memory`.
 os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")

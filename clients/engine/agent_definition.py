@@ -1,4 +1,4 @@
-"""What an agent is, as the claim hands it out: everything that shapes its graph, and nothing of one run."""
+"""The definition of an agent, as it comes with the claim: all that shapes its graph, nothing of a single run."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkillSpec:
     """A skill that an agent may use. `path`: its folder in the file tools; empty without a sandbox. `body`: its text
-    without front matter, only if it is to be in the instructions as a whole."""
+    without front matter; set only if the whole text goes into the instructions."""
 
     name: str
     description: str
@@ -16,7 +16,7 @@ class SkillSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubAgentSpec:
-    """One sub-agent. `description` is what the main agent reads when it decides whom to give a task."""
+    """One sub-agent. The main agent reads `description` when it chooses a sub-agent for a task."""
 
     name: str
     description: str
@@ -28,8 +28,8 @@ class SubAgentSpec:
 class Bundle:
     """Hashable: equal bundles share one compiled graph.
 
-    `graph` names an entry of `langgraph.json`; then the rest is not used. No `instructions` and no `sub_agents` means
-    those of `DEFAULT_AGENT`. `model_name` empty means the model that the settings choose.
+    `graph` names an entry of `langgraph.json`; then the other fields are not used. If `instructions` and `sub_agents`
+    are both empty, those of `DEFAULT_AGENT` are used. If `model_name` is empty, the settings choose the model.
     """
 
     instructions: str = ""
@@ -58,4 +58,4 @@ DEFAULT_AGENT = Bundle(
         ),
     ),
 )
-"""Runs when nobody says which agent; the server shows it as the agent `agent-runner`."""
+"""Used when no agent is named. The server shows it as the agent `agent-runner`."""

@@ -1,11 +1,11 @@
-"""Keeps what an agent's own code raises inside its run.
+"""Keeps exceptions of an agent's own code inside its run.
 
-SystemExit and KeyboardInterrupt in a task are raised again out of the event loop by asyncio, and would end every other
-run of the process; a CancelledError that nobody asked for looks like a cancel. Both become `AgentExitError`, which
-ends the run that raised it.
+asyncio raises SystemExit and KeyboardInterrupt of a task again out of the event loop, which would end every other run
+of the process. A CancelledError that nobody asked for looks like a cancel. All of these become `AgentExitError`, which
+ends only the run that raised it.
 
     contain(loop)         once per loop: no task lets SystemExit or KeyboardInterrupt out
-    guard_nodes(graph)    every node of a graph turns what is no Exception into AgentExitError
+    guard_nodes(graph)    every node of a graph turns a BaseException that is no Exception into AgentExitError
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from agent_runner.clients.engine.current import AgentExitError
 
 
 def exit_error(error: BaseException) -> AgentExitError:
-    """What the run reports instead: it names the exception."""
+    """The error that the run reports instead of `error`. Its text names the exception."""
     if isinstance(error, asyncio.CancelledError):
         return AgentExitError("the agent's own code raised CancelledError: nobody cancelled this run")
     argument = f"({error})" if str(error) else ""
@@ -28,14 +28,14 @@ def exit_error(error: BaseException) -> AgentExitError:
 
 
 def cancelled_by_us() -> bool:
-    """Whether somebody really asked the current task to cancel."""
+    """Whether a cancel of the current task was really requested."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 @asynccontextmanager
 async def contained() -> AsyncIterator[None]:
-    """Turn what is no Exception into AgentExitError, but let a real cancel through."""
+    """Turn a BaseException that is no Exception into AgentExitError. GeneratorExit and a real cancel pass through."""
     try:
         yield
     except asyncio.CancelledError as error:
@@ -60,7 +60,7 @@ def contained_blocking() -> Iterator[None]:
 
 
 def contain(loop: asyncio.AbstractEventLoop) -> None:
-    """Every task of `loop` from now on fails with AgentExitError where it would have stopped the loop."""
+    """From now on a task of `loop` fails with AgentExitError instead of stopping the loop."""
     loop.set_task_factory(_contained_task)
 
 
@@ -71,8 +71,8 @@ def _contained_task(
 
 
 class _Contained(Coroutine[Any, Any, Any]):
-    """A coroutine whose exits are errors. Not an `async def`: a task that is cancelled before its first step would
-    never await the inner one, and Python would warn about it."""
+    """A coroutine that raises AgentExitError instead of SystemExit and KeyboardInterrupt. Not an `async def`: a task
+    that is cancelled before its first step would never await the inner coroutine, and Python would warn about it."""
 
     def __init__(self, inner: Any) -> None:
         self._inner = inner
@@ -98,7 +98,7 @@ class _Contained(Coroutine[Any, Any, Any]):
         return self._inner.__await__()  # type: ignore[no-any-return]
 
     def __getattr__(self, name: str) -> Any:
-        # What is running, and where: asyncio prints tasks and their stacks from these.
+        # asyncio reads these attributes when it prints a task and its stack.
         if name.startswith(("cr_", "gi_")):
             return getattr(self._inner, name)
         raise AttributeError(name)
@@ -120,7 +120,7 @@ class _Guarded(Runnable[Any, Any]):
 
 
 def guard_nodes(graph: "Pregel[Any, Any, Any, Any]") -> None:
-    """Wrap every node once. Sub-graphs that are nodes are left to their own nodes, so that they are still found."""
+    """Wrap every node once. A node that is a sub-graph, or holds one, is not wrapped: LangGraph must still find it."""
     for node in graph.nodes.values():
         if not isinstance(node.bound, (_Guarded, Pregel)) and not node.subgraphs:
             node.bound = _Guarded(node.bound)

@@ -1,7 +1,7 @@
 """The run that the current code works for, found through a context variable.
 
-A compiled graph holds nothing of one run, so that concurrent runs share it: tools, the memory and the middleware find
-the run's sandbox, mask, gate and head here. Tasks and threads started inside the run inherit it.
+A compiled graph holds nothing of one run, so that concurrent runs can share it. Tools, the memory and the middleware
+find the run's sandbox, mask, gate and head here. Tasks and threads started inside the run inherit the variable.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -25,13 +25,13 @@ class AgentExitError(StopRun):
 
 
 async def open_gate() -> None:
-    """The gate of a run that nobody holds up."""
+    """A gate that is always open."""
 
 
 @dataclass(slots=True, kw_only=True)
 class CurrentRun:
     """`gate` is awaited before each model and tool call: it may wait, or raise StopRun. `head_checkpoint_id` starts as
-    the head given with the claim and moves with each checkpoint of the main conversation that is durably written."""
+    the head that came with the claim. It moves to each checkpoint of the main conversation once that is durable."""
 
     thread_id: str
     sandbox: LocalSandbox | None = None
@@ -39,27 +39,27 @@ class CurrentRun:
     gate: Callable[[], Awaitable[None]] = open_gate
     head_checkpoint_id: str = ""
     head_moved: Callable[[], None] | None = None
-    """Called after each such move."""
+    """Called each time after `head_checkpoint_id` has moved."""
     trail: Trail = field(default_factory=Trail)
     broken_off: str = ""
-    """How the session's run before this one ended, where that was in the middle; in words."""
+    """How the previous run of the session ended, in words, if it ended in the middle of its work; else empty."""
     untold: str = ""
-    """The execution before, whose worker may have written more than it could tell."""
+    """The id of the previous execution, if its worker may have written more steps than it could report."""
     go_on_if_found: bool = False
-    """If it has, this run goes on there without new input."""
+    """If there are such steps, this run continues after them without new input."""
     context: RunContext = field(default_factory=RunContext)
     org: str = ""
     resources: AsyncExitStack = field(default_factory=AsyncExitStack)
-    """What was opened for the run by a graph function, closed at its end in its task."""
+    """The context managers that a graph function opened for the run. They are closed at its end, in its own task."""
     env: dict[str, str] = field(default_factory=dict)
-    """The variables of the execution, for the code of a user's graph; never written into the process."""
+    """The environment variables of the execution, for a user's graph; never written into the process environment."""
     finished_calls: Mapping[str, Any] = field(default_factory=dict)
-    """What calls of the step that it goes on with gave, by the ids that they are kept under (`tool_results.py`)."""
+    """The saved results of tool calls in the step that this run continues, by their result ids (`tool_results.py`)."""
     doing: str = ""
-    """What of its set-up may take long and goes on now, in words."""
+    """The part of the set-up that is running now and may take long, in words; empty if there is none."""
 
     def move_head(self, checkpoint_id: str) -> None:
-        """What is reached is in memory."""
+        """Make `checkpoint_id` the head. The checkpoint is already in the store."""
         moved = checkpoint_id != self.head_checkpoint_id
         self.head_checkpoint_id = checkpoint_id
         if moved and self.head_moved is not None:
@@ -86,7 +86,7 @@ def running(run: CurrentRun) -> Iterator[CurrentRun]:
 
 @contextmanager
 def doing(what: str) -> Iterator[None]:
-    """Say what the current run waits for, so that its end can name it."""
+    """Note in the current run what it waits for, so that a message about the end of the run can name it."""
     run = current_run()
     if run is None:
         yield

@@ -51,9 +51,9 @@ class ExecuteArguments(BaseModel):
 def build_deep_agent(
     bundle: Bundle, model: BaseChatModel, saver: BaseCheckpointSaver[Any] | None, *, sandboxed: bool = True
 ) -> CompiledStateGraph[Any, Any, Any, Any]:
-    """A graph that holds nothing of one run and may be shared by concurrent ones. Takes tens of milliseconds of CPU.
+    """A graph that holds nothing of one run, so concurrent runs may share it. Takes tens of milliseconds of CPU.
 
-    Without a sandbox there are no commands, and files live in the conversation's state.
+    Without a sandbox there are no commands, and files are kept in the conversation's state.
     """
     bear_half_imports()
     agent = bundle if bundle.instructions or bundle.sub_agents else DEFAULT_AGENT
@@ -87,7 +87,7 @@ def _sub_agent(spec: SubAgentSpec, backend: BackendProtocol, note: str) -> SubAg
 
 
 def _around(backend: BackendProtocol, sub_agents: frozenset[str] = frozenset()) -> Sequence[AgentMiddleware[Any, Any]]:
-    """The file tools without deepagents' own `execute`, which reports a failed command as a success; and our guard."""
+    """The file tools and our guard. deepagents' own `execute` is left out: it reports a failed command as a success."""
     files = FilesystemMiddleware(
         backend=backend, tools=["ls", "read_file", "write_file", "edit_file", "delete", "glob", "grep"]
     )
@@ -99,7 +99,7 @@ def _join(*parts: str) -> str:
 
 
 def _execute_tool() -> BaseTool:
-    """`execute` whose message is an error if the command's exit code is not 0; the agent reads it and goes on."""
+    """Our tool `execute`. Its message is an error if the exit code is not 0; the agent reads it and goes on."""
     backend = CurrentSandboxBackend()
 
     async def execute(command: str, runtime: ToolRuntime, timeout: int | None = None) -> ToolMessage:

@@ -1,4 +1,4 @@
-"""What a message is to an `@entrypoint`, whose input is one value of a type of its author's choice."""
+"""Turns a message into the input of an `@entrypoint`: one value, of the type that its author chose."""
 
 from typing import Any, get_origin
 
@@ -6,7 +6,7 @@ from langchain_core.messages import HumanMessage
 from langgraph.pregel import Pregel
 
 PREVIOUS = "__previous__"
-"""The channel of what an entrypoint's last run gave: no other graph has it."""
+"""The channel with the value that an entrypoint's last run saved. No other graph has this channel."""
 
 
 def is_functional(graph: Pregel[Any, Any, Any, Any]) -> bool:
@@ -14,10 +14,11 @@ def is_functional(graph: Pregel[Any, Any, Any, Any]) -> bool:
 
 
 def message_input(graph: Pregel[Any, Any, Any, Any], message: str | list[Any]) -> Any:
-    """The text where a text (or nothing in particular) is wanted, a list of messages where a list is, an object with
-    `messages` where the object has them; None where a message cannot be what is wanted.
+    """The input, made from `message` for the entrypoint's input type: the message itself for `str`, `Any` or `object`,
+    a list of messages for a list or tuple, `{"messages": [...]}` for a dict or a class with the field `messages`.
+    None if the type cannot take a message.
 
-    A message of blocks is no text: where nothing in particular is wanted it is given as the list that it is.
+    A message of blocks is a list, not a text: `Any` and `object` get that list, `str` gets None.
     """
     wanted: Any = graph.InputType or Any
     plain = get_origin(wanted) or wanted

@@ -1,4 +1,4 @@
-"""From a bundle to a compiled graph: the only place that knows which engine there is."""
+"""Makes a compiled graph from a bundle. Only this module knows which engine is used."""
 
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ MAX_CACHED = 64
 
 
 class EngineError(Exception):
-    """The engine of the settings cannot be used here; the text says what to do."""
+    """The engine that the settings name cannot be used; the text says what to do."""
 
 
 class EngineSettings(ModelSettings, Protocol):
@@ -35,7 +35,7 @@ class EngineSettings(ModelSettings, Protocol):
 
 
 class EngineFactory:
-    """Graphs by bundle, built once and shared by concurrent runs. Belongs to the loop of its saver."""
+    """Builds one graph per bundle, which concurrent runs share. Belongs to the event loop of its saver."""
 
     def __init__(
         self, settings: EngineSettings, saver: BaseCheckpointSaver[Any] | None, store: OrgStore | None = None
@@ -61,7 +61,7 @@ class EngineFactory:
         return "" if bundle.graph else (await self._deep_agent(bundle))[1]
 
     async def _deep_agent(self, bundle: Bundle) -> tuple[Graph, str]:
-        # A failure is not kept: the next run may find a key set or Ollama started.
+        # A failure is not cached: before the next run a key may have been set, or Ollama started.
         return await self._built.get(bundle, lambda: own(self._build, bundle))
 
     def _build(self, bundle: Bundle) -> tuple[Graph, str]:

@@ -1,4 +1,4 @@
-"""The result of a graph beside its messages: the fields of its final state, as its output schema says."""
+"""The result of a graph besides its messages: the fields of its final state that its output schema names."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,19 +7,20 @@ from agent_runner.clients.engine.stream import messages as read
 from agent_runner.status.log.events import GraphOutput
 
 STRUCTURED = "structured_response"
-"""Where LangChain's agents put the answer that has a form."""
+"""The field where LangChain's agents put a structured answer."""
 
 
 def output_fields(graph: Any) -> Sequence[str] | None:
-    """The names of what the graph puts out, without private and managed ones; None where it puts out one value."""
+    """The names of the graph's output fields, without private and managed ones. None if its output is one value."""
     names = getattr(graph, "output_channels", None)
     return None if names is None or isinstance(names, str) else list(names)
 
 
 def final_output(state: Any, before: Any, names: Sequence[str] | None) -> GraphOutput | None:
-    """Of the last state; `before`: the first one, with what came in. None if there is nothing beside the messages.
+    """The output in the final `state`. `before`: the first state, which has the input. None if there are only messages.
 
-    The output is every field that is not empty, beside `messages`; the fields of a structured answer stand at its top.
+    The output has every field that is not empty, except `messages`. The fields of a structured answer are merged into
+    its top level.
     """
     if state is None:
         return None
@@ -43,14 +44,14 @@ def final_output(state: Any, before: Any, names: Sequence[str] | None) -> GraphO
 
 
 def _as_mapping(value: Any) -> Mapping[str, Any] | None:
-    """A structured answer: a dict, a Pydantic model, a data class."""
+    """A structured answer (a dict, a Pydantic model or a dataclass) as a mapping; None for any other value."""
     if isinstance(value, Mapping):
         return value
     dump = getattr(value, "model_dump", None)
     if callable(dump):
         try:
             dumped = dump()
-        except Exception:  # a foreign object
+        except Exception:  # code of a foreign class
             return None
         return dumped if isinstance(dumped, Mapping) else None
     names = getattr(value, "__dataclass_fields__", None)

@@ -1,4 +1,4 @@
-"""What a caller gives a graph to start with: fields, messages in any of the usual JSON forms, and words beside them."""
+"""Makes a graph's input from what the caller sent: fields, messages in the usual JSON forms, and a text beside them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from agent_runner.clients.engine.entrypoint_input import is_functional, message_
 from agent_runner.clients.engine.user_graphs.user_graphs import Graph, GraphError
 
 _REDUCERS = frozenset({"_add_messages", "add_messages", "_messages_delta_reducer"})
-"""LangGraph's and deepagents'. Others may hold anything: what is given to them stays as it is."""
+"""The message reducers of LangGraph and deepagents. For any other reducer the given messages are not converted."""
 _LC_CLASSES = {
     "HumanMessage": "human",
     "AIMessage": "ai",
@@ -23,10 +23,11 @@ _LC_CLASSES = {
 def graph_input(
     graph: Graph, bundle: Bundle, message: str, input_json: str = "", blocks: Sequence[Mapping[str, Any]] = ()
 ) -> Any:
-    """The state to start with: `input_json` with the message added if the graph has messages. `blocks`: the message
-    whole, where it is more than words.
+    """The state to start with: `input_json` with the message added if the graph has messages. `blocks`: the whole
+    message, if it is more than text.
 
-    Raises GraphError if there is no place for the message, or if the input is not what it seems to be.
+    Raises GraphError if the graph has no place for the message, if `input_json` is not JSON, or if its messages cannot
+    be read.
     """
     content: str | list[Any] = [dict(block) for block in blocks] or message
     if message and not input_json and is_functional(graph) and (made := message_input(graph, content)) is not None:
@@ -45,7 +46,7 @@ def graph_input(
 
 
 def read_input(input_json: str) -> Any:
-    """Raises GraphError."""
+    """The value of `input_json`; an empty dict if it is empty. Raises GraphError if it is not JSON."""
     try:
         return json.loads(input_json) if input_json else {}
     except ValueError as error:
@@ -53,7 +54,7 @@ def read_input(input_json: str) -> Any:
 
 
 def _with_messages(graph: Graph, given: Any) -> Any:
-    """`given` with its messages as LangChain's own where the graph's channel is one for these."""
+    """`given` with its messages converted to LangChain's classes, if the graph's `messages` channel takes these."""
     if not isinstance(given, dict) or "messages" not in given or not _takes_langchains(graph):
         return given
     held = given["messages"]

@@ -1,10 +1,10 @@
-"""What stands around every model and tool call of an agent and of its sub-agents.
+"""The middleware around every model and tool call of an agent and of its sub-agents.
 
-The gate: each call first waits for the current run's gate, so that a run which nobody answers starts nothing new.
-Refused tool calls: a call that was cut off, or whose arguments are no JSON, is not run. The model is told and asked
-again, a few times.
-Tool errors: an exception of a tool becomes a failed tool message, masked, and the agent goes on. What ends the run
-still ends it: an interrupt, a drain, `StopRun`, and everything that is no Exception.
+The gate: each call first waits for the current run's gate, so that a run whose gate is closed starts nothing new.
+Refused tool calls: a call that was cut off, or whose arguments are no JSON, is not run. The model gets an error for it
+and is asked again, a few times.
+Tool errors: an exception of a tool becomes a failed tool message, masked, and the agent goes on. An interrupt, a drain,
+`StopRun` and a BaseException that is no Exception still end the run.
 """
 
 import uuid
@@ -42,8 +42,8 @@ class RunGuard(AgentMiddleware[Any, Any, Any]):
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
-        """Refused calls stay in the message, so that each gets its answer and the model is asked again: LangChain would
-        take a message without usable calls for the end. A turn that the provider paused is taken up again."""
+        """Keep refused calls in the message: each gets an error as its result, and the model is asked again. Without
+        them LangChain would end the turn. If the provider paused a turn, the model is asked to continue it."""
         await pass_gate()
         response = await handler(request)
         said: list[AnyMessage] = []
@@ -78,7 +78,7 @@ class RunGuard(AgentMiddleware[Any, Any, Any]):
                 result = await handler(request)
         except (GraphBubbleUp, StopRun):
             raise
-        except ValidationError as error:  # its own text shows what the tool was given, with all of the run's state
+        except ValidationError as error:  # its own text shows the tool's input, with all of the run's state
             return _failed(call, f"{type(error).__name__}: {fields_of(error)}")
         except Exception as error:
             return _failed(call, f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
@@ -96,7 +96,7 @@ class GateHandler(AsyncCallbackHandler):
 
     raise_error = True
     run_inline = True
-    # Not called for tokens: that would cost each of them a turn of the loop.
+    # Not called for tokens: each token would cost a turn of the event loop.
     ignore_llm = True
     ignore_chain = True
     ignore_retriever = True
@@ -130,7 +130,7 @@ def _only_refused(message: BaseMessage) -> bool:
 
 
 def _bound(messages: Sequence[BaseMessage]) -> None:
-    """Raises ModelError if the model gave nothing but refused calls too often, up to now."""
+    """Raises ModelError if more than REFUSED_MOST answers of the model in a row had only refused calls."""
     times = 0
     for message in reversed(messages):
         if isinstance(message, AIMessage):
@@ -166,7 +166,7 @@ def _failed(call: Any, text: str) -> ToolMessage:
 
 
 async def _masked(result: ToolMessage | Command[Any]) -> ToolMessage | Command[Any]:
-    """Tools of the sandbox mask by themselves; this is for all others."""
+    """Mask the result of a tool. Tools of the sandbox mask their results themselves; this is for all other tools."""
     run = current_run()
     if run is None or not run.mask:
         return result
@@ -179,7 +179,7 @@ async def _masked(result: ToolMessage | Command[Any]) -> ToolMessage | Command[A
 
 
 async def _masked_message(mask: Mask, message: ToolMessage) -> ToolMessage:
-    """The content and what the tool keeps beside it: both are written into checkpoints."""
+    """Mask the content and the artifact of a tool message: both are written into checkpoints."""
     update = await mask.within_apart({"content": message.content, "artifact": message.artifact})
     same = update["content"] == message.content and update["artifact"] == message.artifact
     return message if same else message.model_copy(update=update)

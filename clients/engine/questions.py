@@ -1,8 +1,8 @@
-"""What a graph waits for: the questions of its interrupts, and the breakpoints that it was compiled with.
+"""The questions that a graph waits for: those of its interrupts, and the breakpoints that it was compiled with.
 
-The checkpoint knows which questions stand (one that was answered badly still does); the stream knows which sub-agent
-asked. A breakpoint (`interrupt_before`, `interrupt_after`) asks nothing: it is told as a question that any next message
-answers.
+The checkpoint has the open questions (a question stays open after a bad answer). The stream has the sub-agent that
+asked. A breakpoint (`interrupt_before`, `interrupt_after`) asks nothing, so it is reported as a question that any next
+message answers.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -22,11 +22,11 @@ from agent_runner.status.log.plain import plain
 from agent_runner.status.questions import Json, expects_of
 
 MAX_VALUE_BYTES = 256 * 1024
-"""A single text in a question's value is cut there."""
+"""A longer text in a question's value is cut to this size."""
 
 
 def question_of(asked: Interrupt[Any], *, scope: str = "", node: str = "") -> Json:
-    """An interrupt as `status.questions` describes a question."""
+    """An interrupt in the form of a question that `status.questions` describes."""
     value = plain(asked.value, max_bytes=MAX_VALUE_BYTES)
     expects = expects_of(value, plain(asked.response_schema, max_bytes=MAX_VALUE_BYTES))
     question = {"id": asked.id, "value": value, "text": read.question_words(asked.value), "expects": expects}
@@ -34,13 +34,13 @@ def question_of(asked: Interrupt[Any], *, scope: str = "", node: str = "") -> Js
 
 
 def open_questions(snapshot: StateSnapshot) -> list[Json]:
-    """Those of a snapshot that stand, each with the node that asks; in a sub-graph with its path as `scope`."""
+    """The open questions of a snapshot, each with its node. `scope`: the path of the sub-graph that asks, if any."""
     places = dict(_places(snapshot.tasks, ""))
     return [question_of(one, **_named(places.get(one.id, ("", "")))) for one in snapshot.interrupts]
 
 
 def breakpoint_of(snapshot: StateSnapshot) -> Json:
-    """The question of a graph that stands before `snapshot.next` and asked nothing."""
+    """The question for a graph that stopped at a breakpoint before the nodes `snapshot.next`."""
     nodes = ", ".join(dict.fromkeys(_next_nodes(snapshot)))
     return {
         "id": "breakpoint",
@@ -52,7 +52,7 @@ def breakpoint_of(snapshot: StateSnapshot) -> Json:
 
 
 def has_breakpoints(graph: Any) -> bool:
-    """Whether it, or a graph within it, was compiled with `interrupt_before` or `interrupt_after`."""
+    """Whether the graph or one of its sub-graphs was compiled with `interrupt_before` or `interrupt_after`."""
     graphs = [graph, *(sub for _, sub in graph.get_subgraphs(recurse=True))]
     return any(one.interrupt_before_nodes or one.interrupt_after_nodes for one in graphs)
 
@@ -60,8 +60,8 @@ def has_breakpoints(graph: Any) -> bool:
 async def told_in_full(
     events: AsyncIterator[Event], graph: Graph, run: CurrentRun, config: RunnableConfig
 ) -> AsyncIterator[Event]:
-    """`events` of a run that ends by itself, its questions completed with what the checkpoint knows: nodes and
-    breakpoints, and questions that stood before and were not answered now. Secrets in them are masked."""
+    """Pass on the `events` of a run that ends by itself. Its questions are completed from the checkpoint: with nodes,
+    breakpoints, and earlier questions that are still open. Secrets in questions are masked."""
     asked: Interrupted | None = None
     async with aclosing(events) as told:  # type: ignore[type-var]
         async for event in told:
@@ -96,7 +96,7 @@ def _masked(asked: Interrupted, run: CurrentRun) -> Interrupted:
 
 
 def _places(tasks: tuple[PregelTask, ...], path: str) -> Iterator[tuple[str, tuple[str, str]]]:
-    """(id of an interrupt, (its node, the path of sub-graphs to it)), the innermost last."""
+    """(id of an interrupt, (its node, the path of sub-graphs to the node)), the innermost last."""
     for task in tasks:
         yield from ((one.id, (task.name, path)) for one in task.interrupts)
         if isinstance(task.state, StateSnapshot):

@@ -1,7 +1,7 @@
-"""What an agent's instructions say of its skills.
+"""The part of an agent's instructions about its skills.
 
-By default only name, description and path: the agent reads the file when a task needs it, so a long skill costs no
-more tokens than a short one. A skill with a `body` is in the instructions as a whole.
+By default it has only name, description and path: the agent reads the file when a task needs it, so a long skill costs
+no more tokens than a short one. The whole text of a skill with a `body` is in the instructions.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ INJECTED = "Follow these skills where a task fits them; paths in them are relati
 
 
 def skills_prompt(skills: Sequence[SkillSpec]) -> str:
-    """Empty where there are none."""
+    """Empty if there are no skills."""
     parts = []
     if listed := [skill for skill in skills if not skill.body]:
         lines = [f"- {skill.name}: {skill.description} (`{skill.path}/SKILL.md`)" for skill in listed]

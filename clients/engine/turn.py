@@ -1,8 +1,9 @@
-"""How one turn of a conversation is started on a graph: where its memory begins, and what goes in.
+"""Starts one turn of a conversation on a graph: chooses the checkpoint to begin at, and the input.
 
-A new turn begins at the head that came with the claim, never at the latest checkpoint of the thread, which may be that
-of a run that was given up. A run that was handed back goes on from the latest, without a checkpoint id (with one,
-finished siblings of an open step run again), and only if the latest is the one handed back.
+A new turn begins at the head that came with the claim. It never begins at the latest checkpoint of the thread, which
+may belong to a run that was given up. A run that was handed back continues from the latest checkpoint, and only if that
+is the one it was handed back at. Its config has no checkpoint id: with one, LangGraph would run the finished tasks of
+an open step again.
 """
 
 import json
@@ -33,7 +34,7 @@ from agent_runner.status.questions import NOTHING, AnswerError, answers_for, exp
 
 
 class HeadMovedError(Exception):
-    """Somebody wrote to the thread after the hand-back: going on would continue another run's work."""
+    """Another run wrote to the thread after the hand-back: going on would continue the work of that run."""
 
 
 class MemoryGone(Exception):
@@ -48,21 +49,21 @@ class MemoryGone(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """What `graph.astream_events(turn.input, turn.config)` needs."""
+    """The arguments of `graph.astream_events(turn.input, turn.config)`."""
 
     input: Any
     config: RunnableConfig
     expected: str = ""
-    """What the questions that it answers expect, in words; empty for a turn that answers none."""
+    """What the answered questions expect, in words; empty for a turn that answers no question."""
 
 
 def call_config(run: CurrentRun, bundle: Bundle, *, head: str = "") -> RunnableConfig:
-    """The config of a call. `head`: the checkpoint to begin at; empty for the latest. Holds no secret: LangGraph
-    copies what is configurable into checkpoints."""
+    """The config of a call. `head`: the checkpoint to begin at; empty for the latest. The config holds no secret,
+    because LangGraph copies `configurable` into checkpoints."""
     configurable = {"thread_id": run.thread_id}
     if head:
         configurable["checkpoint_id"] = head
-    # Agents that we built have these in their middleware and their model.
+    # In agents that we built, the middleware and the model do the same.
     callbacks: list[BaseCallbackHandler] = [GateHandler(), ToolResults(), WholeCallsHandler()] if bundle.graph else []
     config = RunnableConfig(
         configurable=configurable, recursion_limit=RECURSION_LIMIT, run_id=uuid.uuid4(), callbacks=callbacks
@@ -72,8 +73,8 @@ def call_config(run: CurrentRun, bundle: Bundle, *, head: str = "") -> RunnableC
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What the caller sent: words, JSON, answers by the ids of questions. `waiting`: the server knows that the session
-    waits for one. `blocks`: the message whole, where it is more than words."""
+    """What the caller sent: a text, JSON, answers by question id. `blocks`: the whole message, if it is more than text.
+    `waiting`: the server knows that the session waits for an answer."""
 
     message: str = ""
     blocks: Sequence[Mapping[str, Any]] = ()
@@ -83,10 +84,10 @@ class Given:
 
 
 async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given, *, resume: bool = False) -> Turn:
-    """Input and config of this turn. `resume`: the run was handed back and goes on where it was.
+    """Input and config of this turn. `resume`: the run was handed back and continues where it stopped.
 
-    A head that waits for an answer (`interrupt()`) gets what was sent as that answer; one at a breakpoint goes on.
-    Raises GraphError, HeadMovedError, MemoryGone, AnswerError.
+    If the graph waits at the head for an answer (`interrupt()`), the caller's input is that answer. If it stopped at a
+    breakpoint, it goes on. Raises GraphError, HeadMovedError, MemoryGone, AnswerError.
     """
     memory: object = graph.checkpointer
     if not isinstance(memory, HeadTracking):
@@ -112,12 +113,13 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
             return Turn(input=None, config=call_config(run, bundle))
     config = call_config(run, bundle, head=head or NO_CHECKPOINT)
     if head:
-        # Without an id a state is told as it is now: a question that a finished branch had answered is not open.
+        # Without a checkpoint id LangGraph gives the current state: a question that a finished branch had answered is
+        # not open in it.
         latest = await graph.aget_state(call_config(run, bundle), subgraphs=True)
         moved_on = _checkpoint_id(latest) != head
         standing = await _standing_at(graph, run, bundle, head) if moved_on else latest
         if goes_on := _continuation(graph, standing, given):
-            # A breakpoint at the latest checkpoint is left without its id: with one it would be a fork.
+            # To leave a breakpoint at the latest checkpoint, give no checkpoint id: with one it would be a fork.
             fork = moved_on or isinstance(goes_on[0], Command)
             config = config if fork else call_config(run, bundle)
             await find_finished_calls(graph, run)
@@ -127,7 +129,7 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
 
 
 async def _standing_at(graph: Graph, run: CurrentRun, bundle: Bundle, head: str) -> StateSnapshot:
-    """What the graph remembers at `head`. Raises MemoryGone: LangGraph would begin at a missing one with nothing."""
+    """The state at the checkpoint `head`. Raises MemoryGone if it is missing: LangGraph would begin without a state."""
     standing = await graph.aget_state(call_config(run, bundle, head=head))
     if standing.metadata is None:
         raise MemoryGone(run.thread_id, head)
@@ -135,13 +137,13 @@ async def _standing_at(graph: Graph, run: CurrentRun, bundle: Bundle, head: str)
 
 
 async def _whole(graph: Graph, run: CurrentRun, config: RunnableConfig, given: Any) -> RunnableConfig:
-    """Where the input goes in, after what a run that ended in the middle left there has been made whole."""
+    """The config for the input, after the state that an unfinished run left has been repaired (`make_whole`)."""
     at = (await make_whole(graph, run, config, given)).get("configurable", {}).get("checkpoint_id")
     return {**config, "configurable": {**config["configurable"], "checkpoint_id": at}} if at else config
 
 
 async def _own_memory_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given) -> Turn:
-    """Of a graph that keeps its own memory, or none: heads are not known for it, its latest checkpoint counts."""
+    """The turn of a graph with its own memory or none. Its heads are not tracked, so its latest checkpoint counts."""
     config = call_config(run, bundle)
     memory: object = graph.checkpointer
     if isinstance(memory, BaseCheckpointSaver):
@@ -153,14 +155,15 @@ async def _own_memory_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given:
 
 
 def _continuation(graph: Graph, standing: StateSnapshot, given: Given) -> tuple[Any] | None:
-    """The input that lets a graph go on that waits for a person; None for one that does not wait."""
+    """The input that continues a graph which waits for a person. None if the graph does not wait."""
     if questions := open_questions(standing):
         answers = json.loads(given.answers_json) if given.answers_json else None
         sent = json.loads(given.input_json) if given.input_json else list(given.blocks) or NOTHING
         return (Command(resume=answers_for(questions, given.message, sent, answers)),)
     if not (given.waiting and standing.next):
         return None
-    # Words only say that it may go on: put behind a tool call they would spoil the conversation. Fields are taken.
+    # A text only says that the graph may go on: as a message after a tool call it would spoil the conversation. JSON
+    # fields update the state.
     fields = read_input(given.input_json) if given.input_json else None
     return (Command(update=fields) if isinstance(fields, dict) and fields else None,)
 
@@ -177,14 +180,14 @@ def _fresh(graph: Graph, bundle: Bundle, given: Given) -> Any:
 
 
 async def state_at_head(graph: Graph, run: CurrentRun, bundle: Bundle) -> StateSnapshot | None:
-    """What the run has reached: `.next` and `.interrupts` say whether it is at its end. None without our memory."""
+    """The state at the run's head: `.next` and `.interrupts` say whether it is the end. None without our memory."""
     if not tracks_heads(graph.checkpointer) or not run.head_checkpoint_id:
         return None
     return await graph.aget_state(call_config(run, bundle, head=run.head_checkpoint_id))
 
 
 async def next_nodes(graph: Graph, run: CurrentRun) -> list[str]:
-    """With which it would go on from what it has reached, as LangGraph names them: one for each task."""
+    """The nodes that would run next from the run's head, by LangGraph's names: one for each task."""
     state = await state_at_head(graph, run, Bundle())
     return list(state.next) if state else []
 

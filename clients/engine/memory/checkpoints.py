@@ -1,12 +1,12 @@
 """The agents' memory: LangGraph checkpoints in SQLite or Postgres, with the head of each run tracked.
 
-LangGraph's checkpoints have no fence: a run that was given up and wakes later still writes. So a turn never starts
-from the latest checkpoint of a thread, but from the head that the server handed out with the claim, and the run
+LangGraph's checkpoints have no fence: a run that was given up and wakes later can still write. So a turn never starts
+from the latest checkpoint of a thread. It starts from the head that the server handed out with the claim, and the run
 reports the head that it reached. Both savers here tell the current run its new head after the checkpoint is durable.
 
 A saver belongs to the event loop that opened it: one per process, opened after any fork.
-Classes that are not LangGraph's or langchain's own are made again from a checkpoint only where the graph's schemas
-declare them (`serializer.py`).
+Objects of classes that are not LangGraph's or langchain's own are restored from a checkpoint only if the graph's
+schemas declare the class, or `langgraph.json` allows it (`serializer.py`).
 """
 
 import asyncio
@@ -52,19 +52,19 @@ class MemoryStoreError(Exception):
 
 
 class HeadTracking(ABC):
-    """Mixed in before a saver: the current run learns each checkpoint of its main conversation once it is written."""
+    """A mixin for savers. It tells the current run each checkpoint of its main conversation once that is written."""
 
     @abstractmethod
     async def drop(self, thread_id: str, ids: Sequence[str]) -> None:
-        """Remove these of the main conversation."""
+        """Remove these checkpoints of the main conversation."""
 
     @abstractmethod
     async def writes_since(self, thread_id: str, checkpoint_id: str, channel: str) -> dict[str, Any]:
-        """By task: what was written into `channel` beside this checkpoint and later ones, sub-graphs' included."""
+        """The values written into `channel` at this checkpoint and later ones, also in sub-graphs, by task id."""
 
     @abstractmethod
     async def steps_since(self, thread_id: str, checkpoint_id: str) -> list[Step]:
-        """Of the main conversation, after this checkpoint; oldest first."""
+        """The steps of the main conversation after this checkpoint, oldest first."""
 
     async def aput(
         self,
@@ -81,12 +81,12 @@ class HeadTracking(ABC):
                 await self.drop(written["configurable"]["thread_id"], over)
             return written
 
-        # What is written is known: a head that stayed behind would make the next turn forget the step.
+        # No cancel may come between the write and the new head: with the old head the next turn would forget the step.
         return await finished(put())
 
     @staticmethod
     def _told(run: CurrentRun | None, place: Mapping[str, Any], metadata: CheckpointMetadata) -> Sequence[str]:
-        """Tell the run; the checkpoints of it that nobody can need any more."""
+        """Tell the run its new head. Returns the checkpoints of the run that are not needed any more."""
         if run is not None and not place.get("checkpoint_ns") and place["thread_id"] == run.thread_id:
             run.move_head(place["checkpoint_id"])
             return run.trail.step(place["checkpoint_id"], saved("", "", "", metadata).deltas)
@@ -100,18 +100,18 @@ class HeadTracking(ABC):
 
 
 def without_refused_answers(writes: Sequence[tuple[str, Any]]) -> Sequence[tuple[str, Any]]:
-    """What a task leaves behind, without the answers that it failed on.
+    """The writes of a task; if the task failed, without the answers that it failed on.
 
-    LangGraph keeps a failed task's RESUME beside its ERROR and gives it to the next attempt before any new answer, so
-    that one bad answer would spoil the session for ever. Answers to earlier questions of the task stay: they were
-    kept when it asked the next one.
+    LangGraph keeps a failed task's RESUME beside its ERROR, and gives it to the next attempt before any new answer. So
+    one bad answer would spoil the session for ever. Answers to earlier questions of the task stay: they were saved when
+    the task asked its next question.
     """
     failed = any(channel == ERROR for channel, _ in writes)
     return [(channel, value) for channel, value in writes if channel != RESUME] if failed else writes
 
 
 def forget_refused_answers(saver: BaseCheckpointSaver[Any]) -> None:
-    """The same for a saver that a graph brought along."""
+    """Make a saver that a graph brought along save its writes in the same way (`without_refused_answers`)."""
     if isinstance(saver, HeadTracking) or getattr(saver, "_forgets_refused_answers", False):
         return
     put, aput = saver.put_writes, saver.aput_writes
@@ -130,10 +130,10 @@ def forget_refused_answers(saver: BaseCheckpointSaver[Any]) -> None:
 
 
 class _WholeWrites(AsyncSqliteSaver):
-    """Each write is done as a whole or not at all, also when the run that writes is cancelled in the middle.
+    """Each write is done as a whole or not at all, also if the run is cancelled during the write.
 
-    The saver's own writes are a statement and a commit with a wait between them: a cancel there leaves the process'
-    only transaction open, and with it the file locked for every other worker until somebody else commits.
+    LangGraph's saver waits between the statement and the commit of a write. A cancel there would leave the transaction
+    of the process open, and the file locked for every other worker until another run of the process commits.
     """
 
     async def aput(self, *args: Any, **kwargs: Any) -> RunnableConfig:
@@ -178,7 +178,7 @@ class SqliteMemory(HeadTracking, _WholeWrites):
 
 
 class PostgresMemory(HeadTracking, Patient, AsyncPostgresSaver):
-    """A small pool of connections; what a database that is away holds up waits for it."""
+    """A small pool of connections. Reads and writes wait for a database that is away."""
 
     async def prune_to(self, thread_id: str, head: str, also: Collection[str]) -> int:
         return await prune_postgres(self._pool, thread_id, head, also)
@@ -202,7 +202,7 @@ class PostgresMemory(HeadTracking, Patient, AsyncPostgresSaver):
 
 
 async def finished(work: Coroutine[Any, Any, T]) -> T:
-    """Let `work` end, and only then the cancel that came meanwhile."""
+    """Wait for the end of `work`. A cancel that comes meanwhile takes effect only after that."""
     task = asyncio.ensure_future(work)
     cancelled = False
     while not task.done():
@@ -210,7 +210,7 @@ async def finished(work: Coroutine[Any, Any, T]) -> T:
             await asyncio.shield(task)
         except asyncio.CancelledError:
             cancelled = cancelled or not task.cancelled()
-        except BaseException:  # it is told below
+        except BaseException:  # `task.result()` raises it below
             break
     if cancelled:
         task.cancelled() or task.exception()
@@ -232,10 +232,12 @@ class Memory:
         self._close: Callable[[], Awaitable[Any]] | None = close
 
     async def prune(self, thread_id: str, head: str, *, also: Collection[str] = ()) -> int:
-        """Remove what no turn from this head, or from one that came of it, can need; without a head all of the thread.
+        """Remove the checkpoints that no turn from this head, or from a later head that follows it, can need. Without a
+        head the whole thread is removed.
 
-        `also`: further checkpoints that a turn may begin at. How many went, for a head; none when it is not there.
-        Runs of the thread may go on meanwhile; doing it again, or with an older head, does no harm.
+        `also`: further checkpoints that a turn may begin at. Returns how many were removed: 0 if the head is not in the
+        store, and always 0 without a head. Runs of the thread may go on meanwhile. Pruning again, or with an older
+        head, does no harm.
         """
         if head:
             return await self._prune(thread_id, head, also)
@@ -243,7 +245,7 @@ class Memory:
         return 0
 
     async def aclose(self) -> None:
-        """Idempotent."""
+        """Close the store. Idempotent."""
         close, self._close = self._close, None
         if close is not None:
             await close()

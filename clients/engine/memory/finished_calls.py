@@ -1,8 +1,8 @@
-"""Calls that had finished when their step was cut off are answered with what came of them, not made again.
+"""Tool calls that had finished when their step was cut off get their saved results. They are not made again.
 
-LangChain has no place where a call can be answered before it is made: callbacks only hear of it, and a `ToolNode` may
-be anywhere in a graph, or the node a function of the user's. So `BaseTool` itself looks first. It finds something only
-in a run that goes on in the middle of a step.
+LangChain has no hook that can answer a call before it is made: callbacks are only informed, a `ToolNode` may be
+anywhere in a graph, and the node may be a function of the user's. So `BaseTool` itself looks for a saved result first.
+It finds one only in a run that continues in the middle of a step.
 """
 
 from functools import wraps
@@ -18,7 +18,7 @@ from agent_runner.clients.engine.user_graphs.user_graphs import Graph
 
 
 async def find_finished_calls(graph: Graph, run: CurrentRun) -> None:
-    """Before the run goes on at its head: what is kept of the step that was open there."""
+    """Load the saved results of the step that is open at the run's head. Call it before the run continues there."""
     saver: object = graph.checkpointer
     if not isinstance(saver, HeadTracking):
         return
@@ -26,7 +26,7 @@ async def find_finished_calls(graph: Graph, run: CurrentRun) -> None:
 
 
 def answer_finished_calls() -> None:
-    """From now on tools of this process look first. Idempotent."""
+    """From now on each tool of this process looks for a saved result before it runs. Idempotent."""
     make, amake = BaseTool.run, BaseTool.arun
     if getattr(make, "looks_first", False):
         return
@@ -46,7 +46,7 @@ def answer_finished_calls() -> None:
 
 
 def _result(tool_call_id: str | None) -> Any:
-    """A message, a command or a list of them; None for a call that is to be made."""
+    """The saved result: a message, a command or a list of them. None if the call has to be made."""
     run = current_run()
     if run is None or not run.finished_calls or not tool_call_id:
         return None

@@ -1,7 +1,7 @@
-"""The pool of connections behind an agent's memory in Postgres, and patience with a database that is away.
+"""The pool of connections for the agents' memory in Postgres, and calls that wait for a database that is away.
 
-psycopg's pool waits twice as long after each failed attempt: after an outage of a minute nothing was got from it for
-another one. This one is back within about a second, and throws away at once what the outage has left broken.
+psycopg's pool doubles its wait after each failed attempt: after an outage of a minute it gave no connection for another
+minute. This pool connects again within about a second, and at once discards connections that the outage broke.
 """
 
 import asyncio
@@ -25,18 +25,18 @@ log = event_logger(__name__)
 POOL_MAX_SIZE = 10
 OPEN_TIMEOUT_S = 10.0
 RECONNECT_MOST_S = 0.5
-"""Doubled by the pool before it is used: a new attempt every second."""
+"""The pool doubles this delay before it uses it: so there is a new attempt every second."""
 ATTEMPT_S = 5
 CONNECTION_WAIT_S = 10.0
 PATIENCE_S, PAUSE_S = 300.0, 0.5
-"""How long a run waits for its memory; its own time limit may end it before."""
+"""How long a run waits for its memory, and the pause between attempts. Its own time limit may end the run before."""
 
 T = TypeVar("T")
 Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 
 
 class MemoryAway(Exception):
-    """The database with the agents' memory could not be used for so long that the run is given up."""
+    """The run is given up, because the database with the agents' memory was away too long or cannot be used."""
 
 
 class SteadyPool(Pool):
@@ -47,13 +47,13 @@ class SteadyPool(Pool):
 
 
 async def open_pool(url: str) -> Pool:
-    """Connected once. Raises what keeps it from that; psycopg's words, or ValueError for a URL that cannot be read."""
+    """A pool that has connected once. Raises psycopg's error if it cannot, ValueError for a URL that it cannot read."""
 
     async def check(connection: AsyncConnection[DictRow]) -> None:
         try:
             await AsyncConnectionPool.check_connection(connection)
         except psycopg.Error:
-            await pool.drain()  # one broken connection: the others broke with it
+            await pool.drain()  # if one connection is broken, the others are broken too
             raise
 
     async def suit(connection: AsyncConnection[DictRow]) -> None:
@@ -61,7 +61,7 @@ async def open_pool(url: str) -> Pool:
         if prepares(url) and answer is not None and not is_pooled(connection, answer["pid"]):
             connection.prepare_threshold = 0
 
-    # For the reason why not: the pool tells only that it got none.
+    # Connect once without the pool, whose error says only that it got no connection, and not why.
     kwargs = {"autocommit": True, "prepare_threshold": None, "row_factory": dict_row, "connect_timeout": ATTEMPT_S}
     first = await psycopg.AsyncConnection.connect(plain(url), autocommit=True, connect_timeout=ATTEMPT_S)
     await first.close()
@@ -85,17 +85,17 @@ async def open_pool(url: str) -> Pool:
 
 
 def is_away(error: BaseException) -> bool:
-    """Whether the database was not there for this call; all else would be the same again."""
+    """Whether the database was away during this call. Any other error would come again in the next attempt."""
     if isinstance(error, PoolTimeout | psycopg.errors.AdminShutdown | psycopg.errors.CannotConnectNow):
         return True
-    # An error with a code is an answer, and its classes 08 and 57P say that the connection goes.
+    # An error with a code is an answer of the server. The classes 08 and 57P say that the connection is lost.
     code = getattr(error, "sqlstate", None)
     return isinstance(error, psycopg.OperationalError) and (code is None or code[:2] == "08" or code[:3] == "57P")
 
 
 class Patient:
-    """Mixed in before the saver: reads and writes wait for a database that is away. Each may be repeated: a checkpoint
-    is written by its id."""
+    """A mixin for the saver: reads and writes wait for a database that is away. Each of them may be repeated, because a
+    checkpoint is written under its id."""
 
     async def aput(
         self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata, versions: ChannelVersions
@@ -117,7 +117,8 @@ class Patient:
 
 
 async def patiently(call: Callable[[], Awaitable[T]]) -> T:
-    """What the call gives once the database is there. Raises `MemoryAway` after PATIENCE_S, and all else at once."""
+    """The result of `call`, repeated while the database is away. Raises `MemoryAway` after PATIENCE_S, and at once for
+    an error that `advice` explains. Raises all other errors at once."""
     since = time.monotonic()
     told = False
     while True:

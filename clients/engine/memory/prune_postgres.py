@@ -1,4 +1,4 @@
-"""Pruning in Postgres, where channels' contents are rows of their own that checkpoints share."""
+"""Pruning in Postgres, where the contents of channels are rows of their own (blobs), which checkpoints share."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from agent_runner.clients.engine.memory.pruning import saved, unneeded
 Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
-"""Two prunes of one thread would wait for each other's rows."""
+"""Only one prune of a thread at a time: two would wait for each other's rows."""
 _SAVED = """
 SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id,
     jsonb_build_object('parents', metadata -> 'parents',
@@ -29,7 +29,7 @@ WITH deleted AS (
 )
 SELECT DISTINCT v.key AS channel, v.value AS version FROM deleted CROSS JOIN LATERAL jsonb_each_text(versions) AS v
 """
-"""Their content is in blobs, which others may share: what the deleted ones referred to."""
+"""Deletes checkpoints and returns the blobs that they referred to. Other checkpoints may share these blobs."""
 _OF_STRIPPED = """
 SELECT DISTINCT v.key AS channel, v.value AS version
 FROM checkpoints c CROSS JOIN LATERAL jsonb_each_text(c.checkpoint -> 'channel_versions') AS v
@@ -70,7 +70,8 @@ async def drop_postgres(pool: Pool, thread_id: str, ids: Sequence[str]) -> None:
 async def _remove(
     cursor: AsyncCursor[Any], thread_id: str, namespace: str, gone: list[str], stripped: dict[str, frozenset[str]]
 ) -> None:
-    """Checkpoints with their writes, all but the named channels of others, and what nobody refers to then."""
+    """Remove the checkpoints `gone` with their writes, all but the named channels of `stripped`, and then all blobs
+    that no checkpoint refers to any more."""
     mine, thin = (thread_id, namespace, gone), list(stripped)
     names = sorted({name for wanted in stripped.values() for name in wanted})
     await cursor.execute(_WRITES, mine)

@@ -1,4 +1,4 @@
-"""Pruning in a SQLite file, and giving its space back."""
+"""Prunes checkpoints in a SQLite file, and gives free space back to the disk."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ import ormsgpack
 from agent_runner.clients.engine.memory.pruning import saved, unneeded
 
 STRIPPED = "agent_runner_stripped"
-"""In the metadata of a checkpoint that holds only what later ones are put together from."""
+"""Marks, in its metadata, a checkpoint that has only the channels from which later checkpoints are put together."""
 WAL_BYTES = 4 << 20
 FREE_PAGES_LEAST = 256
 _FOUND = "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, metadata FROM checkpoints WHERE thread_id = ?"
@@ -19,9 +19,9 @@ _OPTION = ormsgpack.OPT_NON_STR_KEYS
 
 
 async def shrinking(connection: aiosqlite.Connection) -> None:
-    """Before the first table is made: a file that can give pages back, and a log that does not stay large.
+    """Let the file give pages back, and keep its log from staying large. Call it before the first table is made.
 
-    A file of an earlier version keeps its size and uses its free pages again, until somebody says VACUUM.
+    A file of an earlier version keeps its size and uses its free pages again, until somebody runs VACUUM.
     """
     await connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     await connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
@@ -68,7 +68,7 @@ async def _delete(cursor: aiosqlite.Cursor, gone: Iterable[tuple[str, str, str]]
 
 
 async def _strip(cursor: aiosqlite.Cursor, place: tuple[str, str, str], names: frozenset[str]) -> None:
-    """Keep of a checkpoint only these channels; their content is moved as bytes and not made into anything."""
+    """Keep only these channels of a checkpoint. Their content is copied as bytes; no objects are made from it."""
     await cursor.execute(f"SELECT type, checkpoint, metadata FROM checkpoints WHERE {_ONE}", place)  # noqa: S608
     row = await cursor.fetchone()
     if row is None or row[0] != "msgpack":
@@ -84,7 +84,7 @@ async def _strip(cursor: aiosqlite.Cursor, place: tuple[str, str, str], names: f
 
 
 async def _give_back(cursor: aiosqlite.Cursor) -> None:
-    """Free pages go back to the disk once they are many and more than a quarter."""
+    """Give free pages back to the disk if there are at least FREE_PAGES_LEAST and more than a quarter of all pages."""
     free, pages = [await _number(cursor, f"PRAGMA {what}") for what in ("freelist_count", "page_count")]
     if free >= FREE_PAGES_LEAST and free * 4 > pages:
         await (await cursor.execute("PRAGMA incremental_vacuum")).fetchall()

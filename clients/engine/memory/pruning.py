@@ -1,10 +1,10 @@
-"""Which checkpoints of a thread nobody can need any more, told from how they hang together.
+"""Finds the checkpoints of a thread that nobody can need any more, from their links to each other.
 
-A turn begins at the head. What came before it is needed only where a channel is stored as what each checkpoint added
-(LangGraph's `DeltaChannel`): back to where it was last stored whole, and of those checkpoints no other channel. Turns
-that began at the head hang behind it, and the head that is named here may be an old one, so what comes after it stays
-too. What goes is the rest: what was before, what runs left that were given up, and what is inside of calls of
-sub-graphs (sub-agents) that are over.
+A turn begins at the head. Checkpoints before the head are needed only for a channel that is stored as additions
+(LangGraph's `DeltaChannel`): back to the checkpoint where the channel was last stored whole. Of these checkpoints only
+that channel stays. Checkpoints after the head stay too: turns that began at the head are after it, and the given head
+may be an old one. All others are removed: those before the head, those of runs that were given up, and those of calls
+of sub-graphs (sub-agents) that have ended.
 """
 
 from collections import defaultdict
@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 CALL = ":"
-"""In the namespace of one call of a sub-graph, before its task's id. A sub-graph that keeps its own memory has none."""
+"""Stands before the task id in the namespace of one call of a sub-graph. The namespace of a sub-graph that keeps its
+own memory does not have it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """A checkpoint: `namespace` is empty for the main conversation; `root` is the main one's that it was made under.
-    `deltas`: the channels of which it holds at most what was added since an earlier one, with how often that was."""
+    """A checkpoint. `namespace`: empty for the main conversation. `root`: the checkpoint of the main conversation under
+    which it was made. `deltas`: the channels that it does not hold whole, but as additions since an earlier checkpoint,
+    with the number of these additions."""
 
     namespace: str
     id: str
@@ -29,7 +31,7 @@ class Saved:
 
 
 def saved(namespace: str, id: str, parent: str | None, metadata: Mapping[str, Any]) -> Saved:
-    """Of a checkpoint's row."""
+    """The checkpoint in a row of the database."""
     return Saved(
         namespace=namespace,
         id=id,
@@ -41,14 +43,14 @@ def saved(namespace: str, id: str, parent: str | None, metadata: Mapping[str, An
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prunable:
-    """By namespace: ids that go, and ids of which only the named channels stay."""
+    """By namespace. `gone`: ids to remove. `stripped`: ids of checkpoints of which only the named channels stay."""
 
     gone: Mapping[str, list[str]] = field(default_factory=dict)
     stripped: Mapping[str, dict[str, frozenset[str]]] = field(default_factory=dict)
 
 
 def unneeded(thread: Iterable[Saved], head: str, also: Collection[str] = ()) -> Prunable:
-    """`also`: further checkpoints that a turn may begin at. Nothing if the head is not there: then nothing is known."""
+    """What to remove of a thread; nothing if the head is not in it. `also`: further checkpoints to begin a turn at."""
     spaces: dict[str, dict[str, Saved]] = defaultdict(dict)
     for one in thread:
         spaces[one.namespace][one.id] = one
@@ -62,11 +64,11 @@ def unneeded(thread: Iterable[Saved], head: str, also: Collection[str] = ()) -> 
         if not namespace:
             whole = after | {id for id in also if id in main}
         else:
-            # A call lives as long as the step that made it is the last one. Its first checkpoint may be saved before
-            # the main one that it belongs to.
+            # The checkpoints of a call are needed while the step that made the call is the last step. The first of them
+            # may be saved before the main checkpoint that it belongs to.
             call = CALL in namespace
             under = (after if call else before | after) | set(also)
-            # Ids grow with time: the main checkpoint of an older one is gone.
+            # Ids grow with time: a missing `root` above the head is not saved yet, a missing one below it was removed.
             live = {
                 id
                 for id, one in there.items()
@@ -83,23 +85,23 @@ def unneeded(thread: Iterable[Saved], head: str, also: Collection[str] = ()) -> 
 
 
 def _chain(there: Mapping[str, Saved], of: Iterable[str]) -> dict[str, frozenset[str]]:
-    """The ancestors that these are put together from, each with the channels that are wanted of it."""
+    """The ancestors from which the checkpoints `of` are put together, each with the channels that are needed of it."""
     found: dict[str, frozenset[str]] = {}
     for id in of:
         for name, updates in there[id].deltas.items():
             path, at, whole = [], there[id].parent, False
             while at in there and not whole:
                 path.append(at)
-                # One that is not open there is stored whole there.
+                # A channel that is not in a checkpoint's `deltas` is stored whole there.
                 whole, at = name not in there[at].deltas, there[at].parent
-            # Otherwise it never was written.
+            # Otherwise the channel was never written.
             if updates or whole:
                 found |= {one: found.get(one, frozenset()) | {name} for one in path}
     return found
 
 
 def _ancestors(there: Mapping[str, Saved], of: Iterable[str]) -> set[str]:
-    """With `of` themselves."""
+    """The ancestors of the checkpoints `of`, and these themselves."""
     found: set[str] = set()
     for id in of:
         while id in there and id not in found:
@@ -109,7 +111,7 @@ def _ancestors(there: Mapping[str, Saved], of: Iterable[str]) -> set[str]:
 
 
 def _descendants(there: Mapping[str, Saved], of: str) -> set[str]:
-    """With `of` itself."""
+    """The descendants of the checkpoint `of`, and `of` itself."""
     children: dict[str, list[str]] = defaultdict(list)
     for one in there.values():
         children[one.parent].append(one.id)

@@ -1,8 +1,8 @@
-"""What a run that ended in the middle left in memory is made whole before the next message goes in.
+"""Repairs the state that a run left in memory when it ended in the middle, before the next message goes in.
 
-Steps that had finished keep what they wrote (LangGraph holds it beside the checkpoint and drops it when a new input
-comes). Every open tool call gets a result that says what happened: models refuse a history where one has none. Nothing
-is run for that, neither a node nor an edge: it is written as if the open step had written it.
+The writes of finished tasks are kept (LangGraph holds them beside the checkpoint and drops them when a new input
+comes). Every open tool call gets a result that says what happened: models refuse a history with a call that has no
+result. No node and no edge runs for that: the results are written as if the open step had written them.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,8 +26,8 @@ _SEND = "__pregel_push"
 
 
 async def make_whole(graph: Graph, run: CurrentRun, config: RunnableConfig, given: Any = None) -> RunnableConfig:
-    """Where the next input goes in: `config`, or that of a checkpoint made after it. `given`: that input, whose own
-    tool results count. For a head that waits for nobody."""
+    """Repair the state at `config`. Returns the config for the next input: `config` itself, or that of a checkpoint
+    made after it. `given`: that input; tool results in it count. Only for a head that waits for nobody."""
     saver = graph.checkpointer
     if not isinstance(saver, BaseCheckpointSaver):
         return config
@@ -57,9 +57,10 @@ async def make_whole(graph: Graph, run: CurrentRun, config: RunnableConfig, give
 
 
 def closed(messages: Sequence[BaseMessage], reasons: "_Reasons", answered: Iterable[str] = ()) -> list[BaseMessage]:
-    """The conversation with exactly one result right after each tool call, but for those that are `answered` elsewhere.
+    """The conversation with exactly one result for each tool call, right after the call's message. A missing result is
+    not added for a call that is `answered` elsewhere.
 
-    Results stay the same messages; the second for one call goes."""
+    Existing results stay the same messages. A second result for the same call is removed."""
     answered = set(answered)
     results: dict[str, ToolMessage] = {}
     for message in messages:
@@ -77,7 +78,7 @@ def closed(messages: Sequence[BaseMessage], reasons: "_Reasons", answered: Itera
             continue
         ids = [call["id"] for call in (*message.tool_calls, *message.invalid_tool_calls) if call["id"]]
         mine = [id for id in ids if id not in told]
-        # In the order in which they came in; those that are missing last.
+        # Results in the order in which they came in, then the missing ones.
         there = [m for m in results.values() if m.tool_call_id in mine]
         missing = [id for id in mine if id not in results and id not in answered]
         whole += [*there, *(reasons.result(message, id) for id in missing)]
@@ -86,7 +87,7 @@ def closed(messages: Sequence[BaseMessage], reasons: "_Reasons", answered: Itera
 
 
 class _Reasons:
-    """What is said of a call that has no result."""
+    """Makes the result of a call that has none: the saved one, or an error that says why there is none."""
 
     def __init__(self, run: CurrentRun, tasks: Sequence[PregelTask], results: Mapping[str, ToolMessage]) -> None:
         self._run, self._results = run, results
@@ -103,7 +104,7 @@ class _Reasons:
 
     def _why(self, index: int, calls: int) -> str:
         why = self._run.broken_off or UNFINISHED
-        # One task for each call, in their order, or one for all of them.
+        # There is one task for each call, in the order of the calls, or one task for all of them.
         if len(self._sent) == calls:
             failed = self._sent[index] if self._sent[index] in self._failed else None
         else:
@@ -127,7 +128,7 @@ def _conversations(values: Any) -> Iterator[tuple[str, list[BaseMessage]]]:
 
 
 def _inner(task: PregelTask, name: str, known: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """What a graph that is a node had added to the conversation it shares with its parent."""
+    """The messages that a sub-graph had added to the conversation that it shares with its parent."""
     if not isinstance(task.state, StateSnapshot):
         return []
     said = [*_messages(task.state.values, name)]

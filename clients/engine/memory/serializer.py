@@ -1,7 +1,8 @@
-"""How state is written into checkpoints and made again: strictly, and never silently as something else.
+"""Writes state into checkpoints and restores it: strictly, and never silently as something else.
 
-LangGraph's strict reading gives a dict, a string or None for a class that it does not let in. The turn would go on with
-that and fail somewhere, or not fail. Here the turn ends with the class's name and what to do; what is saved stays.
+For a class that is not allowed, LangGraph's strict reader gives a dict, a string or None. The turn would go on with
+that and fail somewhere, or not fail. Here the turn ends with an error that names the class and says what to do. The
+saved state stays.
 """
 
 import importlib
@@ -31,11 +32,11 @@ _MAKERS = (
 
 
 class StateTypeError(Exception):
-    """The state holds something that cannot be kept or made again; the text names the class and says what to do."""
+    """The state holds a value that cannot be saved or restored; the text names the class and says what to do."""
 
 
 class StateSerializer(JsonPlusSerializer):
-    """`classes`: those that the schemas declare. Names that are allowed besides are imported when they are met."""
+    """`classes`: those that the schemas declare. A class allowed by name is imported when a checkpoint has it."""
 
     def __init__(self, classes: Mapping[TypeKey, type] | None = None) -> None:
         super().__init__(allowed_msgpack_modules=None)
@@ -48,7 +49,7 @@ class StateSerializer(JsonPlusSerializer):
         return made
 
     def with_msgpack_allowlist(self, extra_allowlist: Iterable[tuple[str, ...] | type]) -> Self:
-        """What LangGraph asks for when a graph is compiled with our memory."""
+        """A copy that allows further classes. LangGraph calls this when a graph is compiled with our memory."""
         made = copy(self)
         made._classes, made._names = dict(self._classes), set(self._names)
         for one in extra_allowlist:
@@ -59,7 +60,7 @@ class StateSerializer(JsonPlusSerializer):
         return made
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
-        """Raises StateTypeError for what no checkpoint can hold."""
+        """Raises StateTypeError for a value that no checkpoint can hold."""
         try:
             return super().dumps_typed(obj)
         except (ormsgpack.MsgpackEncodeError, TypeError) as error:
@@ -70,7 +71,7 @@ class StateSerializer(JsonPlusSerializer):
             ) from error
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
-        """Raises StateTypeError for a class that is not let in, is not there any more or refuses what was saved."""
+        """Raises StateTypeError for a class that is not allowed, no longer exists or refuses the saved values."""
         if data[0] != "msgpack":
             return super().loads_typed(data)
         problems: dict[str, None] = {}
@@ -84,7 +85,7 @@ class StateSerializer(JsonPlusSerializer):
             if code == jsonplus.EXT_DELTA_SNAPSHOT:
                 return _DeltaSnapshot(ormsgpack.unpackb(data, ext_hook=read, option=_OPTION))
             if code not in _MAKERS:
-                # Moments, arrays: nothing of the user's is in them.
+                # Dates, arrays and the like: they have no classes of the user.
                 return self._unpack_ext_hook(code, data)
             module, name, given = ormsgpack.unpackb(data, ext_hook=read, option=_OPTION)[:3]
             try:
@@ -123,7 +124,7 @@ class StateSerializer(JsonPlusSerializer):
 def remembering(
     saver: BaseCheckpointSaver[Any], graph: Pregel[Any, Any, Any, Any], allowed: Collection[tuple[str, str]] = ()
 ) -> BaseCheckpointSaver[Any]:
-    """Our memory for one graph: it makes the classes of this graph's state again and no others."""
+    """Our memory for one graph: it restores the classes of this graph's state and those in `allowed`, no others."""
     serde: object = saver.serde
     if not isinstance(serde, StateSerializer):
         return saver
@@ -133,7 +134,7 @@ def remembering(
 
 
 def _module(name: str) -> Any:
-    """A file of the user is loaded under another name in each process."""
+    """The module of this name. A file of the user has another module name in each process: it is found by its key."""
     if (key := type_key(name, "")[0]) != name:
         found = next((module for module in sys.modules.copy() if type_key(module, "")[0] == key), name)
         return sys.modules.get(found) or importlib.import_module(name)

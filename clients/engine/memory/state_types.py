@@ -1,8 +1,9 @@
-"""The classes that a graph's state may hold: what its schemas declare, by the name that a checkpoint calls them.
+"""The classes that a graph's state may hold: those that its schemas declare, by the name that a checkpoint uses.
 
-LangGraph derives the list when a graph is compiled with its memory; ours is attached later, to a compiled graph, which
-knows its schemas still. The classes themselves are kept, not their names: one that is made in a function, nested in
-another or a generic's instance is found again, and nothing is imported because a checkpoint says so.
+LangGraph makes this list when a graph is compiled with its memory. Our memory is attached later, to a compiled graph,
+which still knows its schemas. The list has the classes themselves, not only their names. So a class that is made in a
+function, nested in another class or an instance of a generic is found again, and nothing is imported because a
+checkpoint names it.
 """
 
 import dataclasses
@@ -23,19 +24,19 @@ TypeKey = tuple[str, str]
 """(module, name) as a checkpoint writes it."""
 
 DEPTH = 8
-"""How far graphs are looked for inside of what a graph's functions refer to."""
+"""How many references are followed from a graph's nodes and functions to find other graphs."""
 _USER_MODULE = re.compile(r"^(agent_runner_user_graphs\..+)_[0-9a-f]+$")
 _TOO_WIDE: tuple[type, ...] = (object, BaseModel, Enum, BaseMessage)
-"""Declaring one of these says nothing about which classes there will be: their sub-classes are not let in by it."""
+"""A schema that declares one of these does not say which classes there will be: it does not allow their sub-classes."""
 
 
 def type_key(module: str, name: str) -> TypeKey:
-    """A file of the user has another module name on each machine: what differs is left out."""
+    """The key of a class. A file of the user has another module name on each machine: the part that differs is cut."""
     return _USER_MODULE.sub(r"\1", module), name
 
 
 def declared_types(graph: Pregel[Any, Any, Any, Any]) -> dict[TypeKey, type]:
-    """Of the graph and of all graphs inside it: its schemas, those of its nodes, channels and structured answers."""
+    """The classes in the schemas of the graph and all graphs inside it, of nodes, channels and structured answers."""
     found: dict[TypeKey, type] = {}
     seen: set[int] = set()
     for one in _graphs(graph):
@@ -58,7 +59,7 @@ def _declarations(graph: Pregel[Any, Any, Any, Any]) -> Iterator[Any]:
         for name in ("ValueType", "UpdateType"):
             yield getattr(channel, name, None)
     for value in _referred(graph, 0, set()):
-        # langchain's ways to ask for a structured answer: its schema is in no schema of the state
+        # langchain's objects that ask for a structured answer: the answer's schema is in no schema of the state
         if type(value).__module__.startswith("langchain.agents.structured_output"):
             yield getattr(value, "schema", None)
             for spec in getattr(value, "schema_specs", None) or ():
@@ -66,13 +67,13 @@ def _declarations(graph: Pregel[Any, Any, Any, Any]) -> Iterator[Any]:
 
 
 def _classes(declared: Any, seen: set[int]) -> Iterator[type]:
-    """The classes that a type names, also those of the fields of these."""
+    """The classes that a type names, and the classes of their fields."""
     if type(declared).__name__ == "TypeAliasType":
         declared = declared.__value__
     if declared is None or id(declared) in seen:
         return
     if not isinstance(declared, type) or get_origin(declared) is not None:
-        # A union, an annotated, a generic or an alias of one: what stands behind it and in its brackets.
+        # A union, an Annotated, a generic or an alias: take the types behind it and in its brackets.
         behind = (getattr(declared, name, None) for name in ("__supertype__", "__bound__"))
         for part in (get_origin(declared), *get_args(declared), *behind, *getattr(declared, "__constraints__", ())):
             yield from _classes(part, seen)
@@ -94,7 +95,7 @@ def _classes(declared: Any, seen: set[int]) -> Iterator[type]:
 
 
 def _is_record(cls: type) -> bool:
-    """What the serializer can write and make again: a dataclass, a pydantic model, an enum, a named tuple."""
+    """Whether the serializer can write and restore it: a dataclass, a pydantic model, an enum, a named tuple."""
     if dataclasses.is_dataclass(cls) or issubclass(cls, Enum) or hasattr(cls, "_asdict"):
         return True
     return issubclass(cls, BaseModel) or hasattr(cls, "__get_validators__") or hasattr(cls, "get_secret_value")
@@ -145,7 +146,7 @@ def _graphs(graph: Pregel[Any, Any, Any, Any]) -> Iterator[Pregel[Any, Any, Any,
 
 
 def _referred(value: Any, depth: int, seen: set[int]) -> Iterator[Any]:
-    """What can be reached from a graph: through its nodes, and the variables of functions in them."""
+    """All objects that can be reached from a graph: through its nodes, and the variables of functions in them."""
     if depth > DEPTH or id(value) in seen:
         return
     seen.add(id(value))

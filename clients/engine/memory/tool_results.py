@@ -1,9 +1,9 @@
-"""Results of tool calls, kept as they come in, beside the checkpoint of the step that made the calls.
+"""Saves the result of each tool call when it comes in, beside the checkpoint of the step that made the call.
 
-A node that makes several calls at once (LangGraph's `ToolNode` on an edge of its own) is one task: LangGraph keeps what
-it did when all of them are done. A run that ends before that would forget that a mail was sent. A message that comes
-then finds the results here (`repair.py`), and a run that goes on is given them in place of the calls
-(`finished_calls.py`).
+A node that makes several calls at once (LangGraph's `ToolNode` on an edge of its own) is one task. LangGraph saves the
+work of a task only when all of its calls are done. A run that ends before that would forget that a mail was sent. The
+saved results are put into the history before the next message (`repair.py`), and a run that continues gets them instead
+of making the calls again (`finished_calls.py`).
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from agent_runner.clients.engine.stream.messages import messages_in
 
 CHANNEL = "agent-runner:tool-result"
-"""No channel of any graph: LangGraph passes over it."""
+"""No graph has this channel, so LangGraph ignores it."""
 _SEND = "__pregel_push"
 _NAMES = UUID("5e0e2a36-8f0c-4f0a-9d6b-0a4f6a1f2c11")
 
 
 class ToolResults(AsyncCallbackHandler):
-    """Belongs to one call of a graph and to the loop that it is made on."""
+    """Saves the results of one call of a graph. Belongs to the event loop on which that call is made."""
 
     ignore_llm = ignore_chat_model = ignore_chain = ignore_retriever = ignore_retry = ignore_custom_event = True
     run_inline = True
@@ -35,10 +35,10 @@ class ToolResults(AsyncCallbackHandler):
     def __init__(self) -> None:
         self._open: dict[UUID, tuple[str, dict[str, Any]]] = {}
         self._holds_loop: set[UUID] = set()
-        """Tools whose caller may be on our loop and wait there, blocking it."""
+        """Tool runs whose caller may block our event loop while it waits for them."""
         self._loop = asyncio.get_running_loop()
 
-    def on_tool_start(  # type: ignore[override]  # called where the tool is called: a coroutine may run elsewhere
+    def on_tool_start(  # type: ignore[override]  # runs where the tool is called; a coroutine may run elsewhere
         self, *_: Any, run_id: UUID, tool_call_id: str | None = None, metadata: Any = None, **__: Any
     ) -> None:
         path = (metadata or {}).get("langgraph_path") or ()
@@ -61,11 +61,11 @@ class ToolResults(AsyncCallbackHandler):
         if asyncio.get_running_loop() is self._loop:
             await work
             return
-        # A tool that is called without await: its callbacks have a loop of their own.
+        # The tool was called without await: its callbacks run on a loop of their own.
         written = asyncio.run_coroutine_threadsafe(work, self._loop)
         if not holds_loop:
             await asyncio.wrap_future(written)
-        # Otherwise the call came from our loop, which can write only when it has returned.
+        # Otherwise the caller blocks our loop, which can write only after the call has returned.
 
 
 async def _keep(tool_call_id: str, place: dict[str, Any], output: Any) -> None:
@@ -82,11 +82,12 @@ async def _keep(tool_call_id: str, place: dict[str, Any], output: Any) -> None:
 
 
 def result_id(place: Mapping[str, Any], tool_call_id: str, *, answered: bool = False) -> str:
-    """Under which the result of a call is kept that is made at `place` (what is configurable there).
+    """The id under which the result of a call is saved. `place`: the `configurable` of the config that it is made with.
 
-    LangGraph names a step's task anew for each checkpoint, so it is found again by the same step only: models may use
-    an id twice. `answered`: the step had got answers. Such a call may have asked for one of them, and has to ask again:
-    LangGraph counts the questions of a step to know whose an answer is.
+    LangGraph gives a step's task a new name for each checkpoint, so only the same step finds the result again, also if
+    a model uses a call id twice. `answered`: the step had received answers to questions. The call may have asked one of
+    these questions, and must ask it again: LangGraph matches answers and questions by counting them. So its result gets
+    another id, which a run that continues does not look for.
     """
     return str(uuid.uuid5(_NAMES, f"{place.get('checkpoint_ns', '')} {tool_call_id}{' answered' * answered}"))
 
@@ -97,7 +98,7 @@ def _answered(place: Mapping[str, Any]) -> bool:
 
 
 async def recorded(saver: BaseCheckpointSaver[Any], config: RunnableConfig) -> dict[str, ToolMessage]:
-    """The messages of what is kept beside that checkpoint, by the call's id."""
+    """The tool messages that are saved beside that checkpoint, by the call's id."""
     found = await saver.aget_tuple({"configurable": config["configurable"]})
     writes = found.pending_writes or [] if found else []
     kept = [message for _, channel, value in writes if channel == CHANNEL for message in messages_in(value)]

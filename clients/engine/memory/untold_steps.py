@@ -1,7 +1,7 @@
-"""What is in memory after a head: a worker that is lost may have written more than it could tell.
+"""Finds the steps in memory after a head: a worker that was lost may have written more steps than it could report.
 
-A step is told a moment after it is durable, and later still while no server answers. The next run of the session finds
-it here: going on from the head alone would forget a mail that was sent, or send it again.
+A step is reported a moment after it is durable, and later if no server answers. The next run of the session finds it
+here. If that run went on from the reported head, it would forget a mail that was sent, or send it again.
 """
 
 from collections.abc import Iterable, Mapping
@@ -27,7 +27,7 @@ NO_CHECKPOINT = "00000000-0000-0000-0000-000000000000"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """A checkpoint of the main conversation. `source`: LangGraph's word for how it came about."""
+    """A checkpoint of the main conversation. `source`: LangGraph's word for its cause (input, loop, ...)."""
 
     id: str
     parent: str
@@ -36,17 +36,18 @@ class Step:
 
 
 def step(id: str, parent: str | None, metadata: Mapping[str, Any]) -> Step:
-    """Of a checkpoint's row."""
+    """The step in a checkpoint's row of the database."""
     found = "" if parent in (None, NO_CHECKPOINT) else str(parent)
     known = {name: str(metadata.get(name) or "") for name in ("source", "execution_id")}
     return Step(id=id, parent=found, source=known["source"], execution_id=known["execution_id"])
 
 
 def furthest(steps: Iterable[Step], head: str, untold: str) -> str:
-    """How far the execution `untold` came beyond `head`. `steps`: oldest first.
+    """The last checkpoint that the execution `untold` reached after `head`; `head` if there is none. `steps`: oldest
+    first.
 
-    Its own checkpoints count, and steps of a graph that came of nothing new: with an input of somebody else begins
-    somebody else's work.
+    Its own checkpoints count, and steps of the graph that had no new input: a new input of another execution begins the
+    work of that execution.
     """
     reached, at = {head}, head
     for one in steps:

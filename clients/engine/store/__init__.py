@@ -1,1 +1,1 @@
-"""LangGraph's store for graphs, with each org apart."""
+"""LangGraph's store for graphs, with the data of each org kept apart."""

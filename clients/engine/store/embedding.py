@@ -9,11 +9,11 @@ from langgraph.store.base import ensure_embeddings
 
 
 class EmbeddingError(Exception):
-    """It cannot be used; the text says why and what to do."""
+    """The embedding cannot be used; the text says why."""
 
 
 class CheckedEmbeddings(Embeddings):
-    """Vectors of another length than `dims` never reach a table: there they would spoil every later search."""
+    """Raises EmbeddingError for vectors of another length than `dims`: in a table they would spoil every search."""
 
     def __init__(self, inner: Embeddings, dims: int) -> None:
         self._inner, self._dims = inner, dims
@@ -50,19 +50,20 @@ def place_of(embed: str) -> tuple[str, str] | None:
 
 
 def checked(embed: Any, dims: int, name: str = "") -> Embeddings:
-    """`embed`: what a function's place holds, or "provider:model". Raises EmbeddingError."""
+    """Embeddings that check their vectors. `embed`: a function, an `Embeddings`, or "provider:model". `name`: that of
+    the function, for errors. Raises EmbeddingError."""
     if not isinstance(embed, str | Embeddings) and not callable(embed):
         raise EmbeddingError(
             f"store.index.embed: '{name}' is {type(embed).__name__}, not a function of a list of texts, nor Embeddings"
         )
     try:
         return CheckedEmbeddings(ensure_embeddings(embed), dims)
-    except Exception as error:  # any provider's: no package, no key
+    except Exception as error:  # each provider has its own errors: no package, no key
         raise EmbeddingError(f"store.index.embed: {error}") from error
 
 
 def providers() -> frozenset[str]:
-    """Those that langchain knows by name."""
+    """The providers that langchain knows by name."""
     from langchain.embeddings import base
 
     known: Callable[..., Any] | dict[str, Any] = getattr(base, "_BUILTIN_PROVIDERS", {})

@@ -1,11 +1,11 @@
-"""The store of graphs (`runtime.store`, `get_store`, `InjectedStore`): LangGraph's own, with each org apart.
+"""The store of graphs (`runtime.store`, `get_store`, `InjectedStore`): LangGraph's own, each org's data kept apart.
 
-It lies in the same database as the checkpoints, SQLite or Postgres. All namespaces of an org are below one first label
-that the graph never sees: it is put before each namespace on the way in and taken off on the way out, so that no
-search, listing or wildcard reaches what belongs to others. The label is the org in hex: an org may have a dot in its
-name, which no label may.
+It is in the same database as the checkpoints, SQLite or Postgres. All namespaces of an org begin with a label that the
+graph never sees. The label is added to the namespaces of each operation, and removed from the namespaces of each
+result. So no search, listing or wildcard reaches the data of another org. The label is the org in hex, because an org
+may have a dot in its name and a label may not.
 
-Opened at its first use, on the loop of the process, for all runs: nothing of the run that came first is seen by it.
+The store is opened at its first use, on the loop of the process, for all runs. It sees nothing of the first run.
 """
 
 import asyncio
@@ -32,14 +32,14 @@ from agent_runner.clients.engine.store.store_config import StoreConfig
 from agent_runner.clients.engine.store.store_databases import Opened, StoreError, open_store
 
 CLOSE_WAIT_S = 5.0
-"""For writes that are under way when the process leaves."""
+"""How long a close waits for operations that are still running."""
 
 __all__ = ["OrgStore", "StoreError"]
 
 
 class OrgStore(BaseStore):
-    """`url` as for the memory. `configure` gives the `store` entry of `langgraph.json`, its `embed` an embedding;
-    `ttl_config` is set as soon as the file is read: LangGraph asks for it before each call."""
+    """`url`: as for the memory. `configure` gives the `store` entry of `langgraph.json`, with an embedding object as
+    `embed`. `ttl_config` is set as soon as the file is read, because LangGraph needs it before each call."""
 
     supports_ttl = True
 
@@ -55,7 +55,7 @@ class OrgStore(BaseStore):
         return await self._run(label, list(ops))
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
-        """From a thread; on the loop itself it would wait for itself."""
+        """For calls from a thread. Raises InvalidStateError on the event loop, which would wait for itself."""
         label = _label()
         try:
             on_loop = asyncio.get_running_loop() is self._loop
@@ -69,7 +69,7 @@ class OrgStore(BaseStore):
         return asyncio.run_coroutine_threadsafe(self._run(label, list(ops)), self._loop).result()
 
     async def aclose(self) -> None:
-        """After what is under way, within a few seconds."""
+        """Close the store after its running operations have ended. Waits at most CLOSE_WAIT_S for them."""
         if self._work:
             await asyncio.wait(self._work, timeout=CLOSE_WAIT_S)
         opening, self._opening = self._opening, None
@@ -101,7 +101,7 @@ class OrgStore(BaseStore):
 
     async def _inner(self) -> Opened:
         if self._opening is None or (self._opening.done() and self._opening.exception() is not None):
-            # The embedding is shared by all orgs: a key of the run that came first is none of theirs.
+            # All orgs share the embedding, so it must not use a key of the run that opens the store.
             self._opening = asyncio.create_task(self._open(), context=Context())
         return await asyncio.shield(self._opening)
 
@@ -138,7 +138,8 @@ def _inward(label: str, op: Op) -> Op:
 
 
 def _conditions(label: str, given: Iterable[MatchCondition]) -> tuple[MatchCondition, ...]:
-    """All below the label. A suffix must not reach up into it: as many labels as it has must follow the label."""
+    """The conditions, limited to namespaces below the label. A suffix must not match the label itself: as many labels
+    as the suffix has must follow it."""
     told = [MatchCondition("prefix", (label,))]
     for one in given:
         if one.match_type == "prefix":

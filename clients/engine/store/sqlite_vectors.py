@@ -1,7 +1,7 @@
-"""The distances of LangGraph's store for SQLite, where the Python at hand cannot load extensions into SQLite.
+"""Vector distances for LangGraph's SQLite store, for a Python that cannot load extensions into SQLite.
 
-Many builds of Python leave that out (pyenv's, python.org's for macOS). sqlite-vec is used wherever it can be loaded:
-it is many times faster, and both compare a query with every vector of the namespace.
+Many builds of Python cannot do that (pyenv's, python.org's for macOS). The extension sqlite-vec is used wherever it can
+be loaded: it is many times faster. Both compare a query with every vector of the namespace.
 """
 
 import math
@@ -16,7 +16,7 @@ LOADS_EXTENSIONS = hasattr(sqlite3.Connection, "enable_load_extension")
 
 
 def connect(path: str) -> aiosqlite.Connection:
-    """A connection that the store can be set up on; each statement commits by itself."""
+    """A connection for the store. Each statement commits by itself."""
     kind = aiosqlite.Connection if LOADS_EXTENSIONS else _WithDistances
     return kind(lambda: sqlite3.connect(path, isolation_level=None), 64)
 
@@ -47,5 +47,5 @@ DISTANCES: dict[str, Callable[["array[float]", "array[float]"], float | None]] =
 
 
 def _of_blobs(distance: Callable[["array[float]", "array[float]"], float | None]) -> Callable[[Any, Any], float | None]:
-    """Of vectors as they are stored: 32 bit floats, one after the other."""
+    """`distance` for vectors in their stored form: bytes of 32-bit floats, one after the other."""
     return lambda one, other: None if one is None or other is None else distance(array("f", one), array("f", other))

@@ -4,7 +4,7 @@
      "ttl": {"default_ttl": 1440, "refresh_on_read": true, "sweep_interval_minutes": 5, "omit_expired": true}}
 
 `embed` is a provider and a model, or a function (or an `Embeddings`) of the user's own, by file or by module. Times
-are minutes. Names that are not known here are left to LangGraph's stores, which have more.
+are minutes. Names that this module does not know are passed to LangGraph's stores, which know more.
 """
 
 from collections.abc import Mapping
@@ -20,14 +20,15 @@ class StoreConfigError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreConfig:
-    """`index` as it is written, its `embed` not yet looked up. None: no search by meaning, no end of life."""
+    """`index`: as it is written, with `embed` not yet looked up; None: no search by meaning. `ttl` None: items never
+    expire."""
 
     index: Mapping[str, Any] | None = None
     ttl: TTLConfig | None = None
 
 
 def read_store_config(entry: object) -> StoreConfig:
-    """Raises StoreConfigError."""
+    """Check the `store` entry and read it. Raises StoreConfigError."""
     if entry is None:
         return StoreConfig()
     if not isinstance(entry, dict):

@@ -1,7 +1,7 @@
-"""LangGraph's own stores, opened: SQLite beside the checkpoints' tables, or Postgres on a pool of their own.
+"""Opens LangGraph's own stores: SQLite in the file of the checkpoints, or Postgres with a pool of its own.
 
-Search by meaning needs the extension pgvector of a Postgres. Without it, or with vectors of another length in the
-tables than the configuration says, the store is not opened, and the error says what to do.
+Search by meaning in Postgres needs the extension pgvector. If it is missing, or if the stored vectors have another
+length than the configuration says, the store is not opened. The error says what to do.
 """
 
 import asyncio
@@ -21,7 +21,8 @@ from agent_runner.clients.engine.store.sqlite_vectors import connect
 BUSY_TIMEOUT_MS = 15_000
 CLOSE_SWEEPER_S = 1.0
 TAKE_LOCK = "SELECT pg_try_advisory_xact_lock(7021794871652217445) AS mine"
-"""Of the process that sets the tables up; the others wait for it. An index that two begin to make may stay invalid."""
+"""The lock of the process that sets up the tables; the others wait for it. An index that two processes create at the
+same time may stay invalid."""
 SET_UP_PAUSE_S = 0.05
 CONFLICT_TRIES = 20
 VECTORS_ON_POSTGRES = """
@@ -44,7 +45,7 @@ class StoreError(Exception):
 
 
 class Opened:
-    """A store whose batches may be repeated, and are: after a conflict, and once a database that was away is back."""
+    """An open store. A batch may be repeated, and is: after a conflict, and when a database that was away is back."""
 
     def __init__(self, store: Any, batch: Callable[[Any, list[Op]], Awaitable[list[Result]]], close: Any) -> None:
         self._store, self._batch, self.aclose = store, batch, close
@@ -76,12 +77,12 @@ async def _sqlite(opening: AsyncExitStack, path: str, index: Index, ttl: TTLConf
     connection = await opening.enter_async_context(connect(path or ":memory:"))
     await connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     await connection.execute("PRAGMA journal_mode=WAL")
-    # What is deleted takes its vectors along only then.
+    # Without it the vectors of a deleted item would stay.
     await connection.execute("PRAGMA foreign_keys=ON")
-    # Each read says whether it prolongs a life, by the configuration or by itself; this store would overrule it.
+    # Each read already says whether it extends the TTL. With False here the SQLite store would overrule it.
     lives = cast("TTLConfig", {**(ttl or {}), "refresh_on_read": True})
     store = AsyncSqliteStore(connection, index=index, ttl=lives)  # type: ignore[arg-type]
-    # Who sets the same tables up at the same time shows as any error of SQLite's.
+    # If another process sets up the same tables at the same time, SQLite may raise any of its errors.
     await repeated(store.setup, lambda error: isinstance(error, sqlite3.Error))
     if index:
         found = await connection.execute_fetchall("SELECT length(embedding) / 4 FROM store_vectors LIMIT 1")
@@ -99,15 +100,16 @@ async def _postgres(opening: AsyncExitStack, url: str, index: Index, ttl: TTLCon
             found = await (await connection.execute(VECTORS_ON_POSTGRES)).fetchone()
         check_vectors(**(found or {}), wanted=index["dims"])
     store = AsyncPostgresStore(pool, index=index, ttl=ttl)  # type: ignore[arg-type]
-    while not await _set_up_alone(pool, store):  # noqa: ASYNC110 - the other one is a process of its own
+    while not await _set_up_alone(pool, store):  # noqa: ASYNC110 - another process holds the lock
         await asyncio.sleep(random.uniform(SET_UP_PAUSE_S, 2 * SET_UP_PAUSE_S))  # noqa: S311 - no secret
     return store
 
 
 async def _set_up_alone(pool: Pool, store: Any) -> bool:
-    """Whether it is done. A lock of a transaction, which a pooler keeps too; one that waits holds no connection."""
+    """Set up the tables if this process gets the lock; returns whether it did. The lock belongs to a transaction, so it
+    also works through a pooler. A process that waits for the lock holds no connection."""
     async with pool.connection() as guard, guard.transaction():
-        # Without parameters: those leave a snapshot behind that CREATE INDEX CONCURRENTLY would wait for.
+        # Without parameters: a query with parameters keeps a snapshot, and CREATE INDEX CONCURRENTLY would wait for it.
         row = await (await guard.execute(TAKE_LOCK, prepare=False)).fetchone()
         if row is None or not row["mine"]:
             return False
@@ -116,7 +118,7 @@ async def _set_up_alone(pool: Pool, store: Any) -> bool:
 
 
 def check_vectors(there: bool, available: bool, dims: int | None, may: bool, *, wanted: int) -> None:
-    """`VECTORS_ON_POSTGRES`, judged. Raises StoreError that says what to do."""
+    """Check the result of `VECTORS_ON_POSTGRES`. Raises StoreError, which says what to do."""
     if not there and not available:
         raise StoreError(
             "store.index in langgraph.json: this Postgres has no pgvector: install it on its server (its extension is"
@@ -141,7 +143,7 @@ def _same_length(stored: int | None, dims: int) -> None:
 
 async def _on_sqlite(store: Any, ops: list[Op]) -> list[Result]:
     async def once() -> list[Result]:
-        if (store.ttl_config or {}).get("omit_expired"):  # LangGraph's store for SQLite does not know it
+        if (store.ttl_config or {}).get("omit_expired"):  # LangGraph's SQLite store ignores this setting
             await store.sweep_ttl()
         results: list[Result] = await store.abatch(ops)
         return results
@@ -160,12 +162,12 @@ async def repeated(work: Callable[[], Awaitable[T]], again: Callable[[BaseExcept
         except Exception as error:
             if not left or not again(error):
                 raise
-            await asyncio.sleep(random.uniform(0.01, 0.1))  # noqa: S311 - apart from the others, no secret
+            await asyncio.sleep(random.uniform(0.01, 0.1))  # noqa: S311 - spreads the retries, no secret
     raise AssertionError
 
 
 def _is_conflict(error: BaseException) -> bool:
-    """Whether it is nothing but somebody else's work at the same time."""
+    """Whether the error only means that somebody else used the database at the same time."""
     cause = error.__cause__ if isinstance(error.__cause__, sqlite3.Error) else error  # the store wraps some of them
     if isinstance(cause, sqlite3.OperationalError):
         return cause.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -1,1 +1,1 @@
-"""A run of a graph, told in our own events."""
+"""Translates a run of a graph into our own events."""

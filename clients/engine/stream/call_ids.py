@@ -1,7 +1,8 @@
-"""Which tool call is meant: gives each call that a model asked for one id for the whole run.
+"""Gives each tool call that a model asked for one id for the whole run.
 
-The id is the one the model gave. Where that is missing, or was given before to another call (two sub-agents that both
-say `call_1`), it gets a suffix, so that no two calls share a place in the status.
+The id is the one that the model gave. If it gave none, the id is made of the message's id and the call's position. If
+another call already has the id (two sub-agents that both say `call_1`), it gets a suffix, so that no two calls share a
+place in the status.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,7 +26,7 @@ class Offer:
 
 @dataclass(slots=True, kw_only=True)
 class Asked:
-    """A call that a model asked for. `id` is the one the status knows it by."""
+    """A call that a model asked for. `id`: its id in the status."""
 
     id: str
     name: str
@@ -45,9 +46,9 @@ class Calls:
     def request(
         self, scope: str, message_id: str, message: AIMessage, before: Sequence[str] = ()
     ) -> tuple[ToolRequest, ...]:
-        """Take in the calls of a finished AI message, in order; those that must not run come last.
+        """Register the calls of a finished AI message, in order; refused calls come last.
 
-        `before`: the calls it had until it was rewritten.
+        `before`: the ids of the calls that the message had before it was rewritten.
         """
         refused = refused_in(message)
         ids = {one.id for one in refused}
@@ -64,7 +65,7 @@ class Calls:
         return tuple(requests)
 
     def _again(self, scope: str, raw_id: str, name: str, args: Any, before: Sequence[str]) -> Asked | None:
-        """The call of a message that was rewritten, if it was in that message already."""
+        """The call of a rewritten message, if the message had this call before."""
         asked = self._asked.get((scope, raw_id))
         if asked is None or asked.id not in before:
             return None
@@ -79,12 +80,12 @@ class Calls:
     def start(self, scope: str, name: str, args: Any, offers: Sequence[Offer], *, otherwise: str) -> str:
         """The id of the call whose tool starts now. `offers`: the calls that its node was given.
 
-        Without a call that fits, the tool was started by the graph's own code and is known as `otherwise`.
+        If no call fits, the graph's own code started the tool, and the id is `otherwise`.
         """
         given = [self._offered(scope, offer) for offer in offers if offer.name == name]
         fitting = [a for a in given or self._by_scope.get(scope, []) if a.name == name and not a.started]
         asked = next((a for a in fitting if a.args == args), fitting[0] if fitting else None)
-        if asked is None and given:  # tried again
+        if asked is None and given:  # the tool is retried
             asked = next((a for a in given if a.args == args), given[0])
         if asked is None:
             return otherwise
@@ -92,7 +93,7 @@ class Calls:
         return asked.id
 
     def end(self, scope: str, raw_id: str) -> Asked | None:
-        """The call that ended now; None if nobody asked for it in this run, or if it ended before."""
+        """Mark the call as ended. None if no model asked for it in this run, or if it had ended before."""
         asked = self._asked.get((scope, raw_id))
         if asked is None or asked.ended:
             return None
@@ -100,7 +101,7 @@ class Calls:
         return asked
 
     def _offered(self, scope: str, offer: Offer) -> Asked:
-        """A call of an earlier part of the run (before a hand-back) keeps its id, though nobody asked for it here."""
+        """The call of an offer. A call from before a hand-back is not registered here yet; it keeps its id."""
         return self._asked.get((scope, offer.raw_id)) or self._ask(scope, offer.raw_id, offer.name, offer.args)
 
     def _ask(self, scope: str, raw_id: str, name: str, args: Any) -> Asked:

@@ -1,12 +1,13 @@
-"""What of a run's messages the graph still remembers: compares its state with what was told, and tells the difference.
+"""Compares the messages in a graph's state with the messages reported so far, and reports the differences as events.
 
-A graph may rewrite a message under its id (a guard, redaction of private data, an edited tool call), take one back
+A graph may rewrite a message under its id (a guard, redaction of private data, an edited tool call), remove one
 (`RemoveMessage`, `REMOVE_ALL_MESSAGES`, `Overwrite`, a summary in place of the history), or add one that no model said.
-The `messages` of its state after each step say which: so the reducer does not matter.
+The `messages` of its state after each step show this, whatever the reducer is.
 
-What was told as main conversation and is not in that state belongs to a nested graph, or to a node that used it itself:
-it gets a scope of its own, the names of the nodes around it. Where it comes into the state later, it is main again.
-Within nested graphs only what their nodes put out is seen: edits by id and removals.
+A message that was reported as part of the main conversation and is not in that state belongs to a nested graph, or to a
+node that used it itself. It gets a scope of its own: the names of the nodes around it. If it comes into the state
+later, it is part of the main conversation again. Of nested graphs only the output of their nodes is seen: edits by id
+and removals.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,7 +29,7 @@ Key = str | tuple[Any, ...]
 
 @dataclass(slots=True)
 class _Entry:
-    """A message as it was told last. `place`: the nodes around it. `inside`: it is (or was) in the graph's state."""
+    """A message as last reported. `place`: the nodes around it. `inside`: it is (or was) in the graph's state."""
 
     id: str
     message: BaseMessage
@@ -36,7 +37,7 @@ class _Entry:
     place: str = ""
     inside: bool = False
     aside: bool = False
-    """It was told that this is not of the main conversation."""
+    """It was reported that this message is not part of the main conversation."""
     calls: tuple[str, ...] = ()
     shown: tuple[Any, ...] = field(default=())
 
@@ -45,7 +46,8 @@ class _Entry:
 
 
 class Conversation:
-    """Of one run. `told` and `result_told` hear what was said, `state` and `node` what the graph made of it."""
+    """The messages of one run. `told` and `result_told` note the reported messages and results. `state` and `node`
+    compare them with what the graph keeps."""
 
     def __init__(self, calls: Calls, known: KnownMessages, graph_input: Any = None) -> None:
         self._calls, self._known = calls, known
@@ -55,7 +57,7 @@ class Conversation:
         self._results: dict[str, tuple[Any, bool]] = {}
         self._result_keys: dict[Key, str] = {}
         self._gone_calls: set[str] = set()
-        """Of messages that were taken back. A result that the graph keeps of one shows no call."""
+        """Calls that were removed, alone or with their message. Results of them in the state are not reported."""
         self._history: dict[Key, BaseMessage] = {}
         self._order: list[str] = []
         self._begun = False
@@ -63,7 +65,7 @@ class Conversation:
         self._last: BaseMessage | None = None
 
     def told(self, message: AIMessage, event: events.MessageFinished, *, place: str = "") -> None:
-        """An AI message was told as `event`."""
+        """Note that an AI message was reported as `event`."""
         calls = tuple(request.tool_call_id for request in event.requests)
         entry = _Entry(event.message_id, message, scope=event.scope, place=place, calls=calls)
         if message.id:
@@ -76,7 +78,7 @@ class Conversation:
         self._results[call_id] = (content, failed)
 
     def state(self, values: Any) -> Iterator[Event]:
-        """The graph's state after a step: what is to be told so that the status shows its messages."""
+        """Takes the graph's state after a step. Yields the events after which the status shows its messages."""
         held = read.conversation_of(values)
         if held is None:
             return
@@ -97,13 +99,13 @@ class Conversation:
         yield from self._put_aside()
 
     def node(self, output: Any) -> Iterator[Event]:
-        """What a node of a nested graph put out: edits and removals of what is in no state that is seen here."""
+        """Takes the output of a nested graph's node. Yields edits and removals of messages that no state here shows."""
         listed = list(read.messages_in(output))
         kept = {m.id for m in listed if m.id and not isinstance(m, RemoveMessage)}
         for message in listed:
             entry = self._entries.get(message.id or "")
             if isinstance(message, RemoveMessage) and message.id == REMOVE_ALL_MESSAGES:
-                continue  # which of them are this graph's is not known: those that stay are listed again
+                continue  # it may mean messages of other graphs; those that stay are listed again
             if entry is None or entry.inside or entry.id == USER_MESSAGE:
                 continue
             if isinstance(message, RemoveMessage):
@@ -113,7 +115,7 @@ class Conversation:
                 yield from self._edit(entry, message)
 
     def end(self, *, interrupted: bool) -> Iterator[Event]:
-        """The graph has ended, or waits for somebody: then calls within its nested graphs may wait too."""
+        """The graph has ended, or waits for a person (`interrupted`). Then calls in its nested graphs may wait too."""
         if self._begun and not interrupted:
             yield from self._put_aside()
         kept = sum(key in self._present for key in self._history)
@@ -127,7 +129,7 @@ class Conversation:
             yield events.ToolAnswered()  # as with `return_direct`
 
     def _begin(self, now: Mapping[Key, BaseMessage]) -> None:
-        """The first state: what was there before, and what came in."""
+        """Takes the first state, and separates the messages of earlier turns from those of the input."""
         self._begun = True
         self._history = {k: m for k, m in now.items() if self._entry(k, m) is None and not isinstance(m, ToolMessage)}
         resumed = self._input is None
@@ -142,14 +144,14 @@ class Conversation:
             given = self._keyed(read.conversation_of(self._input) or ())
             came = sum(not isinstance(message, ToolMessage) for message in given.values())
             first = min(first, max(0, len(keys) - came))
-            # the server has told all messages of an input, by their places
+            # the server has reported all messages of an input, with ids made from their positions
             numbers = {key: number for number, key in enumerate(given, 1)}
         for key in keys[first:]:
             message = self._history.pop(key)
             id_ = USER_MESSAGE if key == humans[-1] else message.id or ""
             if key in numbers and id_ != USER_MESSAGE:
                 id_ = input_message(numbers[key])
-            # what was told before a hand-back has its calls, under the ids that the model gave them
+            # a message reported before a hand-back has its calls, under the ids that the model gave them
             calls = (
                 [call_id for call_id, _, _ in _calls_of(message) if call_id] if isinstance(message, AIMessage) else []
             )
@@ -191,7 +193,7 @@ class Conversation:
                     yield events.ToolEdited(tool_call_id=call_id)
 
     def _remove(self, entry: _Entry) -> Iterator[Event]:
-        """With its calls, and with what was said within them."""
+        """Remove the message, its calls, and the messages said inside of these calls."""
         paths = tuple(f"{entry.scope}/{call}" if entry.scope else call for call in entry.calls)
         within = [e for e in self._objects.values() if any(e.scope == p or e.scope.startswith(f"{p}/") for p in paths)]
         for one in {id(e): e for e in [entry, *within]}.values():
@@ -242,7 +244,7 @@ class Conversation:
     def _edit(self, entry: _Entry, message: BaseMessage) -> Iterator[Event]:
         old = entry.message
         entry.message, entry.shown = message, _view(message)
-        self._objects.pop(id(old), None)  # nobody holds it any more: another message may get its place in memory
+        self._objects.pop(id(old), None)  # it may be freed, and another message may get its address
         self._objects[id(message)] = entry
         requests: tuple[events.ToolRequest, ...] = ()
         changed: tuple[events.ToolRequest, ...] = ()
@@ -282,7 +284,7 @@ class Conversation:
             yield events.ToolEdited(tool_call_id=asked.id, result=message.content, failed=failed)
 
     def _moved(self, now: Mapping[Key, BaseMessage]) -> Iterator[Event]:
-        """The order of the state. The user's message stays the first."""
+        """Bring the messages into the order of the state. The user's message stays the first."""
         wanted = [e.id for k in now if (e := self._entries.get(k)) and e.id != USER_MESSAGE and e.id]
         known = set(wanted)
         order = [id_ for id_ in self._order if id_ in known]
@@ -313,7 +315,7 @@ def place_of(namespace: str | Iterable[str]) -> str:
 
 
 def _view(message: BaseMessage) -> tuple[Any, ...]:
-    """What is shown of a message: when this differs, it was rewritten."""
+    """The parts of a message that are shown. If they differ, the message was rewritten."""
     text = read.shown_text(message)
     if not isinstance(message, AIMessage):
         return (message.type, text)

@@ -1,4 +1,4 @@
-"""Events that a node dispatches by name, put into the stream of what its graph writes: in one order with the rest."""
+"""Puts events that a node dispatches by name into the stream of its graph, so that the order of all data is kept."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from langgraph.config import get_stream_writer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatchedEvent:
-    """By `dispatch_custom_event` or `adispatch_custom_event`."""
+    """An event of `dispatch_custom_event` or `adispatch_custom_event`."""
 
     name: str
     data: Any
@@ -17,7 +17,7 @@ class DispatchedEvent:
 
 
 class Dispatched(BaseCallbackHandler):
-    """Called in the node that dispatches, so that its stream writer is at hand. Not called for tokens."""
+    """Called in the node that dispatches, so it can use the node's stream writer. Not called for tokens."""
 
     run_inline = True
     ignore_llm = True

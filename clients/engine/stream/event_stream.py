@@ -1,12 +1,12 @@
-"""A run of a graph in our own events, from LangGraph's `astream_events` (schema v2).
+"""Translates a run of a graph into our own events, from LangGraph's `astream_events` (schema v2).
 
-What the stream does not say plainly, and how it is found here:
+Some facts are not plain in the stream. They are found like this:
 - the id of a tool call when its tool starts: the node around it was given the call as its input;
-- which sub-agent something belongs to: the innermost tool run among its parents;
-- a tool that does not exist: it never starts, its node only puts out a ToolMessage;
-- a model call that failed: it never ends, the node around it does;
-- messages of nodes that ask no model: they are in the node's output and in nobody's input;
-- what the graph made of its messages: `values`, its state after each step (`conversation.py`).
+- the sub-agent that an event belongs to: the innermost tool run among the event's parents;
+- a tool that does not exist: it never starts, only its node has a ToolMessage in its output;
+- a model call that failed: it never ends, only the node around it ends;
+- messages of nodes that ask no model: they are in the node's output and in no input before;
+- how the graph changed its messages: from `values`, its state after each step (`conversation.py`).
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -28,15 +28,15 @@ from agent_runner.status.log import events
 from agent_runner.status.log.events import Event
 from agent_runner.status.log.tool_names import TODO_TOOL
 
-# Without a recursion limit in the call's config `astream_events` stops at 25, whatever is bound to the graph.
+# Without a recursion limit in the call's config `astream_events` stops at 25 steps, whatever is bound to the graph.
 STREAM_MODES = ["updates", "values", "custom"]
-"""Of the graph and its sub-graphs: the interrupts, the state, and what nodes write for the progress."""
+"""From the graph and its sub-graphs: the interrupts, the state, and the data that nodes write about their progress."""
 HIDDEN_TAGS = {"nostream", "langsmith:nostream", "langsmith:hidden"}
 
 
 async def run_events(graph: Any, graph_input: Any, config: Mapping[str, Any], **options: Any) -> AsyncIterator[Event]:
-    """Run `graph` and tell what it does. Raises what the graph raises. `options` go to `astream_events` (context,
-    durability, control, ...). An end of the iterator is an end of the graph, also by an interrupt (`Interrupted`)."""
+    """Run `graph` and yield our events. Raises what the graph raises. `options` go to `astream_events` (context,
+    durability, control, ...). The iterator ends when the graph ends, also by an interrupt (`Interrupted`)."""
     story = V2Events(output_fields(graph), graph_input)
     config = {"recursion_limit": RECURSION_LIMIT, **config}
     options = {"stream_mode": STREAM_MODES, "subgraphs": True, **options}
@@ -63,7 +63,7 @@ class _Tool:
     namespace: str
     args: Any
     nested: bool = False
-    """A graph runs in it: a sub-agent."""
+    """A graph runs inside of this tool: a sub-agent."""
 
     @property
     def path(self) -> str:
@@ -71,10 +71,10 @@ class _Tool:
 
 
 class V2Events:
-    """Translates the events of one run, one at a time. Holds what it needs to tell whose they are."""
+    """Translates the events of one run, one at a time. Keeps what it needs to know whose an event is."""
 
     def __init__(self, fields: Sequence[str] | None = None, graph_input: Any = None) -> None:
-        """`fields`: what the graph puts out (`output_fields`)."""
+        """`fields`: the names of the graph's output fields (`output_fields`)."""
         self._models: dict[str, _Model] = {}
         self._tools: dict[str, _Tool] = {}
         self._doubles: set[str] = set()
@@ -88,12 +88,12 @@ class V2Events:
         self._asked_in: dict[str, str] = {}
         """The scope in which each question was asked, by the interrupt's id."""
         self._nodes: dict[str, tuple[str, ...]] = {}
-        """The nodes that run, by their run: (the namespace of their graph, their name)."""
+        """The running nodes by run id: the namespace of their graph, then their name."""
         self._last_node: dict[tuple[str, ...], str] = {}
-        """By namespace: what a node that never waits wrote is told after its end."""
+        """The node that ended last, by namespace. The data of a node that never waits arrives after the node's end."""
 
     def feed(self, raw: Mapping[str, Any]) -> Iterator[Event]:
-        """The events that `raw` amounts to; most amount to none."""
+        """Our events for the event `raw`. For most there are none."""
         kind = raw["event"]
         if kind == "on_chat_model_stream":
             return self._model_stream(raw)
@@ -144,7 +144,7 @@ class V2Events:
                 offers = self._offers[parent]
                 break
             if parent in self._doubles or (parent in self._tools and self._tools[parent].namespace == namespace):
-                self._doubles.add(raw["run_id"])  # a tool within a tool: an MCP wrapper tells each call twice
+                self._doubles.add(raw["run_id"])  # a tool within a tool: an MCP wrapper reports each call twice
                 return
         scope, args = self._scope(raw), raw["data"].get("input")
         id_ = self._calls.start(scope, raw["name"], args, offers, otherwise=raw["run_id"])
@@ -191,7 +191,7 @@ class V2Events:
         )
 
     def _ended(self, tool: _Tool, raw_id: str) -> str:
-        """The id of the call that ended. What the end says is true, where the start was a guess."""
+        """The id of the call that ended. The id in the end event is true; the id at the start was a guess."""
         asked = self._calls.end(tool.scope, raw_id) if raw_id else None
         if asked and asked.id != tool.id:
             other = next((t for t in self._tools.values() if t.id == asked.id), None)
@@ -205,13 +205,15 @@ class V2Events:
         yield events.CustomData(scope=self._scope(raw), name=raw["name"], data=raw["data"], node=node)
 
     def _written(self, namespace: tuple[str, ...], data: Any) -> Event:
-        """By a stream writer. `namespace`: of the graph whose node wrote it; which node, where only one runs there."""
+        """Our event for data of a stream writer. `namespace`: of the graph whose node wrote it. The node is named if it
+        is the only one running there, or if none is running: then it is the last one that ended."""
         running = {node for *place, node in self._nodes.values() if tuple(place) == namespace}
         node = running.pop() if len(running) == 1 else "" if running else self._last_node.get(namespace, "")
         return events.CustomData(scope=self._scope_of(namespace), data=data, node=node)
 
     def _scope_of(self, namespace: tuple[str, ...]) -> str:
-        """Within the tool whose node's namespace this graph is below; of the main conversation where several run."""
+        """The scope of a graph: inside of the tool whose node is around the graph. If several tools run in that node,
+        the scope of these tools."""
         for end in range(len(namespace), 0, -1):
             place = "|".join(namespace[:end])
             if within := [tool for tool in self._tools.values() if tool.namespace == place]:

@@ -1,8 +1,9 @@
-"""A run of a graph in our own events, from LangGraph's `astream`: half the cost per token of `astream_events`.
+"""Translates a run of a graph into our own events, from LangGraph's `astream`: half the cost per token of
+`astream_events`.
 
-It tells the same status (a test holds both against each other), from `messages` (tokens), `tasks` (nodes with their
-input and result) and `updates` (interrupts). What it cannot see: which of several calls in *one* tool node a sub-agent
-belongs to (agents of LangChain run each call in a node of its own), and when a model was asked before its first token.
+It gives the same status (a test compares both), from `messages` (tokens), `tasks` (nodes with their input and result)
+and `updates` (interrupts). It cannot see which of several calls in *one* tool node a sub-agent belongs to (agents of
+LangChain run each call in a node of its own), and when a model was asked before its first token.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -30,7 +31,7 @@ from agent_runner.status.log.tool_names import TODO_TOOL
 
 
 async def run_events(graph: Any, graph_input: Any, config: Mapping[str, Any], **options: Any) -> AsyncIterator[Event]:
-    """As `agent_runner.clients.engine.stream.event_stream.run_events`."""
+    """Like `agent_runner.clients.engine.stream.event_stream.run_events`."""
     story = FastEvents(output_fields(graph), graph_input)
     callbacks = [*(config.get("callbacks") or ()), Dispatched()]
     config = {"recursion_limit": RECURSION_LIMIT, **config, "callbacks": callbacks}
@@ -46,14 +47,14 @@ async def run_events(graph: Any, graph_input: Any, config: Mapping[str, Any], **
 
 @dataclass(slots=True, kw_only=True)
 class _Task:
-    """A node that runs. `calls`: the tool calls it was given, by the id the status knows them by."""
+    """A running node. `calls`: the tool calls in its input by the model's id: (the offer, the id in the status)."""
 
     scope: str
     namespace: tuple[str, ...]
     name: str
     calls: dict[str, tuple[Offer, str]] = field(default_factory=dict)
     open: dict[str, "_Message"] = field(default_factory=dict)
-    """The messages that are streamed from it, by the id of their chunks."""
+    """The messages that the node is streaming, by the id of their chunks."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,7 +69,7 @@ class FastEvents:
     def __init__(self, fields: Sequence[str] | None = None, graph_input: Any = None) -> None:
         self._tasks: dict[str, _Task] = {}
         self._paths: dict[str, str] = {}
-        """The scope of what happens within a tool's task, by the task's id."""
+        """The scope inside of a tool's task, by the task's id."""
         self._calls = Calls()
         self._known = KnownMessages()
         self._conversation = Conversation(self._calls, self._known, graph_input)
@@ -95,7 +96,7 @@ class FastEvents:
                 yield from self._conversation.state(data)
 
     def _custom(self, namespace: tuple[str, ...], data: Any) -> Event:
-        """What a node's stream writer was given; which node, where only one runs in its graph."""
+        """Our event for data of a stream writer. The node is named if it is the only one running in its graph."""
         scope = self._scope(namespace)
         if isinstance(data, DispatchedEvent):
             return events.CustomData(scope=scope, name=data.name, data=data.data, node=data.node)
@@ -103,7 +104,7 @@ class FastEvents:
         return events.CustomData(scope=scope, data=data, node=running.pop() if len(running) == 1 else "")
 
     def end(self) -> Iterator[Event]:
-        """What is told when the graph has ended."""
+        """The events to report when the graph has ended."""
         yield from self._conversation.end(interrupted=self._interrupted)
         if not self._interrupted and (told := final_output(self._values, self._first, self._fields)):
             yield told
@@ -161,7 +162,7 @@ class FastEvents:
     def _answer(self, task: _Task, message: AIMessage, place: str) -> Iterator[Event]:
         streamed, new = task.open.pop(message.id or "", None), self._known.add(message)
         if streamed is None and new and len(task.open) == 1:
-            only = next(iter(task.open))  # its provider gave it another id at the end
+            only = next(iter(task.open))  # the provider gave the message another id at the end
             if _ended(task.open[only]) and _text(task.open[only]) == read.text_of(message):
                 streamed = task.open.pop(only)
         if streamed is None and not new:
@@ -190,7 +191,7 @@ class FastEvents:
         )
 
     def _left_open(self, message: _Message, scope: str, place: str) -> Iterator[Event]:
-        """A message that its node did not put out: an answer that the node used itself, or half of one."""
+        """A message that is not in its node's output: an answer that the node used itself, or half of an answer."""
         if _ended(message):
             whole = reduce(add, message.chunks)
             yield self._finished(whole, scope, message.id, place)
@@ -215,12 +216,12 @@ class FastEvents:
             yield events.Interrupted(question=read.question_text(asked), questions=told)
 
     def _scope(self, segments: tuple[str, ...] | list[str]) -> str:
-        """Of the innermost tool's task among the nodes around it."""
+        """The scope of the innermost tool task among the nodes of `segments`."""
         return next((self._paths[t] for t in map(_task_id, reversed(segments)) if t in self._paths), "")
 
 
 def _task_id(segment: str) -> str:
-    """`tools:<uuid>`, in a loop within a node `tools:<uuid>:2`."""
+    """The uuid in a segment `tools:<uuid>`, or `tools:<uuid>:2` for a loop within a node."""
     parts = segment.split(":")
     return parts[1] if len(parts) > 1 else ""
 

@@ -1,4 +1,4 @@
-"""Which AI messages of a run are known: told already, or part of the history it started with."""
+"""Which AI messages of a run are known: reported already, or part of the history that the run started with."""
 
 from langchain_core.messages import AIMessage
 
@@ -15,7 +15,7 @@ class KnownMessages:
         self._given: set[str] = set()
 
     def add(self, message: AIMessage) -> bool:
-        """Take note of a message; whether it was new."""
+        """Note a message. Returns whether it was new."""
         if message.id is None:
             new = id(message) not in self._nameless
             self._nameless[id(message)] = message

@@ -1,6 +1,6 @@
 """Reads what LangChain and LangGraph put into events: messages, tool outputs, node outputs, questions.
 
-Everything here takes foreign values and never raises: a provider's odd block must not end a run.
+All functions here accept any value and never raise: an odd block of a provider must not end a run.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ def text_of(message: BaseMessage) -> str:
 
 
 def shown_text(message: BaseMessage) -> str:
-    """The text as everybody reads it: with a reference to each picture and file of the message."""
+    """The text as readers see it, with a reference to each picture and file of the message."""
     blocks = message.content if isinstance(message.content, list) else []
     told = [text_of(message), *map(reference_to, blocks)]
     return "\n".join(part for part in told if part)
 
 
 def reasoning_of(message: AIMessage) -> str:
-    """What the model thought, where its provider tells: Anthropic's thinking blocks, OpenAI's reasoning summaries."""
+    """The model's reasoning, if its provider sends it: Anthropic's thinking blocks, OpenAI's reasoning summaries."""
     blocks = message.content if isinstance(message.content, list) else []
     found = []
     for block in blocks:
@@ -68,7 +68,7 @@ def finish_reason_of(message: AIMessage) -> str:
 
 
 def refusal_of(message: AIMessage) -> str:
-    """The words in which a model refused, where its provider keeps them apart from the answer."""
+    """The text of a model's refusal, if its provider keeps it apart from the answer."""
     said = message.additional_kwargs.get("refusal")
     if isinstance(said, str):
         return said
@@ -120,7 +120,7 @@ def conversation_of(state: Any) -> Sequence[Any] | None:
 
 
 def as_message(held: Any) -> BaseMessage | None:
-    """A message in a form that LangChain knows: a dict with a role, a tuple, a text. None if it is none."""
+    """The message in a form that LangChain knows: a dict with a role, a tuple, a text. None if `held` is no message."""
     try:
         return convert_to_messages([held])[0]
     except Exception:  # whatever it is, it must not end a run
@@ -137,7 +137,7 @@ def _listed(held: Any) -> Iterator[BaseMessage]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolOutcome:
-    """What came of a tool. `tool_call_id` is empty where the output does not name it."""
+    """The outcome of a tool run. `tool_call_id` is empty if the output does not have it."""
 
     tool_call_id: str
     result: Any
@@ -147,7 +147,7 @@ class ToolOutcome:
 
 
 def tool_outcome(output: Any) -> ToolOutcome:
-    """Of the output of a tool run: a ToolMessage, a Command that holds one, or any value."""
+    """The outcome, read from the output of a tool run: a ToolMessage, a Command that holds one, or any value."""
     message = next((m for m in messages_in(output) if isinstance(m, ToolMessage)), None)
     todos = _todos(output)
     if message is None:
@@ -162,7 +162,7 @@ def tool_outcome(output: Any) -> ToolOutcome:
 
 
 def tool_failed(message: ToolMessage) -> bool:
-    """An error, or a command that ended with an exit code other than 0 (deepagents calls that a success)."""
+    """Whether it is an error, or a command with an exit code other than 0 (deepagents calls that a success)."""
     if message.status == "error":
         return True
     artifact = message.artifact
@@ -189,7 +189,7 @@ def error_text(error: Any) -> str:
         return error
     if isinstance(error, ToolException):
         return str(error)
-    if isinstance(error, ValidationError):  # its own text shows what the tool was given, with all of the run's state
+    if isinstance(error, ValidationError):  # its own text shows the tool's input, with all of the run's state
         return f"{type(error).__name__}: {fields_of(error)}"
     if isinstance(error, asyncio.CancelledError):
         return "The graph stopped this before it had ended"
@@ -197,13 +197,13 @@ def error_text(error: Any) -> str:
 
 
 def question_text(interrupts: Any) -> str:
-    """What the graph asks, in words, with the options that it names: of the values of its interrupts."""
+    """The questions in the values of a graph's interrupts as one text, with their options."""
     values = interrupts if isinstance(interrupts, list | tuple) else [interrupts]
     return "\n\n".join(_with_options(getattr(value, "value", value)) for value in values)
 
 
 def question_words(value: Any) -> str:
-    """What one question says, without its options."""
+    """The text of one question, without its options."""
     if isinstance(value, str):
         return value
     if (
@@ -234,7 +234,7 @@ def _with_options(value: Any) -> str:
 
 
 def _json(value: Any, max_bytes: int) -> str:
-    """In words: the data itself is in the question, whole."""
+    """The value as JSON text of limited size. The question itself holds the whole data."""
     shown = plain(value, max_bytes=max_bytes, room=Room(max_bytes, max_encoded=MAX_ENCODED))
     return json.dumps(shown, ensure_ascii=False)
 

@@ -1,1 +1,1 @@
-"""Graphs of the user's own: found, loaded, and given what they need."""
+"""Finds and loads the user's own graphs, and gives them their context, environment and arguments."""

@@ -1,4 +1,4 @@
-"""A Python file as a module, with relative imports: from its package where its folder is one, else from its folder."""
+"""Loads a Python file as a module. Relative imports use the file's package if its folder is one, else its folder."""
 
 import importlib.util
 import sys
@@ -10,7 +10,7 @@ PREFIX = "agent_runner_user_graphs"
 
 
 class _SpecWithin(ModuleSpec):
-    """Of a module whose package is not the beginning of its name."""
+    """The spec of a module whose name does not begin with the name of its package."""
 
     package = ""
 
@@ -20,7 +20,8 @@ class _SpecWithin(ModuleSpec):
 
 
 def module_of_file(file: Path) -> ModuleType:
-    """Execute `file` once per process. Raises what it raises; FileNotFoundError and ImportError of our own."""
+    """Execute `file` once per process. Raises what the file raises, FileNotFoundError if it does not exist, and
+    ImportError if it is not a Python file."""
     name = f"{PREFIX}.{file.stem}_{abs(hash(str(file))):x}"
     if name in sys.modules:
         return sys.modules[name]
@@ -31,8 +32,8 @@ def module_of_file(file: Path) -> ModuleType:
     within.package = _package(file.parent)
     within.has_location = True
     module = importlib.util.module_from_spec(within)
-    # Postponed annotations of its state are looked up here; and pickle, on the way to another process, imports what
-    # stands before the dot first.
+    # Postponed annotations of the graph's state are looked up in sys.modules. When pickle sends an object to another
+    # process, it first imports the part of the module's name before the dot.
     sys.modules.setdefault(PREFIX, ModuleType(PREFIX))
     sys.modules[name] = module
     try:
@@ -44,7 +45,7 @@ def module_of_file(file: Path) -> ModuleType:
 
 
 def _package(folder: Path) -> str:
-    """What `from .` means in a file of this folder."""
+    """The package that `from .` means in a file of this folder."""
     names: list[str] = []
     root = folder
     while (root / "__init__.py").exists() and root.name.isidentifier():
@@ -57,7 +58,7 @@ def _package(folder: Path) -> str:
         places = getattr(known, "__path__", None) or getattr(known, "submodule_search_locations", None) or ()
         if str(root / names[0]) in map(str, places):
             return ".".join(names)
-    # No package, or another one has its name: one that is made up for the folder.
+    # The folder is no package, or another package has its name: make one up for the folder.
     made = f"{PREFIX}_{abs(hash(str(folder))):x}"
     if made not in sys.modules:
         package = ModuleType(made)

@@ -1,8 +1,9 @@
-"""Functions of a user that make a graph for a run, in every form that LangGraph's own tools call.
+"""Calls a user's functions that make a graph for a run, in every form that LangGraph's own tools support.
 
-Sync or async, plain or a context manager (also a bare generator, and a function that returns a context manager); with
-the run's config, the server's runtime, both or neither. What a parameter gets is said by its annotation
-(`RunnableConfig`, `ServerRuntime`), else by its name (`config`, `runtime`), else by its place: config, then runtime.
+A function is sync or async, plain or a context manager (also a bare generator, or a function that returns a context
+manager). It takes the run's config, the server's runtime, both or neither. What a parameter gets depends on its
+annotation (`RunnableConfig`, `ServerRuntime`), else on its name (`config`, `runtime`), else on its position: config
+first, then runtime.
 
 A context manager is opened for the run and closed after it, in the run's own task.
 """
@@ -36,7 +37,7 @@ class GraphFunctionError(Exception):
 
 
 async def call(name: str, target: Any, config: RunnableConfig, store: BaseStore | None) -> Any:
-    """What the function gives for this run. Raises GraphFunctionError, RunContextError."""
+    """The value that the function returns for this run. Raises GraphFunctionError, RunContextError."""
     if not callable(target):
         raise GraphFunctionError(
             f"is {type(target).__name__}, not a graph or a function that returns one{_hint(target)}"
@@ -57,7 +58,7 @@ def _hint(target: Any) -> str:
 
 
 async def _called(target: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
-    """Async ones here, others in a thread: they may block. A bare generator becomes a context manager."""
+    """Call an async function here and any other in a thread, as it may block. A generator becomes a context manager."""
     positional = [value for key, value in arguments.items() if key.startswith("*")]
     named = {key: value for key, value in arguments.items() if not key.startswith("*")}
     if inspect.isasyncgenfunction(target):
@@ -80,7 +81,7 @@ def _is_manager(made: Any) -> bool:
 
 
 async def _opened(manager: Any) -> Any:
-    """Open it for the current run, which closes it at its end."""
+    """Open the context manager for the current run. It is closed at the end of the run."""
     run = current_run()
     if run is None:
         raise GraphFunctionError("is a context manager, which is opened for a run only")
@@ -96,7 +97,7 @@ async def _opened(manager: Any) -> Any:
 
 
 async def close(resources: AsyncExitStack, error: BaseException | None, within_s: float, execution_id: str) -> None:
-    """Close what was opened for a run, in its task. An error of that, or a close that takes too long, is logged."""
+    """Close the context managers of a run, in its own task. An error, or a close that takes too long, is logged."""
     try:
         async with asyncio.timeout(within_s):
             await resources.__aexit__(type(error) if error else None, error, error.__traceback__ if error else None)
@@ -112,7 +113,7 @@ def _cancelled() -> bool:
 
 
 def _arguments(name: str, target: Any, config: RunnableConfig, store: BaseStore | None) -> dict[str, Any]:
-    """By parameter; `*0`, `*1` are positional ones."""
+    """The arguments by parameter name. The name of a positional-only parameter has a `*` before it."""
     try:
         parameters = list(inspect.signature(target).parameters.values())
     except (TypeError, ValueError):

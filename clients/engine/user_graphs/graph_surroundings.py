@@ -1,8 +1,8 @@
 """`dependencies` and `env` of `langgraph.json`, as LangGraph's tools read them.
 
-A dependency that is a folder can be imported from, in the ways in which it could be after an install: itself, its
-`src`, or as the package that it is. Any other is a requirement, which must be installed where the worker runs.
-`env` is a file of `KEY=value` lines, or an object. It overrides nothing: what the worker was deployed with wins.
+A dependency that is a folder can be imported from as after an install: from the folder, from its `src`, or, if it is a
+package, by its name. Any other dependency is a requirement, which must be installed where the worker runs.
+`env` is a file of `KEY=value` lines, or an object. It overrides nothing: variables that the worker already has win.
 """
 
 import importlib.metadata
@@ -27,7 +27,7 @@ class SurroundingsError(Exception):
 
 
 def make_importable(folder: Path, dependencies: object) -> None:
-    """Raises SurroundingsError. The file's folder is importable without being named."""
+    """Make `folder` and the folders in `dependencies` importable. Raises SurroundingsError."""
     if not isinstance(dependencies, list | None) or not all(isinstance(one, str) for one in dependencies or ()):
         raise SurroundingsError('dependencies must be a list of folders and packages such as [".", "httpx"]')
     places = [folder]
@@ -51,7 +51,7 @@ def _ways_in(folder: Path) -> Iterable[Path]:
 
 
 def not_installed(folder: Path, dependencies: object) -> list[str]:
-    """Those that are packages and are not here: what a failed import is probably about."""
+    """The dependencies that are packages and are not installed here: the likely cause of a failed import."""
     found = []
     for given in dependencies if isinstance(dependencies, list) else ():
         if not isinstance(given, str) or (folder / given).is_dir():
@@ -66,8 +66,10 @@ def not_installed(folder: Path, dependencies: object) -> list[str]:
 
 
 def set_environment(folder: Path, env: object) -> None:
-    """Raises SurroundingsError. Not in a run's name: its own variables stand in `os.environ` before these, and a value
-    with `${NAME}` in it would take them along into every other run."""
+    """Put `env` into the process environment. Raises SurroundingsError.
+
+    It runs in an empty context, outside of the current run. Otherwise `os.environ` would show the run's own variables,
+    and a value with `${NAME}` in it would copy them into every other run."""
     Context().run(_set_environment, folder, env)
 
 

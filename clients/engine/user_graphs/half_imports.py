@@ -1,7 +1,8 @@
-"""deepagents asks whether a model is Anthropic's by looking into `sys.modules`, where half a module may stand.
+"""Replaces deepagents' check for Anthropic models, which fails while Anthropic's package is being imported.
 
-A run on another provider's model then fails while some other run, on another thread, imports Anthropic's package for
-the first time. Whoever has an instance of its class has a whole module, so half of one means no.
+deepagents looks for the model class in `sys.modules`, where a half-imported module may stand. A run on another
+provider's model then fails while a run on another thread imports Anthropic's package for the first time. A model of
+Anthropic can exist only after the import has ended, so with a half-imported module the answer is no.
 """
 
 import sys
@@ -16,7 +17,7 @@ def _is_anthropic(model: object) -> bool:
 
 
 def bear_half_imports() -> None:
-    """In all modules of deepagents that are loaded. To be called after its import; a second call does no harm."""
-    for name, module in sys.modules.copy().items():  # a list of its items is no atom: a thread may import meanwhile
+    """Replace the check in all loaded modules of deepagents. Call it after their import; a second call does no harm."""
+    for name, module in sys.modules.copy().items():  # copy() is atomic, list(items()) is not: a thread may import
         if name.startswith("deepagents.") and hasattr(module, _ASKS):
             setattr(module, _ASKS, _is_anthropic)

@@ -1,10 +1,10 @@
-"""What a run's graph is told besides its input: its context, its config, and the facts about the run itself.
+"""What a run's graph gets besides its input: its context, its config, and the facts about the run itself.
 
     configurable["execution_id" | "session_id" | "org" | "caller" | "attempt" | "graph_id" | "assistant_id"]
 
-are always there; they are no secrets, since LangGraph copies what is configurable into checkpoints. Other names reach
-the graph if its `context_schema` declares them, or `langgraph.json` or the operator lists them: a name that some
-library reads (a model's `base_url`, say) must not be open to every caller.
+are always there. None of them is a secret, since LangGraph copies `configurable` into checkpoints. Other names reach
+the graph only if its `context_schema` declares them, or if `langgraph.json` or the operator lists them. The reason:
+libraries read some names (a model's `base_url`, say), and not every caller may set these.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 RECURSION_LIMIT = 1000
-"""Steps, where neither the caller nor the graph's author set a limit."""
+"""The most steps of a run, if neither the caller nor the graph's author set a limit."""
 ANY = "*"
 
 
@@ -40,7 +40,7 @@ class Caller(dict[str, Any]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """`config` as the server checked it. `facts` are put into `configurable` as they are."""
+    """`config`: as the server checked it. `facts`: copied into `configurable` without a change."""
 
     context: dict[str, Any] | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class RunContext:
         return dict(self.config.get("configurable") or {})
 
     def into(self, config: RunnableConfig, names: Collection[str] = (ANY,)) -> RunnableConfig:
-        """`config` with what was given; of `configurable` only `names`. What `config` has of its own wins."""
+        """`config` merged with the given config; of its `configurable` only `names`, where entries of `config` win."""
         told = {name: value for name, value in self.configurable.items() if ANY in names or name in names}
         merged: dict[str, Any] = {**config, "configurable": {**told, **self.facts, **config.get("configurable", {})}}
         for name in ("tags", "metadata"):
@@ -66,7 +66,7 @@ class RunContext:
 def facts_of(
     *, execution_id: str, session_id: str, org: str, caller: str, attempt: int, graph: str
 ) -> Mapping[str, Any]:
-    """Under the names that a graph reads them by."""
+    """The facts about a run, under the names by which a graph reads them."""
     facts: dict[str, Any] = {
         "execution_id": execution_id,
         "session_id": session_id,
@@ -80,7 +80,7 @@ def facts_of(
 
 
 def limit_of(graph: Any, given: RunContext, *, own: bool) -> int:
-    """The recursion limit: the caller's, else what the author bound to the graph (of a user's own), else ours."""
+    """The recursion limit: the caller's, else the one that the author bound to the graph (only if `own`), else ours."""
     bound = (getattr(graph, "config", None) or {}).get("recursion_limit") if own else None
     return int(given.config.get("recursion_limit") or bound or RECURSION_LIMIT)
 
@@ -100,10 +100,10 @@ def check_names(graph: Any, given: RunContext, listed: Collection[str], name: st
 
 
 def context_for(graph: Any, given: RunContext, name: str) -> Any:
-    """What `runtime.context` is: the given context in the form of the graph's schema. Raises RunContextError.
+    """The value of `runtime.context`: the given context in the form of the graph's schema. Raises RunContextError.
 
-    Without a context the fields that `configurable` names are taken, as LangGraph's server does; with neither, a schema
-    whose fields all have defaults gives those.
+    If no context is given, it is made from the schema's fields in `configurable`, as LangGraph's server does. If there
+    are none, the schema's defaults are used, if all fields have one; else the context is None.
     """
     schema = getattr(graph, "context_schema", None)
     if schema is None:
@@ -127,12 +127,12 @@ def context_for(graph: Any, given: RunContext, name: str) -> Any:
         raise RunContextError(
             f"{field_name}: {first['msg']} (the context_schema of graph '{name}' has {', '.join(declared)})"
         ) from None
-    except Exception:  # a schema that pydantic cannot read: as LangGraph itself does it
+    except Exception:  # pydantic cannot read the schema: do what LangGraph itself does
         return schema(**context) if dataclasses.is_dataclass(schema) and isinstance(schema, type) else context
 
 
 def lacking(graph: Any, given: RunContext, name: str) -> str:
-    """What to know where `context_for` is None although the graph declares a context; empty where nothing lacks."""
+    """A hint for the user if the graph declares a context and `context_for` gives None; else empty."""
     schema = getattr(graph, "context_schema", None)
     if schema is None or given.context is not None or context_for(graph, given, name) is not None:
         return ""

@@ -1,8 +1,9 @@
-"""`os.environ` in the code of a user's graph: the process's variables, with those of its execution over them.
+"""`os.environ` for the code of a user's graph: the variables of the process, overridden by those of the execution.
 
-A graph that reads `os.environ["CRM_TOKEN"]` gets its own execution's, whatever its neighbours in the same process were
-given: found through the context variable of the run, so it holds in tasks and threads that were started inside it, and
-never outside. Nothing is written into the process, and programs that are started without an `env` do not inherit it.
+A graph that reads `os.environ["CRM_TOKEN"]` gets the value of its own execution, whatever other executions in the same
+process were given. The value is found through the context variable of the run. So it is visible in tasks and threads
+that were started inside the run, and never outside. Nothing is written into the process environment, and programs that
+are started without an `env` do not inherit the value.
 """
 
 import os
@@ -11,11 +12,11 @@ from collections.abc import Iterator, Mapping
 from agent_runner.clients.engine.current import current_run
 
 _hidden: dict[str, str] = {}
-"""Taken out of the process's environment (`hidden_environment.py`); for readers in this process only."""
+"""Variables removed from the process environment (`hidden_environment.py`). Only code in this process can read them."""
 
 
 class _RunEnviron(os._Environ[str]):
-    """In place of the class of `os.environ`: others have imported the object itself."""
+    """Replaces the class of the object `os.environ`, because other modules have imported the object itself."""
 
     def __getitem__(self, key: str) -> str:
         own = _own()
@@ -58,7 +59,8 @@ def _own() -> dict[str, str]:
 
 
 def install(hidden: Mapping[str, str] | None = None) -> None:
-    """Idempotent; for a process that runs agents. `hidden`: variables that the process itself has no longer."""
+    """Make `os.environ` show each run its own variables. Idempotent; for a process that runs agents. `hidden`: the
+    variables that were removed from the process environment."""
     _hidden.update(hidden or {})
     if type(os.environ) is os._Environ:
         os.environ.__class__ = _RunEnviron

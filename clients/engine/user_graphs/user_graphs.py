@@ -1,4 +1,4 @@
-"""Graphs of the user's own, from `langgraph.json` as LangGraph's own tools read it.
+"""Loads the user's own graphs from `langgraph.json`, which is read as LangGraph's own tools read it.
 
     {"graphs": {"name": "./file.py:graph"}, "dependencies": ["."], "env": ".env"}
 
@@ -6,8 +6,8 @@
 Paths are relative to the file's folder, which is importable, as are the folders in `dependencies`; `env` is put into
 the process environment (`graph_surroundings`).
 
-Each file is executed once per process, in a thread of its own: whoever needs it meanwhile waits for the same import,
-also after the run that began it was cancelled, and nobody sees half of it. Other graphs do not wait.
+Each file is executed once per process, in a thread of its own. All runs that need the file wait for the same import,
+also if the run that began it is cancelled. So no run sees a half-imported file. Runs of other graphs do not wait.
 """
 
 import importlib
@@ -80,16 +80,16 @@ class UserGraphs:
         self._durability: dict[str, str] = {}
 
     def names(self) -> list[str]:
-        """The graphs that the file names. Raises GraphError if it is there and cannot be read; no file, no names."""
+        """The names of the graphs in the file; none if there is no file. Raises GraphError if it cannot be read."""
         return sorted(self._entries()[1]) if self._path.exists() else []
 
     async def load(self, name: str, config: RunnableConfig | None = None) -> Graph:
-        """The graph `name` with our memory attached if it has none of its own. A function is called for each run."""
+        """The graph `name`, with our memory if it has none of its own. A graph function is called for each run."""
         version, entries = await own(self._entries)
         if name not in entries:
             raise GraphError(f"{self._path} has no graph '{name}'. It has: {', '.join(sorted(entries))}")
         with doing(f"the import of {entries[name]}"):
-            # A changed file is another version: what was loaded by the old one is not used any more.
+            # A changed file has another version: graphs of the old version are not used any more.
             target = await self._loaded.get((version, name), lambda: self._load(name, entries[name]))
         run, listed = current_run(), self._configurable | self._listed.get(name, frozenset())
         if isinstance(target, Pregel):
@@ -107,7 +107,7 @@ class UserGraphs:
         return graph
 
     async def _load(self, name: str, spec: str) -> Any:
-        """What `spec` names: a graph, ready for use, or a function (or whatever else it is) as it stands there."""
+        """The object that `spec` names. A graph is made ready for use; a function or anything else stays as it is."""
         place, _, attribute = spec.rpartition(":")
         if not place or not attribute.isidentifier():
             raise GraphError(f"{self._path}: graph '{name}' is '{spec}', expected './file.py:graph'")
@@ -121,7 +121,7 @@ class UserGraphs:
         try:
             return await self._modules.get(
                 place,
-                lambda: apart(self._import, place, name=f"import of {place}"),  # it may never come back
+                lambda: apart(self._import, place, name=f"import of {place}"),  # it may never end
             )
         except FileNotFoundError as error:
             raise GraphError(f"{self._path}: graph '{name}': {error.filename or place} does not exist") from error
@@ -141,11 +141,11 @@ class UserGraphs:
             return importlib.import_module(place)
 
     def durability(self, name: str) -> str:
-        """What the graph's entry says of it, as it is written there; empty where it says nothing."""
+        """The `durability` in the graph's entry, as it is written there; empty if there is none."""
         return self._durability.get(name, "")
 
     async def _store_config(self) -> StoreConfig:
-        """The `store` entry, with an embedding in place of `provider:model` or `./file.py:embed`."""
+        """The `store` entry, with an embedding object in place of `provider:model` or `./file.py:embed`."""
         await own(self._entries)
         entry = self._store_entry
         if entry.index is None:
@@ -181,7 +181,7 @@ class UserGraphs:
         return graph
 
     def _entries(self) -> tuple[int, dict[str, str]]:
-        """The file's version, and what it names."""
+        """The file's version, and the place of each graph by name."""
         with self._reading:
             return self._entries_now()
 
@@ -219,7 +219,7 @@ class UserGraphs:
 
 
 def _allowed_types(document: dict[str, Any]) -> list[tuple[str, str]]:
-    """Classes that no schema declares and a checkpoint may hold all the same: `[module, name]` each."""
+    """Classes that a checkpoint may hold although no schema declares them, each as (module, name)."""
     given: Any = document
     for key in ("checkpointer", "serde", "allowed_msgpack_modules"):
         given = given.get(key) if isinstance(given, dict) else None

@@ -1,7 +1,7 @@
-"""Refuses cut calls and cut answers in graphs that we did not build, whose models are the user's own.
+"""Refuses tool calls and answers that were cut off, in graphs that we did not build, whose models are the user's own.
 
-There the model cannot be asked again by us, so its call fails: a retry that the graph has (`with_retry`, a node's retry
-policy) asks again, else the run ends and says why. Nothing of a cut message runs.
+We cannot ask such a model again, so the model call fails. A retry in the graph (`with_retry`, a node's retry policy)
+asks the model again; without one the run ends and says why. No tool call of a cut message runs.
 """
 
 from dataclasses import dataclass, field
@@ -31,7 +31,7 @@ class _Asked:
 
 
 class WholeCallsHandler(AsyncCallbackHandler):
-    """Awaited in line, so that what it raises ends the model call before anything uses the message."""
+    """Runs inline, so that an error which it raises ends the model call before anything uses the message."""
 
     raise_error = True
     run_inline = True
@@ -79,8 +79,9 @@ class WholeCallsHandler(AsyncCallbackHandler):
 
 
 def name_calls(message: AIMessage) -> None:
-    """In place, before anything uses the message: each call gets an id of its own where the server gave none, or gave
-    one twice. A result finds its call by it. Anthropic's content holds the calls a second time."""
+    """Give a tool call an id of its own if the model's server gave none, or gave one twice. Changes the message in
+    place, before anything uses it. A result finds its call by this id. Anthropic's content holds the calls a second
+    time."""
     content: Any = message.content if isinstance(message.content, list) else []
     blocks = [block for block in content if isinstance(block, dict) and block.get("type") == "tool_use"]
     known: set[str] = set()
