@@ -1,1 +1,1 @@
-"""The way to the server: the gRPC channel, presence, the HTTP client."""
+"""Connections to the server: the gRPC channel, presence, the HTTP client."""

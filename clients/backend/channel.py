@@ -31,11 +31,12 @@ Metadata = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """`call_s` for one try; `total_s` for all of them with their pauses, None: until `stop` says so, 0: one try.
+    """How long a call is tried. `call_s`: seconds for one try. `total_s`: seconds for all tries with their pauses;
+    None: until `stop` says so; 0: one try.
 
-    `waits`: a try waits for a server that is not there yet; else it fails at once. `longer`: how many times longer each
-    try may take than the one before. `pause_s`: from the first try to the second; it doubles, up to `PAUSE_MOST_S`.
-    `tries`: at most so many.
+    `waits`: a try waits for a server that is not there yet; else it fails at once. `longer`: each try may take this
+    many times longer than the one before. `pause_s`: between the first and the second try; it doubles, up to
+    `PAUSE_MOST_S`. `tries`: the most tries.
     """
 
     call_s: float = 10.0
@@ -57,8 +58,8 @@ async def answered(
 ) -> Reply:
     """The reply to a call, tried again while the server does not answer. The one place where calls are repeated.
 
-    Raises what `error_of` makes of the last try's error: when it will not pass, when the patience is used up, or when
-    `stop()` says that nobody wants the answer any more.
+    Raises `error_of(error)` for the error of the last try: when it will not pass, when the patience is used up, or when
+    `stop()` says that nobody waits for the answer any more.
     """
     end = None if patience.total_s is None else time.monotonic() + patience.total_s
     pause_s, call_s, tries = patience.pause_s, patience.call_s, 0
@@ -77,15 +78,15 @@ async def answered(
 
 
 def words(exc: grpc.RpcError) -> str:
-    """Its status and what the server said."""
+    """The error's status and the server's message."""
     code, details = getattr(exc, "code", None), getattr(exc, "details", None)
     return f"{code().name}: {details()}" if code and details else repr(exc)
 
 
 def channel_options() -> list[tuple[str, int]]:
-    """Notices a dead link within KEEPALIVE_S + KEEPALIVE_TIMEOUT_S and is back a second after the server is.
+    """Notices a dead link within KEEPALIVE_S + KEEPALIVE_TIMEOUT_S, and reconnects a second after the server is back.
 
-    The ping timeout is an option of its own, a minute by default; reconnecting by the defaults took 13 s.
+    The ping timeout is a separate option, whose default is one minute. With the default options reconnecting took 13 s.
     """
     return [
         ("grpc.keepalive_time_ms", _ms(KEEPALIVE_S)),
@@ -97,15 +98,15 @@ def channel_options() -> list[tuple[str, int]]:
         ("grpc.max_reconnect_backoff_ms", _ms(RECONNECT_MOST_S)),
         ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
         ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-        # A proxy of the environment is for model providers. gRPC would take even loopback through it.
+        # Proxy variables of the environment are for model providers. gRPC would use the proxy even for loopback.
         ("grpc.enable_http_proxy", 0),
-        # Each process sees its own server die: no connection is shared behind our back.
+        # Channels do not share connections, so that each one notices when its own server dies.
         ("grpc.use_local_subchannel_pool", 1),
     ]
 
 
 def open_channel(settings: "Settings") -> grpc.aio.Channel:
-    """To the backend, for the event loop that runs."""
+    """A channel to the backend, for the running event loop."""
     address, options = target(settings.backend_endpoint), channel_options()
     credentials = _credentials(settings)
     if credentials is None:
@@ -114,7 +115,7 @@ def open_channel(settings: "Settings") -> grpc.aio.Channel:
 
 
 def open_blocking_channel(settings: "Settings") -> grpc.Channel:
-    """To the backend, for threads."""
+    """A channel to the backend, for threads."""
     address, options = target(settings.backend_endpoint), channel_options()
     credentials = _credentials(settings)
     if credentials is None:
@@ -123,7 +124,7 @@ def open_blocking_channel(settings: "Settings") -> grpc.Channel:
 
 
 def _credentials(settings: "Settings") -> grpc.ChannelCredentials | None:
-    """None where the endpoint is spoken to in clear."""
+    """None for an endpoint without TLS."""
     if not is_tls(settings.backend_endpoint, settings.tls_ca):
         return None
     return grpc.ssl_channel_credentials(settings.tls_ca.read_bytes() if settings.tls_ca else None)

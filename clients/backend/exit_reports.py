@@ -1,7 +1,7 @@
-"""Exit reports that cannot be told over HTTP: the supervisor leaves them in Redis, and a server takes them from there.
+"""Exit reports that cannot be sent over HTTP: the supervisor stores them in Redis, and a server takes them from there.
 
-For workers whose key is missing or wrong, or that reach the broker's side but not the server's HTTP. They are kept
-for ten minutes: an older one would explain what nobody asks any more.
+For workers whose key is missing or wrong, and for workers that reach Redis but not the server's HTTP port. A report is
+kept for ten minutes; nobody needs an older one.
 """
 
 import json
@@ -21,14 +21,14 @@ log = event_logger(__name__)
 
 
 def leave(redis_url: str, queue: str, report: bytes) -> None:
-    """Put one report (a JSON object) where the queue's servers look. Raises `redis.RedisError`, OSError, ValueError."""
+    """Append one report (a JSON object) to the queue's list. Raises `redis.RedisError`, OSError, ValueError."""
     key = KEY.format(queue=queue)
     with redis.Redis.from_url(redis_url, socket_connect_timeout=TIMEOUT_S, socket_timeout=TIMEOUT_S) as client:
         client.pipeline().rpush(key, report).ltrim(key, -KEPT, -1).expire(key, KEPT_S).execute()
 
 
 async def take(client: Redis, queue: str) -> list[dict[str, Any]]:
-    """The reports that wait, oldest first, and nobody else gets them. Raises `redis.RedisError` or OSError."""
+    """Remove and return the waiting reports, oldest first. Raises `redis.RedisError` or OSError."""
     found = await client.lpop(KEY.format(queue=queue), KEPT)
     reports = []
     for text in cast("list[bytes]", found or []):

@@ -44,7 +44,7 @@ class Unreachable(ApiError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamEvent:
-    """`id` is the log's seq. `data` is that of the event's kind, see the HTTP API's documentation."""
+    """`id` is the log's seq. `data` depends on the event's kind, see the HTTP API's documentation."""
 
     kind: Literal["snapshot", "update", "end"]
     id: int
@@ -55,7 +55,7 @@ class HttpApi:
     """One server. Use as an async context manager, or `close()` it."""
 
     def __init__(self, url: str, api_key: str, tls_ca: Path | None = None, *, patience_s: float = PATIENCE_S) -> None:
-        """`tls_ca`: the authority whose certificates are trusted, instead of the usual ones."""
+        """`tls_ca`: the authority whose certificates are trusted, instead of the system's."""
         self.url = url.rstrip("/")
         self._patience_s = patience_s
         self._http = httpx.AsyncClient(
@@ -63,7 +63,7 @@ class HttpApi:
             headers={"Authorization": f"Bearer {api_key}"},
             timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
             verify=trusted(tls_ca) if tls_ca else httpx.create_ssl_context(),
-            trust_env=False,  # a proxy of the environment is for model providers
+            trust_env=False,  # proxy variables of the environment are for model providers
         )
 
     async def __aenter__(self) -> Self:
@@ -76,7 +76,7 @@ class HttpApi:
         await self._http.aclose()
 
     async def create(self, request: Mapping[str, Any], *, idempotency_key: str = "") -> Json:
-        """A new execution from the short form or a contract AgentExecution; answers the AgentExecution.
+        """Create an execution from the short form or a contract AgentExecution; returns the AgentExecution.
 
         Tried again under one idempotency key while no answer arrives, so that one call makes one execution.
         """
@@ -95,7 +95,8 @@ class HttpApi:
         self, *, phase: str = "", session_id: str = "", agent: str = "", waiting: bool = False, page_size: int = 0,
         page_token: str = "", full: bool = False,
     ) -> Json:  # fmt: skip
-        """Newest first: `entries`, and `next_page_token` unless it is the last page. `full`: with their content."""
+        """Newest first: `entries`, and `next_page_token` unless it is the last page. `full`: entries with their
+        content."""
         given = {
             "phase": phase, "session_id": session_id, "agent": agent, "page_size": page_size, "page_token": page_token,
             "waiting_for_input": "true" if waiting else "", "view": "full" if full else "",
@@ -103,17 +104,18 @@ class HttpApi:
         return await self._call("GET", "/v1/executions", params={k: v for k, v in given.items() if v})
 
     async def cancel(self, execution_id: str) -> Json:
-        """Ask for it to end; the end itself arrives on the stream."""
+        """Ask for the execution to end; the end itself arrives on the stream."""
         return await self._call("POST", f"/v1/executions/{quote(execution_id, safe='')}/cancel")
 
     async def redrive(self, execution_id: str, env: Mapping[str, str] | None = None, begin: str = "") -> Json:
-        """A new execution with the same input, given its secrets (`env`) again; answers the new one. `begin`:
+        """Create an execution with the same input and return it; secrets (`env`) must be given again. `begin`:
         `failed_step` or `start`; empty for the first that is possible."""
         path = f"/v1/executions/{quote(execution_id, safe='')}/redrive"
         return await self._call("POST", path, json={"env": dict(env or {}), **({"from": begin} if begin else {})})
 
     async def retention(self, days: float | None = None, *, dry_run: bool = False) -> Json:
-        """Remove what is older, as far as it gets within one call (`more`); or only count it."""
+        """Remove data older than `days` (None: the server's setting), as much as one call can (`more`: some is left);
+        with `dry_run` only count it."""
         given = {"dry_run": dry_run} | ({} if days is None else {"days": days})
         return await self._call("POST", "/v1/retention", json=given)
 
@@ -125,7 +127,7 @@ class HttpApi:
         self, *, name: str, scopes: Iterable[str], org: str = "", queues: Iterable[str] = (),
         expires_in_s: float | None = None,
     ) -> Json:  # fmt: skip
-        """A new API key; `key` in the answer is the key itself, and is never told again."""
+        """Create an API key. `key` in the answer is the key itself; it is never shown again."""
         body: Json = {"name": name, "scopes": list(scopes), "org": org}
         if served := list(queues):
             body["queues"] = served
@@ -142,7 +144,7 @@ class HttpApi:
         return await self._call("DELETE", f"/v1/keys/{quote(key_id, safe='')}")
 
     async def workers(self) -> Rows:
-        """One entry per worker process that is here or left within a day; its `state` says which."""
+        """One entry per worker process that is present or left within a day; its `state` says which."""
         answer = await self._call("GET", "/v1/workers")
         rows: Rows = answer.get("workers") or []
         return rows
@@ -153,7 +155,7 @@ class HttpApi:
         return {"ready": response.is_success, **_json(response)}
 
     async def events(self, execution_id: str, last_event_id: int | None = None) -> AsyncGenerator[StreamEvent, None]:
-        """Follow an execution to its end; a connection that breaks is taken up where it broke (law L7).
+        """Follow an execution to its end. After a broken connection it goes on where the connection broke (law L7).
 
         Without `last_event_id` the first event is a snapshot; with it, only the log's rows after that seq come (0: the
         whole log). The last event is `end`. Raises `ApiError` when the server cannot serve it, `Unreachable` when no
@@ -173,7 +175,7 @@ class HttpApi:
                         if event.kind == "end":
                             return
             except (httpx.TransportError, httpx_sse.SSEError, json.JSONDecodeError):
-                pass  # taken up below; an end of the stream without `end` is no different
+                pass  # it goes on below, as after a stream that ends without `end`
             except ApiError as error:
                 if 400 <= error.status < 500 and error.status != 429:
                     raise
@@ -210,7 +212,7 @@ class HttpApi:
 
 
 class _Pauses:
-    """Growing pauses between tries, until the patience since the last success is over."""
+    """Growing pauses between tries, until `patience_s` have passed since the last success."""
 
     def __init__(self, patience_s: float) -> None:
         self._patience_s = patience_s
@@ -221,7 +223,7 @@ class _Pauses:
         self._pause_s = FIRST_PAUSE_S
 
     async def sleep_or_raise(self, error: ApiError | None) -> None:
-        """Raises `error`, else `Unreachable`, when it has lasted too long."""
+        """Sleep before the next try. Raises `error`, else `Unreachable`, when the tries have lasted too long."""
         if monotonic() - self._since + self._pause_s > self._patience_s:
             raise error or Unreachable(
                 code="UNAVAILABLE",
@@ -234,7 +236,7 @@ class _Pauses:
 
 
 def _problem(response: httpx.Response) -> ApiError:
-    """What the server said; a gateway's page, or nothing, becomes words of ours."""
+    """The error in the server's answer; an answer of a gateway, or an empty one, gets a text of ours."""
     said = _json(response)
     if response.status_code in (502, 503, 504) and not said.get("code"):
         return Unreachable(

@@ -1,8 +1,8 @@
 """The worker process' presence: one stream to a server, on a thread and a channel of its own.
 
-The beats of all runs ride on it, by the clock and not by the agents' progress, so that a model that is silent for
-minutes, or a tool that blocks the event loop, is alive. A leaving process says goodbye: a clean close and a crash
-look the same to the server.
+The stream carries the heartbeats of all runs. They follow the clock, not the agents' progress, so that a run stays
+alive while its model is silent for minutes or a tool blocks the event loop. A process that leaves says goodbye, because
+to the server a clean close and a crash look the same.
 """
 
 import threading
@@ -31,7 +31,7 @@ GOODBYE_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pulse:
-    """What one beat says. `every_s` is how soon the next one is due, as the runs need it."""
+    """The content of one heartbeat. `every_s`: seconds until the next one is due, as the runs need it."""
 
     runs: Sequence[pb.RunBeat]
     busy: int
@@ -44,8 +44,8 @@ class Pulse:
 class PresenceThread:
     """Start it once, after any fork; `goodbye` ends it. Reconnects for ever.
 
-    `pulse` and `on_verdicts` are called on threads of this object: the first makes a beat, the second takes what the
-    server says about runs, answered or pushed.
+    `pulse` makes a heartbeat. `on_verdicts` gets the server's verdicts about runs, in answers or pushed. Both are
+    called on threads of this object.
     """
 
     def __init__(
@@ -77,13 +77,14 @@ class PresenceThread:
         self._thread.start()
 
     def beat_soon(self) -> None:
-        """A run began or ended: beat now, and ask anew how often."""
+        """A run began or ended: send a heartbeat now, and ask `pulse` again for the interval."""
         with self._changed:
             self._beat_now = True
             self._changed.notify_all()
 
     def goodbye(self, timeout_s: float = GOODBYE_S) -> None:
-        """Tell the server that this process leaves. Idempotent; returns when it is told or nobody listens."""
+        """Tell the server that this process leaves. Idempotent. Returns when it is sent, or after `timeout_s`; without
+        a connection after 0.2 s at most."""
         if not self._thread.is_alive():
             return
         with self._changed:
@@ -118,7 +119,7 @@ class PresenceThread:
         channel.close()
 
     def _requests(self, lost: threading.Event) -> Iterator[pb.PresenceRequest]:
-        """What this side says on one stream. Runs on gRPC's thread: this wait is the beats' clock."""
+        """The requests of one stream. Runs on gRPC's thread; the wait in it is the clock of the heartbeats."""
         self._sent.clear()
         yield pb.PresenceRequest(hello=self._hello)
         due = time.monotonic()
@@ -154,7 +155,7 @@ class PresenceThread:
         if reply.WhichOneof("what") == "welcome":
             self._server_every_s = reply.welcome.beat_every_s or BEAT_AT_MOST_EVERY_S
             self.connected.set()
-            self.beat_soon()  # the first beat went before it was known how often
+            self.beat_soon()  # the first heartbeat was sent before the server's interval was known
             log.info("presence.up", server_id=reply.welcome.server_id)
             return
         if self._sent:

@@ -1,1 +1,1 @@
-"""Celery's side: the two transports, the configuration of both sides, and what is asked of a Redis at the start."""
+"""Celery: the two transports, the configuration of publishers and workers, and the checks of a Redis at the start."""

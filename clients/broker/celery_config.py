@@ -1,4 +1,4 @@
-"""The Celery configuration of whoever publishes and whoever works: broker, queues, results, acks."""
+"""The Celery configuration of publishers and workers: broker, queues, results, acks."""
 
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -20,7 +20,7 @@ _REDIS_SCHEMES = ("redis", "rediss", "unix", "sentinel")
 
 
 def celery_config(settings: "Settings") -> dict[str, Any]:
-    """Celery's settings, the same for whoever publishes and whoever works."""
+    """Celery's settings, the same for publishers and workers."""
     visibility_timeout_s = 2 * settings.max_run_s
     return {
         "broker_url": celery_url(settings.broker_url),
@@ -95,19 +95,20 @@ def _transport_options(url: str, visibility_timeout_s: float) -> dict[str, Any]:
         "socket_connect_timeout": 5.0,
         "socket_keepalive": True,
         "health_check_interval": 25,
-        # One list per queue, with the queue's name.
+        # One Redis list per queue, with the queue's name.
         "priority_steps": [0],
     }
 
 
 def queue_named(name: str, url: str, unacked_for_s: float) -> Queue:
-    """RabbitMQ closes the channel of a consumer that does not ack in time, unless told otherwise."""
+    """The queue of this name. On RabbitMQ it sets how long a message may stay unacknowledged; after the server's own
+    limit the consumer's channel would be closed."""
     arguments = {} if is_redis(url) else {"x-consumer-timeout": int(unacked_for_s * 1000)}
     return Queue(name, routing_key=name, queue_arguments=arguments)
 
 
 def new_celery(settings: "Settings", *, main: str = "agent_runner") -> Celery:
-    """An application with our configuration and transport and no tasks. It is not made the process's current one."""
+    """A Celery application with our configuration and transports, without tasks; not the process's current one."""
     redis_transport.register()
     rabbitmq_transport.register()
     app = Celery(main, set_as_current=False)

@@ -1,9 +1,9 @@
-"""The publisher: from a decision of the server to a message on its queue.
+"""The publisher: turns decisions of the server into messages on the queues.
 
     PublishError     the message was not handed to the broker in time
 
-Messages carry the execution's id and nothing else; the database is the queue of record and they are hints. Sending one
-twice does no harm: the copy too many loses at the claim.
+A message carries only the execution's id. Messages are hints: the rows in the database are the real queue. Sending a
+message twice does no harm, because only one copy gets the claim.
 """
 
 import asyncio
@@ -54,8 +54,8 @@ class Publisher:
             # Time for a second try, on a new connection.
             options |= {"reply_timeout": deadline_s * 0.4}
         self._app.conf.update(
-            # A publisher that knows the result backend subscribes to every result it will never read, and gives up the
-            # subscription where the result object is collected: blocking, on the event loop.
+            # With a result backend the publisher would subscribe to every result, although it reads none. It would
+            # unsubscribe when the result object is collected, which blocks the event loop.
             result_backend=None,
             broker_transport_options=options,
             broker_connection_timeout=deadline_s * 0.6,
@@ -68,7 +68,7 @@ class Publisher:
     async def publish(
         self, execution_id: str, step: Step, runner_queue: str, orchestrator_queue: str, timeouts: Timeouts
     ) -> None:
-        """Send what `step` waits for: the whole chain, or ExecuteGraphton alone. Raises `PublishError`."""
+        """Send the message for `step`: the whole chain, or ExecuteGraphton alone. Raises `PublishError`."""
         message = self._message(execution_id, step, runner_queue, orchestrator_queue, timeouts)
         await self._in_time(message.apply_async)
 
@@ -77,7 +77,7 @@ class Publisher:
         await self._publish_removal(CLEANUP_SANDBOX, session_id, sandbox_id, queue)
 
     async def publish_prune(self, thread_id: str, head_checkpoint_id: str, queue: str) -> None:
-        """Have a worker remove what the head does not need of a thread's memory; without a head, all of it.
+        """Have a worker remove the checkpoints of a thread that the head does not need; without a head, all of them.
 
         Raises `PublishError`.
         """
@@ -111,7 +111,7 @@ class Publisher:
     ) -> Signature[Any]:
         for queue in (runner_queue, orchestrator_queue):
             self._know(queue)
-        # On the chain as a whole, expiry, limits and headers would reach the first task only.
+        # Options are set on each task: set on the chain, expiry, limits and headers would reach the first task only.
         report = self._signature(REPORT_FAILURE, execution_id, queue=orchestrator_queue, ignore_result=True)
         close_s = timeouts.start_to_close_s
         rest: dict[str, Any] = {
@@ -140,7 +140,7 @@ class Publisher:
         return chain(ensure, execute, app=self._app)
 
     def _know(self, queue: str) -> None:
-        """A queue of another name must be declared with the same arguments as its workers declare it with."""
+        """Add a queue of another name, with the same arguments as its workers declare it with."""
         if queue not in self._app.amqp.queues:
             self._app.amqp.queues.add(queue_named(queue, self._broker_url, self._unacked_for_s))
 
@@ -156,7 +156,7 @@ class Publisher:
                 except (ChannelError, *connection.channel_errors):
                     return 0
 
-            # A connection of the pool may be one that the broker has closed meanwhile.
+            # The broker may have closed a connection of the pool.
             return int(connection.autoretry(look, max_retries=1)()[0])
 
 

@@ -1,8 +1,8 @@
-"""Kombu's AMQP transport, with what makes a queue on RabbitMQ as safe as the rows that its messages stand for.
+"""Kombu's AMQP transport, changed to make messages on RabbitMQ as safe as their rows in the database.
 
-Task messages (those that go straight to a queue) are confirmed by the broker and come back when there is no such queue;
-events and replies of control commands are neither. Durable queues are quorum queues where the server has them. No
-call waits for ever. It is registered as a transport; nothing in kombu is patched.
+The broker confirms task messages (those that go straight to a queue) and returns them when there is no such queue.
+Events and replies of control commands need neither. Durable queues are quorum queues where the server has them. No call
+waits for ever. It is registered as a transport; nothing in kombu is patched.
 """
 
 import time
@@ -29,14 +29,14 @@ NO_ROUTE = 312
 
 
 def rabbitmq_version(properties: dict[str, Any]) -> tuple[int, ...]:
-    """(3, 10, 8) from what the server says of itself; empty if it is another product."""
+    """The version, such as (3, 10, 8), from the server's properties; empty if it is another product."""
     if properties.get("product") != "RabbitMQ" or not properties.get("version"):
         return ()
     return tuple(version_string_as_tuple(properties["version"])[:3])
 
 
 class Channel(pyamqp.Channel):
-    """Confirms task messages; declares quorum queues; takes a queue that exists as it is."""
+    """Waits for the confirms of task messages; declares quorum queues; uses an existing queue as it is."""
 
     connection: Any
     events: Any
@@ -49,7 +49,7 @@ class Channel(pyamqp.Channel):
             self.events[event].add(partial(self._on_confirm, taken))
 
     def _do_revive(self) -> None:
-        """The server closed this channel; it is opened again, and counts from the start."""
+        """Open the channel again after the server closed it; the numbers of messages start again."""
         self._sent = self._awaited = 0
         super()._do_revive()  # type: ignore[misc]
 
@@ -62,7 +62,7 @@ class Channel(pyamqp.Channel):
         self._sent += self._confirm_selected
         if exchange:
             return super().basic_publish(msg, exchange, routing_key, **options)
-        # An event on the same channel is confirmed too, perhaps after the next task: the numbers tell them apart.
+        # Events on the same channel are confirmed too, perhaps after the next task: the numbers tell them apart.
         self._awaited = self._sent
         try:
             answer = super().basic_publish(msg, "", routing_key, **{**options, "mandatory": True})
@@ -109,11 +109,12 @@ class Channel(pyamqp.Channel):
         return declare(queue, passive=True)
 
     def declare_task_queue(self, queue: str, arguments: dict[str, Any]) -> str:
-        """Empty; or why not, if there is one of that name that was declared otherwise."""
-        # Not among the queue's own arguments: Celery would set up its delayed delivery, 28 more queues.
+        """Declare the queue. Returns an empty text, or the server's reason if the queue exists with other arguments."""
+        # Added here: among the queue's own arguments, Celery would set up its delayed delivery, 28 more queues.
         if rabbitmq_version(self.connection.server_properties) >= QUORUM_QUEUES_SINCE:
             arguments = {"x-queue-type": "quorum", **arguments}
-        # On a channel of its own: the server closes one where it refuses, and with it goes the consumer's prefetch.
+        # On a separate channel: when the server refuses it closes the channel, and the consumer's prefetch would be
+        # lost.
         with self.connection.channel() as own:
             try:
                 pyamqp.Channel.queue_declare(own, queue, durable=True, auto_delete=False, arguments=arguments)
@@ -123,7 +124,7 @@ class Channel(pyamqp.Channel):
 
 
 def remarks(connection: Any, queues: Iterable[Queue], longest_run_s: float) -> list[str]:
-    """What an operator should know of this broker. Declares nothing that is not there."""
+    """Remarks about this broker for the operator. Creates no queue."""
     channel = connection.default_channel
     version = rabbitmq_version(channel.connection.server_properties)
     found = [f"RabbitMQ {'.'.join(map(str, version))}" if version else "not RabbitMQ: never tried"]
@@ -161,7 +162,7 @@ class Transport(pyamqp.Transport):
     Connection = Connection
 
     def qos_semantics_matches_spec(self, connection: Any) -> bool:
-        """Prefetch per consumer: quorum queues refuse any other, and a worker has one consumer."""
+        """True: prefetch per consumer. Quorum queues refuse any other, and a worker has one consumer."""
         return True
 
 

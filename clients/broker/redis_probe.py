@@ -1,7 +1,7 @@
-"""What a Redis does not let us do, found out without doing anything.
+"""Finds out which commands a Redis does not permit, without executing any.
 
-Every command that the product and its libraries use is queued in a transaction that is then discarded: Redis judges a
-command (permissions, memory) when it is queued. `commands` is also the list for an ACL.
+Every command that the product and its libraries use is queued in a transaction, which is then discarded. Redis checks a
+command (permissions, memory) when it is queued. The commands are also the list for an ACL.
 """
 
 from collections.abc import Iterable
@@ -17,11 +17,11 @@ Command = tuple[str | int, ...]
 
 
 class RedisFull(Exception):
-    """It takes no writes: its maxmemory is used up, and its policy is to refuse."""
+    """This Redis takes no writes: its maxmemory is used up, and its policy refuses them."""
 
 
 def broker_commands(queues: Iterable[str], db: int = 0) -> list[Command]:
-    """What kombu does with a broker, once per kind, with keys as they are named."""
+    """The commands that kombu sends to a broker, one of each kind, with the real names of the keys."""
     found: list[Command] = [("PING",)]
     for queue in queues:
         found += [("LPUSH", queue, ""), ("RPUSH", queue, ""), ("BRPOP", queue, 1), ("LLEN", queue)]
@@ -33,7 +33,7 @@ def broker_commands(queues: Iterable[str], db: int = 0) -> list[Command]:
 
 
 def own_commands(queues: Iterable[str]) -> list[Command]:
-    """What is done with the Redis of task results, wake-ups and exit reports."""
+    """The commands for the Redis of task results, wake-ups and exit reports."""
     result = f"celery-task-meta-{SAMPLE}"
     found: list[Command] = [("PING",), ("SETEX", result, 1, ""), ("GET", result), ("DEL", result)]
     found += [("PUBLISH", result, ""), ("SUBSCRIBE", result), ("PUBLISH", WAKEUPS, ""), ("SUBSCRIBE", WAKEUPS)]
@@ -48,7 +48,8 @@ def open_client(url: str, timeout_s: float) -> "redis.Redis":
 
 
 def refused(client: "redis.Redis", wanted: Iterable[Command]) -> list[str]:
-    """What is not permitted, each in Redis' own words. Raises `RedisFull`, and `redis.RedisError` if it is away."""
+    """The commands that are not permitted, each with Redis' own message. Raises `RedisFull`, and `redis.RedisError` if
+    Redis does not answer."""
     connection: Any = client.connection_pool.get_connection()
     said: list[str] = []
     try:
@@ -65,13 +66,13 @@ def refused(client: "redis.Redis", wanted: Iterable[Command]) -> list[str]:
         connection.send_command("DISCARD")
         connection.read_response()
     finally:
-        connection.disconnect()  # and whatever is still queued is forgotten
+        connection.disconnect()  # this also drops commands that are still queued
         client.connection_pool.release(connection)
     return said
 
 
 def evicts(client: "redis.Redis") -> str:
-    """The policy, where it takes away what nobody has read yet; empty where it does not, or nobody may ask."""
+    """The eviction policy, if it may remove messages that nobody has read; empty if not, or if we may not ask."""
     try:
         memory = client.info("memory")
     except redis.exceptions.ResponseError:

@@ -1,13 +1,13 @@
 """Kombu's Redis transport, made to survive an outage of Redis while late-acked messages are in flight.
 
-The stock transport of 5.7 ends the whole worker in that case (the closing channel asks a connection that is gone), and
-where it survives it puts messages back whose tasks are still running here, so that they run twice. This one acks
-through a client that no channel owns, keeps acks that could not be written until Redis is back, and puts nothing back
-while the worker is not shutting down. A full Redis keeps no worker from starting: what waits there is what fills it.
-It is registered as a transport; nothing in kombu is patched.
+The stock transport of 5.7 ends the whole worker in that case, because the closing channel uses a connection that is
+gone. Where the worker survives, it puts messages back whose tasks are still running here, so that they run twice. This
+transport acks through a client that no channel owns. It keeps acks that could not be written until Redis is back. A
+channel that closes puts its messages back only while the worker is shutting down. A worker can start with a full Redis,
+because the messages that fill it wait for workers. It is registered as a transport; nothing in kombu is patched.
 
-Known limit: a message that was popped when Redis died, before it was recorded as unacked, is lost. The server sends
-it again from the row.
+Known limit: a message that was popped when Redis died, before it was recorded as unacked, is lost. The server sends it
+again from the row.
 """
 
 import sys
@@ -32,7 +32,7 @@ PAUSE_AFTER_FAILURE_S = 1.0
 
 
 class Acks:
-    """The acks of one Redis database that are not written yet, and a client of their own to write them with."""
+    """The acks of one Redis database that are not written yet, and a separate client to write them."""
 
     def __init__(self, client: Any, unacked_key: str, index_key: str) -> None:
         self._client = client
@@ -58,8 +58,8 @@ class Acks:
         if not tags:
             return
         try:
-            # Not as a transaction, which a full Redis refuses although both only free memory. The message goes before
-            # its place in the index: a place without a message is passed over.
+            # Not as a transaction, which a full Redis refuses, although both commands only free memory. The message is
+            # deleted before its entry in the index, because an entry without a message is ignored.
             pipe = self._client.pipeline(transaction=False)
             pipe.hdel(self._unacked_key, *tags).zrem(self._index_key, *tags).execute()
         except (redis.RedisError, OSError) as exc:
@@ -70,7 +70,7 @@ class Acks:
             self._pending.difference_update(tags)
 
     def hold(self, tags: set[str]) -> None:
-        """These were delivered by a channel that is gone, and their tasks are still running here."""
+        """Remember messages of a channel that is gone, whose tasks are still running here."""
         with self._lock:
             self._held |= tags
 
@@ -84,7 +84,7 @@ _acks: dict[tuple[object, ...], Acks] = {}
 
 
 class QoS(stock.QoS):
-    """Acks through `Acks`; forgets instead of restoring while the worker is not shutting down."""
+    """Acks through `Acks`. While the worker is not shutting down, a closed channel puts no message back."""
 
     channel: Any
     _delivered: Any
@@ -92,7 +92,8 @@ class QoS(stock.QoS):
     _flush: Any
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """A full Redis keeps no note of what was delivered; the row in the database is one, and sends it again."""
+        """A full Redis cannot record a delivery; then the row in the database is the record, and the server sends it
+        again."""
         try:
             super().append(message, delivery_tag)
         except redis.exceptions.OutOfMemoryError as exc:
@@ -104,7 +105,7 @@ class QoS(stock.QoS):
         virtual.QoS.ack(self, delivery_tag)
 
     def restore_visible(self, *args: Any, **kwargs: Any) -> None:
-        """What nobody has acked for too long. A full Redis gives no lock for it: the next look is soon."""
+        """Put back messages that nobody acked for too long. A full Redis refuses the lock; the next try comes soon."""
         try:
             super().restore_visible(*args, **kwargs)
         except redis.exceptions.OutOfMemoryError as exc:
@@ -117,7 +118,7 @@ class QoS(stock.QoS):
         try:
             super().reject(delivery_tag, requeue=True)
         except AttributeError as exc:
-            # The channel has lost its connection; an error of this kind is one that the consumer expects.
+            # The channel has lost its connection: raise an error that the consumer expects.
             raise self.channel.connection_errors[0](f"cannot requeue, the channel is closed: {exc}") from exc
 
     def restore_unacked_once(self, stderr: Any = None) -> None:
@@ -146,7 +147,7 @@ def _worker_runs_on() -> bool:
 
 
 class _Channel:
-    """What is different in our channels, for the plain and the Sentinel one."""
+    """The changes that our plain channel and our Sentinel channel share."""
 
     QoS = QoS
     _steady: Any = None
@@ -160,7 +161,7 @@ class _Channel:
         self.acks.flush()
 
     def _size(self: Any, queue: str) -> int:
-        """Messages in it. Not as a transaction, in which a full Redis refuses even to be read."""
+        """The number of messages in a queue. Not as a transaction, in which a full Redis refuses even reads."""
         with self.conn_or_acquire() as client:
             pipe = client.pipeline(transaction=False)
             for step in self.priority_steps:
@@ -168,11 +169,11 @@ class _Channel:
             return sum(map(int, pipe.execute()))
 
     def _queue_bind(self: Any, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
-        """Note for publishers where the queue is. A full Redis takes the note when it has room (`_bind_again`)."""
+        """Write the queue's binding, which publishers read. A full Redis gets it when it has room (`_bind_again`)."""
         try:
             super()._queue_bind(exchange, routing_key, pattern, queue)  # type: ignore[misc]
         except redis.exceptions.OutOfMemoryError:
-            if queue not in self._fanout_queues:  # these are found by their channel
+            if queue not in self._fanout_queues:  # fanout queues are found by their channel
                 self._unbound.add((exchange, routing_key, pattern, queue))
                 log.warning("queue.not_bound", queue=queue)
 
@@ -182,7 +183,7 @@ class _Channel:
         super()._brpop_start(timeout)  # type: ignore[misc]
 
     def maybe_refresh_binding_expiry(self) -> None:
-        """That a queue of a command is still in use. A full Redis takes it with the next look, a second later."""
+        """Record that a queue of a control command is still in use. A full Redis gets it a second later."""
         try:
             super().maybe_refresh_binding_expiry()  # type: ignore[misc]
         except redis.exceptions.OutOfMemoryError as exc:
@@ -200,9 +201,10 @@ class _Channel:
             log.info("queue.bound", queue=binding[-1])
 
     def end_poll(self: Any) -> None:
-        """Wait for what the BRPOP that is under way still brings, at most its second. Without a consumer it goes back.
+        """Wait for the answer of the BRPOP that is under way, at most its second. Without a consumer the message goes
+        back.
 
-        For a worker that leaves: in its socket a message is lost to everybody. Safe in a signal handler.
+        For a worker that leaves: a message that stays in its socket is lost to everybody. Safe in a signal handler.
         """
         if self._in_poll and not self._reads:
             with suppress(Empty):
@@ -216,19 +218,19 @@ class _Channel:
             self._reads = False
 
     def _find_acks(self: Any) -> Acks:
-        """One per database and process; made while connected, because a channel that is closed no longer can."""
+        """One `Acks` per database and process; made while connected, because a closed channel cannot make it."""
         info = self.connection.client
         key = (info.hostname, info.port, info.virtual_host, tuple(info.alt), self.unacked_key, self.global_keyprefix)
         if key not in _acks:
             client = self.Client(connection_pool=self._get_pool())
-            # The pool belongs to no channel: closing this one must not close what finds its master.
+            # The pool belongs to no channel: closing this one must not close the manager that finds the pool's master.
             self._sentinel_manager = None
             _acks[key] = Acks(client, self.unacked_key, self.unacked_index_key)
         return _acks[key]
 
     @contextmanager
     def conn_or_acquire(self: Any, client: Any = None) -> Iterator[Any]:
-        """The stock channel builds a new client object for every command: a sixth of the throughput."""
+        """One client for all commands. The stock channel makes one per command: a sixth of the throughput."""
         if client:
             yield client
             return
@@ -263,8 +265,8 @@ ALIASES = {
 def register() -> None:
     """Make redis://, rediss://, redis+socket:// and sentinel:// URLs use this transport in this process.
 
-    By alias and not by the `broker_transport` setting: that is lost when a connection fails over to the next URL of
-    a list, is not looked at for redis+socket://, and turns TLS off for a rediss:// URL without options.
+    By alias and not by the `broker_transport` setting. That setting is lost when a connection fails over to the next
+    URL of a list. It is not read for redis+socket://. It turns TLS off for a rediss:// URL without options.
     """
     known: Any = kombu_transport
     for alias, path in ALIASES.items():

@@ -1,6 +1,6 @@
-"""What a process asks its Redis before it works there: does it keep what is queued, and may we use our keys?
+"""Checks a Redis before a process works with it: does it keep queued messages, and may we use our keys?
 
-A Redis that does not answer is no finding: whoever needs it waits for it, or says so.
+A Redis that does not answer is not reported here: the code that needs it waits for it, or reports it.
 """
 
 from typing import TYPE_CHECKING
@@ -24,8 +24,8 @@ NO_PREFIX = (
 
 
 def look_at_redis(settings: "Settings") -> None:
-    """Blocks for a few seconds at most. Warns in the log of a Redis that evicts or is full; raises ValueError where one
-    of its keys is withheld from the user: everything would seem to start, and nothing would run."""
+    """Warn in the log about a Redis that evicts or is full. Raises ValueError if its user may not use one of our keys:
+    everything would seem to start, and nothing would run. Blocks for a few seconds at most."""
     keys: list[Command] = [("LLEN", queue) for queue in (settings.runner_queue, settings.orchestrator_queue)]
     keys += [("SMEMBERS", f"_kombu.binding.{settings.runner_queue}"), ("HGET", "unacked", "probe")]
     wanted: dict[str, list[Command]] = {settings.redis_url: [("GET", "celery-task-meta-probe")]}

@@ -1,6 +1,6 @@
-"""Tells Celery's side how a task ended whose worker cannot say so: the stored result, and the event that Flower shows.
+"""Tells Celery how a task ended if its worker cannot: the stored result, and the event that Flower shows.
 
-Operators see by it what became of the runs of a worker that died. Nothing depends on it: the status is in the store.
+It shows operators how the runs of a dead worker ended. Nothing depends on it: the status is in the store.
 """
 
 import threading
@@ -25,12 +25,12 @@ MOST_WAITING = 10_000
 
 
 class ExecutionFailed(Exception):
-    """What a result backend keeps of a failure: the text that users read, with the code at its end."""
+    """The error that a result backend stores for a failure: the text for users, with the code at its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskEnd:
-    """`worker` is the Celery node that had the task. `text` says why it ended; it was cancelled with `revoked`."""
+    """`worker` is the Celery node that had the task. `text` says why it ended. `revoked`: it was cancelled."""
 
     task_id: str
     worker: str
@@ -41,7 +41,7 @@ class TaskEnd:
 
 
 class TaskEnds:
-    """`tell` returns at once and never raises; `close` drops what has not been told."""
+    """`tell` returns at once and never raises; `close` drops ends that are not reported yet."""
 
     def __init__(self, settings: "Settings") -> None:
         self._settings = settings
@@ -56,7 +56,7 @@ class TaskEnds:
             return
         try:
             self._thread.submit(self._told, end)
-        except RuntimeError:  # closed meanwhile
+        except RuntimeError:  # `close` was called meanwhile
             self._waiting.release()
 
     def close(self) -> None:
@@ -88,7 +88,7 @@ class TaskEnds:
         with app.connection_or_acquire() as connection:
             dispatcher = app.events.Dispatcher(connection, hostname=end.worker, buffer_while_offline=False)
             with dispatcher:
-                # Also of a cancel: for Flower a custom state (PROGRESS) comes after REVOKED, and before FAILURE.
+                # Also for a cancel: in Flower a custom state (PROGRESS) replaces REVOKED, but not FAILURE.
                 dispatcher.send("task-failed", uuid=end.task_id, exception=repr(error), traceback="")
                 if end.worker_gone:
                     dispatcher.send("worker-offline")

@@ -30,7 +30,7 @@ class AgentInstanceClient:
         return await self._channel.call(self._command.create, instance, patience=ONCE)
 
     async def apply(self, instance: AgentInstance) -> AgentInstance:
-        """Create, or update what has this slug."""
+        """Create it, or update the one that has this slug."""
         return await self._channel.call(self._command.apply, instance)
 
     async def update(self, instance: AgentInstance) -> AgentInstance:
@@ -46,7 +46,7 @@ class AgentInstanceClient:
         return await self._channel.call(self._query.get, request, patience=patience)
 
     async def get_by_agent(self, agent_id: str, *, page: int = 0, page_size: int = 0) -> io_pb2.AgentInstanceList:
-        """`page` counts from 1; 0 leaves both to the server."""
+        """`page` counts from 1. With 0 for both, the server chooses page and size."""
         request = io_pb2.GetAgentInstancesByAgentRequest(agent_id=named(agent_id, "agent_id"))
         if page or page_size:
             request.page_info.CopyFrom(PageInfo(num=page, size=page_size))

@@ -23,7 +23,7 @@ class AgentClient:
         return await self._channel.call(self._command.create, agent, patience=ONCE)
 
     async def apply(self, agent: Agent) -> Agent:
-        """Create, or update what has this slug."""
+        """Create it, or update the one that has this slug."""
         return await self._channel.call(self._command.apply, agent)
 
     async def update(self, agent: Agent) -> Agent:

@@ -1,10 +1,10 @@
 """One channel to a server of the published contract, and how calls on it are made.
 
     ContractError             the server refused the call; `code` says how
-      ContractUnavailable     nobody answered in time; the same call may be made again
-      UnresolvedReference     one reference of several; `reference` says which
+      ContractUnavailable     the server did not answer in time; the same call may be made again
+      UnresolvedReference     one of several references cannot be resolved; `reference` says which
 
-Every call has a deadline. What may be repeated without harm is tried again when the server does not answer.
+Every call has a deadline. Calls that may be repeated without harm are tried again when the server does not answer.
 """
 
 import asyncio
@@ -53,7 +53,7 @@ class ContractUnavailable(ContractError, BackendUnavailable):
 
 
 class UnresolvedReference(ContractError):
-    """One of several references leads nowhere; the error of its lookup is the cause."""
+    """One of several references cannot be resolved; the error of its lookup is the cause."""
 
     def __init__(self, reference: ApiResourceReference, error: ContractError) -> None:
         super().__init__(error.code, str(error))
@@ -86,7 +86,7 @@ class ContractChannel:
     async def stream(
         self, method: Callable[..., AsyncIterable[Reply]], request: Message, *, timeout_s: float | None = None
     ) -> AsyncIterator[Reply]:
-        """The messages of a stream, once. Raises ContractError where it breaks.
+        """The messages of a stream, which is opened once. Raises ContractError if it breaks.
 
         A server that allows fewer keep-alive pings than we send cuts a stream that is silent for long: open it again.
         """
@@ -103,7 +103,7 @@ def contract_error(exc: grpc.aio.AioRpcError) -> ContractError:
 
 
 def named(id: str, name: str) -> str:
-    """The id, which must be one: the server's answer to an empty one would say less."""
+    """The id. Raises ValueError if it is empty, because the server's error would say less."""
     if not id:
         raise ValueError(f"{name} cannot be empty")
     return id
@@ -112,7 +112,7 @@ def named(id: str, name: str) -> str:
 async def resolved(
     get: Callable[[ApiResourceReference], Awaitable[Found]], references: Sequence[ApiResourceReference]
 ) -> list[Found]:
-    """What the references name, in their order, all looked up at the same time. Raises UnresolvedReference."""
+    """The resources that the references name, in their order, looked up together. Raises UnresolvedReference."""
 
     async def one(reference: ApiResourceReference) -> Found:
         try:

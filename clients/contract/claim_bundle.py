@@ -1,7 +1,8 @@
-"""What a run needs, found by the contract's calls alone, as the claim's answer of the runner service has it.
+"""Collects the data that a run needs with calls of the contract only, in the form of the runner service's ClaimReply.
 
-Session, agent instance and agent are asked for one after the other; then environments and skills at the same time. What
-cannot be resolved goes into `bundle_error`, so that the run ends with it. Raises ContractUnavailable.
+Session, agent instance and agent are read one after the other; then environments and skills at the same time. A
+resource that cannot be resolved is named in `bundle_error`, and the run ends with that error. Raises
+ContractUnavailable.
 """
 
 import asyncio
@@ -46,7 +47,7 @@ ATTACHED = (
 
 
 class Value(Protocol):
-    """A variable, of an environment or of an execution."""
+    """A variable of an environment or of an execution."""
 
     @property
     def value(self) -> str: ...
@@ -55,7 +56,7 @@ class Value(Protocol):
 
 
 class Unresolved(Exception):
-    """Something that the run needs cannot be had. `what` is the skill or the environment."""
+    """A resource that the run needs cannot be resolved. `what` is the skill or the environment."""
 
     def __init__(self, text: str, *, code: Code = Code.SYSTEM, what: str = "") -> None:
         super().__init__(text)
@@ -66,7 +67,8 @@ class Unresolved(Exception):
 async def bundle(
     clients: ContractClients, settings: "Settings", execution: AgentExecution, patience: Patience
 ) -> pb.ClaimReply:
-    """Everything of the answer that can be read; whose run it is, is the caller's to fill in."""
+    """The part of the ClaimReply that can be read; the caller fills in handle, fence, attempt, sandbox, thread and
+    head."""
     annotations = execution.metadata.annotations
     timeouts = _timeouts(settings, annotations.get(TIMEOUTS, ""))
     given_input = _input(execution)
@@ -104,7 +106,7 @@ async def bundle(
 async def _resolve(
     clients: ContractClients, execution: AgentExecution, reply: pb.ClaimReply, patience: Patience
 ) -> dict[str, Value]:
-    """Fill in session, agent and skills; give the environment, merged in layers."""
+    """Fill in session, agent and skills; return the environment, merged from its layers."""
     layers: list[tuple[str, Mapping[str, Value]]] = []
     agents_own: Mapping[str, str] = {}
     if session_id := execution.spec.session_id:
@@ -129,7 +131,7 @@ async def _resolve(
         layers += [(found.metadata.slug, dict(found.spec.data)) for found in environments]
         reply.skills.extend(in_folders(_run_skill(s, who) for s, (_, who) in zip(skills, owners, strict=True)))
         reply.agent.CopyFrom(agent)
-        # Values travel once, in the merged environment.
+        # Values are sent once, in the merged environment.
         reply.agent.spec.ClearField("env_spec")
     _give_graph(reply, agents_own, execution.metadata.annotations)
     layers.append(("runtime_env of the execution", dict(execution.spec.runtime_env)))
@@ -137,7 +139,7 @@ async def _resolve(
 
 
 def _give_graph(reply: pb.ClaimReply, agents_own: Mapping[str, str], own: Mapping[str, str]) -> None:
-    """Context and config, of the annotations, which a server that is not ours has not checked. Raises Unresolved."""
+    """Fill in context and config from the annotations, which only our own server has checked. Raises Unresolved."""
     try:
         context, config = merged(agents_own, own)
     except RunConfigError as error:
@@ -168,7 +170,7 @@ async def _together(environments: Awaitable[list[Any]], skills: Awaitable[list[A
 
 
 def _of(org: str, references: Iterable[ApiResourceReference]) -> list[ApiResourceReference]:
-    """References that name no org mean the execution's."""
+    """The references, with the execution's org where they name none; references of the platform stay as they are."""
     named = []
     for reference in references:
         whole = ApiResourceReference()
@@ -180,7 +182,10 @@ def _of(org: str, references: Iterable[ApiResourceReference]) -> list[ApiResourc
 
 
 def _merged(layers: Sequence[tuple[str, Mapping[str, Value]]]) -> dict[str, Value]:
-    """Later layers win. Raises Unresolved for a secret that stayed hidden: the agent could only fail with it."""
+    """Merge the layers; later ones win.
+
+    Raises Unresolved for a secret that the server shows only as `***`: the agent could only fail with it.
+    """
     env: dict[str, Value] = {}
     source: dict[str, str] = {}
     for what, values in layers:
@@ -210,17 +215,17 @@ def _run_skill(skill: Skill, sub_agent: str) -> pb.RunSkill:
 
 
 def _input(execution: AgentExecution) -> Any:
-    """The JSON of an execution that has no message: of its annotation, or as our own server shows it."""
+    """The JSON input of an execution without a message: from its annotation, or from the message of our own server."""
     if text := execution.metadata.annotations.get(INPUT, ""):
         return _json(text, INPUT)
-    for message in execution.status.messages:  # others of the input may stand before the user's
+    for message in execution.status.messages:  # other messages of the input may come before the user's
         if message.type == MessageType.MESSAGE_HUMAN and "input" in message.metadata:
             return json_format.MessageToDict(message.metadata)["input"]
     return None
 
 
 def _timeouts(settings: "Settings", annotation: str) -> Timeouts:
-    """The settings', with what the execution asks for. What cannot be meant is not followed."""
+    """The settings' timeouts, changed by the execution's annotation. An annotation with wrong values is ignored."""
     given = _json(annotation, TIMEOUTS) if annotation else {}
     try:
         return settings.timeouts.overridden(given or {}, max_run_s=settings.max_run_s)

@@ -31,7 +31,7 @@ class EnvironmentClient:
         return await self._channel.call(self._command.create, environment, patience=ONCE)
 
     async def apply(self, environment: Environment) -> Environment:
-        """Create, or update what has this slug."""
+        """Create it, or update the one that has this slug."""
         return await self._channel.call(self._command.apply, environment)
 
     async def update(self, environment: Environment) -> Environment:
@@ -54,5 +54,5 @@ class EnvironmentClient:
     async def list_by_refs(
         self, references: Sequence[ApiResourceReference], *, patience: Patience = READ
     ) -> list[Environment]:
-        """In the references' order, looked up at the same time. Raises UnresolvedReference."""
+        """In the order of the references, looked up at the same time. Raises UnresolvedReference."""
         return await resolved(partial(self.get_by_reference, patience=patience), references)

@@ -31,7 +31,7 @@ class ExecutionContextClient:
         return await self._channel.call(self._command.create, context, patience=ONCE)
 
     async def apply(self, context: ExecutionContext) -> ExecutionContext:
-        """Create, or update what has this slug."""
+        """Create it, or update the one that has this slug."""
         return await self._channel.call(self._command.apply, context)
 
     async def delete(self, execution_context_id: str, *, why: str = "", force: bool = False) -> ExecutionContext:

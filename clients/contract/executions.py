@@ -28,13 +28,13 @@ class ExecutionClient:
         )
 
     async def create(self, execution: AgentExecution, *, idempotency_key: str = "") -> AgentExecution:
-        """Tried again only with a key: then the server makes one execution of all tries."""
+        """Tried again only with a key, because then the server makes one execution of all tries."""
         patience = READ if idempotency_key else ONCE
         key = (("idempotency-key", idempotency_key),) if idempotency_key else ()
         return await self._channel.call(self._command.create, execution, patience=patience, metadata=key)
 
     async def update(self, execution: AgentExecution) -> AgentExecution:
-        """Never touches the status."""
+        """Update the execution, but never its status."""
         return await self._channel.call(self._command.update, execution)
 
     async def update_status(
@@ -45,7 +45,7 @@ class ExecutionClient:
         patience: Patience = READ,
         stop: Callable[[], bool] = lambda: False,
     ) -> AgentExecution:
-        """Lists that are not empty and fields that are set replace what is stored."""
+        """Lists that are not empty and fields that are set replace the stored ones."""
         request = AgentExecutionUpdateStatusInput(execution_id=named(execution_id, "execution_id"), status=status)
         return await self._channel.call(self._command.updateStatus, request, patience=patience, stop=stop)
 

@@ -1,7 +1,7 @@
-"""YAML of a caller, read in time and memory that grow with its text: plain data, no aliases, no merge keys, not deep.
+"""Reads YAML from callers: plain data, without aliases, merge keys or deep nesting.
 
-An alias names the same value again, so that a few lines stand for millions of values; a merge key copies a mapping.
-Both are refused before anything is built.
+So time and memory grow only with the length of the text. An alias names the same value again, so that a few lines stand
+for millions of values; a merge key copies a mapping. Both are refused before anything is built.
 """
 
 from typing import Any
@@ -9,12 +9,12 @@ from typing import Any
 import yaml
 
 MAX_DEPTH = 32
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the C one is there in all wheels of PyYAML
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # all wheels of PyYAML have the C loader
 _OPEN, _CLOSE = (yaml.MappingStartEvent, yaml.SequenceStartEvent), (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 
 
 def read_yaml(text: str) -> Any:
-    """One document; None for an empty one. Raises ValueError with a text of one line."""
+    """The data of one document; None for an empty one. Raises ValueError with a text of one line."""
     try:
         _check(text)
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader

@@ -23,7 +23,7 @@ class SessionClient:
         return await self._channel.call(self._command.create, session, patience=ONCE)
 
     async def apply(self, session: Session) -> Session:
-        """Create, or update what has this slug."""
+        """Create it, or update the one that has this slug."""
         return await self._channel.call(self._command.apply, session)
 
     async def update(self, session: Session, *, patience: Patience = READ) -> Session:

@@ -39,7 +39,7 @@ class SkillClient:
     async def list_by_refs(
         self, references: Sequence[ApiResourceReference], *, patience: Patience = READ
     ) -> list[Skill]:
-        """In the references' order, looked up at the same time. Raises UnresolvedReference."""
+        """In the order of the references, looked up at the same time. Raises UnresolvedReference."""
         return await resolved(partial(self.get_by_reference, patience=patience), references)
 
     async def get_artifact(self, artifact_storage_key: str) -> bytes:

@@ -1,9 +1,10 @@
 """Replaces secret values in text before it leaves the run.
 
-A `Mask` is used once, at the tool boundary (results before they enter the graph), and on error texts. It knows each
-value as it is, as JSON, a URL, Python and the shell's `export -p` write it, the single lines of a value of several
-lines, and what stands between characters that a program may write in its own way (quotes, backslashes, `$`, tabs,
-letters that are not ASCII). Of a value longer than 48 characters also a part of it, from 24 on, may be masked.
+A `Mask` is used once, at the tool boundary (results before they enter the graph), and on error texts. It finds each
+value as it is, and as JSON, a URL, Python and the shell's `export -p` write it. It also finds the single lines of a
+value of several lines, and the parts between characters that programs write in different ways (quotes, backslashes,
+`$`, tabs, letters that are not ASCII). Of a value longer than 48 characters also a part of it, from 24 on, may be
+masked.
 
 Known limit: a command that prints a secret in another form (base64, reversed, one character per line) is not caught.
 """
@@ -35,10 +36,11 @@ _ESCAPED = re.compile(r"""["'`$\\]|[^ -~]""")
 
 
 class Mask:
-    """`Mask(secrets)(text)` is `text` with every secret replaced by asterisks; secrets that overlap by one row of them.
+    """`Mask(secrets)(text)` is `text` with every secret replaced by asterisks; overlapping secrets become one row of
+    them.
 
-    One automaton looks for all of them in one pass, so that it costs what the text weighs, whatever the secrets are. A
-    long form is looked for in pieces that overlap: else a text of beginnings would be read again from each of them.
+    One automaton looks for all secrets in one pass, so that the cost depends on the length of the text only. A long
+    form is searched in overlapping pieces: else a text full of its beginnings would be read again from each of them.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -58,12 +60,12 @@ class Mask:
         return text if masked is data else masked.decode("utf-8", "surrogatepass")
 
     def spans(self, data: bytes) -> list[tuple[int, int]]:
-        """Where in `data` something secret is, in order; what overlaps is one."""
+        """(begin, end) of each secret in `data`, in order; overlapping ones are merged."""
         found: list[tuple[int, int]] = []
         for at in range(0, len(data) if self._finder else 0, LOOK_BYTES):
             until = at + LOOK_BYTES
             for begin, end in self._matches(data, at, until + self.longest - 1):
-                if begin >= until:  # the next window sees it whole
+                if begin >= until:  # the next window finds the whole of it
                     break
                 _add(found, begin, end)
                 # Another one may begin within it and end later.
@@ -75,7 +77,8 @@ class Mask:
         return found
 
     def open_at(self, data: bytes) -> int:
-        """Where in `data` something secret may have begun that more text would complete; its length if nowhere."""
+        """Where in `data` the beginning of a secret may stand that more text would complete; the length of `data` if
+        there is none."""
         for at in range(max(0, len(data) - self.longest + 1), len(data)):
             if data[at] not in self._first:
                 continue
@@ -86,13 +89,13 @@ class Mask:
         return len(data)
 
     def _matches(self, data: bytes, begin: int, end: int) -> list[tuple[int, int]]:
-        """The leftmost, of these the longest, and so on after its end. Other threads run meanwhile."""
+        """Matches from left to right, without overlap, at each place the longest. Other threads run meanwhile."""
         assert self._finder is not None
         matches = self._finder.find_matches_as_indexes(data[begin:end])
         return [(begin + first, begin + last) for _, first, last in matches]
 
     def of_bytes(self, data: bytes) -> bytes:
-        """The same for what may be no text: everything but the secrets stays as it is."""
+        """Mask bytes that may be no text: everything but the secrets stays as it is."""
         spans = self.found(data)
         if not spans:
             return data
@@ -103,11 +106,11 @@ class Mask:
         return b"".join([*shown, data[at:]])
 
     def found(self, data: bytes) -> list[tuple[int, int]]:
-        """Where in `data` something secret is, in order; what overlaps is one."""
+        """(begin, end) of each secret in `data`, in order; overlapping ones are merged."""
         return self.spans(data) if self._finder is not None else []
 
     def within(self, value: Any) -> Any:
-        """The same with every text in it masked, however deep it lies in lists and objects."""
+        """The value with every text in it masked, at any depth of lists and objects."""
         match value:
             case str():
                 return self(value)
@@ -118,7 +121,7 @@ class Mask:
         return value
 
     async def within_apart(self, value: T) -> T:
-        """The same; a lot of text in a thread, while the loop goes on."""
+        """As `within`; a lot of text is masked in a thread, while the event loop goes on."""
         apart = self._finder is not None and characters_in(value) >= IN_A_THREAD
         masked: T = await asyncio.to_thread(self.within, value) if apart else self.within(value)
         return masked
@@ -128,7 +131,7 @@ class Mask:
 
 
 def characters_in(value: Any) -> int:
-    """Of the texts in it, however deep."""
+    """The number of characters of all texts in the value, at any depth."""
     match value:
         case str():
             return len(value)
@@ -140,7 +143,7 @@ def characters_in(value: Any) -> int:
 
 
 def _add(found: list[tuple[int, int]], begin: int, end: int) -> None:
-    """They come in the order of their beginnings."""
+    """Add a span, or extend the last one if they overlap. Spans come in the order of their beginnings."""
     if found and begin < found[-1][1]:
         begin, before = found.pop()
         end = max(end, before)
@@ -152,7 +155,7 @@ def _bytes(text: str) -> bytes:
 
 
 def _pieces(form: str) -> Iterator[str]:
-    """The whole form, or pieces of about the same length, each with the first character of the next one."""
+    """The whole form, or pieces of it of about equal length; each ends with the first character of the next one."""
     count = -(-len(form) // PIECE_LENGTH)
     for i in range(count):
         piece = form[i * len(form) // count : (i + 1) * len(form) // count + 1]
@@ -161,18 +164,18 @@ def _pieces(form: str) -> Iterator[str]:
 
 
 class MaskedStream:
-    """The same for what comes in pieces: `feed` gives what can be written by then."""
+    """Masks data that comes in pieces: `feed` returns the part that can be written by then."""
 
     def __init__(self, mask: Mask) -> None:
         self._mask = mask
         self._held = b""
 
     def feed(self, data: bytes, *, last: bool = False) -> bytes:
-        """`last`: all that was held back, too."""
+        """`last`: also return all data that was held back."""
         if not self._mask:
             return data
         self._held += data
-        # What begins before the cut and may go on after it is held back, so that it is found in one piece.
+        # A secret that begins before the cut and may go on after it is held back, so that it is found whole.
         whole = last or len(self._held) > MOST_HELD_BYTES
         cut = len(self._held) if whole else max(len(self._held) - self._mask.longest, 0)
         for begin, end in self._mask.found(self._held):

@@ -17,7 +17,7 @@ MIN_LENGTH = 8
 
 
 def operator_secrets(settings: "Settings") -> frozenset[str]:
-    """Secret settings, and the passwords of URLs among the settings and of proxies."""
+    """Secret settings, and the passwords in URLs of settings and of proxies."""
     return frozenset(each for each in _all(settings) if len(each) >= MIN_LENGTH and each != DUMMY_LOCAL_KEY)
 
 
@@ -27,7 +27,7 @@ def _all(settings: "Settings") -> Iterator[str]:
         if isinstance(value, SecretStr):
             secret = value.get_secret_value()
             yield secret
-            yield from (part.strip() for part in secret.split(","))  # keys that seal, one after the other
+            yield from (part.strip() for part in secret.split(","))  # AGENT_RUNNER_SECRET_KEY may hold several keys
         elif isinstance(value, str):
             yield from passwords_in(value)
     for name, value in os.environ.items():

@@ -1,11 +1,11 @@
-"""A text that comes in pieces, masked as the whole of it would be.
+"""Masks a text that comes in pieces, with the same result as for the whole text.
 
-A secret that a model says over several tokens is in none of them. So of each piece the end is held back that could be
-the beginning of something secret, until more has come or the text has ended: never more than the longest thing that
-the mask looks for, and nothing at all of a text that looks like none of it.
+A secret that a model writes over several tokens is in none of them. So the end of a piece is held back if it could be
+the beginning of a secret, until more text comes or the text has ended. That is never more than the longest form that
+the mask looks for, and nothing at all if no form begins like it.
 
-    shown = stream.feed(piece)      what of it, and of what was held back, may be seen now
-    shown = stream.rest()           the text has ended
+    shown = stream.feed(piece)      the masked text that may be seen now
+    shown = stream.rest()           the rest of it, at the end of the text
 """
 
 from agent_runner.clients.masking.mask import SHOWN, Mask
@@ -32,7 +32,7 @@ class MaskedStream:
         shown, at = [], self._covered
         for begin, end in self._mask.spans(data):
             if begin >= until:
-                break  # seen again with what comes
+                break  # found again with the next piece
             if begin >= at:
                 shown += [data[at:begin], SHOWN.encode()]
             at = max(at, end)

@@ -1,7 +1,7 @@
-"""Puts the pieces of streamed tool calls together, as the providers and gateways of this world send them.
+"""Puts the pieces of streamed tool calls together, also those of providers and gateways that break the protocol.
 
-The protocol says that `index` tells the calls of one message apart. There are servers that leave it out, that say 0
-for every call, that repeat or forget the id, and that give the same id to two calls, or again in a later turn.
+The protocol says that `index` tells the calls of one message apart. Some servers leave it out, or send 0 for every
+call. Some repeat or omit the id. Some give the same id to two calls, or give it again in a later turn.
 """
 
 import json
@@ -48,7 +48,7 @@ class CallAssembly:
         call.raw += args
 
     def name_all(self) -> None:
-        """Every call gets an id of its own."""
+        """Give every call an id that no other call of the conversation has."""
         for call in self.calls:
             id_ = call.id or f"call_{uuid.uuid4().hex[:24]}"
             number = 1

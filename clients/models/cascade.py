@@ -2,13 +2,13 @@
 
     STIGMER_LLM_PROVIDER -> ANTHROPIC_API_KEY -> OPENAI_API_KEY or OPENAI_BASE_URL -> a reachable Ollama -> demo
 
-The demo model is for MODE=local, and for operators who set STIGMER_LLM_PROVIDER=demo: elsewhere an agent that answers
-without a model would pass for one that works.
+The demo model is for MODE=local, and for operators who set STIGMER_LLM_PROVIDER=demo. Elsewhere users would take its
+answers for those of a real model.
 
-A name that an execution or an agent gives wins over the default: `provider:name`, or a name whose provider is known by
-its form (`claude...`, `gpt...`, `o3`); else it is a name at the provider that the cascade finds. A named model whose
-provider has no key is an error: nobody who asked for a model gets the demo model silently. Providers are imported only
-when they are used.
+A name that an execution or an agent gives wins over the default. It is `provider:name`, or a name whose form tells the
+provider (`claude...`, `gpt...`, `o3`); any other name is a model of the provider that the cascade finds. A named model
+whose provider has no key is an error: a request for a model never gets the demo model silently. Providers are imported
+only when they are used.
 """
 
 import json
@@ -140,7 +140,7 @@ def _default_provider(settings: ModelSettings) -> tuple[str, str]:
 
 
 def _key(settings: ModelSettings, provider: str, own: SecretStr, variable: str) -> SecretStr:
-    """The provider's own key; STIGMER_LLM_API_KEY wins if it is meant for this provider."""
+    """The provider's own key; STIGMER_LLM_API_KEY wins if it is for this provider."""
     general = settings.llm_api_key
     key = general if general.get_secret_value() and settings.llm_provider in ("", provider) else own
     if not key.get_secret_value():
@@ -157,13 +157,13 @@ def _options(settings: ModelSettings) -> dict[str, Any]:
 
 def _anthropic(settings: ModelSettings, name: str) -> BaseChatModel:
     key = _key(settings, "anthropic", settings.anthropic_api_key, "ANTHROPIC_API_KEY")
-    # People, and the predecessor, write claude-sonnet-4.5; the API's names have no dot.
+    # People and earlier software write claude-sonnet-4.5; the API's names have no dot.
     name = re.sub(r"(?<=\d)\.(?=\d)", "-", name)
     return anthropic_model(model_name=name, api_key=key, **_options(settings))
 
 
 def _openai(settings: ModelSettings, name: str) -> BaseChatModel:
-    # A server of one's own often needs no key; the client insists on some value.
+    # A self-hosted server often needs no key, but the client requires some value.
     own = settings.openai_api_key
     if settings.openai_base_url and not own.get_secret_value():
         own = SecretStr("unused")
@@ -180,7 +180,7 @@ def _ollama(settings: ModelSettings, name: str) -> BaseChatModel:
     if "max_tokens" in options:
         options["num_predict"] = options.pop("max_tokens")
     if urlsplit(_ollama_url(settings)).hostname in ("localhost", "127.0.0.1", "::1"):
-        options["client_kwargs"] = {"trust_env": False}  # found without a proxy; one could not reach it
+        options["client_kwargs"] = {"trust_env": False}  # it was found without a proxy, and a proxy could not reach it
     return ollama_model(model=name, base_url=_ollama_url(settings), **options)
 
 
@@ -193,7 +193,7 @@ def _ollama_url(settings: ModelSettings) -> str:
 
 
 def _ollama_models(settings: ModelSettings) -> list[str]:
-    """Names of the models that a running Ollama has; empty if none answers. A proxy is never asked."""
+    """Names of the models that a running Ollama has; empty if none answers. Asked without a proxy."""
     url = f"{_ollama_url(settings)}/api/tags"
     if not url.startswith(("http://", "https://")):
         return []

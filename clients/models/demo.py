@@ -47,7 +47,7 @@ MAX_CHUNKS = 120
 
 
 class DemoModel(BaseChatModel):
-    """See the module's docstring. `token_delay_s` is waited before each streamed token."""
+    """See the module's docstring. `token_delay_s`: the pause before each streamed token."""
 
     model_name: str = MODEL_NAME
     token_delay_s: float = Field(default_factory=lambda: _delay_from_environment())
@@ -61,13 +61,13 @@ class DemoModel(BaseChatModel):
         return {"model_name": self.model_name}
 
     def _resolve_model_profile(self) -> Any:
-        # It reads any length: without a profile, long conversations would be summarised, by itself.
+        # The model reads any length. Without a profile, it would be used to summarise its own long conversations.
         return {"max_input_tokens": 1 << 31, "tool_calling": True}
 
     def bind_tools(
         self, tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool], **kwargs: Any
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        # Names, and who can be delegated to, are all it needs: building JSON schemas would cost milliseconds a call.
+        # It needs only names and sub-agents: building JSON schemas would cost milliseconds per call.
         bound = [name_and_description(tool) for tool in tools]
         return self.bind(tools=[{"name": n, "description": d if n == "task" else ""} for n, d in bound])
 

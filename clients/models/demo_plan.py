@@ -1,4 +1,4 @@
-"""What the offline demo model says and calls next: a pure function of the conversation (grammar in `demo.py`)."""
+"""The next text and calls of the offline demo model: a pure function of the conversation (grammar in `demo.py`)."""
 
 import math
 import re
@@ -42,14 +42,14 @@ class Action:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What is bound to the model: tool names, and whom `task` can delegate to."""
+    """The tools bound to the model: their names, and the sub-agents of `task`."""
 
     names: frozenset[str] = frozenset()
     sub_agents: tuple[str, ...] = ()
 
 
 def name_and_description(tool: Any) -> tuple[str, str]:
-    """Of a tool in any of the forms that langchain binds."""
+    """The name and description of a tool, in any of the forms that langchain binds."""
     if isinstance(tool, dict):
         inner = tool.get("function", tool)
         return str(inner.get("name", "")), str(inner.get("description", ""))
@@ -68,7 +68,7 @@ def bound_tools(tools: Sequence[dict[str, Any]]) -> Tools:
 
 
 def next_action(messages: Sequence[BaseMessage], tools: Tools) -> Action:
-    """What to say and call now: the n-th step of the plan, n being the AI messages since the last human one."""
+    """The next text and calls: the n-th step of the plan, where n counts the AI messages since the last human one."""
     asked = max((n for n, message in enumerate(messages) if _is_human(message)), default=-1)
     text = str(messages[asked].text) if asked >= 0 else ""
     turn = messages[asked + 1 :]
@@ -82,7 +82,7 @@ def next_action(messages: Sequence[BaseMessage], tools: Tools) -> Action:
 
 
 def _is_human(message: BaseMessage) -> bool:
-    # Guard middlewares speak to the model in human messages that begin so.
+    # Guard middlewares write human messages to the model that begin like this.
     return isinstance(message, HumanMessage) and not str(message.text).startswith("[System]")
 
 
@@ -201,7 +201,7 @@ def _report(name: str, args: dict[str, Any], result: ToolMessage | None, limit: 
         did = "failed" if failed else "answered"
         return f"{args.get('subagent_type', 'a sub-agent')} {did}:\n{_quote(content, limit)}"
     if name == "read_file":
-        # The tool's own line about which lines these are.
+        # The tool's own header, which has the line numbers.
         content = re.sub(r"\A@@ lines .* @@\n", "", content)
     verb = {"write_file": "Writing", "read_file": "Reading"}.get(name, name)
     return f"{verb} {args.get('file_path', '')} {'failed' if failed else 'worked'}:\n{_quote(content, limit)}"

@@ -1,7 +1,7 @@
 """How an AI message ended, and which of its tool calls must not run.
 
 LangChain completes the JSON of a call that was cut: half of `rm -rf /work/tmp` is then `rm -rf /work`. So a call runs
-only if its message ended with a reason that ends calls, and if its raw arguments are whole.
+only if the reason for its message's end says that calls are complete, and if its raw arguments are whole.
 """
 
 import json
@@ -24,7 +24,7 @@ UNFINISHED = f"it was cut off: its arguments end in the middle. {NOT_MADE} Make 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """A call that is not run. `args`: the raw text that came of them."""
+    """A call that is not run. `args`: its arguments, as far as they came."""
 
     id: str
     name: str
@@ -33,7 +33,7 @@ class Refused:
 
 
 def reason_of(told: Mapping[str, Any]) -> str:
-    """The provider's word for why the model stopped, of a message's `response_metadata`; empty if it gave none."""
+    """The provider's word for why the model stopped, from a message's `response_metadata`; empty if it gave none."""
     details = told.get("incomplete_details")
     if isinstance(details, Mapping) and details.get("reason"):
         return str(details["reason"])
@@ -41,7 +41,7 @@ def reason_of(told: Mapping[str, Any]) -> str:
 
 
 def why_cut(reason: str) -> str:
-    """What a call is told whose message ended with `reason`, which ends no calls."""
+    """The answer to a call whose message ended with `reason`, which means that the call may be incomplete."""
     next_time = "Use shorter arguments." if endings.is_out_of_room(reason) else "Make it again, in another way."
     return f"it was cut off: {endings.says(reason)} in the middle of this call. {NOT_MADE} {next_time}"
 
@@ -51,7 +51,7 @@ def ends_calls(reason: str) -> bool:
 
 
 def arguments_of(raw: str) -> tuple[dict[str, Any], str]:
-    """Whole arguments, or why they are not. Nothing, and `null`, stand for none."""
+    """Whole arguments, or why they are not whole. An empty text and `null` mean no arguments."""
     if not raw.strip() or raw.strip() == "null":
         return {}, ""
     try:
@@ -62,7 +62,7 @@ def arguments_of(raw: str) -> tuple[dict[str, Any], str]:
 
 
 def refused_in(message: AIMessage) -> list[Refused]:
-    """The calls of a message that must not run, whoever made it. Ids are empty where the model gave none."""
+    """The calls of a message that must not run, from any model. Ids are empty where the model gave none."""
     told = message.response_metadata
     refused = [Refused(**one) for one in told.get(REFUSED_CALLS) or ()]
     known = {one.id for one in refused}
@@ -86,7 +86,7 @@ def refused_in(message: AIMessage) -> list[Refused]:
 
 
 def with_refused(message: AIMessage, refused: list[Refused]) -> AIMessage:
-    """The message as the conversation keeps it: every call has an id and will get an answer, the refused ones too."""
+    """The message for the conversation: every call has an id and will get an answer, the refused ones too."""
     ids = {one.id for one in refused}
     calls = [call for call in message.tool_calls if call["id"] not in ids]
     calls += [{"name": one.name, "args": {}, "id": one.id, "type": "tool_call"} for one in refused]
@@ -96,7 +96,7 @@ def with_refused(message: AIMessage, refused: list[Refused]) -> AIMessage:
 
 
 def _begins_json(raw: str) -> bool:
-    """Whether more text could have made it whole."""
+    """Whether this is the beginning of a JSON object."""
     try:
         return isinstance(parse_partial_json(raw), dict)
     except (ValueError, RecursionError):

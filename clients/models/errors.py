@@ -1,7 +1,7 @@
-"""What went wrong with a model, in words that name the cause, and what to do about it.
+"""Explains an error of a model: a text that names the cause, and advice.
 
-A provider says it in three ways: the status of its answer, an error in the middle of a stream whose status was 200, or
-a connection that ends. So the exception's type and the error's own type and code count as much as the status.
+A provider reports an error in three ways: the status of its answer, an error in the middle of a stream whose status was
+200, or a connection that ends. So the exception's type and the error's own type and code count as much as the status.
 """
 
 import json
@@ -37,7 +37,7 @@ _NO_MODEL = re.compile(r"model.{0,80}(not found|does not exist|not exist)|not_fo
 
 
 class ModelError(Exception):
-    """No usable model: `advice` says what to set. Raised when the model is built."""
+    """There is no usable model; `advice` says what to set. Raised when the model is built."""
 
     def __init__(self, text: str, advice: str) -> None:
         super().__init__(text)
@@ -45,7 +45,7 @@ class ModelError(Exception):
 
 
 class ProviderError(Exception):
-    """A provider's error that came as a part of a stream and that its client did not see as one."""
+    """A provider's error inside a stream, which its client did not recognise as one."""
 
     def __init__(self, body: Any) -> None:
         super().__init__(said_in(body) or "the provider failed")
@@ -53,7 +53,7 @@ class ProviderError(Exception):
 
 
 class BrokenStream(ModelError):
-    """An answer ended before its end, or did not begin."""
+    """A model's answer broke off, or did not begin."""
 
     def __init__(self, *, began: bool, text: str = "", advice: str = "") -> None:
         ended = "the model's answer broke off: the stream ended without the reason that this provider always gives"
@@ -127,7 +127,7 @@ _AGAIN = (BROKE_OFF, ON_THE_WAY, OLLAMA_DOWN, UNREACHABLE, PROVIDER_DOWN, RATE_L
 
 
 def proxy_error(error: BaseException) -> ModelError | None:
-    """For what HTTP clients raise about the environment's proxy: no package for SOCKS, no usable URL."""
+    """The error for an unusable proxy of the environment (no package for SOCKS, no usable URL), else None."""
     text = str(error)
     if isinstance(error, ImportError) and "socks" in text.lower():
         return ModelError(
@@ -143,7 +143,7 @@ def proxy_error(error: BaseException) -> ModelError | None:
 
 
 def explain_model_error(error: BaseException) -> tuple[str, str] | None:
-    """(text, advice) if a model provider's exception is the cause, however deep in the chain; else None.
+    """(text, advice) if an exception of a model provider is the cause, at any depth of the chain; else None.
 
     Works by class names, status codes and the error's body, so that no provider's library is imported for it.
     """
@@ -161,11 +161,11 @@ def explain_model_error(error: BaseException) -> tuple[str, str] | None:
         wait_s = wait_s or retry_after_s(getattr(link, "response", None))
         text = sentence(link)
         if text and not any(text in known for known in texts):
-            texts.append(text)  # what wraps it may have said less than the provider
+            texts.append(text)  # the exception around it may say less than the provider
     if found is None:
         return None
     if len(texts) > 1:
-        texts = [text for text in texts if text != "Connection error."]  # the cause says which
+        texts = [text for text in texts if text != "Connection error."]  # another text says which error it was
     told, advice = ": ".join([found.text, *texts]), found.advice
     if wait_s:
         told += f" (it asks to wait {wait_s:g} s)"
@@ -176,11 +176,11 @@ def explain_model_error(error: BaseException) -> tuple[str, str] | None:
 
 
 def broken_stream(error: Exception, *, opened: bool, began: bool, client_tries: bool) -> Exception | None:
-    """What to raise for an error in a stream if asking again may help; None if it does not, or if the client has done
-    so already: one that tries by itself does so until the provider's answer opens."""
+    """The error to raise for an error in a stream, if another try may help; else None. Also None if the client has
+    tried again already: a client that tries by itself does so until the provider's answer opens."""
     if isinstance(error, BrokenStream):
         return error
-    if isinstance(error, json.JSONDecodeError):  # the clients read each event, and the last one may be half
+    if isinstance(error, json.JSONDecodeError):  # the clients parse each event, and the last one may be incomplete
         return BrokenStream(began=began, text=f"{BROKE_OFF.text}: the provider sent something that is no JSON")
     if isinstance(error, ValidationError):
         return BrokenStream(
@@ -213,7 +213,7 @@ def _cause_of(error: BaseException) -> _Cause | None:
     names = {kind.__name__ for kind in type(error).__mro__}
     modules = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
     if not modules & _PROVIDERS:
-        # Some clients check the key before they build anything of their own.
+        # Some clients check the key first and raise an error that is not of their own type.
         return NO_KEY if "api_key" in str(error) and "environment variable" in str(error) else None
     if "agent_runner" in modules and not isinstance(error, ProviderError):
         return None
@@ -248,7 +248,7 @@ def _told(error: BaseException, names: set[str]) -> _Cause | None:
 
 
 def _no_answer(error: BaseException) -> BrokenStream | None:
-    """What LangChain says where a client's stream held nothing."""
+    """The error for LangChain's message about an empty stream; None for other errors."""
     said = isinstance(error, ValueError) and str(error) in _NOTHING_CAME
     return BrokenStream(began=False) if said else None
 

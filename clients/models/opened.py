@@ -1,7 +1,7 @@
-"""What the HTTP beneath a model's client told before its stream is read, which the client keeps to itself.
+"""Reads from the HTTP response below a model's client what the client itself does not show.
 
-A client that reads a stream skips what is no event. An error that comes with status 200 as one piece of JSON, or the
-page of a network that wants a login, looks to it like a stream that ended before it began.
+A client that reads a stream skips everything that is no event. An error that comes with status 200 as one piece of
+JSON, or the login page of a network, looks to it like a stream that ended before it began.
 """
 
 import json
@@ -16,7 +16,7 @@ _LONGEST_BODY = 1024 * 1024
 
 @dataclass(slots=True)
 class Opened:
-    """One request. `answered`: an answer with status 200 began. `error`: it is none of the model's."""
+    """One request. `answered`: an answer with status 200 began. `error`: that answer does not come from the model."""
 
     answered: bool = False
     error: ProviderError | None = None
@@ -26,14 +26,14 @@ _asked: ContextVar[Opened | None] = ContextVar("asked", default=None)
 
 
 def asking() -> Opened:
-    """Told of the next request that this context makes on a watched client."""
+    """A record that the next request of this context on a watched client fills in."""
     asked = Opened()
     _asked.set(asked)
     return asked
 
 
 def watch(client: Any) -> None:
-    """`client`: an async client of httpx, that of others too; those who ask nothing are told nothing."""
+    """`client`: an async client of httpx, also one that others use. Requests without `asking` are not recorded."""
     hooks = client.event_hooks
     if _seen not in hooks["response"]:
         client.event_hooks = {**hooks, "response": [*hooks["response"], _seen]}

@@ -1,7 +1,7 @@
-"""What a provider said about an error: its sentence, its status, its own name for it.
+"""A provider's report of an error: its sentence, its status, its own name for it.
 
 Bodies come in many forms: an error in an object, a list of wrong fields, the words of another provider within those of
-a gateway, the page of a proxy. People get a sentence of all of them, never a Python dict and no HTML.
+a gateway, the page of a proxy. Each becomes one sentence for people, without Python dicts and HTML.
 """
 
 import ast
@@ -28,13 +28,13 @@ _SILENT = {
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status, if it says something: 200 is that of a stream which failed later."""
+    """The HTTP status; None for 200, which is the status of a stream that failed later."""
     status = getattr(error, "status_code", None)
     return status if isinstance(status, int) and status != 200 else None
 
 
 def kind_and_code(body: Any) -> tuple[str, Any]:
-    """What the provider calls the error."""
+    """The provider's type and code of the error."""
     inner = body.get("error") if isinstance(body, Mapping) and isinstance(body.get("error"), Mapping) else body
     if not isinstance(inner, Mapping):
         return "", None
@@ -57,7 +57,7 @@ def said_in(body: Any) -> str:
 
 
 def sentence(error: BaseException) -> str:
-    """What the provider said, in its words, with its status and its name for the error."""
+    """The provider's own words, with its status and its name for the error."""
     text = " ".join(str(error).split())
     body = getattr(error, "body", None)
     if body is None and (start := text.find("{")) >= 0:
@@ -78,12 +78,12 @@ def sentence(error: BaseException) -> str:
 
 
 def is_page(text: str) -> bool:
-    """HTML, which no provider of models speaks."""
+    """Whether it is HTML, which no provider of models sends as an answer."""
     return bool(_PAGE.match(text))
 
 
 def fields_of(error: ValidationError) -> str:
-    """The fields that do not fit and why, without the values that were given."""
+    """The wrong fields and the reason for each, without the values that were given."""
     return "; ".join(
         ": ".join(filter(None, (".".join(map(str, one["loc"])), one["msg"])))
         for one in error.errors(include_url=False, include_input=False, include_context=False)
@@ -100,7 +100,7 @@ def retry_after_s(response: Any) -> float:
 
 
 def _of_another(error: Mapping[str, Any]) -> str:
-    """What the provider behind a gateway said (OpenRouter hands it on as it came)."""
+    """The words of the provider behind a gateway (OpenRouter passes them on unchanged)."""
     metadata = error.get("metadata")
     raw = metadata.get("raw") if isinstance(metadata, Mapping) else None
     if isinstance(raw, str):
@@ -110,7 +110,7 @@ def _of_another(error: Mapping[str, Any]) -> str:
 
 
 def _of_field(one: Any) -> str:
-    """A wrong field, as FastAPI tells it, or any other item of a list of errors."""
+    """A wrong field, as FastAPI reports it, or any other item of a list of errors."""
     if not isinstance(one, Mapping):
         return said_in(one)
     place = one.get("loc")
@@ -129,7 +129,7 @@ def _silent(error: BaseException) -> str:
 
 
 def _parsed(text: str) -> Any:
-    """A body that somebody has made a text of: JSON, or a Python dict."""
+    """The body in a text that is JSON or a Python dict; None if it is neither."""
     for read in (json.loads, ast.literal_eval):
         try:
             return read(text)

@@ -1,4 +1,4 @@
-"""The chat models of the providers with their streams made whole (`whole.py`), and what their clients drop kept.
+"""The providers' chat models, with complete streams (`whole.py`) and with data that their clients would drop.
 
 Each is imported only when it is used: `openai_model` and so on import the provider's package.
 """
@@ -35,7 +35,7 @@ def openai_model(**options: Any) -> BaseChatModel:
                 except BadRequestError as error:
                     if "stream_options" not in str(error) or not self.stream_usage:
                         raise
-                    self.stream_usage = False  # a gateway that does not know the word: better no counts than no answer
+                    self.stream_usage = False  # the gateway does not know this option: better no counts than no answer
                     async for chunk in opened(*args, **kwargs):
                         yield chunk
 
@@ -70,7 +70,7 @@ def anthropic_model(**options: Any) -> BaseChatModel:
 
         def _make_message_chunk_from_anthropic_event(self, event: Any, **kwargs: Any) -> Any:
             made, start = super()._make_message_chunk_from_anthropic_event(event, **kwargs)
-            # said again at the end by Anthropic, but not by every server that speaks its protocol
+            # Anthropic sends the usage again at the end, but not every server that speaks its protocol does
             if made is not None and event.type == "message_start" and event.message.usage:
                 made.usage_metadata = _create_usage_metadata(event.message.usage)
             return made, start
@@ -94,7 +94,7 @@ def ollama_model(**options: Any) -> BaseChatModel:
                 yield chunk
 
         async def _aiterate_over_stream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
-            # keeps what the model thought where it does so unasked; the request stays as it was
+            # keeps the reasoning of models that reason without being asked; the request stays as it was
             async for chunk in super()._aiterate_over_stream(*args, **{**kwargs, "reasoning": True}):
                 yield chunk
 
@@ -115,8 +115,8 @@ def ollama_model(**options: Any) -> BaseChatModel:
 
 
 def _wait_in_bounds(client: Any) -> None:
-    """Anthropic's client sleeps as long as a Retry-After says, weeks if need be; the run would end with a reason that
-    is not the true one. As OpenAI's does, it gives up where that is too long."""
+    """Make Anthropic's client give up if a Retry-After is longer than `LONGEST_WAIT_S`, as OpenAI's client does. By
+    itself it waits that long, even weeks, and the run would end with a wrong reason."""
     judged = client._should_retry
 
     def should_retry(response: Any) -> bool:
@@ -126,7 +126,7 @@ def _wait_in_bounds(client: Any) -> None:
 
 
 def _delta_of(chunk: dict[str, Any]) -> dict[str, Any]:
-    """The delta of a chunk of the OpenAI protocol. Raises ProviderError for what is an error and looks like a chunk."""
+    """The delta of a chunk of the OpenAI protocol. Raises ProviderError for an error that looks like a chunk."""
     choices = chunk.get("choices") or ()
     choice = choices[0] if choices and isinstance(choices[0], dict) else {}
     bare = not choices and not chunk.get("usage") and isinstance(chunk.get("message"), str)
@@ -143,7 +143,7 @@ def _delta_of(chunk: dict[str, Any]) -> dict[str, Any]:
             call["index"] = -1 - number
         function = call.get("function")
         if isinstance(function, dict) and isinstance(function.get("arguments"), dict):
-            function["arguments"] = json.dumps(function["arguments"])  # some servers forget that it is a text
+            function["arguments"] = json.dumps(function["arguments"])  # some servers send an object, not a text
     return delta
 
 
@@ -153,8 +153,8 @@ def _says_something(part: Any) -> bool:
 
 
 def _dropped(delta: dict[str, Any]) -> dict[str, str]:
-    """What the client drops of a delta: reasoning (vLLM, SGLang and DeepSeek say `reasoning_content`, OpenRouter and
-    Ollama `reasoning`, some both) and the words of a refusal."""
+    """The fields of a delta that the client drops: reasoning (`reasoning_content` of vLLM, SGLang and DeepSeek,
+    `reasoning` of OpenRouter and Ollama, some send both) and the text of a refusal."""
     found = {
         "reasoning_content": delta.get("reasoning_content") or delta.get("reasoning"),
         "refusal": delta.get("refusal"),

@@ -1,13 +1,13 @@
-"""The stream of a model, made whole: what a provider sends becomes what the rest of the product can rely on.
+"""Completes a model's stream: turns a provider's chunks into a stream that the rest of the product can rely on.
 
     async for chunk in whole(lambda: provider_stream(), messages): ...
 
-Text goes through as it comes. Tool calls are held back until the message has ended: those that are whole come in one
-last chunk, those that are not are told beside them (`endings.REFUSED_CALLS`) and look like calls to nobody. Token
-counts and the reason for the end are said once, whatever number of chunks repeated them.
+Text passes as it comes. Tool calls are held back until the message has ended. Complete calls come in one last chunk.
+Incomplete calls are listed in its metadata (`endings.REFUSED_CALLS`), where nothing takes them for calls. Token counts
+and the reason for the end come once, even if several chunks repeated them.
 
-A stream that breaks before it said anything is asked for again; after that its error is raised, unless tool calls had
-begun: nothing was run yet, so the agent can ask the model again.
+A stream that breaks before its first text is requested again. A stream that breaks later raises its error, unless tool
+calls had begun: none of them has run yet, so the agent can ask the model again.
 """
 
 import asyncio
@@ -46,8 +46,8 @@ Stream = AsyncIterator[ChatGenerationChunk]
 async def whole(
     open_stream: Callable[[], Stream], messages: Sequence[BaseMessage], *, client_tries: bool = True
 ) -> Stream:
-    """`messages`: what the model is asked. `client_tries`: the client asks again by itself until an answer opens.
-    Raises the provider's error, or BrokenStream."""
+    """`messages`: the messages that the model gets. `client_tries`: the client asks again by itself until an answer
+    opens. Raises the provider's error, or BrokenStream."""
     for tried in range(1, TRIES + 1):
         answer, asked = _Answer(messages), asking()
         broke: Exception | None = None
@@ -63,7 +63,7 @@ async def whole(
         except Exception as error:
             told = asked.error or error
             broke = broken_stream(told, opened=asked.answered, began=answer.began, client_tries=client_tries)
-            if broke is None:  # asking again helps nobody, or the client has done so
+            if broke is None:  # another try cannot help, or the client has made it
                 if told is error:
                     raise
                 raise told from error
@@ -77,7 +77,7 @@ async def whole(
 
 
 class _Answer:
-    """One message on its way."""
+    """One message while it is streamed."""
 
     def __init__(self, messages: Iterable[BaseMessage]) -> None:
         ids = (
@@ -95,7 +95,7 @@ class _Answer:
         return reason_of(self._told)
 
     def take(self, chunk: ChatGenerationChunk) -> Iterator[ChatGenerationChunk]:
-        """What can be said now."""
+        """The chunks that can be passed on now."""
         self.began = True
         message = chunk.message
         if not isinstance(message, AIMessageChunk):
@@ -106,7 +106,7 @@ class _Answer:
         logprobs = info.pop("logprobs", None)
         self._told |= {k: v for k, v in {**message.response_metadata, **info}.items() if v is not None}
         kwargs = dict(message.additional_kwargs)
-        # the form of calls that came before `tool_calls`: one a message
+        # the older form of calls, before `tool_calls`: one per message
         if old := kwargs.pop("function_call", None):
             self.assembly.add({"index": "function", "name": old.get("name"), "args": old.get("arguments")})
         for piece in message.tool_call_chunks:
@@ -126,7 +126,7 @@ class _Answer:
             self._held = []
 
     def rest(self, broke: Exception | None) -> Iterator[ChatGenerationChunk]:
-        """What was held back, and the end."""
+        """The chunks that were held back, and the last one."""
         yield from self._held
         self.assembly.name_all()
         reason = self.reason
@@ -160,7 +160,7 @@ class _Answer:
 
 
 def _is_call(block: Any, indexes: set[Any]) -> bool:
-    """Anthropic's content holds its calls a second time; the message's own calls are what is sent back."""
+    """Whether a block is a call. Anthropic's content repeats the calls; only the message's own calls are sent back."""
     if not isinstance(block, dict):
         return False
     kind = block.get("type")
@@ -168,8 +168,8 @@ def _is_call(block: Any, indexes: set[Any]) -> bool:
 
 
 def _larger(known: UsageMetadata | None, new: UsageMetadata | None) -> UsageMetadata | None:
-    """Counts only grow, so the largest of each is the last; servers that send them with each chunk count from the
-    beginning each time."""
+    """The larger of each count. Counts only grow: a server that sends them with each chunk counts from the beginning
+    each time."""
     if known is None or new is None:
         return new or known
     merged = {**known, **new}

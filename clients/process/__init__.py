@@ -1,1 +1,1 @@
-"""What a process of ours is like: logs, environment, threads, its supervisor."""
+"""What every process of ours has: logs, environment, threads, its supervisor."""

@@ -1,9 +1,9 @@
-"""Takes secrets out of a process's environment once they have been read: they are in memory then, and nowhere else.
+"""Removes secrets from a process's environment once they have been read: then they are only in memory.
 
-What a setting of this product holds as a secret (keys, URLs with passwords) is gone for all later readers. What code of
-users may look for, the keys of model providers and other variables that look like secrets, stays readable in
-`os.environ` of this process (see `run_environment.py`); no program that it starts inherits it, and no other process
-finds it in /proc.
+The product's own secret settings (keys, URLs with passwords) are gone for all later readers. Users' code may look for
+the keys of model providers and for other variables that look like secrets. These stay readable in `os.environ` of this
+process (see `run_environment.py`), but no program that it starts inherits them, and no other process finds them in
+/proc.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ HAS_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 
 
 def hide_secrets(settings: "Settings") -> dict[str, str]:
-    """Returns what code of users may still see. Call it before anything is started, once per process."""
+    """Returns the variables that users' code may still see. Call it before anything is started, once per process."""
     own, shared = _names(settings)
     seen = {}
     hidden = {name for name in os.environ if name in own or name in shared or _is_secret(name, os.environ[name])}
@@ -51,12 +51,13 @@ def _names(settings: "Settings") -> tuple[set[str], set[str]]:
 
 
 def _is_secret(name: str, value: str) -> bool:
-    # A proxy with a password is for the clients of models, which find it by this name.
+    # Clients of models use a proxy with its password, and find it by this name.
     return not name.upper().endswith("_PROXY") and bool(LOOKS_SECRET.search(name) or HAS_PASSWORD.search(value))
 
 
 def _erase(names: Iterable[str]) -> None:
-    """Overwrite the values in the memory that /proc/PID/environ shows; Linux only, and then by the kernel's word."""
+    """Overwrite the values in the memory that /proc/PID/environ shows. Linux only; the kernel says where that memory
+    is."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         with open("/proc/self/stat", "rb") as file:
             fields = file.read().rpartition(b")")[2].split()

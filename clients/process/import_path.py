@@ -1,7 +1,7 @@
 """Where a process of ours looks for modules: the folder it was started in comes last.
 
-That folder is a user's project. A `redis.py` or `logging.py` there must not stand in for what we and our dependencies
-import.
+That folder is a user's project. A `redis.py` or `logging.py` there must not replace the modules that we and our
+dependencies import.
 """
 
 import os
@@ -12,10 +12,10 @@ PYTHON = (sys.executable, "-P")
 
 
 def current_folder_last() -> None:
-    """To be called before Celery is imported.
+    """Put the current folder at the end of the path. Call it before Celery is imported.
 
-    Celery puts the current folder before everything else whenever it imports something by name, unless the folder is
-    on the path already (`celery.utils.imports.cwd_in_path`, 5.7).
+    Celery puts the current folder before everything else whenever it imports something by name, unless the folder is on
+    the path already (`celery.utils.imports.cwd_in_path`, 5.7).
     """
     folder = os.getcwd()
     if folder not in sys.path:

@@ -1,4 +1,4 @@
-"""What a running `agent-runner dev` tells the other commands that use the same data directory.
+"""The facts of a running `agent-runner dev`, for other commands that use the same data directory.
 
 The stack holds a lock on `stack.lock` for as long as it lives and writes `dev.json` (mode 0600: it holds the embedded
 Redis' password, and the keys that the stack made). The lock, not the file, says whether it runs: a SIGKILLed stack
@@ -31,10 +31,10 @@ def stack_runs(data_dir: Path) -> bool:
 
 
 def running_stack(data_dir: Path) -> dict[str, Any]:
-    """The facts of the stack that runs in this data directory; empty when none does or it is not ready yet.
+    """The facts of the stack that runs in this data directory; empty if none runs or it is not ready yet.
 
-    Keys: pid, http_url, grpc_endpoint, flower_url, broker_url, redis_url, database_url, checkpoint_url;
-    with keys of its own also api_key and flower_password.
+    Keys: pid, http_url, grpc_endpoint, flower_url, broker_url, redis_url, database_url, checkpoint_url; if the stack
+    made its own keys, also api_key and flower_password.
     """
     if not stack_runs(data_dir):
         return {}

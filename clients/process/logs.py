@@ -44,7 +44,7 @@ log = event_logger(__name__)
 
 
 def set_up_logging(level: str, log_format: str) -> None:
-    """`level` and `log_format` ("text" or "json") as in the settings. To stderr: stdout is for results."""
+    """`level` and `log_format` ("text" or "json") as in the settings. Logs go to stderr: stdout is for results."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(log_format))
     root = logging.getLogger()
@@ -57,12 +57,12 @@ def set_up_logging(level: str, log_format: str) -> None:
 
 
 def formatter(log_format: str) -> logging.Formatter:
-    """The one chain of every line, whoever wrote it: gather, mask, write."""
+    """The formatter of every line, ours or a library's: collect the fields, mask, write."""
     return ProcessorFormatter(processors=[_gathered, _masked, _as_json if log_format == "json" else _as_text])
 
 
 def _gathered(_: Any, method: str, event: EventDict) -> EventDict:
-    """From a record: what it says, the event that it is, and the fields of the run or request that it is part of."""
+    """Of a record: its message, the name of its event, and the fields of the run or request that it belongs to."""
     record: logging.LogRecord = event["_record"]
     exc_info = event.get("exc_info")
     own: dict[str, Any] = getattr(record, FIELDS, {})
@@ -90,7 +90,7 @@ def _text_masked(mask: Callable[[str], str], value: Any) -> Any:
 
 
 def _as_text(_: Any, method: str, event: EventDict) -> str:
-    """One line a record; what tools and models say cannot move the cursor of whoever reads it."""
+    """One line per record. Text from tools and models cannot move the reader's cursor."""
     record, fields = event["record"], event["fields"]
     at = logging.Formatter().formatTime(record)
     says = f"{event['name']} {event_text(event['name'], fields)}" if event["name"] else event["message"]
@@ -99,7 +99,7 @@ def _as_text(_: Any, method: str, event: EventDict) -> str:
 
 
 def _as_json(_: Any, method: str, event: EventDict) -> str:
-    """One object a line: at, level, logger, event (of our own lines), message, the fields, and the traceback if any."""
+    """One object per line: at, level, logger, event (of our own lines), message, fields, and the traceback if any."""
     record: logging.LogRecord = event["record"]
     line = {
         "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),

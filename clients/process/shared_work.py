@@ -11,9 +11,9 @@ T = TypeVar("T")
 
 
 class SharedWork(Generic[K, T]):
-    """Results by key, at most `most` of them, the least used go first. Used on one event loop.
+    """Results by key, at most `most` of them; the least recently used is dropped first. Used on one event loop.
 
-    A failure is told to all who wait and is not kept: the next one who asks tries again.
+    A failure is raised for all who wait and is not kept: the next caller tries again.
     """
 
     def __init__(self, most: int) -> None:
@@ -21,7 +21,7 @@ class SharedWork(Generic[K, T]):
         self._tasks: OrderedDict[K, asyncio.Task[T]] = OrderedDict()
 
     async def get(self, key: K, start: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """What `start()` gave whoever asked first. It knows nothing of that run: others wait for it too."""
+        """The result of the first caller's `start()`, which runs in an empty context: other runs wait for it, too."""
         task = self._tasks.get(key)
         if task is None:
             task = self._tasks[key] = asyncio.create_task(start(), context=Context())

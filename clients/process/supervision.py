@@ -1,4 +1,4 @@
-"""What a supervised process does for its supervisor: end when it is gone, and say why a start failed."""
+"""What a supervised process does for its supervisor: it ends with the supervisor, and says why a start failed."""
 
 import os
 import signal
@@ -19,14 +19,14 @@ _supervised = False
 
 
 def ask_for_successor() -> bool:
-    """Have the supervisor start another process now; this one is about to leave. False: there is no supervisor."""
+    """Ask the supervisor to start another process now, because this one leaves. False: there is no supervisor."""
     if _supervised:
         os.kill(os.getppid(), signal.SIGUSR1)
     return _supervised
 
 
 def end_with_supervisor() -> None:
-    """Ask this process to stop, as SIGTERM does, when the supervisor's pipe ends. Without one nothing happens."""
+    """Stop this process, as SIGTERM does, when the supervisor's pipe ends. Without a supervisor it does nothing."""
     given = os.environ.pop(SUPERVISOR_FD, "")
     if not given:
         return
@@ -44,7 +44,7 @@ def end_with_supervisor() -> None:
 
 
 def startup_failure(kind: str, error: BaseException | str) -> None:
-    """Print the one banner of a failed start. `kind` is a key of `CAUSES`; the supervisor sends it to the server."""
+    """Print the banner of a failed start. `kind` is a key of `CAUSES`; the supervisor sends it to the server."""
     lines = [
         "=" * 72,
         f"{BANNER}: {kind} Error",

@@ -1,10 +1,10 @@
-"""Threads for what this process itself has to do in a run's name: set-up, builds, files, the result backend.
+"""Threads for the process's own work for runs: set-up, builds, files, the result backend.
 
-Code of users never runs on them (the event loop's default threads are the runs' own, see `run_threads.py`), so
-that a tool that never comes back cannot keep the next run from being set up.
+Users' code never runs on them; it has the event loop's default threads, see `run_threads.py`. So a tool that never
+returns cannot block the set-up of the next run.
 
-    own(work, *args)      on a few threads that are shared by all of it
-    apart(work, *args)    on a thread of its own: for what may never come back
+    own(work, *args)      on a few threads that all of this work shares
+    apart(work, *args)    on a thread of its own, for work that may never return
 """
 
 import asyncio
@@ -22,7 +22,8 @@ _own = ThreadPoolExecutor(OWN_THREADS, thread_name_prefix="set-up")
 
 
 def _renew() -> None:
-    """A fork inherits the pool without its threads: it would wait for ever for one that seems to be idle."""
+    """Make the pool again after a fork, which inherits it without its threads: work would wait for ever for one of
+    them."""
     global _own
     _own = ThreadPoolExecutor(OWN_THREADS, thread_name_prefix="set-up")
 
@@ -33,7 +34,7 @@ T = TypeVar("T")
 
 
 async def own(work: Callable[..., T], *args: Any) -> T:
-    """`work(*args)` in a thread of ours, in this context. A cancel leaves it to its own end."""
+    """`work(*args)` in a thread of ours, in this context. A cancel does not stop the work."""
     call = partial(copy_context().run, work, *args)
     return await asyncio.get_running_loop().run_in_executor(_own, call)
 
@@ -50,11 +51,11 @@ async def apart(work: Callable[..., T], *args: Any, name: str) -> T:
     def run() -> None:
         try:
             answer: tuple[Callable[[Any], None], Any] = (done.set_result, work(*args))
-        except StopIteration as error:  # no future takes it
+        except StopIteration as error:  # no future accepts it
             answer = (done.set_exception, RuntimeError(repr(error)))
         except BaseException as error:
             answer = (done.set_exception, error)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed: no task waits any more
             loop.call_soon_threadsafe(tell, *answer)
 
     threading.Thread(target=run, name=name, daemon=True).start()

@@ -1,7 +1,7 @@
-"""Tracing to LangSmith is off in workers and orchestrators, however the environment asks for it.
+"""Tracing to LangSmith is off in workers and orchestrators, even if the environment asks for it.
 
-A trace holds all that a run says and is told, before anything is masked, and goes to another company's service. The
-libraries read several spellings, and a newer one that says no loses against an older one that says yes.
+A trace holds all messages of a run, before anything is masked, and goes to another company's service. The libraries
+read several spellings of the switch, and a newer one that says no loses against an older one that says yes.
 """
 
 import os
@@ -15,14 +15,14 @@ OFF = ("LANGSMITH_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING_V2", "LAN
 
 
 def forget_switches() -> None:
-    """Before anything is imported that reads them."""
+    """Replace all switches by those that say no. Call it before anything is imported that reads them."""
     for name in [name for name in os.environ if SWITCH.fullmatch(name)]:
         del os.environ[name]
     os.environ.update(dict.fromkeys(OFF, "false"))
 
 
 def stay_off() -> None:
-    """Also where a graph's module sets a switch later: what is configured counts before the environment."""
+    """Keep tracing off if a graph's module sets a switch later: this configuration counts before the environment."""
     from langsmith import configure
 
     configure(enabled=False)

@@ -1,1 +1,1 @@
-"""What a run reports, behind one port: to our own server, or to any server that has the published contract."""
+"""How a run reports to a server: one port, with an adapter for our own server and one for any other."""

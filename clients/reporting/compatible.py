@@ -1,8 +1,8 @@
 """Reporting to any server that has the published contract and nothing of ours (AGENT_RUNNER_REPORTING=compatible).
 
-The same methods as `native.Backend`, and the whole of the port: nothing here asks the runner service first, or
-falls back to it. The contract knows no claim, no fence, no heartbeat and no cancel, so what depends on these does not
-hold; `NOT_HELD` says it to whoever operates this.
+The class has the same methods as `native.Backend`, and they are the whole port: it never calls the runner service, not
+even as a fallback. The contract knows no claim, no fence, no heartbeat and no cancel, so promises that depend on them
+do not hold; `NOT_HELD` lists these for the operator.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ class _Run:
 
 
 class CompatibleBackend:
-    """`head_of` gives the last checkpoint of a thread: the contract has no place where a run could leave it."""
+    """`head_of` returns the last checkpoint of a thread, because the contract has no field for it."""
 
     def __init__(self, settings: "Settings", *, head_of: HeadOf = no_head) -> None:
         self._settings = settings
@@ -83,16 +83,17 @@ class CompatibleBackend:
         await self._clients.close()
 
     async def begin(self, request: pb.BeginRequest) -> pb.BeginReply:
-        """Nothing is asked: the thread is found, or made, by the claim."""
+        """Never granted, and asks no server: `claim` finds or makes the thread."""
         return pb.BeginReply(granted=False, refusal="in compatible reporting the claim gives the thread")
 
     async def done(self, request: pb.DoneRequest) -> pb.DoneReply:
         return pb.DoneReply(accepted=True)
 
     async def claim(self, request: pb.ClaimRequest) -> pb.ClaimReply:
-        """Refused for what has begun or ended, as far as the server shows it. Raises BackendError.
+        """Refused if the execution has begun or ended, as far as the server shows it. Raises BackendError.
 
-        Also when nobody answers: a server that is not ours sends no second message, so the failure must be told.
+        A server that does not answer is a plain BackendError, too: such a server sends no second message, so the caller
+        must report the failure.
         """
         id = request.execution_id
         for run in self._runs.values():
@@ -114,11 +115,12 @@ class CompatibleBackend:
         return await self._clients.skills.get_artifact(artifact_key)
 
     async def removed(self, request: pb.RemovedRequest) -> pb.RemovedReply:
-        """The contract knows no removals: nobody is told, and a server of ours asks again for a while."""
+        """Does nothing: the contract has no call for removals. Our own server asks again for a while."""
         return pb.RemovedReply()
 
     async def append(self, request: pb.AppendRequest) -> pb.AppendReply:
-        """Folds; what is due is sent in the background. FENCED_OUT once an update has found that it has ended."""
+        """Fold the deltas; updates that are due are sent in the background. The verdict is FENCED_OUT once an update
+        has found that the execution has ended."""
         reply = pb.AppendReply()
         for sent in request.runs:
             run = self._runs.get(sent.handle)
@@ -132,7 +134,7 @@ class CompatibleBackend:
         return reply
 
     async def settle(self, request: pb.SettleRequest, *, stop: Callable[[], bool]) -> pb.SettleReply:
-        """The whole status with its end, tried until it is answered or `stop()` says that nobody wants the answer."""
+        """Send the whole status with its end. Tries until the server answers or `stop()` says to give up."""
         run = self._runs.get(request.handle)
         if run is None or request.fence != FENCE:
             return pb.SettleReply(accepted=False)
@@ -161,11 +163,11 @@ class CompatibleBackend:
         return pb.SettleReply(accepted=accepted, phase=phase, code=ours, last_seq=whole.rows)
 
     async def hand_back(self, request: pb.HandBackRequest) -> pb.HandBackReply:
-        """Never: nobody would go on with it. The process does not ask its runs for it."""
+        """Never accepted: no worker would go on with the run. The process does not ask its runs to hand back."""
         return pb.HandBackReply(accepted=False)
 
     async def fail(self, request: pb.FailRequest) -> pb.FailReply:
-        """End it from outside, unless it has ended; what it had said stays. Raises BackendError."""
+        """End the execution from outside, unless it has ended; its status so far stays. Raises BackendError."""
         execution = await self._clients.executions.get(request.execution_id, patience=FAIL)
         if request.after_grace and not has_ended(execution):
             await asyncio.sleep(self._settings.worker_lost_grace_s)
@@ -203,7 +205,7 @@ class CompatibleBackend:
         return told
 
     async def _refusal(self, execution: AgentExecution) -> str:
-        """Why this run is not to be begun; empty if it is."""
+        """Why this run must not begin; empty if it may."""
         if has_ended(execution):
             return f"it has ended ({Phase(execution.status.phase).name})"
         if phase_of(execution) is not Phase.IN_PROGRESS:
@@ -215,7 +217,7 @@ class CompatibleBackend:
         return cause
 
     def _must_be_dead(self, execution: AgentExecution) -> bool:
-        """Whoever runs it would have ended it by now, by its own limit."""
+        """Whether it began so long ago that a living worker would have ended it by its own time limit."""
         try:
             started_at = datetime.fromisoformat(execution.status.started_at).timestamp()
         except ValueError:
@@ -223,7 +225,8 @@ class CompatibleBackend:
         return time.time() - started_at > self._settings.max_run_s + self._settings.settle_grace_s
 
     async def _give_thread(self, told: pb.ClaimReply) -> None:
-        """The session's thread, made and stored if it has none; one for this once without a session."""
+        """Set `sandbox_id` and `thread_id`. A session without a thread gets one, which is stored; without a session the
+        thread is for this execution only."""
         session_id = told.session.metadata.id
         told.sandbox_id = told.session.spec.sandbox_id or session_id
         told.thread_id = told.session.spec.thread_id
@@ -236,11 +239,12 @@ class CompatibleBackend:
         try:
             await self._clients.sessions.update(told.session, patience=Patience(total_s=FIRST_UPDATE_S))
         except ContractError as error:
-            # It follows from the session's id: the next turn finds the same one.
+            # The thread's name is made of the session's id, so the next turn gets the same thread.
             log.warning("thread.not_stored", thread_id=told.thread_id, error=error)
 
     async def _say_started(self, whole: WholeStatus) -> str:
-        """IN_PROGRESS, so that no other delivery begins it. Gives the server's reason if it is not ours to begin."""
+        """Report IN_PROGRESS, so that no other delivery begins the run. Returns the server's reason if this worker must
+        not begin it, else an empty text."""
         try:
             await self._clients.executions.update_status(
                 whole.execution_id, whole.status(), patience=Patience(total_s=FIRST_UPDATE_S)
@@ -261,7 +265,7 @@ class CompatibleBackend:
         return await self._last(whole, phase, lambda: time.monotonic() > until)
 
     async def _last(self, whole: WholeStatus, phase: Phase, stop: Callable[[], bool]) -> tuple[bool, int]:
-        """Whether this end is the one that is stored, and the stored phase. Raises ContractError."""
+        """Send the last status. Returns whether the server stored it, and the stored phase. Raises ContractError."""
         executions, status = self._clients.executions, whole.status()
         for left in reversed(range(FINAL_TRIES)):
             try:
@@ -283,7 +287,7 @@ class CompatibleBackend:
         raise AssertionError("unreachable")
 
     async def _stored(self, whole: WholeStatus, phase: Phase, refused: ContractError) -> tuple[bool, int]:
-        """After a refusal: the same end, if an answer was lost; else somebody else's."""
+        """Read the stored end after a refusal: it is our own if an earlier answer was lost, else another one."""
         try:
             execution = await self._clients.executions.get(whole.execution_id)
         except ContractError as error:
@@ -296,8 +300,8 @@ class CompatibleBackend:
 
 
 class NoPresence:
-    """In place of the presence thread: nobody is told that this process is there, and nobody's silence is held
-    against the server."""
+    """Takes the place of the presence thread: it sends no heartbeats, and `answered_at` is always now, so that the
+    server never counts as silent."""
 
     def start(self) -> None:
         log.info("presence.off")

@@ -1,11 +1,11 @@
 """The server's Runner service, as the tasks call it: one channel per process and event loop.
 
     BackendError            a call was given up
-      BackendUnavailable    nobody answered in time; the same call may be made again
-      BackendRefused        this message can never pass: it is too large, or holds what the server does not take
+      BackendUnavailable    the server did not answer in time; the same call may be made again
+      BackendRefused        this message can never pass: it is too large, or the server does not accept its content
 
 Every call may be repeated with the same arguments and gives the same answer, so calls are made again when the server
-does not answer (`agent_runner.clients.backend.channel.answered`). Messages in and out are the protocol's own.
+does not answer (`agent_runner.clients.backend.channel.answered`). Requests and replies are the protocol's own messages.
 """
 
 from collections.abc import Awaitable, Callable
@@ -48,7 +48,7 @@ class BackendUnavailable(BackendError):
 
 
 class BackendRefused(BackendError):
-    """The same message will never be taken."""
+    """The server will never accept this message."""
 
 
 class Backend:
@@ -77,15 +77,15 @@ class Backend:
         return (await self._call(self._stub.skill, request, SKILL)).archive
 
     async def removed(self, request: pb.RemovedRequest) -> pb.RemovedReply:
-        """What the server had asked to remove is gone."""
+        """Report that a removal which the server asked for is done."""
         return await self._call(self._stub.removed, request, Patience(call_s=CALL_S, total_s=CALL_S))
 
     async def append(self, request: pb.AppendRequest) -> pb.AppendReply:
-        """One try: the flusher sends the same again, and adds to it nothing but later deltas."""
+        """Tries once: after a failure the flusher sends the same deltas again, and may add only later ones."""
         return await self._call(self._stub.append, request, Patience(call_s=_by_weight(request), total_s=0.0))
 
     async def settle(self, request: pb.SettleRequest, *, stop: Callable[[], bool]) -> pb.SettleReply:
-        """Tried until it is answered or `stop()` says that nobody wants the answer any more."""
+        """Tries until the server answers or `stop()` says that nobody waits for the answer any more."""
         patience = Patience(call_s=_by_weight(request), total_s=None)
         return await self._call(self._stub.settle, request, patience, stop=stop)
 
@@ -116,5 +116,5 @@ def _error_of(exc: grpc.aio.AioRpcError) -> BackendError:
 
 
 def _by_weight(request: Message) -> float:
-    """What one try of sending this may take."""
+    """Seconds that one try of this request may take, by its size."""
     return CALL_S + request.ByteSize() / BYTES_PER_S

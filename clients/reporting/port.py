@@ -1,6 +1,7 @@
-"""The port between a worker and its server, and which of the two adapters stands behind it.
+"""The port between a worker and its server, and the choice between its two adapters.
 
-The setting decides, once per process. Nothing is negotiated: an UNIMPLEMENTED of some proxy must not turn fences off.
+The setting `reporting` decides, once per process. Nothing is negotiated: an UNIMPLEMENTED from a proxy must not turn
+fences off.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +34,7 @@ class Reporting(Protocol):
 
 
 class Presence(Protocol):
-    """What a process tells of itself."""
+    """How a process reports that it is alive."""
 
     def start(self) -> None: ...
     def beat_soon(self) -> None: ...
@@ -48,7 +49,8 @@ def is_native(settings: "Settings") -> bool:
 
 
 def open_reporting(settings: "Settings", head_of: HeadOf) -> Reporting:
-    """On the loop that uses it, after any fork. `head_of`: the last checkpoint of a thread in this worker's memory."""
+    """Call it on the loop that uses the result, after any fork. `head_of`: the last checkpoint of a thread in this
+    worker's memory."""
     return Backend(settings) if is_native(settings) else CompatibleBackend(settings, head_of=head_of)
 
 

@@ -1,8 +1,8 @@
-"""One run's status as the published contract has it: folded here, and sent as a whole.
+"""One run's status in the form of the published contract: folded here from deltas, and always sent whole.
 
-Every N events an update is due. Updates go one at a time, in the background: the run never waits for them. One that
-fails is logged with the number of its event, and what it said is part of the next one, which is whole again. Those that
-waited too long become one.
+An update is due every N events. Updates are sent one at a time in the background, so the run never waits for them. A
+failed update is logged with the number of its event; the next update is whole again and includes it. Updates that
+waited too long are merged into one.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ class _Update:
 
 
 class WholeStatus:
-    """Used on the event loop only. Times are this machine's clock: the contract has no other."""
+    """Use it on the event loop only. Times are from this machine's clock, because the contract has no other."""
 
     def __init__(self, execution: AgentExecution, executions: ExecutionClient, *, every: int) -> None:
         self.execution_id = execution.metadata.id
@@ -71,11 +71,11 @@ class WholeStatus:
         return json_format.ParseDict(render(self._state), AgentExecutionStatus(), ignore_unknown_fields=True)
 
     def start(self) -> None:
-        """From now on it is IN_PROGRESS."""
+        """Set the phase to IN_PROGRESS."""
         self._apply("phase", {"phase": Phase.IN_PROGRESS.wire_name})
 
     def take(self, first: int, deltas: Sequence[pb.Delta]) -> bool:
-        """Fold deltas numbered from `first`; those that are known are passed over. False: some are missing before."""
+        """Fold deltas numbered from `first` and skip those already known. False: deltas before `first` are missing."""
         if first > self.next:
             return False
         for delta in deltas[self.next - first :]:
@@ -87,7 +87,7 @@ class WholeStatus:
         return True
 
     def end(self, phase: Phase, code: Code | None, facts: Mapping[str, Any]) -> None:
-        """The last rows: what went wrong, as a SYSTEM message, and the terminal phase."""
+        """Add the last rows: the failure as a SYSTEM message, if there is one, and the terminal phase."""
         last: dict[str, Any] = {"phase": phase.wire_name}
         if code is not None:
             failure = describe(code, facts)
@@ -97,14 +97,14 @@ class WholeStatus:
         self._apply("phase", last)
 
     def short(self) -> AgentExecutionStatus:
-        """The end without the content, for a server that refuses it as too large. What it has, it keeps."""
+        """The end without content, for a server that refuses it as too large. The server keeps its stored content."""
         whole = self.status()
         return AgentExecutionStatus(
             phase=whole.phase, error=whole.error, started_at=whole.started_at, completed_at=whole.completed_at
         )
 
     async def quiet(self) -> None:
-        """Returns when no update is on its way; none follows."""
+        """Wait until no update is under way. Updates that still wait after `LAST_UPDATES_S` are dropped."""
         if self._sender is None:
             return
         await asyncio.wait({self._sender}, timeout=LAST_UPDATES_S)
@@ -144,7 +144,7 @@ class WholeStatus:
                 then="it has ended" if self.over else "the next one has it too",
                 error=error,
             )
-        except Exception:  # an update is never worth a run
+        except Exception:  # a failed update must not end the run
             self.failed += 1
             log.exception("update.failed", execution_id=self.execution_id, update=update.event)
         else:
@@ -154,7 +154,7 @@ class WholeStatus:
             self.spent_s += time.monotonic() - began_at
 
     async def _has_ended(self, error: ContractError) -> bool:
-        """Whether that refusal means that nobody wants this run any more. In doubt it goes on."""
+        """Whether this refusal means that the execution has ended or is gone. In doubt the run goes on."""
         if error.code not in MAY_MEAN_OVER:
             return False
         try:
@@ -164,7 +164,7 @@ class WholeStatus:
 
 
 def phase_of(execution: AgentExecution) -> Phase | None:
-    """None for a phase that the server left out, or that we do not know."""
+    """None if the server left the phase out, or if we do not know it."""
     return Phase.known(execution.status.phase)
 
 
@@ -173,7 +173,7 @@ def has_ended(execution: AgentExecution) -> bool:
 
 
 def _state_of(execution: AgentExecution) -> State:
-    """What is known of it so far; at least what the user said."""
+    """The state from the status that the server shows, with at least the user's message."""
     state = State.empty()
     now = time.time()
     shown = json_format.MessageToDict(execution.status, preserving_proto_field_name=True)

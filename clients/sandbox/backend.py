@@ -22,7 +22,8 @@ from agent_runner.clients.sandbox.local import LocalSandbox, SandboxError
 
 
 class CurrentSandboxBackend(SandboxBackendProtocol):
-    """Holds nothing: every call finds the run's sandbox. Raises SandboxError outside a run or in one without any."""
+    """Has no state: every call finds the run's sandbox. Raises SandboxError outside a run or in a run without a
+    sandbox."""
 
     @property
     def id(self) -> str:

@@ -1,8 +1,8 @@
-"""Opens files below some directories and nowhere else, whatever a command does to the tree at the same time.
+"""Opens files below some directories and nowhere else, even while a command changes the tree.
 
-Every step of a path is opened from the one before it, without following links; a link is read, and its target walked
-in the same way from a root that is held open. So there is no moment between a check and its use. Files are opened
-without waiting for anybody (a pipe has no other end here), and only regular ones.
+Each part of a path is opened from the directory before it, without following links. A link is read, and its target is
+walked in the same way from a root that is held open. So a command can change nothing between a check and its use.
+Only regular files are opened, and without waiting (a pipe has no other end here).
 """
 
 import contextlib
@@ -22,7 +22,7 @@ NEW_FILE, NEW_DIRECTORY = 0o644, 0o755
 
 
 class Refused(ValueError):
-    """The path leads out of the sandbox, or to what is no file."""
+    """The path leads out of the sandbox, or to something that is no file."""
 
 
 class Place:
@@ -38,11 +38,11 @@ class Place:
         os.close(self.fd)
 
     def stat(self) -> os.stat_result:
-        """Of the thing itself, which is no link."""
+        """The stat of the entry itself; links are not followed."""
         return os.stat(self.name, dir_fd=self.fd, follow_symlinks=False) if self.name else os.fstat(self.fd)
 
     def directory(self) -> int:
-        """A descriptor of its own. Raises OSError."""
+        """A new descriptor of this directory. Raises OSError."""
         return os.open(self.name or ".", DIRECTORY, dir_fd=self.fd)
 
     def file(self, flags: int = os.O_RDONLY) -> int:
@@ -61,7 +61,7 @@ class Place:
 
 
 def _file(directory: int, name: str, flags: int) -> int:
-    """Made where `flags` say so, and with its mode only if it is new."""
+    """Open a file, or make it if `flags` say so. Only a new file gets its mode."""
     if not flags & os.O_CREAT:
         return os.open(name, flags | FILE, dir_fd=directory)
     try:
@@ -75,8 +75,8 @@ def _file(directory: int, name: str, flags: int) -> int:
 
 
 def _belongs_to_owner_of(directory: int, fd: int) -> None:
-    """What a worker of root makes belongs to whom the directory belongs: to a session's own user, to the user of the
-    machine whose entry is shown."""
+    """A worker of root gives a new file to the owner of its directory: a session's own user, or the user of the machine
+    whose entry is shown."""
     if os.geteuid() == 0:
         owner = os.fstat(directory)
         with contextlib.suppress(OSError):
@@ -84,7 +84,7 @@ def _belongs_to_owner_of(directory: int, fd: int) -> None:
 
 
 class Beneath:
-    """`roots`: the directory that paths begin in, and others that links may lead to. Real paths, absolute.
+    """`root` is the directory in which paths begin, `others` are more that links may lead to. Real paths, absolute.
 
     A root may be a file. Nothing is held open between calls.
     """
@@ -94,9 +94,8 @@ class Beneath:
         self._roots = sorted({root, *others.values()}, key=lambda path: -len(path.parts))
 
     def place(self, parts: tuple[str, ...], *, last_link: bool = True, make: bool = False) -> Place:
-        """Where these names lead, from the root. `last_link`: follow the last one if it is a link. `make`: make the
-        directories on the way that are not there. Raises OSError, Refused.
-        """
+        """The place that these names lead to, from the root. `last_link`: follow the last one if it is a link. `make`:
+        make the directories on the way that are not there. Raises OSError, Refused."""
         walk = _Walk(self._roots, make=make)
         try:
             walk.enter(self._root)
@@ -106,14 +105,14 @@ class Beneath:
             raise
 
     def walk(self, start: int, *, skip: frozenset[str]) -> Iterator[tuple[str, int, str]]:
-        """Regular files below an open directory, in order: the name from there, and where it is (directory, name).
+        """Regular files below an open directory, in order: (path from there, descriptor of its directory, its name).
 
-        Links to files and directories of the roots are followed, as far as they do not lead to where they are.
+        Links to files and directories of the roots are followed, unless they lead back to a directory that they are in.
         """
         yield from self._below(start, "", skip, frozenset())
 
     def stat(self, fd: int, name: str) -> os.stat_result | None:
-        """Of an entry of an open directory, or of what its link leads to; of the link itself if that is outside."""
+        """The stat of a directory's entry, or of its link's target; of the link itself if the target is outside."""
         try:
             with self._found(fd, name) as place:
                 return place.stat()
@@ -143,12 +142,12 @@ class Beneath:
                             os.close(below)
 
     def _found(self, fd: int, name: str) -> Place:
-        """What an entry of a directory is; through its link, if that is one."""
+        """The place of a directory's entry; of its target if it is a link."""
         if not stat.S_ISLNK(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
             return Place(os.dup(fd), name)
         target = os.readlink(name, dir_fd=fd)
         if not target.startswith("/"):
-            # From the root, so that steps upwards stay below it; where the directory itself is, the kernel knows.
+            # From a root, so that `..` stays below it. The kernel knows the path of the directory itself.
             target = f"{os.readlink(f'/proc/self/fd/{fd}')}/{target}"
         walk = _Walk(self._roots)
         try:
@@ -159,7 +158,7 @@ class Beneath:
 
 
 class _Walk:
-    """Directories that are open, from a root down to where the walk is."""
+    """The open directories of one walk, from a root down to the present one."""
 
     def __init__(self, roots: list[Path], *, make: bool = False) -> None:
         self._roots, self._make = roots, make
@@ -206,8 +205,9 @@ class _Walk:
         return self._done(self._single)
 
     def parts_of(self, target: str) -> list[str]:
-        """Go to the root that an absolute path is below; what is left of the path."""
-        # Steps upwards are taken on the way, not here: what they lead out of may be a link.
+        """Go to the root that this absolute path is below. Returns the rest of the path; raises Refused if there is
+        none."""
+        # `..` is resolved on the way, not here: the part before it may be a link.
         path = PurePosixPath(target)
         for root in self._roots:
             if path.is_relative_to(root):

@@ -1,4 +1,4 @@
-"""One command under its shim: started, watched until its own end, killed."""
+"""Starts one command under its shim, watches it until its own end, and kills it."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ class Command:
 
 
 def start(told: dict[str, Any], run_fd: int) -> Command:
-    """`told` is what the shim reads. Raises OSError."""
+    """Start a shim, which reads `told`. Raises OSError."""
     output_read, output_write = os.pipe()
     status_read, status_write = os.pipe()
     try:
@@ -43,7 +43,7 @@ def start(told: dict[str, Any], run_fd: int) -> Command:
 
 
 async def watch(running: Command, output: Output) -> bytes:
-    """Feed `output` until the command itself has ended; the shim's status, empty if it died without one."""
+    """Feed `output` until the command itself has ended. Returns the shim's status, empty if the shim wrote none."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[bytes] = loop.create_future()
 
@@ -71,8 +71,8 @@ async def watch(running: Command, output: Output) -> bytes:
     finally:
         loop.remove_reader(running.output_fd)
         loop.remove_reader(running.status_fd)
-    # Whatever the command itself printed was in the pipe before its status was: nothing to wait for. What it left in
-    # the background may print for ever, so no more than a pipe holds is read.
+    # The command's own output was in the pipe before its status was, so there is nothing to wait for. Its background
+    # processes may print for ever, so no more than a pipe holds is read.
     with contextlib.suppress(BlockingIOError):
         for _ in range(PIPE_CHUNKS):
             if not (chunk := os.read(running.output_fd, 1 << 16)):
@@ -82,7 +82,7 @@ async def watch(running: Command, output: Output) -> bytes:
 
 
 async def kill(program: "subprocess.Popen[bytes]") -> None:
-    """SIGTERM to a program of ours, which kills what it started; SIGKILL to itself only if it does not answer."""
+    """SIGTERM to a program of ours, which then kills its processes; SIGKILL only if it does not end in time."""
     loop = asyncio.get_running_loop()
     program.terminate()
     until = loop.time() + KILL_GRACE_S

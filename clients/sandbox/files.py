@@ -1,8 +1,8 @@
 """File operations confined to one sandbox: its own directory and the user's entries that are linked into it.
 
 Paths are absolute from the sandbox's root (`/notes.txt`); a real path below the root (what `pwd` prints) works too. A
-path that leads elsewhere, also through a symlink that the agent made, is refused, and so is what is no regular file.
-What is read is masked.
+path that leads elsewhere is refused, also through a symlink that the agent made; so is anything but a regular file.
+Content that is read is masked.
 """
 
 import base64
@@ -180,7 +180,8 @@ class SandboxFiles:
         return GrepResult(matches=found)
 
     def _files(self, path: str) -> Iterator[tuple[str, int, str]]:
-        """Regular files below `path`, or the one that it is, then with an empty name: (name, directory, its name)."""
+        """Regular files below `path`: (path from there, descriptor of its directory, its name). If `path` is a file, it
+        comes alone, with an empty path."""
         with self._place(path) as place:
             if stat.S_ISREG(place.stat().st_mode):
                 yield "", place.fd, place.name
@@ -212,7 +213,7 @@ class SandboxFiles:
 
 
 def _read(fd: int) -> bytes:
-    """All of it, and closes it. Raises Refused when it is larger than the tools take."""
+    """Read the whole file and close it. Raises Refused when it is larger than the tools take."""
     with os.fdopen(fd, "rb") as file:
         data = file.read(MAX_READ_BYTES + 1)
     if len(data) > MAX_READ_BYTES:

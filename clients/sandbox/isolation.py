@@ -1,4 +1,4 @@
-"""Whether commands can be walled off on this machine: tried once per process, with what a run's first command needs."""
+"""Whether commands can be walled off on this machine: tried once per process, by running a command as a run does."""
 
 import os
 import shutil
@@ -25,8 +25,8 @@ UNSAFE = "AGENT_RUNNER_SANDBOX_UNSAFE"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Isolation:
-    """`walls` is None where commands are not walled off; then `reason` says why, and `users` are those that sessions
-    have of their own, if they can have any."""
+    """`walls` is None if commands are not walled off. Then `reason` says why, and `users` has the user ids for
+    sessions, if each session can have its own."""
 
     walls: Walls | None = None
     users: OwnUsers | None = None
@@ -39,7 +39,7 @@ class Isolation:
 
     @property
     def said(self) -> str:
-        """For logs, presence, doctor and the live page."""
+        """The isolation in words, for logs, presence, doctor and the live page."""
         if self.users is not None:
             return f"{OWN_USER}, without walls: {self.reason}"
         if self.walls is None:
@@ -50,11 +50,12 @@ class Isolation:
 
 
 class NotIsolated(Exception):
-    """Commands cannot be walled off, and this worker is not told that it may run them all the same."""
+    """Commands cannot be walled off, and the settings do not allow this worker to run them all the same."""
 
 
 def isolation_of(settings: "Settings") -> Isolation:
-    """Of the local sandbox, under these settings. Blocking at the first call (a tenth of a second), not in a loop."""
+    """The isolation of the local sandbox under these settings. The first call blocks (a tenth of a second): never call
+    it on an event loop."""
     network, read_only = settings.sandbox_network == "on", settings.readable_in_sandbox
     hosts = settings.sandbox_allowed_hosts if settings.sandbox_network == "listed" else None
     found = _tried(settings.sandbox_bubblewrap, network, read_only, hosts)
@@ -64,7 +65,7 @@ def isolation_of(settings: "Settings") -> Isolation:
 
 
 def sandbox_said(settings: "Settings") -> str:
-    """What this process' commands run in, in words; empty without a local sandbox."""
+    """The isolation of this process' commands, in words; the name of the sandbox if it is not the local one."""
     return isolation_of(settings).said if settings.sandbox == "local" else settings.sandbox
 
 
@@ -94,7 +95,7 @@ def limits_of(settings: "Settings") -> Limits:
 
 @lru_cache
 def _with_users(found: Isolation, given: str, data_dir: Path) -> Isolation:
-    """With users of their own, if that works for directories below `data_dir`."""
+    """The isolation with a user for each session, if that works for directories below `data_dir`."""
     users, probe = OwnUsers.of(given), data_dir / "sandboxes" / f".probe-{os.getpid()}"
     box = LocalSandbox(probe, users=users)
     try:

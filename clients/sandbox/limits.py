@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bytes, seconds of processor time of one process, numbers; defaults are those of the settings."""
+    """Bytes, numbers, and seconds of processor time of one process. The defaults are those of the settings."""
 
     memory_bytes: int = 2 << 30
     processes: int = 512
@@ -15,9 +15,9 @@ class Limits:
     disk_bytes: int = 4 << 30
 
     def of_a_process(self, *, apart: bool, may_write: bool = True) -> dict[str, int]:
-        """By the kernel's own hand, firm. `apart`: in namespaces; else processes are counted by user, the worker's
-        own among them. A session that is over its quota may remove files and write none.
-        """
+        """Limits of each process, which the kernel enforces. `apart`: in namespaces or under a user of its own; else
+        there is no limit of processes, because the kernel would count the worker's, too. `may_write`: false for a
+        session over its quota, which may remove files and write none."""
         values = {"file": self.file_bytes, "open": self.open_files, "cpu": self.cpu_s, "memory": self.memory_bytes}
         if apart:
             values["processes"] = self.processes
@@ -25,5 +25,5 @@ class Limits:
         return values if may_write else {**values, "file": 0}
 
     def of_the_run(self) -> dict[str, int]:
-        """Of all its processes together, looked at while they run."""
+        """Limits of all processes of the run together, checked while they run."""
         return {"memory": self.memory_bytes, "processes": self.processes, "disk": self.disk_bytes}

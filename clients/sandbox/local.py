@@ -5,11 +5,12 @@
     ROOT/tmp/                       TMPDIR
     ROOT/etc/                       the names of users that commands see
 
-Promise: a command never sees the worker's environment; it ends with its run, also when the worker is killed with
-SIGKILL; cancelling `execute` kills the command and its descendants before it returns. With `walls` it sees nothing
-else of the host, and its run uses no more than its limits.
-Known limit: without `walls` this is a directory, not a jail: the shell can read whatever its user can read, which is
-the worker's own, or with `users` one that the session has alone.
+Promise: a command never sees the worker's environment. It ends with its run, also when the worker is killed with
+SIGKILL. Cancelling `execute` kills the command and its descendants before it returns. With `walls` a command sees
+nothing else of the host, and its run uses no more than its limits.
+
+Known limit: without `walls` this is a directory, not a jail: the shell can read whatever its user can read. That is the
+worker's user, or with `users` a user that only this session has.
 """
 
 import asyncio
@@ -54,7 +55,7 @@ class SandboxError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandResult:
-    """`output` is stdout and stderr in order, masked, at most the result limit; then `truncated` is true."""
+    """`output` is stdout and stderr in order, masked. `truncated`: it was longer than the result limit and is cut."""
 
     output: str
     exit_code: int
@@ -62,7 +63,7 @@ class CommandResult:
 
 
 class Overflow:
-    """The file of an output that was too much; in a directory that commands can change meanwhile."""
+    """The file for an output that was too long; it is in a directory that commands can change meanwhile."""
 
     def __init__(self, sandbox: "LocalSandbox", name: str, refusal: str) -> None:
         self._beneath = Beneath(sandbox.work_dir, {})
@@ -128,12 +129,12 @@ class LocalSandbox:
             if self._users is not None:
                 self.user = self._users.settle(self.root_dir)
             elif os.geteuid() == 0 and self.root_dir.exists() and self.root_dir.lstat().st_uid:
-                give(self.root_dir, 0)  # it had a user of its own, while commands could not be walled off
+                give(self.root_dir, 0)  # it belonged to a user of its own, while commands could not be walled off
             for directory in (self.root_dir, self.work_dir, self.root_dir / "tmp"):
                 directory.mkdir(mode=0o700, exist_ok=True)
                 if self.user:
                     os.chown(directory, self.user, self.user, follow_symlinks=False)
-            self.root_dir.chmod(0o700)  # one of an earlier version was open to others
+            self.root_dir.chmod(0o700)  # earlier versions left it open to others
             if self._shown is not None:
                 self._link(self._shown)
             if self.walls:
@@ -158,7 +159,7 @@ class LocalSandbox:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What commands see: nothing of the worker's own environment but PATH."""
+        """The environment of commands: nothing of the worker's own but PATH."""
         tmp = self.root_dir / "tmp"
         if self.walls and self.walls.own_tmp(self.root_dir, self.links.values()):
             tmp = TMP
@@ -177,8 +178,8 @@ class LocalSandbox:
     async def execute(self, command: str, timeout: float | None = None, *, tries: int = 5) -> CommandResult:
         """Run `command` in `/bin/sh`. `timeout` in seconds, None or 0 for none (the run's own limit then ends it).
 
-        A command that passes its timeout is killed and has exit code 124. Cancelling kills it. What it leaves in the
-        background lives until the run ends, but nobody reads what that prints after the command's own end.
+        A command that exceeds its timeout is killed and has exit code 124. Cancelling kills it. Its background
+        processes live until the run ends, but what they print after the command's own end is not read.
         """
         told = await own(self._prepare, command)
         running = self._start(told)
@@ -200,7 +201,7 @@ class LocalSandbox:
             timed_out = True
         finally:
             try:
-                # No status: a timeout, a cancel or an error came first, and then nothing of it may stay.
+                # No status: a timeout, a cancel or an error came first, and then no process of it may stay.
                 if not status:
                     await asyncio.shield(self._kill(running))
             finally:
@@ -215,7 +216,7 @@ class LocalSandbox:
         return asyncio.run(self.execute(command, timeout))
 
     def try_once(self, command: str) -> CommandResult:
-        """Open already: run one command and close. Blocking."""
+        """Run one command in a sandbox that is open, and close it. Blocking."""
 
         async def run() -> CommandResult:
             try:
@@ -223,7 +224,7 @@ class LocalSandbox:
             finally:
                 await self.close()
 
-        with ThreadPoolExecutor(1) as thread:  # whoever asks may have an event loop of its own
+        with ThreadPoolExecutor(1) as thread:  # the caller may have an event loop of its own
             return thread.submit(lambda: asyncio.run(run())).result()
 
     def _result(self, output: Output, status: bytes, passed_s: float | None, may_write: bool) -> CommandResult:
@@ -241,7 +242,7 @@ class LocalSandbox:
         return CommandResult(output=text, exit_code=code, truncated=output.truncated)
 
     def _prepare(self, command: str) -> dict[str, Any]:
-        """What the shim is told; the namespaces are there then. Blocking."""
+        """The shim's input; makes the namespaces if they are not there. Blocking."""
         env = self.environment
         if any("\0" in text for text in (command, *env, *env.values())):
             raise SandboxError("the command could not be started: it, or its environment, has a null byte")
@@ -263,12 +264,13 @@ class LocalSandbox:
         }
 
     def _enter(self) -> dict[str, int]:
-        """The run's namespaces, made when its first command needs them, and anew when they have ended."""
+        """The run's namespaces, made when its first command needs them, and again after they have ended."""
         assert self.walls is not None
         with self._entering:
             if self._pipe is None:
                 raise SandboxError("the sandbox of this run is closed")
-            # One that found the disk too full looks again, with all that a command may have locked since.
+            # A keeper that found the disk too full is replaced when it is idle: the new one measures again, with all
+            # files that a command may have locked since.
             stale = self._kept is not None and self._is_full() and not self._kept.busy
             if self._kept is not None and (stale or not self._kept.alive):
                 self._kept.end()
@@ -325,7 +327,7 @@ class LocalSandbox:
             kept.let_go()
 
     def _shut(self) -> Namespaces | None:
-        """Nothing begins any more, and the run's pipe ends. Waits for namespaces that are just being made."""
+        """Close the run's pipe; no command starts any more. Waits for namespaces that are just being made."""
         with self._entering:
             pipe, self._pipe = self._pipe, None
             kept, self._kept = self._kept, None
@@ -338,7 +340,7 @@ class LocalSandbox:
         shutil.rmtree(self.root_dir, ignore_errors=True)
         if not self.root_dir.exists() or self.root_dir.is_symlink():
             return
-        # Folders that a command left without write permission (Go's module cache does) keep what is in them.
+        # Files in folders that a command left without write permission (Go's module cache does) are still there.
         with contextlib.suppress(OSError):
             self.root_dir.chmod(0o700)
         for folder, names, _ in os.walk(self.root_dir):

@@ -23,7 +23,8 @@ class WallsFailed(OSError):
 
 
 class Namespaces:
-    """Blocking to make. `namespaces`: descriptor by name. `init`: the process id of the pid namespace's first."""
+    """The namespaces of one run; making them blocks. `namespaces`: descriptor by name. `init`: the process id of the
+    first process in the pid namespace."""
 
     def __init__(self, told: dict[str, Any], run_fd: int) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -69,7 +70,7 @@ class Namespaces:
 
     @property
     def broken(self) -> str:
-        """The limit that all processes of the run were ended for, in words; empty while there is none."""
+        """The limit, in words, for which all processes of the run were killed; empty if there is none."""
         with contextlib.suppress(OSError):
             if not self._broken:
                 self._broken = self._receive()[0].get("broken", "")
@@ -77,18 +78,18 @@ class Namespaces:
 
     @property
     def busy(self) -> bool:
-        """Whether it holds more than what keeps it open."""
+        """Whether there are other processes than bubblewrap's init and the anchor."""
         return len(kernel.numbers(f"/proc/{self.init}/root/proc")) > OWN_PROCESSES
 
     def end(self) -> None:
-        """Returns when all processes of the run are gone. Idempotent; blocking, for a moment."""
+        """End all processes of the run and wait for them. Idempotent; blocking, for a moment."""
         if self.process.poll() is None:
             self.process.terminate()
         self.process.wait()
         self.let_go()
 
     def let_go(self) -> None:
-        """Of the descriptors; the processes live on until the run's pipe ends."""
+        """Close the descriptors; the processes live on until the run's pipe ends."""
         while self.namespaces:
             os.close(self.namespaces.popitem()[1])
         if self.way_out is not None:

@@ -1,7 +1,7 @@
-"""What a command printed, within bounds: the head and the tail in memory, all of it in a file once it is too much.
+"""A command's output, within bounds: the head and the tail in memory, and all of it in a file once it is too long.
 
-The file is masked like the text. A disk that cannot take it costs the file and not the result: the note says why there
-is none.
+The file is masked like the text. If the disk cannot take it, only the file is lost, not the result: the note says why
+there is no file.
 """
 
 import contextlib
@@ -18,9 +18,8 @@ NOTES_BYTES = 512
 
 
 class Output:
-    """Collects chunks of bytes. `limit` is in bytes of the final text. Only if it is exceeded, `create` opens the file
-    and `remove` takes it away again; both raise OSError.
-    """
+    """Collects chunks of bytes. `limit` is in bytes of the final text. Only if it is exceeded, `create` opens the file;
+    `remove` deletes a file that could not be written. Both raise OSError."""
 
     def __init__(
         self,
@@ -72,8 +71,8 @@ class Output:
         self.close()
         if self._whole is not None:
             return self._mask(_decode(b"".join(self._whole)))
-        # A secret that lies across the cut would survive in two halves: both sides were kept longer by the longest
-        # secret and lose that much again after masking.
+        # A secret across the cut would stay readable in two halves. So both sides were kept longer by the length of the
+        # longest secret, and are cut by that much after masking.
         margin = self._mask.longest
         head = self._mask(_decode(self._head))
         tail = self._mask(_decode(b"".join(self._tail)[-self._keep :]))
@@ -103,7 +102,7 @@ class Output:
                 self._lose_file(error)
 
     def _lose_file(self, error: OSError) -> None:
-        """Give the place back that half of it has taken."""
+        """Delete the incomplete file, to give its disk space back."""
         self._not_kept = f"the full output could not be kept: {error.strerror or error}"
         file, self._file = self._file, None
         with contextlib.suppress(OSError):

@@ -1,10 +1,10 @@
-"""A user of its own for each session, where commands cannot be walled off and the worker is root.
+"""Gives each session its own user, where commands cannot be walled off and the worker is root.
 
-The kernel then keeps sessions from each other, from the worker and from files that are not open to everybody. What all
-users of the machine may do (ports, the network, files that all may read), a command still may.
+The kernel then keeps sessions from each other, from the worker and from files that are not open to everybody. A command
+may still do what all users of the machine may do (ports, the network, files that all may read).
 
-Which user a session has, its directory says: it belongs to him. So every worker of this machine that shares the
-directory comes to the same answer, and nobody keeps a list.
+A session's directory belongs to the session's user. So every worker of this machine that shares the directory finds the
+same user, and no list is needed.
 """
 
 import fcntl
@@ -35,7 +35,7 @@ class OwnUsers:
 
     @classmethod
     def of(cls, given: str) -> "OwnUsers | None":
-        """`FIRST-LAST`; None for `none`. Raises ValueError."""
+        """Parse `FIRST-LAST`; None for `none`. Raises ValueError."""
         if given in ("", NOBODY):
             return None
         first, dash, last = given.partition("-")
@@ -44,7 +44,8 @@ class OwnUsers:
         return cls(first=int(first), last=int(last))
 
     def settle(self, root_dir: Path) -> int:
-        """The session's user: its directory is made, if need be, and is his alone. Blocking. Raises OSError."""
+        """The session's user. Makes the session's directory if need be and gives it to that user alone. Blocking.
+        Raises OSError."""
         reachable(root_dir.parent)
         with _locked(root_dir.parent):
             root_dir.mkdir(mode=0o700, exist_ok=True)
@@ -57,7 +58,7 @@ class OwnUsers:
     def _free(self, root_dir: Path) -> int:
         taken = set()
         for entry in os.scandir(root_dir.parent):
-            with suppress(FileNotFoundError):  # it has just been removed
+            with suppress(FileNotFoundError):  # the entry has just been removed
                 taken.add(entry.stat(follow_symlinks=False).st_uid)
         many = self.last - self.first + 1
         wish = zlib.crc32(root_dir.name.encode())
@@ -68,7 +69,8 @@ class OwnUsers:
 
 
 def give(root_dir: Path, owner: int) -> None:
-    """All of it: what was there before belonged to the worker, or to another user. Links are not followed."""
+    """Give the whole directory to this user: its files may belong to the worker or to another user. Links are not
+    followed."""
     for _, folders, names, fd in os.fwalk(root_dir):
         for name in (*folders, *names):
             with suppress(FileNotFoundError):
@@ -77,8 +79,8 @@ def give(root_dir: Path, owner: int) -> None:
 
 
 def reachable(sandboxes: Path) -> None:
-    """Let everybody through to what lies in there, and see nothing on the way: our own two directories. Raises NoUser
-    for another one that lets nobody through."""
+    """Let other users pass through our own two directories without listing them. Raises NoUser if a directory above
+    lets no other user pass."""
     for directory in (sandboxes, *sandboxes.parents):
         mode = directory.stat().st_mode
         if not mode & SEARCH:
@@ -89,7 +91,7 @@ def reachable(sandboxes: Path) -> None:
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Two workers would choose one user for two sessions."""
+    """Without this lock two workers could choose one user for two sessions."""
     with open(directory / LOCK, "ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

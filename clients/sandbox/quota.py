@@ -1,4 +1,4 @@
-"""How much of its disk quota a session has used; measured anew when what is known is old."""
+"""How much of its disk quota a session has used; measured again when the last value is old."""
 
 import time
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ class Quota:
         self._used, self._until = 0, 0.0
 
     def is_used_up(self, by: int = 0) -> bool:
-        """Whether `by` bytes more do not fit. 0 as quota: everything does."""
+        """Whether `by` bytes more do not fit. With a quota of 0 everything fits."""
         if not self._most:
             return False
         now = time.monotonic()

@@ -1,8 +1,8 @@
-"""What a command sees when it is walled off: the command line of bubblewrap.
+"""The command line of bubblewrap: what a command sees when it is walled off.
 
-The session's directory and the entries that the workspace shows are writable; the system's programs, the worker's
-Python and what `AGENT_RUNNER_SANDBOX_READ_ONLY` names are readable; nothing else of the host is there. The list is of
-what is let in, so that what nobody thought of stays outside.
+The session's directory and the entries that the workspace shows are writable. The system's programs, the worker's
+Python and the paths in `AGENT_RUNNER_SANDBOX_READ_ONLY` are readable. Nothing else of the host is there: the list says
+what is let in, so that anything forgotten stays outside.
 """
 
 import os
@@ -51,10 +51,11 @@ class Walls:
     def command_line(self, root_dir: Path, shown: Iterable[Path]) -> list[str]:
         """Without the program to run. `root_dir` holds `workspace`, `tmp` and `etc`; `shown` are the user's entries.
 
-        What a command can write is mounted last, and nothing below it: it could have put a link in the way.
+        Writable paths are mounted last, and nothing is mounted below them, because a command could have put a link
+        there.
         """
         work_dir = root_dir / "workspace"
-        # One that was removed since would keep all others out.
+        # A path that was removed since would make the whole command line fail.
         shown = _outermost(path for path in shown if path.exists())
         line = [self.bubblewrap, *FIXED, *([] if self.network else ["--unshare-net"])]
         line += ["--uid", str(uid()), "--gid", str(gid()), *_system(), *_etc(self.network)]
@@ -73,16 +74,17 @@ class Walls:
         return [*line, "--remount-ro", "/"]
 
     def own_tmp(self, root_dir: Path, shown: Iterable[Path]) -> bool:
-        """Whether the session's temporary files can be /tmp: not if something else has its place there."""
+        """Whether the session's temporary directory can be /tmp: not if another path to mount lies below /tmp."""
         return not any(path.is_relative_to(TMP) for path in (root_dir, *shown, *self.readable(root_dir)))
 
     def path(self, given: str, root_dir: Path) -> str:
-        """PATH, with the worker's Python behind it: the user's own way to it may lie where nothing is let in."""
+        """PATH with the worker's Python at its end: the user's own entry for it may lie in a directory that is not let
+        in."""
         programs = [str(prefix / "bin") for prefix in reversed(_python(root_dir))]
         return ":".join(dict.fromkeys([*given.split(":"), *programs]))
 
     def readable(self, root_dir: Path) -> list[Path]:
-        """What can be read besides the system."""
+        """The readable paths besides the system's."""
         return [path for path in (*_python(root_dir), *self.read_only) if path.exists()]
 
 
@@ -95,7 +97,7 @@ def _outermost(paths: Iterable[Path]) -> list[Path]:
 
 
 def uid() -> int:
-    """Inside. Never 0: programs would believe that they may do more than they can."""
+    """The user id inside. Never 0, because programs would believe that they may do more than they can."""
     return os.getuid() or INSIDE_UID
 
 
@@ -104,7 +106,7 @@ def gid() -> int:
 
 
 def write_etc(root_dir: Path, home: Path) -> None:
-    """The names of the one user that there is. Raises OSError."""
+    """Write the files with the names of the sandbox's one user. Raises OSError."""
     etc = root_dir / "etc"
     etc.mkdir(mode=0o700, exist_ok=True)
     (etc / "passwd").write_text(f"agent:x:{uid()}:{gid()}::{home}:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n")
@@ -113,13 +115,12 @@ def write_etc(root_dir: Path, home: Path) -> None:
 
 
 def may_show(path: Path, kept_out: Iterable[Path]) -> bool:
-    """Whether a user's entry may be let in: a file or a directory, no part of the system, with nothing in it that is
-    kept out.
-    """
+    """Whether a user's entry may be let in: a file or a directory that is no part of the system and contains no path of
+    `kept_out`."""
     system = [Path("/usr"), Path("/etc"), Path("/proc"), Path("/dev"), Path("/sys"), Path("/boot"), Path("/run")]
     system += [Path("/", name) for name in SYSTEM]
     if not (path.is_file() or path.is_dir()):
-        return False  # a socket leads to whoever listens
+        return False  # a socket leads to a process of the host
     inside_system = any(path.is_relative_to(one) or one.is_relative_to(path) for one in system)
     return not inside_system and not any(one.is_relative_to(path) for one in kept_out)
 
@@ -140,13 +141,14 @@ def _etc(network: bool) -> list[str]:
     for name in (*ETC, *(ETC_OF_NETWORK if network else ())):
         path = Path("/etc", name)
         if path.exists():
-            # A link may lead to where nothing of the host is: what it leads to is let in under its name.
+            # The target of a link may not exist inside, so the target itself is let in under the link's name.
             line += ["--ro-bind", str(path.resolve()), str(path)]
     return line
 
 
 def _masked_proc() -> list[str]:
-    """Parts of /proc that tell of the machine, or that its owner could change: for a worker of root, that is it."""
+    """Hide the parts of /proc that show facts of the machine, or that their owner can change: with a worker of root,
+    commands would be that owner."""
     line = []
     for name in HIDDEN_IN_PROC:
         path = Path("/proc", name)
@@ -158,7 +160,7 @@ def _masked_proc() -> list[str]:
 
 
 def _python(root_dir: Path) -> list[Path]:
-    """The worker's Python, where it is not the system's: what the user set up for the worker, commands can use."""
+    """The worker's Python, unless it is the system's: commands can use what the user has installed for the worker."""
     base, venv = Path(sys.base_prefix), Path(sys.prefix)
     library = base / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "os.py"
     found = [base] if library.exists() else []
@@ -167,7 +169,8 @@ def _python(root_dir: Path) -> list[Path]:
 
 
 def _is_plain(python: Path, root_dir: Path) -> bool:
-    """An installation of Python and no more: no home, no data directory in it, nothing that may be a secret."""
+    """Whether this is only a Python: neither the home nor the session's directory is in it, nor a file that may be
+    secret."""
     inside = any(kept.is_relative_to(python) for kept in (root_dir, Path(os.path.expanduser("~"))))
     return not inside and not any((python / name).exists() for name in NOT_BESIDE_PYTHON)
 

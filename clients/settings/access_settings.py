@@ -1,4 +1,4 @@
-"""Settings of who may reach what: the hosts that the server answers for, how strong keys must be, Flower's login."""
+"""Settings for access: the hosts that the server answers for, how strong keys must be, Flower's login."""
 
 import ipaddress
 import re
@@ -63,7 +63,7 @@ class AccessSettings(EdgeSettings):
 
     @property
     def hosts(self) -> list[str]:
-        """What `Host` may name besides this machine, in lower case; with `*` in it anything."""
+        """The names that a `Host` header may have besides this machine's, in lower case; `*` among them allows any."""
         given = _split(self.allowed_hosts)
         if not given and not is_loopback(self.bind):
             return [EVERY_HOST]
@@ -72,7 +72,8 @@ class AccessSettings(EdgeSettings):
 
     @property
     def reached_from_elsewhere(self) -> bool:
-        """Whether other machines reach the server: it listens beyond this one, or a proxy passes their names on."""
+        """Whether other machines reach the server: it listens beyond loopback, or `allowed_hosts` names hosts of a
+        proxy."""
         return not is_loopback(self.bind) or any(not is_loopback(host) for host in _split(self.allowed_hosts))
 
     def key_problems(self, key: SecretStr) -> list[tuple[frozenset[str], str]]:
@@ -84,14 +85,14 @@ class AccessSettings(EdgeSettings):
 
 
 def weakness(key: str) -> str:
-    """What is wrong with a key for others than this machine; nothing for a strong one."""
+    """Why a key is too weak for a server that other machines reach; empty for a strong one."""
     if key == DUMMY_LOCAL_KEY:
         return f"is {DUMMY_LOCAL_KEY}, which everybody knows"
     return f"has fewer than {MIN_KEY_CHARS} characters" if len(key) < MIN_KEY_CHARS else ""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this name or address is this machine for everybody on it, and nothing for anybody else."""
+    """Whether this name or address always means the machine itself, and no other machine can reach it."""
     name = host.strip().lower().removeprefix("[").removesuffix("]").rstrip(".")
     if name == LOOPBACK_NAME or name.endswith(f".{LOOPBACK_NAME}"):
         return True

@@ -1,4 +1,4 @@
-"""Settings of what one execution may hold and say: a larger thing is refused, cut or dropped, and that is told."""
+"""Settings for the size of an execution's data: larger data is refused, cut or dropped, and this is reported."""
 
 from agent_runner.clients.settings.access_settings import AccessSettings
 from agent_runner.clients.settings.environment import setting

@@ -1,4 +1,4 @@
-"""Settings of the server's two ports and of those who call them: addresses, TLS, limits of HTTP."""
+"""Settings of the server's two ports and of their callers: addresses, TLS, limits of HTTP."""
 
 import os
 import re

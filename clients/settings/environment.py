@@ -34,7 +34,7 @@ def names_of(field: FieldInfo) -> list[str]:
 
 
 class NamedVariables(PydanticBaseSettingsSource):
-    """A source of settings: exactly the variables that the fields name; an empty one counts as not set."""
+    """A source of settings: reads only the variables that the fields name; an empty one counts as not set."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         value = next((os.environ[name] for name in names_of(field) if os.environ.get(name)), None)
@@ -51,16 +51,16 @@ _told: list[str] = []
 
 
 def told_of_env_file() -> list[str]:
-    """What the log should say about the file that was read, once."""
+    """The log lines about the file that was read; a second call returns none."""
     told, _told[:] = list(_told), []
     return told
 
 
 def load_env_file(settings: Iterable[FieldInfo], path: Path | None = None) -> None:
-    """Put what `./.env` says (else the `.env` of the source tree) into the environment, where it is not set yet.
+    """Put the variables of `./.env` (else the `.env` of the source tree) into the environment if they are not set yet.
 
-    Only settings and what `OTHERS` names. A setting that the process has under one of its names is not set by `.env`
-    under another.
+    Only settings and the variables that `OTHERS` names. A setting that the process has under one of its names is not
+    set by `.env` under another.
     """
     tree = Path(__file__).resolve().parents[2]
     candidates = [path] if path else [Path(".env"), *([tree / ".env"] if (tree / "pyproject.toml").exists() else [])]

@@ -1,4 +1,4 @@
-"""Settings of what commands of agents may reach and use."""
+"""Settings of the sandbox: what agents' commands may reach and use."""
 
 import os
 from pathlib import Path

@@ -1,5 +1,4 @@
-"""URLs of brokers, Redis and databases: what is wrong with one, one spelling for all who read it, and none with a
-password in it for people to see."""
+"""URLs of brokers, Redis and databases: finds their mistakes, gives them one spelling, and hides their passwords."""
 
 import re
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
@@ -9,7 +8,7 @@ ENCODE = "percent-encode what is special in the user and the password: / is %2F,
 
 
 def without_password(url: str) -> str:
-    """The URL with its passwords replaced by `***`: up to the last @, wherever a raw character has put that."""
+    """The URL with its passwords replaced by `***`. The user part ends at the last @; a password may have others."""
     scheme, colons, rest = url.partition("://")
     user, at, host = rest.rpartition("@")
     if at and ":" in user:
@@ -18,7 +17,7 @@ def without_password(url: str) -> str:
 
 
 def passwords_in(url: str) -> list[str]:
-    """As they stand there and as they are meant; none that is the user's name, too."""
+    """The passwords in a URL, as they are written and decoded; not one before the @ that is also the user's name."""
     if "://" not in url:
         return []
     user, at, _ = url.partition("://")[2].rpartition("@")
@@ -29,7 +28,7 @@ def passwords_in(url: str) -> list[str]:
 
 
 def problem(url: str) -> str:
-    """Why the URL cannot be taken as it is; empty if it can. Says nothing of what stands in it."""
+    """Why the URL cannot be used as it is; empty if it can. The text shows nothing that the URL contains."""
     scheme, _, rest = url.partition("://")
     if scheme.partition("+")[0] in ("sqlite", "unix"):
         return ""
@@ -54,9 +53,9 @@ def problem(url: str) -> str:
 
 
 def normal_redis(url: str) -> str:
-    """As every client reads it: a `rediss://` URL says whether the certificate is verified, and it is unless told not.
+    """The URL in a form that all clients read alike: `rediss://` gets `ssl_cert_reqs`, which is `required` by default.
 
-    Raises ValueError for a `ssl_cert_reqs` that is none.
+    Raises ValueError for an unknown value of `ssl_cert_reqs`.
     """
     parts = urlsplit(url)
     if parts.scheme != "rediss":

@@ -2,8 +2,8 @@
 
     SettingsError     all problems at once, in the names that the operator typed
 
-`load_settings(role)` is what processes call. `Settings(...)` with field names is for tests: it reads the process
-environment for what is not given, and no `.env`.
+Processes call `load_settings(role)`. `Settings(...)` with field names is for tests: fields that are not given are read
+from the process environment, not from `.env`.
 """
 
 import os
@@ -41,7 +41,7 @@ ROLES_OF_A_STACK = frozenset({"dev", "redis"})
 class SettingsError(ValueError):
     """Settings are wrong or missing; `problems` lists all of them, each with the name of its variable.
 
-    `settings` are what is left with defaults in place of the wrong ones: good enough to tell the server about it.
+    `settings` has defaults in place of the wrong values: good enough to report the problems to the server.
     """
 
     def __init__(self, problems: list[str], settings: "Settings") -> None:
@@ -229,17 +229,17 @@ class Settings(SandboxSettings):
 
     @property
     def timeouts(self) -> Timeouts:
-        """The defaults that an execution runs under."""
+        """The default timeouts of an execution."""
         given = {ours: getattr(self, name) for name, ours in _TIMEOUT_FIELDS.items()}
         ensure_thread_s = ensure_thread_total_s(self.ensure_thread_timeout_s, self.ensure_thread_backoff_s)
         return Timeouts(**given, ensure_thread_s=ensure_thread_s)
 
     def given(self, field: str) -> bool:
-        """Whether somebody set it: the environment, `.env`, a running stack or the caller."""
+        """Whether this field was set: by the environment, `.env`, a running stack or the caller."""
         return field in self.model_fields_set
 
     def problems(self, role: Role) -> list[tuple[frozenset[str], str]]:
-        """Rules over more than one setting that these values break: the fields concerned and what is wrong."""
+        """The rules over several settings that these values break: the fields concerned and what is wrong."""
         found = []
         if not self.is_local:
             found += [
@@ -306,7 +306,8 @@ def env_names(field: str) -> list[str]:
 def load_settings(role: Role, *, env_file: Path | None = None) -> Settings:
     """Read `.env` (which never overrides the process), then the environment; raise `SettingsError` with all problems.
 
-    What `.env` holds besides settings is left alone, but for proxies and certificates.
+    Other variables of `.env` are ignored, except those that `environment.OTHERS` names, such as proxies and
+    certificates.
     """
     load_env_file(Settings.model_fields.values(), env_file)
     values = NamedVariables(Settings)()
@@ -340,7 +341,7 @@ def describe_settings(settings: Settings | None = None) -> list[dict[str, str]]:
 
 
 def _validated(values: Mapping[str, Any]) -> tuple[Settings, frozenset[str], list[str]]:
-    """Settings (with defaults in place of what is bad), the bad fields, and what is wrong with them."""
+    """Settings (with defaults in place of bad values), the bad fields, and what is wrong with them."""
     bad: frozenset[str] = frozenset()
     problems: list[str] = []
     while True:
@@ -353,7 +354,7 @@ def _validated(values: Mapping[str, Any]) -> tuple[Settings, frozenset[str], lis
 
 
 def _defaults(fields: frozenset[str]) -> dict[str, Any]:
-    """Some valid value for each, so that the environment's bad ones are not read again while the rest is judged."""
+    """A valid value for each field, so that bad ones of the environment are not read again during the next check."""
     data: dict[str, Any] = {
         "mode": "local",
         "data_dir": Path("/"),

@@ -1,8 +1,8 @@
 """A skill's archive: a zip with SKILL.md at its root. Read before it is stored, and again before it is unpacked.
 
-SKILL.md may begin with front matter, YAML between two lines of three hyphens; its `name` and `description` are what an
-agent is told of the skill before it reads it. Nothing here trusts the archive: limits and names are checked before
-anything is unpacked, and the checksums of all entries are read once.
+SKILL.md may begin with front matter, YAML between two lines of three hyphens. An agent gets its `name` and
+`description` before it reads the skill. Nothing here trusts the archive: limits and names are checked before anything
+is unpacked, and the checksums of all entries are read once.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class SkillArchiveError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkillText:
-    """What SKILL.md says. `name` and `description` are one line each, empty where it says nothing."""
+    """The content of SKILL.md. `name` and `description` are one line each, empty if it has none."""
 
     name: str
     description: str
@@ -59,7 +59,7 @@ class SkillArchive:
     text: SkillText
 
     def files(self) -> Iterator[tuple[PurePosixPath, bytes, bool]]:
-        """(path, content, executable) of each file. Paths are relative and lead nowhere else."""
+        """(path, content, executable) of each file. Paths are relative and stay inside the folder."""
         with zipfile.ZipFile(io.BytesIO(self.data)) as archive:
             for entry in archive.infolist():
                 if not entry.is_dir():
@@ -77,7 +77,7 @@ def read_archive(data: bytes) -> SkillArchive:
             _check_names(entries)
             skill_md = _skill_md(archive)
             for entry in entries:
-                archive.read(entry)  # compares the checksum
+                archive.read(entry)  # reading compares the checksum
     except SkillArchiveError:
         raise
     except _BROKEN as error:
@@ -86,7 +86,8 @@ def read_archive(data: bytes) -> SkillArchive:
 
 
 def pack(skill_md: str) -> bytes:
-    """The archive of a skill that is nothing but its text; not compressed, so that no library's version changes it."""
+    """The archive of a skill that is only a text; not compressed, so that its bytes do not depend on a library's
+    version."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         entry = zipfile.ZipInfo(SKILL_MD, EPOCH)
@@ -101,7 +102,7 @@ def hash_of(data: bytes) -> str:
 
 
 def read_skill_md(text: str) -> SkillText:
-    """Raises SkillArchiveError where there is front matter that is not YAML."""
+    """Raises SkillArchiveError for front matter that is too long, is not YAML or is no mapping."""
     plain = text.removeprefix("\ufeff").replace("\r\n", "\n")
     found = _FRONT_MATTER.match(plain)
     if found is None:
@@ -139,7 +140,7 @@ def _check_names(entries: list[zipfile.ZipInfo]) -> None:
     files: set[str] = set()
     folders: set[str] = set()
     for entry in entries:
-        # zipfile cuts a name at NUL: the name as it stands in the archive is looked at too.
+        # zipfile cuts a name at NUL, so the name as it stands in the archive is checked too.
         for name in {entry.filename, entry.orig_filename}:
             if wrong := _wrong_name(name):
                 raise SkillArchiveError(f"entry {name[:200]!r} {wrong}")
@@ -211,7 +212,7 @@ def _line(text: str, limit: int) -> str:
 
 
 def in_folders(skills: Iterable[pb.RunSkill]) -> list[pb.RunSkill]:
-    """Each once for each of its users; two versions, or two skills of one name, in folders of their own."""
+    """Each skill once for each agent that uses it; two versions, or two skills of one name, get separate folders."""
     taken: dict[str, str] = {}
     once: dict[tuple[str, str, str], pb.RunSkill] = {}
     for skill in skills:

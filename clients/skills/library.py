@@ -1,9 +1,9 @@
-"""Skills on a worker: each version fetched once, checked, and laid out in the sandbox of a run.
+"""Skills on a worker: each version is fetched once, checked, and laid out in the sandbox of a run.
 
-    DATA_DIR/skills/HASH.zip                  the archives that this machine has fetched; the oldest go first
+    DATA_DIR/skills/HASH.zip                  the archives that this machine has fetched; the least used are removed
     SANDBOX/workspace/skills/FOLDER/SKILL.md  what an agent reads; `/skills/FOLDER/SKILL.md` in its file tools
 
-Where the user's own files hold an entry `skills`, the folder is `.agent-runner/skills` instead.
+If the user's own files hold an entry `skills`, the folder is `.agent-runner/skills` instead.
 """
 
 import contextlib
@@ -31,14 +31,14 @@ class SkillError(Exception):
 
 
 class SkillShelf:
-    """`fetch` gets an archive by its key. Used by several runs and processes at the same time: files appear whole."""
+    """`fetch` gets an archive by its key. Several runs and processes use a shelf at once: files appear whole."""
 
     def __init__(self, folder: Path, fetch: Callable[[str], Awaitable[bytes]]) -> None:
         self._folder = folder
         self._fetch = fetch
 
     async def archive(self, skill: str, version_hash: str, artifact_key: str) -> SkillArchive:
-        """From here, else from the server. Raises SkillError."""
+        """The archive from this machine, else from the server. Raises SkillError."""
         try:
             data = await own(self._taken, version_hash)
             if data is None:
@@ -59,7 +59,7 @@ class SkillShelf:
         if hash_of(data) != version_hash:
             return None
         with contextlib.suppress(OSError):
-            os.utime(path)  # the order in which they go
+            os.utime(path)  # archives are removed in the order of this time
         return data
 
     def _put(self, version_hash: str, data: bytes) -> None:
@@ -82,15 +82,15 @@ class SkillShelf:
 
 
 def lay_out(sandbox: LocalSandbox, skill: str, folder: str, archive: SkillArchive) -> str:
-    """Write the files into the sandbox, in place of what an earlier turn left there. Blocking.
+    """Write the files into the sandbox, in place of those of an earlier turn. Blocking.
 
-    Gives the folder's path as the agent's file tools have it. Raises SkillError.
+    Returns the folder's path for the agent's file tools. Raises SkillError.
     """
     try:
         if folder in ("", ".", "..") or "/" in folder:
             raise SkillArchiveError(f"{folder!r} is not the name of a folder")
         target = _root(sandbox.work_dir) / folder
-        # Whole or not at all: a run that was cancelled may still be at it in its thread.
+        # Written whole or not at all: the thread of a run that was cancelled may still be writing.
         half = target.with_name(f".{uuid.uuid4().hex}")
         try:
             _write(half, archive)
@@ -113,7 +113,7 @@ def _write(folder: Path, archive: SkillArchive) -> None:
 
 
 def _root(work_dir: Path) -> Path:
-    """A folder that is really there: a link would lead to the user's own files, or wherever the agent put it."""
+    """A folder that is no link: a link would lead to the user's own files, or to a place that the agent chose."""
     root = work_dir / FOLDER
     if os.path.lexists(root) and (root.is_symlink() or not root.is_dir()):
         for hidden in (work_dir / OUTPUTS, work_dir / OUTPUTS / FOLDER):

@@ -1,1 +1,1 @@
-"""The way out of the walls: which hosts commands may reach, and the proxy that takes them there."""
+"""The network of walled off commands: which hosts they may reach, and the proxy to these hosts."""

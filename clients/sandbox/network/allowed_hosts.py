@@ -1,8 +1,8 @@
 """Which hosts commands may reach through the proxy: `AGENT_RUNNER_SANDBOX_ALLOWED_HOSTS`.
 
 An entry is a name (`pypi.org`), a name and all below it (`*.example.com`), an address or a network (`10.1.2.3`,
-`10.1.0.0/16`, `[fd00::1]`), each with a port behind a colon if it is another one than 80 and 443. A name that leads to
-an address of this machine or of a private network is refused unless that address is listed too: whoever owns a listed
+`10.1.0.0/16`, `[fd00::1]`). A colon and a port may follow; without them the ports are 80 and 443. A name that leads to
+an address of this machine or of a private network is refused unless that address is listed too: the owner of a listed
 name decides where it leads.
 """
 
@@ -19,7 +19,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class NotAllowed(Exception):
-    """The text says to the command what was refused, and to the operator what to set."""
+    """The text tells the command what was refused, and the operator what to set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +35,11 @@ class AllowedHosts:
 
     @classmethod
     def of(cls, given: str) -> "AllowedHosts":
-        """With commas or blanks between. Raises ValueError, which names the entry."""
+        """Entries with commas or blanks between them. Raises ValueError, which names the wrong entry."""
         return cls(tuple(_entry(one) for one in given.replace(",", " ").split()))
 
     def check_name(self, host: str, port: int) -> None:
-        """Before it is looked up. Raises NotAllowed."""
+        """Check a host before it is looked up. Raises NotAllowed."""
         if (address := _address(host)) is not None:
             if not self._lists(address, port):
                 raise _refused(f"{host}:{port}")
@@ -47,7 +47,7 @@ class AllowedHosts:
             raise _refused(f"{host}:{port}")
 
     def reachable(self, host: str, port: int, found: Iterable[str]) -> Sequence[str]:
-        """Of the addresses that a name leads to, those that may be connected to. Raises NotAllowed for none."""
+        """The addresses in `found` that may be connected to. Raises NotAllowed if there is none."""
         good = [one for one in found if self._may(ipaddress.ip_address(one.partition("%")[0]), port)]
         if not good:
             raise NotAllowed(
@@ -65,13 +65,13 @@ class AllowedHosts:
 
 
 def is_public(address: Address) -> bool:
-    """Whether it is an address of the internet; one that holds another one is what that one is."""
+    """Whether it is an address of the internet; an IPv6 address that contains an IPv4 one counts as that one."""
     plain = _plain(address)
     return plain.is_global and not (plain.is_multicast or plain.is_reserved or plain.is_unspecified)
 
 
 def _plain(address: Address) -> Address:
-    """The IPv4 address that an IPv6 one stands for, by any of the ways that routers know."""
+    """The IPv4 address that an IPv6 one contains (NAT64, mapped, 6to4, Teredo); else the address itself."""
     if isinstance(address, ipaddress.IPv6Address):
         nat64 = ipaddress.IPv6Network("64:ff9b::/96")
         if address in nat64:

@@ -1,10 +1,10 @@
-"""The way out for commands that may reach some hosts: a forward proxy (CONNECT and plain HTTP) in the worker.
+"""A forward proxy (CONNECT and plain HTTP) in the worker, for commands that may reach some hosts.
 
 It accepts on a socket that was made inside a run's network namespace and belongs to it, and connects from the worker's.
-So nothing but the run's own commands can ask it, and commands have no other way: a program that does not ask is in a
-network with nothing but its loopback.
+So only the run's own commands can use it, and they have no other way out: without the proxy, a program finds nothing
+but its loopback.
 
-One thread per process serves all runs: a command that sends much holds up no run's event loop.
+One thread per process serves all runs, so that a command that sends much data delays no run's event loop.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 def environment() -> dict[str, str]:
-    """What tells programs the way. Names in both spellings: programs read one of them."""
+    """The variables that tell programs the proxy, in upper and lower case: some programs read only one of them."""
     url, own = f"http://127.0.0.1:{PORT}", "localhost,127.0.0.1,::1"
     told = {"HTTP_PROXY": url, "HTTPS_PROXY": url, "ALL_PROXY": url, "NO_PROXY": own}
     return told | {name.lower(): value for name, value in told.items()}
@@ -64,7 +64,7 @@ class Egress:
                 await self._places.acquire()
                 try:
                     connection, _ = await self._loop.sock_accept(self._listener)
-                except OSError:  # this process has no descriptor left for the moment: the command waits
+                except OSError:  # this process has no free descriptor at the moment: the command waits
                     self._places.release()
                     await asyncio.sleep(AGAIN_S)
                     continue
@@ -78,7 +78,7 @@ class Egress:
         self._open.discard(task)
         self._places.release()
         if not task.cancelled():
-            task.exception()  # seen: what a command's connection ended with is told to nobody
+            task.exception()  # marks the error as seen: nobody is told how a command's connection ended
 
     async def _serve(self, connection: socket.socket) -> None:
         reader, writer = await asyncio.open_connection(sock=connection, limit=MAX_HEAD_BYTES)
@@ -101,7 +101,7 @@ class Egress:
                 end.transport.abort()
 
     async def _begin(self, head: bytes) -> tuple[Streams, bytes, bytes]:
-        """(the connection, what it is told first, what the command is told first). Raises NotAllowed, OSError."""
+        """(the connection, first bytes for the host, first bytes for the command). Raises NotAllowed, OSError."""
         line, *fields = head[:-4].split(b"\r\n")
         method, target, version = line.split(b" ", 2)
         if method == b"CONNECT":
@@ -121,7 +121,7 @@ class Egress:
         self._allowed.check_name(host, port)
         async with asyncio.timeout(CONNECT_S):
             found = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            # The address that was looked at is the one that is connected to: no second look-up can lead elsewhere.
+            # It connects to the address that was checked: a second look-up could lead elsewhere.
             addresses = self._allowed.reachable(host, port, dict.fromkeys(str(one[4][0]) for one in found))
             problem: OSError = OSError(f"{host}:{port} has no address")
             for address in addresses:
@@ -163,7 +163,7 @@ async def _refuse(writer: asyncio.StreamWriter, error: Exception) -> None:
     else:
         status, words = "400 Bad Request", f"the request is none for a proxy: {error}"
     body = f"{words}\n".encode()
-    # Also in the status line's place of reasons: programs show that for a CONNECT, and not the body.
+    # Also as the reason in the status line: programs show that for a CONNECT, and not the body.
     shown = words.encode("ascii", "replace").decode()[:300]
     head = f"HTTP/1.1 {status.split()[0]} {shown}\r\nContent-Type: text/plain; charset=utf-8\r\n"
     with contextlib.suppress(OSError, TimeoutError):

@@ -1,1 +1,1 @@
-"""Programs of the sandbox that run beside the worker and hold nothing of it. Standard library only."""
+"""Programs of the sandbox that run beside the worker and hold none of its data. Standard library only."""

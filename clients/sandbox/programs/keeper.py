@@ -1,12 +1,14 @@
-"""Holds the namespaces of one run: `main RUN_FD SOCKET_FD`, with what to make on stdin (marshal): argv, limits,
+"""Holds the namespaces of one run: `main RUN_FD SOCKET_FD`, with its input on stdin (marshal): argv, limits,
 directories, proxy_port.
 
-Promise: all that a run starts is in one pid namespace, and that ends with it: when the run's pipe (RUN_FD, whose only
-write end the worker holds) reaches end of file, on SIGTERM, when a limit is broken, and when this program is killed.
+Promise: all processes of a run are in one pid namespace, which ends with the run: when the run's pipe (RUN_FD, whose
+only write end the worker holds) reaches end of file, on SIGTERM, when a limit is broken, and when this program is
+killed.
 
-Over the socket it says one JSON object a message. First `{"up": [names]}` with one descriptor per name, and behind
-them with a PROXY_PORT a socket that listens on it in the run's network; or `{"failed":
-words}`; once something is over its limit, `{"broken": words}`. Its own end says that all processes of the run are gone.
+It sends one JSON object per message over the socket. The first is `{"up": [names]}` with one descriptor per name; with
+a PROXY_PORT one more descriptor follows, a socket that listens on that port in the run's network. After a failure the
+first is `{"failed": words}` instead. When a limit is broken it sends `{"broken": words}`. When this program has ended,
+all processes of the run are gone.
 
 It is executed, never imported by the worker; standard library only.
 """
@@ -40,7 +42,7 @@ class _Failed(Exception):
 
 
 class _Walls:
-    """bubblewrap with the anchor in it, and descriptors of its namespaces."""
+    """A bubblewrap process with the anchor in it, and descriptors of its namespaces."""
 
     def __init__(self, argv: list[str]) -> None:
         info_read, info_write = os.pipe()
@@ -77,7 +79,8 @@ class _Walls:
         raise _Failed(" ".join(words.split())[-400:])
 
     def _open(self, report: dict[str, int]) -> dict[str, int]:
-        """By inode they are what bubblewrap itself made, whoever has the process id by now."""
+        """Open the namespaces and compare their inodes with bubblewrap's report, because the process id may have passed
+        to another process."""
         opened = {}
         for name in NAMESPACES:
             if (expected := report.get(IN_REPORT[name])) is None:
@@ -98,7 +101,7 @@ class _Walls:
 
     @property
     def proc(self) -> str:
-        """A /proc with nothing but the run's own processes."""
+        """A /proc that shows only the run's own processes."""
         return f"/proc/{self.init}/root/proc"
 
     def end(self) -> None:
@@ -124,7 +127,7 @@ def main(run_fd: int, socket_fd: int) -> int:
         return 1
     names = list(walls.namespaces)
     try:
-        # From here on it may look at files that a command has locked, and has no power beyond this sandbox.
+        # From here on it can read files that a command has locked, and has no power beyond this sandbox.
         kernel.setns(walls.namespaces["outer"])
         fds = [walls.namespaces[name] for name in names]
         told_at_start = {"up": names, "init": walls.init, "used": usage(told["directories"])}
@@ -139,13 +142,13 @@ def main(run_fd: int, socket_fd: int) -> int:
 
 
 def _listener(net: int, port: int) -> socket.socket:
-    """A socket of the run's network, whose other end the worker serves. This program stays in there, too."""
+    """A socket that listens in the run's network; the worker serves it. This program stays in that network, too."""
     kernel.setns(net)
     return socket.create_server(("127.0.0.1", port), backlog=128)
 
 
 def _keep(walls: _Walls, told: dict[str, Any], channel: socket.socket, ends: tuple[int, int]) -> None:
-    """Until the run ends, the namespace ends by itself, or a limit is broken; then that is told first."""
+    """Returns when the run ends, the namespace ends by itself, or a limit is broken, which the worker is told first."""
     watch = Watch(told["limits"], told["directories"], walls.proc)
     while True:
         ready, _, _ = select.select([*ends, walls.pidfd], [], [], LOOK_S)
@@ -160,5 +163,5 @@ def _keep(walls: _Walls, told: dict[str, Any], channel: socket.socket, ends: tup
 
 
 def _say(channel: socket.socket, what: dict[str, Any], fds: list[int] | None = None) -> None:
-    with contextlib.suppress(OSError):  # the worker is gone: then the run's pipe has ended, too
+    with contextlib.suppress(OSError):  # the worker is gone, so the run's pipe has ended, too
         socket.send_fds(channel, [json.dumps(what).encode()], fds or [])

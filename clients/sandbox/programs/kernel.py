@@ -1,7 +1,7 @@
-"""What the sandbox's programs ask of the kernel, with the standard library only: they hold nothing of the worker.
+"""Kernel calls of the sandbox's programs, with the standard library only: these programs hold no data of the worker.
 
-A command joins the namespaces that `keeper.py` holds by their descriptors, never by a process id: an id may by then be
-somebody else's, and its namespaces the host's.
+A command joins the namespaces that `keeper.py` holds by their descriptors, never by a process id: the id may have
+passed to another process, whose namespaces are the host's.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ RLIMITS = {
 
 
 def prctl(option: int, value: int) -> bool:
-    """False where the kernel does not know it, or refuses."""
+    """False if the kernel does not know the option, or refuses it."""
     try:
         return int(ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0)) == 0
     except (OSError, AttributeError):
@@ -46,20 +46,20 @@ def not_dumpable() -> bool:
 
 
 def die_first() -> None:
-    """Where the machine's memory runs out, this process and its children are to go before the worker."""
+    """If the machine runs out of memory, this process and its children are killed before the worker."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write(str(OOM_SCORE))
 
 
 def setns(fd: int) -> None:
-    """Raises OSError."""
+    """Join a namespace. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(fd, 0):
         raise OSError(ctypes.get_errno(), f"a namespace cannot be joined: {os.strerror(ctypes.get_errno())}")
 
 
 def unshare(flag: int) -> None:
-    """Raises OSError."""
+    """Make a namespace of the kind `flag`. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(flag):
         raise OSError(ctypes.get_errno(), f"no namespace of its own: {os.strerror(ctypes.get_errno())}")
@@ -76,7 +76,7 @@ def parent_of(namespace: int) -> int:
 
 
 def give_up_privileges() -> None:
-    """Nothing that is executed from here on can have a capability, by whatever file. Raises OSError."""
+    """No program that is executed from here on can get a capability, whatever its file says. Raises OSError."""
     for capability in range(LAST_CAPABILITY + 1):
         if not prctl(PR_CAPBSET_DROP, capability):
             break
@@ -85,7 +85,7 @@ def give_up_privileges() -> None:
 
 
 def become(user: int) -> None:
-    """For good: this user and his group, no other group, no privilege, by whatever file. Raises OSError."""
+    """Become this user for good, with its own group only and no way back to privileges. Raises OSError."""
     give_up_privileges()
     os.setgroups([])
     os.setresgid(user, user, user)
@@ -93,7 +93,7 @@ def become(user: int) -> None:
 
 
 def limit(values: Mapping[str, int]) -> None:
-    """Set resource limits, by the names in `RLIMITS`; never above what holds already. No core files."""
+    """Set resource limits, by the names in `RLIMITS`; never above the present hard limits. No core files."""
     for name, value in {**values, "core": 0}.items():
         _, most = resource.getrlimit(RLIMITS[name])
         value = value if most == resource.RLIM_INFINITY else min(value, most)
@@ -110,7 +110,7 @@ def numbers(directory: str = "/proc") -> list[int]:
 
 
 def inode(path: str) -> int:
-    """What tells one namespace from another; 0 if it cannot be seen."""
+    """The inode that tells one namespace from another; 0 if it cannot be read."""
     try:
         return os.stat(path).st_ino
     except OSError:

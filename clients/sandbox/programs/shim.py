@@ -1,21 +1,22 @@
-"""The program that every sandbox command runs under: `main RUN_FD STATUS_FD`, with what to run on stdin (marshal):
+"""The program that every sandbox command runs under: `main RUN_FD STATUS_FD`, with its input on stdin (marshal):
 
     argv, env, cwd, umask      the command
     rlimits                    limits of each of its processes, by the names in `kernel.RLIMITS`
     user                       the user and group id to run it as, for a worker of root; 0: the worker's own
     join                       descriptors of the namespaces to run it in, by name; empty: in those of the worker
-    watch, directories         without namespaces: what is looked at while it runs (with them, the keeper does)
+    watch, directories         without namespaces: limits and directories to watch (with them, the keeper does it)
 
 Promise: when the run's pipe (RUN_FD, whose only write end the worker holds) reaches end of file, or on SIGTERM, the
-command and all that it started get SIGKILL. The exit code is written to STATUS_FD as decimal text, once, when the
-command itself ends (128 + n for signal n), with the limit that was broken behind it; what it left in the background
-lives on until the run ends.
+command and all processes that it started get SIGKILL. The exit code is written to STATUS_FD once, as decimal text, when
+the command itself ends (128 + n for signal n); if a limit was broken, its text follows. Background processes of the
+command live on until the run ends.
 
-What belongs to the command is told by a UTS namespace of its own, which nothing in it can leave. Without namespaces,
+The processes of a command are recognised by their own UTS namespace, which none of them can leave. Without namespaces,
 on Linux, this program becomes a child subreaper and looks for descendants; elsewhere only the process group is killed.
 
-Standard library only, and executed, never imported by the worker: it holds nothing of it. The command's environment
-is not this program's: a variable that changes what a program loads would else change this one, outside the walls.
+Standard library only. The worker executes this program and never imports it, so it holds no data of the worker. It does
+not run with the command's environment: a variable that changes what a program loads would change this program, outside
+the walls.
 """
 
 import contextlib
@@ -29,7 +30,7 @@ import sys
 from agent_runner.clients.sandbox.programs import kernel
 from agent_runner.clients.sandbox.programs.watch import Watch
 
-TYPE_CHECKING = False  # every command waits for what is imported here
+TYPE_CHECKING = False  # every command waits for these imports
 if TYPE_CHECKING:
     from typing import Any
 
@@ -38,7 +39,8 @@ KILLED = 137
 
 
 def start(told: "dict[str, Any]", inside: bool) -> int:
-    """Fork and exec the command in a session of its own; 127 or 126 if it cannot be executed, as shells do."""
+    """Fork and exec the command in a session of its own. It exits with 127 or 126 if it cannot be executed, as in
+    shells."""
     alive_read, alive_write = os.pipe()
     pid = os.fork()
     if pid:
@@ -58,7 +60,7 @@ def start(told: "dict[str, Any]", inside: bool) -> int:
         kernel.limit(told["rlimits"])
         if told["user"]:
             kernel.become(told["user"])
-        # Should this program itself be killed, the command must not outlive it.
+        # If this program itself is killed, the command must end, too.
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
         if select.select([alive_read], [], [], 0)[0]:
             os._exit(KILLED)
@@ -72,7 +74,7 @@ def start(told: "dict[str, Any]", inside: bool) -> int:
 
 
 def enter(namespaces: dict[str, int]) -> None:
-    """The rest of the way in; the user namespace, the tag and the pid namespace were joined before the fork."""
+    """Join the remaining namespaces; the user, UTS (the tag) and pid namespaces were joined before the fork."""
     host = os.stat("/")
     for name in ("mnt", "net", "ipc", "cgroup"):
         if name in namespaces:
@@ -86,7 +88,7 @@ def enter(namespaces: dict[str, int]) -> None:
 
 
 def join(namespaces: dict[str, int]) -> int:
-    """Go where the command is to be forked. Returns the tag by which all that it starts is found."""
+    """Join the namespaces in which the command is forked. Returns the tag by which all its processes are found."""
     before = kernel.inode("/proc/self/ns/uts")
     kernel.setns(namespaces["outer"])
     kernel.setns(namespaces["uts"])
@@ -99,7 +101,7 @@ def join(namespaces: dict[str, int]) -> int:
 
 
 def tagged(tag: int) -> list[int]:
-    """Descriptors of the processes with this tag, but for this one."""
+    """Descriptors of the processes with this tag, except this one."""
     found = []
     for pid in kernel.numbers():
         if pid == os.getpid():
@@ -108,7 +110,7 @@ def tagged(tag: int) -> list[int]:
             fd = os.pidfd_open(pid)
         except OSError:
             continue
-        # Looked at after it is held: the id cannot become somebody else's in between.
+        # Read while the descriptor is open: the process id cannot pass to another process in between.
         if kernel.inode(f"/proc/{pid}/ns/uts") == tag:
             found.append(fd)
         else:
@@ -138,9 +140,9 @@ def descendants(root: int) -> set[int]:
 
 
 def kill_all(leader: int | None, tag: int) -> None:
-    """SIGKILL all that the command started, until none is left or a second has passed.
+    """SIGKILL all processes of the command, until none is left or a second has passed.
 
-    `leader` is None once the command has been reaped: its group id may by then belong to somebody else.
+    `leader` is None once the command has been reaped: its group id may then belong to other processes.
     """
     signal.set_wakeup_fd(-1)
     for _ in range(100):
@@ -158,7 +160,7 @@ def kill_all(leader: int | None, tag: int) -> None:
 
 
 def kill_tagged(tag: int) -> int:
-    """How many there were."""
+    """SIGKILL all processes with this tag. Returns how many there were."""
     found = tagged(tag)
     for fd in found:
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -171,7 +173,7 @@ def kill_descendants() -> int:
     for pid in descendants(os.getpid()):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
-    return 0  # orphans come to this process, so its own children tell
+    return 0  # orphans become children of this process, and `kill_all` waits for its children
 
 
 def refuse(status_fd: int, error: OSError, status: str = "126") -> int:
@@ -201,11 +203,11 @@ def main(run_fd: int, status_fd: int) -> int:
             kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
         leader = start(told, bool(namespaces))
     except OSError as error:
-        # ENOMEM: the pid namespace has ended, everything in it was killed in the moment in which this came.
+        # ENOMEM: the pid namespace has just ended, and everything in it was killed.
         return refuse(status_fd, error, "gone" if namespaces and error.errno == errno.ENOMEM else "126")
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    os.kill(os.getpid(), signal.SIGCHLD)  # for one that ended before it could wake anybody
-    # The command alone holds its output: its reader must see the end when the command ends.
+    os.kill(os.getpid(), signal.SIGCHLD)  # for a command that ended before the wake-up descriptor was set
+    # Only the command may hold its output open: its reader must see the end when the command ends.
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
@@ -216,7 +218,7 @@ def main(run_fd: int, status_fd: int) -> int:
 def follow(
     leader: int, tag: int, ends: tuple[int, int], status_fd: int, stopped: list[int], watch: Watch | None
 ) -> int:
-    """Until all that the command started is gone, or has to go."""
+    """Returns when all processes of the command have ended, or were killed."""
     run_fd, wake_read = ends
     code: int | None = None
     while True:

@@ -1,4 +1,4 @@
-"""Starts the sandbox's own programs, which see nothing of this process: not its environment, not its descriptors."""
+"""Starts the sandbox's own programs, which get neither the environment nor the descriptors of this process."""
 
 import marshal
 import os
@@ -19,7 +19,7 @@ _START = (
 
 
 def start(name: str, told: dict[str, Any], fds: tuple[int, int], *, also: Iterable[int] = (), output: int) -> Any:
-    """`main` of the module of that name with two descriptors, and `told` on stdin. Raises OSError."""
+    """Run `main` of the module `name` with two descriptors, and `told` on stdin. Raises OSError."""
     argv = [sys.executable, "-I", "-S", "-c", _START.format(name), str(SOURCE), *map(str, fds)]
     with _file(marshal.dumps(told)) as stdin:
         return subprocess.Popen(  # noqa: S603  our own program
@@ -34,7 +34,7 @@ def start(name: str, told: dict[str, Any], fds: tuple[int, int], *, also: Iterab
 
 
 def _file(data: bytes) -> IO[bytes]:
-    """In memory where that can be: it may hold secrets."""
+    """A file with this data, in memory if possible, because it may hold secrets."""
     file: IO[bytes]
     if hasattr(os, "memfd_create"):
         file = os.fdopen(os.memfd_create("told", os.MFD_CLOEXEC), "r+b")

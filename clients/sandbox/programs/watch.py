@@ -1,7 +1,7 @@
-"""Looks at what a run's processes use together, which no limit of one process can bound. Standard library only.
+"""Measures what a run's processes use together, which limits of single processes cannot bound. Standard library only.
 
-Known limits: it looks several times a second, so a run can be above a limit for a moment; memory is what processes have
-mapped, and a shared segment that nobody has mapped is not seen. The limits of single processes are firm.
+Known limits: it measures several times a second, so a run can be above a limit for a moment. Memory is what processes
+have mapped; a shared segment that no process has mapped is not seen. The limits of single processes are firm.
 """
 
 import errno
@@ -33,14 +33,14 @@ def usage(directories: Iterable[str]) -> int:
                     try:
                         blocks += os.stat(name, dir_fd=fd, follow_symlinks=False).st_blocks
                     except OSError:
-                        continue  # it has just been removed
+                        continue  # the file has just been removed
     except RecursionError:
         return TOO_DEEP
     return blocks * 512
 
 
 class Watch:
-    """`look(pids)` is what is wrong now, in words, or empty. `proc` is the /proc that these ids are of."""
+    """`look(pids)` returns the broken limit in words, or an empty text. `proc` is the /proc with these process ids."""
 
     def __init__(self, limits: Mapping[str, int], directories: Sequence[str], proc: str = "/proc") -> None:
         self._limits, self._directories, self._proc = limits, list(directories), proc
@@ -61,7 +61,7 @@ class Watch:
         return self._disk()
 
     def idle(self) -> None:
-        """Nothing runs: what is there when something runs again is where it begins."""
+        """No command runs: the next one may begin with the disk use that it finds."""
         self._ceiling = None
 
     def _disk(self) -> str:
@@ -72,14 +72,14 @@ class Watch:
         used = usage(self._directories)
         self._disk_at = time.monotonic() + max(DISK_LOOK_S, DISK_SHARE * (time.monotonic() - now))
         if self._ceiling is None:
-            # Whoever begins above it may still remove files.
+            # A run that begins above the limit may still remove files.
             self._ceiling = max(most, used)
         if used <= self._ceiling + SLACK_BYTES and used < TOO_DEEP:
             return ""
         return f"more than {shown(most)} on disk (AGENT_RUNNER_SANDBOX_DISK_BYTES)"
 
     def _proportional(self, pids: Sequence[int]) -> int:
-        """KiB, with what several processes share counted once. Slow: asked only when the fast sum is too much."""
+        """Memory in KiB, with shared pages counted once. Slow: read only when the fast sum is too much."""
         total = 0
         for pid in pids:
             values = self._fields(f"{pid}/smaps_rollup", ("Pss_Anon", "Pss_Shmem", "Pss"))
@@ -95,12 +95,12 @@ class Watch:
                     if name in found:
                         found[name] = int(value.split()[0])
         except (OSError, ValueError, IndexError):
-            return dict.fromkeys(names, 0)  # it has just ended
+            return dict.fromkeys(names, 0)  # the process has just ended
         return found
 
 
 def shown(size: int) -> str:
-    """A size for people."""
+    """A size as text for people."""
     for unit, name in ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")):
         if size >= unit:
             return f"{size / unit:.4g} {name}"
