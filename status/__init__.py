@@ -1,1 +1,1 @@
-"""The heart: phases, timeouts, failures, the status builder, the log and the store. Imports nothing of ours."""
+"""The core: phases, timeouts, failures, the status builder, the log and the store. Imports no other of our packages."""

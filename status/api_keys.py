@@ -1,11 +1,11 @@
-"""API keys: what one may do, and what is known of it. The key itself is kept by nobody; only its digest is."""
+"""API keys: what a key may do, and what is stored about it. Only the digest is stored, never the key itself."""
 
 from dataclasses import dataclass, field
 from enum import Enum
 
 
 class Scope(Enum):
-    """What a key may be used for. Which calls that are: `app/server/access/scopes.py`."""
+    """What a key may be used for. `app/server/access/scopes.py` lists the calls of each scope."""
 
     ADMIN = "admin"
     EXECUTE = "execute"
@@ -29,10 +29,11 @@ class ApiKey:
     """Coarse: written at most once a minute by each server."""
     revoked_at: float | None
     expires_at: float | None = None
-    """From then on it opens nothing; None: it has no end."""
+    """From this time on the key is refused. None: it never expires."""
     made_by: str = ""
-    """The id of the key that made it, or the name of one that has none; empty: a release made it that kept no maker."""
+    """The id of the key that created this one, or the name of a creator without an id. Empty: an older release created
+    the key and did not record the creator."""
     queues: frozenset[str] = frozenset()
-    """Of a key for workers: the queues that it serves; empty: all."""
+    """For a worker's key: the queues that it may serve. Empty: all queues."""
     expired: bool = False
-    """Whether that was so, by the database's clock, when it was read."""
+    """Whether `expires_at` had passed when the key was read, by the database's clock."""

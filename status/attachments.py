@@ -1,9 +1,8 @@
-"""The pictures and files of an execution, kept apart from its words: what is kept, and how it is put back in its place.
+"""The pictures and files of an execution, stored apart from its text: what is stored, and how it is put back.
 
-A message that is a list of blocks becomes its words, which everybody reads, and a `layout`: for each block
-`{"text": N}` (so many characters of the words; between two texts stands a line's end) or `{"attachment": ID}`. It holds
-no word itself, so nothing of it needs to go when a graph takes the words back. In `input` such a block is
-`{"type": ..., MARK: ID}`.
+A message that is a list of blocks is stored as its text and a `layout`. The layout has one entry per block:
+`{"text": N}` (the next N characters of the text; a line end separates two texts) or `{"attachment": ID}`. The layout
+contains no text, so it can stay when a graph removes the text. In `input` such a block is `{"type": ..., MARK: ID}`.
 """
 
 import base64
@@ -16,22 +15,22 @@ from agent_runner.status.media import BASE64, PLAIN, Json, Media, found_in, put
 
 DEFAULT_MAX_ATTACHMENT_BYTES = 8 << 20
 MAX_ATTACHMENTS = 100
-"""Of one execution."""
+"""The limit for one execution."""
 MARK = "agent-runner/attachment"
 BETWEEN = "\n"
 MAX_SHOWN_CHARS = 200
-"""Of a name or an address, in a reference."""
+"""The limit for a name or an address in a reference."""
 
 
 class AttachmentGone(LookupError):
-    """What a message refers to is not there any more; the text names it."""
+    """A message refers to an attachment that is no longer stored; the text names it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """`content` is None for what is only named: an address, a file at the provider's.
+    """`content` is None for an attachment that is only named: an address, or a file stored at the provider.
 
-    `block` is the whole content block without bytes, which belong at `place`, after `prefix`, as `coding`.
+    `block` is the whole content block without its bytes. They belong at `place`, after `prefix`, encoded as `coding`.
     """
 
     id: str
@@ -47,7 +46,7 @@ class Attachment:
     content: bytes | None = None
 
     def shown(self) -> Json:
-        """As a status lists it: no bytes."""
+        """The entry in a status, without the bytes."""
         said = {
             "id": self.id,
             "type": self.type,
@@ -60,7 +59,7 @@ class Attachment:
         return {name: value for name, value in said.items() if value or (name == "size" and self.content is not None)}
 
     def described(self) -> Json:
-        """All but the bytes; `attachment_of` reads it back."""
+        """Everything except the bytes; `attachment_of` reads it back."""
         return {
             "type": self.type,
             "mime_type": self.mime_type,
@@ -86,7 +85,7 @@ def attachment_of(id_: str, described: Mapping[str, Any], content: bytes | None)
 
 
 def words_of(texts: Iterable[str], attachments: Sequence[Attachment]) -> str:
-    """What everybody reads of a message of blocks; of one without words, what is attached."""
+    """The text of a message that is a list of blocks. If it has no text: references to its attachments."""
     words = BETWEEN.join(texts)
     return words if words.strip() else BETWEEN.join(reference(one) for one in attachments)
 
@@ -126,14 +125,14 @@ def _known(found: Mapping[str, Attachment], id_: str) -> Attachment:
 
 
 def reference(what: Attachment | Media) -> str:
-    """In words and short, for everybody who reads texts: `[image photo.png, image/png, 12.3 KB]`."""
+    """A short reference for places that show only text: `[image photo.png, image/png, 12.3 KB]`."""
     size = what.size if isinstance(what, Attachment) else _size(what)
     said = [_short(what.name), what.mime_type, amount(size) if size else "", _short(what.url)]
     return f"[{' '.join([what.type, ', '.join(part for part in said if part)]).strip()}]"
 
 
 def reference_to(block: Any) -> str:
-    """The same of a content block; empty for what is no picture or file."""
+    """The reference to a content block; empty if the block is no picture or file."""
     media = found_in(block)
     return reference(media) if media else ""
 
@@ -145,7 +144,7 @@ def _size(media: Media) -> int:
 
 
 def amount(size: int) -> str:
-    """In words: `12.3 KB`."""
+    """A size as text: `12.3 KB`."""
     if size < 1000:
         return f"{size} bytes"
     return f"{size / 1000:.1f} KB" if size < 1_000_000 else f"{size / 1_000_000:.1f} MB"

@@ -1,6 +1,6 @@
-"""What lists say of something without its content: who it is, and the short fields.
+"""Short entries for lists: the identity and the short fields of an execution or a resource, without its content.
 
-Everything here is small whatever was stored: one entry has at most about `MAX_ENTRY_BYTES`.
+An entry stays small, however much is stored: at most about `MAX_ENTRY_BYTES`.
 """
 
 import json
@@ -11,9 +11,9 @@ from typing import Any
 
 MAX_TEXT_CHARS = 200
 MAX_TAGGED_BYTES = 2048
-"""Of labels, annotations and tags, each kind as a whole. What has more is left out: half of them would be a lie."""
+"""The limit for all labels, all annotations, all tags. Larger ones are left out whole: half of them would mislead."""
 MAX_ENTRY_BYTES = 2048
-"""What an execution's entry has beside its labels, annotations and tags."""
+"""The size of an execution's entry, besides its labels, annotations and tags."""
 _CONTENT = re.compile(r'"content":"((?:[^"\\]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*)')
 _CODE = re.compile(r" \[E\d+ [A-Z_]+\]$")
 _IDENTITY = frozenset({"id", "slug", "org", "owner_scope"})
@@ -21,36 +21,36 @@ _IDENTITY = frozenset({"id", "slug", "org", "owner_scope"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brief:
-    """An execution's content in a few words, in the place of its `State`."""
+    """A short form of an execution's content, used instead of its `State`."""
 
     said: str = ""
-    """The beginning of what the user said."""
+    """The beginning of the user's message."""
     error: str = ""
     told_at: float = 0.0
-    """When its newest phase began, as its log says."""
+    """When its newest phase began, according to the log."""
     incomplete: Mapping[str, str]
-    """`reason` and `text`; empty for a whole answer."""
+    """`reason` and `text`; empty for a complete answer."""
 
 
 def short(text: str) -> str:
-    """At most `MAX_TEXT_CHARS` characters of it, then a sign that there is more."""
+    """The text, cut to at most `MAX_TEXT_CHARS` characters. A cut text ends in `…`."""
     return text if len(text) <= MAX_TEXT_CHARS else text[: MAX_TEXT_CHARS - 1] + "…"
 
 
 def short_error(error: str) -> str:
-    """Short, with the code that it ends in."""
+    """The error, cut as in `short`. A code at its end is kept."""
     code = _CODE.search(error)
     return error if len(error) <= MAX_TEXT_CHARS else short(error) + (code[0] if code else "")
 
 
 def content_of(payload: str) -> str:
-    """The beginning of the field `content` of a row, of which `payload` is the beginning."""
+    """The beginning of a row's field `content`. `payload` is the beginning of the row's JSON."""
     found = _CONTENT.search(payload)
     return short(json.loads(f'"{found[1]}"', strict=False)) if found else ""
 
 
 def brief_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    """Names as they are, other texts short; labels, annotations and tags as a whole or not at all."""
+    """Identity fields as they are, other texts short; labels, annotations and tags whole or not at all."""
     shown: dict[str, Any] = {}
     for name, value in metadata.items():
         if isinstance(value, str):
@@ -61,7 +61,7 @@ def brief_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def brief_body(body: Mapping[str, Any]) -> dict[str, Any]:
-    """A resource's body with the texts and numbers of its spec and status, short; nothing that is nested but audit."""
+    """A resource's body with short texts. Nested values of its spec and status are left out, except `audit`."""
     shown = {"metadata": brief_metadata(body.get("metadata", {}))}
     for part in ("spec", "status"):
         given = body.get(part, {})

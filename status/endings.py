@@ -1,4 +1,4 @@
-"""Why a model stopped: which words of providers mean a whole answer, and what to say about the others."""
+"""Why a model stopped: which finish reasons of providers mean a complete answer, and a text for the others."""
 
 from agent_runner.status.log.log import Delta
 
@@ -8,17 +8,17 @@ WHOLE = frozenset(
         *("completed", "complete", "eos", "eos_token", "finish", "finished", "done"),
     }
 )
-"""In lower case: some providers shout."""
+"""Finish reasons of a complete answer, in lower case: some providers write them in capitals."""
 CALLS_END = WHOLE - {"stop_sequence", "eos", "eos_token"}
-"""After these the tool calls of a message are whole. A stop sequence may stand in the middle of an argument."""
+"""With these reasons the tool calls of a message are complete. A stop sequence may cut an argument."""
 CUT_OFF = "cut_off"
-"""Our own word where the provider's answer broke off and gave none."""
+"""Our own reason for an answer that broke off before the provider gave one."""
 EMPTY = "empty"
 EMPTY_ANSWER = "The agent ended without an answer."
 REFUSAL = "refusal"
 
 OUT_OF_ROOM = frozenset({"length", "max_tokens", "max_output_tokens", "model_context_window_exceeded"})
-"""What a shorter answer would not have met."""
+"""Limits that a shorter answer would not have reached."""
 
 _SAYS = {
     "length": "the model ran out of tokens",
@@ -36,7 +36,7 @@ _SAYS = {
 
 
 def is_whole(word: str) -> bool:
-    """An empty word is one of a provider that gives none."""
+    """Whether this finish reason means a complete answer. An empty one does: some providers give none."""
     return not word or word.lower() in WHOLE
 
 
@@ -45,12 +45,12 @@ def is_out_of_room(word: str) -> bool:
 
 
 def says(reason: str) -> str:
-    """The reason as half a sentence."""
+    """The reason as a clause of a sentence."""
     return _SAYS.get(reason.lower()) or f"the model stopped for the reason '{reason}'"
 
 
 def not_whole(reason: str, refusal: str, *, answered: bool) -> list[Delta]:
-    """What is told at the end of a run whose last answer is missing (not `answered`), cut or refused."""
+    """The deltas at the end of a run whose last answer is missing (not `answered`), cut or refused."""
     if not reason and answered:
         return []
     text = says(reason or EMPTY) + (f": {refusal.rstrip('. ')}" if refusal else "")

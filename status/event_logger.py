@@ -1,8 +1,8 @@
 """Our loggers: each line is an event of the table in `log_events.py`, with fields.
 
 An event goes to the standard library's logging as an ordinary record. Its message is the readable text, so that every
-handler can show it; its name and fields travel beside it, for the formatter of `logs.py`. What `bound` adds to the
-lines of a run or a request is added there, to other people's lines too.
+handler can show it. Its name and fields are attributes of the record, for the formatter of `logs.py`. That formatter
+also adds the fields of `bound` to every line of a run or a request, including lines of other libraries.
 """
 
 import json
@@ -20,7 +20,7 @@ from agent_runner.status.log_events import LOG_EVENTS
 NAME, FIELDS = "event_name", "event_fields"
 """The attributes of a record that hold the event's name (str) and its fields (dict)."""
 BLOCKS = ("stack",)
-"""Fields of many lines: text logs show them below the line."""
+"""Multi-line fields: text logs show them below the line."""
 Plain = str | int | float | bool | None
 
 _mask: ContextVar[Callable[[str], str] | None] = ContextVar("agent_runner_log_mask", default=None)
@@ -44,7 +44,7 @@ def event_logger(name: str) -> structlog.stdlib.BoundLogger:
 def bound(*, alone: bool = False, **fields: Plain) -> Iterator[None]:
     """Every line of this task, and of the tasks and threads that it starts, has these fields until the block ends.
 
-    What is bound inside ends with the block, too. `alone`: what was bound around it does not hold inside.
+    Fields that are bound inside end with the block, too. `alone`: fields that were bound before do not hold inside.
     """
     before = get_contextvars()
     if alone:
@@ -58,13 +58,13 @@ def bound(*, alone: bool = False, **fields: Plain) -> Iterator[None]:
 
 
 def bind(**fields: Plain) -> None:
-    """More fields, until the `bound` block around it ends, or else this task. Empty ones are left out."""
+    """Adds fields until the `bound` block around this call ends, or else this task. Empty values are left out."""
     bind_contextvars(**{name: value for name, value in fields.items() if value not in ("", None)})
 
 
 @contextmanager
 def masked_by(mask: Callable[[str], str]) -> Iterator[None]:
-    """Every line of this task goes through `mask` before it is written, also those of graphs and libraries."""
+    """Every line of this task goes through `mask` before it is written, including those of graphs and libraries."""
     token = _mask.set(mask)
     try:
         yield
@@ -91,7 +91,7 @@ def sentence(name: str, fields: Mapping[str, Plain]) -> str:
 
 
 def event_text(name: str, fields: Mapping[str, Plain]) -> str:
-    """The sentence, with those of the fields that it does not show behind it."""
+    """The sentence, followed by the fields that it does not show."""
     held = LOG_EVENTS[name].in_text
     return sentence(name, fields) + pairs({key: value for key, value in fields.items() if key not in held})
 
@@ -102,12 +102,12 @@ def pairs(fields: Mapping[str, Plain]) -> str:
 
 
 def blocks(fields: Mapping[str, Plain]) -> str:
-    """The fields of many lines, each from a line of its own."""
+    """The multi-line fields; each starts on a new line."""
     return "".join(f"\n{fields[name]}" for name in BLOCKS if fields.get(name))
 
 
 def shown(value: Plain) -> str:
-    """A field's value in a text line: quoted where it could be taken for more than one value."""
+    """A field's value in a text line: quoted if it could look like more than one value."""
     if isinstance(value, str) and value and value.isprintable() and not any(c in value for c in ' "=\\'):
         return value
     return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The failure table: for each code what happened, how it is seen, what the user reads and what to do next.
+"""The failure table: for each code what happened, how it is detected, what the user reads and what to do next.
 
 The page, the API, the metrics and `docs/architecture/error-propagation.md` are generated from or checked against
 `FAILURES`. The quoted phrases are those of the system that this one replaces: users already search for them.
@@ -33,7 +33,7 @@ class Code(Enum):
 
     @classmethod
     def known(cls, value: str) -> "Code | None":
-        """By its `E...`; None for anything else."""
+        """The code with this value (`E101`); None if there is none."""
         return cls._value2member_map_.get(value)  # type: ignore[return-value]  # a map to members of this class
 
     @classmethod
@@ -46,7 +46,7 @@ class Code(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One row. `says` is a format string over facts; a fact that is not known is left out with its clause."""
+    """One row. `says` is a format string that is filled with facts. A clause whose fact is unknown is left out."""
 
     code: Code
     when: str
@@ -243,7 +243,7 @@ METADATA_FACTS = ("attempt", "worker", "last_heartbeat", "original_error", "next
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureText:
-    """A failure as the user meets it. `error` is the execution's `status.error`; `metadata` the SYSTEM message's."""
+    """A failure as the user sees it. `error` is the execution's `status.error`; `metadata` is the SYSTEM message's."""
 
     phase: Phase
     code: Code
@@ -254,7 +254,7 @@ class FailureText:
 
 
 def describe(code: Code, facts: Mapping[str, Any]) -> FailureText:
-    """Say what happened. `facts` are the values known about this case; strings and numbers, all optional."""
+    """Describe a failure. `facts` are the values known about this case: strings and numbers, all optional."""
     failure = FAILURES[code]
     known = {**_DEFAULTS, **{k: _plain(v) for k, v in facts.items() if v is not None}}
     text = failure.says.format_map(known)

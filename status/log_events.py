@@ -1,6 +1,6 @@
-"""Every event that a line of our logs can be. `make docs` writes docs/guides/logs.md from it.
+"""The table of all events in our logs. `make docs` writes docs/guides/logs.md from it.
 
-Operators search for names and fields, so a name that is here is kept. `event_logger` takes no other.
+Operators search for names and fields, so an existing name is never changed. `event_logger` accepts no other name.
 """
 
 import re
@@ -10,7 +10,7 @@ from logging import CRITICAL, DEBUG, ERROR, INFO, WARNING, getLevelName
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEvent:
-    """`text` may hold `{field}`; the other fields follow it as `name=value`. `meaning` is for whoever reads the log."""
+    """`text` may hold `{field}`; the other fields follow it as `name=value`. `meaning` is for readers of the log."""
 
     name: str
     level: int
@@ -37,9 +37,9 @@ CONTEXT_FIELDS = {
     "org": "the same, where the key belongs to an org",
     "key_id": "the same, where the key has an id",
 }
-"""Fields that whole lines have from where they are written, other libraries' lines too: name to where."""
+"""Fields that a line gets from its context, also a line of another library. The value says which lines have it."""
 RESERVED = ("at", "level", "logger", "event", "message", "traceback")
-"""What a JSON line holds besides fields."""
+"""The keys of a JSON line besides its fields."""
 
 
 def _of(name: str, level: int, text: str, fields: str, meaning: str) -> LogEvent:

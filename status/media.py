@@ -1,4 +1,4 @@
-"""Pictures, sounds and files as content blocks, in the forms that people and models write them in.
+"""Pictures, sounds and files as content blocks, in the forms that clients and models use.
 
     LangChain   {"type": "image", "base64": ..., "mime_type": ...} | "url" | "file_id", and its older `source_type`
     OpenAI      image_url, input_image, input_file, input_audio, {"type": "file", "file": {...}}
@@ -6,7 +6,7 @@
     Google      {"type": "media", "data": ..., "mime_type": ...}
     MCP         {"type": "image" | "audio", "data": ..., "mimeType": ...}
 
-Known limit: a form that is not in this list is no medium for us, and is shown as any other JSON.
+Known limit: a block in any other form is treated and shown as plain JSON.
 """
 
 import base64
@@ -18,7 +18,7 @@ from typing import Any
 
 Json = dict[str, Any]
 KINDS = ("image", "audio", "video", "file")
-"""What an attachment can be."""
+"""The kinds of attachments."""
 _TYPES = {**{kind: kind for kind in KINDS}, "document": "file", "text-plain": "file", "media": "file"}
 _OPENAI = {"image_url": "image", "input_image": "image", "input_file": "file", "input_audio": "audio"}
 FORMS = frozenset({*_TYPES, *_OPENAI})
@@ -43,9 +43,9 @@ _MAGIC = (
 
 
 class BlockError(ValueError):
-    """A block that is none. `place` leads to the bad part, `.image_url.url` say.
+    """A block that is not valid. `place` is the path of the invalid part, for example `.image_url.url`.
 
-    `of_ours` is false for one that only has the name of a medium: somebody else's block may have it too.
+    `of_ours` is false if only the `type` of the block is that of a medium: other kinds of blocks may use it, too.
     """
 
     def __init__(self, place: tuple[str, ...], text: str, *, of_ours: bool = True) -> None:
@@ -56,8 +56,8 @@ class BlockError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Media:
-    """What a block says. Its bytes stand in it at `place`, as `coding` (base64 or text), after `prefix`; there are
-    none where `place` is empty."""
+    """The content of a block. Its bytes are at `place`, encoded as `coding` (base64 or text), after `prefix`. An empty
+    `place` means that the block contains no bytes."""
 
     type: str
     mime_type: str = ""
@@ -69,14 +69,14 @@ class Media:
     prefix: str = ""
     encoded: str = ""
     more: Json = field(default_factory=dict)
-    """What else its form says of it: a resolution, a title, what may be cached."""
+    """Further fields of the block: a resolution, a title, cache settings."""
 
     @property
     def inline(self) -> bool:
         return bool(self.place)
 
     def content(self) -> bytes:
-        """Raises BlockError."""
+        """The decoded bytes. Raises BlockError."""
         if self.coding == PLAIN:
             return self.encoded.encode()
         try:
@@ -86,7 +86,7 @@ class Media:
 
 
 def media_of(block: Any) -> Media | None:
-    """None for what is no medium: a text, a tool's call, anything else. Raises BlockError."""
+    """None if the block is no medium: a text, a tool call, anything else. Raises BlockError."""
     if not isinstance(block, Mapping) or block.get("type") not in FORMS:
         return None
     type_ = str(block["type"])
@@ -100,7 +100,7 @@ def media_of(block: Any) -> Media | None:
 
 
 def found_in(block: Any) -> Media | None:
-    """As `media_of`, also of what only models and tools say; None for what is a medium by its name only."""
+    """As `media_of`, also for blocks that only models and tools write. None for a block that is not valid."""
     if isinstance(block, Mapping) and block.get("type") == "image_generation_call":
         made = block.get("result")
         return Media(type="image", place=("result",), encoded=made) if isinstance(made, str) and made else None
@@ -111,7 +111,7 @@ def found_in(block: Any) -> Media | None:
 
 
 def mime_type_of(content: bytes) -> str:
-    """By its first bytes; empty if they are not known."""
+    """The media type, from the first bytes; empty if it is unknown."""
     if content[:4] == b"RIFF":
         return {b"WEBP": "image/webp", b"WAVE": "audio/wav"}.get(content[8:12], "")
     if content[4:8] == b"ftyp":
@@ -120,9 +120,9 @@ def mime_type_of(content: bytes) -> str:
 
 
 def standard(media: Media) -> tuple[Json, tuple[str, ...], str]:
-    """(the block in LangChain's form, without bytes; where they belong in it; what stands before them).
+    """(the block in LangChain's form without bytes, the place of the bytes in it, the prefix before them).
 
-    Every provider takes that form, but for a resolution, which only OpenAI's own has.
+    Every provider accepts that form. Only a resolution (`detail`) needs OpenAI's own form.
     """
     if media.type == "image" and "detail" in media.more:
         rest = {name: value for name, value in media.more.items() if name != "detail"}
@@ -142,7 +142,7 @@ def standard(media: Media) -> tuple[Json, tuple[str, ...], str]:
 
 
 def encoded(text: str) -> bool:
-    """Whether a long text is data in base64: a data URL, or what begins as a known kind of file does."""
+    """Whether a long text is base64 data: a data URL, or base64 that begins like a known kind of file."""
     if found := _DATA_URL.match(text):
         return _IN_BASE64.fullmatch(text, found.end()) is not None
     return text.startswith(_BEGINNINGS) and _IN_BASE64.fullmatch(text) is not None
@@ -153,14 +153,14 @@ _BEGINNINGS = tuple(base64.b64encode(m[: len(m) // 3 * 3]).decode() for m in (*(
 
 
 def put(block: Json, place: tuple[str, ...], text: str) -> Json:
-    """The block with `text` there; the given one stays as it is."""
+    """A copy of the block with `text` at `place`."""
     name, *rest = place
     inner = put(block[name], tuple(rest), text) if rest else text
     return {**block, name: inner}
 
 
 def checked(media: Media, content: bytes, place: tuple[str, ...]) -> str:
-    """The media type of these bytes: as it was said, else as they look. Raises BlockError."""
+    """The media type of these bytes: the block's own, else the one that the bytes show. Raises BlockError."""
     mime_type = media.mime_type or mime_type_of(content)
     if not mime_type:
         raise BlockError(place, "is needed: it cannot be told from the data")

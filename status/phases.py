@@ -13,7 +13,7 @@ SHOWN_CHARS = 40
 
 
 class UnknownName(ValueError):
-    """What somebody sent names none of ours. The text says what was given and what it should be."""
+    """A name that is not known here. The text says what was given and what is allowed."""
 
 
 class Phase(IntEnum):
@@ -32,19 +32,19 @@ class Phase(IntEnum):
 
     @classmethod
     def known(cls, name: object) -> "Phase | None":
-        """By the contract's name, the short one, or the contract's number, in any case; None for anything else."""
+        """By the contract's name, the short name or the contract's number, in any case; None for anything else."""
         return _BY_NAME.get(str(name).upper())
 
     @classmethod
     def named(cls, name: object) -> "Phase":
-        """As `known`. Raises `UnknownName`, which lists those that there are."""
+        """As `known`. Raises `UnknownName`, which lists all phases."""
         if (phase := cls.known(name)) is None:
             raise UnknownName(f"{str(name)[:SHOWN_CHARS]!r} is none of {', '.join(p.name for p in cls)}")
         return phase
 
 
 PHASE_FORMS = tuple(form for phase in Phase for form in (phase.name, phase.wire_name, str(phase.value)))
-"""What `Phase.named` knows."""
+"""All names that `Phase.named` accepts."""
 _BY_NAME = {form: phase for phase in Phase for form in (phase.name, phase.wire_name, str(phase.value))}
 
 TERMINAL_PHASES = frozenset({Phase.COMPLETED, Phase.FAILED, Phase.CANCELLED})
@@ -78,7 +78,7 @@ class Transition:
     """The phases it may end in."""
     raises_fence: bool
     may_stay: bool = False
-    """The phase may also stay as it is: whoever takes the edge says nothing about it."""
+    """The phase may also stay as it is, if the caller names no phase."""
 
 
 _OPEN = frozenset(Step) - {Step.SETTLED}
@@ -114,7 +114,7 @@ FAIL = _edge("fail", _OPEN, Step.SETTLED, Phase.FAILED, Phase.CANCELLED, fence=T
 
 _STARTING = {Step.ENSURE_THREAD, Step.THREAD_STARTED, Step.EXECUTE}
 REPORT_FIRST = _edge("report_first", _STARTING, Step.RUNNING, Phase.IN_PROGRESS, fence=True, may_stay=True)
-"""`updateStatus` of the published contract: a runner that claims nothing has the run from its first report on."""
+"""`updateStatus` of the published contract: a runner that does not claim owns the run from its first report on."""
 REPORT = _edge("report", {Step.RUNNING}, Step.RUNNING, Phase.IN_PROGRESS, may_stay=True)
 REPORT_END = _edge("report_end", {Step.RUNNING}, Step.SETTLED, *TERMINAL_PHASES, fence=True)
 

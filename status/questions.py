@@ -1,6 +1,6 @@
 """Open questions of a run, as data: what is asked, what kind of answer is expected, and which answer belongs to which.
 
-A question is JSON: `id` (the interrupt's), `value` (what the graph asked with, whole), `text` (the same in words),
+A question is JSON: `id` (the interrupt's), `value` (the whole value of the interrupt), `text` (the value as text),
 `node`, `scope` (the sub-agent or sub-graph that asks), `expects`. `expects.kind` is one of
 
 - `decisions`: langchain's approval of tool calls; `actions` says for each call its name and the `allowed` decisions
@@ -8,7 +8,7 @@ A question is JSON: `id` (the interrupt's), `value` (what the graph asked with, 
 - `responses`: the older form of approvals; `allowed` types
 - `choice`: `options`
 - `schema`: `schema`, a JSON Schema
-- `go_on`: a breakpoint; whatever is said, the run goes on
+- `go_on`: a breakpoint; the run continues after any answer
 - `any`: any JSON
 """
 
@@ -20,7 +20,7 @@ from typing import Any
 Json = dict[str, Any]
 
 NOTHING: Any = object()
-"""No answer was given; None is one."""
+"""Stands for a missing answer, because None is an answer."""
 OPTION_KEYS = ("options", "choices")
 RESPONSES = {
     "allow_accept": "accept",
@@ -39,7 +39,7 @@ class AnswerError(Exception):
 
 
 def expects_of(value: Any, schema: Any = None) -> Json:
-    """What kind of answer a question with this value expects, where it says so."""
+    """What kind of answer a question with this value expects; `any` if the value does not say it."""
     if isinstance(value, Mapping):
         if isinstance(requests := value.get("action_requests"), list) and requests:
             return {"kind": "decisions", "actions": _actions(requests, value.get("review_configs"))}
@@ -56,7 +56,7 @@ def expects_of(value: Any, schema: Any = None) -> Json:
 
 
 def expected_text(question: Mapping[str, Any]) -> str:
-    """In words, what an answer must look like."""
+    """The form that an answer must have, as text."""
     expects = question.get("expects") or {}
     allowed = ", ".join(expects.get("allowed") or ())
     match expects.get("kind"):
@@ -81,7 +81,7 @@ def expected_text(question: Mapping[str, Any]) -> str:
 
 
 def next_step_of(questions: Sequence[Mapping[str, Any]], session_id: str) -> str:
-    """What a person can do about an execution that waits, in words."""
+    """A text that says what a person can do about an execution that waits."""
     if not questions:
         return ""
     if len(questions) == 1:
@@ -94,8 +94,8 @@ def next_step_of(questions: Sequence[Mapping[str, Any]], session_id: str) -> str
 def answers_for(
     questions: Sequence[Mapping[str, Any]], message: str, given: Any = NOTHING, by_id: Mapping[str, Any] | None = None
 ) -> Json:
-    """Which question gets which answer, by id. `given`: JSON for the only question, or an object whose keys name
-    questions; `by_id`: answers that name them; `message`: words, where nothing else was given.
+    """The answer for each question, by id. `given`: JSON for the only question, or an object whose keys name questions.
+    `by_id`: answers by the names of questions. `message`: the text that is used if nothing else was given.
 
     Raises AnswerError: an unknown name, one answer to several questions, or one that its question cannot use.
     """
@@ -118,9 +118,9 @@ def listed(questions: Sequence[Mapping[str, Any]]) -> str:
 
 
 def usable(question: Mapping[str, Any], answer: Any) -> Any:
-    """The answer as the graph takes it: plain words for an approval become the decision that they mean.
+    """The answer in the graph's form: an approval in plain words becomes the decision that it means.
 
-    Raises AnswerError where the question says what it expects and this is something else.
+    Raises AnswerError if the question says what it expects and the answer is something else.
     """
     expects = question.get("expects") or {}
     match expects.get("kind"):
@@ -184,7 +184,7 @@ def _response(question: Mapping[str, Any], allowed: Sequence[str], answer: Any) 
 
 
 def _said(words: str) -> tuple[str, str, bool] | None:
-    """(approve or reject, the reason, about all) of an answer in words; None for words that are neither."""
+    """(approve or reject, the reason, whether it is about all calls) of an answer as text; None if it is neither."""
     match = _WORDS.fullmatch(words)
     if match is None:
         return None

@@ -1,11 +1,11 @@
-"""What a caller or an agent gives a graph beside its input: `context` and `config`, checked and merged.
+"""What a caller or an agent gives a graph besides its input: `context` and `config`, checked and merged.
 
     context   a JSON object, for the graph's `context_schema`
     config    {"tags": [text], "metadata": {..}, "configurable": {..}, "recursion_limit": n, "max_concurrency": n}
 
 In the contract's form they are annotations of the execution or of the agent (`agent-runner/context`,
-`agent-runner/config`), as JSON. The agent's are defaults under the execution's. Which names of `configurable` a graph
-takes is known where its code is: the worker decides that.
+`agent-runner/config`), as JSON. The execution's values override the agent's. The worker decides which names of
+`configurable` a graph accepts, because the graph's code is there.
 """
 
 import json
@@ -25,7 +25,7 @@ MAX_LIMIT = 1_000_000
 
 
 class RunConfigError(ValueError):
-    """The text names the field and what it may be; `next_step` is empty where that says it all."""
+    """The text names the field and its allowed values. `next_step` is empty if there is nothing to add."""
 
     def __init__(self, text: str, *, next_step: str = "") -> None:
         super().__init__(text)
@@ -33,7 +33,7 @@ class RunConfigError(ValueError):
 
 
 Read = Callable[[str, str], Any]
-"""Reads an annotation's JSON; the second is the subject of the sentence about it."""
+"""Reads an annotation's JSON. The second argument is the subject of the error's text."""
 
 
 def read_plainly(text: str, what: str) -> Any:
@@ -50,7 +50,7 @@ def check_context(context: Any, where: str = "context") -> dict[str, Any]:
 
 
 def check_config(config: Any, where: str = "config") -> dict[str, Any]:
-    """Raises RunConfigError, which names the field and what it may be."""
+    """Raises RunConfigError, which names the field and its allowed values."""
     if not isinstance(config, dict):
         raise RunConfigError(f"{where}: must be an object with {', '.join(CONFIG_FIELDS)}")
     if unknown := sorted(map(str, config.keys() - set(CONFIG_FIELDS))):
@@ -78,8 +78,8 @@ def check_config(config: Any, where: str = "config") -> dict[str, Any]:
 def merged(
     agent: Mapping[str, str], execution: Mapping[str, str], read: Read = read_plainly
 ) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """(context, config): the execution's over the agent's, key by key; tags of both. Raises RunConfigError, or
-    what `read` raises."""
+    """(context, config): the execution's values override the agent's, key by key; tags are joined. Raises
+    RunConfigError, or what `read` raises."""
     (under, below), (over, above) = given_in(agent, read), given_in(execution, read)
     context = None if under is None and over is None else {**(under or {}), **(over or {})}
     config = {**below, **above}

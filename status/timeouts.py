@@ -1,7 +1,7 @@
 """The timeouts, as data: what starts each clock, what stops it, which failure it means.
 
 All values are seconds. Deadlines are columns of the execution's row and are compared with the database's clock only;
-a worker is told remaining seconds, never a time of day.
+a worker gets remaining seconds, never a time of day.
 """
 
 import math
@@ -46,7 +46,7 @@ ENSURE_THREAD_BACKOFF_FACTOR = 2.0
 RESEND_UNSTAMPED_S = 10.0
 """A row without `dispatched_at` this long after it became dispatchable is published again."""
 SETTLE_BACKSTOP_SOFT_S, SETTLE_BACKSTOP_HARD_S = 5.0, 10.0
-"""Celery's own limits on prefork, after the run's own limit."""
+"""Celery's own limits on prefork: this long after the run's own limit."""
 
 
 def ensure_thread_total_s(
@@ -58,7 +58,7 @@ def ensure_thread_total_s(
 
 
 LEAST_S = 0.001
-"""No clock here is finer, and a number that is nearly 0 is too small for the arithmetic of a database."""
+"""The least timeout. No clock here is finer, and a database cannot compute with a number that is nearly 0."""
 
 
 class TimeoutsError(ValueError):
@@ -95,9 +95,9 @@ class Timeouts:
         return found
 
     def overridden(self, given: dict[str, float], *, max_run_s: float = 3600.0) -> "Timeouts":
-        """These with the four that a caller may set replaced; raises `TimeoutsError` naming every broken rule.
+        """A copy with `given`, at most the four timeouts of a caller. Raises `TimeoutsError` with every broken rule.
 
-        Where only start-to-close or schedule-to-start is raised, schedule-to-close follows so that it stays above them.
+        If start-to-close or schedule-to-start is given alone, schedule-to-close changes with it and stays above it.
         """
         unknown = sorted(set(given) - CALLER_TIMEOUTS)
         if unknown:
@@ -106,7 +106,7 @@ class Timeouts:
             )
         longest = {"schedule_to_start_s": max_run_s, "schedule_to_close_s": 4 * max_run_s + self.ensure_thread_s}
         if above := [name for name in sorted(given) if given[name] > longest.get(name, math.inf)]:
-            # L1: an end that lies years ahead is none.
+            # L1: every execution ends. A deadline that is years away does not ensure that.
             said = [f"{name} must be at most {longest[name]:g} (from AGENT_RUNNER_MAX_RUN_S)" for name in above]
             raise TimeoutsError("; ".join(said))
         result = replace(self, **given)

@@ -1,4 +1,4 @@
-"""Text of tools and models for a terminal or a log: what would move the cursor is shown as words."""
+"""Text of tools and models for a terminal or a log: control characters are shown as escapes."""
 
 import re
 
@@ -6,7 +6,7 @@ _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029
 
 
 def visible(text: str) -> str:
-    """The same with control characters written as escapes (`\\x1b`); line ends and tabs stay."""
+    """The text with control characters written as escapes (`\\x1b`); line ends and tabs stay."""
     return _OBEYED.sub(_shown, text.replace("\r\n", "\n"))
 
 

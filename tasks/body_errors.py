@@ -1,4 +1,4 @@
-"""What leaves a task's body, and what is said over HTTP about runs whose body cannot say it."""
+"""The exceptions of a task's body, and failure reports over HTTP for runs whose body cannot report."""
 
 import json
 import threading
@@ -31,7 +31,7 @@ class ExecutionError(Exception):
 
 
 class AlreadyEnded(ExecutionError):
-    """The claim was refused because the execution is over: a copy of the message, or one that came too late."""
+    """The claim was refused because the execution has ended: the message is a copy, or it came too late."""
 
     def __init__(self, phase: str, error: str) -> None:
         super().__init__(error or phase)
@@ -39,9 +39,10 @@ class AlreadyEnded(ExecutionError):
 
 
 class FailureReports:
-    """Tells the server over HTTP, with the standard library: a process that forks opens no gRPC channel.
+    """Reports failures to the server over HTTP, with the standard library: a process that forks opens no gRPC channel.
 
-    `tell` returns at once; `tell_now` when it is told or the tries are used up.
+    `tell` returns at once. `tell_now` returns True when the server has the report, False when it refused or did not
+    answer any try.
     """
 
     def __init__(self, settings: "Settings") -> None:

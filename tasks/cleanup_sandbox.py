@@ -1,6 +1,6 @@
 """CleanupSandbox: removes the sandbox of a session that was deleted, or was not used for long.
 
-The server never names a sandbox here that a run may be in, or may get: a session that lives on has a new one by then.
+The server never names a sandbox here that a run uses or may get: a session that continues has a new one by then.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ log = event_logger(__name__)
 
 
 async def cleanup_sandbox(process: "RunnerProcess", session_id: str, sandbox_id: str) -> dict[str, Any]:
-    """`{session_id, removed}`. Removing what is not there is fine. Raises ExecutionError when something stays."""
+    """`{session_id, removed}`. A missing sandbox is no error. Raises ExecutionError when some files stay."""
     if not session_id and not sandbox_id:
         raise ExecutionError.of(Code.BAD_MESSAGE, "Session ID is required for CleanupSandbox")
     directory = sandbox_dir(process.settings, sandbox_id or session_id)

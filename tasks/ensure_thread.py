@@ -20,9 +20,9 @@ log = event_logger(__name__)
 
 
 async def ensure_thread(process: "RunnerProcess", execution_id: str) -> dict[str, Any]:
-    """`{execution_id, thread_id}`; an empty thread id where another delivery has done it. Raises ExecutionError.
+    """`{execution_id, thread_id}`; the thread id is empty if another delivery has it. Raises ExecutionError.
 
-    Tried again in here: a retry of Celery's would sit in this one worker's memory.
+    All attempts are made in here: a retry by Celery would wait in the memory of this one worker.
     """
     if not execution_id:
         raise ExecutionError.of(Code.BAD_MESSAGE, "Execution ID is required")
@@ -68,5 +68,5 @@ async def _attempt(process: "RunnerProcess", execution_id: str, begin_id: str) -
 
 
 def new_thread_id(session_id: str) -> str:
-    """A session has one thread; without a session it is used once."""
+    """A session has one thread; without a session the thread is used once."""
     return f"thread-{session_id}" if session_id else f"ephemeral-{str(ULID()).lower()}"

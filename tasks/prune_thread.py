@@ -1,4 +1,4 @@
-"""PruneThread: removes the checkpoints of a thread that nobody can need, or all of a thread whose session is gone."""
+"""PruneThread: removes checkpoints of a thread that no turn can need, or the whole thread if its session is gone."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ log = event_logger(__name__)
 
 
 async def prune_thread(process: "RunnerProcess", thread_id: str, head_checkpoint_id: str) -> dict[str, Any]:
-    """`{thread_id, checkpoints}`: how many went; 0 also where all of a thread did. Raises ExecutionError."""
+    """`{thread_id, checkpoints}`: how many were removed; 0 also for a whole thread. Raises ExecutionError."""
     if not thread_id:
         raise ExecutionError.of(Code.BAD_MESSAGE, "Thread ID is required for PruneThread")
     try:

@@ -1,4 +1,4 @@
-"""What the server asked this worker to remove is gone, and it is told so."""
+"""Tells the server that this worker has removed what the server asked it to remove."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ log = event_logger(__name__)
 
 
 async def confirm(process: "RunnerProcess", what: pb.RemovedRequest) -> None:
-    """A server that does not hear it asks again, and there is nothing to do then."""
+    """A server that does not get the confirmation asks again; the worker then finds nothing to remove."""
     try:
         await process.backend.removed(what)
     except BackendError as exc:

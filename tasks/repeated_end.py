@@ -1,6 +1,6 @@
-"""The end of a task whose execution had ended before it began: Celery and Flower are told the end that is stored.
+"""The result of a task whose execution had ended before the task began: Celery and Flower get the stored end.
 
-Without this, the copy of a message whose worker died would turn the failed task into a green one.
+Without this, the copy of a message whose worker died would turn the failed task into a successful one.
 """
 
 from typing import Any
@@ -16,10 +16,10 @@ log = event_logger(__name__)
 
 
 def repeat_end(task: "Task[Any, Any]", execution_id: str, ended: AlreadyEnded) -> dict[str, Any]:
-    """The result of a completed execution. Raises what makes Celery say FAILURE or REVOKED, without a callback."""
+    """The result of a completed execution. Else raises, so that Celery sets FAILURE or REVOKED, without a callback."""
     if ended.phase == Phase.COMPLETED.wire_name:
         return {"execution_id": execution_id, "phase": ended.phase, "code": "", "last_seq": 0}
-    # The failure has been told; a callback could only tell it again.
+    # The failure has been reported; a callback could only report it again.
     task.request.errbacks = None
     if ended.phase == Phase.CANCELLED.wire_name:
         _revoked(task, str(ended))
@@ -32,5 +32,5 @@ def _revoked(task: "Task[Any, Any]", text: str) -> None:
     try:
         task.backend.store_result(task_id, TaskRevokedError(text), "REVOKED")
         task.send_event("task-failed", exception=repr(TaskRevokedError(text)), traceback="")
-    except Exception as exc:  # what operators see is never worth a task
+    except Exception as exc:  # an error in the operators' view must not fail the task
         log.debug("task_end.not_repeated", task_id=task_id, error=exc)

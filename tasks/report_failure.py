@@ -1,7 +1,7 @@
 """ReportFailure: the error callback of both tasks, on the orchestrator's queue.
 
-Celery calls it once, twice or not at all, so it is idempotent and never the only one to tell. It never invents a
-reason: what it says is what the failed task left as its result.
+Celery calls it once, twice or not at all, so it is idempotent and never the only report of a failure. It invents no
+reason: it reports what the failed task left as its result.
 """
 
 import json
@@ -27,7 +27,7 @@ _OWN_CODE = re.compile(r"\[(E\d{3})\] (.*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What a failed task's result says. `facts` feed the failure table."""
+    """The failure in a failed task's result. `facts` feed the failure table."""
 
     code: Code
     facts: dict[str, Any] = field(default_factory=dict)
@@ -45,7 +45,7 @@ async def report_failure(process: "RunnerProcess", app: Celery, execution_id: st
         code=found.code.value,
         facts_json=json.dumps(facts),
         after_grace=True,
-        # What a copy of EnsureThread left behind says nothing about the run that goes on since.
+        # The failure of a copy of EnsureThread says nothing about the run that has started since.
         step=step if step in _TASK_OF_STEP else "",
     )
     try:
@@ -56,7 +56,7 @@ async def report_failure(process: "RunnerProcess", app: Celery, execution_id: st
 
 
 def read_failure(app: Celery, task_id: str) -> Found:
-    """Blocks for one read of the result backend. A result that is gone gives no cause, and none is made up."""
+    """Blocks for one read of the result backend. If the result is gone, the failure has no cause."""
     if not task_id:
         return Found(code=Code.SYSTEM)
     meta = app.backend.get_task_meta(task_id)
@@ -67,7 +67,7 @@ def read_failure(app: Celery, task_id: str) -> Found:
 
 
 def judge(name: str, text: str) -> Found:
-    """The failure that an exception of this class and text, as a result backend keeps them, stands for."""
+    """The failure that an exception means. The result backend stores its class (`name`) and its `text`."""
     if own := _OWN_CODE.search(text):
         code = Code.known(own[1]) or Code.WORKER_LOST
         return Found(code=code, facts={"cause": own[2], "original_error": own[2]})
@@ -86,7 +86,7 @@ def judge(name: str, text: str) -> Found:
 
 
 def lost_words(text: str) -> str:
-    """`signal 9: usually out of memory` for what Celery says of a process that was killed."""
+    """`signal 9: usually out of memory` for Celery's text about a process that was killed."""
     if re.search(r"signal 9\b", text):
         return "signal 9: usually out of memory"
     if code := re.search(r"exitcode (\d+)", text):

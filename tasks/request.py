@@ -1,4 +1,4 @@
-"""What a worker holds of a message: Celery's request, which tells of a terminated task what became of it."""
+"""The request of a worker for a message: Celery's own, which also reports the end of a terminated task."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ TERMINATED = "TaskRevokedError('terminated by an operator [E401 CANCELLED]')"
 
 
 class RunRequest(Request):
-    """A child of prefork that an operator's signal killed is no lost worker.
+    """A prefork child that an operator's signal killed does not count as a lost worker.
 
-    Flower keeps the state that it takes for the latest, and a custom one (PROGRESS) is later than REVOKED for it: so
-    the end of a terminated task is told as a failure that names the order.
+    Flower keeps the state that it considers the latest, and considers a custom state (PROGRESS) later than REVOKED. So
+    the end of a terminated task is sent as a failure that names the operator's order.
     """
 
     _already_revoked: bool

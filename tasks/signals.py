@@ -1,7 +1,7 @@
-"""What Celery says about messages and tasks whose body said nothing: turned into reports at once.
+"""Turns Celery's signals about messages and tasks whose body did not report into failure reports at once.
 
-The sweeper ends every execution anyway; these make it fast and give the true reason. Every report is idempotent: a row
-that has ended stays as it is.
+The sweeper ends every execution anyway; these reports make the end fast and give the true reason. Every report is
+idempotent: an execution that has ended stays as it is.
 """
 
 import signal
@@ -27,7 +27,7 @@ _TASK_OF_STEP = {step: task for task, step in STEP_OF_TASK.items()}
 class Signals:
     """Connected for the life of the process. `queue` is the one that is consumed, `worker` the node's name.
 
-    `forks`: a signal that an operator chooses reaches a process of its own, and not only a coroutine.
+    `forks`: a task has a process of its own, so an operator's signal reaches that process, not only a coroutine.
     """
 
     def __init__(self, app: Celery, reports: FailureReports, *, queue: str, worker: str, forks: bool = False) -> None:
@@ -57,10 +57,10 @@ class Signals:
     def on_revoked(
         self, request: Any = None, terminated: bool = False, expired: bool = False, signum: Any = None, **_: Any
     ) -> None:
-        """Revoked before it started, or terminated; expiry is the sweeper's to judge.
+        """The task was revoked before it started, or terminated. The sweeper decides about expired tasks.
 
-        What was terminated says so itself, with all that it had to say. Where it cannot (EnsureThread, a child of
-        prefork that was killed or hangs) this is the reason: told before the loss of its process can be.
+        A terminated run reports its own end, with all its deltas. Where it cannot (EnsureThread, a prefork child that
+        was killed or hangs), this report gives the reason, before the loss of the process can be reported.
         """
         execution_id = _execution_of(request)
         if expired or not execution_id:
@@ -73,20 +73,20 @@ class Signals:
     def on_failure(
         self, sender: Any = None, task_id: str = "", exception: BaseException | None = None, **_: Any
     ) -> None:
-        """A pool child that died, in its parent; or an exception that no body of ours lets out.
+        """A pool child died (called in its parent), or a task raised an exception that our bodies do not let out.
 
-        The parent has no request. The arguments are never asked whose it is: they may be what is wrong.
+        The parent has no request. The execution's id is never read from the arguments: they may be the mistake.
         """
         execution_id = _execution_of(getattr(sender, "request", None)) or _execution_by(task_id)
         activity = getattr(sender, "name", "")
         if exception is None or activity not in STEP_OF_TASK or isinstance(exception, ExecutionError):
-            # Our own error is told by the error callback, after the grace.
+            # Our own error is reported by the error callback, after the grace.
             return
         facts: dict[str, Any] = {"activity": activity, "worker": self._worker}
         if isinstance(exception, WorkerLostError):
             self._reports.tell(execution_id, Code.WORKER_LOST, {**facts, "cause": lost_words(str(exception))})
         elif isinstance(exception, TimeLimitExceeded):
-            # The run's own limit was 10 s before: nobody is left who could say more.
+            # The run's own limit passed 10 s before: nothing is left that could report more.
             self._reports.tell(execution_id, Code.START_TO_CLOSE, facts, after_grace=True)
         elif execution_id:
             found = judge(type(exception).__name__, str(exception))
@@ -103,7 +103,7 @@ class Signals:
 
 
 def _execution_of(request: Any) -> str:
-    """By the header; by the task's id for a request that has lost it."""
+    """The execution's id from the header, or from the task's id if the request has lost the header."""
     told = getattr(request, "execution_id", None)
     if isinstance(told, str) and told:
         return told
@@ -116,7 +116,7 @@ def _execution_by(task_id: str) -> str:
 
 
 def telling_consumer(told: Signals) -> type[Consumer]:
-    """Celery's consumer, which also tells about a body that cannot be decoded before it drops the message."""
+    """Celery's consumer, which also reports a body that cannot be decoded before it drops the message."""
 
     class TellingConsumer(Consumer):
         def on_decode_error(self, message: Any, exc: Exception) -> None:

@@ -1,1 +1,1 @@
-"""What a run does, as rows of a log, and the status as their fold."""
+"""The log of an execution: a row for each thing that a run does. The status is the fold of these rows."""

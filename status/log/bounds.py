@@ -1,4 +1,4 @@
-"""How much of what a run says is kept, and what is said in place of the rest."""
+"""Limits for the content of a run, and the notes in place of what is left out."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,10 +10,10 @@ DEFAULT_MAX_OUTPUT_BYTES = 16 << 20
 DEFAULT_MAX_ENCODED_BYTES = 16 * 1024
 MAX_NAME_CHARS = 500
 MAX_PAGE_BYTES = 256 * 1024
-"""Of a list or of a stream that is made at a time: one entry more may begin below it."""
+"""The size of one page of a list or a stream. The entry that crosses this size is still included."""
 MAX_SECRETS = 200
 MAX_SECRETS_BYTES = 32 * 1024
-"""Of one run, all values together: everything that leaves it is looked through for each of them."""
+"""The limit for one run, all values together: every text that leaves the run is searched for each value."""
 MAX_TODOS = 1000
 _TODO_STATUS = {
     "pending": "TODO_PENDING",
@@ -24,7 +24,7 @@ _TODO_STATUS = {
 
 
 def output_cut(max_bytes: int) -> dict[str, Any]:
-    """The message beside an output of which something is left out."""
+    """The message that accompanies an output with parts left out."""
     note = (
         f"The output is too large: what is beyond {max_bytes} bytes (AGENT_RUNNER_MAX_OUTPUT_BYTES) is left out here,"
         " with a note in its place. The agent's memory has all of it."

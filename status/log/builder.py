@@ -1,7 +1,7 @@
-"""Turns what a run does into deltas of its log. Pure: no clock, no network; one builder per run.
+"""Turns the events of a run into deltas of its log. Pure: no clock, no network; one builder per run.
 
-It knows what is open (messages that were not finished, calls that run), so that it can say at any moment what the run
-is in the middle of, and close what a failed model call or an end left behind.
+It knows the unfinished messages and the running calls. So it can name the current step of the run at any time, and
+close messages and calls that a failed model call or the end of the run leaves open.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -46,19 +46,19 @@ class StatusBuilder:
         self.interrupted = False
         self._max_bytes = max_tool_result_bytes
         self._max_encoded = max_encoded_bytes
-        """Of encoded data in the output; more is left out."""
+        """The limit for encoded data in the output; larger data is left out."""
         self._max_output_bytes = max_output_bytes
-        """Of the output, and of one message."""
+        """The limit for the output, and for one message."""
         self._models: dict[str, str] = {}
         self._open: dict[str, OpenMessage] = {}
         self._calls: dict[str, OpenCall] = {}
         self._answers: dict[str, bool] = {}
-        """The AI messages of the main conversation, in order: whether there is text."""
+        """For each AI message of the main conversation, in order: whether it has text."""
         self._answered = False
-        """By something else than a message: an output, a tool's result."""
+        """Whether something other than a message is the answer: an output, or a tool's result."""
         self._todos: list[Mapping[str, Any]] = []
         self._endings: dict[str, tuple[str, str]] = {}
-        """Of those that are no whole answer: why, and the words of a refusal."""
+        """For each incomplete answer: the reason, and the text of a refusal."""
         self._custom = CustomRows(custom)
 
     def feed(self, event: events.Event) -> list[Delta]:
@@ -66,10 +66,10 @@ class StatusBuilder:
         return _HANDLERS[type(event)](self, event)
 
     def open_step(self) -> str:
-        """What the run is in the middle of: the innermost running tools, else a model call, else nothing (empty)."""
+        """The current step of the run: the innermost running tools, else a model call, else nothing (empty)."""
         running = {id_: call for id_, call in self._calls.items() if call.state == "TOOL_CALL_RUNNING"}
         inner = [c for id_, c in running.items() if not any(within(other.scope, c, id_) for other in running.values())]
-        # a sub-agent's task call is open while its model is asked: then that model call is what is waited for
+        # a sub-agent's task call is open while the sub-agent waits for its model: the step is then the model call
         tools = [call for call in inner if call.name != SUB_AGENT_TOOL or not self._models]
         if tools:
             named = [f"tool '{c.name}'" + (f" ({c.shown})" if c.shown != c.name else "") for c in tools[:3]]
@@ -77,7 +77,7 @@ class StatusBuilder:
         return "model call" if self._models or self._open else ""
 
     def finish(self) -> list[Delta]:
-        """The run came to its end. Closes what is open, and says so if there is no answer."""
+        """The run has ended. Closes open messages and calls, and adds a note if there is no complete answer."""
         deltas = self.break_off()
         for id_, call in self._calls.items():
             deltas += self._close(id_, call)
@@ -87,21 +87,21 @@ class StatusBuilder:
         return deltas
 
     def _close(self, id_: str, call: OpenCall) -> list[Delta]:
-        """A call that the end of the run leaves open."""
+        """Closes a call that is still open at the end of the run."""
         if self.interrupted or call.state not in ("TOOL_CALL_RUNNING", "TOOL_CALL_PENDING"):
             return []
         was = "while this call was open" if call.state == "TOOL_CALL_RUNNING" else "without running this call"
         return self._end_call(id_, "", failed=True, error=f"The run ended {was}")
 
     def break_off(self) -> list[Delta]:
-        """The run failed, was cancelled or is given away: half messages stay as they are, and are marked."""
+        """The run failed, was cancelled or is handed back: unfinished messages stay and are marked as incomplete."""
         self._models.clear()
         return [delta for id_ in list(self._open) for delta in self._broken(id_)]
 
     def interrupt(
         self, question: str, questions: Sequence[Mapping[str, Any]] = (), next: Sequence[str] = ()
     ) -> list[Delta]:
-        """The turn ends with a question to the user. Said twice it is told once."""
+        """The turn ends with a question to the user. A second call adds nothing."""
         if self.interrupted:
             return []
         self.interrupted = True
@@ -144,7 +144,7 @@ class StatusBuilder:
         message = self._open[event.message_id]
         left = self._max_output_bytes - message.size
         if left < 0:
-            return []  # it has been cut
+            return []  # the message has been cut
         text = plain_text(event.text)
         message.size += len(text) if text.isascii() else len(text.encode())
         if message.size > self._max_output_bytes:
@@ -210,7 +210,7 @@ class StatusBuilder:
         return made
 
     def _args(self, args: Any) -> dict[str, Any]:
-        while isinstance(args, Mapping) and len(args) == 1:  # tools without a schema get theirs wrapped
+        while isinstance(args, Mapping) and len(args) == 1:  # tools without a schema get their arguments wrapped
             inner = args.get("kwargs", args.get("input"))
             if not isinstance(inner, Mapping):
                 break

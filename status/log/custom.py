@@ -1,8 +1,8 @@
-"""What a graph tells of its own progress, as rows of the log: bounded, whatever a node writes.
+"""Custom events of a graph about its own progress, as rows of the log. Their size is limited, whatever a node writes.
 
-A row is `{"data", "name"?, "node"?, "scope"?}`. Data that is too large for one row is shown as the beginning of its
-JSON, with a note; when a run has told as much as it may, one last row says so and the rest is dropped. None of it is
-part of the status, so that dropping some of it changes nothing that anybody relies on.
+A row is `{"data", "name"?, "node"?, "scope"?}`. Data that is too large for one row is cut to the beginning of its
+JSON, with a note. When a run has reached its limit, one last row says so and later events are dropped. These rows are
+no part of the status, so dropped events do not change it.
 """
 
 import json
@@ -17,7 +17,7 @@ MAX_NAME_CHARS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomLimits:
-    """Of one row in bytes of JSON, and of a whole run in rows and in bytes."""
+    """The limits for one row (bytes of JSON) and for a whole run (rows, bytes)."""
 
     row_bytes: int = 32 << 10
     rows: int = 2000
@@ -25,7 +25,7 @@ class CustomLimits:
 
 
 class CustomRows:
-    """Of one run: `row(event)` is the payload to append, or None when it has told enough."""
+    """The custom rows of one run. `row(event)` is the payload to append, or None after the limit was reached."""
 
     def __init__(self, limits: CustomLimits | None = None) -> None:
         self._limits = limits or CustomLimits()

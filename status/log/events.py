@@ -1,11 +1,11 @@
-"""What a run does, step by step, in our own words: the input of the `StatusBuilder`.
+"""The events of a run, in our own types: the input of the `StatusBuilder`.
 
 The shape is that of LangGraph's v3 events: a message and a tool call have an identity, and everything has a scope. A
 source of events (`clients/engine`) makes them; nothing here knows LangGraph.
 
-`scope` is empty for the main agent. What a sub-agent does carries the id of the `task` call that spawned it, one within
-another as `outer/inner`. `tool_call_id` is the id that the model gave the call, so that the same call keeps its place
-when a run goes on elsewhere.
+`scope` is empty for the main agent. For a sub-agent it is the id of the `task` call that started it; for a nested one
+`outer/inner`. `tool_call_id` is the id that the model gave the call, so that the call keeps its place when another
+worker continues the run.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 USER_MESSAGE = "user"
-"""The id of what the user said, which the server puts into the log when it creates an execution."""
+"""The id of the user's message, which the server puts into the log when it creates an execution."""
 INPUT_MESSAGE = "input-"
-"""How the ids begin of the other messages that he sent, as `input.messages`."""
+"""The prefix of the ids of the other messages that the user sent, in `input.messages`."""
 
 
 def input_message(number: int) -> str:
-    """The id of the message at that place of `input.messages`, counted from 1."""
+    """The id of a message of `input.messages`; `number` counts from 1."""
     return f"{INPUT_MESSAGE}{number}"
 
 
@@ -33,7 +33,7 @@ class ModelStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelEnded:
-    """That call is over, with or without an answer."""
+    """The model call is over, with or without an answer."""
 
     scope: str
     call_id: str
@@ -69,7 +69,7 @@ class ToolRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageFinished:
     """The AI message has ended. `usage` holds token counts: input_tokens, output_tokens, total_tokens. `incomplete`:
-    why it is no whole answer, in the provider's word; `refusal`: the words in which the model refused."""
+    the provider's reason why the answer is incomplete; `refusal`: the text with which the model refused."""
 
     scope: str
     message_id: str
@@ -85,7 +85,7 @@ class MessageFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageBroken:
-    """The model call ended without an end of its message: it failed, and may be tried again as another message."""
+    """The model call ended before its message did: it failed, and may be tried again as another message."""
 
     scope: str
     message_id: str
@@ -103,7 +103,7 @@ class ToolStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolFinished:
-    """A tool call is over, also one that never ran. `result` is what the tool gave, text or not."""
+    """A tool call is over, also one that never ran. `result` is the tool's result, text or not."""
 
     scope: str
     tool_call_id: str
@@ -115,7 +115,7 @@ class ToolFinished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolSuspended:
-    """A tool stopped to ask a person something. Not a failure."""
+    """A tool stopped to ask a person something. This is no failure."""
 
     scope: str
     tool_call_id: str
@@ -133,8 +133,8 @@ class TodosWritten:
 class Interrupted:
     """The graph stopped to ask a person something; the turn ends with that question.
 
-    `question` is all of it in words; `questions` each as data, as `status.questions` describes them; `next` the nodes
-    that the graph goes on with.
+    `question` is the text of all questions. `questions` holds each of them as data, in the form of `status.questions`.
+    `next` names the nodes that the graph continues with.
     """
 
     question: str
@@ -144,10 +144,10 @@ class Interrupted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphOutput:
-    """What the final state of a graph holds beside its messages.
+    """The final state of a graph, besides its messages.
 
-    `fields`: the same as the graph keeps it, where `output` shows a structured answer at its top. `answered`: the run
-    itself has put something there.
+    `fields`: the state as the graph keeps it, if `output` shows a structured answer at its top level. `answered`: this
+    run itself has written a part of it.
     """
 
     output: Any
@@ -157,7 +157,7 @@ class GraphOutput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageAdded:
-    """A message that no model said came into the conversation. `type` as the contract names it, MESSAGE_HUMAN say."""
+    """A message that no model wrote was added to the conversation. `type` is the contract's name (MESSAGE_HUMAN)."""
 
     message_id: str
     type: str
@@ -166,7 +166,7 @@ class MessageAdded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageEdited:
-    """The graph rewrote a message: this is all of its text now. `requests`: its calls that are new or other."""
+    """The graph rewrote a message; `text` is its whole new text. `requests`: its new or changed calls."""
 
     scope: str
     message_id: str
@@ -178,7 +178,7 @@ class MessageEdited:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRemoved:
-    """The graph took a message back, and its calls with it."""
+    """The graph removed a message together with its calls."""
 
     message_id: str
     tool_call_ids: tuple[str, ...] = ()
@@ -186,7 +186,7 @@ class MessageRemoved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageScoped:
-    """Whose a message is, where that was not known when it began. `scope` empty: it is of the main conversation."""
+    """The scope of a message, if it was not known when the message began. An empty `scope` is the main conversation."""
 
     message_id: str
     scope: str
@@ -194,7 +194,7 @@ class MessageScoped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageMoved:
-    """A message stands behind `after` in the conversation; empty: before all that were said in this run."""
+    """The message's place is after the message `after`. Empty: before all other messages of this run."""
 
     message_id: str
     after: str
@@ -202,7 +202,7 @@ class MessageMoved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolEdited:
-    """The graph rewrote a call's result, or took it back (then it is None)."""
+    """The graph rewrote a call's result, or removed it (then `result` is None)."""
 
     tool_call_id: str
     result: Any = None
@@ -211,14 +211,14 @@ class ToolEdited:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HistoryCut:
-    """The graph forgot messages of earlier turns; `kept` of them are left, tools' results not counted."""
+    """The graph removed messages of earlier turns. `kept` of them are left; tool results are not counted."""
 
     kept: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallsTaken:
-    """No tool runs these calls: a node took them itself, as `with_structured_output` does."""
+    """No tool runs these calls: a node used them itself, as `with_structured_output` does."""
 
     tool_call_ids: tuple[str, ...]
 
@@ -230,8 +230,8 @@ class ToolAnswered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CustomData:
-    """What a node tells of its own progress, any value. `name` only where it was dispatched under one; `node` where
-    it is known which one."""
+    """A custom event of a node about its own progress; `data` is any value. `name` is set if the event was dispatched
+    with one, `node` if the node is known."""
 
     scope: str
     data: Any

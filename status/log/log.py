@@ -1,7 +1,7 @@
 """The log of an execution. Status = fold(log), at every read (law L6).
 
-A row says one thing that happened (`Delta` before it has a number, `LogRow` after); `State` is what all rows so far
-amount to, and `render` shows it as the published contract's status.
+A row records one thing that happened. It is a `Delta` before it has a number, and a `LogRow` after. `State` is the
+result of all rows so far; `render` turns it into the published contract's status.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ class Delta:
 
 
 def fold(rows: Iterable[LogRow], start: State | None = None) -> State:
-    """All rows as one state. `start` is read back from a snapshot and is changed."""
+    """The state after all rows. `start` is a state from a snapshot; it is changed in place."""
     state = State.empty() if start is None else start
     for row in rows:
         state.apply(row)
@@ -30,9 +30,9 @@ def fold(rows: Iterable[LogRow], start: State | None = None) -> State:
 
 
 def coalesce(deltas: Iterable[Delta]) -> list[Delta]:
-    """The same story in fewer deltas: between two other things, all text of one message becomes one delta.
+    """The same content in fewer deltas: between two deltas of other kinds, all text of one message becomes one delta.
 
-    Texts of different messages do not touch each other, so sub-agents that speak at the same time are merged too.
+    This also holds when several messages grow at the same time, as with sub-agents.
     """
     told: list[Delta] = []
     texts: dict[str, list[str]] = {}

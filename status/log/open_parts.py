@@ -1,4 +1,4 @@
-"""What of a run is open: messages that are still being said, and its tool calls with where they stand."""
+"""The open parts of a run: messages that are still streamed, and tool calls with their states."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,7 @@ class OpenMessage:
 
 @dataclass(slots=True, kw_only=True)
 class OpenCall:
-    """`shown` is its display name, `state` the contract's."""
+    """`shown` is the display name, `state` the contract's name of the call's state."""
 
     scope: str
     name: str
@@ -24,6 +24,6 @@ class OpenCall:
 
 
 def within(scope: str, call: OpenCall, id_: str) -> bool:
-    """Whether `scope` is that of this call's inside, or deeper."""
+    """Whether `scope` is inside this call, at any depth."""
     path = f"{call.scope}/{id_}" if call.scope else id_
     return scope == path or scope.startswith(f"{path}/")

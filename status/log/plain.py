@@ -1,4 +1,4 @@
-"""Anything as plain JSON that every store and every protobuf takes: tool arguments, results and final states."""
+"""Any value as plain JSON that every store and every protobuf accepts: tool arguments, results and final states."""
 
 import json
 import math
@@ -9,16 +9,16 @@ from agent_runner.status.attachments import amount, reference_to
 from agent_runner.status.media import encoded, found_in, put
 
 ITEM_BYTES = 8
-"""What a number, a name or an end of a list takes at least."""
+"""The least size that is counted for a number, a name or the end of a list."""
 LINE = "\n"
 MAX_ENCODED = 1024
-"""Characters of a picture or other data in base64, where a tool takes or gives one: more is left out."""
+"""The most characters of base64 data (a picture, say) in a tool's arguments or result; larger data is left out."""
 MAX_DEPTH = 32
-"""Deeper values are shown as text. Protobuf's JSON parser stops at 100, and each level of ours costs it three."""
+"""Deeper values are shown as text. Protobuf's JSON parser stops at 100 levels, and needs three for each of ours."""
 
 
 def plain_text(text: str) -> str:
-    """Without what UTF-8 and Postgres refuse: lone surrogates and NUL become U+FFFD."""
+    """The text without characters that UTF-8 and Postgres refuse: lone surrogates and NUL become U+FFFD."""
     if text.isascii() and "\x00" not in text:
         return text
     return text.replace("\x00", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -27,7 +27,7 @@ def plain_text(text: str) -> str:
 class Room:
     """How many bytes a whole value may still take; shared by all its parts. `cut`: something did not fit.
 
-    `max_encoded`: of pictures and other data in base64; larger ones are left out, with a note in their place.
+    `max_encoded`: the limit for pictures and other base64 data. A note replaces larger data.
     """
 
     def __init__(self, max_bytes: int, *, max_encoded: int | None = None) -> None:
@@ -36,7 +36,7 @@ class Room:
         self.cut = False
 
     def text(self, text: str, max_bytes: int) -> str:
-        """As much of it as fits."""
+        """As much of the text as fits."""
         if self.max_encoded is not None and len(text) > self.max_encoded and encoded(text):
             text = left_out(text)
         shown = shown_text(text, max(0, min(max_bytes, self.left)))
@@ -51,7 +51,7 @@ class Room:
 
 
 def shown_text(text: str, max_bytes: int) -> str:
-    """`plain_text`, cut to `max_bytes` with a note; what is far longer is not walked through."""
+    """`plain_text`, cut to `max_bytes` with a note. The rest of a longer text is not processed."""
     if len(text) <= max_bytes:
         return cut(plain_text(text), max_bytes)
     total = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
@@ -60,7 +60,7 @@ def shown_text(text: str, max_bytes: int) -> str:
 
 
 def left_out(text: str) -> str:
-    """In place of data in base64; of a data URL its head stays."""
+    """The note that replaces base64 data. The head of a data URL stays."""
     head, comma, data = text.partition(",") if text.startswith("data:") else ("", "", text)
     return f"{head}{comma}[{amount(len(data) * 3 // 4)} left out here]"
 
@@ -70,7 +70,7 @@ def note_of(max_bytes: int, total: int) -> str:
 
 
 def cut(text: str, max_bytes: int) -> str:
-    """At most `max_bytes` of UTF-8, and a note of what is missing where something is."""
+    """The text, cut to `max_bytes` of UTF-8. A cut text ends with a note."""
     if len(text) * 4 <= max_bytes:
         return text
     raw = text.encode()
@@ -83,8 +83,8 @@ def cut(text: str, max_bytes: int) -> str:
 def plain(value: Any, *, max_bytes: int, room: Room | None = None, depth: int = MAX_DEPTH) -> Any:
     """`value` as dicts, lists, texts, numbers, booleans and None. Never raises.
 
-    Texts are cut to `max_bytes`. What does not fit into `room` (the whole value in `max_bytes` too, unless given) is
-    left out with a note in its place, and is not walked through.
+    Texts are cut to `max_bytes`. `room` limits the whole value; its default is `max_bytes`, too. Parts that do not fit
+    are replaced by a note and are not processed.
     """
     room = Room(max_bytes) if room is None else room
     if value is None or isinstance(value, bool | int):
@@ -138,8 +138,8 @@ def _plain_items(value: Any, max_bytes: int, room: Room, depth: int) -> list[Any
 def result_text(result: Any, *, max_bytes: int) -> str:
     """A tool's result as the text to show.
 
-    A text is itself; blocks are joined, a picture is a reference on a line of its own; `{"output": x}` and
-    `{"content": x}` mean x; anything else is shown as JSON.
+    A text is shown as it is. Blocks are joined; a picture becomes a reference on a line of its own. `{"output": x}`
+    and `{"content": x}` mean x. Anything else is shown as JSON.
     """
     if isinstance(result, str):
         return shown_text(left_out(result) if len(result) > MAX_ENCODED and encoded(result) else result, max_bytes)

@@ -1,8 +1,8 @@
-"""What older rows keep of a text that the graph rewrote or took back: nothing. It may be private.
+"""Deletes text from older rows of the log after the graph rewrote or removed it, because it may be private.
 
-A row that edits (`EDITS`) says whose text goes. The rows before it stay, so that `seq` has no gaps, but their text is
-blank and they are marked `purged`; so is what a snapshot holds. The fold is the same with the old rows and with the
-purged ones (L6): an edit replaces all that a purge blanks, and drops what it does not replace.
+A row that edits (`EDITS`) names the message or call whose text goes. The rows before it stay, so that `seq` has no
+gaps, but their text is blanked and they are marked `purged`. The same text is blanked in a snapshot. The old rows and
+the purged rows have the same fold (L6): an edit replaces everything that a purge blanks, or drops it.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ MESSAGE_ROWS = frozenset({"message", "text", "message_end", "message_edit"})
 CALL_ROWS = frozenset({"tool_call", "tool_end", "tool_edit", "sub_agent"})
 PURGED = "purged"
 KEPT_METADATA = frozenset({"usage", "model", "finish_reason", "scope", "incomplete", "edited"})
-"""What a message keeps when it is rewritten. Everything else may hold its text: reasoning, a refusal, an input."""
+"""The metadata that a rewritten message keeps. Other metadata may contain its text: reasoning, a refusal, an input."""
 _ARGS, _RESULT = {"args", "component", "input"}, {"result", "error", "output"}
 
 
@@ -30,7 +30,7 @@ def without_input(metadata: Mapping[str, Any] | None) -> Json:
 
 
 def purged(kind: str, payload: Json, edit_kind: str, edit: Mapping[str, Any]) -> Json | None:
-    """The payload of an older row without what `edit` took away; None if it says nothing of it."""
+    """The payload of an older row without the text that `edit` removes; None if the row does not contain it."""
     of_messages = edit_kind in ("message_edit", "message_removed")
     if of_messages and _is_of_input(edit) and kind == "message" and payload.get("id") == USER_MESSAGE:
         if "input" not in (payload.get("metadata") or {}):
@@ -50,7 +50,7 @@ def purged(kind: str, payload: Json, edit_kind: str, edit: Mapping[str, Any]) ->
 
 
 def purge_state(state: Json, edit_kind: str, edit: Mapping[str, Any]) -> None:
-    """The same for a snapshot, which is changed: a `State` as JSON."""
+    """The same for a snapshot (a `State` as JSON), which is changed in place."""
     id_ = edit.get("id")
     if edit_kind in ("message_edit", "message_removed"):
         for message in state.get("messages", ()):
@@ -67,12 +67,12 @@ def purge_state(state: Json, edit_kind: str, edit: Mapping[str, Any]) -> None:
 
 
 def _is_of_input(edit: Mapping[str, Any]) -> bool:
-    """A message of `input`, whose JSON is kept beside the user's."""
+    """Whether the edit is about a message of `input`, whose JSON is stored with the user's message."""
     return str(edit.get("id", "")).startswith(INPUT_MESSAGE)
 
 
 def taken_back(kind: str, payload: Json, edit_kind: str, edit: Mapping[str, Any]) -> list[str]:
-    """The ids of the attachments that came with a message whose words go."""
+    """The ids of the attachments of a message whose text is removed."""
     if kind != "message" or edit_kind not in ("message_edit", "message_removed") or payload.get("id") != edit.get("id"):
         return []
     return [str(one.get("id", "")) for one in (payload.get("metadata") or {}).get("attachments") or ()]

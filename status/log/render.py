@@ -11,7 +11,7 @@ from agent_runner.status.log.state import Json, State
 def render(state: State) -> Json:
     """The state as the contract's AgentExecutionStatus: protobuf JSON with the original field names, defaults left out.
 
-    All but the user's own and ours carry `metadata.message_id`: it is what later rows of the log refer to.
+    Messages have a `metadata.message_id`, except the user's own and ours: later rows of the log refer to it.
     """
     calls = {key: _render_call(call) for key, call in state.tool_calls.items()}
     todos = {
@@ -68,7 +68,7 @@ def _render_sub_agent(sub: Json) -> Json:
 
 
 def _set(fields: Mapping[str, Any], **more: Any) -> Json:
-    """Only what differs from protobuf's default."""
+    """Only the fields that differ from protobuf's defaults."""
     return {name: value for name, value in {**fields, **more}.items() if value not in ("", None, [], {}, 0)}
 
 

@@ -1,8 +1,8 @@
-"""What an execution's log amounts to: the fold, one row at a time.
+"""The state of an execution: the fold of its log, one row at a time.
 
-A `State` kept as JSON (`to_json`) and read back goes on exactly where it stood, so a reader needs a snapshot and the
-rows after it. A tool call is held once, however often it is shown. Unknown kinds, and rows about things that are not
-there, change nothing: an older reader survives a newer writer.
+A `State` that was stored as JSON (`to_json`) and read back continues exactly where it stopped. So a reader needs only
+a snapshot and the rows after it. A tool call is stored once, even if it is shown in several places. Unknown kinds of
+rows, and rows about unknown messages or calls, change nothing: an older reader can read the log of a newer writer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,7 +34,7 @@ class LogRow:
 
 
 class State:
-    """What the rows so far amount to. Times are epoch seconds, or the text that a foreign status update gave."""
+    """The result of the rows so far. Times are epoch seconds, or the text from a status update of another runner."""
 
     def __init__(self) -> None:
         self.seq = 0
@@ -45,15 +45,15 @@ class State:
         self.completed_at: float | str = 0.0
         self.output: Any = None
         self.fields: Json | None = None
-        """What the graph's state holds beside its messages, where the output shows it otherwise."""
+        """The graph's state besides its messages, if `output` shows it in another form."""
         self.history_kept: int | None = None
-        """How many messages of earlier turns the graph still remembers, where it forgot some."""
+        """How many messages of earlier turns the graph still has, if it removed some."""
         self.sandbox = ""
-        """What the commands of the attempt that ran last were in, in words."""
+        """A text that says what the commands of the last attempt ran in."""
         self.incomplete: Json = {}
-        """`{reason, text}` where the run ended well and its last answer is no whole one."""
+        """`{reason, text}` if the run completed but its last answer is incomplete."""
         self.said: str | None = None
-        """What the user asked, once a foreign status update has replaced the list of messages that held it."""
+        """The user's message, after a status update of another runner has replaced the list of messages."""
         self.messages: dict[str, Json] = {}
         """By id. `content` is a list of pieces; `tool_calls` a list of keys into `tool_calls`."""
         self.tool_calls: dict[str, Json] = {}
@@ -62,7 +62,7 @@ class State:
         self.sub_agents: dict[str, Json] = {}
         self.todos: list[Json] = []
         self.questions: dict[str, Json] = {}
-        """What it asked a person when it ended, by id."""
+        """The questions to a person with which the execution ended, by id."""
 
     @classmethod
     def empty(cls) -> Self:
@@ -86,9 +86,9 @@ class State:
     __hash__ = None  # type: ignore[assignment]
 
     def apply(self, row: LogRow) -> None:
-        """Take one row in. Rows come in the order of their `seq`."""
+        """Apply one row. Rows come in the order of their `seq`."""
         self.seq = row.seq
-        # a row that makes no sense must not make the whole execution unreadable for ever
+        # one row that is not valid must not make the whole execution unreadable
         with suppress(AttributeError, KeyError, TypeError, ValueError):
             if fold_kind := _KINDS.get(row.kind):
                 fold_kind(self, row.payload, row.at)
@@ -227,7 +227,7 @@ class State:
             sub["scope"] = said["scope"]
 
     def _message_edit(self, said: Json, at: float) -> None:
-        """All of the message is new, whatever older rows (which are purged) said of it."""
+        """Replaces the whole message; its older rows are purged."""
         if message := self.messages.get(said["id"]):
             message["content"] = [said.get("content", "")]
             message["metadata"] = kept_metadata(message["metadata"]) | (said.get("metadata") or {}) | {"edited": True}
@@ -244,7 +244,7 @@ class State:
             del self.messages[said["id"]]
 
     def _forget_input(self, id_: str) -> None:
-        """The JSON that was sent holds the words of its messages, too."""
+        """Removes the stored `input`: its JSON contains the text of its messages, too."""
         if id_.startswith(INPUT_MESSAGE) and (user := self.messages.get(USER_MESSAGE)):
             user["metadata"] = without_input(user["metadata"])
 
@@ -315,7 +315,7 @@ class State:
         self.incomplete = {"reason": str(said["reason"]), "text": str(said.get("text", ""))}
 
     def _merge(self, said: Json, at: float) -> None:
-        """`updateStatus` of the contract: lists that are not empty and fields that are set replace, the rest stays."""
+        """`updateStatus` of the contract: non-empty lists and set fields replace the old values, the rest stays."""
         new = said.get("status") or {}
         if calls := new.get("tool_calls"):
             self.listed = dict.fromkeys(self._take_calls(calls, "call"))

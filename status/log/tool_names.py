@@ -1,6 +1,6 @@
 """How a tool call is shown: which component, in which group, under which name.
 
-The component types are those that pages written for the predecessor know.
+The component types are those of the system that this one replaces: existing pages know them.
 """
 
 import re
@@ -75,9 +75,9 @@ def display_name(tool_name: str, args: Any) -> str:
 
 
 def command_name(command: str) -> str:
-    """The program of a shell command, with its verb where it has one; empty if there is none.
+    """The program of a shell command, with its verb if it has one; empty if there is no program.
 
-    What only prepares it is passed over: `cd app && FOO=1 npm test` is `npm test`.
+    Commands and words that only prepare it are skipped: `cd app && FOO=1 npm test` is `npm test`.
     """
     fallback = ""
     for part in re.split(r"&&|\|\||[;|\n]", command):

@@ -1,1 +1,1 @@
-"""The queue of record: executions, their log, who is alive, the resources. One conditional statement per verb."""
+"""The authoritative store: executions, their log, workers, resources. One conditional statement per verb."""

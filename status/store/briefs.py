@@ -1,4 +1,4 @@
-"""The few words of each execution of a list, from its first row and its last ones: its content is not read."""
+"""The `Brief` of each execution of a list, from the first and the last rows of its log; the rest is not read."""
 
 import json
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from agent_runner.status.brief import Brief, content_of, short, short_error
 from agent_runner.status.store.schema import execution_log, executions
 
 FIRST_CHARS = 2048
-"""Of the first row, which is the user's message. It begins with a few short fields; what is escaped takes up to six."""
+"""How much of the first row (the user's message) is read. Short fields come first; an escape takes up to six."""
 LAST_ROWS = 16
-"""An execution that ends says how in these."""
+"""These rows of the log say how an execution ended."""
 LAST_CHARS = 64 * 1024
 
 
 async def briefs(connection: AsyncConnection, handles: Sequence[int]) -> list[Brief]:
-    """One for each of these, in two statements."""
+    """One `Brief` for each handle, with two statements."""
     e, log = executions.c, execution_log.c
     first = select(log.handle, func.substr(log.payload, 1, FIRST_CHARS).label("payload"))
     said = {

@@ -1,7 +1,7 @@
 """The database's clock and two expressions that SQLite and Postgres spell differently.
 
-Deadlines are decided by `now()` of the database, so no process's clock matters; a test passes its own time, which
-`coalesce(:now, ...)` prefers.
+The database's clock decides about deadlines, so the clocks of the processes do not matter. A test passes its own time
+as `:now`, which `coalesce(:now, ...)` prefers.
 """
 
 from typing import Any
@@ -51,7 +51,7 @@ class latest(FunctionElement[float]):  # noqa: N801
 
 
 def _is_called(element: type[FunctionElement[float]], **names: str) -> None:
-    """The function's name by the dialect's."""
+    """Sets the SQL name of the function for each dialect."""
     for dialect, name in names.items():
 
         def written(found: FunctionElement[float], compiler: SQLCompiler, _name: str = name, **kw: Any) -> str:

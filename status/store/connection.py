@@ -1,10 +1,10 @@
 """Connections and transactions.
 
 SQLite has one writer: its transactions begin IMMEDIATE on a pool of one connection, so that writers queue here and
-never meet "database is locked". Readers see one consistent state: WAL on SQLite, REPEATABLE READ on Postgres.
+never get "database is locked". Readers see one consistent state: WAL on SQLite, REPEATABLE READ on Postgres.
 
 Postgres locks rows, so every verb takes them in one order: the session's facts first (`Ending.hold_sessions`), then its
-executions. What still meets another transaction is done again (`verbs.py`).
+executions. A transaction that still conflicts with another one is tried again (`verbs.py`).
 """
 
 import asyncio
@@ -25,9 +25,9 @@ from agent_runner.status.store.verbs import check_verbs
 BUSY_TIMEOUT_S = 10
 POOL_SIZE, POOL_OVERFLOW, POOL_WAIT_S = 8, 8, 10
 CONFLICTS = frozenset({"40001", "40P01"})
-"""Postgres' states for a serialization failure and for a deadlock: done again they may pass."""
+"""Postgres' states for a serialization failure and for a deadlock: a second try may succeed."""
 QUIET = {"hide_parameters": True}
-"""An error of the database names the statement and not the values: they are what people said."""
+"""Database errors show the statement without its values, because these are texts of users."""
 _AFTER = "agent_runner_after_commit"
 
 
@@ -43,7 +43,7 @@ def async_url(url: str) -> URL:
 
 
 class Transactions:
-    """What every part of the store is built on: a clock and two kinds of transactions."""
+    """The base of every part of the store: a clock and two kinds of transactions."""
 
     def __init__(self, writer: AsyncEngine, reader: AsyncEngine, now: Callable[[], float] | None) -> None:
         self._writer = writer
@@ -108,7 +108,7 @@ class Transactions:
 
 
 class _unavailable:  # noqa: N801 - a context manager, read as a clause
-    """Turns "cannot be reached" of every driver into `StoreUnavailable`; mistakes of ours stay what they are."""
+    """Turns "cannot be reached" of every driver into `StoreUnavailable`; errors of our own code stay as they are."""
 
     def __enter__(self) -> None:
         return None
@@ -136,8 +136,8 @@ def _prepare_sqlite(engine: AsyncEngine, begin: str) -> None:
         connection.exec_driver_sql(begin)
 
     def on_error(context: ExceptionContext) -> None:
-        # A caller who leaves in the middle of a statement is no lost connection. Thrown away as one, it would keep its
-        # lock until somebody collects the statement that never ended, and nothing could be written meanwhile.
+        # A cancelled statement does not mean a lost connection. If the connection were discarded, it would keep its
+        # lock until the unfinished statement is garbage-collected, and nothing could be written meanwhile.
         if isinstance(context.original_exception, asyncio.CancelledError):
             context.is_disconnect = False
 

@@ -1,7 +1,6 @@
 """Every statement that moves an execution to another step or phase is made here, from its edge of the state machine.
 
-What the table says is so because there is no other way to write it: a test finds a statement that sets `step`, `phase`
-or `fence` of an execution anywhere else.
+So the table is always true. A test fails if a statement elsewhere sets `step`, `phase` or `fence` of an execution.
 """
 
 from typing import Any
@@ -21,11 +20,11 @@ def take(
     cancel_wins: bool = False,
     **values: Any,
 ) -> Update:
-    """The statement of an edge: from its sources only, to its step, and to the next fence where the edge raises it.
+    """The update of an edge: it takes rows from the edge's sources to its step, and raises the fence if the edge does.
 
-    `phase` is one of the edge's; None: its only one, or that the phase stays where the edge allows it. With
-    `cancel_wins` a row that is to be cancelled becomes CANCELLED instead. Whoever executes it learns by the returned
-    row whether the edge was taken. Raises `ValueError` for a phase that the edge does not end in.
+    `phase` is one of the edge's phases. None means its only phase, or no change of phase if the edge allows that. With
+    `cancel_wins` a row with a requested cancel becomes CANCELLED instead. The statement returns the row if the edge was
+    taken. Raises `ValueError` for a phase that the edge does not end in.
     """
     if phase is None and len(edge.phases) == 1 and not edge.may_stay:
         (phase,) = edge.phases
@@ -47,7 +46,7 @@ def from_sources(edge: Transition) -> ColumnElement[bool]:
 
 
 def started(step: Step) -> dict[str, Any]:
-    """What a row is made with: its first step, PENDING. Raises `ValueError` for a step that nothing begins in."""
+    """The values of a new row: its first step, PENDING. Raises `ValueError` for a step in which no execution begins."""
     if step not in (Step.WAITING, Step.ENSURE_THREAD):
         raise ValueError(f"no execution begins in {step.value}")
     return {"step": step.value, "phase": int(Phase.PENDING)}

@@ -1,11 +1,11 @@
-"""What the store raises.
+"""The exceptions of the store.
 
 StoreError
 ├── StoreUnavailable     try again; nothing is known about the write
 │   └── StoreConflict    it lost a race for locks; nothing was written, and the store itself tries again
 ├── Terminal             the execution is over
 ├── NotItsTurn           it waits for another execution of its session; nobody may report on it yet
-├── ClaimedNatively      a worker owns it by the runner service; updateStatus is not for it
+├── ClaimedNatively      a worker owns it through the runner service; updateStatus is refused
 ├── SlugTaken            another resource of that kind and org has the slug, or the id exists
 ├── OtherKeysWorker      the worker process was registered with another key
 └── StaleVersion         the resource was changed in between
@@ -13,7 +13,7 @@ StoreError
 
 
 class StoreError(Exception):
-    """Base of all."""
+    """The base of all exceptions of the store."""
 
 
 class StoreUnavailable(StoreError):
@@ -21,7 +21,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreConflict(StoreUnavailable):
-    """The transaction met another one and was rolled back."""
+    """The transaction collided with another one and was rolled back."""
 
 
 class Terminal(StoreError):
@@ -41,7 +41,7 @@ class SlugTaken(StoreError):
 
 
 class OtherKeysWorker(StoreError):
-    """A worker process belongs to the key that registered it."""
+    """The worker process was registered with another key."""
 
 
 class StaleVersion(StoreError):

@@ -1,7 +1,7 @@
 """Pages of a list: their size, and tokens that say where one ended.
 
 A token holds the key of the last row of a page. Keys never change and new rows have larger ones, so a walk from page to
-page is not disturbed by what is added or removed meanwhile. For callers a token is opaque.
+page is not disturbed by rows that are added or removed meanwhile. For callers a token is opaque.
 """
 
 import base64
@@ -18,7 +18,7 @@ def size_of(asked: int) -> int:
 
 
 def fitting(weights: Iterable[int], most: int) -> int:
-    """How many of these, from the first on: up to the one that begins below `most`, and so at least one."""
+    """How many of these, from the first on: the last one is the one that reaches `most`, so there is at least one."""
     count = before = 0
     for weight in weights:
         if before >= most:
@@ -29,7 +29,7 @@ def fitting(weights: Iterable[int], most: int) -> int:
 
 
 def inside(weights: Iterable[int], most: int | None) -> list[bool]:
-    """Which of these fit below `most`, all together, taken from the first on; None: all of them."""
+    """For each of these, from the first on: whether it still fits into `most`, all together. None: all of them fit."""
     fits: list[bool] = []
     taken = 0
     for weight in weights:

@@ -2,10 +2,10 @@
 
     postgresql://user:password@host:5432/name?sslmode=require&prepared_statements=off
 
-Either spelling of several hosts is understood (`h1:5432,h2:5433` or `?host=h1:5432&host=h2:5433`), any driver
-in the scheme is ignored, all else is libpq's. `prepared_statements` is `auto` or `off`: a pooler that gives each
-transaction another connection of its own (PgBouncer) knows nothing of statements prepared before. Auto looks whether
-the process that answers is the one that the connection was opened to, and uses none if it is not.
+Both forms of several hosts are accepted (`h1:5432,h2:5433` or `?host=h1:5432&host=h2:5433`). A driver in the scheme is
+ignored. Everything else is libpq's. `prepared_statements` is `auto` or `off`: a pooler that gives each transaction
+another connection (PgBouncer) does not know the statements that were prepared before. `auto` compares the process that
+answers with the one that the connection was opened to. If they differ, no statements are prepared.
 """
 
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def is_postgres(url: str) -> bool:
 
 
 def plain(url: str) -> str:
-    """The URL as libpq reads it. Raises ValueError for one that nobody can read; its text holds no part of the URL."""
+    """The URL as libpq reads it. Raises ValueError if it cannot be read; the error contains no part of the URL."""
     rest, _, query = url.partition("://")[2].partition("?")
     pairs = parse_qsl(query, keep_blank_values=True)
     mode = [value for name, value in pairs if name == PREPARED]
@@ -53,12 +53,12 @@ def plain(url: str) -> str:
 
 
 def prepares(url: str) -> bool:
-    """Whether prepared statements may be used where nothing speaks against them."""
+    """Whether the URL allows prepared statements."""
     return (PREPARED, "off") not in parse_qsl(url.partition("?")[2])
 
 
 def engine_url(url: str) -> URL:
-    """For SQLAlchemy, with the driver psycopg."""
+    """The URL for SQLAlchemy, with the driver psycopg."""
     given = dict(conninfo_to_dict(plain(url)))
     hosts, ports = (str(given.pop(name, None) or "").split(",") for name in ("host", "port"))
     several = len(hosts) > 1 or not hosts[0] or hosts[0].startswith("/")
@@ -83,12 +83,12 @@ def engine_url(url: str) -> URL:
 
 
 def is_pooled(connection: Any, answering_pid: int) -> bool:
-    """Whether somebody stands between this (psycopg) connection and the process that answers on it."""
+    """Whether a pooler is between this (psycopg) connection and the process that answers on it."""
     return bool(connection.info.backend_pid != answering_pid)
 
 
 def suit(engine: Engine, url: str) -> Engine:
-    """Each new connection of this engine prepares statements only where they are there the next time, too."""
+    """Lets each new connection of this engine prepare statements only if its next transaction still finds them."""
 
     def on_connect(connection: Any, _record: Any) -> None:
         own = getattr(connection, "driver_connection", connection)
@@ -108,7 +108,7 @@ def suit(engine: Engine, url: str) -> Engine:
 
 
 def advice(text: str) -> str:
-    """What to do about an error of Postgres that a pooler in between explains; empty for any other."""
+    """What to do about an error of Postgres that a pooler causes; empty for any other error."""
     if "prepared statement" in text and ("does not exist" in text or "already exists" in text):
         return POOLER_ADVICE
     return OPTIONS_ADVICE if "unsupported startup parameter" in text else ""

@@ -1,4 +1,4 @@
-"""What the store takes and gives. Durations are seconds; times of day are epoch seconds of the database's clock."""
+"""The store's records. Durations are seconds; times of day are epoch seconds of the database's clock."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,16 +30,16 @@ class NewExecution:
     max_attempts: int = 1
     input: Any = None
     answers: Mapping[str, Any] = field(default_factory=dict)
-    """By the ids of the session's open questions."""
+    """Answers, by the ids of the session's open questions."""
     spoken: bool = True
-    """`message` is what the user said, and not the text of `input` or `answers`."""
+    """`message` is the user's own text, and not the text of `input` or `answers`."""
     layout: Sequence[Mapping[str, Any]] = ()
-    """Where the blocks of a message belong that was a list of them."""
+    """The places of the blocks, if the message was a list of blocks."""
     attachments: Sequence[Attachment] = ()
     said_with: Sequence[Mapping[str, Any]] = ()
     """The attachments of the user's own message, as a status lists them."""
     before: Sequence[Mapping[str, Any]] = ()
-    """Messages that stand before the user's, as payloads of their rows; `after`: that stand behind it."""
+    """Messages before the user's, as payloads of their rows. `after`: messages after it."""
     after: Sequence[Mapping[str, Any]] = ()
     graph: str = ""
     model_name: str = ""
@@ -50,12 +50,12 @@ class NewExecution:
     idempotency_key: str = ""
     redriven_from: str = ""
     base_checkpoint_id: str | None = None
-    """Where in the session's memory it begins; None: at the head that there is when it is claimed."""
+    """The checkpoint of the session's memory where it begins; None: the head at the time of its claim."""
     resume_checkpoint_id: str = ""
-    """Where it goes on without new input; WHAT_IS_FOUND: where a worker finds more than the server knows."""
-    """The failed step that it goes on from: the session's head, for as long as nothing else moves it."""
+    """The checkpoint where it continues without new input; WHAT_IS_FOUND: one that a worker finds and the server does
+    not know. It is that of the failed step: the session's head, as long as no other execution moves the head."""
     one_shot: bool = False
-    """Its session was made for it."""
+    """Its session was created for this execution only."""
     reject_when_busy: bool = False
 
 
@@ -109,12 +109,12 @@ class Execution:
     error_code: str
     redriven_from: str
     base_checkpoint_id: str | None
-    """Where in its session's memory it began; None while it was not claimed."""
+    """The checkpoint of its session's memory where it began; None while it was not claimed."""
     idempotency_key: str
     snapshot_seq: int
     sealed_env: bytes
     spec_version: int
-    """Counts the updates of what its owner may change; 1 as it was created."""
+    """The version of the fields that its owner may change; 1 at its creation."""
     spec_updated_at: float | None
     spec_updated_by: str
     waiting: int
@@ -131,32 +131,32 @@ class View(Enum):
     """How much of its content a list shows, and what its limit in bytes does."""
 
     FULL = "full"
-    """All of it. A page ends where it is heavy enough."""
+    """All content. A page ends when it reaches the limit."""
     FITTING = "fitting"
     """A page has as many entries as were asked for; the content of those that would not fit is left out."""
     BRIEF = "brief"
-    """No content, short fields only. A page ends where it is heavy enough."""
+    """No content, short fields only. A page ends when it reaches the limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """What a list is asked for: made at the edge, completed by the service, narrowed for the caller, read by the store.
+    """The query of a list. The API creates it, the service completes it and narrows it to the caller's orgs.
 
     Page sizes are rows, 0 means the usual one; a page token is one that the same list gave.
     """
 
     org: str = ""
     orgs: Sequence[str] = ()
-    """Of any of these, where the empty string is the platform; without it of all."""
+    """Only of these orgs, where the empty string is the platform; without any: of all orgs."""
     tags: Sequence[str] = ()
-    """All of them."""
+    """Entries must have all of these tags."""
     page_size: int = 0
     page_token: str = ""
     page: int = 1
-    """Counted from 1, from the token or the newest."""
+    """Counted from 1, beginning at the token or at the newest entry."""
     view: View = View.FULL
     max_bytes: int | None = None
-    """Up to the one that begins below it, and the token goes on after that one; see `View`."""
+    """The page ends with the entry that reaches this size; the next token continues after it. See `View`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,9 +164,9 @@ class ExecutionQuery(Query):
     phase: Phase | None = None
     session_id: str = ""
     agent: str = ""
-    """Its id; until the service has looked it up, also its slug."""
+    """The agent's id; before the service has looked it up, also its slug."""
     waiting: bool | None = None
-    """Whether it waits for a person."""
+    """Only executions that wait for a person, or only those that do not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,15 +175,15 @@ class Page:
 
     executions: Sequence[Execution]
     states: Sequence[State | Brief]
-    """The folded content of each, of the same moment; or a few words of it."""
+    """The content of each execution at the same moment: its folded state or its `Brief`."""
     next_token: str
     total: int
     page_size: int
-    """How many a page holds: what was asked for, within the limits."""
+    """The entries of a full page: the requested number, within the limits."""
 
 
 class RunnerVerdict(Enum):
-    """What the store says to a runner's write."""
+    """The store's answer to a runner's write."""
 
     OK = "ok"
     CANCEL = "cancel"
@@ -198,11 +198,11 @@ class Begun:
     refusal: str
     execution: Execution | None
     thread_id: str = ""
-    """The session's, if an earlier turn made one."""
+    """The session's thread, if an earlier turn created it."""
 
 
 WHAT_IS_FOUND = "what is found"
-"""Instead of a checkpoint, of a run whose worker may have written steps and told of none."""
+"""Stands for the checkpoint of a run whose worker may have written steps without a report about any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,9 +216,9 @@ class Claimed:
     previous_code: str = ""
     """How the execution before it in its session ended."""
     untold_execution_id: str = ""
-    """That one, if the server ended it: its worker may have written more into memory than it could tell."""
+    """That execution, if the server ended it: its worker may have written more into memory than it reported."""
     go_on_if_found: bool = False
-    """If it has, go on there without new input."""
+    """If it has, continue from there without new input."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,7 +247,7 @@ class RunBeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a run ended, as its owner says it. `facts` feed the failure table."""
+    """How a run ended, as its owner reports it. `facts` feed the failure table."""
 
     phase: Phase
     code: Code | None = None
@@ -258,7 +258,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """`accepted` is also true for the same settle again. `promoted` is the next execution of the session, if any."""
+    """`accepted` is also true for a repeated settle. `promoted` is the next execution of the session, if any."""
 
     accepted: bool
     execution: Execution | None
@@ -303,18 +303,18 @@ class Tick:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purged:
-    """One batch of executions that went by age. `more`: another batch may find others."""
+    """One batch of executions that were removed by age. `more`: another batch may find others."""
 
     executions: int = 0
     log_rows: int = 0
     bytes: int = 0
-    """Of logs, snapshots and attachments."""
+    """The bytes of logs, snapshots and attachments."""
     more: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Removal:
-    """What workers are asked to remove: a sandbox, or of a thread what its head does not need (no head: all of it)."""
+    """A removal for a worker: a sandbox, or the checkpoints of a thread that its head does not need (no head: all)."""
 
     id: int
     session_id: str
@@ -325,7 +325,7 @@ class Removal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overdue:
-    """What retention would take now. `unconfirmed`: removals that no worker has confirmed yet."""
+    """What retention would remove now. `unconfirmed`: removals that no worker has confirmed yet."""
 
     executions: int
     log_rows: int
@@ -362,12 +362,12 @@ class Resource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceQuery(Query):
-    """Of one kind."""
+    """A query for resources of one kind."""
 
     kind: ResourceKind
     parent_id: str = ""
     grandparent: tuple[ResourceKind, str] | None = None
-    """The kind of the parents, and the id that these belong to."""
+    """The kind of the parents, and the id of the parents' own parent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -391,5 +391,5 @@ class SkillVersion:
     skill_md: str
     created_at: float
     front: Mapping[str, str] | None = None
-    """What its front matter says: `name` and `description`, or `error`, why it cannot be used. None: not read yet,
-    of a version from before this was kept."""
+    """The front matter: `name` and `description`, or `error` with the reason why it cannot be used. None: not read
+    yet, for a version that was stored before this field existed."""

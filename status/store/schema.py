@@ -1,9 +1,9 @@
-"""The tables. `migrations/` holds how they came about; a test finds no difference between the two.
+"""The tables. `migrations/` creates them step by step; a test checks that both give the same tables.
 
 Content lives in `execution_log`. `executions` holds the small facts, its deadlines (`due_*`, epoch seconds,
-`FOREVER` when the clock does not run) and the seconds they are computed from (`limit_*`). The `*_tags` are what lists
-look for: the same tags stand in `spec` and `body`, and go with the row that they belong to. So do attachments, the only
-content beside the log: bytes that no reader of a status needs.
+`FOREVER` when the clock does not run) and the seconds they are computed from (`limit_*`). Lists search in the `*_tags`:
+the same tags are in `spec` and `body`, and are deleted with the row that they belong to. So are attachments, the only
+content outside the log: no reader of a status needs their bytes.
 """
 
 from pathlib import Path
@@ -51,7 +51,7 @@ metadata = MetaData(
 
 _Big = BigInteger().with_variant(Integer, "sqlite")
 OPEN = text(f"phase < {min(TERMINAL_PHASES)}")
-"""True for rows that have not ended; what the partial indexes are about."""
+"""True for rows that have not ended: the condition of the partial indexes."""
 
 
 def _name(column: str, default: str = "") -> Column[str]:
@@ -207,7 +207,7 @@ execution_attachments = Table(
     Column("described", Text, nullable=False),
     Column("content", LargeBinary, nullable=True),
 )
-"""`described`: all but the bytes, as JSON. They go with their execution; secrets are in none of them."""
+"""`described`: all but the bytes, as JSON. Rows are deleted with their execution. They contain no secrets."""
 
 session_facts = Table(
     "session_facts",
@@ -328,7 +328,7 @@ api_keys = Table(
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_WAIT_S = 60
-"""For another one that is under way, on SQLite; Postgres waits as long as it takes."""
+"""How long a migration waits for another one, on SQLite; on Postgres it waits without a limit."""
 
 
 def sync_url(url: str) -> URL:
@@ -358,8 +358,8 @@ def migrate(url: str) -> None:
 
 
 def _prepare_sqlite(engine: Engine) -> None:
-    """One migration at a time, and each as a whole. The driver would begin a transaction at the first row that is
-    written, after the tables are made: two at once met each other's tables, and a failure left half of them behind."""
+    """One migration at a time, each in one transaction. The driver alone would begin a transaction at the first written
+    row, after the tables are created: two at once would collide, and a failure would leave half of the tables."""
 
     def on_connect(dbapi_connection: Any, _record: Any) -> None:
         dbapi_connection.isolation_level = None

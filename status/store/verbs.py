@@ -1,8 +1,8 @@
-"""What makes a method a verb of the store: it may be called from outside, gives way to other transactions, and says by
-which rule it keeps orgs apart.
+"""Verbs are the public methods of the store. A verb is tried again after a conflict with another transaction, and
+declares the rule by which it keeps orgs apart.
 
-A verb whose transaction gave way to another one was rolled back whole: it is done again here, a few times. Parts of a
-verb take the connection of its transaction; done again alone, they would be done twice.
+A conflict rolls back the whole transaction of a verb, so the verb is called again here, a few times. A part of a verb
+takes the connection of that transaction and is no verb: if it were tried again alone, it would be done twice.
 """
 
 import functools
@@ -22,8 +22,8 @@ Verb = Callable[P, Coroutine[Any, Any, T]]
 
 
 class Orgs(Enum):
-    """How a verb keeps orgs apart when somebody calls it who may belong to one. A verb that names no rule is the
-    server's own: no caller reaches it."""
+    """How a verb keeps orgs apart if its caller may belong to an org. A verb without a rule is for the server only:
+    no caller reaches it."""
 
     FINDS = "what it finds is shown to those who may see its org; for others there is nothing"
     EXECUTION = "its first argument is the id of an execution: one of another org is as one that does not exist"
@@ -43,7 +43,7 @@ def verb(method: Verb[P, T]) -> Verb[P, T]: ...
 @overload
 def verb(*, orgs: Orgs) -> Callable[[Verb[P, T]], Verb[P, T]]: ...
 def verb(method: Callable[..., Any] | None = None, *, orgs: Orgs | None = None) -> Callable[..., Any]:
-    """The method, tried again after a conflict. `orgs`: its rule for callers; without one it is the server's own."""
+    """The method, tried again after a conflict. `orgs`: its rule for callers; without one it is for the server only."""
     return functools.partial(_verb, orgs=orgs) if method is None else _verb(method, orgs)
 
 
@@ -54,7 +54,7 @@ def _verb(method: Verb[P, T], orgs: Orgs | None) -> Verb[P, T]:
             try:
                 return await method(*args, **kwargs)
             except StoreConflict:
-                await sleep(random.uniform(0, PAUSE_S * 2**tried))  # noqa: S311 - spreads those that met
+                await sleep(random.uniform(0, PAUSE_S * 2**tried))  # noqa: S311 - spreads the calls that collided
         return await method(*args, **kwargs)
 
     _VERBS[repeated] = orgs
@@ -63,7 +63,7 @@ def _verb(method: Verb[P, T], orgs: Orgs | None) -> Verb[P, T]:
 
 def rule_of(owner: type, name: str) -> Orgs | None:
     """The rule that the verb of this name declares; None: it has none, or there is no such verb."""
-    # A method that stands before a verb and is none itself (see `check_verbs`) has the rule of that verb.
+    # A method that overrides a verb and is no verb itself (see `check_verbs`) has the rule of that verb.
     found = (vars(base).get(name) for base in owner.__mro__)
     return next((_VERBS[method] for method in found if inspect.isfunction(method) and method in _VERBS), None)
 
@@ -75,8 +75,8 @@ def verbs_of(owner: type) -> Iterator[str]:
 
 
 def check_verbs(owner: type) -> None:
-    """Every public coroutine of the class is a verb, stands before one of its bases', or is a part of one. Raises
-    TypeError that names the first which is neither: forgotten, it would tell its caller of a conflict that is over."""
+    """Checks that every public coroutine of the class is a verb, overrides a verb of a base, or is a part of a verb.
+    Raises TypeError with the first name that is not: it would raise conflicts that a verb tries again."""
     for name, method in vars(owner).items():
         if name.startswith("_") or not inspect.iscoroutinefunction(method) or method in _VERBS:
             continue

@@ -1,7 +1,7 @@
-"""A run, from the claim to its end: claim, prepare, stream, decide, report. What `ExecuteGraphton` does.
+"""A run, from the claim to its end: claim, prepare, stream, decide, report. This is the work of `ExecuteGraphton`.
 
-Whatever happens inside, exactly one end is reported, unless somebody else owns the run by then: then nothing is said.
-The run is a task of its own, and this one watches it: an agent that swallows its cancel is given up, not waited for.
+Whatever happens inside, exactly one end is reported. Only if another worker owns the run by then, nothing is reported.
+The agent runs in an asyncio task of its own, which this one watches. An agent that ignores its cancel is given up.
 """
 
 import asyncio
@@ -45,10 +45,10 @@ TOKEN_BYTES = 16
 STOP_WAIT_S = 2.0
 """How long a run may take to end after its cancel. Below the cancel timeout and the settle grace."""
 CLOSE_S, CLOSE_STOPPED_S = 10.0, 1.5
-"""How long what a graph function opened may take to close; less after a cancel: it is no reason to give up."""
+"""How long the resources of a graph function may take to close; less than `STOP_WAIT_S` after a cancel."""
 STANDS_AT_S = 1.0
 YIELD_EVERY_S = 0.02
-"""A model that never really waits would keep the flusher from sending."""
+"""Without this pause, a model that never really waits would keep the flusher from sending."""
 
 T = TypeVar("T")
 
@@ -85,13 +85,13 @@ async def _execute(process: "RunnerProcess", claim: Claim, progress: Progress) -
 
 
 async def _owned(process: "RunnerProcess", run: Run, progress: Progress) -> dict[str, Any]:
-    """Let it work, report its end, and let go of all that it had."""
+    """Execute the run, report its end, and release everything that it used."""
     process.own(run)
     progress.watch(run)
     try:
         outcome = await _outcome(process, run)
         await _undisturbed(progress.stop())
-        # A cancel that comes now must not keep the server from hearing how it ended.
+        # A cancel that comes now must not prevent the report of the end.
         result = await _undisturbed(report(process, run, outcome))
         await _undisturbed(tidy(process, run, result["phase"]))
         return result
@@ -104,14 +104,14 @@ async def _owned(process: "RunnerProcess", run: Run, progress: Progress) -> dict
 
 
 async def take(process: "RunnerProcess", execution_id: str) -> Claim | None:
-    """Claim the run; None when somebody else has it or nobody answers. Raises AlreadyEnded when it is over."""
+    """Claim the run; None when another worker has it or no server answers. Raises AlreadyEnded when it has ended."""
     who = {"claim_id": uuid.uuid4().hex, "incarnation": process.incarnation, "sandbox": process.sandbox}
     token = secrets.token_bytes(TOKEN_BYTES)
     request = pb.ClaimRequest(execution_id=execution_id, **who, takes_attachments=True, run_token=token)
     try:
         reply = await process.backend.claim(request)
     except BackendUnavailable as exc:
-        # Not a failure of the execution: the server sends the message again, and its sweeper is the limit.
+        # Not a failure of the execution: the server sends the message again, until its sweeper ends the execution.
         log.warning("claim.unanswered", execution_id=execution_id, error=exc)
         return None
     except BackendError as exc:
@@ -137,7 +137,7 @@ async def take(process: "RunnerProcess", execution_id: str) -> Claim | None:
 
 
 async def _outcome(process: "RunnerProcess", run: Run) -> Outcome | HandBack | None:
-    """Let the run work until it ends or is stopped; None: it is somebody else's, say nothing."""
+    """Execute the run until it ends or is stopped. None: another worker owns it, so nothing is reported."""
     work = asyncio.create_task(_work(process, run))
     stop = asyncio.create_task(run.stop_asked.wait())
     open_step = ""
@@ -157,14 +157,14 @@ async def _outcome(process: "RunnerProcess", run: Run) -> Outcome | HandBack | N
     process.loop.threads.end(run.id)
     run.left_threads = process.loop.threads.left_by(run.id)
     stands_at = [] if run.stop_reason is Stop.FENCED_OUT else await _undisturbed(_stands_at(run, work))
-    # Looked at last: whoever waits may hear meanwhile that the run is somebody else's.
+    # Checked last: during the waits above, the server may say that another worker owns the run.
     if run.stop_reason is Stop.FENCED_OUT:
         return None
     return _decide(process, run, work, open_step, stands_at)
 
 
 async def _stands_at(run: Run, work: "asyncio.Task[Any]") -> list[str]:
-    """The nodes that a run which broke off would go on with; none where nobody knows, or the answer takes long."""
+    """The next nodes of a run that broke off; empty if they are not known or the answer takes too long."""
     if run.stands_at is None or (work.done() and not work.cancelled() and work.exception() is None):
         return []
     try:
@@ -175,7 +175,7 @@ async def _stands_at(run: Run, work: "asyncio.Task[Any]") -> list[str]:
 
 
 async def _end(run: Run, work: "asyncio.Task[Any]") -> None:
-    """Cancel the run's task, its tools with it, and wait a little; an agent that ignores that is left behind."""
+    """Cancel the run's task with its tools, and wait a little. An agent that ignores the cancel is left behind."""
     work.cancel()
     if run.stop_reason is Stop.FENCED_OUT and run.current.sandbox is not None:
         await _close(run.current.sandbox)
@@ -220,7 +220,7 @@ def _decide(
 
 
 async def _work(process: "RunnerProcess", run: Run) -> None:
-    """Prepare and stream. Trying again is possible until the agent's first step starts, and no longer (law L4)."""
+    """Prepare and stream. A failure is tried again only before the agent's first step starts (law L4)."""
     with running(run.current):
         for left in reversed(range(TRIES)):
             try:
@@ -240,7 +240,7 @@ async def _work(process: "RunnerProcess", run: Run) -> None:
 
 @contextlib.asynccontextmanager
 async def _resources(run: Run) -> AsyncIterator[None]:
-    """What a graph function opens for the run is closed at its end, whichever that is, in the same task."""
+    """Resources that a graph function opens for the run are closed in the same task, however the run ends."""
     run.current.resources = contextlib.AsyncExitStack()
     failed: BaseException | None = None
     try:
@@ -255,7 +255,7 @@ async def _resources(run: Run) -> AsyncIterator[None]:
 
 async def _stream(run: Run, prepared: Prepared) -> None:
     yielded_at = time.monotonic()
-    # A graph without memory takes no word about when it is written.
+    # A graph without memory accepts no `durability`.
     memory: dict[str, Any] = {"durability": prepared.durability} if prepared.graph.checkpointer else {}
     run.stands_at = lambda: next_nodes(prepared.graph, run.current)
     turn, options = prepared.turn, {**memory, "context": prepared.context, "control": run.control}
@@ -272,7 +272,7 @@ async def _stream(run: Run, prepared: Prepared) -> None:
 
 
 async def report(process: "RunnerProcess", run: Run, outcome: Outcome | HandBack | None) -> dict[str, Any]:
-    """Tell the server how it ended, and make the task's result of its answer."""
+    """Report the end to the server, and make the task's result from the answer."""
     result = {"execution_id": run.id, "phase": "", "code": "", "last_seq": 0}
     if isinstance(outcome, HandBack):
         if await hand_back(process, run, outcome):

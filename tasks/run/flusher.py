@@ -1,9 +1,9 @@
-"""One flusher per process: what all runs say goes to the server in one message, one in flight.
+"""One flusher per process: the deltas of all runs go to the server in common messages, one in flight.
 
-The first token of a run and everything that is not text go at once; text waits 50 to 250 ms, the longer the less of it
-there is (a token alone costs several times its size). Runs take turns. What is large, or is refused for good, goes in
-a call of its own, one in flight a run, so that it holds up nobody else. In compatible reporting nothing waits here and
-nothing is merged: the adapter counts events.
+The first token of a run and everything that is not text are sent at once. Other text waits 50 to 250 ms: the less text
+there is, the longer it waits (a single token costs several times its size). Runs take turns. A run with large or
+refused deltas sends them in calls of its own, one in flight per run, so that it delays no other run. In compatible
+reporting nothing waits here and nothing is merged, because the adapter counts events.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ from agent_runner.v1 import runner_pb2 as pb
 log = event_logger(__name__)
 
 SHARED_BYTES = 2 * SEND_BYTES
-"""Of one message of all runs. A run that has more to say at once says it apart."""
+"""The size of a common message of all runs. A run that has more than this to send uses a call of its own."""
 FLUSH_S, LOOK_S = 30.0, 1.0
 
 
 class Flusher:
-    """`start` and `stop` on the loop; `open` gives a run its log, `close` forgets it. `merged`: text waits a little."""
+    """`start` and `stop` on the loop. `open` creates a run's log, `close` removes it. `merged`: text waits a little."""
 
     def __init__(self, backend: Reporting, *, merged: bool = True) -> None:
         self._backend = backend
@@ -69,9 +69,9 @@ class Flusher:
     async def flushed(
         self, run: RunLog, *, down_to_bytes: int = 0, patient: Callable[[], bool] = lambda: False
     ) -> None:
-        """Returns when at most that much of the run is unanswered, or nobody takes it; then the last call has it all.
+        """Waits until at most `down_to_bytes` of the run are unanswered, or the server takes no more of it.
 
-        After FLUSH_S it goes on waiting only while `patient()`.
+        After FLUSH_S it waits on only while `patient()` is true. The call that ends the run sends the rest.
         """
         run.due_at = 0.0
         self._wake.set()
@@ -106,7 +106,7 @@ class Flusher:
             due = [at for run in self._logs.values() if (at := run.next_due_at) is not None]
             left_s = min(due) - time.monotonic() if due else None
             if left_s is not None and left_s <= 0:
-                # Neighbours that speak in the same round of the loop share the message.
+                # Runs that add deltas in the same round of the loop share the message.
                 await asyncio.sleep(0)
                 return
             try:
@@ -123,7 +123,7 @@ class Flusher:
                 break
             if run.apart or (deltas := run.next_send(now)) is None:
                 continue
-            self._logs[key] = self._logs.pop(key)  # whoever spoke is last in turn
+            self._logs[key] = self._logs.pop(key)  # a run that sends becomes the last in turn
             weight = sum(wire_size(d) for d in deltas.deltas)
             if weight > SHARED_BYTES or run.refused:
                 self._send_apart(run)
@@ -135,7 +135,7 @@ class Flusher:
         try:
             await self._told(await self._backend.append(request), request.runs)
         except BackendRefused as exc:
-            # One of them is the reason: each says it apart, and only that one is cut.
+            # One run is the reason: each run sends in a call of its own, and only the refused one is cut.
             log.warning("flush.refused", runs=len(request.runs), error=exc)
             for deltas in request.runs:
                 if alone := self._known(deltas):
@@ -149,7 +149,7 @@ class Flusher:
         task.add_done_callback(self._apart.discard)
 
     async def _say_apart(self, run: RunLog) -> None:
-        """Until the server has what is due of this run, or the run is closed."""
+        """Sends until the server has all deltas of this run that are due, or the run is closed."""
         pause_s = PAUSE_FIRST_S
         try:
             while (deltas := run.next_send(time.monotonic())) is not None:
@@ -180,7 +180,7 @@ class Flusher:
             known = self._known(deltas) if deltas is not None else None
             if known is not None and deltas is not None:
                 if answer.verdict == pb.FENCED_OUT:
-                    known.closed = True  # nobody takes another word of it
+                    known.closed = True  # the server takes no more of it
                 else:
                     known.answered(deltas, answer.next)
                 known.on_verdict(answer.verdict)

@@ -1,4 +1,4 @@
-"""What a claim brought for the turn: words, JSON, and the pictures and files that belong into them."""
+"""The input of a turn, from its claim: text, JSON, and the pictures and files that belong to them."""
 
 import json
 
@@ -9,7 +9,7 @@ from agent_runner.v1 import runner_pb2 as pb
 
 
 def given_of(told: pb.ClaimReply) -> Given:
-    """Raises SetupError."""
+    """The input of the turn. Raises SetupError."""
     kept = [
         attachment_of(one.id, json.loads(one.described_json), one.content if one.kept else None)
         for one in told.attachments

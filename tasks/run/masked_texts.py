@@ -1,22 +1,22 @@
-"""The texts of a run's messages on their way to the log, in the pieces in which models stream them."""
+"""Masks the streamed texts of a run's messages on their way to the log, piece by piece."""
 
 from agent_runner.clients.masking.mask import Mask
 from agent_runner.clients.masking.stream import MaskedStream
 from agent_runner.status.log.log import Delta
 
 _ENDS = frozenset({"message_end", "message_edit", "message_removed"})
-"""What follows a streamed text and says something about all of it."""
+"""The rows that follow a streamed text and concern the whole text."""
 
 
 class MaskedTexts:
-    """By message. What is held back of one is told before the row that ends it."""
+    """One masked stream per message. Text that was held back comes before the row that ends the message."""
 
     def __init__(self, mask: Mask) -> None:
         self._mask = mask
         self._streams: dict[str, MaskedStream] = {}
 
     def through(self, deltas: list[Delta]) -> list[Delta]:
-        """The same, with streamed texts masked; other rows are left as they are."""
+        """The same deltas with streamed texts masked; other rows are left as they are."""
         shown: list[Delta] = []
         for delta in deltas:
             id_ = str(delta.payload.get("id", ""))
@@ -31,7 +31,7 @@ class MaskedTexts:
         return shown
 
     def end(self, message_id: str) -> list[Delta]:
-        """What was held back of a message that says nothing more."""
+        """The text that was held back, of a message that gets no more text."""
         stream = self._streams.pop(message_id, None)
         return _text(message_id, stream.rest()) if stream is not None else []
 

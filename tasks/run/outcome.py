@@ -1,4 +1,4 @@
-"""How a run ended, decided from what happened to it: a value that is sent, not an effect."""
+"""Decides how a run ended, from what happened to it. The result is a value; nothing is sent here."""
 
 import json
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class SetupError(Exception):
 
 
 class Stop(Enum):
-    """Why a run was told to stop, other than by its own end. The first one counts; being fenced out beats all."""
+    """Why a run was told to stop. The first reason counts, but FENCED_OUT replaces any other."""
 
     CANCEL = "cancel"
     TIMED_OUT = "timed out"
@@ -54,7 +54,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandBack:
-    """Not an end: the run stands at a step boundary and goes on elsewhere."""
+    """Not an end: the run stopped at a step boundary, and another worker continues it."""
 
     reason: str
 
@@ -114,7 +114,7 @@ def broke(error: BaseException, *, began: bool, sandbox: str, **facts: Any) -> O
 
 
 def words(error: BaseException) -> str:
-    """The original text; with the class where the text alone says nothing."""
+    """The original text; with the class if the text alone says too little."""
     text = str(error).strip()
     if not text:
         return type(error).__name__

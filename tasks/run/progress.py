@@ -1,6 +1,6 @@
-"""What Flower and `celery` see of a run while it goes on: a `task-progress` event and the state PROGRESS.
+"""The progress of a run for Flower and `celery`: a `task-progress` event and the state PROGRESS.
 
-Never drives anything: events are lossy. The status that people read goes by the flusher.
+Nothing depends on it, because events can get lost. The flusher sends the status that people read.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ EVENTS_AT_LEAST = 5
 
 
 class Progress:
-    """For one delivery of one task: `watch` begins, `stop` ends and waits for what is being sent."""
+    """For one delivery of one task: `watch` begins; `stop` ends, and waits for an event that is being sent."""
 
     def __init__(self, app: Celery, task_id: str, hostname: str) -> None:
         self._app, self._task_id, self._hostname = app, task_id, hostname
@@ -47,7 +47,7 @@ class Progress:
             self._told = progress["events_processed"]
             try:
                 await own(self._send, progress)
-            except Exception as exc:  # the operators' view is never worth a run
+            except Exception as exc:  # an error in the operators' view must not fail the run
                 log.debug("progress.not_told", task_id=self._task_id, error=exc)
 
     def _send(self, progress: dict[str, Any]) -> None:

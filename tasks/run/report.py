@@ -1,4 +1,4 @@
-"""The last word about a run: settle it, or hand it back."""
+"""The last report of a run: settle it, or hand it back."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,8 @@ TRIES_AFTER_GAP = 3
 
 
 async def settle(process: "RunnerProcess", run: Run, outcome: Outcome) -> pb.SettleReply:
-    """The last deltas and the end in one call, tried until it lands or nobody wants it. Raises ExecutionError."""
-    # More than one message takes goes before: only that the server is away can keep it waiting.
+    """Send the last deltas and the end in one call. Tried until it succeeds or has no use. Raises ExecutionError."""
+    # Deltas that do not fit into one message are sent before. Only a server that is away can delay this.
     await process.flusher.flushed(
         run.log, down_to_bytes=SEND_BYTES, patient=lambda: is_native(process.settings) and not process.leaving_now
     )
@@ -55,7 +55,7 @@ async def settle(process: "RunnerProcess", run: Run, outcome: Outcome) -> pb.Set
 
 
 async def _settled(process: "RunnerProcess", run: Run, request: pb.SettleRequest) -> pb.SettleReply:
-    """The end matters more than what was said last: that is cut, then left out with a note, where it is refused."""
+    """The end matters more than the last deltas: if they are refused, they are cut, then replaced by notes."""
     for less in (shrunk, left_out, None):
         try:
             return await process.backend.settle(
@@ -71,7 +71,7 @@ async def _settled(process: "RunnerProcess", run: Run, request: pb.SettleRequest
 
 
 def _last_of(run: Run) -> dict[str, Any]:
-    """What both last words begin with: whose run it is, and what was not told yet."""
+    """The fields of both last reports: the identity of the run, and the deltas that are not stored yet."""
     tail = run.log.take_tail()
     return {
         "handle": run.log.handle,
@@ -84,8 +84,8 @@ def _last_of(run: Run) -> dict[str, Any]:
 
 
 async def hand_back(process: "RunnerProcess", run: Run, end: HandBack) -> bool:
-    """Give the run back at the step boundary it stands at. False: it must be settled (a cancel is pending), or somebody
-    else has it."""
+    """Give the run back at its step boundary. False: it must be settled (a cancel is pending), or another worker has
+    it."""
     await process.flusher.flushed(run.log)
     last = _last_of(run)
     if run.stop_reason is Stop.FENCED_OUT:

@@ -1,4 +1,4 @@
-"""A run that this process owns: its live state, from the claim to the end. Used on the event loop, unless said."""
+"""A run that this process owns: its live state, from the claim to the end. Used on the event loop, unless noted."""
 
 import asyncio
 import json
@@ -38,20 +38,20 @@ BROKEN_OFF = {
     Code.WORKER_SHUTDOWN.value: "the worker was shut down while it was open",
     Code.APPLICATION.value: "the run failed while it was open",
 }
-"""What an agent is told of the calls that the run before its own left open, by that run's code."""
+"""What an agent reads about calls that the run before left open, by the code of that run."""
 STRUCTURE = frozenset({"id", "message", "scope", "status", "type"})
-"""Of what goes into the log: the parts that tie rows together. All others come from the agent."""
+"""The fields of a log row that connect rows with each other. All other fields come from the agent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A claim that was granted. Seconds in `reply` count from `at` (monotonic)."""
+    """A claim that was granted. `told` is the server's reply; its seconds count from `at` (monotonic)."""
 
     execution_id: str
     reply: pb.ClaimReply
     at: float
     token: bytes = field(default=b"", repr=False)
-    """What this process made for the claim: it shows that what is told of the run comes from its owner."""
+    """This process created it for the claim. It proves that reports about the run come from its owner."""
 
     @property
     def ends_at(self) -> float:
@@ -59,8 +59,8 @@ class Claim:
 
 
 def context_with(claim: Claim) -> RunContext:
-    """What the claim brought for the graph besides its input."""
-    reply = claim.reply
+    """The values of the claim for the graph, besides its input."""
+    told = claim.reply
     facts = facts_of(
         execution_id=claim.execution_id,
         session_id=reply.session_id or reply.session.metadata.id,
@@ -114,20 +114,20 @@ class Run:
         self.current.head_moved = self.log.head_moved
         self.current.trail.known = self.log.heads_told
         self.began = False
-        """The agent's first step has started: from here on nothing is tried again."""
+        """The agent's first step has started: from now on no failure is tried again."""
         self.expected = ""
-        """What the questions expect that it was given an answer to; empty for a run that answers none."""
+        """The form of answer that the answered questions expect; empty for a run that answers none."""
         self.lacks = ""
-        """What it was not given although its graph declares it, in words that follow a failure of the graph's."""
+        """Values that its graph declares but the run did not get, as text that follows a failure of the graph."""
         self.open_nodes: dict[Any, str] = {}
         self.can_hand_back = False
         self.stands_at: Callable[[], Awaitable[list[str]]] | None = None
-        """Asks its memory which nodes come next."""
+        """Asks the run's memory which nodes come next."""
         self.stop_reason: Stop | None = None
         self.stop_asked = asyncio.Event()
         self._silent_s = silent_s
         self.left_threads = ""
-        """What of it has not come back, in words that follow the failure's own."""
+        """The threads of the run that have not come back, as text that follows the failure's text."""
         self._given_up = False
         self._draining = False
 
@@ -140,13 +140,13 @@ class Run:
         return max(0.0, self.claim.ends_at - time.monotonic())
 
     def open_step(self) -> str:
-        """What it is in the middle of, in words; empty between steps."""
+        """The current step of the run, as text; empty between steps."""
         if step := self.builder.open_step():
             return step
         return ", ".join(f"node '{name}'" for name in dict.fromkeys(self.open_nodes.values())) or self.current.doing
 
     async def feed(self, event: Event) -> None:
-        """A lot of text is masked in a thread: the beats and the other runs of the process do not wait for it."""
+        """Add an event to the log. Much text is masked in a thread, so that beats and other runs do not wait for it."""
         if self._given_up:
             return
         deltas = self.builder.feed(event)
@@ -160,20 +160,20 @@ class Run:
         try:
             masked = await asyncio.to_thread(self._without_secrets, deltas)
         except asyncio.CancelledError:
-            self._tell(deltas)  # the builder counts on it
+            self._tell(deltas)  # the builder assumes that they are in the log
             raise
         if not self._given_up:
             self.log.add(masked)
 
     def say(self, deltas: list[Delta]) -> None:
-        """What the agent says leaves the run without its secrets."""
+        """Add deltas to the log, with the secrets masked."""
         self._tell(self._texts.through(deltas) if self.mask else deltas)
 
     def _tell(self, deltas: list[Delta]) -> None:
         self.log.add(self._without_secrets(deltas) if self.mask else deltas)
 
     def _without_secrets(self, deltas: list[Delta]) -> list[Delta]:
-        """Streamed texts are without them already."""
+        """Streamed texts are masked already."""
         return [
             delta if delta.kind == "text" else Delta(kind=delta.kind, payload=self._masked(delta.payload))
             for delta in deltas
@@ -183,36 +183,36 @@ class Run:
         return {name: value if name in STRUCTURE else self.mask.within(value) for name, value in payload.items()}
 
     def stop(self, reason: Stop) -> None:
-        """Ask it to end. The first reason counts, but nothing is said by a run that is fenced out."""
+        """Ask the run to end. The first reason counts, but FENCED_OUT replaces any other: then nothing is reported."""
         if self.stop_reason is None or reason is Stop.FENCED_OUT:
             self.stop_reason = reason
         self.stop_asked.set()
 
     def on_verdict(self, verdict: int) -> None:
-        """What the server said about this run, to a beat or to an append."""
+        """Handles the server's verdict about this run, from a beat or an append."""
         if verdict == pb.CANCEL:
             self.stop(Stop.CANCEL)
         elif verdict == pb.FENCED_OUT:
             self.stop(Stop.FENCED_OUT)
 
     def give_up(self) -> None:
-        """Whatever of it still runs says nothing more and starts nothing more."""
+        """Code of the run that is still active adds nothing to the log any more, and starts no further call."""
         self._given_up = True
 
     def ask_drain(self, reason: str) -> None:
-        """Stop at the next step boundary, if the run can go on from there elsewhere."""
+        """Stop at the next step boundary, if another worker can continue the run from there."""
         self._draining = True
         if self.can_hand_back:
             self.control.request_drain(reason)
 
     def allow_hand_back(self) -> None:
-        """Its graph keeps its state in our memory."""
+        """The run can be handed back: its graph keeps its state in our memory."""
         self.can_hand_back = True
         if self._draining:
             self.control.request_drain("shutdown")
 
     def beat(self) -> pb.RunBeat:
-        """Any thread."""
+        """May be called on any thread."""
         return pb.RunBeat(
             handle=self.log.handle,
             fence=self.log.fence,
@@ -221,7 +221,7 @@ class Run:
         )
 
     def progress(self) -> dict[str, Any]:
-        """Any thread. Counts, not content."""
+        """Counts without content. May be called on any thread."""
         return {
             "events_processed": self.builder.events_processed,
             "messages": self.builder.messages,
@@ -231,12 +231,12 @@ class Run:
 
     @property
     def unheard(self) -> bool:
-        """Nobody has answered for longer than the heartbeat timeout: the server may have given the run away."""
+        """No answer for longer than the heartbeat timeout: the server may have given the run to another worker."""
         since_claim = time.monotonic() - self.claim.at
         return min(self._silent_s(), since_claim) > self.claim.reply.heartbeat_s
 
     async def _gate(self) -> None:
-        """Awaited before each model and tool call: what is in flight goes on, nothing new starts."""
+        """Awaited before each model and tool call: calls in flight continue, but no new call starts."""
         while True:
             if self._given_up or self.stop_asked.is_set():
                 raise StopRun("the run was told to stop")

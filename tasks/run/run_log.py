@@ -1,7 +1,8 @@
-"""What one run has said and the server has not answered.
+"""The deltas of one run that the server has not answered yet.
 
-What has been sent is numbered and frozen: it is sent again unchanged until it is answered, so that nothing is stored
-twice and nothing is lost (laws L3, L10). Only what the server refuses for good is replaced: it was not stored.
+Deltas that were sent are numbered and frozen: they are sent again unchanged until the server answers, so that nothing
+is stored twice and nothing is lost (laws L3, L10). Only a delta that the server refuses for good is replaced: it was
+not stored.
 """
 
 import asyncio
@@ -21,12 +22,12 @@ log = event_logger(__name__)
 WAIT_LEAST_S, WAIT_MOST_S = 0.05, 0.25
 SHORT_TEXT_BYTES, LONG_TEXT_BYTES = 256, 1024
 RUN_BYTES = 8 << 20
-"""A run that has more than this unanswered starts no further model or tool call until half of it is."""
+"""A run with more unanswered bytes than this starts no further model or tool call until only half of this is left."""
 SEND_BYTES = 1 << 20
 HEAD_WAIT_S = 0.02
-"""A head that moved waits that long for something to go with: what finished after it is found beside it only."""
+"""A moved head waits this long for deltas to be sent with it. Results after it are found only beside this head."""
 ROW_BYTES = 48 << 20
-"""A row that is larger is cut, whatever it is: both sides take messages of 64 MiB."""
+"""A larger row of any kind is cut: both sides accept messages of 64 MiB."""
 CUT_TEXT_BYTES, CUT_ROW_BYTES = 16 << 10, 256 << 10
 CUT_WORDS = 500
 STALLED_S = 0.5
@@ -35,14 +36,14 @@ _OVERHEAD_BYTES = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tail:
-    """What of a run is not known to be stored: deltas numbered from `first`."""
+    """The deltas of a run that are not known to be stored, numbered from `first`."""
 
     first: int
     deltas: tuple[pb.Delta, ...]
 
 
 class RunLog:
-    """What one run has said and the server has not answered. Used on the event loop only."""
+    """The deltas of one run that the server has not answered yet. Used on the event loop only."""
 
     def __init__(
         self,
@@ -61,14 +62,14 @@ class RunLog:
         self.on_verdict = on_verdict
         self.due_at = 0.0
         self.not_before = 0.0
-        """A send that brought nothing forward is not repeated at once."""
+        """After a send without progress, the next send is not before this time."""
         self.closed = False
         self.apart = False
-        """A call of its own is in flight, or its next one must be: it holds up nobody."""
+        """The run sends in calls of its own, so that it delays no other run."""
         self.refused = ""
-        """Why the server will never take what was sent last."""
+        """Why the server refuses the last sent deltas for good."""
         self.stuck = False
-        """Even a note in place of what was refused is refused."""
+        """The server refuses even the note that replaces a refused delta."""
         self._wake = wake
         self._head, self._head_told = head, head()
         self._head_due_at = 0.0
@@ -83,7 +84,7 @@ class RunLog:
         self._room.set()
 
     def add(self, deltas: Iterable[Delta]) -> None:
-        """Take what the run says; never waits. `room` says when to wait."""
+        """Add deltas of the run. Never waits: the caller waits for `room`."""
         now = time.monotonic()
         for delta in deltas:
             urgent = delta.kind != "text" or not self._spoke or not self._merged
@@ -112,7 +113,7 @@ class RunLog:
         return not self._room.is_set()
 
     async def room(self) -> None:
-        """Returns when enough of what was said has been stored."""
+        """Waits until enough of the run's deltas have been stored."""
         await self._room.wait()
 
     def next_send(self, now: float) -> pb.RunDeltas | None:
@@ -136,17 +137,17 @@ class RunLog:
         )
 
     def head_moved(self) -> None:
-        """The run's memory has grown, and that is durable."""
+        """The run has a new head checkpoint in its memory, and it is durable."""
         self._head_due_at = time.monotonic() + HEAD_WAIT_S
         self._wake()
 
     def heads_told(self) -> Collection[str]:
-        """One of these is what the server would hand out if this worker died now."""
+        """The heads that the server may know. If this worker died now, the next attempt would begin at one of these."""
         return {self._head_told, *self._heads_sent}
 
     @property
     def _head_waits(self) -> bool:
-        # Other servers than ours know no heads: nothing is told for them alone.
+        # Other servers than ours know no heads: a moved head alone is no reason to send.
         return self._merged and self._head() != self._head_told
 
     @property
@@ -177,8 +178,8 @@ class RunLog:
             self._room.set()
 
     def refuse(self, words: str) -> bool:
-        """The server will never take what was sent: from now on delta by delta, and the one that is refused alone is
-        cut, then left out, with a note. False: even that is refused."""
+        """The server refuses the sent deltas for good. From now on they are sent one by one. One that is refused alone
+        is cut, then replaced by a note. False: even the note is refused."""
         alone = bool(self.refused) or len(self._sent) == 1
         self.refused = words
         if not alone or not self._sent:
@@ -191,7 +192,7 @@ class RunLog:
         return True
 
     def take_tail(self) -> Tail:
-        """Everything that is not known to be stored, for the call that ends the run; from now on nothing is sent."""
+        """All deltas that are not known to be stored, for the call that ends the run. Nothing else is sent after it."""
         self.closed = True
         while self._pending:
             self._freeze()
@@ -199,7 +200,7 @@ class RunLog:
         return Tail(first=self._first, deltas=tuple(self._sent))
 
     def _freeze(self) -> None:
-        """Give the pending deltas their place, at most SEND_BYTES of them; text that came together becomes one."""
+        """Number and freeze pending deltas, about SEND_BYTES at most; text that came together becomes one delta."""
         told = coalesce(self._pending) if self._merged else self._pending
         self._pending, self._pending_bytes = [], 0
         size = 0
@@ -229,7 +230,7 @@ def _json(payload: object) -> bytes:
 
 
 def _size(delta: Delta) -> int:
-    """About what it holds in memory and takes on the wire; text, the usual case, is measured exactly."""
+    """About its size in memory and on the wire; text, the usual case, is measured exactly."""
     if delta.kind == "text":
         return len(delta.payload["text"]) + _OVERHEAD_BYTES
     return len(_json(delta.payload)) + _OVERHEAD_BYTES
@@ -240,7 +241,7 @@ def wire_size(delta: pb.Delta) -> int:
 
 
 def shrunk(delta: pb.Delta, why: str) -> pb.Delta:
-    """The same thing with its texts cut: whose it is and how it ended stays."""
+    """The same delta with its texts cut; its ids and its status stay."""
     said = json.loads(delta.payload)
     log.warning("row.cut", kind=delta.kind, bytes=len(delta.payload), why=why)
     told = plain(said, max_bytes=CUT_TEXT_BYTES, room=Room(CUT_ROW_BYTES))
@@ -248,7 +249,7 @@ def shrunk(delta: pb.Delta, why: str) -> pb.Delta:
 
 
 def left_out(delta: pb.Delta, why: str) -> pb.Delta:
-    """A note in its place."""
+    """A note that replaces the delta."""
     note = f"a row ({delta.kind}) of {len(delta.payload)} bytes was refused and is left out: {why[:CUT_WORDS]}"
     log.warning("row.left_out", kind=delta.kind, bytes=len(delta.payload), why=why[:CUT_WORDS])
     return pb.Delta(kind="note", payload=_json({"text": note}))

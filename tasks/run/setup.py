@@ -1,4 +1,4 @@
-"""From a claim to something that can be run: the bundle's graph, the sandbox, and where the memory begins."""
+"""Prepares a claimed run: the bundle's graph, the sandbox, and the checkpoint where it begins."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 TRIES, PAUSE_FIRST_S = 4, 0.5
 """Infrastructure errors before the agent's first step: tried again after 0.5, 1 and 2 s."""
 DURABILITY, DURABILITIES = "agent-runner/durability", ("sync", "async", "exit")
-"""The annotation of an agent that says when its steps are in memory."""
+"""The annotation of an agent that says when its steps are written to memory, and the values of it."""
 SKILLS, INJECT = "agent-runner/skills", "inject"
-"""The annotation of an agent, and its value for skills whose texts are in the prompt as a whole."""
+"""The annotation of an agent, and its value for skills whose whole texts are in the prompt."""
 _INFRASTRUCTURE = (ConnectionError, httpx.TransportError, psycopg.OperationalError, redis.ConnectionError)
 
 
@@ -46,13 +46,13 @@ class Prepared:
     turn: Turn
     durability: str
     context: Any = None
-    """What `runtime.context` is, in the form of the graph's schema."""
+    """The value of `runtime.context`, in the form of the graph's schema."""
 
 
 async def prepare(
     settings: "Settings", engine: EngineFactory, run: Run, fetch: Callable[[str], Awaitable[bytes]]
 ) -> Prepared:
-    """Everything before the agent's first step. `fetch` gets a skill's archive by its key. Raises what went wrong."""
+    """Everything before the agent's first step. `fetch` gets a skill's archive by its key. Raises any error."""
     check(run.claim)
     if run.current.sandbox is None:
         run.current.sandbox = await open_sandbox(settings, run)
@@ -78,8 +78,8 @@ async def prepare(
 
 
 def durability_of(settings: "Settings", engine: EngineFactory, claim: Claim) -> str:
-    """When a step is in memory: the agent's annotation, else the graph's entry, else the setting. Raises SetupError."""
-    told = claim.reply
+    """When a step is written: the agent's annotation, else the graph's entry, else the setting. Raises SetupError."""
+    told = claim.told
     chosen = told.agent.metadata.annotations.get(DURABILITY) or (
         engine.user_graphs.durability(told.graph) if told.graph else ""
     )
@@ -89,8 +89,8 @@ def durability_of(settings: "Settings", engine: EngineFactory, claim: Claim) -> 
 
 
 def check(claim: Claim) -> None:
-    """Raises SetupError for a claim that cannot be run; the words name what is missing."""
-    told = claim.reply
+    """Raises SetupError for a claim that cannot be run; the text names what is missing."""
+    told = claim.told
     if not claim.execution_id:
         raise SetupError("Execution ID is required")
     if told.bundle_error:
@@ -105,8 +105,8 @@ def check(claim: Claim) -> None:
 
 
 def bundle_of(claim: Claim, skills: Mapping[str, tuple[SkillSpec, ...]]) -> Bundle:
-    """What shapes the graph, out of what the claim gave. `skills` by the sub-agent whose they are, '' the agent."""
-    told = claim.reply
+    """The bundle that shapes the graph, from the claim. `skills`: by sub-agent, '' for the agent's own."""
+    told = claim.told
     if told.graph:
         return Bundle(graph=told.graph, model_name=told.model_name)
     spec = told.agent.spec
@@ -127,9 +127,9 @@ def bundle_of(claim: Claim, skills: Mapping[str, tuple[SkillSpec, ...]]) -> Bund
 
 
 async def set_up_skills(shelf: SkillShelf, run: Run) -> dict[str, tuple[SkillSpec, ...]]:
-    """Lay the skills of the claim out in the sandbox. By sub-agent, '' for the agent's own. Raises SkillError.
+    """Write the skills of the claim into the sandbox. By sub-agent, '' for the agent's own. Raises SkillError.
 
-    Their texts are in the prompt only where the agent asks for that, or where there is no sandbox to read files in.
+    Their texts are in the prompt only if the agent asks for that, or if there is no sandbox to read files in.
     """
     told, sandbox = run.claim.reply, run.current.sandbox
     whole = sandbox is None or told.agent.metadata.annotations.get(SKILLS) == INJECT
@@ -152,7 +152,7 @@ async def set_up_skills(shelf: SkillShelf, run: Run) -> dict[str, tuple[SkillSpe
 
 
 async def open_sandbox(settings: "Settings", run: Run) -> LocalSandbox | None:
-    """The session's directory, with this run's pipe. Raises SandboxError."""
+    """Opens the session's directory as a sandbox, with this run's pipe. Raises SandboxError."""
     if settings.sandbox == "none":
         return None
     if settings.sandbox != "local":
@@ -172,7 +172,7 @@ async def open_sandbox(settings: "Settings", run: Run) -> LocalSandbox | None:
 
 
 def sandbox_dir(settings: "Settings", name: str) -> Path:
-    """Where the sandbox of that name is; a name can lead nowhere else."""
+    """The directory of the sandbox of that name. No name can lead to another place."""
     safe = re.sub(r"[^A-Za-z0-9_-]", "_", name)
     if not safe:
         raise SandboxError("the sandbox has no name: neither a session nor a thread is known")
@@ -180,7 +180,7 @@ def sandbox_dir(settings: "Settings", name: str) -> Path:
 
 
 def is_infrastructure(error: BaseException) -> bool:
-    """Whether trying again may help: something that we talk to did not answer."""
+    """Whether another try may help: a service that we use did not answer."""
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
@@ -205,7 +205,7 @@ class _Steps(BaseCallbackHandler):
 
     def on_chain_start(self, *args: Any, run_id: Any, parent_run_id: Any = None, **kwargs: Any) -> None:
         node = (kwargs.get("metadata") or {}).get("langgraph_node")
-        # The graph itself, and LangGraph's own first step, which only takes the input in, are none of the agent's.
+        # The graph itself, and LangGraph's own first step, which only reads the input, are no steps of the agent.
         if parent_run_id is None or node in (None, START):
             return
         self._run.began = True

@@ -1,4 +1,4 @@
-"""After its end a run leaves in memory what a turn can begin at, and no more."""
+"""After the end of a run: removes the checkpoints of its thread at which no turn can begin."""
 
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,12 @@ log = event_logger(__name__)
 
 
 async def tidy(process: "RunnerProcess", run: Run, phase: str) -> None:
-    """`phase`: its end as the server stored it; empty if it is not ours. What fails here is left to retention."""
+    """`phase`: the run's stored end; empty if the run is not ours. If the removal fails, retention does it later."""
     head = run.current.head_checkpoint_id
     if not run.can_hand_back or not head or phase not in ENDED:
         return
-    # A run that failed may be begun again from before it.
-    before = run.claim.reply.head_checkpoint_id
+    # A run that did not complete may be started again from the head before it.
+    before = run.claim.told.head_checkpoint_id
     also = [before] if before and phase != Phase.COMPLETED.wire_name else []
     try:
         await process.memory.prune(run.current.thread_id, head, also=also)

@@ -96,7 +96,7 @@ def _banner(failed: _CannotStart) -> int:
         from agent_runner.clients.process.supervision import startup_failure
 
         startup_failure(failed.kind, _masked(failed.reason))
-    except Exception as error:  # even what prints the banner may be what cannot be imported
+    except Exception as error:  # the module that prints the banner may be the one that cannot be imported
         sys.stderr.write(f"STARTUP FAILURE: {failed.kind} Error\n{failed.reason}\n({error})\n")
     return FAILED
 

@@ -1,4 +1,4 @@
-"""Celery's worker, which says that it leaves before it waits for its tasks, warm (SIGTERM) or cold (SIGQUIT)."""
+"""Celery's worker with hooks that run before it waits for its tasks, at a warm (SIGTERM) or cold (SIGQUIT) stop."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,10 +23,10 @@ class LeavingWorker(Worker):
         super()._shutdown(warm)  # type: ignore[misc]
 
     def stop_consuming(self) -> None:
-        """Take no further message, and give back what the broker sends meanwhile. A broker that is silent gets 5 s.
+        """Take no further message, and give back messages that the broker still sends. A silent broker gets 5 s.
 
-        Celery does so at the end of a cold stop's first step, which lasts seconds; until then a message that its
-        open poll has got is in nobody's hands.
+        Celery itself does so only at the end of a cold stop's first step, which lasts seconds. Until then nobody would
+        handle a message that its open poll has received.
         """
         tasks = getattr(self.consumer, "task_consumer", None)
         if tasks is None:
@@ -39,7 +39,7 @@ class LeavingWorker(Worker):
                 end_poll()
 
     def wait_for_soft_shutdown(self) -> bool:
-        """Celery's first step of a cold stop; after it, it cancels what is left and stops the pool."""
+        """Celery's first step of a cold stop. After it, Celery cancels the remaining tasks and stops the pool."""
         self.leave_cold()
         return True
 

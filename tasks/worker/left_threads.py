@@ -1,4 +1,4 @@
-"""Threads that ended runs left behind: whose they are, and which function of the user's they are in."""
+"""Threads that ended runs left behind: the run of each one, and the user's function that it is in."""
 
 import sys
 import sysconfig
@@ -33,7 +33,7 @@ class Left:
 
 
 def places(owners: Mapping[int, str]) -> list[Left]:
-    """Where the threads of these idents are now; those that have just ended are left out."""
+    """The places where the threads with these idents are now. Threads that have just ended are left out."""
     frames = sys._current_frames()
     return [
         Left(owner=owner, place=_place(frames[ident])) for ident, owner in sorted(owners.items()) if ident in frames
@@ -52,9 +52,9 @@ def said(left: Sequence[Left]) -> str:
 
 
 def nested(owner_of: Callable[[], str]) -> dict[int, str]:
-    """By ident, the owners of threads at work in pools of langchain's that a run's own threads made.
+    """The owners of the working threads in langchain's pools that a run's own threads created, by thread ident.
 
-    Such a pool runs each piece of work in a copy of the context that it came from: that names the run.
+    Such a pool runs each work item in a copy of the context of its submitter, and that context names the run.
     """
     found = {}
     for ident, frame in sys._current_frames().items():
@@ -67,12 +67,12 @@ def nested(owner_of: Callable[[], str]) -> dict[int, str]:
 
 
 def _read(context: Context, owner_of: Callable[[], str]) -> str:
-    """In a copy: the context itself is entered by the thread at work."""
+    """Reads in a copy, because the working thread has entered the context itself."""
     return context.copy().run(owner_of)
 
 
 def _work_item(innermost: FrameType) -> Any:
-    """What a `ThreadPoolExecutor`'s thread is working on."""
+    """The work item of a `ThreadPoolExecutor`'s thread."""
     frame: FrameType | None = innermost
     while frame is not None:
         if frame.f_code is _WORK_ITEM_RUN:
@@ -85,7 +85,7 @@ _WORK_ITEM_RUN = futures_thread._WorkItem.run.__code__
 
 
 def _place(innermost: FrameType) -> str:
-    """The outermost function that is no library's, else the innermost of all."""
+    """The outermost function that is not in a library, else the innermost function."""
     frame: FrameType | None = innermost
     found = innermost
     while frame is not None:

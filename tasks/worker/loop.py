@@ -1,7 +1,7 @@
 """One event loop per process, on a thread of its own. Tasks submit to it; nobody calls `asyncio.run` per task.
 
-The loop notes each tick. A watch thread sees when it is blocked, logs the stack of what blocks it, and says so to
-whoever asked: a run that blocks the loop holds up all its neighbours.
+The loop records each tick. A watch thread notices when the loop is blocked, logs the stack of the code that blocks it,
+and calls `on_blocked`: a run that blocks the loop delays all other runs of the process.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ BLOCKED_S = 5.0
 THREADS_PER_RUN = 32
 
 OWNER: ContextVar[str] = ContextVar("agent_runner_owner", default="")
-"""The execution that the current code works for. Tasks are named after it, so that a blocked loop names its culprit."""
+"""The execution that the current code works for. Tasks have its name, so that the log of a blocked loop shows it."""
 
 _PREFIX = "run "
 
@@ -48,11 +48,11 @@ class Work(Generic[T]):
         return await self._coroutine
 
     def result(self, timeout_s: float | None = None) -> T:
-        """What it returned; raises what it raised. A cancel makes this return no earlier."""
+        """Waits for the coroutine's result or exception. A cancel does not make this return earlier."""
         return self._future.result(timeout_s)
 
     def cancel(self) -> None:
-        """From any thread: not the future is cancelled but the task, so that the run can say how it ended."""
+        """From any thread. Cancels the task and not the future, so that the run can report how it ended."""
         self._loop.call_soon_threadsafe(self._cancel)
 
     def _cancel(self) -> None:
@@ -111,7 +111,7 @@ class AgentLoop:
             self._loop.call_soon_threadsafe(callback, *args)
 
     def also(self, install: Callable[[asyncio.AbstractEventLoop], None]) -> None:
-        """Let `install` set a task factory on the loop; tasks are made by that one, under our names."""
+        """Let `install` set a task factory on the loop. That factory then creates the tasks, with our names."""
         install(self._loop)
         if factory := self._loop.get_task_factory():
             inner: Callable[..., asyncio.Task[Any]] = factory  # type: ignore[assignment]
@@ -119,7 +119,7 @@ class AgentLoop:
         self._loop.set_task_factory(self._named_task)
 
     def lag(self) -> float:
-        """Seconds since the loop was last seen to tick, beyond the tick itself."""
+        """Seconds since the loop's last tick, beyond the tick's interval."""
         return max(0.0, time.monotonic() - self._ticked_at - TICK_S)
 
     @property
@@ -132,7 +132,7 @@ class AgentLoop:
             try:
                 self._loop.run_forever()
             except BaseException:
-                # An exit or interrupt that agent code raises comes out here; its neighbours must run on.
+                # An exit or interrupt that agent code raises comes out here; the other runs must continue.
                 log.exception("loop.exit_caught")
 
     def _named_task(self, loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> "asyncio.Task[Any]":

@@ -1,8 +1,8 @@
-"""The `async` pool: Celery's thread pool, with what threads cannot do by themselves.
+"""The `async` pool: Celery's thread pool, with functions that threads do not have.
 
 Each task waits in a thread for a coroutine on the process' one event loop. This pool gives every task a pid of its
-own, cancels its coroutine on terminate, lets no exception eat a slot, and can be resized. Time limits are not looked
-at here: the run has its own.
+own, cancels its coroutine on terminate, frees the slot after any exception, and can be resized. Time limits are not
+checked here: the run has its own.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from agent_runner.status.event_logger import event_logger
 log = event_logger(__name__)
 
 FIRST_PID = 1_000_001
-"""Above Linux' usual pids: nobody should take it for a process."""
+"""Above Linux' usual pids, so that it cannot be confused with a process."""
 
 COLD_STOP_S = 3.0
 
@@ -32,12 +32,12 @@ class Cancellable(Protocol):
 
 
 class Slot:
-    """One task in the pool. `bind` gives it the coroutine that `cancel` ends, in whichever order they come."""
+    """One task in the pool. `bind` gives it the coroutine that `cancel` ends; either may come first."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
         self.dropped = False
-        """Its outcome is not told to Celery any more: the message goes back to the queue."""
+        """Its outcome is not reported to Celery any more: the message goes back to the queue."""
         self._work: Cancellable | None = None
         self._cancelled = False
         self._lock = threading.Lock()
@@ -66,7 +66,7 @@ def current_slot() -> Slot | None:
 
 
 class Applied:
-    """What Celery holds (weakly) of a task it gave to the pool."""
+    """The object that Celery holds (weakly) for a task that it gave to the pool."""
 
     def __init__(self, slot: Slot) -> None:
         self._slot = slot
@@ -114,7 +114,7 @@ class TaskPool(ThreadPool):
             self._tell(accept_callback, slot.pid, time.monotonic())
             try:
                 outcome = target(*args, **kwargs)
-            except BaseException as exc:  # a slot that nobody frees is a worker that takes one run less, for ever
+            except BaseException as exc:  # else the slot stays taken, and the worker takes one run less for ever
                 outcome = _lost(exc)
             if not slot.dropped:
                 self._tell(callback, outcome)
@@ -123,7 +123,7 @@ class TaskPool(ThreadPool):
             self._slots.pop(slot.pid, None)
 
     def _tell(self, callback: Callable[..., Any] | None, *args: Any) -> None:
-        """Celery's callbacks talk to the broker and to event receivers: their failure is not the task's."""
+        """Celery's callbacks talk to the broker and to event receivers: their failure must not fail the task."""
         if callback is None:
             return
         try:
@@ -132,12 +132,12 @@ class TaskPool(ThreadPool):
             log.exception("celery.not_told")
 
     def terminate_job(self, pid: int, signal: object = None) -> None:
-        """Cancel the coroutine; its run settles itself and the slot becomes free. Unknown pids have ended already."""
+        """Cancel the coroutine; its run reports its end and the slot becomes free. Unknown pids have ended already."""
         if slot := self._slots.get(pid):
             slot.cancel()
 
     def on_stop(self) -> None:
-        """A warm stop waits for what runs; a cold one a little, for runs that say how they end."""
+        """A warm stop waits for all tasks. A cold stop waits `COLD_STOP_S`, so that runs can report how they end."""
         stops_cold: object = worker_state.should_terminate
         if stops_cold is None:
             super().on_stop()
@@ -151,7 +151,7 @@ class TaskPool(ThreadPool):
         self._drop()
 
     def _drop(self) -> None:
-        """After runs were asked to hand back: what is left is cancelled, and its messages go back to the queue."""
+        """After runs were asked to hand back: cancels the remaining tasks; their messages go back to the queue."""
         for slot in list(self._slots.values()):
             slot.dropped = True
             slot.cancel()
@@ -161,7 +161,7 @@ class TaskPool(ThreadPool):
         self._resize(self.limit + n)
 
     def shrink(self, n: int) -> None:
-        """Takes effect on new tasks: threads that exist stay, and what Celery prefetches is what bounds them."""
+        """Takes effect on new tasks: existing threads stay, and Celery's prefetch limits the number of tasks."""
         self._resize(max(1, self.limit - n))
 
     def _resize(self, limit: int) -> None:
@@ -174,7 +174,7 @@ class TaskPool(ThreadPool):
 
 
 def _lost(exc: BaseException) -> tuple[int, ExceptionInfo, float]:
-    """The failure triple that the tracer would have made."""
+    """The failure triple that Celery's tracer would have created."""
     try:
         raise WorkerLostError(f"the task's body let out {exc!r}") from exc
     except WorkerLostError:

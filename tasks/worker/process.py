@@ -1,4 +1,4 @@
-"""One process that works: its event loop, its channel, its presence, and the runs that it owns.
+"""One process of a worker: its event loop, its channel, its presence, and the runs that it owns.
 
 Built once per process and never across a fork: `start`, then `announce` when it takes work, `drain` when it is asked
 to leave, `stop` at the end.
@@ -39,7 +39,7 @@ log = event_logger(__name__)
 START_S = 60.0
 EXIT_BLOCKED = 70
 LAST_WORD_S = 5.0
-"""After the drain time: for the cancelled runs to end and say so."""
+"""The time after the drain time, for the cancelled runs to end and report it."""
 
 
 class RunnerProcess:
@@ -64,11 +64,11 @@ class RunnerProcess:
     ) -> None:
         self.settings, self.role, self.incarnation, self.name = settings, role, incarnation, name
         self.secrets = operator_secrets(settings)
-        """The operator's own, which no run may show."""
+        """The operator's secrets, which no run may show."""
         self.sandbox = sandbox_said(settings) if role == "worker" else ""
-        """What commands run in, in words."""
+        """A text that says what commands run in."""
         self.leaving_now = False
-        """Nobody waits any longer for what cannot be reported."""
+        """From now on no run waits for a report that cannot be delivered."""
         self.draining = False
         self._runs: dict[int, Run] = {}
         self._memory: Memory | None = None
@@ -96,7 +96,7 @@ class RunnerProcess:
         )
 
     def start(self) -> None:
-        """Raises what keeps it from working: the checkpoint store, an engine that is not installed."""
+        """Raises the error that keeps it from working: the checkpoint store, an engine that is not installed."""
         self.loop.start()
         self.loop.submit(self._open()).result(START_S)
 
@@ -112,14 +112,14 @@ class RunnerProcess:
         self.loop.call_soon(self._drain, reason, within_s)
 
     def revoke(self) -> bool:
-        """Cancel every run as an operator's order, which each of them says. False when there is none. Signal-safe."""
+        """Cancel every run as an operator's order; each run reports that. False when there is none. Signal-safe."""
         runs = list(self._runs.values())
         for run in runs:
             self.loop.call_soon(run.stop, Stop.REVOKED)
         return bool(runs)
 
     def stop(self) -> None:
-        """Say goodbye and let go of everything. Idempotent; bounded."""
+        """Say goodbye and close everything. Idempotent; takes a limited time."""
         self.leaving_now = True
         self._presence.goodbye()
         try:
@@ -143,7 +143,7 @@ class RunnerProcess:
 
     @property
     def memory(self) -> "Memory":
-        """The agents' memory; of a started worker."""
+        """The agents' memory. Raises RuntimeError if this is no started worker."""
         if self._memory is None:
             raise RuntimeError("this process has no checkpoint store: it is not a worker that has been started")
         return self._memory
@@ -218,7 +218,7 @@ class RunnerProcess:
         loop.call_later(within_s + LAST_WORD_S, setattr, self, "leaving_now", True)
 
     def _ask_drain(self, run: "Run", reason: str) -> None:
-        """A run that cannot be handed back is left to its end, for as long as the drain time allows."""
+        """A run that cannot be handed back continues to its end, within the drain time."""
         if is_native(self.settings):
             run.ask_drain(reason)
 
@@ -227,7 +227,7 @@ class RunnerProcess:
             run.stop(Stop.SHUTDOWN)
 
     def _blocked(self, owner: str, for_s: float) -> None:
-        """On the loop's watch thread: the loop itself cannot do this."""
+        """Called on the loop's watch thread, because the loop itself is blocked."""
         if self._consuming:
             self._consuming = False
             self._on_blocked()
@@ -240,7 +240,7 @@ class RunnerProcess:
         self._on_free()
 
     def _end_blocked(self, culprit: "Run") -> None:
-        """A run blocks the loop beyond its time: nothing here can end it but the end of this process."""
+        """A run blocks the loop beyond its time: only the end of this process can end it."""
         log.critical("loop.never_free", execution_id=culprit.id)
         told = culprit.claim.reply
         facts = {"activity": ACTIVITY, "worker": self.name}
@@ -262,7 +262,7 @@ class RunnerProcess:
 
 
 def _warm_up() -> None:
-    """Half a second that the first run need not wait for. A broken engine is that run's failure to tell."""
+    """Saves the first run half a second of imports. If an import fails, that run reports the failure."""
     with contextlib.suppress(Exception):
         import agent_runner.clients.engine.deep_agents
         import agent_runner.clients.engine.stream.event_stream  # noqa: F401

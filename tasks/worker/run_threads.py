@@ -1,8 +1,8 @@
-"""The event loop's default threads: each run has its own share of them, and what it leaves behind is counted.
+"""The event loop's default threads: each run has its own share, and threads that it leaves behind are counted.
 
 Blocking nodes and tools of a run (LangGraph and langchain give them to the loop's default executor, `asyncio.to_thread`
-too) run on at most `per_run` threads; the rest of them wait for their turn in that run. Python cannot end a thread: one
-that never comes back costs its own run a place, and no other run anything but memory.
+too) run on at most `per_run` threads; the others wait for a free thread of that run. Python cannot end a thread. One
+that never comes back takes a place of its own run only. It costs other runs nothing but memory.
 
 Known limit: threads that a user's code starts by itself are not bounded. Those of langchain's own pools (`batch`, a
 graph's `invoke` inside of a node) are counted, raw `threading.Thread`s are not.
@@ -20,7 +20,7 @@ from agent_runner.tasks.worker.left_threads import Left, nested, places, said
 
 IDLE_S = 10.0
 COMMON_THREADS = 64
-"""For what belongs to no run: name look-ups of libraries."""
+"""For work that belongs to no run: name look-ups of libraries."""
 
 _Item = tuple["Future[Any]", Callable[[], Any]]
 _Inbox = SimpleQueue[tuple["_Share", _Item]]
@@ -34,7 +34,7 @@ class _Share:
         self.waiting: deque[_Item] = deque()
         self.at_work: set[int] = set()
         self.places = 0
-        """Taken ones: threads at work, and those that are about to be."""
+        """The number of places in use: threads at work, and threads that are about to start work."""
 
 
 class RunThreads(ThreadPoolExecutor):
@@ -61,7 +61,7 @@ class RunThreads(ThreadPoolExecutor):
             self._shares[owner] = _Share(owner, self._per_run)
 
     def end(self, owner: str) -> None:
-        """It may not any more: what waits is cancelled, what is at work counts as left behind until it returns."""
+        """The run may use no more threads. Waiting work is cancelled; busy threads count as left until they return."""
         with self._lock:
             share = self._shares.pop(owner, None)
             waiting = list(share.waiting) if share else []
@@ -73,11 +73,11 @@ class RunThreads(ThreadPoolExecutor):
             future.cancel()
 
     def left_by(self, owner: str) -> str:
-        """What a run has left behind, in words that follow the failure's own; empty if nothing."""
+        """The threads that a run has left behind, as text that follows the failure's text; empty if there are none."""
         return said([one for one in self.left() if one.owner == owner])
 
     def left(self) -> list[Left]:
-        """The threads of ended runs that have not come back, each with where it is."""
+        """The threads of ended runs that have not come back, each with its place."""
         with self._lock:
             over = {ident: share.owner for share in self._left for ident in share.at_work}
             alive = {"", *self._shares}
@@ -102,7 +102,7 @@ class RunThreads(ThreadPoolExecutor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Nothing more begins; nothing is waited for."""
+        """No more work begins. Does not wait for running work."""
         with self._lock:
             self._closed = True
             owners = list(self._shares)
@@ -147,7 +147,7 @@ class RunThreads(ThreadPoolExecutor):
                     if inbox in self._idle:
                         self._idle.remove(inbox)
                         return
-                share, item = inbox.get()  # given in the last moment
+                share, item = inbox.get()  # work came at the last moment
 
 
 def _work(future: "Future[Any]", work: Callable[[], Any]) -> None:

@@ -1,4 +1,4 @@
-"""How a worker process lives: which pool, when it is present, how it leaves.
+"""The life of a worker process: which pool it has, when it is present, how it leaves.
 
 async      one process: the event loop, the channel and the presence are this process'
 prefork    the parent forks and opens no channel; each child has its own, with an incarnation of its own
@@ -40,20 +40,20 @@ if TYPE_CHECKING:
 log = event_logger(__name__)
 
 COLD_DRAIN_S, COLD_LAST_WORD_S = 5.0, 3.0
-"""After SIGQUIT: to reach a step boundary, unless the drain time is shorter still; and to say how it ended."""
+"""The time after SIGQUIT to reach a step boundary (less if the drain time is shorter), and to report the end."""
 ORCHESTRATOR_SLOTS = 10
 CHILDREN_PER_CORE = 2
 """Prefork children unless told otherwise: each is a process of 150 MB and more that runs one agent at a time."""
 BROKER_S = 5
 EXIT_WORN_OUT = 71
-"""Hung threads end with their process only: this code says that it ended for that, and for nothing else."""
+"""The exit code of a process that ended only because of its hung threads, which end with their process only."""
 WEAR_LOOK_S = 1.0
 SUCCESSOR_S = 10.0
-"""Until a successor is usually up: so long a worn-out worker still takes what nobody else would."""
+"""The usual time until a successor is up. Until then a worn-out worker takes messages that no other would take."""
 
 
 class Station:
-    """One worker process. `open` raises what keeps it from working; `run` returns the exit code."""
+    """One worker process. `open` raises the error that keeps it from working; `run` returns the exit code."""
 
     def __init__(self, settings: "Settings", role: Role, app: Celery, workplace: Workplace) -> None:
         self._settings, self._role, self._app, self._workplace = settings, role, app, workplace
@@ -61,7 +61,7 @@ class Station:
         self._incarnation = os.environ.get("AGENT_RUNNER_INCARNATION") or uuid.uuid4().hex
         self._name = f"{role}-{os.getpid()}@{socket.gethostname()}"
         self._forks = role == "worker" and settings.pool == "prefork"
-        # Set before children are told to leave, and read by them: they were forked with it.
+        # Memory that is shared with forked children: set before they are asked to leave, and read by them.
         self._within_s = RawValue("d", math.inf)
         self._worn_out = RawValue("b", 0)
         self._isolation: Isolation | None = None
@@ -69,16 +69,16 @@ class Station:
     def open(self) -> None:
         look_at_redis(self._settings)
         if self._role == "worker":
-            # Before any fork: children inherit the answer. Where it forbids the start, no broker need be asked.
+            # Before any fork, so that children inherit the answer. If it forbids the start, the broker is not asked.
             self._isolation = check_isolation(self._settings)
         with self._app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, interval_start=1, timeout=BROKER_S)
-            # A broker that refuses the queue ends the start, which is told; Celery would ask it again for ever.
+            # If the broker refuses the queue, the start fails with a report. Celery would ask again for ever.
             self._app.amqp.queues[self._queue](connection.default_channel).declare()
-        # Celery opens it with the first result, whose task then fails, and the next: a URL that it refuses is told now.
+        # Opened now, so that a bad URL fails the start. Celery opens it with a result, and each task would fail.
         _ = self._app.backend
         if self._forks:
-            # Imported before the fork: children share the pages.
+            # Imported before the fork: children share the memory pages.
             import agent_runner.clients.engine.deep_agents
             import agent_runner.clients.engine.memory.checkpoints  # noqa: F401
 
@@ -93,7 +93,7 @@ class Station:
         told = Signals(self._app, reports, queue=self._queue, worker=self._name, forks=self._forks)
         told.connect()
         signals.setup_logging.connect(_keep_logging, weak=False)
-        # It warns of pickle as root, and only JSON is accepted here.
+        # Celery warns about pickle when it runs as root, but only JSON is accepted here.
         warnings.filterwarnings("ignore", category=SecurityWarning)
         signals.worker_ready.connect(self._on_ready, weak=False)
         signals.worker_shutting_down.connect(lambda **_: self.leave(self._settings.drain_timeout_s), weak=False)
@@ -121,7 +121,7 @@ class Station:
         return int(worker.exitcode or 0)
 
     def leave(self, within_s: float) -> None:
-        """Have the runs stop at their next step. Again only to leave them less time; safe in a signal handler."""
+        """Have the runs stop at their next step. A second call can only shorten the time; safe in a signal handler."""
         if within_s >= self._within_s.value:
             return
         self._within_s.value = within_s
@@ -156,7 +156,7 @@ class Station:
         return process
 
     def _consume(self, on: bool) -> None:
-        """A worker whose loop is blocked takes no further message; others can. A child of a fork has one run anyway."""
+        """A worker with a blocked loop takes no further message; others can. A forked child has one run anyway."""
         if self._forks:
             return
         order = self._app.control.add_consumer if on else self._app.control.cancel_consumer
@@ -181,7 +181,7 @@ class Station:
         self.leave(self._settings.max_run_s if self._worn_out.value else self._settings.drain_timeout_s)
 
     def _leave_cold(self) -> None:
-        """In the handler of SIGQUIT, before Celery cancels what runs: time to reach a step boundary."""
+        """In the handler of SIGQUIT, before Celery cancels the tasks: gives runs time to reach a step boundary."""
         self.leave(min(COLD_DRAIN_S, self._settings.drain_timeout_s))
         self._worker.stop_consuming()
         until = time.monotonic() + COLD_DRAIN_S + COLD_LAST_WORD_S
@@ -217,7 +217,7 @@ class Station:
         die = signal.getsignal(signal.SIGTERM)
 
         def on_terminate(number: int, frame: FrameType | None) -> None:
-            """An operator's terminate reaches a child as this signal: its run says so itself and ends (E401)."""
+            """An operator's terminate reaches a child as this signal: its run reports it and ends (E401)."""
             if process.draining or not process.revoke():
                 signal.signal(number, die)
                 os.kill(os.getpid(), number)
@@ -235,4 +235,4 @@ class Station:
 
 
 def _keep_logging(**_: Any) -> None:
-    """Celery sets up no logging where somebody listens to this signal: ours stays."""
+    """Celery sets up no logging if this signal has a receiver: so our logging stays."""

@@ -1,7 +1,7 @@
 """When a worker process is worn out: runs left so many threads behind that a new process is better.
 
-Hung threads take no place from other runs (`run_threads.py`), but memory, and processor time where they spin. So
-at a number of them the process says why, takes nothing more, lets its runs end, and is followed by another.
+Hung threads take no place from other runs (`run_threads.py`), but memory, and processor time if they spin. So a process
+with too many of them reports the reason, takes no more work, lets its runs end, and is replaced by another process.
 """
 
 import threading

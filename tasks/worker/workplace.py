@@ -35,15 +35,15 @@ class Workplace:
         self._process = process
 
     def put_back_if_leaving(self) -> None:
-        """Before a task begins: a worker that is leaving starts nothing. Its consumer is closed: this cannot loop."""
+        """Before a task begins: a leaving worker starts nothing. Its consumer is closed: no message returns to it."""
         if self.process.draining:
             raise Reject("the worker is leaving", requeue=True)
 
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run it on the event loop and wait in this thread. Lets nothing out but ExecutionError.
+        """Run it on the event loop and wait in this thread. Raises only ExecutionError.
 
-        A MemoryError that reaches Celery ends the whole worker, a SystemExit eats a slot, a foreign exception may not
-        be picklable and may show a secret: none of them passes.
+        A MemoryError that reaches Celery ends the whole worker, and a SystemExit takes a slot for ever. Another
+        exception may not be picklable and may show a secret. So none of them passes.
         """
         work = self.process.loop.submit(coroutine)
         if slot := current_slot():

@@ -1,5 +1,5 @@
-"""What executions were sent besides words. Written with them, and removed with them or with the
-words that they came with."""
+"""The attachments of executions. They are written with the execution, and removed with it or with the text of the
+message that they came with."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ A = execution_attachments.c
 class Attachments(Transactions):
     @verb(orgs=Orgs.EXECUTION)
     async def attachments(self, id: str) -> list[Attachment]:
-        """Of an execution, with their bytes, in the order in which they were sent."""
+        """The attachments of an execution with their bytes, in the order in which they were sent."""
         query = select(A.id, A.described, A.content).join(executions, executions.c.handle == A.handle)
         async with self.read() as connection:
             rows = await connection.execute(query.where(executions.c.id == id).order_by(A.number))

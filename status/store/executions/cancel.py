@@ -1,4 +1,4 @@
-"""Cancel: the end at once of what waits, and a deadline for what runs."""
+"""Cancel: a waiting execution ends at once, a running one gets a deadline."""
 
 from sqlalchemy import select, update
 
@@ -15,7 +15,7 @@ from agent_runner.status.store.verbs import Orgs, verb
 class Cancel(Ending):
     @verb(orgs=Orgs.EXECUTION)
     async def request_cancel(self, id: str, by: str) -> Execution | None:
-        """Ask for the end. What no worker runs is CANCELLED here and now; a running one gets its cancel timeout."""
+        """Request a cancel. An execution that is not running is CANCELLED at once; a running one gets its timeout."""
         end = End(phase=Phase.CANCELLED, code=Code.CANCELLED, facts={"by": by})
         async with self.write() as connection:
             await self.hold_sessions(connection, E.id == id)

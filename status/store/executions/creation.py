@@ -23,7 +23,7 @@ from agent_runner.status.timeouts import RESEND_UNSTAMPED_S
 
 
 def _beside(new: NewExecution) -> dict[str, Any]:
-    """What was sent beside the words."""
+    """The metadata of the user's message: what was sent besides its text."""
     given = ({} if new.input is None else {"input": new.input}) | (
         {"answers": dict(new.answers)} if new.answers else {}
     )
@@ -31,7 +31,7 @@ def _beside(new: NewExecution) -> dict[str, Any]:
 
 
 def _first_rows(new: NewExecution) -> list[NewDelta]:
-    """The user's message always comes first: what else was sent says that its place is before it."""
+    """The user's message is always the first row. A message whose place is before it says so (`before`)."""
     human: dict[str, Any] = {"id": USER_MESSAGE, "type": "MESSAGE_HUMAN", "content": new.message}
     if metadata := _beside(new):
         human |= {"metadata": metadata, "spoken": new.spoken}
@@ -109,14 +109,14 @@ class Creation(Ending):
         used = {"used_at": NOW, "retired": 0}
         session_id, once = new.session_id, {"one_shot": int(new.one_shot)}
         row = insert(session_facts).values(session_id=session_id, sandbox_id=session_id, turns=1, **once, **used)
-        # A conversation that somebody goes on with was not made for one execution; a redrive is the same one again.
+        # A session with a further execution is not one-shot any more, unless that execution is a redrive.
         again = {"turns": session_facts.c.turns + 1, **used, **({} if new.redriven_from else once)}
         await connection.execute(row.on_conflict_do_update(index_elements=["session_id"], set_=again), self.params())
         open_one = select(E.handle).where(E.session_id == session_id, OPEN).limit(1)
         return await connection.scalar(open_one) is not None
 
     async def _full(self, connection: AsyncConnection, queue: str, cap: int) -> bool:
-        """One counts after the other (SQLite has one writer anyway): two who count at once would both find room."""
+        """Counts one after the other (SQLite has one writer anyway): two that count at once would both find room."""
         if not self.is_sqlite:
             lock = func.pg_advisory_xact_lock(func.hashtextextended(f"agent_runner.queue {queue}", 0))
             await connection.execute(select(lock))
@@ -135,7 +135,7 @@ class Creation(Ending):
         return (await connection.execute(query)).one_or_none()
 
     async def _known(self, new: NewExecution) -> Created:
-        """The insert met a row that came in between: the same key, or a given id that exists."""
+        """The insert failed because of a row that came in between: it has the same key, or the same given id."""
         async with self.read() as connection:
             row = await self._by_key(connection, new)
         if row:

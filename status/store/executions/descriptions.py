@@ -1,6 +1,6 @@
-"""What the owner of an execution says about it, which may change at any time: its name, labels, annotations, tags.
+"""The owner's description of an execution, which may change at any time: its name, labels, annotations, tags.
 
-It is kept apart from the status: this verb writes no row of the log and none of the columns that a run lives by.
+It is kept apart from the status: this verb writes no row of the log and no column that a run depends on.
 """
 
 from collections.abc import Mapping

@@ -28,34 +28,34 @@ E = executions.c
 OPEN = E.phase < min(TERMINAL_PHASES)
 NO_DEADLINES = {t.column: FOREVER for t in TimeoutType} | {"next_dispatch_at": FOREVER}
 ATTEMPT_CODES = frozenset({Code.HEARTBEAT, Code.WORKER_LOST, Code.START_TO_CLOSE, Code.WORKER_SHUTDOWN})
-"""What may be caused by the cancel itself: while one is pending they end CANCELLED."""
+"""Failures that the cancel itself may cause: while a cancel is pending, the execution ends CANCELLED instead."""
 SMALL_TAIL_BYTES = 4096
-"""A log that ends with a tail below this is read as it is: a last snapshot would cost more than it saves."""
+"""A log with a smaller tail gets no last snapshot: it would cost more than it saves."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """How it is to end. `code` None is COMPLETED. `phase` only where the owner says it."""
+    """How an execution ends. `code` is None for COMPLETED, and if the owner reports only a phase."""
 
     phase: Phase
     code: Code | None
     facts: Mapping[str, Any]
     late_s: float | None = None
-    """Since the deadline that is the reason, if one is."""
+    """Seconds since the deadline that is the reason, if there is one."""
     waiting: bool = False
     """It ended with a question to a person."""
 
     @property
     def reason(self) -> Code | None:
-        """What is said of it: CANCELLED has one code, whatever code came with it."""
+        """The code that is reported: CANCELLED has one code, whatever code came with it."""
         return Code.CANCELLED if self.phase is Phase.CANCELLED else self.code
 
 
 def terminal(edge: Transition, end: End, *conditions: ColumnElement[bool], deltas: int = 0) -> Update:
-    """The one conditional statement. The phase yields to a pending cancel where the precedence says so.
+    """The one conditional statement of an end. A pending cancel wins over the codes in `ATTEMPT_CODES`.
 
-    An owner's fence is kept, so that its settle may be repeated; the server's end is nobody's settle. `deltas` is how
-    many rows come before the closing ones: the numbers of all rows are reserved here.
+    The fence of an owner is kept, so that the owner may repeat its settle; an end by the server keeps none. `deltas` is
+    the number of rows before the closing rows. The numbers of all these rows are reserved here.
     """
     yields = end.code in ATTEMPT_CODES
     said: Any = end.reason.value if end.reason else ""
@@ -80,7 +80,7 @@ class Ending(Reading):
     """Called once for each end that this store writes, for counting."""
 
     async def finish(self, connection: AsyncConnection, row: Row[Any], end: End, deltas: Sequence[NewDelta]) -> str:
-        """What follows the terminal write in its transaction. Gives the id of the session's next execution, or ''."""
+        """The writes after the terminal one, in its transaction. Returns the id of the session's next one, or ''."""
         phase = Phase(row.phase)
         code, facts = end.reason, dict(end.facts)
         if phase is Phase.CANCELLED and end.code is not Code.CANCELLED:
@@ -103,7 +103,7 @@ class Ending(Reading):
         if row.tail_bytes + sum(len(d.payload) for d in deltas) > SMALL_TAIL_BYTES:
             state = await folded(connection, row.handle)
             await self.write_snapshot(connection, row.handle, row.last_seq, state.to_json())
-        if phase is Phase.COMPLETED:  # its questions, if any, are those that stand now
+        if phase is Phase.COMPLETED:  # from now on only its own questions are open
             await self.no_longer_waiting(connection, row)
         if (told_of := self.on_end) is not None:
             self.after_commit(connection, lambda: told_of(phase, code, end.late_s))
@@ -112,7 +112,7 @@ class Ending(Reading):
     async def write_log(
         self, connection: AsyncConnection, handle: int, last_seq: int, fence: int, deltas: Sequence[NewDelta]
     ) -> None:
-        """Append rows after `last_seq`, at the time of the database. What they edit goes from the rows before."""
+        """Append rows after `last_seq`, with the database's time. Text that they edit is removed from older rows."""
         if not deltas:
             return
         deltas = await purge_edited(connection, handle, deltas)
@@ -123,7 +123,7 @@ class Ending(Reading):
         )
 
     async def no_longer_waiting(self, connection: AsyncConnection, row: Row[Any]) -> None:
-        """An execution has taken the answers that earlier ones of its session waited for."""
+        """Earlier executions of its session wait no longer: this execution has taken the answers."""
         if row.session_id:
             earlier = (E.session_id == row.session_id, E.handle < row.handle, E.waiting == 1)
             await connection.execute(update(executions).where(*earlier).values(waiting=0))
@@ -141,10 +141,11 @@ class Ending(Reading):
     async def hold_sessions(
         self, connection: AsyncConnection, *whose: ColumnElement[bool], wait: bool = True
     ) -> list[str]:
-        """Lock the sessions of these executions, before any execution: the one order of locks. Their ids.
+        """Lock the sessions of these executions, always before the executions themselves. Returns the sessions' ids.
 
-        Create takes this lock too: without it a create that saw us open and a promote that did not see its row would
-        leave it waiting for ever. Without `wait` those that somebody holds are left out. SQLite has one writer.
+        Create takes this lock, too. Otherwise a create could still see this execution open while the promote does not
+        see the new row: the new execution would wait for ever. Without `wait`, sessions that another transaction holds
+        are left out. On SQLite nothing is locked: it has one writer.
         """
         if self.is_sqlite:
             return []
@@ -153,9 +154,9 @@ class Ending(Reading):
         return list(await connection.scalars(held.with_for_update(skip_locked=not wait)))
 
     async def promote(self, connection: AsyncConnection, session_id: str) -> str:
-        """Admit the oldest waiting execution of a session that nobody holds (FIFO). Its id, or ''.
+        """Admit the oldest waiting execution of a session in which no other one is active (FIFO). Its id, or ''.
 
-        The session is held by the caller's transaction.
+        The caller's transaction must hold the session (`hold_sessions`).
         """
         if not session_id:
             return ""
@@ -179,7 +180,7 @@ class Ending(Reading):
     async def end_row(
         self, connection: AsyncConnection, end: End, *conditions: ColumnElement[bool], edge: Transition = FAIL
     ) -> tuple[Row[Any], str] | None:
-        """Terminal write + what follows, of a session that is held. None when the conditions no longer hold."""
+        """The terminal write and `finish`; the session must be held. None when the conditions no longer hold."""
         row = (await connection.execute(terminal(edge, end, *conditions), self.params())).one_or_none()
         if row is None:
             return None

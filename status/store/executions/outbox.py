@@ -1,4 +1,4 @@
-"""The outbox: what is to be published, publishing it again, and taking a row back or away."""
+"""The outbox: messages to publish or to publish again, and the removal of executions."""
 
 from typing import Any
 
@@ -58,7 +58,7 @@ class Outbox(Ending):
 
     @verb(orgs=Orgs.AFTER_A_READ)
     async def withdraw(self, id: str) -> bool:
-        """Take back an execution that could not be published; only if it never was, nor was started."""
+        """Remove an execution that could not be published, only if it was never published and never started."""
         never = and_(E.dispatched_at.is_(None), E.step.in_((Step.WAITING.value, Step.ENSURE_THREAD.value)))
         return await self._remove(id, never)
 

@@ -1,6 +1,6 @@
-"""Takes text that the graph rewrote or took back out of the rows and the snapshot that hold it.
+"""Deletes text from the stored rows and the snapshot after the graph rewrote or removed it.
 
-In the transaction that appends the edit: nobody reads the edit and the old text together.
+This happens in the transaction that appends the edit, so nobody can read the edit and the old text together.
 """
 
 import json
@@ -17,15 +17,15 @@ from agent_runner.status.store.records import NewDelta, ResourceKind
 from agent_runner.status.store.schema import execution_log, execution_snapshots, executions, resources
 
 SUBJECT_LENGTH = 80
-"""Of a session that was made for an execution."""
+"""The limit for the subject of a session that was created for an execution."""
 MOST_IDS = 100
-"""More than these are not searched for by name: the execution's whole log is looked through."""
+"""With more ids than this the execution's whole log is read, instead of a search for the ids."""
 
 Edit = tuple[str, dict[str, Any]]
 
 
 async def purge_edited(connection: AsyncConnection, handle: int, deltas: Sequence[NewDelta]) -> Sequence[NewDelta]:
-    """`deltas` as they are to be stored; what is stored already is changed."""
+    """Returns `deltas` as they are to be stored, and changes the rows that are stored already."""
     edits = [(delta.kind, told) for delta in deltas if delta.kind in EDITS and (told := _object(delta.payload))]
     if not edits:
         return deltas
@@ -44,7 +44,7 @@ async def purge_edited(connection: AsyncConnection, handle: int, deltas: Sequenc
 
 
 async def _purge_subject(connection: AsyncConnection, handle: int, now: str) -> None:
-    """A session's subject is the beginning of what the user said first, if nobody has changed it."""
+    """A session's subject is the beginning of the user's first message, unless somebody has changed it."""
     log, kind = execution_log.c, ResourceKind.SESSION.value
     said = await connection.scalar(select(log.payload).where(log.handle == handle, log.seq == 1))
     session = select(executions.c.session_id).where(executions.c.handle == handle).scalar_subquery()
@@ -104,7 +104,7 @@ async def _purge_snapshot(connection: AsyncConnection, handle: int, edits: Seque
 
 
 def _without(kind: str, payload: str, edits: Sequence[Edit]) -> str:
-    """`edits` come later than this row."""
+    """The payload of a row without the text that `edits`, which come later, remove."""
     if not edits or kind not in MESSAGE_ROWS | CALL_ROWS or (told := _object(payload)) is None:
         return payload
     blank: dict[str, Any] | None = None

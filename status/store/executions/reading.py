@@ -21,13 +21,13 @@ from agent_runner.status.store.schema import execution_log, execution_snapshots,
 from agent_runner.status.store.verbs import Orgs, verb
 
 LIST = "executions"
-"""What the page tokens of executions are made for."""
+"""The name of the list in the page tokens of executions."""
 
 
 async def read_rows(
     connection: AsyncConnection, handle: int, after: int, limit: int | None, max_bytes: int | None = None
 ) -> list[LogRow]:
-    """`max_bytes`: up to the row that begins below it, and so at least one."""
+    """`max_bytes`: the last row is the one that reaches this size, so there is at least one."""
     log = execution_log.c
     query = select(execution_log).where(log.handle == handle, log.seq > after).order_by(log.seq).limit(limit)
     if max_bytes is not None:
@@ -50,7 +50,7 @@ async def folded(connection: AsyncConnection, handle: int) -> State:
 
 
 async def folded_all(connection: AsyncConnection, handles: Sequence[int]) -> list[State]:
-    """`folded` for each of these, in two statements."""
+    """`folded` for each of these handles, with two statements."""
     states = {handle: State.empty() for handle in handles}
     snapshots = select(execution_snapshots).where(execution_snapshots.c.handle.in_(handles))
     for snapshot in await connection.execute(snapshots):
@@ -82,14 +82,14 @@ class Reading(Transactions):
     async def read_log(
         self, id: str, after: int = 0, limit: int = 1000, *, max_bytes: int | None = None
     ) -> list[LogRow]:
-        """Rows with a `seq` above `after`, in order; `max_bytes`: up to the row that begins below it."""
+        """Rows with a `seq` above `after`, in order; `max_bytes`: up to the row that reaches this size."""
         async with self.read() as connection:
             handle = await connection.scalar(select(executions.c.handle).where(executions.c.id == id))
             return [] if handle is None else await read_rows(connection, handle, after, limit, max_bytes)
 
     @verb(orgs=Orgs.FINDS)
     async def state(self, id: str) -> tuple[Execution, State] | None:
-        """Facts and folded content of one moment."""
+        """The facts and the folded content of the same moment."""
         async with self.read() as connection:
             row = (await connection.execute(select(executions).where(executions.c.id == id))).one_or_none()
             return (to_execution(row), await folded(connection, row.handle)) if row else None
@@ -132,7 +132,7 @@ class Reading(Transactions):
 
     @verb(orgs=Orgs.FINDS)
     async def last_of_session(self, session_id: str, *, waiting: bool = False) -> Execution | None:
-        """The newest execution of a session; with `waiting` the one whose questions stand."""
+        """The newest execution of a session; with `waiting` the one whose questions are open."""
         e = executions.c
         chosen = [e.session_id == session_id, *([e.waiting == 1] if waiting else [])]
         query = select(executions).where(*chosen).order_by(e.handle.desc()).limit(1)
@@ -142,7 +142,7 @@ class Reading(Transactions):
 
     @verb(orgs=Orgs.AFTER_A_READ)
     async def session_memory(self, session_id: str) -> tuple[str, str]:
-        """The head of a session's memory and the id of its newest execution; empty where there is none."""
+        """(head checkpoint id of a session, id of its newest execution); empty strings where there is none."""
         facts = session_facts.c
         newest = select(executions.c.id).where(executions.c.session_id == session_id)
         async with self.read() as connection:
@@ -152,7 +152,7 @@ class Reading(Transactions):
 
     @verb(orgs=Orgs.AFTER_A_READ)
     async def session_facts(self, session_id: str) -> tuple[str, str, str]:
-        """(thread id, head checkpoint id, sandbox id); empty strings for what is not known."""
+        """(thread id, head checkpoint id, sandbox id); an empty string for an id that is not known."""
         query = select(session_facts).where(session_facts.c.session_id == session_id)
         async with self.read() as connection:
             row = (await connection.execute(query)).one_or_none()
@@ -175,7 +175,7 @@ class Reading(Transactions):
 
     @verb(orgs=Orgs.NOBODYS)
     async def now(self) -> float:
-        """The database's clock, in epoch seconds: what ages are counted by."""
+        """The database's clock, in epoch seconds; ages are computed with it."""
         async with self.read() as connection:
             return (await connection.execute(select(NOW), self.params())).scalar_one()
 
@@ -187,14 +187,14 @@ class Reading(Transactions):
 
 
 def _weight(row: Row[Any], view: View) -> int:
-    """About how many bytes its entry has."""
+    """About how many bytes the row's entry in a list has."""
     if view is View.BRIEF:
         return MAX_ENTRY_BYTES + min(len(row.spec), 3 * MAX_TAGGED_BYTES)
     return int(row.snapshot_bytes + row.tail_bytes) + len(row.spec)
 
 
 async def _contents(connection: AsyncConnection, handles: Sequence[int], whole: Collection[int]) -> list[State | Brief]:
-    """The folded states of `whole`, a few words of the others."""
+    """The folded states of the executions in `whole`, and a `Brief` of each of the others."""
     kept, cut = [h for h in handles if h in whole], [h for h in handles if h not in whole]
     found: dict[int, State | Brief] = {}
     if kept:
@@ -205,7 +205,7 @@ async def _contents(connection: AsyncConnection, handles: Sequence[int], whole: 
 
 
 def _handle(token: str) -> int:
-    """Raises `ValueError`."""
+    """The handle in a page token. Raises `ValueError`."""
     key = key_of(LIST, token)
     if not (key.isascii() and key.isdecimal() and int(key) < 1 << 63):
         raise ValueError(f"page_token {token[:80]!r} was not made for this list; start again without one")

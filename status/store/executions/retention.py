@@ -1,11 +1,11 @@
-"""Retention: what ended long ago is purged, and what only workers can remove is noted until one says that it is gone.
+"""Retention: old executions are purged. Removals that only workers can do are noted until a worker confirms them.
 
-Every verb is one batch, so that no transaction is long; any number of servers may call them at the same time. What has
-not ended is never touched, nor is the head of a session's memory while the session exists.
+Every verb is one batch, so that no transaction is long. Any number of servers may call them at the same time. An
+execution that has not ended is never touched, nor is the head of a session's memory while the session exists.
 
-Sandboxes and checkpoints are the workers', and so a removal is a message that may come late, twice or never. None of
-that does harm: a sandbox that is to go has lost its name to a new one before, a thread is pruned of what no turn from
-its head can need, and a removal that nobody confirmed is published again.
+Sandboxes and checkpoints belong to the workers. So a removal is a message, which may come late, twice or never. None
+of that does harm: before a sandbox is removed, its session has a new sandbox name; a thread loses only checkpoints that
+no turn from its head can need; a removal that no worker confirmed is published again.
 """
 
 from collections.abc import Sequence
@@ -47,11 +47,11 @@ from agent_runner.status.store.schema import (
 from agent_runner.status.store.verbs import verb
 
 BATCH, MAX_LOG_ROWS = 100, 10_000
-"""Executions of one transaction, and about how many rows of their logs."""
+"""The most executions of one transaction, and about the most rows of their logs."""
 ARCHIVES = 10
 AGAIN_AT_MOST_S = 86_400.0
 DELETED = -FOREVER
-"""When a deleted session was last used: longer ago than anything."""
+"""The `used_at` of a deleted session: earlier than any other."""
 
 F, M, R = session_facts.c, removals.c, resources.c
 _OF_SESSION = (R.kind == ResourceKind.SESSION.value, R.id == F.session_id)
@@ -64,10 +64,10 @@ _OF_NO_SKILL = ~exists().where(R.kind == ResourceKind.SKILL.value, R.id == skill
 class Retention(Transactions):
     @verb
     async def purge(self, older_than_s: float) -> Purged:
-        """Executions that ended that long ago, the oldest first, with all that is their own: logs, snapshots,
-        attachments, tags, keys, contexts."""
+        """Remove executions that ended at least `older_than_s` ago, the oldest first, with all their data: logs,
+        snapshots, attachments, tags, keys, contexts."""
         old = select(E.handle, E.id, E.last_seq).where(*_ended_before(older_than_s)).order_by(E.completed_at)
-        async with self.read() as connection:  # mostly there is none: do not take the writer for that
+        async with self.read() as connection:  # mostly none is old: do not take the writer for that
             if (await connection.execute(old.limit(1), self.params())).one_or_none() is None:
                 return Purged()
         async with self.write() as connection:
@@ -87,10 +87,10 @@ class Retention(Transactions):
 
     @verb
     async def retire_sessions(self, idle_s: float) -> list[str]:
-        """The ids of sessions that were deleted, or have no execution left and were not used for so long: one batch.
+        """Retire one batch of sessions that were deleted, or have no execution left and were not used for `idle_s`.
 
-        A session that was made for one execution goes with it. Another keeps its thread and its head, and its next
-        turn gets a new sandbox.
+        Returns their ids. A session that was created for one execution is removed with it. Any other session keeps its
+        thread and its head, and its next turn gets a new sandbox.
         """
         due = select(F.session_id).where(*_idle(idle_s)).order_by(F.used_at).limit(BATCH)
         async with self.read() as connection:
@@ -100,7 +100,7 @@ class Retention(Transactions):
 
     @verb
     async def retire_session(self, session_id: str) -> list[Removal]:
-        """What is to be removed of a session that was deleted; nothing as long as something of it runs."""
+        """The removals for a session that was deleted; none as long as one of its executions is open."""
         return await self._retire(F.session_id == session_id, F.used_at == DELETED, ~_BUSY)
 
     async def _retire(self, *conditions: ColumnElement[bool]) -> list[Removal]:
@@ -119,7 +119,7 @@ class Retention(Transactions):
                 if row.thread_id and (head or not stays):
                     noted.append(await self._note(connection, row, thread_id=row.thread_id, head_checkpoint_id=head))
                 if stays:
-                    # Each use adds a turn, and nothing is retired twice without one: the name is new.
+                    # Each use adds a turn, and no session is retired twice without a use between: the name is new.
                     renamed = {"retired": 1, "sandbox_id": f"{row.session_id}-{row.turns}"}
                     await connection.execute(update(session_facts).where(mine).values(**renamed))
                 else:
@@ -132,7 +132,7 @@ class Retention(Transactions):
 
     @verb
     async def due_removals(self, after: int = 0, *, early: bool = False) -> list[Removal]:
-        """What is to be published now (again): a page, by id after the last one. `early`: also what is not due yet."""
+        """One page of the removals to publish now (again), after the id `after`. `early`: also those not due yet."""
         due = select(removals).where(M.id > after).order_by(M.id).limit(BATCH)
         async with self.read() as connection:
             rows = await connection.execute(due if early else due.where(M.due_at <= NOW), self.params())
@@ -140,7 +140,7 @@ class Retention(Transactions):
 
     @verb
     async def asked(self, ids: Sequence[int]) -> None:
-        """These were published. What nobody confirms is due again after as long as it has waited, at most a day."""
+        """These were published. A removal without a confirmation is due again after its present age, at most a day."""
         age = NOW - M.created_at
         again = NOW + case((age < AGAIN_AT_MOST_S, age), else_=AGAIN_AT_MOST_S)
         async with self.write() as connection:
@@ -148,27 +148,27 @@ class Retention(Transactions):
 
     @verb
     async def removed(self, *, sandbox_id: str = "", thread_id: str = "", head_checkpoint_id: str = "") -> bool:
-        """A worker says that it is gone. Again: False."""
+        """A worker confirms a removal. False for a second confirmation."""
         what = (M.sandbox_id == sandbox_id, M.thread_id == thread_id, M.head_checkpoint_id == head_checkpoint_id)
         async with self.write() as connection:
             return bool((await connection.execute(delete(removals).where(*what))).rowcount)
 
     @verb
     async def give_up_removals(self, older_than_s: float) -> int:
-        """Forget what nobody has confirmed for so long; how many."""
+        """Delete removals that no worker has confirmed for `older_than_s`. Returns how many."""
         statement = delete(removals).where(M.created_at <= NOW - older_than_s)
         async with self.write() as connection:
             return (await connection.execute(statement, self.params())).rowcount
 
     @verb
     async def unconfirmed(self) -> int:
-        """How many removals are with the workers."""
+        """How many removals no worker has confirmed yet."""
         async with self.read() as connection:
             return await connection.scalar(_UNCONFIRMED) or 0
 
     @verb
     async def purge_skill_archives(self) -> int:
-        """One batch of archives, with their tags, whose skill is gone; how many. A version of a skill never goes."""
+        """One batch of archives, with their tags, of deleted skills; how many. Versions of existing skills stay."""
         a = skill_artifacts.c
         orphans = select(a.skill_id, a.version_hash).where(_OF_NO_SKILL).limit(ARCHIVES)
         async with self.read() as connection:
@@ -186,7 +186,7 @@ class Retention(Transactions):
 
     @verb
     async def overdue(self, older_than_s: float) -> Overdue:
-        """What all of the above would take, counted at one moment. Changes nothing."""
+        """Counts what the verbs above would remove at this moment. Changes nothing."""
         ended = _ended_before(older_than_s)
         handles = select(E.handle).where(*ended)
         idle = _idle(older_than_s)
@@ -209,13 +209,13 @@ class Retention(Transactions):
         )
 
     async def _bytes(self, connection: AsyncConnection, of_log: ColumnElement[bool], handles: Any) -> int:
-        """Of the logs, snapshots and attachments of these executions."""
+        """The bytes of the logs, snapshots and attachments of these executions."""
         total = 0
         for column, mine in (
             (execution_log.c.payload, of_log),
             (execution_snapshots.c.state, execution_snapshots.c.handle.in_(handles)),
         ):
-            # SQLite counts characters of a text, Postgres does not count a text's bytes as a cast.
+            # SQLite's length() counts the characters of a text, so the text is cast. Postgres has octet_length().
             size = func.length(cast(column, LargeBinary)) if self.is_sqlite else func.octet_length(column)
             found = await connection.scalar(select(func.coalesce(func.sum(size), 0)).where(mine), self.params())
             total += int(found or 0)
@@ -224,12 +224,12 @@ class Retention(Transactions):
         return total + int(await connection.scalar(kept, self.params()) or 0)
 
     def _mine(self, query: Select[Any], **of: Any) -> Select[Any]:
-        """Locked for this transaction; what another server has in hand is left to it. SQLite has one writer."""
+        """Locks the rows for this transaction, without those that another server has locked. SQLite has one writer."""
         return query if self.is_sqlite else query.with_for_update(skip_locked=True, **of)
 
 
 async def disuse(connection: AsyncConnection, session_id: str) -> None:
-    """A session was deleted: whatever is left of it is due, as soon as nothing of it runs."""
+    """A session was deleted: its sandbox and thread are due for removal as soon as none of its executions is open."""
     await connection.execute(update(session_facts).where(F.session_id == session_id).values(used_at=DELETED, retired=0))
 
 
@@ -238,14 +238,14 @@ def _ended_before(seconds_ago: float) -> tuple[ColumnElement[bool], ...]:
 
 
 def _idle(idle_s: float) -> tuple[ColumnElement[bool], ...]:
-    """Not retired since the last use, and deleted or without an execution that stays."""
+    """Not retired since the last use, not used for `idle_s`, and deleted or without an open or recent execution."""
     stays = exists().where(E.session_id == F.session_id, or_(OPEN, E.completed_at > NOW - idle_s))
     deleted = F.used_at == DELETED
     return F.retired == 0, F.used_at <= NOW - idle_s, or_(~stays, deleted & ~_BUSY)
 
 
 def _of_bounded_size(rows: Sequence[Row[Any]]) -> list[Row[Any]]:
-    """As many from the front as have few enough rows of a log together, but one at least."""
+    """The first of these executions whose logs have at most `MAX_LOG_ROWS` rows together, but at least one."""
     chosen: list[Row[Any]] = []
     total = 0
     for row in rows:

@@ -20,11 +20,10 @@ from agent_runner.status.store.verbs import Orgs, verb
 class StatusUpdates(Ending):
     @verb(orgs=Orgs.EXECUTION)
     async def merge_status(self, id: str, partial: Mapping[str, Any]) -> tuple[Execution, str] | None:
-        """Merge a partial status (protobuf JSON). The execution after it, and its session's next one or ''.
+        """Merge a partial status (protobuf JSON). Returns the updated execution, and its session's next one or ''.
 
-        Updates of one execution come one after the other: each holds the row until its place in the log is written.
-        The phase changes where the update names one, and never goes back. None when there is no such execution;
-        raises `Terminal`,
+        Updates of one execution come one after the other: each locks the row until its log row is written. The phase
+        changes if the update names one, and never goes back. None when there is no such execution; raises `Terminal`,
         `NotItsTurn` and `ClaimedNatively`.
         """
         phase = Phase.known(partial.get("phase", ""))
@@ -38,7 +37,7 @@ class StatusUpdates(Ending):
                 if row is None:
                     return None
                 raise _refusal(row)
-            # The row and its log say the same (L6): the end has a row of its own, and PENDING changes nothing.
+            # The execution and its log must agree (L6): the end has a log row of its own, and PENDING changes nothing.
             merged = {k: v for k, v in partial.items() if k != "phase" or phase is Phase.IN_PROGRESS}
             delta = NewDelta(kind="merge", payload=dumps({"status": merged}))
             await self.write_log(connection, row.handle, row.last_seq - 1, row.fence, [delta])
@@ -51,8 +50,8 @@ class StatusUpdates(Ending):
         return to_execution(stored), promoted
 
     async def _taken(self, connection: AsyncConnection, id: str, phase: Phase | None) -> Row[Any] | None:
-        """The row with the next place in its log reserved; None when the run is not the reporter's."""
-        # The first of two that meet takes the run; the other one then finds it running.
+        """The row, with the next number of its log reserved; None when the reporter may not report on this run."""
+        # If two reports come at once, the first one takes the run and the second one finds it running.
         for edge in (REPORT, REPORT_FIRST, REPORT):
             statement = take(
                 edge,
@@ -73,7 +72,7 @@ class StatusUpdates(Ending):
 
 
 def _refusal(row: Row[Any]) -> StoreError:
-    """Why a report does not count."""
+    """Why a report is refused."""
     if row.phase >= min(TERMINAL_PHASES):
         return Terminal(f"execution {row.id} has ended ({Phase(row.phase).name}); its status is final")
     if row.step == Step.WAITING.value:

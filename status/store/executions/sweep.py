@@ -1,10 +1,10 @@
 """The sweep: one indexed select of rows whose earliest deadline has passed, and the ordinary end for each.
 
-It makes L1 true; everything else only makes it fast. Any number of servers may sweep: every end is conditional.
-L5: amnesty. When no server was alive for a while (the only one was restarted, the database was away) the clocks that a
-worker could not have met in the meantime start again: a deadline that nobody was able to meet is a false reason. Being
-alive is a stamp of its own, at its own pace: a sweep that has much to do, or a broker that is slow, is no outage. And
-no deadline is looked at while the stamp is old, so that whoever comes back first grants the amnesty first.
+The sweep guarantees L1; all other ways to an end are only faster. Any number of servers may sweep: every end is
+conditional. L5: amnesty. After a time without a live server (the only one was restarted, the database was away) the
+clocks that no worker could meet in that time start again: such a deadline would be a false reason. Servers write the
+alive stamp apart from the sweep, so a long sweep or a slow broker is no outage. No deadline is checked while the stamp
+is old, so the first server that comes back grants the amnesty first.
 """
 
 import json
@@ -34,11 +34,11 @@ from agent_runner.status.timeouts import TIMEOUT_CODES, TimeoutType
 log = event_logger(__name__)
 BATCH = 200
 ACTIVITY = {Step.WAITING: "EnsureThread", Step.ENSURE_THREAD: "EnsureThread", Step.THREAD_STARTED: "EnsureThread"}
-"""By step; ExecuteGraphton otherwise."""
+"""The activity of each step; ExecuteGraphton for all others."""
 _CONTEXTS_OF_ENDED = delete(resources).where(
     resources.c.kind == ResourceKind.EXECUTION_CONTEXT.value, exists().where(E.id == resources.c.parent_id, ~OPEN)
 )
-"""Values that an operator gave for one execution go with it; there are hardly ever any."""
+"""The contexts that an operator gave for an execution are deleted after its end; there are hardly ever any."""
 
 
 class Sweep(Ending):
@@ -51,7 +51,7 @@ class Sweep(Ending):
 
     @verb
     async def sweep(self, *, period_s: float) -> Tick:
-        """End every row whose deadline has passed; first of all the amnesty, if nobody was alive for a while."""
+        """End every execution whose deadline has passed. After a time without a live server the amnesty comes first."""
         ended: list[Execution] = []
         resumed = False
         while True:
@@ -102,7 +102,7 @@ class Sweep(Ending):
         )
 
     async def _sweep_batch(self, fresh: ColumnElement[bool]) -> list[Execution] | None:
-        """The rows of one transaction that were ended; None when nobody can say that a server was alive."""
+        """The executions that one transaction ended; None if the alive stamp is old, so the amnesty must come first."""
         async with self.read() as connection:  # most ticks find nothing: do not take the writer for that
             overdue = select(E.handle).where(OPEN, E.next_deadline <= NOW).order_by(E.next_deadline).limit(BATCH)
             handles = list(await connection.scalars(overdue, self.params()))
@@ -123,7 +123,7 @@ class Sweep(Ending):
     async def _due(
         self, connection: AsyncConnection, handles: Sequence[int], fresh: ColumnElement[bool]
     ) -> list[Row[Any]]:
-        """Of these rows those that are still due, held with their sessions. What another verb holds waits a tick."""
+        """Those of these rows that are still due, locked with their sessions. Rows locked elsewhere wait a tick."""
         due = (
             select(executions, NOW.label("now_at"))
             .where(E.handle.in_(handles), OPEN, E.next_deadline <= NOW, fresh)
@@ -141,7 +141,7 @@ class Sweep(Ending):
         ended: list[Execution] = []
         nobody: dict[str, str] = {}
         for row in rows:
-            # After an amnesty deadlines coincide: what the user asked for is the reason then.
+            # After an amnesty several deadlines may be equal: then the user's cancel is the reason.
             passed = min(TimeoutType, key=lambda t: (row._mapping[t.column], t is not TimeoutType.CANCEL))
             code = TIMEOUT_CODES[passed]
             phase = Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED
@@ -152,7 +152,7 @@ class Sweep(Ending):
         return ended
 
     async def _one_by_one(self, handles: Sequence[int], fresh: ColumnElement[bool]) -> list[Execution]:
-        """Each row in a transaction of its own; what cannot be told about it is left out."""
+        """Ends each row in a transaction of its own; without its facts, if they cannot be read."""
         ended: list[Execution] = []
         for handle in handles:
             for with_facts in (True, False):
@@ -206,7 +206,7 @@ class Sweep(Ending):
         return facts
 
     async def _nobody(self, connection: AsyncConnection, row: Row[Any]) -> str:
-        """Why nobody took it: the last failed start, who was busy, or that nobody was ever there."""
+        """Why no worker took it: the last failed start, busy workers, or no worker at all."""
         failed = await connection.scalar(
             select(startup_failures.c.text).where(startup_failures.c.queue == row.runner_queue)
         )
@@ -238,7 +238,7 @@ class Sweep(Ending):
 
 
 def gap_s(period_s: float) -> float:
-    """Without a stamp for so long nobody was alive."""
+    """If the alive stamp is older than this, no server was alive."""
     return max(5.0, 5 * period_s)
 
 
@@ -247,7 +247,7 @@ def _is_fresh(period_s: float) -> ColumnElement[bool]:
 
 
 def _progress(stored: str, state: State) -> str:
-    """How far it had got: what the log holds, and the events of the last beat, which may be a while ago."""
+    """How far the run got: the counts of the log, and the events of the last beat, which may be older."""
     events = json.loads(stored).get("events_processed", 0)
     counted = f"{state.message_count} messages and {state.tool_call_count} tool calls"
     return f"; it had got to {counted}" + (f", {events} events processed at the last beat" if events else "")

@@ -1,4 +1,4 @@
-"""Tags as rows, so that a list finds them in the whole table. They go with their row, by the database's own cascade."""
+"""Tags as rows, so that a list can search the whole table. The database deletes them with their row (cascade)."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _O, _P = execution_tags.alias("other").c, resource_tags.alias("other").c
 
 
 async def put_execution_tags(connection: AsyncConnection, handle: int, document: Mapping[str, Any]) -> None:
-    """The rows of an execution that has none. `document` has them in `metadata.tags`."""
+    """Write the tags of an execution that has none yet. `document` has them in `metadata.tags`."""
     if tags := _tags_in(document):
         await connection.execute(insert(execution_tags), [{"handle": handle, "tag": tag} for tag in tags])
 
@@ -38,8 +38,8 @@ async def replace_resource_tags(
 class Chosen:
     """Where a list reads from, by which key it is ordered, and under which conditions.
 
-    With tags that is the index of the first one, in its order: a page costs what it holds, however common the tag is
-    and however rare. Each further tag is one look-up per row.
+    With tags, a list reads the index of the first tag, in its order. So the cost of a page depends on its size, not on
+    how common the tag is. Each further tag is one look-up per row.
     """
 
     source: FromClause

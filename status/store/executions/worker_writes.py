@@ -1,4 +1,4 @@
-"""What a worker writes. Every verb is one conditional statement on (execution, fence), and may be repeated (L3).
+"""The writes of a worker. Every verb is one conditional statement on (execution, fence), and may be repeated (L3).
 
 The answer to a repeated call is the answer to the first one: a reply that got lost changes nothing.
 """
@@ -39,9 +39,9 @@ MIN_TAIL_BYTES = 256 * 1024
 class WorkerWrites(Ending):
     @verb
     async def begin(self, id: str, begin_id: str, incarnation: str, *, key: str = "") -> Begun:
-        """EnsureThread starts. Granted once; to the same `begin_id` again.
+        """EnsureThread starts. Granted once; a repeated call with the same `begin_id` is granted again.
 
-        `key`: whoever calls, empty for one who may speak for all. Raises `OtherKeysWorker`.
+        `key`: the id of the caller's key; empty for a caller that may act for every worker. Raises `OtherKeysWorker`.
         """
         statement = take(
             BEGIN,
@@ -99,9 +99,9 @@ class WorkerWrites(Ending):
     async def claim(
         self, id: str, claim_id: str, incarnation: str, token_digest: str = "", sandbox: str = "", *, key: str = ""
     ) -> Claimed:
-        """Own the run: IN_PROGRESS under a new fence. Refused after the deadline, by the database's clock.
+        """Take the run: IN_PROGRESS under a new fence. Refused after the deadline, by the database's clock.
 
-        `token_digest`: of the token that the owner shows from now on; again only whoever has that is granted.
+        `token_digest`: the digest of the token that the owner shows from now on; a repeated claim needs the same token.
         `sandbox` says what its commands run in. `key` as in `begin`.
         """
         statement = take(
@@ -155,8 +155,8 @@ class WorkerWrites(Ending):
 
     @verb
     async def run_token(self, handle: int, fence: int) -> str | None:
-        """The digest of the token that the run was claimed with under this fence; empty: without one; None: it is not
-        owned under this fence, nor was it when it ended or was handed back."""
+        """The digest of the token that the run was claimed with under this fence. Empty: claimed without a token. None:
+        the owner has another fence, and had another one when the run ended or was handed back."""
         query = select(E.run_token, E.run_token_fence, E.fence, E.settled_fence, E.step).where(E.handle == handle)
         async with self.read() as connection:
             row = (await connection.execute(query)).one_or_none()
@@ -164,7 +164,7 @@ class WorkerWrites(Ending):
             return None
         if row.run_token_fence == fence:
             return row.run_token or ""
-        # A server of before there were tokens has claimed it.
+        # It was claimed through an older server, which knew no tokens.
         owned = row.fence == fence and row.step == Step.RUNNING.value
         return "" if owned or row.settled_fence == fence else None
 
@@ -173,20 +173,20 @@ class WorkerWrites(Ending):
             raise OtherKeysWorker(incarnation)
 
     async def _begins_at(self, connection: AsyncConnection, row: Row[Any], head: str) -> tuple[str, bool]:
-        """The checkpoint to begin at, and whether to go on there without new input. Kept, for attempts and redrives."""
+        """(the checkpoint to begin at, whether to continue without new input). Stored for attempts and redrives."""
         if row.resumable:
             return head, True
         if row.resume_checkpoint_id not in ("", WHAT_IS_FOUND) and row.attempt == 1:
             return row.resume_checkpoint_id, True
         if row.base_given:
-            # Also the next attempt: what the first one added to memory is not to be there twice.
+            # Also for the next attempt: otherwise the first one's additions to memory would be there twice.
             return row.base_checkpoint_id, False
         base = {"base_checkpoint_id": head, "base_given": 1}
         await connection.execute(update(executions).where(E.handle == row.handle).values(**base))
         return head, False
 
     async def _previous(self, connection: AsyncConnection, row: Row[Any]) -> Row[Any] | None:
-        """In its session."""
+        """The execution before it in its session."""
         if not row.session_id:
             return None
         before = select(executions).where(E.session_id == row.session_id, E.handle < row.handle)
@@ -232,7 +232,7 @@ class WorkerWrites(Ending):
         hung_threads: int = 0,
         not_taking: str = "",
     ) -> dict[tuple[int, int], RunnerVerdict]:
-        """The runs of one process are alive. By (handle, fence): go on, cancel, or fenced out."""
+        """A heartbeat of the runs of one process. Returns by (handle, fence): go on, cancel, or fenced out."""
         answers: dict[tuple[int, int], RunnerVerdict] = {}
         async with self.write() as connection:
             await connection.execute(
@@ -271,7 +271,7 @@ class WorkerWrites(Ending):
     async def settle(
         self, handle: int, fence: int, first: int, deltas: Sequence[NewDelta], head: str, outcome: Outcome
     ) -> Settled:
-        """The last deltas and the end, in one transaction. The same fence again gets the stored outcome."""
+        """Store the last deltas and the end, in one transaction. A repeated call gets the stored outcome."""
         end = End(phase=outcome.phase, code=outcome.code, facts=outcome.facts, waiting=outcome.waiting)
         async with self.write() as connection:
             await self.hold_sessions(connection, E.handle == handle)
@@ -324,7 +324,7 @@ class WorkerWrites(Ending):
 
     @verb
     async def snapshot_if_due(self, id: str) -> bool:
-        """Write a snapshot when the tail has outgrown the last one, so that at most twice the log is written."""
+        """Write a snapshot when the tail is larger than the last one. So at most twice the log is written."""
         async with self.write() as connection:
             row = await self._row(connection, E.id == id, OPEN)
             if row is None or row.tail_bytes <= max(MIN_TAIL_BYTES, row.snapshot_bytes):
@@ -344,7 +344,7 @@ class WorkerWrites(Ending):
                 .where(facts.session_id == row.session_id, facts.head_checkpoint_id != head)
                 .values(head_checkpoint_id=head)
             )
-            if moved.rowcount:  # beyond the step that asked: an answer was taken
+            if moved.rowcount:  # the head moved past the question, so the question has been answered
                 await self.no_longer_waiting(connection, row)
 
 
@@ -374,7 +374,7 @@ def _unapplied(row: Row[Any] | None, fence: int, first: int, count: int) -> Appe
 
 
 def _untold(row: Row[Any], previous: Row[Any] | None) -> str:
-    """The execution before, if nobody but the server told its end; not for a run that was to begin before it."""
+    """The id of the execution before, if the server ended it; empty for a run that begins before that one."""
     if previous is None or previous.settled_fence or row.resumable or row.attempt > 1:
         return ""
     return str(previous.id) if row.resume_checkpoint_id or not row.redriven_from else ""

@@ -1,1 +1,1 @@
-"""The verbs about everything else: resources, skills, keys, and who is alive."""
+"""The verbs about resources, skills, API keys and the presence of workers."""

@@ -1,4 +1,4 @@
-"""API keys: made, found by their public id, listed, revoked. A revoked one stays, so that it can be told apart."""
+"""API keys: created, found by their public id, listed, revoked. A revoked key is kept, unlike an unknown one."""
 
 import builtins
 import json
@@ -32,7 +32,7 @@ class ApiKeys(Transactions):
         expires_in_s: float | None = None,
         expires_at: float | None = None,
     ) -> ApiKey:
-        """It ends so long from now, or at that time, or never."""
+        """Create a key. It expires `expires_in_s` seconds from now, or at `expires_at`, or never."""
         values: dict[str, Any] = {
             "id": id,
             "name": name,
@@ -49,7 +49,7 @@ class ApiKeys(Transactions):
 
     @verb
     async def find_key(self, id: str) -> ApiKey | None:
-        """By the public part of the key; also one that was revoked or has expired."""
+        """The key with this public id, also if it was revoked or has expired."""
         expired = func.coalesce(K.expires_at <= NOW, false()).label("expired")
         async with self.read() as connection:
             query = select(api_keys, expired).where(K.id == id)
@@ -66,7 +66,7 @@ class ApiKeys(Transactions):
 
     @verb
     async def revoke_key(self, id: str) -> ApiKey | None:
-        """From now on it opens nothing. A second time changes nothing; None when there is no such key."""
+        """From now on the key is refused. A second call changes nothing; None when there is no such key."""
         statement = update(api_keys).where(K.id == id).values(revoked_at=func.coalesce(K.revoked_at, NOW))
         async with self.write() as connection:
             row = (await connection.execute(statement.returning(api_keys), self.params())).one_or_none()
@@ -74,7 +74,7 @@ class ApiKeys(Transactions):
 
     @verb
     async def key_used(self, id: str) -> None:
-        """Note that it was used now."""
+        """Record that the key was used now."""
         async with self.write() as connection:
             await connection.execute(update(api_keys).where(K.id == id).values(last_used_at=NOW), self.params())
 

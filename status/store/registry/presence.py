@@ -1,7 +1,8 @@
-"""Who is alive, per incarnation of a worker process.
+"""The presence of workers, by the incarnation of their process.
 
-Absence proves nothing: only a live server that saw a stream end without a goodbye writes `disconnected_at`, a HELLO on
-any server clears it, and the sweeper declares the loss after the grace. A reported exit needs no grace.
+A missing stream alone proves nothing. Only a live server that saw a stream end without a goodbye writes
+`disconnected_at`. A HELLO on any server clears it. After the grace the sweeper declares the worker lost. A reported
+exit needs no grace.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ SHOWN_AFTER_S = 24 * 3600.0
 
 
 def registered_by(incarnation: str) -> Select[str]:
-    """The id of the key that registered this process, or the one whose child it is; no row: nobody has."""
+    """The id of the key that registered this process or its parent process; no row: no key has."""
     parts = incarnation.split(".")
     names = [".".join(parts[: n + 1]) for n in range(len(parts))]
     w = workers.c
@@ -36,7 +37,7 @@ def registered_by(incarnation: str) -> Select[str]:
 
 
 def speaks_for(incarnation: str, key: str) -> ColumnElement[bool]:
-    """This key may act in the name of the process: it registered it, or nobody has. An empty key may for all."""
+    """Whether this key may act for the process: the key registered it, or no key has. An empty key may act for all."""
     return func.coalesce(registered_by(incarnation).scalar_subquery(), key) == key if key else true()
 
 
@@ -56,9 +57,9 @@ class Presence(Ending):
         key_id: str = "",
         sandbox: str = "",
     ) -> None:
-        """A worker's stream is open. Whatever was thought of it before is forgotten.
+        """A worker's stream is open. Clears `disconnected_at`, `gone_at` and the exit text of an earlier connection.
 
-        It belongs to `key_id` from the first time on; raises `OtherKeysWorker` for another one.
+        The process belongs to `key_id` from the first call on; raises `OtherKeysWorker` for another key.
         """
         insert = sqlite_insert if self.is_sqlite else postgres_insert
         facts = {
@@ -90,7 +91,7 @@ class Presence(Ending):
 
     @verb(orgs=Orgs.NOBODYS)
     async def worker_key(self, incarnation: str) -> str | None:
-        """The id of the key that registered this process, or the one whose child it is; None: nobody has."""
+        """The id of the key that registered this process or its parent process; None: no key has."""
         async with self.read() as connection:
             found: str | None = await connection.scalar(registered_by(incarnation))
         return found
@@ -105,7 +106,7 @@ class Presence(Ending):
 
     @verb
     async def disconnected(self, incarnation: str, grace_s: float) -> None:
-        """Its stream ended without a goodbye, seen by a live server: its runs are lost unless it is back in time."""
+        """A live server saw the stream end without a goodbye: the runs are lost after `grace_s` without the worker."""
         async with self.write() as connection:
             statement = update(workers).where(workers.c.incarnation == incarnation, workers.c.gone_at.is_(None))
             found = await connection.execute(statement.values(disconnected_at=NOW), self.params())
@@ -119,7 +120,7 @@ class Presence(Ending):
 
     @verb
     async def exited(self, incarnation: str, text: str) -> list[Execution]:
-        """A process is known to be dead, and how ("signal 9"): its runs end now. Prefork children die with it."""
+        """A process died; `text` says how ("signal 9"). Its runs end now, and those of its prefork children, too."""
         child, w = f"{incarnation}.", workers.c
         mine = or_(w.incarnation == incarnation, w.incarnation.startswith(child, autoescape=True))
         owned = or_(E.owner == incarnation, E.owner.startswith(child, autoescape=True))
@@ -159,7 +160,7 @@ class Presence(Ending):
 
     @verb
     async def startup_failed(self, queue: str, role: str, text: str) -> None:
-        """A worker for this queue could not start; E101 quotes it until one does."""
+        """A worker for this queue could not start; E101 quotes the text until a worker starts."""
         insert = sqlite_insert if self.is_sqlite else postgres_insert
         values = {"role": role, "at": NOW, "text": text}
         statement = insert(startup_failures).values(queue=queue, **values)
@@ -178,7 +179,7 @@ class Presence(Ending):
 
     @verb(orgs=Orgs.NOBODYS)
     async def workers(self, queue: str | None = None) -> Sequence[Worker]:
-        """Those that are here or left lately, newest first."""
+        """Workers that have not left, or left less than `SHOWN_AFTER_S` ago; newest first."""
         w = workers.c
         query = select(workers).where(or_(w.gone_at.is_(None), w.gone_at > NOW - SHOWN_AFTER_S))
         if queue is not None:

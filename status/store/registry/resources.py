@@ -21,13 +21,13 @@ from agent_runner.status.store.verbs import Orgs, verb
 
 R = resources.c
 MAX_READ_BYTES = 4 << 20
-"""Of bodies that are read to show a page of a few words of each."""
+"""The most bytes of bodies that are read for one page of short entries."""
 
 
 class Resources(Transactions):
     @verb(orgs=Orgs.WRITES)
     async def put_resource(self, resource: Resource, *, expect_version: int | None = None) -> Resource:
-        """Create (`expect_version` None) or replace the version that was read. Gives what is stored.
+        """Create (`expect_version` None) or replace the version that was read. Returns the stored resource.
 
         Raises `SlugTaken` or `StaleVersion`.
         """
@@ -109,7 +109,7 @@ class Resources(Transactions):
                 ids = ids[: fitting((row.weight for row in rows), most)]
             whole = [id for id, fit in zip(ids, fits, strict=False) if fit]
             bodies = {r.id: r for r in await self._read(connection, kind, whole)}
-            for id in ids:  # one at a time: what does not fit may be large
+            for id in ids:  # one at a time: a body that does not fit may be large
                 if id not in bodies:
                     bodies |= {r.id: _brief(r) for r in await self._read(connection, kind, [id])}
         found = [bodies[id] for id in ids if id in bodies]
@@ -132,8 +132,8 @@ class Resources(Transactions):
 
     @verb(orgs=Orgs.RESOURCE)
     async def delete_resource(self, kind: ResourceKind, id: str) -> Resource | None:
-        """The resource as it was; None when there is none. A skill goes with all its versions, a session's sandbox and
-        memory are for retention to take."""
+        """Returns the deleted resource; None when there is none. A skill is deleted with all its versions. Retention
+        removes a session's sandbox and memory later."""
         statement = delete(resources).where(R.kind == kind.value, R.id == id).returning(resources)
         async with self.write() as connection:
             row = (await connection.execute(statement)).one_or_none()

@@ -20,13 +20,13 @@ class Skills(Resources):
     async def push_skill(
         self, skill: Resource, version: SkillVersion, archive: bytes, *, expect_version: int | None = None
     ) -> Resource:
-        """Store the skill as it is with its newest version, in one transaction. A version that is there stays.
+        """Store the skill and its newest version, in one transaction. A version that exists already stays as it is.
 
-        A tag that pointed elsewhere moves. Raises `SlugTaken` or `StaleVersion`.
+        A tag that pointed to another version moves. Raises `SlugTaken` or `StaleVersion`.
         """
         values = {name: getattr(version, name) for name in ("skill_id", "version_hash")}
         async with self.write() as connection:
-            # The skill's row first: whoever pushes to the same skill waits here.
+            # The skill's row first: another push to the same skill waits here.
             stored = await self.put_in(connection, skill, expect_version)
             there = select(A.version_hash).where(A.skill_id == version.skill_id, A.version_hash == version.version_hash)
             if await connection.scalar(there) is None:
@@ -41,7 +41,7 @@ class Skills(Resources):
 
     @verb(orgs=Orgs.AFTER_A_READ)
     async def skill_version(self, skill_id: str, name: str) -> SkillVersion | None:
-        """By its hash, or by a tag that points to it."""
+        """The version with this hash, or the one that this tag points to."""
         tagged = select(T.tag, T.version_hash).where(T.skill_id == skill_id)
         async with self.read() as connection:
             tag = (await connection.execute(tagged.where(T.tag == name))).one_or_none()
@@ -65,7 +65,7 @@ class Skills(Resources):
 
     @verb
     async def keep_skill_front(self, skill_id: str, version_hash: str, front: Mapping[str, str]) -> None:
-        """What the front matter of a version says, for one that was pushed before this was kept."""
+        """Store the front matter of a version that was pushed before this field existed."""
         mine = (A.skill_id == skill_id, A.version_hash == version_hash, A.front.is_(None))
         async with self.write() as connection:
             await connection.execute(update(skill_artifacts).where(*mine).values(front=dumps(front)))
