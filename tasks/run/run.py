@@ -60,7 +60,7 @@ class Claim:
 
 def context_with(claim: Claim) -> RunContext:
     """The values of the claim for the graph, besides its input."""
-    told = claim.reply
+    reply = claim.reply
     facts = facts_of(
         execution_id=claim.execution_id,
         session_id=reply.session_id or reply.session.metadata.id,

@@ -79,7 +79,7 @@ async def prepare(
 
 def durability_of(settings: "Settings", engine: EngineFactory, claim: Claim) -> str:
     """When a step is written: the agent's annotation, else the graph's entry, else the setting. Raises SetupError."""
-    told = claim.told
+    told = claim.reply
     chosen = told.agent.metadata.annotations.get(DURABILITY) or (
         engine.user_graphs.durability(told.graph) if told.graph else ""
     )
@@ -90,7 +90,7 @@ def durability_of(settings: "Settings", engine: EngineFactory, claim: Claim) -> 
 
 def check(claim: Claim) -> None:
     """Raises SetupError for a claim that cannot be run; the text names what is missing."""
-    told = claim.told
+    told = claim.reply
     if not claim.execution_id:
         raise SetupError("Execution ID is required")
     if told.bundle_error:
@@ -106,7 +106,7 @@ def check(claim: Claim) -> None:
 
 def bundle_of(claim: Claim, skills: Mapping[str, tuple[SkillSpec, ...]]) -> Bundle:
     """The bundle that shapes the graph, from the claim. `skills`: by sub-agent, '' for the agent's own."""
-    told = claim.told
+    told = claim.reply
     if told.graph:
         return Bundle(graph=told.graph, model_name=told.model_name)
     spec = told.agent.spec

@@ -21,7 +21,7 @@ async def tidy(process: "RunnerProcess", run: Run, phase: str) -> None:
     if not run.can_hand_back or not head or phase not in ENDED:
         return
     # A run that did not complete may be started again from the head before it.
-    before = run.claim.told.head_checkpoint_id
+    before = run.claim.reply.head_checkpoint_id
     also = [before] if before and phase != Phase.COMPLETED.wire_name else []
     try:
         await process.memory.prune(run.current.thread_id, head, also=also)
