@@ -1,9 +1,10 @@
-"""Keeps one child process alive, and tells the server how each one died or why it could not start.
+"""Keeps one child process alive. Reports to the server how each child died, or why it could not start.
 
-Imports neither Celery nor gRPC nor any task: what takes a worker down must not take this down. The child gets a fresh
-incarnation id and the read end of a pipe that only this process holds open; its end says that the supervisor is gone.
+It imports neither Celery nor gRPC nor any task: an error that ends a worker must not end the supervisor. Each child
+gets a new incarnation id and the read end of a pipe that only this process holds open. When the pipe closes, the child
+knows that the supervisor is gone.
 
-A child that has to leave but still has work to end asks for a successor (SIGUSR1): the next child starts at once.
+A child that must leave but still has work to finish asks for a successor (SIGUSR1): the next child starts at once.
 """
 
 import contextlib
@@ -48,11 +49,11 @@ def supervise(
     detour: Callable[[bytes], object] | None = None,
     ready: Callable[[int], None] | None = None,
 ) -> int:
-    """Run `argv` again and again until a signal asks to stop; the exit code of the last child (128 + n for signal n).
+    """Run `argv` again and again until a signal asks to stop. Returns the last child's exit code (128 + n: signal n).
 
-    Reports to the server go through `opener`, else directly: a proxy of the environment is for model providers. What
-    the server refuses or does not take at once goes the `detour`, which raises when it cannot either.
-    `ready` is called with the pid of each new child. SIGINT is passed on as SIGTERM. Main thread only.
+    Reports to the server go through `opener`, else directly: a proxy of the environment is for model providers. A
+    report that the server refuses, or does not take in `DETOUR_AFTER_TRIES` tries, goes to `detour`, which raises if it
+    fails too. `ready` is called with the pid of each new child. SIGINT is passed on as SIGTERM. Main thread only.
     """
     told = _Telling(http_url, api_key, opener, detour)
     return _Supervisor(role, argv, queue=queue, told=told, ready=ready).run()
@@ -97,12 +98,12 @@ class _Supervisor:
     def _begin(self) -> "_Life | None":
         """Start a child; None if it cannot be executed."""
         while not self._news.empty():
-            self._news.get()  # of children before this one
+            self._news.get()  # news of earlier children
         incarnation = uuid.uuid4().hex
         child_end, our_end = os.pipe()
         env = {**os.environ, INCARNATION_ENV: incarnation, SUPERVISOR_FD_ENV: str(child_end)}
         try:
-            # A session of its own: Ctrl-C reaches the child once, through this process, and as SIGTERM.
+            # The child has a session of its own: Ctrl-C reaches it only through this process, as SIGTERM.
             child = subprocess.Popen(  # noqa: S603 - our own command line
                 self._argv, env=env, pass_fds=(child_end,), stderr=subprocess.PIPE, start_new_session=True
             )
@@ -131,10 +132,10 @@ class _Supervisor:
         return False
 
     def _end(self, life: "_Life") -> None:
-        """On the life's own thread: its end, told at once."""
+        """Runs on the life's own thread: waits for the child's end and reports it at once."""
         errors = _Errors(life.child.stderr)
         code = life.code = life.child.wait()
-        # A signal's reason is known at once; a banner may still be in the pipe, which others may hold open.
+        # After a signal no banner is read. After an exit it may still be in the pipe, which others may hold open.
         errors.finish(0.0 if code < 0 else 0.2)
         self._lives.remove(life)
         os.close(life.our_end)
@@ -176,7 +177,7 @@ class _Life:
 
 
 class _Telling:
-    """Tells the server, in threads: a server that is away must not hold up the next child."""
+    """Sends the reports to the server, in threads: a server that is away must not delay the next child."""
 
     def __init__(self, http_url: str, api_key: str, opener: Any, detour: Callable[[bytes], object] | None) -> None:
         self._url = f"{http_url.rstrip('/')}/v1/runner/exits"
@@ -197,7 +198,7 @@ class _Telling:
                 with self._opener.open(request, timeout=REPORT_TIMEOUT_S):
                     return
             except (OSError, ValueError) as exc:
-                # An answer of 4xx will not get better; no server, or a 5xx, may.
+                # A new try does not help after an answer of 4xx. It may help after a 5xx or without a server.
                 refused = 400 <= getattr(exc, "code", 500) < 500
                 if (refused or tries >= DETOUR_AFTER_TRIES) and self._by_detour(body):
                     return
@@ -211,13 +212,13 @@ class _Telling:
             return False
         try:
             self._detour(body)
-        except Exception as exc:  # whatever its client raises: the next try, or the banner in the log, must do
+        except Exception as exc:  # any error of its client: the next try or the log must be enough
             sys.stderr.write(f"supervisor: the exit report could not be left for the server either: {exc}\n")
             return False
         return True
 
     def finish(self) -> None:
-        """Give the last reports a moment."""
+        """Wait up to `LAST_REPORTS_S` for the last reports."""
         until = time.monotonic() + LAST_REPORTS_S
         for thread in self._reports:
             thread.join(max(until - time.monotonic(), 0.0))

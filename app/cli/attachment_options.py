@@ -1,4 +1,4 @@
-"""`--attach FILE`: files of the caller's machine as blocks of the message."""
+"""`--attach FILE`: sends files of the caller's machine as content blocks of the message."""
 
 import base64
 import mimetypes
@@ -17,7 +17,7 @@ attach_option = click.option(
 
 
 def message_with(message: str | None, files: Sequence[str]) -> str | list[dict[str, Any]] | None:
-    """The message as the HTTP API takes it. Raises Failed for a file that cannot be read."""
+    """The message in the form of the HTTP API. Raises Failed for a file that cannot be read."""
     if not files:
         return message
     words = [{"type": "text", "text": message}] if message else []

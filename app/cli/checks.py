@@ -43,7 +43,7 @@ class Check:
 
 
 def check_all(settings: Settings, problems: list[str]) -> list[Check]:
-    """All checks, at the same time; each within its own few seconds."""
+    """Runs all checks at the same time. Each has its own limit of a few seconds."""
     checks: list[Callable[[Settings], Check | list[Check]]] = [
         check_broker, check_redis, check_database, check_checkpoints, check_store, check_backend,
         check_reporting, check_model, check_sandbox, check_server,
@@ -91,7 +91,7 @@ def check_database(settings: Settings) -> Check:
         return Check(name="database", up=False, why=f"{missing} does not exist yet", fix=fix)
     try:
         now, newest = revision(url)
-    except Exception as error:  # any driver's
+    except Exception as error:  # each driver has exceptions of its own
         return _down("database", url, error, "Start it, or set AGENT_RUNNER_DATABASE_URL.")
     if now != newest:
         why = f"its schema is at {now or 'nothing'}, this version needs {newest}"
@@ -117,7 +117,10 @@ def check_checkpoints(settings: Settings) -> Check:
 
 
 def check_store(settings: Settings) -> Check:
-    """The store of the user's graphs. Other agents have none, so it is not required."""
+    """Checks the store of the user's graphs. Agents without a graph have none.
+
+    A wrong configuration fails `doctor`. An error of the driver does not: the checkpoint store reports the same error.
+    """
     from agent_runner.app.cli.store_check import StoreLack, described
 
     name, url = "graphs' store", settings.checkpoint_url
@@ -125,7 +128,7 @@ def check_store(settings: Settings) -> Check:
         return Check(name=name, up=True, why=described(settings), required=False)
     except StoreLack as error:
         return Check(name=name, up=False, why=str(error), fix=error.fix)
-    except Exception as error:  # the driver's: the same as of the checkpoint store
+    except Exception as error:  # an error of the driver; the checkpoint store reports the same
         return replace(_down(name, url, error, "Start it, or set AGENT_RUNNER_CHECKPOINT_URL."), required=False)
 
 
@@ -140,7 +143,7 @@ def check_backend(settings: Settings) -> Check:
 
 
 def check_reporting(settings: Settings) -> list[Check]:
-    """Which laws do not hold, where workers report by the contract alone."""
+    """Names the laws that do not hold when workers report through the contract only (`reporting` is not `native`)."""
     from agent_runner.clients.reporting.compatible import NOT_HELD
 
     if settings.reporting == "native":
@@ -149,7 +152,7 @@ def check_reporting(settings: Settings) -> list[Check]:
 
 
 def check_model(settings: Settings) -> Check:
-    """Which model the cascade finds; nothing is asked of it, so a wrong key is not seen here."""
+    """Shows the model that the cascade finds. The model is not called, so a wrong key is not detected here."""
     from agent_runner.clients.models.cascade import build_model
     from agent_runner.clients.models.errors import ModelError
 
@@ -183,7 +186,7 @@ def check_sandbox(settings: Settings) -> Check:
 
 
 def check_server(settings: Settings) -> list[Check]:
-    """The server, and through it who is online on each queue. Compatible workers are not seen by it."""
+    """Checks the server, and asks it which workers are online on each queue. It does not know compatible workers."""
     found = _server_and_workers(settings)
     return found if settings.reporting == "native" else [replace(check, required=False) for check in found]
 
@@ -223,7 +226,7 @@ def _online(role: str, queue: str, workers: Rows) -> Check:
 
 
 def _nobody(role: str, queue: str, why: str) -> Check:
-    # Without an orchestrator executions still end, by the sweeper; without a worker none of them runs.
+    # Without an orchestrator the sweeper still ends executions. Without a worker no execution runs.
     return Check(
         name=f"{role}s", up=False, why=f"queue {queue}: {why}", fix=f"agent-runner {role}", required=role == "worker"
     )
@@ -237,7 +240,7 @@ def _settings(problems: list[str]) -> Check:
 
 
 def _redis(name: str, url: str, variable: str, commands: list[Command]) -> Check:
-    """As its clients use it: every command and key of theirs, and whether a write would be taken."""
+    """Checks each command and key that the clients use, and whether Redis accepts a write."""
     import redis
 
     fix = f"Start it, or set {variable}; agent-runner dev brings its own."
@@ -261,7 +264,7 @@ def _redis(name: str, url: str, variable: str, commands: list[Command]) -> Check
 
 
 def _version(client: Any) -> str:
-    """Empty where the user may not ask: that is no failure."""
+    """Empty if the Redis user may not call INFO. That is no failure."""
     from redis.exceptions import ResponseError
 
     try:

@@ -1,4 +1,4 @@
-"""The data directory of a command that brings its own stack: writable, or one sentence that says it is not."""
+"""Checks that the data directory of a command that starts its own stack is writable."""
 
 import os
 import tempfile
@@ -13,10 +13,10 @@ NEXT_STEP = "Run it in a folder that you may write, or name one with AGENT_RUNNE
 
 @contextmanager
 def written_in(folder: Path, *, option: str = "") -> Iterator[None]:
-    """Make `folder` and try it; within, what the system refuses there ends the command too. Raises `Failed`.
+    """Makes `folder` and writes to it. Raises `Failed` if that is refused, now or later in the block.
 
-    `option` is the command's own for this setting. Tried by writing: root may do what the mode forbids, and nobody
-    may write to a file system that is mounted read-only or full.
+    `option` is the command's option for this setting. The mode of the folder is not enough for this check: root may
+    write against it, and nobody can write to a file system that is full or mounted read-only.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -34,9 +34,9 @@ def written_in(folder: Path, *, option: str = "") -> Iterator[None]:
 
 
 def _is_there(name: object, folder: Path) -> bool:
-    """Whether an error is about the folder, what is in it, or what it would be in."""
+    """Whether the path of an error is the folder, a path in it, or one of its parents."""
     if name is None:
-        return True  # a write, of the probe
+        return True  # the write of the probe failed: such an error has no path
     if not isinstance(name, str | os.PathLike):
         return False
     place = Path(name)

@@ -1,7 +1,7 @@
-"""An execution on the terminal while it happens.
+"""Shows an execution on the terminal while it runs.
 
-`PlainDisplay` prints one line per change and nothing else: for pipes and logs. `LiveDisplay` prints the same lines and
-keeps what is going on right now (todos, running tools, sub-agents side by side, the sentence being said) below them.
+`PlainDisplay` prints one line per change and nothing else, for pipes and logs. `LiveDisplay` prints the same lines.
+Below them it shows the current state: todos, running tools, sub-agents side by side, the unfinished sentence.
 """
 
 from collections.abc import Mapping
@@ -40,10 +40,10 @@ class Display(Protocol):
     story: Story
 
     def show(self, event: StreamEvent) -> None:
-        """Take one event of the stream in."""
+        """Show one event of the stream."""
 
     def note(self, text: str) -> None:
-        """Say something that is not part of the execution."""
+        """Print a text that is not part of the execution."""
 
     def close(self) -> None:
         """Leave the terminal as it was."""
@@ -64,7 +64,7 @@ class SilentDisplay:
 
 
 class PlainDisplay:
-    """One line per change, flushed at once; nothing is ever taken back."""
+    """Prints one line per change and flushes it at once. A printed line stays."""
 
     def __init__(self, out: TextIO) -> None:
         self.story = Story()
@@ -82,7 +82,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """The lines scroll up; below them stands what is going on now."""
+    """The lines scroll up. The current state stays below them."""
 
     def __init__(self, console: Console) -> None:
         self.story = Story()
@@ -104,7 +104,7 @@ class LiveDisplay:
         if event.kind == "update" and isinstance(event.data.get("at"), str):
             self._ahead = _epoch(event.data["at"]) - monotonic()
         if lines := self.story.tell(event):
-            self._live.refresh()  # or the sentence that these lines finish would stand below them once more
+            self._live.refresh()  # else the sentence that these lines finish would appear below them again
             self._console.print(*map(styled, lines), sep="\n", soft_wrap=True)
 
     def note(self, text: str) -> None:
@@ -171,7 +171,7 @@ def todo_text(todo: Mapping[str, Any]) -> str:
 
 
 def tokens_text(story: Story) -> str:
-    """`, 1,234 tokens (1,000 read, 234 written)`; empty when nobody counted them."""
+    """`, 1,234 tokens (1,000 read, 234 written)`; empty if there is no count."""
     read, written = story.tokens()
     return f", {read + written:,} tokens ({read:,} read, {written:,} written)" if read + written else ""
 
@@ -189,7 +189,7 @@ def ending(execution: Mapping[str, Any], story: Story, took_s: float) -> str:
 
 
 def failure(execution: Mapping[str, Any]) -> tuple[str, str]:
-    """(what happened, with its code; what to do next) of an execution that failed or was cancelled."""
+    """(the error with its code, the next step) of an execution that failed or was cancelled."""
     status = execution.get("status") or {}
     told: Mapping[str, Any] = {}
     for message in status.get("messages", []):

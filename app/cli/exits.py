@@ -1,4 +1,4 @@
-"""How a command ends badly: what is wrong and what to do on stderr, and an exit code of interfaces.md."""
+"""Failures of a command: the error and the next step on stderr, and an exit code of interfaces.md."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,7 @@ EXIT_FAILED, EXIT_USAGE, EXIT_CANCELLED = 1, 2, 130
 
 
 class Failed(click.ClickException):
-    """Ends the command; `next_step` stands on a line of its own."""
+    """Ends the command with an error. `next_step` is printed on a line of its own."""
 
     def __init__(self, message: str, *, next_step: str = "", exit_code: int = EXIT_FAILED) -> None:
         super().__init__(message)
@@ -26,7 +26,7 @@ class Failed(click.ClickException):
 
 
 def settings_or_exit(role: Role) -> Settings:
-    """The settings; all their problems at once and exit 2 otherwise."""
+    """The settings. If they are wrong: raises `Failed` with all problems and exit code 2."""
     try:
         return load_settings(role)
     except SettingsError as error:
@@ -39,7 +39,7 @@ def settings_or_exit(role: Role) -> Settings:
 
 @contextmanager
 def api_errors() -> Iterator[None]:
-    """What the server refuses becomes the command's failure."""
+    """Turns an `ApiError` of the server into `Failed`."""
     try:
         yield
     except ApiError as error:

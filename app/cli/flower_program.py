@@ -1,7 +1,7 @@
 """Flower's process: `python -P -m agent_runner.app.cli.flower_program controls|only-shows flower ...`.
 
-It is `celery flower ...`; with `only-shows` without its levers. Flower has no such option of its own. Whatever it
-changes, it changes by a POST; the one POST that only reads fills the table of tasks.
+It runs `celery flower ...`. With `only-shows` Flower cannot change anything; Flower itself has no such option. Every
+change in Flower is a POST request. One POST only reads: it fills the table of tasks.
 """
 
 import os
@@ -17,9 +17,9 @@ REFUSAL = "This Flower only shows. AGENT_RUNNER_FLOWER_CONTROL=true lets it revo
 
 def main() -> int:
     current_folder_last()
-    # Celery's own default reads `celeryconfig.py` of the current folder: the settings of somebody else's application.
+    # By default Celery reads `celeryconfig.py` of the current folder, which may belong to another application.
     os.environ["CELERY_LOADER"] = "app"
-    # So does Flower with `flowerconfig.py`.
+    # Flower does the same with `flowerconfig.py`.
     os.environ.setdefault("FLOWER_CONF", os.devnull)
     if sys.argv.pop(1) == "only-shows":
         _take_levers_away()
@@ -29,7 +29,7 @@ def main() -> int:
     from agent_runner.clients.settings.settings import load_settings
 
     settings = load_settings("flower")
-    # Flower and Tornado add no handler where there is one: their lines are written as ours are.
+    # Flower and Tornado add no log handler if there is one. So their lines have the format of ours.
     set_up_logging(settings.log_level, settings.log_format)
     sys.argv[0] = "celery"
     return celery() or 0
@@ -46,7 +46,7 @@ def _take_levers_away() -> None:
             self.finish(REFUSAL)
 
         def check_xsrf_cookie(self) -> None:
-            """Nothing is done, so nothing can be forged."""
+            """Not needed: a refused request changes nothing."""
 
     class ReadOnlyFlower(Flower):  # type: ignore[misc]
         def find_handler(self, request: Any, **rest: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Follow one execution to its end on the terminal: what `run`, `executions watch` and `executions answer` share."""
+"""Follows one execution to its end on the terminal, for `run`, `executions watch` and `executions answer`."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ WHOLE_LOG = 0
 
 
 class Interrupts:
-    """Ctrl-C and SIGTERM while the loop runs: the first asks for the end, the second leaves at once."""
+    """Handles Ctrl-C, SIGTERM and SIGHUP while the loop runs. The first sets `asked`, the second ends the task."""
 
     def __init__(self) -> None:
         self.asked = asyncio.Event()
@@ -46,10 +46,10 @@ class Interrupts:
 
 
 class Terminal:
-    """`async with Terminal(server, as_json=...) as terminal:` one execution, shown to the person who asked for it.
+    """`async with Terminal(server, as_json=...) as terminal:` shows one execution to the user.
 
-    `terminal.code` is the exit code afterwards. What the server refuses is told in there, and a second Ctrl-C ends it;
-    all else is the caller's.
+    `terminal.code` is the exit code afterwards. An `ApiError` is printed and ends the block, a second Ctrl-C ends it
+    too. All other exceptions go to the caller.
     """
 
     def __init__(self, server: tuple[str, str, Path | None], *, as_json: bool) -> None:
@@ -88,16 +88,16 @@ class Terminal:
         await self.follow(execution_id, cancels=True)
 
     async def follow(self, execution_id: str, *, cancels: bool) -> None:
-        """To its end; with `cancels` Ctrl-C cancels it, without it only stops watching."""
+        """Follow it to its end. With `cancels`, Ctrl-C cancels the execution; without, it only stops watching."""
         self.code = await follow_and_report(
             self.api, execution_id, self.display, self._interrupts, cancels=cancels, as_json=self._as_json
         )
 
 
 async def follow(api: HttpApi, execution_id: str, display: Display, interrupts: Interrupts, *, cancels: bool) -> int:
-    """Show it until it ends; answers the exit code of an interrupt, or -1 when it ended by itself.
+    """Show the execution until it ends. Returns the exit code of an interrupt, or -1 when the execution has ended.
 
-    With `cancels` an interrupt cancels the execution and waits for its end; without, it only stops watching.
+    With `cancels`, an interrupt cancels the execution and waits for its end; without, it only stops watching.
     """
     reading = asyncio.create_task(_read(api, execution_id, display))
     asked = asyncio.create_task(interrupts.asked.wait())
@@ -131,7 +131,7 @@ async def _read(api: HttpApi, execution_id: str, display: Display) -> None:
 async def follow_and_report(
     api: HttpApi, execution_id: str, display: Display, interrupts: Interrupts, *, cancels: bool, as_json: bool
 ) -> int:
-    """Follow it, say how it ended; the exit code is its end's."""
+    """Follow the execution and report its end. Returns the exit code."""
     since = monotonic()
     try:
         code = await follow(api, execution_id, display, interrupts, cancels=cancels)
@@ -144,7 +144,7 @@ async def follow_and_report(
 
 
 def report(execution: Mapping[str, Any], display: Display, took_s: float, *, as_json: bool) -> int:
-    """The last lines, or the JSON document on stdout; what failed and the next step on stderr."""
+    """Prints the last lines or the JSON on stdout, an error and its next step on stderr. Returns the exit code."""
     phase = phase_of(execution)
     if as_json:
         click.echo(json.dumps(execution, indent=2, ensure_ascii=False))
@@ -165,7 +165,7 @@ def report(execution: Mapping[str, Any], display: Display, took_s: float, *, as_
 
 
 def told(error: ApiError) -> int:
-    """Say what the server refused; the exit code."""
+    """Prints the server's error. Returns the exit code."""
     click.echo(f"Error: {error} [{error.code}]", err=True)
     if error.next_step:
         click.echo(f"Next step: {error.next_step}", err=True)

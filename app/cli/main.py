@@ -1,4 +1,4 @@
-"""`agent-runner`: the commands and where each of them lives."""
+"""`agent-runner`: the commands and the module of each."""
 
 import importlib
 import sys

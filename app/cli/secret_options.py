@@ -20,7 +20,7 @@ WARNING = (
 
 
 def env_option(command: F) -> F:
-    """Both options; the command gets `env` and `env_file`."""
+    """Adds both options. The command gets `env` and `env_file`."""
     one = click.option(
         "--env", "-e", multiple=True, metavar="NAME", help="A secret for the agent's tools, from this environment."
     )
@@ -32,7 +32,7 @@ def env_option(command: F) -> F:
 
 
 def secrets_of(given: Iterable[str], files: Iterable[Path] = ()) -> dict[str, str]:
-    """By name; what is given by itself counts before a file. Raises UsageError for a name without a value."""
+    """The secrets by name. `--env` overrides `--env-file`. Raises UsageError for a name without a value."""
     found = {name: value for file in files for name, value in dotenv_values(file, interpolate=False).items() if value}
     for each in given:
         name, equals, value = each.partition("=")

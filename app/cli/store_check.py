@@ -1,6 +1,6 @@
-"""What `doctor` says of the graphs' store: whether what `store` in `langgraph.json` asks for is to be had here.
+"""Checks for `doctor` whether the graphs' store, as `store` in `langgraph.json` configures it, works here.
 
-Nothing is written or set up, no code of the user runs, no embedding is asked.
+The check writes nothing and sets nothing up. It runs no code of the user and calls no embedding.
 """
 
 import json
@@ -15,7 +15,7 @@ LIMIT_S = 5
 
 
 class StoreLack(Exception):
-    """Why it will not work; `fix` is what to do."""
+    """The reason why the store will not work. `fix` says what to do."""
 
     def __init__(self, why: str, fix: str) -> None:
         super().__init__(why)
@@ -23,7 +23,7 @@ class StoreLack(Exception):
 
 
 def described(settings: Settings) -> str:
-    """One line about the store as it is configured. Raises StoreLack, and what a driver raises."""
+    """One line about the store as it is configured. Raises StoreLack, and the driver's exceptions."""
     from agent_runner.clients.engine.store.store_config import StoreConfigError, read_store_config
 
     file = Path(settings.graphs)

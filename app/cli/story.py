@@ -1,7 +1,7 @@
-"""An execution's log told in lines, in the order in which things happen.
+"""An execution's log as lines of text, in the order of the log.
 
-`Story.tell(event)` takes one event of the stream and gives the lines it adds; what it amounts to so far is in
-`state`. The same story feeds the live display and the plain output of a pipe.
+`Story.tell(event)` takes one event of the stream and returns the lines that it adds. `state` is the folded state so
+far. The live display and the plain output of a pipe use the same story.
 """
 
 import json
@@ -45,7 +45,7 @@ class Line:
 
 
 class Story:
-    """Of one execution. `state` is the fold of all rows so far."""
+    """The story of one execution. `state` is the fold of all rows so far."""
 
     def __init__(self) -> None:
         self.state = State.empty()
@@ -69,7 +69,7 @@ class Story:
         return list(self._tell_row(row))
 
     def unfinished(self) -> list[Line]:
-        """What is being said right now: the beginnings of lines that have no end yet."""
+        """The unfinished lines: text that has no line end yet."""
         return [
             Line(text=text, tone=Tone.TEXT, who=self._who_says(id_)) for id_, text in self._unfinished.items() if text
         ]
@@ -96,19 +96,19 @@ class Story:
         ]
 
     def tokens(self) -> tuple[int, int]:
-        """(read, written) by the model, as far as the messages say."""
+        """Tokens (read, written) by the model: the sum over the messages that have a count."""
         usages = [m["metadata"].get("usage") or {} for m in self.state.messages.values()]
         return sum(int(u.get("input_tokens") or 0) for u in usages), sum(
             int(u.get("output_tokens") or 0) for u in usages
         )
 
     def model(self) -> str:
-        """The model that spoke last in the main conversation, as it names itself; empty when nobody said."""
+        """The name of the model that spoke last in the main conversation; empty if no message has one."""
         named = [m["metadata"].get("model") for m in self.state.messages.values() if not m["metadata"].get("scope")]
         return next((str(name) for name in reversed(named) if name), "")
 
     def _tell_snapshot(self, data: Mapping[str, Any]) -> Iterator[Line]:
-        """A picture in the middle: told once as it stands, later rows go on from it."""
+        """A snapshot in the middle of a run. It is shown once as a whole; later rows continue from it."""
         self.state = state_of(data.get("execution") or {}, int(data.get("seq") or 0))
         if self.state.phase is not None:
             yield Line(text=self.state.phase.name, tone=Tone.PHASE)
@@ -144,7 +144,7 @@ class Story:
         yield from self._tell_text(said["id"], said["text"])
 
     def _tell_new_call(self, said: Payload) -> Iterator[Line]:
-        if said.get("name") != "task" and said["id"] not in self._begun:  # a task is told as a sub-agent
+        if said.get("name") != "task" and said["id"] not in self._begun:  # a `task` call is shown as a sub-agent
             yield from self._tell_call(said["id"])
 
     def _tell_end_of_call(self, said: Payload) -> Iterator[Line]:
@@ -178,7 +178,7 @@ class Story:
 
     def _tell_text(self, message: str, text: str, type_: str = "") -> Iterator[Line]:
         if type_ == "MESSAGE_SYSTEM":
-            return  # a failure is told at the end, with its code and next step
+            return  # a failure is shown at the end, with its code and next step
         if type_ == "MESSAGE_HUMAN":
             yield from (Line(text=f"> {line}", tone=Tone.USER) for line in text.splitlines())
             return
@@ -189,7 +189,7 @@ class Story:
             self._unfinished[message] = rest
 
     def _tell_message_end(self, said: Payload) -> Iterator[Line]:
-        if "content" in said:  # what was streamed is not what counts
+        if "content" in said:  # the final content replaces the streamed text
             self._unfinished.pop(said["id"], None)
             yield from self._tell_text(said["id"], said["content"])
         if rest := self._unfinished.pop(said["id"], ""):
@@ -302,7 +302,7 @@ _KINDS: Mapping[str, Callable[[Story, Payload], Iterator[Line]]] = {
 
 
 def state_of(execution: Mapping[str, Any], seq: int) -> State:
-    """A state from a contract AgentExecution: for servers that send a picture instead of the log."""
+    """A state from a contract AgentExecution, for servers that send a snapshot instead of the log."""
     state = State.empty()
     state.apply(LogRow(seq=seq, at=0.0, fence=0, kind="merge", payload={"status": dict(execution.get("status") or {})}))
     # Later rows name a message by the id that its metadata carries.
@@ -333,7 +333,7 @@ def first_line(text: str) -> str:
 
 
 def cut(text: str) -> list[str]:
-    """The lines of a result that are shown, and how many are not."""
+    """The first lines of a result, and a line with the number of the others."""
     lines = text.rstrip().splitlines()
     shown = [f"{line[:LINE_CHARS]} ..." if len(line) > LINE_CHARS else line for line in lines[:RESULT_LINES]]
     return [*shown, f"... {len(lines) - RESULT_LINES} more lines"] if len(lines) > RESULT_LINES else shown
@@ -355,7 +355,7 @@ def _row(event: StreamEvent) -> LogRow:
 
 
 def _seconds(at: Any) -> float:
-    """Epoch seconds of what the log or a status gives: a number, or RFC 3339."""
+    """Epoch seconds of a time in a log or a status: a number, or RFC 3339. 0 for anything else."""
     if isinstance(at, int | float):
         return float(at)
     try:

@@ -1,8 +1,8 @@
-"""The processes below ours, also those that lead a session of their own: a stack ends with all of them.
+"""All processes below this one, also those in a session of their own. The end of a stack ends all of them.
 
-A process whose parent has ended is nobody's child any more, so the tree is looked at while its parts still hang
-together, again and again, and what was seen once is known from then on: by its number and the time of its start, since
-numbers are given out again.
+A process whose parent has ended is no longer in the tree. So the tree is read again and again while the parents run,
+and each process that was found is remembered by its number and the time of its start. The time is needed because the
+system uses numbers again.
 """
 
 import os
@@ -21,7 +21,7 @@ class ProcessTree:
         self._known: dict[int, str] = {}
 
     def look(self) -> None:
-        """Note everything that is below the roots, or below what was noted before."""
+        """Remember all processes below the roots, and below the processes that are remembered already."""
         running = _running()
         self._known = {pid: began for pid, began in self._known.items() if running.get(pid, (0, ""))[1] == began}
         below = {pid for pid in (*self._roots, *self._known) if pid in running}
@@ -33,7 +33,7 @@ class ProcessTree:
         self._known |= {pid: running[pid][1] for pid in below}
 
     def kill(self) -> None:
-        """What of it is still there. Twice, for what was started while the first look was taken."""
+        """Kill all remembered processes. Done twice, for processes that started during the first look."""
         for _ in range(2):
             self.look()
             for pid in self._known:
@@ -51,7 +51,7 @@ def _of_proc() -> dict[int, tuple[int, str]]:
     for entry in os.listdir(_PROC):
         if entry.isdigit():
             with suppress(OSError):
-                # The name, in brackets, may hold anything: what is counted stands behind it.
+                # The name, in brackets, may contain anything. The fields are counted from its end.
                 fields = (_PROC / entry / "stat").read_bytes().rpartition(b")")[2].split()
                 if fields[0] != b"Z":
                     found[int(entry)] = int(fields[1]), fields[19].decode()

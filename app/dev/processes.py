@@ -1,7 +1,8 @@
-"""One process per role of a stack: how it is started, seen to run, restarted and ended.
+"""One process per role of a stack: its start, its output, its restart and its end.
 
-A role's process is a supervisor (`agent-runner worker`). It leads a session of its own, so that Ctrl-C in the terminal
-reaches only us, and it reads a pipe that we hold: whatever ends us, its end ends the role.
+A role's process is a supervisor (`agent-runner worker`). It has a session of its own, so that Ctrl-C in the terminal
+reaches only this process. It reads a pipe that this process holds. When this process ends, for whatever reason, the
+pipe closes and the role ends.
 """
 
 import os
@@ -30,7 +31,7 @@ _FALLBACK = (
 
 
 def command_line(role: str) -> list[str]:
-    """How to start a role so that `agent-runner <role>` stands in the command line."""
+    """The command line that starts a role. It contains `agent-runner <role>`."""
     script = Path(sys.executable).parent / "agent-runner"
     if not script.is_file():
         found = shutil.which("agent-runner")
@@ -41,7 +42,7 @@ def command_line(role: str) -> list[str]:
 
 
 class Lifeline:
-    """A pipe whose reading end every role holds and whose writing end only we do."""
+    """A pipe. Every role holds its reading end, only this process holds its writing end."""
 
     def __init__(self) -> None:
         self.read_fd, self._write_fd = os.pipe()
@@ -53,7 +54,7 @@ class Lifeline:
 
 
 class RoleProcess:
-    """One role's supervisor, and its successors when it dies. What it writes goes to `write`, line by line."""
+    """One role's supervisor, started again when it dies. Its output goes to `write`, line by line."""
 
     def __init__(
         self,
@@ -108,7 +109,7 @@ class RoleProcess:
         return self.process.poll()
 
     def restart_if_dead(self) -> str:
-        """Start it again when its time has come; says what happened, or nothing."""
+        """Start a dead process again, after its backoff. Returns a text when it finds the process dead, else empty."""
         code = self.exit_code
         if code is None:
             if monotonic() - self._started_at > HEALTHY_AFTER_S:
@@ -131,7 +132,7 @@ class RoleProcess:
                 self.process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """The supervisor and what is left of its session."""
+        """Kill the supervisor and the rest of its process group."""
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)
         with suppress(subprocess.TimeoutExpired):
@@ -140,7 +141,7 @@ class RoleProcess:
 
 
 def end_all(processes: Sequence[RoleProcess], *, within_s: float, impatient: Callable[[], bool]) -> None:
-    """Ask all of them at once, wait for all, kill what is still there of them and of all that they have started."""
+    """Send SIGTERM to all, wait for all, then kill those that still run and every process that they started."""
     tree = ProcessTree(process.process.pid for process in processes if process.exit_code is None)
     tree.look()
     for process in processes:

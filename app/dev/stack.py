@@ -1,8 +1,8 @@
-"""The embedded stack: what `agent-runner dev` and `agent-runner run` bring up and take down.
+"""The embedded stack, which `agent-runner dev` and `agent-runner run` start and stop.
 
-One stack per data directory, guarded by a lock that the kernel frees however the process ends. Order of start: Redis,
-then all roles at once (the server migrates the database); they are up when each of them answers. Order of end: the
-roles that take work, the server, Redis.
+There is one stack per data directory. A lock guards the directory; the kernel frees it, however the process ends.
+Order of start: Redis, then all roles at once (the server migrates the database). The stack is up when each role
+answers. Order of end: first the worker, the orchestrator and Flower, then the server, then Redis.
 """
 
 import fcntl
@@ -53,7 +53,7 @@ class StackError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StackPlan:
-    """What to bring up. A port of 0 is a free one."""
+    """The parts of the stack to start. Port 0 means any free port."""
 
     settings: Settings
     http_port: int = 0
@@ -72,7 +72,7 @@ class StackPlan:
 
 
 class Stack:
-    """One running stack. `start`, then `tend` once in a while, then `stop`; `stop` may come at any time."""
+    """One running stack. Call `start`, then `tend` now and then, then `stop`. `stop` may be called at any time."""
 
     def __init__(self, plan: StackPlan) -> None:
         self.plan = plan
@@ -112,13 +112,13 @@ class Stack:
             self._announce()
 
     def tend(self, say: Callable[[str], None]) -> None:
-        """Start again what has died."""
+        """Start roles again that have died."""
         for process in self._roles.values():
             if said := process.restart_if_dead():
                 say(said)
 
     def stop(self) -> None:
-        """End everything and wait for it; nothing of ours is left afterwards."""
+        """End all processes of the stack and wait for their end. No process is left afterwards."""
         within_s = self._drain_s() + KILL_AFTER_DRAIN_S
         groups = ((FLOWER, ORCHESTRATOR, WORKER), (SERVER,), (REDIS,))
         for group in groups:
@@ -131,7 +131,7 @@ class Stack:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Where everything is; the content of `dev.json`."""
+        """The content of `dev.json`: the addresses of all parts, and keys that the stack made."""
         settings = self.plan.settings
         own_keys = {"api_key": self._key, "flower_password": self._flower_password} if self.has_own_keys else {}
         return {
@@ -152,7 +152,7 @@ class Stack:
 
     @property
     def page_url(self) -> str:
-        """With the key in the fragment, which browsers send nowhere, if the key is one that the stack brought."""
+        """The page's address. A key that the user did not set is in the fragment, which browsers never send."""
         given = self.plan.settings.given("api_key")
         return f"{self.http_url}/" if given else f"{self.http_url}/#key={self._key}"
 
@@ -229,7 +229,7 @@ class Stack:
             "AGENT_RUNNER_WORKSPACE": str(settings.workspace or Path.cwd()),
             "STIGMER_API_KEY": self._key,
         }
-        # Within one machine everything is spoken in clear: an empty variable counts as not set, also against `.env`.
+        # No TLS within one machine. An empty variable counts as not set, and it overrides `.env`.
         ours |= dict.fromkeys(("AGENT_RUNNER_TLS_CERT", "AGENT_RUNNER_TLS_KEY", "AGENT_RUNNER_TLS_CA"), "")
         if not (self.plan.keep_endpoint and settings.given("backend_endpoint")):
             ours["STIGMER_BACKEND_ENDPOINT"] = self.grpc_endpoint
@@ -264,7 +264,7 @@ class Stack:
                 sleep(0.1 if missing else 0)
 
     def _complain(self, missing: list[str], *, late: bool) -> None:
-        """Raise for a role that will not come up: it ended, it failed to start twice, or its time is over."""
+        """Raises `StackError` for a role that will not come up: it ended, it failed to start twice, or it is late."""
         for role, process in self._roles.items():
             hopeless = process.failed_starts >= FAILED_STARTS and role in missing
             if process.exit_code is not None or hopeless or (late and role in missing):
@@ -314,9 +314,9 @@ def kept_secret_key(data_dir: Path) -> str:
 
 
 def kept_secret(path: Path) -> str:
-    """What this file holds: made once, at random, readable by this user only."""
+    """The secret in this file. It is made once, at random, and only this user can read it."""
     if not path.exists():
-        # Whole from the first moment on: another stack that starts at the same time would read half of it, or nothing.
+        # The file appears complete. Else another stack that starts at the same time could read only a part of it.
         made, name = tempfile.mkstemp(prefix=f"{path.name}.", dir=path.parent)  # for this user only
         try:
             with os.fdopen(made, "w") as file:

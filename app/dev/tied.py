@@ -1,7 +1,7 @@
 """Runs a foreign program that ends with its parent: `python -m agent_runner.app.dev.tied PROGRAM ARGUMENTS...`.
 
-Our own processes read a pipe that their parent holds. A program that knows nothing of that is tied to its parent by the
-kernel, on Linux; elsewhere it is ended by its supervisor only.
+Our own processes read a pipe that their parent holds; a foreign program does not. On Linux the kernel ends it with its
+parent. Elsewhere only its supervisor ends it.
 """
 
 import ctypes

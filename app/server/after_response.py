@@ -1,4 +1,4 @@
-"""Work that outlives the request that began it: kept while it runs, and ended before what it works with is closed."""
+"""Work that goes on after the request that started it. It ends before the store is closed."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -13,14 +13,14 @@ class Soon:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, T], *, context: Context | None = None) -> "asyncio.Task[T]":
-        """Run it on the loop, kept from the garbage collector until it ends."""
+        """Run it on the loop. A reference keeps the task from the garbage collector until it ends."""
         task = asyncio.get_running_loop().create_task(work, context=context)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
 
     async def finish(self, within_s: float) -> None:
-        """Before the store is closed: all of it, and what that begins, has ended; what takes longer is cancelled."""
+        """Waits `within_s` for all tasks and the tasks that they start, then cancels the rest."""
         loop = asyncio.get_running_loop()
         until = loop.time() + within_s
         while self._tasks and (left_s := until - loop.time()) > 0:

@@ -46,7 +46,7 @@ GRPC_OPTIONS = [
     ("grpc.max_receive_message_length", MOST_BYTES),
     ("grpc.max_send_message_length", MOST_BYTES),
     ("grpc.max_metadata_size", 16 << 10),
-    # Workers keep their links alive with pings every 10 s; without these two a quiet stream is cut as an attack.
+    # Workers send a ping every 10 s. Without these two options the server takes that for an attack and cuts the stream.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.so_reuseport", 0),
@@ -65,15 +65,15 @@ class RunningServer:
 
 @asynccontextmanager
 async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
-    """Everything up when entered, everything down when left. Ports 0 become free ones.
+    """Starts all parts on entry and stops them on exit. Port 0 means any free port.
 
-    The first sweep comes before the first call: it grants amnesty for the time in which nobody served.
+    The first sweep comes before the first call: it grants amnesty for the time in which no server ran.
     """
     if EVERY_HOST in settings.hosts:
         log.warning("server.any_host")
     await asyncio.to_thread(look_at_redis, settings)
     await asyncio.to_thread(migrate, settings.database_url)
-    async with AsyncExitStack() as up:  # what could not be started leaves nothing behind that was started before it
+    async with AsyncExitStack() as up:  # if one part cannot be started, the parts before it are stopped
         store = Store.open(settings.database_url)
         up.push_async_callback(store.close)
         publisher = Publisher(settings)
@@ -139,7 +139,7 @@ def _context(
 async def _stop_serving(
     presence: PresenceBoard, rpc: grpc.aio.Server, http: uvicorn.Server, http_task: asyncio.Task[None]
 ) -> None:
-    """Both at the same time: what is in flight on either has the same few seconds."""
+    """Stops gRPC and HTTP at the same time. Calls in flight have the same few seconds on both."""
     presence.leaving = True
     http.should_exit = True
     await rpc.stop(STOP_GRACE_S)
@@ -163,7 +163,7 @@ async def _start_grpc(ctx: ServerContext, presence: PresenceBoard) -> tuple[grpc
 
 
 def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
-    """For the gRPC port; None without TLS."""
+    """The credentials of the gRPC port; None without TLS."""
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     return grpc.ssl_server_credentials([(settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())])
@@ -171,8 +171,8 @@ def server_credentials(settings: Settings) -> grpc.ServerCredentials | None:
 
 async def _start_http(ctx: ServerContext) -> tuple[uvicorn.Server, int, asyncio.Task[None]]:
     listener = socket.create_server((ctx.settings.bind, ctx.settings.http_port), backlog=2048)
-    # Connections inherit it. asyncio sets it on sockets of its own only; without it the second packet of an answer, and
-    # each event of a stream, waits 40 ms for the client's delayed acknowledgement of the first.
+    # Connections inherit this option. asyncio sets it only on its own sockets. Without it, the second packet of an
+    # answer and each event of a stream wait 40 ms for the client's delayed acknowledgement of the first packet.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     settings = ctx.settings
     limits = ConnectionLimits(
@@ -183,7 +183,7 @@ async def _start_http(ctx: ServerContext) -> tuple[uvicorn.Server, int, asyncio.
     )
     config = uvicorn.Config(
         build_http_app(ctx),
-        http=partial(Connection, limits),  # type: ignore[arg-type]  # called as the class is
+        http=partial(Connection, limits),  # type: ignore[arg-type]  # is called like the class
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=int(STOP_GRACE_S),
@@ -191,7 +191,7 @@ async def _start_http(ctx: ServerContext) -> tuple[uvicorn.Server, int, asyncio.
         ssl_keyfile=ctx.settings.tls_key,
     )
     server = uvicorn.Server(config)
-    # The process's signals are the composition's business, not the HTTP library's.
+    # The server process handles the signals, not the HTTP library.
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
     while not server.started:

@@ -1,4 +1,4 @@
-"""What the server's edges work with: made once by the composition, handed to every handler."""
+"""The objects that the handlers of HTTP and gRPC use. The composition makes them once."""
 
 from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, field
@@ -20,17 +20,17 @@ class Publisher(Protocol):
         """Put the execution's next step on its queue; raises `PublishError` of `clients.broker`."""
 
     async def clean_up(self, session_id: str, queue: str) -> None:
-        """Have workers remove the sandbox and the memory of a session that is gone."""
+        """Have workers remove the sandbox and the memory of a deleted session."""
 
     async def remove(self, removals: Iterable[Removal], queue: str) -> None:
-        """Publish these; raises `PublishError` of `clients.broker`."""
+        """Publish these removals; raises `PublishError` of `clients.broker`."""
 
     async def resend_due(self) -> None:
-        """Publish whatever row's time has come."""
+        """Publish every row that is due."""
 
 
 class Waker(Protocol):
-    """Tells watchers of a log that it grew. A wake-up carries nothing and may be lost: watchers look every second."""
+    """Tells watchers of a log that it grew. A wake-up carries no data and may be lost: watchers look every second."""
 
     def notify(self, execution_id: str) -> None: ...
 
@@ -40,7 +40,7 @@ class Waker(Protocol):
 
 class Canceller(Protocol):
     def push_cancel(self, execution: Execution) -> None:
-        """Tell the worker that runs it, if its stream ends here; else it learns with its next beat."""
+        """Tell the worker that runs it, if it is connected here. Else it gets the cancel with its next heartbeat."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,5 +59,5 @@ class ServerContext:
     """Work that outlives its request; see `soon`."""
 
     def soon(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run it on the loop; it has ended before the store is closed."""
+        """Run it on the loop. It ends before the store is closed."""
         self.outliving.start(work)

@@ -1,4 +1,4 @@
-"""What both edges call, made once from the context."""
+"""The services that the handlers of HTTP and gRPC call. They are made once from the context."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Self

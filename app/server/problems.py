@@ -1,4 +1,4 @@
-"""What a caller of the server can be told instead of an answer.
+"""The errors that a caller of the server can get.
 
 One exception, `Problem`, with a `Kind` that knows its gRPC code and its HTTP status. gRPC shows `detail` (and the next
 step) in the status text; HTTP shows `application/problem+json` with `code`, `title`, `detail` and `next_step`.
@@ -107,7 +107,7 @@ def invalid(detail: str, *, next_step: str = "Correct the request and send it ag
 
 
 def known(field: str, look_up: Callable[[Any], Found], given: Any) -> Found:
-    """What the name stands for, by the enum's own look-up. Raises INVALID_ARGUMENT that names the field."""
+    """The enum's value for the name, by its own look-up. Raises INVALID_ARGUMENT that names the field."""
     try:
         return look_up(given)
     except UnknownName as error:
@@ -145,7 +145,7 @@ def broker_unavailable(cause: str) -> Problem:
 
 
 def of_exception(error: BaseException) -> Problem | None:
-    """The problem that an exception stands for; None for one that nobody expected."""
+    """The problem for an exception; None for an unexpected exception."""
     match error:
         case Problem():
             return error
@@ -190,7 +190,7 @@ def of_exception(error: BaseException) -> Problem | None:
 
 
 def internal() -> Problem:
-    """For what nobody expected. The cause is in the server's log, never in the answer: it may hold anything."""
+    """The problem for an unexpected error. The cause is in the log, not in the answer, because it may hold anything."""
     return Problem(
         Kind.INTERNAL, "the server failed on this request", next_step="Look at the server's log around this time."
     )

@@ -1,4 +1,4 @@
-"""`agent-runner executions answer`: who waits, what for, and the answer as the HTTP API takes it."""
+"""`agent-runner executions answer`: lists the open questions, or sends the answer in the form of the HTTP API."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ def answer_on(
     *,
     as_json: bool,
 ) -> int:
-    """The exit code. `given`: an execution's id unless there is a session, then perhaps the answer."""
+    """Returns the exit code. `given`: the execution's id (not with a session), and after it the answer, if any."""
     most = 1 if session_id else 2
     if len(given) > most or (not given and not session_id):
         raise click.UsageError("give an execution's ID or --session, then at most one ANSWER (in quotes)")
@@ -52,7 +52,7 @@ async def _answer(
 
 
 async def _who_waits(api: HttpApi, execution_id: str, session_id: str) -> Mapping[str, Any]:
-    """The execution whose questions stand. Raises Failed where nothing waits."""
+    """The execution whose questions are open. Raises Failed if nothing waits for an answer."""
     if execution_id:
         found = [await api.get(execution_id)]
     else:
@@ -90,7 +90,7 @@ def _list(waits: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def _form(answer: str) -> dict[str, Any]:
-    """A JSON object or list as such; anything else is what was written."""
+    """A JSON object or list is sent as `input`, any other text as `message`."""
     if answer.lstrip()[:1] in ("{", "["):
         try:
             return {"input": json.loads(answer)}

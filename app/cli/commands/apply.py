@@ -40,7 +40,7 @@ def apply(files: tuple[Path, ...], server: str | None) -> None:
 
 
 async def apply_file(api: HttpApi, file: Path, *, only_kind: str) -> str:
-    """Apply all documents of a file; the id of the last one of `only_kind`. Raises `ApiError` and `Failed`."""
+    """Applies all documents of a file. Returns the id of the last one of `only_kind`. Raises `ApiError`, `Failed`."""
     found = ""
     for document in documents(file):
         resource = await _apply(api, document)
@@ -52,7 +52,7 @@ async def apply_file(api: HttpApi, file: Path, *, only_kind: str) -> str:
 
 
 def documents(file: Path) -> Iterator[Json]:
-    """The documents of a YAML or JSON file, checked for what every kind needs."""
+    """The documents of a YAML or JSON file. Raises `Failed` if one has no known `kind` or no `metadata.name`."""
     import yaml
 
     try:
@@ -71,7 +71,7 @@ def documents(file: Path) -> Iterator[Json]:
 
 
 async def _apply(api: HttpApi, document: Json) -> Json:
-    """The resource as it is now."""
+    """Creates or updates the resource. Returns its new state."""
     plural = COLLECTIONS[document["kind"]]
     try:
         return await api.apply(plural, document)

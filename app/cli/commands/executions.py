@@ -1,4 +1,4 @@
-"""`agent-runner executions`: the client of a server that runs."""
+"""`agent-runner executions`: a client of a running server."""
 
 import asyncio
 import json

@@ -48,7 +48,7 @@ def retention(days: float | None, dry_run: bool, as_json: bool, server: str | No
 
 
 async def _all(api: HttpApi, days: float | None, *, dry_run: bool) -> dict[str, Any]:
-    """Call after call until nothing is left; the sums. What is unconfirmed is the state after the last."""
+    """Calls the server until nothing is left. Returns the sums; `unconfirmed` is the number after the last call."""
     sums: Counter[str] = Counter()
     while True:
         answer = await api.retention(days, dry_run=dry_run)

@@ -1,4 +1,4 @@
-"""One process each: what the Procfile starts. Every command here is a supervisor around one child."""
+"""The commands that start one process each, as the Procfile does. Each supervises one child, except `migrate`."""
 
 import os
 import sys
@@ -63,7 +63,7 @@ def flower(port: int, address: str) -> None:
     if "FLOWER_BASIC_AUTH" not in os.environ and not is_loopback(address) and (wrong := weakness(password)):
         name = "AGENT_RUNNER_FLOWER_PASSWORD" if given else "STIGMER_API_KEY, which is Flower's password too,"
         raise Failed(f"{name} {wrong}, and Flower can be reached from other machines; {MAKE_A_KEY}", exit_code=2)
-    # By environment: a command line is readable by everybody on the machine.
+    # In the environment: everybody on the machine can read a command line.
     os.environ |= {
         "CELERY_BROKER_URL": settings.broker_url,
         "CELERY_RESULT_BACKEND": settings.redis_url,
@@ -119,11 +119,11 @@ def _program(module: str, *arguments: str) -> list[str]:
 
 
 def _supervise(role: Role, argv: Sequence[str], *, queue: str) -> None:
-    """Runs until it is told to end. With wrong settings too: the child says what is wrong, and the server is told."""
+    """Runs until a signal ends it, also with wrong settings: the child prints the errors, the server gets a report."""
     from agent_runner.app.supervisor import supervise
     from agent_runner.clients.sandbox.programs.kernel import not_dumpable
 
-    # It lives as long as its children, with their keys in its environment: that is no business of agents' commands.
+    # This process has the keys of its children in its environment. Commands of agents must not read them there.
     not_dumpable()
     os.umask(UMASK)
     try:
@@ -134,7 +134,7 @@ def _supervise(role: Role, argv: Sequence[str], *, queue: str) -> None:
     queue_name = str(getattr(settings, queue)) if queue else ""
 
     def leave_in_redis(report: bytes) -> None:
-        from agent_runner.clients.backend.exit_reports import leave  # imported when needed: hardly ever
+        from agent_runner.clients.backend.exit_reports import leave  # imported here because it is rarely needed
 
         leave(settings.redis_url, queue_name, report)
 

@@ -27,7 +27,7 @@ from agent_runner.clients.settings.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is asked for; the short form of the HTTP API once the agent is known."""
+    """The request. `body` is the short form of the HTTP API; the agent of `agent_file` is added to it later."""
 
     body: Mapping[str, Any]
     agent_file: Path | None
@@ -76,7 +76,7 @@ def run(
 
 
 async def _run_on(url: str, settings: Settings, request: Request) -> int:
-    """The execution itself, on a server that runs."""
+    """Runs the execution on a running server. Returns the exit code."""
     server = (url, settings.api_key.get_secret_value(), settings.tls_ca)
     async with Terminal(server, as_json=request.as_json) as terminal:
         body = dict(request.body)
@@ -111,13 +111,13 @@ def _run_embedded(settings: Settings, request: Request) -> int:
 
 @contextmanager
 def _data_dir(settings: Settings, *, keeps_session: bool) -> Iterator[Settings]:
-    """The settings with the data directory to use: the configured one, or one for this run if that is taken.
+    """The settings with the data directory to use: the configured one, or a temporary one if a stack runs there.
 
-    Two runs at once in one directory are ordinary; the second one just does not leave its session behind.
+    Two runs at the same time are normal. The session of the second run is removed with its directory.
     """
     home = settings.data_dir
     keep_private(home)
-    for left in home.glob("run-*"):  # of a run that was killed
+    for left in home.glob("run-*"):  # left over from a run that was killed
         if left.is_dir() and not stack_runs(left):
             shutil.rmtree(left, ignore_errors=True)
     if not stack_runs(home):
@@ -137,7 +137,7 @@ def _data_dir(settings: Settings, *, keeps_session: bool) -> Iterator[Settings]:
 
 
 class _Logs:
-    """One file per role for what its process writes; those of the last run are kept."""
+    """One file per role, with the output of its process. The files of the last run are kept."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -161,7 +161,7 @@ class _Logs:
 
 @contextmanager
 def _stop_flag(again: Callable[[], None] = lambda: None) -> Iterator[Callable[[], bool]]:
-    """While it is entered, Ctrl-C and SIGTERM set a flag instead of ending us; each of them calls `again`."""
+    """In this block Ctrl-C, SIGTERM and SIGHUP do not end the process: each sets a flag and calls `again`."""
     asked = threading.Event()
 
     def on_signal(_number: int, _frame: object) -> None:

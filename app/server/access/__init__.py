@@ -1,1 +1,1 @@
-"""Who calls, what the key allows, how often, and which org's data it sees."""
+"""Access: the caller, the scopes and the rate limit of its key, and the org whose data it sees."""

@@ -1,7 +1,7 @@
-"""Which models and graphs an execution may name: the operator's lists, and the scope that it takes to choose a model.
+"""The models and graphs that an execution may name: the operator's lists, and the scope for choosing a model.
 
 An entry of a list is a pattern (`claude-*`), or `WHO=PATTERN` for one org (`acme=gpt-*`) or one agent of an org
-(`acme/writer=gpt-5*`). An empty list allows everything; what the worker's own settings choose needs no entry.
+(`acme/writer=gpt-5*`). An empty list allows everything. A choice of the worker's own settings needs no entry.
 """
 
 from fnmatch import fnmatchcase
@@ -15,7 +15,7 @@ from agent_runner.status.api_keys import Scope
 
 
 def check_model_scope(model: str) -> None:
-    """Raises PERMISSION_DENIED for a key that may only run what others have set up."""
+    """Raises PERMISSION_DENIED if a model is named and the caller's key may not choose one (scope `model`)."""
     mine = current()
     if model and not may_grant(mine.scopes, Scope.MODEL):
         raise Problem(
@@ -26,7 +26,7 @@ def check_model_scope(model: str) -> None:
 
 
 def check_allowed(settings: Settings, place: Place, model: str) -> None:
-    """Raises PERMISSION_DENIED for a model or a graph that is on no list for this org and agent."""
+    """Raises PERMISSION_DENIED for a model or a graph that the lists do not allow for this org and agent."""
     for what, name, entries, variable in (
         ("model", model, settings.allowed_models, "AGENT_RUNNER_ALLOWED_MODELS"),
         ("graph", place.graph, settings.allowed_graphs, "AGENT_RUNNER_ALLOWED_GRAPHS"),
@@ -40,7 +40,7 @@ def check_allowed(settings: Settings, place: Place, model: str) -> None:
 
 
 def allows(entries: str, org: str, agent: str, name: str) -> bool:
-    """Whether one of the entries (with commas) is for this agent and matches the name, letter by letter."""
+    """Whether one of the entries (separated by commas) is for this agent and matches the name. Case matters."""
     for entry in filter(None, (entry.strip() for entry in entries.split(","))):
         who, given, pattern = entry.rpartition("=")
         whom = f"{org}/{agent}" if "/" in who else org

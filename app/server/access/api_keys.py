@@ -1,7 +1,7 @@
-"""API keys: who a call's `Authorization: Bearer <key>` belongs to, and making and revoking keys.
+"""API keys: finds the principal of `Authorization: Bearer <key>`, makes keys and revokes them.
 
-The key of the environment (STIGMER_API_KEY) has all scopes and all orgs, and costs no look-up. All others look like
-`ark_<id>_<secret>`; the store knows them by their id and by a digest, which is enough for 256 random bits.
+The key of the environment (STIGMER_API_KEY) has all scopes and all orgs, and needs no look-up. All others look like
+`ark_<id>_<secret>`. The store has their id and a digest; for 256 random bits a plain digest is enough.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ class _CachedKey:
 
 
 class Keys:
-    """One per process: it remembers what it has read."""
+    """One object per process. It remembers the keys that it has read."""
 
     def __init__(self, store: Store, environment_key: str) -> None:
         self._store = store
@@ -46,7 +46,7 @@ class Keys:
         """What reads and writes keys; to be finished before the store is closed."""
 
     async def principal(self, authorization: str | None) -> Principal:
-        """Whom this header value belongs to. Raises UNAUTHENTICATED."""
+        """The principal of this header value. Raises UNAUTHENTICATED."""
         scheme, _, rest = (authorization or "").partition(" ")
         given = rest.strip().encode("utf-8", "surrogateescape")
         if scheme.lower() != SCHEME or not given:
@@ -68,14 +68,14 @@ class Keys:
         )
 
     async def confirm(self) -> None:
-        """Whether the caller's key still holds: asked again and again by what lasts. Raises UNAUTHENTICATED."""
+        """Checks that the caller's key is still valid. Streams do so again and again. Raises UNAUTHENTICATED."""
         key_id = current().key_id
         if not key_id:
             return
         try:
             key = await self._find(key_id)
         except StoreUnavailable:
-            return  # nothing is known that would speak against it
+            return  # the store is away: the key counts as valid
         if key is None:
             raise unauthenticated()
         _check_valid(key)
@@ -89,9 +89,9 @@ class Keys:
         queues: Iterable[str] = (),
         expires_in_s: float | None = None,
     ) -> tuple[ApiKey, str]:
-        """A new key as it is stored, and the key itself, which is known now and never again.
+        """Makes a key. Returns its record and the key itself, which is shown now and never again.
 
-        It can do no more than the key that makes it, and ends no later. Raises PERMISSION_DENIED, INVALID_ARGUMENT.
+        A key can do no more than the key that makes it, and ends no later. Raises PERMISSION_DENIED, INVALID_ARGUMENT.
         """
         org, scopes = org or current().org, frozenset(scopes)
         must_own(org)
@@ -115,7 +115,7 @@ class Keys:
         return await self._ended_in_time(made), key
 
     async def _ended_in_time(self, made: ApiKey) -> ApiKey:
-        """The database's clock has said when it ends: not after the key that made it."""
+        """Checks the end that the database's clock has set. Revokes a key that would outlive its maker, and raises."""
         limit = current().expires_at
         if limit is None or (made.expires_at is not None and made.expires_at <= limit):
             return made
@@ -127,11 +127,11 @@ class Keys:
         )
 
     async def listed(self) -> list[ApiKey]:
-        """Newest first, revoked ones too; those of the caller's org."""
+        """The keys of the caller's org, newest first, revoked ones too."""
         return await self._store.list_keys(org=current().org)
 
     async def revoke(self, id: str) -> ApiKey:
-        """Here at once, on other servers within `FRESH_S`. Raises NOT_FOUND."""
+        """Revokes a key: on this server at once, on the others within `FRESH_S`. Raises NOT_FOUND."""
         found = await self._store.find_key(id)
         if found is None or (current().org and found.org != current().org):
             raise not_found("ApiKey", id)
@@ -149,7 +149,7 @@ class Keys:
             known = _CachedKey(now, self.reading.start(self._store.find_key(id)))
             self._known[id] = known
         try:
-            # Shared by all calls with this key: the end of one of them must not take it from the others.
+            # All calls with this key share the task: the end of one call must not cancel it for the others.
             return await asyncio.shield(known.found)
         except StoreError:
             if self._known.get(id) is known:
@@ -170,7 +170,7 @@ class Keys:
         self.reading.start(self._write_use(id))
 
     async def _write_use(self, id: str) -> None:
-        with suppress(StoreError):  # it is coarse anyway
+        with suppress(StoreError):  # the time of the last use is approximate anyway
             await self._store.key_used(id)
 
 
@@ -200,7 +200,10 @@ def _must_have(scopes: frozenset[Scope]) -> None:
 
 
 def _queues_of(scopes: frozenset[Scope], given: Iterable[str]) -> frozenset[str]:
-    """Those that were asked for; the maker's own where he is kept to some. Raises when they are wider than these."""
+    """The queues of a new key: the given ones, else those of the key that makes it.
+
+    Raises PERMISSION_DENIED for a queue that this key does not serve, INVALID_ARGUMENT for queues without `runner`.
+    """
     mine, queues = current().queues, frozenset(given)
     if Scope.RUNNER not in scopes:
         if queues:
@@ -216,7 +219,7 @@ def _queues_of(scopes: frozenset[Scope], given: Iterable[str]) -> frozenset[str]
 
 
 def _id_of(given: bytes) -> str:
-    """The public part; empty for what is none of our keys."""
+    """The public part of a key; empty if the text does not have the form of a key."""
     parts = given.decode("ascii", "replace").split("_")
     return parts[1] if len(parts) == 3 and parts[0] == PREFIX and parts[1].isalnum() else ""
 

@@ -1,4 +1,4 @@
-"""The gate of both edges: whose call it is, whether its key has the scope, whether it comes too fast."""
+"""The gate of HTTP and gRPC: finds the caller of a call, checks the scope of its key and the rate limit."""
 
 import math
 from typing import Self
@@ -15,7 +15,7 @@ from agent_runner.status.event_logger import bind
 
 
 class Gate:
-    """One per process, so that a key has one bucket for HTTP and gRPC."""
+    """One object per process, so that a key has one bucket for HTTP and gRPC."""
 
     def __init__(self, keys: Keys, rate_limit: RateLimit, *, streams: Crowd, calls: Crowd) -> None:
         self.keys = keys
@@ -35,13 +35,16 @@ class Gate:
         )
 
     async def enter(self, authorization: str | None) -> None:
-        """The rest of this task acts for the key's principal. Raises UNAUTHENTICATED."""
+        """Finds the key's principal. The rest of this task acts for it. Raises UNAUTHENTICATED."""
         principal = await self.keys.principal(authorization)
         enter(principal)
         bind(org=principal.org, key_id=principal.key_id)
 
     def admit(self, call: str) -> None:
-        """`call` as in the table of scopes. Raises PERMISSION_DENIED, or RESOURCE_EXHAUSTED with the time to wait."""
+        """Checks the scope and the rate. `call`: its name in the table of scopes.
+
+        Raises PERMISSION_DENIED, or RESOURCE_EXHAUSTED with the time to wait.
+        """
         principal = current()
         if not granted(principal.scopes, call):
             scope = needed(call).value
@@ -51,7 +54,7 @@ class Gate:
                 f"this call needs the scope '{scope}'; the key '{principal.name}' has: {has}",
                 next_step=f"Use a key that has it: agent-runner keys create --name NAME --scope {scope}.",
             )
-        # Runners are not slowed down: what they write and their beats are what an execution's end depends on.
+        # Runners have no rate limit: the end of an execution depends on their writes and heartbeats.
         if needed(call) is not Scope.RUNNER and (wait_s := self._rate_limit.take(principal.key_id)):
             raise Problem(
                 Kind.TOO_FAST,

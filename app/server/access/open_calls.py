@@ -1,4 +1,4 @@
-"""How many of a kind one key may have open at this server at a time, so that there is room for the others."""
+"""Limits how many calls of a kind one key may have open at this server, so that other keys have room."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +11,10 @@ RETRY_AFTER_S = 1
 
 
 class Crowd:
-    """`what` in words, plural; `setting` holds the number. The key of the environment is one key."""
+    """Counts the open calls of each key. `what`: the calls in words, plural. `setting`: the setting with the limit.
+
+    The key of the environment counts as one key.
+    """
 
     def __init__(self, most: int, what: str, setting: str) -> None:
         self._most = most
@@ -21,13 +24,15 @@ class Crowd:
 
     @property
     def under_way(self) -> int:
-        """Of all keys."""
+        """The number of open calls of all keys."""
         return self._open.total()
 
     @contextmanager
     def one(self) -> Iterator[None]:
-        """A place for one more, as long as the block lasts. Raises RESOURCE_EXHAUSTED when the caller has as many open
-        as a key may; between that look and the place nobody comes in."""
+        """Counts one open call of the caller's key during the block. Raises RESOURCE_EXHAUSTED at the key's limit.
+
+        No other task runs between the check and the count.
+        """
         principal = current()
         if self._open[principal.key_id] >= self._most:
             raise Problem(

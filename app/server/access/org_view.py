@@ -1,8 +1,8 @@
-"""The store as the caller may see it: the one place where orgs are kept apart.
+"""The store as the caller may see it. This is the only place that keeps orgs apart.
 
-Everything that handlers read or write goes through here, each time for the principal of the call. A key of one org
-finds its own and, to read only, what belongs to the platform. Each verb of the store declares the rule for that
-(`agent_runner.status.store.verbs.Orgs`); a verb without one is the server's own and cannot be called from here.
+All reads and writes of handlers go through here, for the principal of the call. A key of one org finds the records of
+its org. It may also read, but not write, the records of the platform. Each verb of the store declares its rule
+(`agent_runner.status.store.verbs.Orgs`). A verb without a rule is the server's own and cannot be called from here.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -21,12 +21,12 @@ Call = Callable[..., Awaitable[Any]]
 
 
 def visible(store: Store, confirm: Callable[[], Awaitable[None]]) -> Store:
-    """Has the verbs of the store that callers may reach. `confirm` raises when the caller's key was revoked."""
+    """The store with only the verbs that callers may use. `confirm` raises when the caller's key was revoked."""
     return cast("Store", _Visible(store, confirm))
 
 
 class _Visible:
-    """Holds the store and is none: what is not found here is looked for among the verbs that have a rule."""
+    """A wrapper around the store. All attributes not defined here are verbs of the store that have a rule."""
 
     __slots__ = ("confirm", "store")
 
@@ -50,7 +50,7 @@ class _Visible:
 
 
 async def _finds(view: _Visible, verb: Call, *args: Any, **kwargs: Any) -> Any:
-    """What lasts (a stream) reads again and again, and so ends soon after its key was revoked."""
+    """Confirms the key at each read. So a stream, which reads again and again, ends soon after its key was revoked."""
     await view.confirm()
     found = await verb(*args, **kwargs)
     one = found[0] if isinstance(found, tuple) else found
@@ -70,7 +70,10 @@ async def _query(view: _Visible, verb: Call, query: Query) -> Any:
 
 
 async def _writes(view: _Visible, verb: Call, record: Any, *args: Any, **kwargs: Any) -> Any:
-    """Also every org that a resource refers to: a reference is followed when it runs, for whoever runs it."""
+    """The caller must own the record's org, and each org that a resource refers to, except the platform.
+
+    The references are checked here because a run follows them later for any caller.
+    """
     must_own(record.org)
     if current().org and isinstance(record, Resource):
         for org in _referenced(record.body.get("spec")):
@@ -109,7 +112,7 @@ RULES: dict[Orgs, Call] = {
 
 
 def _referenced(value: Any) -> Iterator[str]:
-    """The orgs of all references (`{"org", "slug", ...}`) anywhere in there."""
+    """The orgs of all references (`{"org", "slug", ...}`) anywhere in the value."""
     match value:
         case {"slug": str(), "org": str(org)}:
             yield org

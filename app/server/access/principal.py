@@ -1,7 +1,7 @@
-"""Who makes a call, and what of the store is theirs. Every call has a principal before any handler runs.
+"""The principal of a call, and the records that it may use. Every call has a principal before any handler runs.
 
-What belongs to another org looks as if it did not exist; what would be written there is refused. Both are decided here
-and asked for by `agent_runner.app.server.access.org_view`, which stands between the handlers and the store.
+Records of another org look as if they did not exist, and writes to another org are refused. Both are decided here.
+`agent_runner.app.server.access.org_view`, which is between the handlers and the store, asks for these decisions.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ _current: ContextVar[Principal] = ContextVar("principal")
 
 
 def enter(principal: Principal) -> None:
-    """For the rest of this task, which is one call, and for the tasks that it starts."""
+    """Sets the principal for the rest of this task, which is one call, and for the tasks that it starts."""
     _current.set(principal)
 
 
@@ -51,7 +51,7 @@ def acting_as(principal: Principal) -> Iterator[None]:
 
 
 def current() -> Principal:
-    """Raises RuntimeError outside of any call: what the server does by itself says so with `acting_as(SERVER)`."""
+    """The principal of this call. Raises RuntimeError outside a call; the server itself uses `acting_as(SERVER)`."""
     try:
         return _current.get()
     except LookupError:
@@ -59,13 +59,13 @@ def current() -> Principal:
 
 
 def actor() -> str:
-    """Who makes this call, for an audit: the id of the key; the name of what has none."""
+    """The caller, for an audit: the id of its key, or the principal's name if it has no id."""
     principal = current()
     return principal.key_id or principal.name
 
 
 def default_org() -> str:
-    """The org that is meant where a request names none."""
+    """The org of a request that names none."""
     return current().org or DEFAULT_ORG
 
 
@@ -75,7 +75,7 @@ def sees(org: str) -> bool:
 
 
 def must_own(org: str) -> None:
-    """Before anything is written that belongs to `org`. Raises PERMISSION_DENIED."""
+    """Call it before a write to `org`. Raises PERMISSION_DENIED if the caller's key belongs to another org."""
     principal = current()
     if principal.org and org != principal.org:
         what = f"of org '{org}'" if org else "of the platform"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 class RateLimit:
-    """`per_s` calls a second, and as many at once after a quiet second (at least one). 0: no limit."""
+    """Allows `per_s` calls a second. After a quiet second as many may come at once (at least one). 0: no limit."""
 
     def __init__(self, per_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_s = per_s
@@ -15,7 +15,7 @@ class RateLimit:
         """Key: (tokens, when they were counted)."""
 
     def take(self, key: str) -> float:
-        """0 when a token was there, and it is taken; else the seconds until there is one."""
+        """Takes a token and returns 0. If there is none, returns the seconds until there is one."""
         if not self._per_s:
             return 0.0
         now = self._clock()

@@ -1,4 +1,4 @@
-"""The id of one request, by which the lines that it caused are found in the log."""
+"""The id of a request. It stands in each log line that the request caused."""
 
 import re
 import uuid
@@ -9,5 +9,5 @@ _TAKEN = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
 def request_id(given: object) -> str:
-    """The caller's own where it has the form of one, else a new one."""
+    """The caller's id if it has a valid form, else a new one."""
     return given if isinstance(given, str) and _TAKEN.fullmatch(given) else uuid.uuid4().hex

@@ -1,7 +1,7 @@
-"""Which scope each call needs: one table for gRPC and HTTP. What has no row is for `admin`, and fails a test.
+"""The scope that each call needs: one table for gRPC and HTTP. A call without a row needs `admin`, and a test fails.
 
-A gRPC call is `/<service>/<method>`, an HTTP call `<METHOD> <route>`. What begins with a line of `FOR_RUNNERS` needs
-`runner`; besides that only the contract's `updateStatus` does.
+A gRPC call is `/<service>/<method>`, an HTTP call `<METHOD> <route>`. A call that begins with an entry of `FOR_RUNNERS`
+needs `runner`. The only other call that needs it is the contract's `updateStatus`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -40,7 +40,7 @@ def _service(package: str, name: str, scopes: Mapping[Scope, Iterable[str]]) -> 
 
 
 def _collection(route: str, *, write: Scope) -> dict[str, Scope]:
-    """The HTTP routes of one kind of resource. To delete something needs `admin`."""
+    """The HTTP routes of one kind of resource. A delete needs `admin`."""
     some, one = f"/v1/{route}", f"/v1/{route}/{{name}}"
     rows = {f"GET {some}": Scope.READ, f"GET {one}": Scope.READ, f"DELETE {one}": Scope.ADMIN}
     return rows | dict.fromkeys((f"POST {some}", f"PUT {some}", f"PUT {one}"), write)
@@ -108,7 +108,7 @@ def needed(call: str) -> Scope:
 
 
 def may_grant(mine: Iterable[Scope], scope: Scope) -> bool:
-    """Whether a key with these scopes can do all that one with that scope could."""
+    """Whether a key with the scopes `mine` may make every call that `scope` allows."""
     return GRANTS[scope] <= frozenset().union(*(GRANTS[each] for each in mine))
 
 

@@ -1,7 +1,7 @@
-"""JSON from outside, read so that what is kept of it can be written again, by every part of the system and every time.
+"""Reads JSON from outside. It accepts only values that every part of the system can write again.
 
 JSON itself, and the library that reads it, allow more: NaN, numbers beyond floats, half of a surrogate pair, any depth.
-What holds one of these can be stored and then not be shown.
+A document with one of these could be stored, but not shown.
 """
 
 import json
@@ -23,7 +23,7 @@ WHOLE = BeforeValidator(lambda n: int(n) if isinstance(n, float) and n.is_intege
 
 
 def read_json(text: bytes, what: str) -> Any:
-    """Raises INVALID_ARGUMENT; `what` is the subject of its sentence."""
+    """Raises INVALID_ARGUMENT. `what` is the subject of the error's sentence."""
     try:
         value = json.loads(text.decode(), parse_constant=_no_constant, parse_float=_finite)
         if _SURROGATE.search(text):

@@ -1,9 +1,8 @@
-"""JSON that a caller sent, checked against a contract message before it is read as one.
+"""Checks a caller's JSON against a contract message, before the protobuf library reads it.
 
-The library that reads it is lenient where the rules of protobuf JSON are not: it takes a list for an empty message,
-"1_0" for a number, any text for base64. What is accepted here is what `/openapi.json` describes
-(`message_schemas.py` is made from the same descriptors): either spelling of a name, enum values by name or
-number, null for a field that is not set.
+The library is more lenient than the rules of protobuf JSON: it takes a list for an empty message, "1_0" for a number,
+any text for base64. This check accepts what `/openapi.json` describes (`message_schemas.py` is made from the same
+descriptors): either spelling of a name, enum values by name or number, null for a field that is not set.
 """
 
 import re
@@ -23,7 +22,7 @@ M = TypeVar("M", bound=Message)
 
 
 def message_of(given: Mapping[str, Any], message: M) -> M:
-    """`message`, filled in with `given`. Raises INVALID_ARGUMENT that names every field that is not as described."""
+    """Fills `message` with `given` and returns it. Raises INVALID_ARGUMENT that names every wrong field."""
     type_: Any = message.DESCRIPTOR
     if violations := list(_in_message(given, type_, "")):
         raise violated(violations)
@@ -38,13 +37,13 @@ def is_map(field: FieldDescriptor) -> bool:
 
 
 def type_in(field: FieldDescriptor) -> Descriptor:
-    """Of a field that holds messages."""
+    """The type of the messages in a field."""
     assert field.message_type is not None, f"{field.full_name} holds no messages"
     return field.message_type
 
 
 def enum_in(field: FieldDescriptor) -> EnumDescriptor:
-    """Of a field that holds values of an enum."""
+    """The enum whose values a field holds."""
     assert field.enum_type is not None, f"{field.full_name} is not an enum"
     return field.enum_type
 
@@ -60,7 +59,7 @@ def _in_message(given: Any, type_: Descriptor, path: str) -> Iterator[Violation]
         if (field := fields.get(name)) is None:
             yield _wrong(at, f"is unknown; {type_.name} has {', '.join(f.name for f in type_.fields)}")
             continue
-        # Two spellings of one field, or two of a oneof: which of them is meant?
+        # Two spellings of one field, or two fields of a oneof, contradict each other.
         slot = field.containing_oneof.name if field.containing_oneof else field.name
         if value is None:
             continue
@@ -124,7 +123,7 @@ def _in_well_known(value: Any, type_: Descriptor, path: str) -> Iterator[Violati
 
 
 def _is_number(value: Any) -> bool:
-    """A whole one. JSON's 5.0 is 5; true is none."""
+    """Whether it is a whole number. JSON's 5.0 counts as 5; true is not a number."""
     whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
     return whole and not isinstance(value, bool)
 

@@ -1,7 +1,7 @@
 """The published contract's validation rules, as one table, and `validate`, which applies them to any message.
 
-A rule stands at a field of a message type, so it holds wherever a message of that type occurs: at the top, nested, in
-a list or as a value of a map. A nested message that is not set is not looked into; only `REQUIRED` asks for it.
+A rule belongs to a field of a message type. So it holds wherever a message of that type occurs: at the top, nested, in
+a list or as a value of a map. A nested message that is not set is not checked; only `REQUIRED` demands it.
 """
 
 import re
@@ -39,7 +39,7 @@ class Check(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Required:
-    """A message is set, a scalar is not empty. No other rule of the field is tried when this one is broken."""
+    """A message must be set, a scalar must not be empty. If not, the other rules of the field are not tried."""
 
     def violations(self, path: str, value: Any, field: FieldDescriptor) -> Iterator[Violation]:
         if value is None or (field.message_type is None and not value):
@@ -94,7 +94,7 @@ class Pattern:
 
 @dataclass(frozen=True, slots=True)
 class Defined:
-    """The number of an enum is one of its values; 0 is."""
+    """The number must be one of the enum's values. 0 is one of them."""
 
     def violations(self, path: str, value: Any, field: FieldDescriptor) -> Iterator[Violation]:
         assert field.enum_type is not None, f"{field.full_name} is not an enum"
@@ -106,7 +106,7 @@ class Defined:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """`field` of the message is one of `values`. The contract has a name and a text for each rule of this sort."""
+    """`field` of the message must be one of `values`. The contract has a name and a text for each such rule."""
 
     field: str
     values: tuple[int, ...]
@@ -115,7 +115,7 @@ class OneOf:
 
     @property
     def default(self) -> str:
-        """What our own interfaces take where nothing is given; empty: it must be given. The contract has no default."""
+        """The default of our own interfaces; empty: a value is required. The contract itself has no default."""
         ours = self.field == "owner_scope" and scope.organization in self.values
         return scope.ApiResourceOwnerScope.Name(scope.organization) if ours else ""
 
@@ -302,7 +302,7 @@ RULES: tuple[Rule, ...] = (
     _rule("agentic.skill.v1.SkillSpec.skill_md", NOT_EMPTY),
     _rule("agentic.skill.v1.SkillSpec.tag", TAG),
     _rule("agentic.skill.v1.SkillStatus.version_hash", HASH),
-    # what all resources share
+    # shared by all resources
     _rule("commons.apiresource.ApiResourceByOrgBySlugRequest.org", REQUIRED),
     _rule("commons.apiresource.ApiResourceByOrgBySlugRequest.slug", REQUIRED),
     _rule("commons.apiresource.ApiResourceDeleteInput.resource_id", REQUIRED),
@@ -317,7 +317,7 @@ _CHECKS = {f"ai.stigmer.{rule.field}": rule.checks for rule in RULES}
 
 
 def default_owner_scope(kind: Descriptor) -> str:
-    """What our own interfaces take where a resource of this kind does not say who owns it; empty: nothing is asked."""
+    """The owner scope that our own interfaces use if a resource of this kind names none; empty: no default."""
     checks = checks_of(kind.fields_by_name["metadata"])
     return next((check.default for check in checks if isinstance(check, OneOf) and check.default), "")
 
@@ -329,7 +329,7 @@ def checks_of(field: FieldDescriptor) -> tuple[Check, ...]:
 
 @cache
 def _fields(descriptor: Descriptor) -> tuple[tuple[FieldDescriptor, tuple[Check, ...], bool], ...]:
-    """The fields that matter: each with its checks, and whether there are messages in it to look into."""
+    """The fields to check: each with its checks, and whether it holds messages that must be checked too."""
     rows = (
         (field, checks_of(field), _holds_messages(field))
         for field in sorted(descriptor.fields, key=lambda field: field.number)

@@ -1,4 +1,4 @@
-"""What a tag may be: lists look for tags in an index, so there is a limit to their length and number."""
+"""The limits of tags. Lists find tags by an index, so their length and number are limited."""
 
 from collections.abc import Sequence
 

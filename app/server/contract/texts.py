@@ -1,4 +1,4 @@
-"""Texts that no database or shell can take are refused where they come in, by their name and not as a failed write."""
+"""Refuses texts that a database or a shell cannot take when they arrive. The error names the field."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +20,7 @@ REPORTED = frozenset({"status"})
 
 
 def unfit_texts(message: Message, prefix: str = "") -> Iterator[Violation]:
-    """NUL characters, also in the names and values of maps, and names that are too long to be looked up."""
+    """Finds NUL characters, also in the keys and values of maps, and names that are too long for an index."""
     for field, value in message.ListFields():
         if field.name in REPORTED or field.type not in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE):
             continue

@@ -1,1 +1,1 @@
-"""Executions: taken in, placed, published, changed, shown, and what follows their end."""
+"""Executions: create, place, publish, update and show them, and the work after their end."""

@@ -1,4 +1,4 @@
-"""Pictures and files of executions: what they may weigh, how one is read, and how a worker gets them."""
+"""Attachments of executions (pictures and files): their limit, how one is read, and how a worker gets them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -27,12 +27,12 @@ def check_weight(attachments: Sequence[Attachment], max_bytes: int) -> None:
 
 
 def words_beside(attachments: Sequence[Attachment]) -> int:
-    """Bytes of what their blocks say besides: names, addresses, titles."""
+    """The bytes of the other texts in their blocks: names, addresses, titles."""
     return sum(len(json.dumps(one.block)) + len(one.name) + len(one.url) for one in attachments)
 
 
 async def attachment(ctx: ServerContext, execution_id: str, attachment_id: str) -> Attachment:
-    """With its bytes. The execution is known to be the caller's. Raises NOT_FOUND."""
+    """The attachment with its bytes. The execution must be known to be the caller's. Raises NOT_FOUND."""
     found = await ctx.store.attachment(execution_id, attachment_id)
     if found is None:
         raise not_found(f"AgentExecution '{execution_id}': attachment", attachment_id)
@@ -49,8 +49,10 @@ async def attachment(ctx: ServerContext, execution_id: str, attachment_id: str) 
 async def give_attachments(
     ctx: ServerContext, execution_id: str, layout: Sequence[Mapping[str, Any]], reply: pb.ClaimReply, *, apart: bool
 ) -> None:
-    """Into the answer to a claim, beside `message` and `input_json`; not `apart`, for a worker of an earlier version:
-    both as an input with blocks, which it knows."""
+    """Puts the attachments into the answer to a claim: with `apart`, beside `message` and `input_json`.
+
+    A worker of an earlier version (`apart` is false) gets message and attachments as an input with content blocks.
+    """
     if not layout and MARK not in reply.input_json and MARK not in reply.answers_json:
         return
     kept = await ctx.store.attachments(execution_id)

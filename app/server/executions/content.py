@@ -1,7 +1,7 @@
-"""What a caller says, in whatever form: words, content blocks, messages of a graph's state. Bytes are taken out of it.
+"""The content that a caller sends: text, content blocks, messages of a graph's state. Bytes are taken out of it.
 
-Where a message is written (`message`, `input.messages`) a bad block is refused, with the way to it. Elsewhere in
-`input` what looks like a block may be anything, and only what is one without doubt is taken out.
+In a message (`message`, `input.messages`) a bad block is refused, and the error names its path. Elsewhere in `input`
+an object that looks like a block may be something else. Only a block without doubt is taken out there.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from agent_runner.status.media import FORMS, BlockError, Json, Media, checked, f
 
 @dataclass(slots=True)
 class Taken:
-    """What was taken out so far, of one execution."""
+    """The attachments of one execution that were taken out so far."""
 
     attachments: list[Attachment] = field(default_factory=list)
 
@@ -42,7 +42,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """A message: its words, and where its blocks belong (empty: it was text alone)."""
+    """A message: its text, and the places of its blocks (empty: it was text alone)."""
 
     text: str
     layout: list[Json] = field(default_factory=list)
@@ -85,7 +85,7 @@ def _text_of(block: Any, place: str) -> str | None:
 
 
 def _attached(block: Json, place: str, taken: Taken) -> Attachment:
-    """In LangChain's form, whichever it came in: so it suits every provider."""
+    """Takes a block out, and always in LangChain's form, which suits every provider. Raises INVALID_ARGUMENT."""
     try:
         media = media_of(block)
         assert media is not None  # its type is one of them
@@ -99,12 +99,12 @@ def _attached(block: Json, place: str, taken: Taken) -> Attachment:
 
 
 def _beside(media: Media) -> tuple[str, ...]:
-    """Where the media type belongs."""
+    """The path of the media type in the block."""
     return (*media.place[:-1], "media_type" if media.place[0] == "source" else "mime_type")
 
 
 def input_content(given: Any, taken: Taken) -> Any:
-    """`input` without bytes. What a graph is given is exactly what was sent, in the sender's own form."""
+    """`input` without bytes. The graph later gets exactly what was sent, in the sender's own form."""
     if not isinstance(given, dict) or "messages" not in given:
         return _searched(given, taken)
     held = given["messages"]
@@ -118,7 +118,7 @@ def input_content(given: Any, taken: Taken) -> Any:
 
 
 def _message(message: Any, where: str, taken: Taken) -> Any:
-    """A message in any of the forms that workers know, with its content looked through."""
+    """A message in any of the forms that workers know. The blocks of its content are taken out."""
     match message:
         case {"data": dict(inner)} if "content" not in message:
             return {**message, "data": _message(inner, f"{where}.data", taken)}
@@ -149,7 +149,7 @@ def _is_media(value: Any) -> bool:
 
 
 def _out(block: Json, taken: Taken) -> Any:
-    """A mark in place of the block, which is kept in the sender's form. Raises BlockError."""
+    """Takes the block out, in the sender's form. Returns the mark for its place. Raises BlockError."""
     media = media_of(block)
     assert media is not None  # its type is one of them
     if not media.inline:

@@ -18,7 +18,7 @@ AT_ONCE = 2 * PUBLISH_THREADS
 
 
 class Dispatcher:
-    """What is sent is what the row's step says: the chain, or ExecuteGraphton alone. A second copy loses the claim."""
+    """Publishes the message of a row's step: the chain, or ExecuteGraphton alone. A second copy loses the claim."""
 
     def __init__(self, store: Store, publisher: Publisher) -> None:
         self._store = store
@@ -42,14 +42,14 @@ class Dispatcher:
         await self._store.dispatched(execution.id)
 
     async def clean_up(self, session_id: str, queue: str) -> None:
-        """Have workers remove a deleted session's sandbox and memory. Retention sees to what is not removed now."""
+        """Have workers remove a deleted session's sandbox and memory. Retention asks again for what is left."""
         try:
             await self.remove(await self._store.retire_session(session_id), queue)
         except (PublishError, StoreUnavailable) as error:
             log.warning("session.cleanup_postponed", session_id=session_id, error=error)
 
     async def remove(self, removals: Iterable[Removal], queue: str) -> None:
-        """Have workers remove these. Raises `PublishError`; what was not published then is due again."""
+        """Ask workers for these removals. Raises `PublishError`; removals that were not published are due again."""
         for removal in removals:
             if removal.sandbox_id:
                 await self._publisher.publish_cleanup(removal.session_id, removal.sandbox_id, queue)
@@ -57,10 +57,10 @@ class Dispatcher:
                 await self._publisher.publish_prune(removal.thread_id, removal.head_checkpoint_id, queue)
 
     async def resend_due(self) -> None:
-        """Publish what is due: its turn has come, or it was not stamped or not claimed in its time.
+        """Publish the due rows: their turn has come, or they were not stamped or not claimed in time.
 
-        One pass at a time, a few messages at once: a row is taken when it can be sent, not long before, or another
-        server would find it due again and send it too. What cannot be published now is due again soon.
+        One pass runs at a time, with a few messages at once. A row is taken just before it is sent. Else another server
+        would find it due again and send it too. A row that cannot be published now is due again soon.
         """
         if self._passing.locked():
             self._asked_again = True
@@ -76,7 +76,7 @@ class Dispatcher:
                     log.warning("message.not_published", error=error)
 
     async def _send_all(self, due: Iterable[Execution]) -> None:
-        """All are tried; raises the first error."""
+        """Tries all of them, then raises the first error."""
         sent = await asyncio.gather(*(self.send(execution) for execution in due), return_exceptions=True)
         for outcome in sent:
             if isinstance(outcome, BaseException):
@@ -84,7 +84,7 @@ class Dispatcher:
 
 
 class Resender(Background):
-    """`start()`, `stop()`: publishes what is due, at the broker's pace and nobody else's."""
+    """`start()`, `stop()`: publishes due rows in a loop of its own, so a slow broker delays nothing else."""
 
     NAME = "publishing what is due"
 

@@ -1,10 +1,10 @@
-"""What a caller asks for, in one shape: the contract's AgentExecution, or the short form, as a `Draft`.
+"""The request of a caller, the contract's AgentExecution or the short form, as a `Draft`.
 
 In the contract's form our additions are annotations: `agent-runner/graph`, `agent-runner/timeouts` (a JSON object with
 the short form's names), `agent-runner/input` (JSON) and `agent-runner/answers` (a JSON object).
 
-An execution always has a message, its first. Without words of the user it is the JSON that he sent, as text, and the
-agent never sees it (`spoken` is false).
+An execution always has a first message. If the user sent only JSON, that message is the JSON as text, and the agent
+never sees it (`spoken` is false).
 """
 
 import json
@@ -37,7 +37,7 @@ SHORT_FIELDS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """`execution` is what the rules are applied to. `timeouts`: overrides, or whole ones of a redriven execution."""
+    """The rules are applied to `execution`. `timeouts`: overrides, or all timeouts of a redriven execution."""
 
     execution: AgentExecution
     agent: str = ""
@@ -61,7 +61,7 @@ class Draft:
 
 
 def draft_of_json(body: Any, *, idempotency_key: str = "") -> Draft:
-    """Either form, told apart by its fields. Both spellings of the contract's names are accepted."""
+    """Reads either form; the fields show which one it is. Both spellings of the contract's names are accepted."""
     if not isinstance(body, dict):
         raise invalid("the body must be a JSON object: an AgentExecution or the short form with 'message'")
     if not CONTRACT_FIELDS & body.keys():
@@ -76,7 +76,7 @@ def draft_of_json(body: Any, *, idempotency_key: str = "") -> Draft:
 
 
 def draft_of_contract(execution: AgentExecution, *, idempotency_key: str = "", taken: Taken | None = None) -> Draft:
-    """`taken`: the attachments of its message, which is a text here."""
+    """`taken`: the attachments that were taken out of the message, which is a text here."""
     taken = taken or Taken()
     annotations = execution.metadata.annotations
     draft = AgentExecution()
@@ -88,7 +88,7 @@ def draft_of_contract(execution: AgentExecution, *, idempotency_key: str = "", t
     told = answer_contents(_answers(answers), taken)
     if given is not None or answers is not None:
         draft.spec.message = words or _text_of(given, told, taken.attachments)
-        for name in (INPUT, ANSWERS):  # content: it goes to the log
+        for name in (INPUT, ANSWERS):  # they are content, which is kept in the log
             draft.metadata.annotations.pop(name, None)
     return Draft(
         execution=draft,
@@ -149,12 +149,12 @@ def _content(message: Any, taken: Taken) -> Content:
 
 
 def spoken(first: Mapping[str, Any]) -> bool:
-    """Whether the first row of a log holds what the user said, and not only the text of what he sent as JSON."""
+    """Whether the first row of a log holds the user's own text, not only the JSON that the user sent, as text."""
     return bool(first.get("spoken", "input" not in (first.get("metadata") or {})))
 
 
 def _text_of(given: Any, answers: Mapping[str, Any], attachments: Sequence[Attachment]) -> str:
-    """What stands for the user's words: of a state with messages the last of his, else the JSON."""
+    """The text if the user sent no message: the user's last message in the input, else the JSON."""
     return _dumped(answers) if answers else input_rows(given, attachments).text
 
 
@@ -174,7 +174,7 @@ def env_of(body: Mapping[str, Any]) -> dict[str, str]:
 
 
 def redrive_of(body: Any) -> tuple[dict[str, str], str]:
-    """Of the body of a redrive: `{"env": ..., "from": ...}`, both optional. Raises INVALID_ARGUMENT."""
+    """`env` and `from` of the body of a redrive, both optional. Raises INVALID_ARGUMENT."""
     if not isinstance(body, dict) or body.keys() - {"env", "from"}:
         raise invalid('the body must be {"env": {"NAME": "value"}, "from": "failed_step" or "start"}, or nothing')
     return env_of(body), _text(body, "from")

@@ -1,7 +1,8 @@
-"""What can be done with executions, for HTTP and gRPC alike.
+"""The operations on executions, for HTTP and gRPC alike.
 
 Create is one pipeline: check, place (session -> instance -> agent), seal, store (the row is the outbox), publish. A row
-exists before any message; what could not be published is withdrawn (E501), or kept if a worker got it all the same.
+exists before its message. A row that could not be published is withdrawn (E501), or kept if a worker got the message
+all the same.
 """
 
 import json
@@ -54,7 +55,7 @@ IN_BASE64 = 1.5
 
 
 def create_bytes(settings: Settings) -> int:
-    """What a request may weigh that makes an execution, in whatever way it is written."""
+    """The most bytes that a request for a new execution may have, in any notation."""
     message, attached = settings.max_message_bytes, settings.max_attachment_bytes
     return int(ESCAPED * message + IN_BASE64 * attached + SPEC_ROOM_BYTES)
 
@@ -72,15 +73,15 @@ class Executions:
         self._placing = placing
 
     async def create(self, draft: Draft) -> Accepted:
-        draft.execution.spec.SetInParent()  # the contract lets it be left out, but not its message
+        draft.execution.spec.SetInParent()  # the contract lets the spec be left out, but not its message
         self._check(draft)
         timeouts = self._timeouts(draft)
-        # The id is the server's. A caller who sends the one of an execution that is there means that one.
+        # The server makes the id. A request with the id of an existing execution means that execution.
         if (given := draft.execution.metadata.id) and await self._ctx.store.get(given) is not None:
             raise exists("AgentExecution", given)
         await self._check_answers(draft)
         model = draft.execution.spec.execution_config.model_name
-        if not draft.redriven_from:  # then somebody who could choose it has
+        if not draft.redriven_from:  # a redrive keeps a model that was checked at the first execution
             check_model_scope(model)
         asked = digest_of(draft) if draft.idempotency_key else ""
         place = await self._placing.place(draft)
@@ -88,7 +89,7 @@ class Executions:
             check_allowed(self._ctx.settings, place, model)
             accepted = await self._store(self._new(draft, place, timeouts, asked))
             await self._publish(accepted)
-        except Problem:  # refused: there is no row. Any other error leaves one, perhaps, which needs its session
+        except Problem:  # refused: there is no row. Another error may leave a row, which needs its session
             await self._placing.undo(place)
             raise
         if accepted.execution.session_id != place.session_id:
@@ -102,8 +103,9 @@ class Executions:
         return accepted
 
     async def redrive(self, id: str, *, env: Mapping[str, str], begin: str = "", idempotency_key: str = "") -> Accepted:
-        """A new execution with the same input, session, model and timeouts. Secrets are gone with the end of the old
-        one, so `env` brings them again. `begin`: `failed_step`, `start`, or empty for the first that is possible."""
+        """A new execution with the same input, session, model and timeouts. The secrets were removed at the end of the
+        old one, so `env` brings them again. `begin`: `failed_step`, `start`, or empty for the first that is possible.
+        """
         old, first = await self.get(id), await self._said(id)
         if old.phase not in TERMINAL_PHASES:
             raise failed_precondition(
@@ -135,7 +137,7 @@ class Executions:
         return await self.create(draft)
 
     async def cancel(self, id: str) -> Execution:
-        """Ask for the end; the end itself arrives on the stream. Asking again, or too late, changes nothing."""
+        """Requests the cancel; the end itself arrives on the stream. A second or a late request changes nothing."""
         by = current()
         who = f"the key '{by.name}'" if by.key_id else "the user"
         execution = await self._ctx.store.request_cancel(_named(id), who)
@@ -149,7 +151,7 @@ class Executions:
         return execution
 
     async def delete(self, id: str) -> None:
-        """Only what has ended."""
+        """Deletes an execution that has ended. Raises FAILED_PRECONDITION for another one."""
         execution = await self.get(id)
         if not await self._ctx.store.delete(id):
             raise failed_precondition(
@@ -176,7 +178,7 @@ class Executions:
     async def update(self, message: AgentExecution) -> Execution:
         """Replace name, labels, annotations and tags, also after the end. Never touches the status.
 
-        Raises FAILED_PRECONDITION for a change of what was accepted, ABORTED when another update came in between.
+        Raises FAILED_PRECONDITION for a change of any other field, ABORTED when another update came in between.
         """
         draft = draft_of_contract(message)
         self._check(draft)
@@ -203,7 +205,7 @@ class Executions:
         return execution
 
     async def _said(self, id: str) -> dict[str, Any]:
-        """What the user said: the first row of the log."""
+        """The user's message: the first row of the log."""
         first = await self._ctx.store.read_log(id, 0, 1)
         return first[0].payload if first else {"content": ""}
 
@@ -234,8 +236,10 @@ class Executions:
         check_secrets(_env_of(execution).values(), "spec.runtime_env")
 
     async def _check_answers(self, draft: Draft) -> None:
-        """Answers that name questions, against those that the session is known to have. What else an answer may be
-        wrong about, the run says: until it starts another execution may be in front."""
+        """Checks that the answers name open questions of the session. Does nothing while its newest execution runs.
+
+        The run makes all other checks: until it starts, another execution may come first.
+        """
         session_id = draft.execution.spec.session_id
         if not draft.answers:
             return
@@ -324,8 +328,11 @@ class Executions:
         return Accepted(execution=created.execution, known=created.verdict is CreateVerdict.KNOWN)
 
     async def _publish(self, accepted: Accepted) -> None:
-        """Not what waits for its session, nor what was published. Whoever comes second with a key publishes too: the
-        first one may have died, or may just be about to withdraw what both would have answered."""
+        """Publishes the execution, unless it waits for its session or was published already.
+
+        A second call with the same idempotency key publishes too: the first call may have died, or may be about to
+        withdraw the row that both would return.
+        """
         execution = accepted.execution
         if execution.step is not Step.ENSURE_THREAD or execution.dispatched_at is not None:
             return
@@ -347,7 +354,7 @@ def _env_of(execution: AgentExecution) -> dict[str, EnvValue]:
 
 
 def _stored_spec(execution: AgentExecution, graph: str) -> dict[str, Any]:
-    """What of the contract's message is kept in the row: no message (it is in the log), no secret values."""
+    """The part of the contract's AgentExecution that the row keeps: no message (it is in the log), no secret values."""
     shown = as_json(execution)
     metadata = {name: value for name, value in shown.get("metadata", {}).items() if name in _KEPT_METADATA}
     if graph:

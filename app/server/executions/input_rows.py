@@ -1,7 +1,7 @@
-"""The messages of an `input`, as rows of the conversation: each with its words, and what is attached by reference.
+"""The messages of an `input` as rows of the conversation, each with its text and references to its attachments.
 
-Which forms a message may have is decided by the graph and its worker. Where one is in none of those that are known
-here, the whole input is shown as JSON.
+The graph and its worker decide which forms a message may have. If one message has a form that is not known here, the
+whole input is shown as JSON.
 """
 
 import json
@@ -28,7 +28,7 @@ class InputRow:
     attachments: list[Json] = field(default_factory=list)
 
     def payload(self, number: int) -> Json:
-        """Of its row in the log. `number` counts from 1."""
+        """The payload of its row in the log. `number` counts from 1."""
         made = {"id": input_message(number), "type": self.type, "content": self.text}
         return made | ({"metadata": {"attachments": self.attachments}} if self.attachments else {})
 
@@ -44,12 +44,12 @@ class InputRows:
 
     @property
     def weight(self) -> int:
-        """Bytes of the words that stand around the user's."""
+        """The bytes of the texts before and after the user's message."""
         return sum(len(one["content"].encode()) for one in (*self.before, *self.after))
 
 
 def input_rows(given: Any, attachments: Sequence[Attachment], *, spoken: bool = False) -> InputRows:
-    """`given` without bytes. `spoken`: words of the user follow, so that all of its messages stand before them."""
+    """`given` has no bytes. `spoken`: the user's own message follows, so all messages of `given` come before it."""
     known = {one.id: one for one in attachments}
     rows = _rows(given, known)
     humans = [n for n, row in enumerate(rows) if row.type == "MESSAGE_HUMAN"]
@@ -68,7 +68,7 @@ def input_rows(given: Any, attachments: Sequence[Attachment], *, spoken: bool = 
 
 
 def _rows(given: Any, known: Mapping[str, Attachment]) -> list[InputRow]:
-    """Empty where one of the messages is none that is known."""
+    """Empty if one of the messages has an unknown form."""
     held = given.get("messages") if isinstance(given, dict) else None
     rows = [_row(one, known) for one in (held if isinstance(held, list) else [held])]
     return [row for row in rows if row is not None] if None not in rows else []

@@ -1,7 +1,7 @@
-"""Where an execution belongs: its session, that session's agent, its graph.
+"""Finds the place of an execution: its session, the session's agent, its graph.
 
-session -> instance -> agent where a session is given; agent -> default instance (made again if it is gone) -> a new
-session where an agent is; else the built-in agent of the org, so that a message alone is enough.
+If a session is given: session -> instance -> agent. If an agent is given: agent -> default instance (made again if it
+is gone) -> a new session. Else the built-in agent of the org, so that a message alone is enough.
 """
 
 from dataclasses import dataclass
@@ -56,7 +56,7 @@ class Placing:
         return _place(draft, agent, await self._new_session(draft, agent, instance), fresh=True)
 
     async def undo(self, place: Place) -> None:
-        """Take back what `place` made, for an execution that was not accepted."""
+        """Delete the session that `place` made, for an execution that was not accepted."""
         if place.fresh:
             await self._store.delete_resource(ResourceKind.SESSION, place.session_id)
 
@@ -94,7 +94,7 @@ class Placing:
             return await self._resources.named(ResourceKind.AGENT, org, BUILT_IN_SLUG)
 
     async def _graph_of(self, session: Resource) -> str | None:
-        """The graph whose memory the session holds, '' the agent's; None before its first execution."""
+        """The graph whose memory the session holds; '' for the agent's own memory; None before the first execution."""
         if made_for := session.body.get("metadata", {}).get("annotations", {}).get(GRAPH):
             return str(made_for)
         last = await self._store.last_of_session(session.id)

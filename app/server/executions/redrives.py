@@ -12,17 +12,17 @@ FAILED_STEP, START = "failed_step", "start"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Begin:
-    """Names as `NewExecution` has them."""
+    """The fields have the same names in `NewExecution`."""
 
     base_checkpoint_id: str | None = None
     resume_checkpoint_id: str = ""
 
 
 async def where_to_begin(store: Store, old: Execution, asked: str) -> Begin:
-    """`asked` empty: from the failed step where memory has one, else from before the run.
+    """`asked` empty: from the failed step if the memory has one, else from before the run.
 
-    After later turns of the session a redrive is one more message: it begins where the session is, unless the failed
-    step was asked for. Raises INVALID_ARGUMENT, FAILED_PRECONDITION.
+    After later turns of the session a redrive is one more message: it begins where the session is. Raises
+    INVALID_ARGUMENT, and FAILED_PRECONDITION if the failed step was asked for and is not possible.
     """
     if asked not in ("", FAILED_STEP, START):
         raise invalid(f"from: must be {FAILED_STEP!r} or {START!r}, not {asked!r}")
@@ -42,7 +42,7 @@ async def where_to_begin(store: Store, old: Execution, asked: str) -> Begin:
     if not why and asked != START:
         return Begin(base_checkpoint_id=old.base_checkpoint_id, resume_checkpoint_id=head)
     if latest == old.id and old.phase != Phase.COMPLETED:
-        # Its worker may have died before it could tell of its first step.
+        # Its worker may have died before it could report its first step.
         began = asked != START and old.base_checkpoint_id is not None
         return Begin(base_checkpoint_id=old.base_checkpoint_id, resume_checkpoint_id=WHAT_IS_FOUND if began else "")
     return Begin()

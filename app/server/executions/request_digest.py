@@ -1,7 +1,7 @@
-"""What a request asks for, as a digest: whether the same idempotency key came with the same request.
+"""The digest of a request. It shows whether the same idempotency key came with the same request.
 
-Values of secrets are left out: a digest of a short value tells it to whoever tries all short ones. So a request that
-brings another value of the same secret counts as the same.
+Values of secrets are left out, because a short value can be found from its digest by trying all short values. So a
+request with another value of the same secret counts as the same request.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from agent_runner.app.server.executions.drafts import Draft
 
 
 def digest_of(draft: Draft) -> str:
-    """SHA-256 in hexadecimal; the same for both forms of a request only if they say the same."""
+    """SHA-256 in hexadecimal. Both forms of a request have the same digest only if their content is the same."""
     execution = AgentExecution()
     execution.CopyFrom(draft.execution)
     for value in execution.spec.runtime_env.values():
@@ -30,7 +30,7 @@ def digest_of(draft: Draft) -> str:
         "redriven_from": draft.redriven_from,
         "attachments": [[one.shown(), one.block] for one in draft.attachments],
     }
-    if draft.layout:  # where each stands between the words; left out of what is words alone, as it was before
+    if draft.layout:  # the places of the blocks in the text; left out for text alone, so that older digests stay valid
         rest["layout"] = [dict(part) for part in draft.layout]
     digest = hashlib.sha256(execution.SerializeToString(deterministic=True))
     digest.update(json.dumps(rest, sort_keys=True, default=str).encode())

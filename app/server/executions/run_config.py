@@ -1,4 +1,4 @@
-"""`status.run_config` at the server's edges: what does not fit is a `Problem`, JSON is read as strictly as a body."""
+"""`status.run_config` for HTTP and gRPC: its errors are `Problem`s, and JSON is read as strictly as a body."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -26,13 +26,13 @@ def check_config(config: Any, where: str = "config") -> dict[str, Any]:
 
 
 def check_annotations(annotations: Mapping[str, str]) -> None:
-    """Raises INVALID_ARGUMENT for what cannot be used of them."""
+    """Raises INVALID_ARGUMENT for one that cannot be used."""
     with _told():
         run_config.given_in(annotations, _read)
 
 
 def put_annotations(annotations: Any, context: Any, config: Any) -> None:
-    """The short form's fields as the annotations that they are kept in."""
+    """Writes the short form's `context` and `config` into the annotations that keep them."""
     if context is not None:
         annotations[CONTEXT] = json.dumps(check_context(context), ensure_ascii=False)
     if config is not None:
@@ -40,7 +40,7 @@ def put_annotations(annotations: Any, context: Any, config: Any) -> None:
 
 
 def merged(agent: Mapping[str, str], execution: Mapping[str, str]) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """(context, config): the execution's over the agent's, key by key; tags of both. Raises Problem."""
+    """(context, config): the execution's override the agent's, key by key; the tags are of both. Raises Problem."""
     with _told():
         return run_config.merged(agent, execution, _read)
 

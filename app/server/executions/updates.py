@@ -1,7 +1,7 @@
-"""What an update may change about an accepted execution: its name, labels, annotations and tags, as a whole.
+"""An update of an accepted execution replaces its name, labels, annotations and tags as a whole.
 
-What it runs by stays as it was accepted. It may be sent back as it is shown, or left out; anything else is refused, so
-that nobody believes in a change that has no effect. The status is not looked at.
+All fields that decide how it runs stay as they were accepted. An update may send them as they are shown, or leave them
+out. Any other value is refused, because the change would have no effect. The status is ignored.
 """
 
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class Amendment:
 
 
 def amended(execution: Execution, said: str, draft: Draft) -> Amendment | None:
-    """The execution as the update wants it; None when that is how it is. `said`: its message.
+    """The execution with the update applied; None if the update changes nothing. `said`: its message.
 
     Raises FAILED_PRECONDITION, which names every field that cannot be changed and shows no value.
     """
@@ -58,7 +58,7 @@ def _changed(execution: Execution, said: str, given: AgentExecution) -> Iterator
     yield from (field for field, (sent, kept) in fixed.items() if sent not in ("", kept))
     shown, before = as_json(given), execution.spec
     for name in ("runtime_env", "callback_token"):
-        # A secret in clear is not what is shown, so it differs: the value itself is never looked at.
+        # A secret in clear differs from the '***' that is shown. The stored value is never compared.
         if (value := shown.get("spec", {}).get(name)) and value != before.get("spec", {}).get(name):
             yield f"spec.{name}"
     own = _own(before.get("metadata", {}))

@@ -1,8 +1,8 @@
-"""An execution as its readers see it: the row's facts and the folded log, as the contract's AgentExecution.
+"""An execution as its readers see it: the row and the folded log, as the contract's AgentExecution.
 
-`execution_json` is protobuf JSON with the original field names, plus `waiting_for_input`, and `output`, `incomplete`,
-`questions`, `next_step`, `sandbox` and `redriven_from` where there are any; `execution_message` is the same as a
-message, without these.
+`execution_json` is protobuf JSON with the original field names, plus `waiting_for_input`. If there are any, it also has
+`output`, `incomplete`, `questions`, `next_step`, `sandbox` and `redriven_from`. `execution_message` is the same as a
+message, without these fields.
 """
 
 import json
@@ -42,7 +42,7 @@ def execution_json(execution: Execution, state: State) -> dict[str, Any]:
         "status": {**render(state), "audit": _audit(execution)},
     }
     human = (m for m in state.messages.values() if m["type"] == "MESSAGE_HUMAN")
-    if state.said is not None:  # updateStatus replaced the list, and never changes the spec
+    if state.said is not None:  # updateStatus replaced the messages, but never changes the spec
         shown["spec"]["message"] = state.said
     elif first := state.messages.get("user") or next(human, None):
         shown["spec"]["message"] = "".join(first["content"])
@@ -63,7 +63,7 @@ def execution_json(execution: Execution, state: State) -> dict[str, Any]:
 
 
 def brief_json(execution: Execution, told: Brief) -> dict[str, Any]:
-    """The same without content: what a list shows of it. `spec.message` is the beginning of the message."""
+    """The execution without its content, for lists. `spec.message` is the beginning of the message."""
     spec: dict[str, Any] = {"session_id": execution.session_id, "agent_id": execution.agent_id}
     if config := execution.spec.get("spec", {}).get("execution_config"):
         spec["execution_config"] = config
@@ -90,7 +90,7 @@ def execution_message(execution: Execution, state: State) -> AgentExecution:
 
 
 def execution_from_json(shown: Mapping[str, Any]) -> AgentExecution:
-    """What is nested too deep for a message, a tool's arguments for example, is there as JSON text."""
+    """A value that is nested too deep for a message, for example a tool's arguments, becomes JSON text."""
     contract: dict[str, Any] = {name: value for name, value in shown.items() if name not in EXTRAS}
     try:
         return _parsed(contract)
@@ -117,7 +117,7 @@ def _shallow(value: Any, levels: int) -> Any:
 def as_json(message: Message) -> dict[str, Any]:
     """Protobuf JSON with the original field names, defaults left out.
 
-    Raises INVALID_ARGUMENT for what JSON has no words for: NaN in a struct, a time after the year 9999.
+    Raises INVALID_ARGUMENT for values that JSON cannot hold: NaN in a struct, a time after the year 9999.
     """
     try:
         return json_format.MessageToDict(message, preserving_proto_field_name=True)

@@ -78,7 +78,7 @@ class ExecutionMethods:
                 next_step="Start the server with AGENT_RUNNER_REPORTING=compatible if some of them cannot.",
             )
         if size > settings.max_output_bytes:
-            # "larger than max" are gRPC's own words, which reporters know: they send the end without the content.
+            # Reporters know "larger than max", gRPC's own words: they then send the end without the content.
             raise Problem(
                 Kind.TOO_LARGE,
                 f"the status has {size} bytes, larger than max {settings.max_output_bytes}"
@@ -142,7 +142,7 @@ class ExecutionMethods:
     async def _facts_at_the_end(self, execution_id: str) -> dict[str, Any]:
         try:
             return _beside_the_contract(await snapshot(self._ctx, execution_id))
-        except Problem:  # deleted since; that it ended is still true
+        except Problem:  # it was deleted in between, but it has ended
             return {}
 
     async def _message(self, execution_id: str) -> AgentExecution:
@@ -159,7 +159,7 @@ class ExecutionMethods:
 
 
 def _beside_the_contract(shown: Snapshot) -> dict[str, Any]:
-    """What our own messages say of an execution and the contract's cannot."""
+    """The facts of an execution that our own messages have and the contract's messages have not."""
     less = shown.state.incomplete
     said = own.Incomplete(reason=less["reason"], text=less["text"]) if less else None
     return {"waiting_for_input": bool(shown.execution.waiting), "incomplete": said}

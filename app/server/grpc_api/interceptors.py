@@ -1,4 +1,4 @@
-"""Every call: key and scope are checked, and whatever goes wrong has a status code that says what (never UNKNOWN)."""
+"""Checks key and scope of every call, and gives every error a fitting status code (never UNKNOWN)."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -40,7 +40,7 @@ class Guard(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """Runs before the request is read: who may not call is told so, and what he sent is parsed by nobody."""
+        """Runs before the request is read. A caller without permission gets an error, and the request is not parsed."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None:
@@ -51,7 +51,7 @@ class Guard(grpc.aio.ServerInterceptor):
         metadata = dict(handler_call_details.invocation_metadata or ())
         given = metadata.get("authorization")
         try:
-            # This task goes on with the handler: what is bound, and who calls, is true of it from here on.
+            # The handler runs in this same task: the bound fields and the principal hold for it too.
             bind(request_id=request_id(metadata.get(REQUEST_ID)))
             await self._gate.enter(given if isinstance(given, str) else None)
             self._gate.admit(method)
@@ -64,7 +64,7 @@ class Guard(grpc.aio.ServerInterceptor):
 
 
 def _refusing(error: Exception, method: str) -> Any:
-    """A handler that asks for no message: what the caller sends is not read."""
+    """A handler that refuses the call and reads no message of the caller."""
 
     async def refused(requests: Any, context: Any) -> None:
         await _abort(context, error, method)
@@ -73,8 +73,10 @@ def _refusing(error: Exception, method: str) -> Any:
 
 
 def _guarded(handler: Any, place: Callable[[], AbstractContextManager[None]], method: str, most: int) -> Any:
-    """The same handler in its place among the calls of its key, with errors mapped. What a caller sends is read here
-    and not by the library, which would wait for it without end, and outside of that place."""
+    """The same handler, counted among the open calls of its key, with errors mapped.
+
+    The request is read here. The library would wait for it without a limit, and before the call is counted.
+    """
     read = reader(handler.request_deserializer, most)
     stream = handler.unary_stream
     if stream is not None:
@@ -101,7 +103,7 @@ def _guarded(handler: Any, place: Callable[[], AbstractContextManager[None]], me
 
 
 async def _only(requests: AsyncIterator[bytes], read: Callable[[bytes], Any]) -> Any:
-    """The one message of the call. Raises `Problem` for none, for one that is too large and for one that is none."""
+    """The only message of the call. Raises `Problem` if it is missing, late, too large or not readable."""
     try:
         async with asyncio.timeout(MESSAGE_S):
             content = await anext(requests.__aiter__(), None)
@@ -114,7 +116,7 @@ async def _only(requests: AsyncIterator[bytes], read: Callable[[bytes], Any]) ->
 
 
 def _of_runners(handler: Any, method: str, most: int) -> Any:
-    """The same handler with errors mapped: the calls of runners are many, and an execution's end depends on them."""
+    """The same handler with errors mapped. Calls of runners have no limit: an execution's end depends on them."""
     codec = _codec(handler, most)
     read = readable_each if handler.request_streaming else readable
     if handler.response_streaming:
@@ -146,7 +148,7 @@ def _of_runners(handler: Any, method: str, most: int) -> Any:
 
 
 def _open(handler: Any, method: str, most: int) -> Any:
-    """The same handler, for anybody. Health and reflection answer for themselves; what they cannot read is ours."""
+    """The same handler, without a key. Health and reflection handle their own errors, except unreadable requests."""
     read = readable_each if handler.request_streaming else readable
     if not handler.response_streaming:
         single = handler.stream_unary or handler.unary_unary
@@ -168,7 +170,7 @@ def _open(handler: Any, method: str, most: int) -> Any:
     async def streamed(request: Any, context: Any) -> None:
         try:
             replies = stream(read(request), context)
-            if isawaitable(replies):  # it writes them itself
+            if isawaitable(replies):  # the handler writes the replies itself
                 await replies
                 return
             async for reply in replies:
@@ -191,7 +193,7 @@ def _codec(handler: Any, most: int) -> dict[str, Any]:
 async def _abort(context: Any, error: Exception, method: str) -> NoReturn:
     if isinstance(error, (grpc.aio.AbortError, asyncio.CancelledError)):
         raise error
-    if context.done() or isinstance(error, grpc.aio.InternalError):  # nobody is there any more who could be told
+    if context.done() or isinstance(error, grpc.aio.InternalError):  # the caller has gone
         raise asyncio.CancelledError from error
     problem = of_exception(error)
     if problem is None:

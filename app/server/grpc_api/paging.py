@@ -1,10 +1,11 @@
 """Pages for the contract's list calls: a page token is the one that we gave (trailing metadata `next-page-token`).
 
-The contract's lists answer a number of pages and no token, so a plain number is accepted too: the page with it. A
-token goes on where a page ended, whatever came meanwhile; a number counts from the newest of the moment.
+The contract's lists answer a number of pages and no token. So a plain number is accepted too: it names the page. A
+token goes on where a page ended, even if new entries came in between. A number counts from the entry that is newest
+now.
 
-Because of the numbers a page has as many entries as were asked for, whatever they hold. What would make it larger than
-`LIST_BYTES` is there without its content (trailing metadata `entries-without-content`: how many); `get` has it.
+Because of the numbers, a page has as many entries as were asked for, however large they are. Entries beyond
+`LIST_BYTES` come without their content (trailing metadata `entries-without-content`: how many). `get` has the content.
 """
 
 from typing import Any, TypedDict
@@ -20,7 +21,7 @@ NEXT_PAGE_TOKEN = "next-page-token"  # noqa: S105 - the name of a header
 
 
 class Asked(TypedDict):
-    """What all lists of the contract ask for, as in `agent_runner.status.store.records.Query`."""
+    """The parameters that all lists of the contract share, as in `agent_runner.status.store.records.Query`."""
 
     page_size: int
     page_token: str
@@ -30,7 +31,7 @@ class Asked(TypedDict):
 
 
 def asked(page_size: int, page_token: str) -> Asked:
-    """`page_token`: one to go on after, or the number of the page. Raises INVALID_ARGUMENT."""
+    """`page_token`: the token to go on with, or the number of the page. Raises INVALID_ARGUMENT."""
     number = 1
     if page_token.isascii() and page_token.isdecimal():
         number, given = int(page_token[:9]), page_token
@@ -52,7 +53,7 @@ def pages(total: int, size: int) -> int:
 
 
 def say_next(context: Any, token: str, *, without_content: int = 0) -> None:
-    """Tell the caller where the next page begins, nothing on the last page; and how many entries have no content."""
+    """Sends the token of the next page (none on the last page) and the number of entries without content."""
     told = {NEXT_PAGE_TOKEN: token, WITHOUT_CONTENT: str(without_content or "")}
     if said := tuple((name, value) for name, value in told.items() if value):
         context.set_trailing_metadata(said)

@@ -1,7 +1,7 @@
-"""Requests that are no message, or hold what nothing here can keep: the caller is told so, with INVALID_ARGUMENT.
+"""Requests that cannot be read, or hold texts that cannot be stored, are refused with INVALID_ARGUMENT.
 
-grpc itself would end the call with INTERNAL and log a traceback, before any code of ours sees it. So its reader never
-fails here: what cannot be read arrives as `Unreadable`, and is refused like any other request that is not valid.
+grpc itself would end the call with INTERNAL and log a traceback, before any code of ours sees it. So the reader here
+never fails: a request that cannot be read becomes `Unreadable`, and is refused like any other invalid request.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -22,7 +22,7 @@ class Unreadable:
 
 
 def reader(read: Callable[[bytes], Any], most: int) -> Callable[[bytes], Any]:
-    """`read`, with `Unreadable` instead of an exception, and for more than `most` bytes, which are not parsed."""
+    """`read`, but `Unreadable` replaces an exception, and a request of more than `most` bytes, which is not parsed."""
 
     def reading(content: bytes) -> Any:
         if len(content) > most:
@@ -36,7 +36,7 @@ def reader(read: Callable[[bytes], Any], most: int) -> Callable[[bytes], Any]:
 
 
 def readable(request: Any) -> Any:
-    """The request. Raises INVALID_ARGUMENT when there is none."""
+    """The request. Raises INVALID_ARGUMENT if it could not be read or stored, RESOURCE_EXHAUSTED if it is too large."""
     if isinstance(request, Unreadable) and request.size > request.most:
         raise Problem(
             Kind.TOO_LARGE,

@@ -1,4 +1,4 @@
-"""The methods of the contract's resource services: one engine, a table of who has which."""
+"""The methods of the contract's resource services: one class for all kinds, and the methods that each kind has."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

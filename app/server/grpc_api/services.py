@@ -1,4 +1,4 @@
-"""Binds tables of methods to services, as the generated descriptors describe them; a method left out is an error."""
+"""Binds tables of methods to services, as the generated descriptors describe them. A missing method is an error."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,7 +24,7 @@ COMPLETED_LATER = frozenset({"spec.message"})
 
 
 def register_services(server: grpc.aio.Server, ctx: ServerContext) -> list[str]:
-    """Add the contract's services, `agent_runner.v1.Executions`, health and reflection. Gives all full names.
+    """Add the contract's services, `agent_runner.v1.Executions`, health and reflection. Returns all full names.
 
     Reflection also names the Runner service, which the composition adds.
     """
@@ -68,9 +68,9 @@ def _handler(described: MethodDescriptor, method: Method) -> Any:
 
 
 def _check(request: Any) -> None:
-    """All rules hold for all of a request, its status too, which the engines do not read. Raises INVALID_ARGUMENT.
+    """Checks the whole request, also its status, which the services do not read. Raises INVALID_ARGUMENT.
 
-    Texts were looked at when it was read (`agent_runner.app.server.grpc_api.reading`).
+    Its texts were checked when it was read (`agent_runner.app.server.grpc_api.reading`).
     """
     violations = validate(request)
     if any(violation.field not in COMPLETED_LATER for violation in violations):

@@ -1,4 +1,4 @@
-"""How large a request of each method may be: what is larger is refused before it is parsed."""
+"""The largest request of each method. A larger one is refused before it is parsed."""
 
 from agent_runner.app.server.access.scopes import needed
 from agent_runner.app.server.executions.execution_service import create_bytes

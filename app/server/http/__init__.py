@@ -1,4 +1,4 @@
-"""The HTTP edge: JSON, SSE, problem+json, the live page, health and metrics."""
+"""The HTTP API: JSON, SSE, problem+json, the live page, health and metrics."""
 
 from agent_runner.app.server.http.factory import build_http_app
 

@@ -24,7 +24,7 @@ def problem_answer(problem: Problem) -> JSONResponse:
 
 
 async def body_json(request: Request, limit: int, *, optional: bool = False, limited_by: str = "") -> Any:
-    """The body as JSON; `{}` for none where it is optional. Refuses what is longer than `limit` without keeping it."""
+    """The body as JSON; `{}` for no body if it is optional. Refuses a body over `limit` bytes without keeping it."""
     body = await body_bytes(request, limit, limited_by=limited_by)
     return {} if optional and not body else read_json(body, "the body")
 
@@ -38,7 +38,7 @@ async def body_object(request: Request) -> dict[str, Any]:
 
 
 async def body_model(request: Request, model: type[M]) -> M:
-    """The body as one of ours. A number in quotes is no number."""
+    """The body as one of our models. A number in quotes is not a number."""
     body = await body_bytes(request, MAX_RESOURCE_BYTES)
     read_json(body, "the body")
     try:
@@ -48,7 +48,7 @@ async def body_model(request: Request, model: type[M]) -> M:
 
 
 async def body_bytes(request: Request, limit: int, *, limited_by: str = "") -> bytes:
-    """The body as it is. Refuses what is longer than `limit` without keeping it; `limited_by` says what it is."""
+    """The raw body. Refuses a body over `limit` bytes without keeping it; `limited_by` explains the limit."""
     kept: list[bytes] = []
     size = 0
     async for piece in request.stream():

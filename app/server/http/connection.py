@@ -1,7 +1,8 @@
-"""One HTTP connection, within limits: how many there are, how large the head of a request may be, how long its head and
-its body may take to arrive. Who is over one is told so where that is possible, and cut off.
+"""One HTTP connection, with limits: the number of connections, the size of a request's head, the time in which its head
+and its body must arrive. A client over a limit gets an error where that is possible, and is disconnected.
 
-The library knows none of these: a sender of one byte a minute would keep its connection, and what was read, for ever.
+The library has none of these limits: a client that sends one byte a minute would keep its connection, and the bytes
+that were read, for ever.
 """
 
 import asyncio
@@ -54,7 +55,7 @@ class Connection(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
         super().data_received(data)
-        # Looked at afterwards: what was not the head's any more has reset the count.
+        # Checked afterwards: the end of the head has reset the count.
         if self._in_head and self._head_bytes > self._limits.head_bytes and not self.transport.is_closing():
             text = (
                 f"the head of the request has more than {self._limits.head_bytes} bytes (AGENT_RUNNER_MAX_HEAD_BYTES)"
@@ -88,12 +89,12 @@ class Connection(HttpToolsProtocol):
         self._end(Problem(Kind.TOO_SLOW, text, next_step="Send it again, faster or in smaller parts."))
 
     def _end(self, problem: Problem) -> None:
-        """Tell it where no answer has begun, and close; a handler that reads the body sees the end of it."""
+        """Sends the problem if no answer has begun, and closes. A handler that reads the body sees a disconnect."""
         self._cut_off = True
         self._stop_clock()
         if self.transport.is_closing():
             return
-        # An answer that has begun, or that came before the whole request, is the answer.
+        # An answer that has begun stays the answer, also if it came before the whole request.
         answered = self.cycle is not None and self.cycle.response_started and not self._in_head
         self.pipeline.clear()
         if not answered:
@@ -104,10 +105,10 @@ class Connection(HttpToolsProtocol):
             ]
             self.transport.write(b"".join([*head, body]))
         if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.transport = _Nowhere()  # type: ignore[assignment]  # whatever its handler still says
+            self.cycle.transport = _Nowhere()  # type: ignore[assignment]  # drops what its handler still writes
             self.cycle.disconnected = True
             self.cycle.message_event.set()
-        # Closed at once, with bytes that were not read, the sender would get a reset instead of what was written.
+        # Not closed at once: with unread bytes that would send a reset, and the client would not get the answer.
         self.flow.resume_reading()
         if self.transport.can_write_eof():
             self.transport.write_eof()
@@ -115,7 +116,7 @@ class Connection(HttpToolsProtocol):
 
 
 class _Nowhere(asyncio.WriteTransport):
-    """Takes what is written after the last word."""
+    """A transport that drops everything written after the last answer."""
 
     def write(self, data: Any) -> None: ...
 

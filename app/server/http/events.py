@@ -21,7 +21,7 @@ log = event_logger(__name__)
 
 
 async def event_stream(ctx: ServerContext, execution_id: str, last_event_id: str | None) -> AsyncGenerator[str, None]:
-    """What the client is sent, one string per page of rows. Ends after `end` or `error`."""
+    """The text for the client, one string per page of rows. Ends after `end` or `error`."""
     try:
         after = await _position(ctx, execution_id, last_event_id)
         async with aclosing(follow(ctx, execution_id, after)) as events:
@@ -74,7 +74,7 @@ def _framed(name: str, seq: int, data: str) -> str:
 
 
 def _error(problem: Problem) -> str:
-    """Without an id: the client's position stays what it was."""
+    """It has no id, so the client's position does not change."""
     return f"event: error\ndata: {_json(problem.as_json())}\n\n"
 
 

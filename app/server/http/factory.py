@@ -76,14 +76,14 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    """What the router itself refuses: no such route, wrong method."""
+    """The answer to a request that the router itself refuses: no such route, wrong method."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     kind = _KINDS.get(status, Kind.INVALID_ARGUMENT if status < 500 else Kind.INTERNAL)
     detail = f"{request.method} {request.url.path}: {getattr(error, 'detail', '')}"
     next_step = TOO_LARGE_NEXT if kind is Kind.TOO_LARGE else "/docs lists the routes."
     answer = problem_answer(Problem(kind, detail, next_step=next_step))
     if kind is Kind.METHOD_NOT_ALLOWED:
-        # The router names the methods of the first route with this path only.
+        # The router names only the methods of the first route with this path.
         allowed = allowed_methods(request.app.openapi(), request.url.path)
         routed = getattr(error, "headers", None) or {}
         answer.headers["Allow"] = ", ".join(allowed) or routed.get("Allow", "GET")
@@ -91,7 +91,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _not_valid(request: Request, error: Exception) -> Response:
-    """Parameters or bodies that the route's types refuse."""
+    """The answer to parameters or bodies that do not match the route's types."""
     errors = error.errors() if isinstance(error, RequestValidationError) else []
     told = "; ".join(f"{'.'.join(str(part) for part in e['loc'][1:])}: {e['msg']}" for e in errors)
     return problem_answer(invalid(told or "the request cannot be read"))

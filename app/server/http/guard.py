@@ -1,4 +1,4 @@
-"""Around every HTTP request: whose it is, the last catch of errors, the count for the metrics."""
+"""Wraps every HTTP request: finds its caller, turns the last errors into answers, counts it for the metrics."""
 
 import time
 from typing import Any
@@ -50,7 +50,7 @@ class Guard:
             check_text("the address", scope["path"] + unquote(scope["query_string"].decode("latin-1")))
             await self._app(scope, receive, sent)
         except Exception as error:
-            if status:  # the answer has begun: only the connection's end can tell
+            if status:  # the answer has begun: only a closed connection can show the error
                 raise
             problem = of_exception(error)
             if problem is None:

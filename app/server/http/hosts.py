@@ -1,7 +1,7 @@
-"""Which names this server answers for.
+"""The host names that this server answers for.
 
-A web page anywhere can make its own name point at an address here (DNS rebinding); the browser then takes us for that
-page's server. The `Host` header still holds the page's name, so a name that is not ours is refused before all else.
+Any web page can make its own name point to an address of this server (DNS rebinding). The browser then takes this
+server for the page's server. The `Host` header still has the page's name. So a foreign name is refused first of all.
 """
 
 import re
@@ -18,7 +18,7 @@ _HOST = re.compile(r"(\[[0-9a-fA-F:]+\]|[^\s:/@\[\]]+)(:\d+)?")
 
 
 class KnownHosts:
-    """`hosts` as `Settings.hosts`; the names of this machine itself are always allowed."""
+    """`hosts` as in `Settings.hosts`. The loopback names are always allowed."""
 
     def __init__(self, app: ASGIApp, *, hosts: Iterable[str]) -> None:
         self._app = app

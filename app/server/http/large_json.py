@@ -1,4 +1,4 @@
-"""JSON of any size, written in a thread and in parts: the interpreter is free for others between two of them."""
+"""Writes JSON of any size in a thread and in parts. Between two parts other threads can run."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ PARTS_DEEP = 5
 
 
 async def json_answer(content: Any, *, status_code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """As `JSONResponse`."""
+    """Like `JSONResponse`, for content of any size."""
     text = await json_text(content)
     return Response(text, status_code=status_code, headers=headers, media_type="application/json")
 

@@ -1,4 +1,4 @@
-"""Around the routes: what a request may weigh, which web pages may call, and that answers travel compressed."""
+"""Middleware around the routes: the largest request, the web pages that may call, compressed answers."""
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers
@@ -18,7 +18,7 @@ SHOWN_HEADERS = ("Idempotent-Replayed", "Location", "Retry-After", "WWW-Authenti
 
 
 class BodyLimit:
-    """No route reads more than `limit` bytes; what is beyond is dropped as it comes."""
+    """No route reads more than `limit` bytes. The bytes after them are dropped."""
 
     def __init__(self, app: ASGIApp, *, limit: int) -> None:
         self._app = app
@@ -51,7 +51,7 @@ class BodyLimit:
         return f"the request has more than {self._limit} bytes (AGENT_RUNNER_MAX_REQUEST_BYTES)"
 
     async def _drain(self, receive: Receive, size: int) -> None:
-        """Read on for a while, so that the sender gets to read the refusal."""
+        """Reads on for a while, so that the client can read the refusal."""
         most = self._limit + min(self._limit * DRAINED, MAX_DRAINED_BYTES)
         while size <= most:
             message = await receive()
@@ -64,13 +64,13 @@ TOO_LARGE_NEXT = "Send less; large content belongs into files of the workspace."
 
 
 def add_inner(app: FastAPI, *, max_request_bytes: int) -> None:
-    """Between the guard and the routes. Event streams are never compressed: a reader waits for each event."""
+    """The middleware between guard and routes. Event streams are never compressed: a reader waits for each event."""
     app.add_middleware(BodyLimit, limit=max_request_bytes)
     app.add_middleware(GZipMiddleware, minimum_size=GZIP_FROM_BYTES, compresslevel=GZIP_LEVEL)
 
 
 def add_outer(app: FastAPI, *, origins: list[str]) -> None:
-    """Around everything: a refusal too must be readable for a page of an allowed origin. Cookies are never used."""
+    """The middleware around the guard: a page of an allowed origin can read refusals too. Cookies are never used."""
     if origins:
         app.add_middleware(
             CORSMiddleware,

@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus. What the store knows is read at the scrape."""
+"""The server's metrics, for Prometheus. The numbers of the store are read at the scrape."""
 
 import asyncio
 from collections import Counter as Tally
@@ -53,7 +53,7 @@ class Metrics:
         self._seconds.labels(route).observe(seconds)
 
     async def scraped(self) -> bytes:
-        """The exposition, at most `health_fresh_s` old. A database that is away shows as `agent_runner_store_up 0`."""
+        """The metrics, at most `health_fresh_s` old. If the database is away, they say `agent_runner_store_up 0`."""
         return await self._scraped.get()
 
     async def _scrape(self) -> bytes:

@@ -1,4 +1,4 @@
-"""The pages, and what a browser may do with them: run the scripts that we wrote, and nothing else."""
+"""The pages, with headers that allow a browser to run our own scripts and nothing else."""
 
 import base64
 import hashlib
@@ -24,7 +24,7 @@ HEADERS = {
 
 
 def policy(html: bytes) -> str:
-    """Names each script and each style of the page by its hash: text that gets into it is run by no browser."""
+    """The policy with the hash of each script and each style of the page. A browser runs no other script in it."""
     hashes: dict[str, list[str]] = {"script": [], "style": []}
     for kind, text in _INLINE.findall(html):
         digest = base64.b64encode(hashlib.sha256(text).digest()).decode()

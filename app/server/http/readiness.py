@@ -65,7 +65,7 @@ def readiness_routes(ctx: ServerContext) -> APIRouter:
 
 
 async def _why_down(check: Check) -> str:
-    """Empty when it is up. No addresses: a URL can hold a password."""
+    """The error of a check; empty when it is up. It contains no address: a URL can hold a password."""
     try:
         await asyncio.wait_for(check(), CHECK_S)
     except RedisFull as full:
@@ -82,7 +82,7 @@ async def _broker(settings: Settings) -> None:
 
 
 def _connect(settings: Settings) -> None:
-    """Raises `RedisFull` for one that answers and takes nothing."""
+    """Raises `RedisFull` for a Redis that answers and takes no write."""
     url = settings.broker_url
     with Connection(celery_url(url), connect_timeout=CHECK_S / 2) as connection:
         connection.ensure_connection(max_retries=1, interval_start=0, timeout=CHECK_S)

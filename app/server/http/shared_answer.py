@@ -1,7 +1,7 @@
-"""An answer that everybody may ask for, however often, at the cost of one computation at a time and about one a second.
+"""An answer that everybody may request at any rate. It costs one computation at a time and about one a second.
 
-Who asks while it is computed waits for that one; who asks soon after gets the same. A computation that failed is told
-to those who waited, and kept as short as any.
+A request during a computation waits for its result. A request soon after it gets the same result. A failure goes to
+all requests that wait, and is kept no longer than a result.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Fresh(Generic[T]):
-    """`get()` is what `make()` gave, at most `for_s` seconds ago."""
+    """`get()` returns a result of `make()` that is at most `for_s` seconds old."""
 
     def __init__(self, make: Callable[[], Coroutine[Any, Any, T]], *, for_s: float, soon: Soon) -> None:
         self._make = make
@@ -28,7 +28,7 @@ class Fresh(Generic[T]):
     async def get(self) -> T:
         task = self._task
         if task is None or (task.done() and time.monotonic() - self._ended_at >= self._for_s):
-            # Without the caller's context: it is done for all who ask, and the end of one must not end it.
+            # In an empty context: the result is for all requests, and the end of one request must not end it.
             task = self._task = self._soon.start(self._make(), context=Context())
             task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -36,4 +36,4 @@ class Fresh(Generic[T]):
     def _ended(self, task: "asyncio.Task[T]") -> None:
         self._ended_at = time.monotonic()
         if not task.cancelled():
-            task.exception()  # whoever waited has been told
+            task.exception()  # all that waited got the exception

@@ -1,8 +1,8 @@
 """Following an execution: a snapshot or a position, then every later row of its log, then the end (law L7).
 
-The reader sets the pace: rows are taken in pages when the one before has been sent, so a slow reader costs no memory.
-They are read once for all who follow the same execution (`watchers.py`); what a reader has missed there, because it
-began further back or is slower than the others, it reads from the store by itself.
+The reader sets the pace: a page of rows is taken when the page before has been sent, so a slow reader costs no memory.
+Rows are read once for all readers of the same execution (`watchers.py`). A reader that began further back, or is slower
+than the others, reads its missing rows from the store.
 """
 
 import asyncio
@@ -81,7 +81,7 @@ async def follow(ctx: ServerContext, execution_id: str, after: int | None) -> As
 
 
 async def states(ctx: ServerContext, execution_id: str) -> AsyncGenerator[Snapshot, None]:
-    """The whole state now, then after changes, at most four times a second; the terminal one always, as the last."""
+    """The whole state now, then after changes, at most four times a second. The last one is the terminal state."""
     with ctx.watchers.watch(execution_id) as watcher:
         shown = await snapshot(ctx, execution_id)
         yield shown
@@ -133,7 +133,7 @@ async def _rows_after(ctx: ServerContext, watcher: Watcher, execution_id: str, s
     rows = watcher.rows_after(seq)
     if rows is None:
         rows = await ctx.store.read_log(execution_id, seq, PAGE_ROWS, max_bytes=MAX_PAGE_BYTES)
-        if not rows:  # it had more than this
+        if not rows:  # the log had newer rows, so the execution is gone
             raise not_found("AgentExecution", execution_id)
     return rows
 

@@ -1,4 +1,4 @@
-"""What a row of a log says about the phase, and which row is the last one."""
+"""The phase that a row of a log sets, and the end that the last row writes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from agent_runner.status.store.records import Execution
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """How an execution ended. `seq`: of the terminal row, which is always the last of a log."""
+    """How an execution ended. `seq`: the number of the terminal row, which is always the last row of a log."""
 
     seq: int
     phase: Phase
@@ -24,7 +24,7 @@ def phase_of(row: LogRow) -> Phase | None:
 
 
 def end_row(row: LogRow) -> End | None:
-    """The end that this row writes."""
+    """The end that this row writes; None if it is not the terminal row."""
     phase = phase_of(row)
     if phase not in TERMINAL_PHASES or phase is None:
         return None
@@ -32,7 +32,7 @@ def end_row(row: LogRow) -> End | None:
 
 
 def end_of(execution: Execution) -> End | None:
-    """The end that its facts tell of."""
+    """The end of an execution, by its row in the store; None if it has not ended."""
     if execution.phase not in TERMINAL_PHASES:
         return None
     return End(seq=execution.last_seq, phase=execution.phase, error_code=execution.error_code)

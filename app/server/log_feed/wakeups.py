@@ -1,6 +1,6 @@
 """Wake-ups: "this execution's log has grown", to the watchers of this server and, over Redis, of all others.
 
-They carry no data and may be lost; a watcher looks every second anyway. Redis being away costs latency, nothing else.
+They carry no data and may be lost: a watcher looks every second anyway. Without Redis only the latency grows.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class Wakeups:
 
     async def stop(self) -> None:
         left = set(self._tasks)
-        while left:  # again: a cancel that meets an answer of Redis is lost in `asyncio.wait_for`
+        while left:  # repeated: `asyncio.wait_for` loses a cancel that comes with an answer of Redis
             for task in left:
                 task.cancel()
             _, left = await asyncio.wait(left, timeout=0.1)
@@ -59,7 +59,7 @@ class Wakeups:
 
     @contextmanager
     def subscribe(self, execution_id: str) -> Iterator[asyncio.Event]:
-        """The event is set when the log has grown; who waits for it clears it. Enter before the first read."""
+        """The event is set when the log has grown; the one who waits clears it. Enter before the first read."""
         woken = asyncio.Event()
         self._waiting.setdefault(execution_id, set()).add(woken)
         try:
@@ -106,7 +106,7 @@ class Wakeups:
                 await asyncio.sleep(RETRY_S)
 
     async def _hear(self, pubsub: PubSub) -> None:
-        """Raises when the connection is lost, also when nobody says so: a link can die without a word."""
+        """Raises when the connection is lost, also without an error from the network: then Redis does not answer."""
         asked = False
         while True:
             message = await pubsub.get_message(timeout=SILENT_S)

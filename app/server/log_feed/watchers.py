@@ -1,9 +1,9 @@
-"""Watching logs: one reader per execution and server, shared by everybody who follows that execution here.
+"""Watches logs: one watcher per execution and server, shared by all who follow that execution here.
 
-A watcher reads what is new once, when it is woken and every second in case a wake-up was lost, and keeps the newest
-rows for its readers. Each of them takes rows at its own pace and holds up nobody: who falls behind what is kept reads
-that part from the store by itself. So the number of reads does not grow with the number of readers, and what is held
-does not grow with the slowest of them.
+A watcher reads new rows once: when it is woken, and every second in case a wake-up was lost. It keeps the newest rows
+for its readers. Each reader takes rows at its own pace and delays nobody. A reader that falls behind the kept rows
+reads the missing rows from the store. So the number of reads does not grow with the number of readers, and the memory
+does not grow with the slowest reader.
 """
 
 import asyncio
@@ -60,14 +60,14 @@ class Watcher:
         return self._failure is not None
 
     def start(self, newest: int) -> None:
-        """Read what comes after `newest`, the last row that the caller knows of. Only the first call counts."""
+        """Read the rows after `newest`, the last row that the caller knows of. Only the first call counts."""
         if self._task is None:
             self._behind = self._newest = newest
-            # Without the caller's context: this is done for all readers, whoever they are.
+            # In an empty context: the task works for all readers.
             self._task = asyncio.create_task(self._watch(), name=f"watcher of {self._id}", context=Context())
 
     def stop(self) -> list["asyncio.Task[Any]"]:
-        """The tasks that now end, after the read that is under way: a cancel would cost the pool its connection."""
+        """Returns the tasks that now end, after their current read. A cancel would cost the pool its connection."""
         self._stopped = True
         if self._woken is not None:
             self._woken.set()
@@ -82,9 +82,9 @@ class Watcher:
         return page[: fitting((_weight(row.payload) for row in page), MAX_PAGE_BYTES)]
 
     async def looked(self, timeout_s: float | None = None) -> None:
-        """Until it has looked for rows again, or the time has passed. Raises what made an end to the watching.
+        """Waits until the watcher has looked for rows again, or the time has passed. Raises the watcher's failure.
 
-        Nothing is missed by who calls it in the same step in which `rows_after` had nothing.
+        Call it right after `rows_after` had nothing, without an `await` in between: then no row is missed.
         """
         if self._failure is not None:
             error, trace = self._failure
@@ -94,13 +94,13 @@ class Watcher:
                 await self._looked.wait()
 
     async def facts(self, seq: int) -> Execution:
-        """The small facts, not older than row `seq`; read once for all who ask after the same rows."""
+        """The execution, not older than row `seq` of its log. Readers that ask for the same row share one read."""
         if self._facts is None or self._facts_seq < seq:
             self._facts_seq = max(seq, self._newest)
             self._facts = asyncio.create_task(self._store.get(self._id), context=Context())
         asked = self._facts
         try:
-            # The end of one reader must not take it from the others.
+            # The end of one reader must not cancel it for the others.
             found = await asyncio.shield(asked)
         except Exception:
             if self._facts is asked:
@@ -125,7 +125,7 @@ class Watcher:
                             raise not_found("AgentExecution", self._id)
                         since = time.monotonic()
                     self._tell()
-                    # A page that is about full may have been cut by its weight: there may be more.
+                    # A page that is nearly full may have been cut at its limit of bytes: there may be more rows.
                     whole = len(rows) < PAGE_ROWS and sum(_weight(row.payload) for row in rows) < MAX_PAGE_BYTES // 2
                     if whole and not (self._ended or self._stopped):
                         await self._wait(woken)
@@ -140,7 +140,7 @@ class Watcher:
         woken.clear()
 
     def _keep(self, page: Sequence[LogRow]) -> None:
-        """Room is made before the page is added, so that who keeps up finds the whole page."""
+        """Removes old rows before the page is added, so that a reader that keeps up finds the whole page."""
         dropped = 0
         while dropped < len(self._rows) and (len(self._rows) - dropped > KEPT_ROWS or self._bytes > KEPT_BYTES):
             self._behind = self._rows[dropped].seq
@@ -155,20 +155,20 @@ class Watcher:
         self._ended = end_row(page[-1]) is not None
 
     def _purge(self, edit: LogRow) -> None:
-        """The store has no text any more that this row took away; who reads from here does not get it either."""
+        """Removes the text that this row took away from the kept rows. The store has removed it already."""
         for index, row in enumerate(self._rows):
             if blank := purged(row.kind, row.payload, edit.kind, edit.payload):
                 self._bytes += _weight(blank) - _weight(row.payload)
                 self._rows[index] = replace(row, payload=blank)
 
     def _tell(self) -> None:
-        """Wake everybody who waits now; who comes later waits for the next time."""
+        """Wakes all that wait now. Later ones wait for the next time."""
         self._looked.set()
         self._looked = asyncio.Event()
 
 
 class Watchers:
-    """The watchers of one server. `store` is the store itself: what a reader may see was decided at its first read."""
+    """The watchers of one server. `store` has no rules of orgs: the first read has checked what the reader may see."""
 
     def __init__(self, store: Store, wakeups: Wakeups) -> None:
         self._store = store
@@ -178,7 +178,7 @@ class Watchers:
 
     @contextmanager
     def watch(self, execution_id: str) -> Iterator[Watcher]:
-        """The execution's watcher, which is there as long as anybody is in this block."""
+        """The execution's watcher. It lives as long as one of its readers is in this block."""
         watcher = self._watching.get(execution_id)
         if watcher is None or watcher.failed:
             watcher = self._watching[execution_id] = Watcher(self._store, self._wakeups, execution_id)
@@ -193,7 +193,7 @@ class Watchers:
                     del self._watching[execution_id]
 
     async def stop(self) -> None:
-        """Before the store is closed."""
+        """Ends all watchers. Call it before the store is closed."""
         for watcher in self._watching.values():
             self._end(watcher)
         await asyncio.gather(*self._ending, return_exceptions=True)
@@ -212,7 +212,7 @@ def _seq(row: LogRow) -> int:
 
 
 def _weight(payload: Any) -> int:
-    """About how many bytes of text it holds."""
+    """The bytes of text in a payload, about."""
     match payload:
         case str():
             return len(payload)

@@ -1,1 +1,1 @@
-"""What the server does by itself, round after round: the sweep, retention, and counting ends."""
+"""The server's periodic work: the sweep, retention, and counting ends."""

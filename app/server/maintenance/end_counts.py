@@ -1,4 +1,4 @@
-"""Counters of ends: by phase and code, and how long after its deadline the sweeper saw one."""
+"""Metrics of ends: a count by phase and code, and the delay from a deadline to the sweeper's write."""
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
@@ -9,7 +9,7 @@ DELAY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60)
 
 
 class Ends:
-    """Counts what this server wrote. `registry` also holds the server's other metrics."""
+    """Counts the ends that this server wrote. `registry` also holds the server's other metrics."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -34,7 +34,7 @@ class Ends:
                 self._ended.labels(phase.name, code.value)
 
     def count(self, phase: Phase, code: Code | None, late_s: float | None) -> None:
-        """One terminal write of this server. `late_s` where a deadline was the reason."""
+        """Counts one terminal write of this server. `late_s` is given if a deadline was the reason."""
         name = code.value if code else ""
         self._ended.labels(phase.name, name).inc()
         if late_s is not None:

@@ -1,4 +1,4 @@
-"""Work that a server does round after round by itself: the one loop of all such services."""
+"""Periodic work of a server: the loop that all such services share."""
 
 import asyncio
 import time
@@ -15,8 +15,8 @@ log = event_logger(__name__)
 class Background(ABC):
     """`start()` and `stop()`, or `async with`; subclasses do one `round()`.
 
-    A round that fails is logged, and the next one comes all the same. Both verbs may be called at any time and again: a
-    second start changes nothing, a stop before the start or after a stop has nothing to do.
+    A round that fails is logged, and the next round comes all the same. Both may be called at any time and repeatedly:
+    a second start changes nothing, and a stop of a service that does not run does nothing.
     """
 
     NAME: ClassVar[str]
@@ -31,14 +31,14 @@ class Background(ABC):
 
     @abstractmethod
     async def round(self) -> None:
-        """Once what is to be done. May raise anything."""
+        """Does the work once. May raise anything."""
 
     def first_s(self) -> float:
-        """From the start to the first round."""
+        """The seconds from the start to the first round."""
         return 0.0
 
     def rest_s(self, took_s: float) -> float:
-        """From the end of a round, which took so long, to the next."""
+        """The seconds from the end of a round to the next. `took_s`: how long the round took."""
         return self._period_s
 
     def start(self) -> None:
@@ -47,7 +47,7 @@ class Background(ABC):
             self._task = asyncio.create_task(self._rounds(self._stopped), name=type(self).__name__)
 
     async def stop(self) -> None:
-        """After the round that is under way, if that ends soon: a cancel costs the pool a connection."""
+        """Waits `LAST_ROUND_S` for the current round, then cancels it. A cancel costs the pool a connection."""
         self._stopped.set()
         task = self._task
         if task is None:
@@ -78,7 +78,7 @@ class Background(ABC):
             except Exception:
                 log.exception("service.round_failed", service=self.NAME)
             except asyncio.CancelledError:
-                # A round may raise one of its own, which ends nothing but itself.
+                # A round may raise a CancelledError of its own, which ends only this round.
                 if stopped.is_set() or _cancelled():
                     raise
                 log.exception("service.round_failed", service=self.NAME)

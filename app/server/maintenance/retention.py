@@ -1,7 +1,7 @@
-"""Retention: every hour, executions that ended long ago go, and workers are asked to remove what no session needs.
+"""Retention: every hour it removes old executions, and asks workers to remove what no session needs.
 
-Its promise is that nothing is kept for ever by accident; its limit is that sandboxes and checkpoints go when a worker
-takes the message. Any number of servers may do it at once: each batch is one server's.
+Its promise is that nothing is kept for ever by accident. Its limit is that a worker must take the message before
+sandboxes and checkpoints are removed. Any number of servers may do it at once: each batch belongs to one server.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ GIVE_UP_S = 30 * DAY_S
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What went, or in a dry run what would go. Of `bytes` are logs and snapshots."""
+    """What was removed, or in a dry run what would be removed. `bytes`: the size of logs and snapshots."""
 
     executions: int = 0
     log_rows: int = 0
@@ -54,7 +54,7 @@ class Report:
 
 
 class Retention(Background):
-    """`run()` once, or `start()` and `stop()`. Holds nothing: there may be several."""
+    """`run()` once, or `start()` and `stop()`. It has no state, so there may be several."""
 
     NAME = "retention"
 
@@ -74,9 +74,9 @@ class Retention(Background):
         return cls(ctx.store, ctx.dispatcher, ctx.counted, days=settings.retention_days, queue=settings.runner_queue)
 
     async def run(self, days: float | None = None, *, within_s: float = float("inf"), by_hand: bool = False) -> Report:
-        """Remove what is older than `days` (the setting). Ends early, at a batch, when the time is up.
+        """Removes everything older than `days` (default: the setting). When the time is up, it ends after the batch.
 
-        `by_hand`: somebody waits for it, so that workers are asked again for all that they have not confirmed.
+        `by_hand`: a person waits for it. So workers are asked again for all removals that they have not confirmed.
         """
         older_than_s = (self._days if days is None else days) * DAY_S
         until = time.monotonic() + within_s
@@ -114,7 +114,7 @@ class Retention(Background):
         return len(await self._store.retire_sessions(idle_s))
 
     async def _batches(self, batch: Callable[[], Awaitable[int]], until: float, *, most: float = float("inf")) -> int:
-        """Batch after batch until one is empty, the time is up, or there were `most`. How many in all."""
+        """Runs batches until one is empty, the time is up, or there were `most`. Returns the sum."""
         total = 0
         while total < most and time.monotonic() < until and (done := await batch()):
             total += done
@@ -122,7 +122,7 @@ class Retention(Background):
         return total
 
     async def _publish(self, until: float, *, early: bool) -> None:
-        """Every removal whose time has come, once. What a broker that is away does not take stays due."""
+        """Publishes every due removal once. If the broker is away, the other removals stay due."""
         after = 0
         try:
             while due := await self._store.due_removals(after, early=early):

@@ -1,7 +1,7 @@
-"""The sweeper ends what is due and pushes cancels to workers; the pulse says that a server is alive.
+"""The sweeper ends executions past a deadline and pushes cancels to workers. The pulse records that a server is alive.
 
-The sweeper's promise is L1, "every execution ends in time"; its limit is that it needs the store. Any number of either
-may run at once. Each has its own pace: a sweep that ends thousands of rows must not look like an outage afterwards.
+The sweeper's promise is L1, "every execution ends in time". Its limit is that it needs the store. Any number of both
+may run at once. Each has its own loop: a sweep that ends thousands of rows must not look like an outage afterwards.
 """
 
 from agent_runner.app.server.log_feed.wakeups import Wakeups
@@ -57,7 +57,7 @@ class Sweeper(Background):
             log.info("execution.swept", execution_id=execution.id, step=execution.step.value)
             self._wakeups.notify(execution.id)
         await self._presence.push_cancels()
-        for execution in swept.ended:  # after all that somebody waits for
+        for execution in swept.ended:  # last, because nobody waits for it
             await tell_task_end(self._store, self._task_ends, execution)
 
     round = tick

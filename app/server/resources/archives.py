@@ -1,7 +1,7 @@
-"""Where skills' archives are kept: the one place that knows.
+"""Stores the archives of skills. No other module knows where they are.
 
-In the database, which is all that the replicas of a server share. A key is opaque: it is looked up, and leads nowhere
-else. Every version stays as it was pushed; `latest` is the one that the skill itself shows.
+They are in the database, which is all that the replicas of a server share. A key is opaque: it is only looked up. Every
+version stays as it was pushed. `latest` is the version that the skill itself shows.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ DEFINITION = DEFINITIONS[ResourceKind.SKILL]
 
 
 async def read(data: bytes) -> SkillArchive:
-    """Checked in a thread: an archive of the largest size takes a second. Raises INVALID_ARGUMENT."""
+    """Checks an archive, in a thread: the largest one takes a second. Raises INVALID_ARGUMENT."""
     try:
         return await asyncio.to_thread(read_archive, data)
     except SkillArchiveError as error:
@@ -37,7 +37,7 @@ async def read(data: bytes) -> SkillArchive:
 
 
 async def of_text(skill_md: str) -> SkillArchive:
-    """The archive of a skill that is nothing but its SKILL.md."""
+    """The archive of a skill that has only a SKILL.md."""
     return await read(pack(skill_md))
 
 
@@ -93,9 +93,9 @@ class Artifacts:
         return version
 
     async def front(self, version: SkillVersion) -> Mapping[str, str]:
-        """`name` and `description` of the version, as its front matter said them when it was pushed; or `error`.
+        """`name` and `description` in the front matter of the version, stored when it was pushed; or `error`.
 
-        Read here, once, only for a version from before that was kept; such a one may be older than today's checks.
+        For an older version, without a stored front matter, the text is read here once. Today's checks may refuse it.
         """
         if version.front is not None:
             return version.front
@@ -104,7 +104,7 @@ class Artifacts:
         return front
 
     async def _first(self, skill: Resource) -> str:
-        """A skill from before there were archives gets the one of its text. The hash of that version."""
+        """Makes an archive from the text of a skill that is older than archives. Returns the hash of that version."""
         archive = await of_text(skill.body.get("spec", {}).get("skill_md", ""))
         with acting_as(SERVER), suppress(StaleVersion):  # another request has just done the same, or has pushed
             await self.put({**deepcopy(skill.body), "status": dict(skill.body.get("status", {}))}, archive, skill)
@@ -120,8 +120,10 @@ def _front_of(skill_md: str) -> dict[str, str]:
 
 
 def _key(skill_id: str, version_hash: str) -> str:
-    """The same for the same archive of the same skill. Who cannot read the skill does not know its id (a ULID), and so
-    cannot guess the key."""
+    """The same archive of the same skill has the same key.
+
+    A caller who cannot read the skill does not know its id (a ULID), and so cannot guess the key.
+    """
     return hashlib.sha256(f"{skill_id}\n{version_hash}".encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""What is stored of a resource: the message's JSON with identity, status and audit by the server, secrets sealed."""
+"""The stored form of a resource: the message's JSON, identity, status and audit by the server, secrets sealed."""
 
 import time
 from collections.abc import Mapping
@@ -24,14 +24,14 @@ Json = dict[str, Any]
 
 
 def checked(message: Message) -> Definition:
-    """The definition of the message's kind; raises with every rule that the message breaks."""
+    """The definition of the message's kind. Raises INVALID_ARGUMENT that names every broken rule."""
     if violations := [*validate(message), *unfit_texts(message)]:
         raise violated(violations)
     return DEFINITIONS[ResourceKind(message.DESCRIPTOR.name)]
 
 
 def parsed(kind: ResourceKind, given: Mapping[str, Any]) -> Message:
-    """JSON with either spelling of the field names as the kind's message; owned by the organization if nobody is named.
+    """Reads JSON, in either spelling of the field names, as the kind's message. The default owner is the organization.
 
     The published contract, over gRPC, has no such default.
     """
@@ -51,7 +51,7 @@ def parsed(kind: ResourceKind, given: Mapping[str, Any]) -> Message:
 def new_body(
     sealing: Sealing, definition: Definition, given: Json, before: Resource | None, *, named_by_id: bool = False
 ) -> Json:
-    """What is stored: the caller's spec and labels; identity, status and audit are the server's."""
+    """The stored form: spec and labels from the caller; identity, status and audit from the server."""
     metadata = dict(given.get("metadata", {}))
     was = before.body.get("metadata", {}) if before else {}
     metadata["id"] = was.get("id") or new_resource_id(definition.kind)
@@ -121,7 +121,7 @@ def secret_holder(definition: Definition, body: Json) -> Json | None:
 
 
 def audited(before: Json | None) -> Json:
-    """The audit of a write, now, by the caller. The status of a resource changes with its spec and not otherwise."""
+    """The audit of a write by the caller, now. The status of a resource changes only together with its spec."""
     now, by = rfc3339(time.time()), {"id": actor()}
     made = {"created_by": by, "created_at": now}
     if before:

@@ -56,7 +56,7 @@ class Resources:
         self._session_deleted = session_deleted
 
     async def create(self, message: Message) -> Json:
-        """A new resource, whose id is the server's. An agent gets its default instance with it."""
+        """Creates a resource; the server makes its id. An agent also gets its default instance."""
         definition = checked(message)
         given = as_json(message)
         await self.must_be_new(definition, given)
@@ -94,7 +94,7 @@ class Resources:
             return await self.update(message)
 
     async def delete(self, kind: ResourceKind, id: str) -> Json:
-        """Remove it; answers what it was. An agent's default instance goes with it."""
+        """Removes it and returns its last state. An agent's default instance is removed too."""
         resource = await self.stored(kind, id)
         shown = await self.shown(resource)
         if kind is ResourceKind.AGENT and (instance := resource.body.get("status", {}).get("default_instance_id")):
@@ -111,7 +111,7 @@ class Resources:
         return await self.shown(await self.referenced(kind, reference))
 
     async def referenced(self, kind: ResourceKind, reference: ApiResourceReference) -> Resource:
-        """As it is stored, secrets sealed. The reference's version is not looked at. Raises NOT_FOUND."""
+        """The stored resource, with sealed secrets. The reference's version is ignored. Raises NOT_FOUND."""
         if violations := validate(reference):
             raise violated(violations)
         if reference.kind not in (0, kind_number(kind)):
@@ -127,7 +127,7 @@ class Resources:
         return found
 
     async def list(self, query: ResourceQuery, *, agent_id: str = "") -> Listed:
-        """All, or those of an agent: its instances, or the sessions with any of these. Raises INVALID_ARGUMENT."""
+        """All, or those of an agent: its instances, or the sessions of its instances. Raises INVALID_ARGUMENT."""
         check_tags(query.tags, "tags")
         try:
             found = await self._store.list_resources(_of_agent(query, agent_id))
@@ -141,7 +141,7 @@ class Resources:
         )
 
     async def stored(self, kind: ResourceKind, id: str) -> Resource:
-        """As it is stored, secrets sealed. Raises NOT_FOUND."""
+        """The stored resource, with sealed secrets. Raises NOT_FOUND."""
         if not id:
             raise violated([Violation(field="value", text="value is required: it names the resource")])
         resource = await self._store.get_resource(kind, id)
@@ -150,7 +150,7 @@ class Resources:
         return resource
 
     async def named(self, kind: ResourceKind, org: str, name: str) -> Resource:
-        """By id, else by slug in the org, else by slug on the platform. Raises NOT_FOUND."""
+        """A resource by id, else by slug in the org, else by slug on the platform. Raises NOT_FOUND."""
         found = await self._store.get_resource(kind, name)
         for owner in (org, ""):
             found = found or await self._store.find_resource(kind, owner, slug_of(name))
@@ -159,7 +159,7 @@ class Resources:
         return found
 
     async def default_instance(self, agent: Resource) -> Resource:
-        """The agent's default instance; made, and noted in the agent, when it is missing (self-healing)."""
+        """The agent's default instance. A missing one is made and noted in the agent (self-healing)."""
         noted = agent.body.get("status", {}).get("default_instance_id", "")
         if noted and (instance := await self._store.get_resource(ResourceKind.AGENT_INSTANCE, noted)):
             return instance
@@ -190,7 +190,7 @@ class Resources:
         return await self._store.put_resource(record_of(definition, body))
 
     async def shown(self, resource: Resource) -> Json:
-        """As an answer shows it: secrets redacted, a session with its thread and sandbox."""
+        """The resource for an answer: secrets redacted, a session with its thread and sandbox."""
         body = deepcopy(resource.body)
         if (holder := secret_holder(DEFINITIONS[resource.kind], body)) is not None:
             holder["data"] = redacted(holder["data"])
@@ -228,7 +228,7 @@ class Resources:
         return await self._store.put_resource(record, expect_version=before.version)
 
     async def must_be_new(self, definition: Definition, given: Json) -> None:
-        """A caller who sends the id of what exists means that one. Raises ALREADY_EXISTS."""
+        """Raises ALREADY_EXISTS if the request has the id of an existing resource."""
         id = given.get("metadata", {}).get("id")
         if id and await self._store.get_resource(definition.kind, id) is not None:
             raise exists(definition.kind.value, id)

@@ -1,6 +1,6 @@
-"""What of a session is the workers' to write: where its memory and its files are.
+"""The fields of a session that only workers may write: the places of its memory and its files.
 
-Whoever could set them would have his next turn read the memory, or see the files, of somebody else's session.
+A caller who could set them could read the memory, or see the files, of another session in the next turn.
 """
 
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ FIELDS = ("thread_id", "sandbox_id")
 
 
 def check_workers_fields(kind: ResourceKind, given: Mapping[str, Any], shown: Mapping[str, Any]) -> None:
-    """`shown`: the session as its callers see it, or nothing; what was read may be sent back, or be left out.
+    """`shown`: the session as its callers see it, or empty. A caller may send these values back, or leave them out.
 
     Raises PERMISSION_DENIED for a key without the scope `runner`.
     """

@@ -1,10 +1,10 @@
-"""Secrets at rest: what is stored is encrypted with a key that the database does not hold.
+"""Secrets at rest: stored secrets are encrypted with a key that is not in the database.
 
-There may be several keys, separated by commas: the first one seals, all of them open, so that a key can be replaced
-while values are stored that were sealed with the one before (`docs/guides/secrets.md`).
+There may be several keys, separated by commas. The first key seals, all keys open. So a key can be replaced while the
+database holds values that were sealed with the old key (`docs/guides/secrets.md`).
 
-Values of a `runtime_env` are sealed as one piece; single secret values inside resources one by one. What an answer
-shows of a secret is `REDACTED`, and a caller who sends that back keeps the stored value.
+The values of a `runtime_env` are sealed as one piece, secret values inside resources one by one. An answer shows
+`REDACTED` in place of a secret. A caller who sends `REDACTED` back keeps the stored value.
 """
 
 import base64
@@ -27,7 +27,7 @@ SEALED = "sealed:"
 
 
 class SealBroken(ValueError):
-    """What was stored cannot be opened: AGENT_RUNNER_SECRET_KEY is not the one it was stored with."""
+    """A stored value cannot be opened: AGENT_RUNNER_SECRET_KEY is not the key that sealed it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class Sealing:
 
     def __init__(self, secret_key: str) -> None:
         keys = [key.strip() for key in secret_key.split(",") if key.strip()]
-        # Last the whole text: before there could be several keys, a comma was a part of the one.
+        # The last key is the whole text: earlier versions had only one key, which could contain commas.
         ciphers = [Fernet(_derived(key)) for key in dict.fromkeys([*keys, secret_key])]
         self._fernet = MultiFernet(ciphers) if keys else None
 
@@ -55,7 +55,7 @@ class Sealing:
         return self._seal(json.dumps(plain).encode())
 
     def open_env(self, sealed: bytes) -> dict[str, EnvValue]:
-        """What `seal_env` was given; raises `SealBroken`."""
+        """The values that `seal_env` sealed; raises `SealBroken`."""
         if not sealed:
             return {}
         plain = json.loads(self._open(sealed))
@@ -95,7 +95,7 @@ class Sealing:
         return self._fernet.encrypt(plain)
 
     def _again(self, sealed: bytes) -> bytes:
-        """The same with the first key. What no key opens is kept: the key may come back."""
+        """Seals a value again with the first key. A value that no key opens stays as it is: its key may come back."""
         try:
             return self._fernet.rotate(sealed) if self._fernet else sealed
         except InvalidToken:
@@ -111,7 +111,7 @@ class Sealing:
 
 
 def check_env(values: Mapping[str, str], field: str) -> None:
-    """What no process can have in its environment is refused when it is written, not when a tool is started."""
+    """Refuses values that no process can have in its environment, at the write and not at the start of a tool."""
     for name, value in values.items():
         if not name or "=" in name or "\0" in name:
             raise invalid(f"{field}: {name!r} is not a name of an environment variable")
@@ -119,7 +119,7 @@ def check_env(values: Mapping[str, str], field: str) -> None:
 
 
 def too_many_secrets(values: Iterable[EnvValue]) -> str:
-    """What is too much about the secrets of one run, in words; empty if nothing is."""
+    """The error text if the secrets of one run are too many or too large, else empty."""
     secrets = [value.value for value in values if value.is_secret]
     size = sum(len(value.encode()) for value in secrets)
     if len(secrets) <= MAX_SECRETS and size <= MAX_SECRETS_BYTES:
@@ -129,7 +129,7 @@ def too_many_secrets(values: Iterable[EnvValue]) -> str:
 
 
 def check_secrets(values: Iterable[EnvValue], field: str) -> None:
-    """Raises INVALID_ARGUMENT for more than a run may have: everything it says is looked through for each of them."""
+    """Raises INVALID_ARGUMENT for too many or too large secrets: all output of a run is searched for each of them."""
     if too_many := too_many_secrets(values):
         raise invalid(
             f"{field}: {too_many}", next_step="Send fewer, or put what is large into a file that a tool reads itself."

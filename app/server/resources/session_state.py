@@ -1,7 +1,7 @@
-"""What a session remembers at its head, told from the logs of its executions: the server reads no checkpoints.
+"""The state of a session at its head, taken from the logs of its executions: the server reads no checkpoints.
 
-The messages are those that its turns left in the graph's state, the values are the fields that the last turn that came
-to its end left beside them. Known limit: what a turn that failed changed in the fields is not told.
+The messages are those that its turns left in the graph's state. The values are the other fields of that state, as the
+last completed turn left them. Known limit: changes of these fields by a failed turn are not shown.
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ Json = dict[str, Any]
 
 @dataclass(slots=True)
 class _Reader:
-    """Goes back from the newest turn. `room`: how many messages are still asked for; `left`: are still remembered."""
+    """Reads turns from the newest back. `room`: how many messages are still wanted; `left`: are still remembered."""
 
     room: int
     left: int | None = None
@@ -35,7 +35,7 @@ class _Reader:
     messages: list[Json] = field(default_factory=list)
 
     def take(self, execution: Execution, state: State) -> bool:
-        """One turn; whether older ones matter."""
+        """Reads one turn. Returns whether older turns are needed."""
         if execution.phase not in TERMINAL_PHASES:
             return True
         if self.head is None:
@@ -64,7 +64,7 @@ class _Reader:
 
 
 async def session_state(ctx: ServerContext, session_id: str, most_messages: int) -> Json:
-    """The session is known to be the caller's."""
+    """The session must be known to be the caller's."""
     reader = _Reader(room=min(most_messages or DEFAULT_MESSAGES, MOST_MESSAGES))
     token, turns, on = "", 0, True
     while on and turns < MOST_TURNS:
@@ -98,7 +98,7 @@ def remembered(state: State) -> list[Json]:
         message
         for held, message in kept
         if held["id"] not in NO_MEMORY
-        and held["type"] != "MESSAGE_TOOL"  # results are told with their calls, and not counted
+        and held["type"] != "MESSAGE_TOOL"  # results are shown with their calls, and not counted
         and not held["metadata"].keys() & {"scope", "removed"}
     ]
 
@@ -112,7 +112,7 @@ def _values(state: State) -> Json:
 
 
 def _open_questions(state: State) -> list[Json]:
-    """Each as the execution shows it. A worker of an earlier version told only what they say."""
+    """The open questions as the execution shows them. A worker of an earlier version reported only their text."""
     asked = [m for m in state.messages.values() if m["metadata"].get("interrupted")]
     if asked and state.questions:
         return [{**one, "question": one.get("text", "")} for one in state.questions.values()]
@@ -120,7 +120,7 @@ def _open_questions(state: State) -> list[Json]:
 
 
 def _next(execution: Execution, state: State) -> list[str] | None:
-    """The nodes with which the graph goes on from its head; None where its worker could not tell."""
+    """The nodes with which the graph goes on from its head; None if its worker could not report them."""
     told = [m["metadata"]["next"] for m in state.messages.values() if isinstance(m["metadata"].get("next"), list)]
     if told:
         return [str(name) for name in told[-1]]

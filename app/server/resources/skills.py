@@ -1,7 +1,7 @@
 """Skills: pushed as archives, kept by their hash, found by version.
 
-A skill that is written as text instead (`spec.skill_md`) is an archive with that one file. What an answer shows is the
-contract's Skill, of the newest version unless another one was asked for.
+A skill that is written as text instead (`spec.skill_md`) is an archive with that one file. An answer is the contract's
+Skill, in the newest version unless another one was asked for.
 """
 
 from copy import deepcopy
@@ -45,13 +45,13 @@ class Skills:
         return await self._store(parsed(ResourceKind.SKILL, given), archive, keep_metadata=True)
 
     async def create(self, message: Message) -> Json:
-        """From its text. Raises `SlugTaken` for a name that is there, ALREADY_EXISTS for such an id."""
+        """Creates a skill from its text. Raises `SlugTaken` for an existing name, ALREADY_EXISTS for an existing id."""
         given = as_json(message)
         await self._resources.must_be_new(checked(message), given)
         return await self._put(given, await of_text(_text(given)), None)
 
     async def apply(self, message: Message) -> Json:
-        """Labels, annotations and tags are replaced; another text is a new version, without the other files."""
+        """Replaces labels, annotations and tags. A changed text becomes a new version, without the other files."""
         return await self._store(message, None)
 
     async def update(self, message: Message) -> Json:
@@ -104,7 +104,7 @@ class Skills:
         raise AssertionError("unreachable")
 
     async def _of(self, given: Json, before: Resource | None) -> SkillArchive:
-        """The archive that there is already if the text did not change, so that its other files stay."""
+        """The existing archive if the text did not change, so that its other files stay; else one of the new text."""
         if before is not None and _text(before.body) == _text(given):
             return await read(await self.archive(before))
         return await of_text(_text(given))
@@ -119,7 +119,7 @@ def _text(skill: Json) -> str:
 
 
 def _as_of(body: Json, version: SkillVersion) -> Json:
-    """`body`, which shows the latest version, as it is in this one."""
+    """Changes `body`, which shows the latest version, to this version."""
     if body["status"].get("version_hash") == version.version_hash:
         return body
     at = rfc3339(version.created_at)

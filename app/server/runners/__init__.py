@@ -1,1 +1,1 @@
-"""What workers and supervisors say to the server, and what a claim answers."""
+"""The calls of workers and supervisors to the server, and the answer to a claim."""

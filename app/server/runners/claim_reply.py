@@ -1,8 +1,8 @@
 """The answer to a claim: everything that a run needs, so that a worker reads no database.
 
-Session -> instance -> agent; the environment merged in layers: the agent's, then the instance's references in order,
-then the execution's own; and which version of each skill. What cannot be resolved any more goes into `bundle_error`
-with the code that the run ends with. References are looked up at the same time.
+It finds session -> instance -> agent, and the version of each skill. It merges the environment in layers: the agent's,
+then the instance's references in order, then the execution's own. If something cannot be resolved any more, the text
+goes into `bundle_error`, with the code that the run ends with. References are looked up at the same time.
 """
 
 import asyncio
@@ -94,11 +94,11 @@ async def claim_reply(ctx: ServerContext, claimed: Claimed, *, takes_attachments
 
 
 def _give_config(execution: Execution, reply: pb.ClaimReply) -> None:
-    """Context and config of the run: the execution's over the agent's."""
+    """Context and config of the run. The execution's values override the agent's."""
     own = execution.spec.get("metadata", {}).get("annotations", {})
     try:
         context, config = merged(reply.agent.metadata.annotations, own)
-    except Problem as problem:  # an agent from before they were checked
+    except Problem as problem:  # the agent was stored by a version without this check
         reply.bundle_error = f"agent '{reply.agent.metadata.slug}': {problem.detail}"
         return
     reply.context_json = "" if context is None else dumps(context)
@@ -106,7 +106,7 @@ def _give_config(execution: Execution, reply: pb.ClaimReply) -> None:
 
 
 async def _resolve(ctx: ServerContext, execution: Execution, reply: pb.ClaimReply) -> dict[str, EnvValue]:
-    """Fill in session, agent and skills; give the merged environment."""
+    """Fill in session, agent and skills. Returns the merged environment."""
     env: dict[str, EnvValue] = {}
     if execution.session_id:
         session = await _need(ctx, ResourceKind.SESSION, execution.session_id)
@@ -133,7 +133,7 @@ async def _resolve(ctx: ServerContext, execution: Execution, reply: pb.ClaimRepl
 async def _instance(ctx: ServerContext, session: Resource, execution: Execution) -> Resource:
     found = await ctx.store.get_resource(ResourceKind.AGENT_INSTANCE, session.parent_id)
     if found is None and execution.agent_id:
-        # An agent takes its default instance with it: what somebody deleted is to be named.
+        # A deleted agent takes its default instance with it. Then the error names the agent.
         await _need(ctx, ResourceKind.AGENT, execution.agent_id)
     return found or await _need(ctx, ResourceKind.AGENT_INSTANCE, session.parent_id)
 
@@ -146,7 +146,7 @@ async def _need(ctx: ServerContext, kind: ResourceKind, id: str) -> Resource:
 
 
 async def _all(lookups: Iterable[Any]) -> list[Any]:
-    """The answers in order; of several errors the first in order."""
+    """The answers in order. Of several errors it raises the first in order."""
     answers = await asyncio.gather(*lookups, return_exceptions=True)
     for answer in answers:
         if isinstance(answer, BaseException):
@@ -180,7 +180,7 @@ async def _skill(ctx: ServerContext, reference: ApiResourceReference, org: str, 
 
 
 async def _referenced(ctx: ServerContext, kind: ResourceKind, reference: ApiResourceReference, org: str) -> Resource:
-    """Whether it may be referred to was decided when the reference was written."""
+    """The resource of a reference. Its org was checked when the reference was written."""
     code = Code.SKILL if kind is ResourceKind.SKILL else Code.ENVIRONMENT
     owner = "" if reference.scope == ApiResourceOwnerScope.platform else reference.org or org
     found = await ctx.store.find_resource(kind, owner, reference.slug)
@@ -195,7 +195,7 @@ def _reference(given: Mapping[str, Any]) -> ApiResourceReference:
 
 
 def _skill_refs(agent: Agent) -> list[tuple[ApiResourceReference, str]]:
-    """(reference, the sub-agent whose it is, or '')."""
+    """(reference, the name of the sub-agent that has it, or '')."""
     own = [(reference, "") for reference in agent.spec.skill_refs]
     return own + [(reference, sub.name) for sub in agent.spec.sub_agents for reference in sub.skill_refs]
 

@@ -1,4 +1,4 @@
-"""What supervisors and workers tell about runs that cannot tell it themselves: exits, failed starts, failed tasks."""
+"""Reports of supervisors and workers about runs that cannot report themselves: exits, failed starts, failed tasks."""
 
 import asyncio
 from collections.abc import Mapping
@@ -55,7 +55,9 @@ class Reports:
         self._ctx = ctx
 
     async def exit(self, report: ExitReport, *, late: bool = False) -> list[str]:
-        """Its runs end now (E103). Answers their ids. `late`: told by detour; a worker may have started since."""
+        """Ends the runs of that process now (E103). Returns their ids. `late`: it came by detour, so a worker may have
+        started since.
+        """
         if report.startup and report.queue and not (late and await self._online(report.queue)):
             await self._ctx.store.startup_failed(report.queue, report.role, plain_text(report.text[-MAX_TEXT:]))
         if not report.incarnation:
@@ -73,7 +75,9 @@ class Reports:
     async def failure(
         self, id: str, code: str, facts: Mapping[str, Any], *, step: str = "", after_grace: bool = False
     ) -> Settled | None:
-        """End an execution that its task could not end. After the grace: a truer reason may arrive; answers None."""
+        """Ends an execution that its task could not end. With `after_grace` it returns None and does so later, because
+        a truer reason may arrive.
+        """
         failed = known("code", Code.of, code)
         if step and step not in STEPS_OF_MESSAGE:
             raise invalid(f"step: {step!r} is not the step of a message")
@@ -102,7 +106,7 @@ class Reports:
 
 
 def how(signal: int | None, exit_code: int | None) -> str:
-    """`signal 9: usually out of memory`, `exit code 3`: what was seen and no more."""
+    """`signal 9: usually out of memory`, `exit code 3`: only what the supervisor saw."""
     if signal == Signals.SIGKILL:
         return "signal 9: usually out of memory"
     if signal:

@@ -1,7 +1,7 @@
-"""The workers' streams that end at this server, and what their end means.
+"""The presence streams of the workers that are connected to this server.
 
-A stream that ends without a goodbye, at a server that is alive and not leaving, is written down as a disconnect. A
-server that stops or dies writes nothing: its workers reconnect elsewhere.
+If a stream ends without a goodbye while the server runs and does not stop, the server records a disconnect. A server
+that stops or dies records nothing: its workers reconnect to another server.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ VERDICTS = {
 
 
 class PresenceBoard:
-    """One entry per connected worker process: the queue of what is to be said to it."""
+    """One entry per connected worker process: the queue of messages to it."""
 
     def __init__(self, store: Store, *, server_id: str, worker_lost_grace_s: float, beat_every_s: float) -> None:
         self._store = store
@@ -47,7 +47,7 @@ class PresenceBoard:
     async def attend(
         self, requests: AsyncIterator[pb.PresenceRequest], context: Any, confirm: Callable[[], Awaitable[None]]
     ) -> AsyncIterator[pb.PresenceReply]:
-        """One worker's stream, from its HELLO to its end. `confirm` raises when its key does not hold any more."""
+        """One worker's stream, from its HELLO to its end. `confirm` raises when its key is no longer valid."""
         first = await anext(requests, None)
         if first is None or first.WhichOneof("what") != "hello":
             raise invalid("the first message must be hello")
@@ -96,7 +96,7 @@ class PresenceBoard:
     async def _read(
         self, incarnation: str, requests: AsyncIterator[pb.PresenceRequest], outbox: asyncio.Queue[pb.PresenceReply]
     ) -> bool:
-        """Answers beats until the stream ends. True after a goodbye."""
+        """Answers heartbeats until the stream ends. True after a goodbye."""
         async for request in requests:
             what = request.WhichOneof("what")
             if what == "goodbye":
@@ -109,7 +109,7 @@ class PresenceBoard:
         return False
 
     async def beat(self, request: pb.BeatRequest) -> pb.BeatReply:
-        """The answer to the beats of one process."""
+        """The answer to a heartbeat of one process, with a verdict for each of its runs."""
         beats, strangers = [], []
         for r in request.runs:
             if await self.tokens.fence(r.handle, r.fence, r.run_token) == r.fence:
@@ -137,14 +137,14 @@ class PresenceBoard:
             log.warning("worker.lost_unrecorded", incarnation=incarnation)
 
     def push_cancel(self, execution: Any) -> None:
-        """Tell the owner now, if its stream ends here."""
+        """Send the cancel now to the worker that owns the run, if it is connected here."""
         outbox = self._streams.get(execution.owner)
         if outbox is not None and execution.step is Step.RUNNING:
             verdict = pb.RunVerdict(handle=execution.handle, fence=execution.fence, verdict=pb.CANCEL)
             outbox.put_nowait(pb.PresenceReply(beat=pb.BeatReply(runs=[verdict])))
 
     async def push_cancels(self) -> None:
-        """Cancels asked for at another server, for workers that are connected here."""
+        """Send cancels that were requested at another server to the workers that are connected here."""
         if self._streams:
             for execution in await self._store.cancels_of(list(self._streams)):
                 self.push_cancel(execution)

@@ -1,4 +1,4 @@
-"""Takes the exit reports that supervisors left in Redis because they could not tell them over HTTP."""
+"""Takes the exit reports that supervisors left in Redis because they could not send them over HTTP."""
 
 from contextlib import suppress
 
@@ -17,10 +17,10 @@ log = event_logger(__name__)
 
 
 class LeftReports(Background):
-    """`start()`, `stop()`. Looks once a sweep; Redis being away costs these reports' speed, nothing else."""
+    """`start()`, `stop()`. Looks once per sweep interval. Without Redis these reports come later, nothing else."""
 
     NAME = "the look for exit reports in Redis"
-    LAST_ROUND_S = None  # a cancel in the middle of a call would lose what it has taken
+    LAST_ROUND_S = None  # a cancel in the middle of a call would lose the reports that it has taken
 
     def __init__(self, settings: Settings, reports: Reports) -> None:
         super().__init__(settings.sweep_interval_s)

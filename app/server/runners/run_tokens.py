@@ -1,8 +1,8 @@
-"""Who may write about a run: whoever knows the token that it was claimed with.
+"""Only a caller with the token of the claim may write about a run.
 
-Handles and fences are small numbers that anybody can count up to. The worker makes 128 random bits and sends them with
-its claim; the store keeps their SHA-256. What is told of a run without them is told by a stranger, and answered as if
-the run were somebody else's, which it is.
+Handles and fences are small numbers that anybody can guess. The worker makes 128 random bits and sends them with its
+claim; the store keeps their SHA-256. A write without this token gets the same answer as a write about the run of
+another worker.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ MOST_KNOWN = 20_000
 
 
 class RunTokens:
-    """What a token is does not change while its fence holds, so it is read once."""
+    """The token of a fence does not change, so it is read once."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._known: dict[tuple[int, int], str] = {}
 
     async def fence(self, handle: int, fence: int, token: bytes) -> int:
-        """The fence that this caller writes under: the given one, or nobody's."""
+        """The fence for a write of this caller: the given one, or `NOBODYS_FENCE` if the token is wrong."""
         digest = self._known.get((handle, fence))
         if digest is None:
             digest = await self._store.run_token(handle, fence)
@@ -34,17 +34,17 @@ class RunTokens:
             if len(self._known) >= MOST_KNOWN:
                 del self._known[next(iter(self._known))]
             self._known[handle, fence] = digest
-        # Without one it was claimed by a worker of before there were tokens.
+        # The digest is empty if a worker of an earlier version, without tokens, claimed the run.
         return fence if not digest or hmac.compare_digest(digest, digest_of(token)) else NOBODYS_FENCE
 
 
 def digest_of(token: bytes) -> str:
-    """What the store keeps; empty for none."""
+    """The digest that the store keeps; empty for an empty token."""
     return hashlib.sha256(token).hexdigest() if token else ""
 
 
 def checked(token: bytes) -> bytes:
-    """Raises INVALID_ARGUMENT for one that is too short to be a secret."""
+    """Raises INVALID_ARGUMENT for a token that is too short to be a secret."""
     if token and len(token) < TOKEN_BYTES:
         raise invalid(f"run_token: must have at least {TOKEN_BYTES} random bytes")
     return token

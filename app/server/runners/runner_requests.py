@@ -1,6 +1,6 @@
-"""What workers send, checked: a row that cannot be folded or shown would spoil its execution for everybody, for ever.
+"""Checks the requests of workers. A row that cannot be folded or shown would make its execution unreadable for ever.
 
-A kind of delta that is not known is taken as it is: a newer worker may tell more than an older server understands.
+An unknown kind of delta is taken as it is: a newer worker may report more than an older server understands.
 """
 
 import math
@@ -44,7 +44,7 @@ _OBJECTS = ("metadata", "args", "component")
 
 
 def deltas_of(given: Iterable[pb.Delta]) -> list[NewDelta]:
-    """For the store. Raises INVALID_ARGUMENT for the first one that is none."""
+    """The deltas for the store. Raises INVALID_ARGUMENT for the first one that is not valid."""
     return [NewDelta(kind=delta.kind, payload=_payload(delta)) for delta in given]
 
 
@@ -90,10 +90,10 @@ def _payload(delta: pb.Delta) -> str:
 
 
 def _wrong(payload: Mapping[str, Any], kind: str) -> Iterable[str]:
-    """The names of fields that are not what the fold takes them for."""
+    """The names of fields that do not have the type that the fold needs."""
     if kind == "output":
         return
-    if kind == "question":  # its value is anything
+    if kind == "question":  # its `value` may be any JSON
         yield from (name for name in ("id", "text", "node", "scope") if not isinstance(payload.get(name, ""), str))
         yield from () if isinstance(payload.get("expects", {}), dict) else ("expects",)
         return

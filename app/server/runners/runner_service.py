@@ -1,4 +1,4 @@
-"""The runner service: what workers say. Each call is one verb of the store; wake-ups and the session's next follow."""
+"""The runner service, for calls of workers. Each is one verb of the store, then wake-ups and the session's next one."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -61,7 +61,7 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         return await claim_reply(self._ctx, claimed, takes_attachments=request.takes_attachments)
 
     async def _refused(self, execution_id: str, refusal: str) -> pb.ClaimReply:
-        """With the end that is stored: whoever brought the message tells Celery the same once more."""
+        """The refusal, with the stored end if there is one: the worker then reports the same end to Celery again."""
         found = await self._ctx.store.state(execution_id)
         if found is None or found[0].phase not in TERMINAL_PHASES:
             return pb.ClaimReply(granted=False, refusal=refusal)
@@ -70,7 +70,7 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
 
     async def append(self, request: pb.AppendRequest, context: Any) -> pb.AppendReply:
         answered = []
-        for run, deltas in [(run, deltas_of(run.deltas)) for run in request.runs]:  # all of them are read first
+        for run, deltas in [(run, deltas_of(run.deltas)) for run in request.runs]:  # all are checked first
             fence = await self._presence.tokens.fence(run.handle, run.fence, run.run_token)
             result = await self._ctx.store.append(run.handle, fence, run.first, deltas, run.head_checkpoint_id)
             answered.append(pb.RunAppended(handle=run.handle, verdict=VERDICTS[result.verdict], next=result.next))

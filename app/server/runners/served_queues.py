@@ -1,7 +1,7 @@
-"""Which executions a runner key may speak of: those of the queues that it serves. A key without queues serves all.
+"""A runner key may act for the executions of the queues that it serves. A key without queues serves all queues.
 
-It begins and claims what waits in its queues. It tells that an execution failed where it serves the queue of the error
-callbacks, or where it serves the queue of the run and the run is nobody else's.
+It may begin and claim executions of its queues. It may report a failure if it serves the queue of the error callbacks,
+or if it serves the queue of the run and no worker of another key has claimed the run.
 """
 
 from agent_runner.app.server.access.principal import current
@@ -10,20 +10,20 @@ from agent_runner.status.store.store import Store
 
 
 def must_serve(queue: str) -> None:
-    """Raises PERMISSION_DENIED."""
+    """Raises PERMISSION_DENIED if the caller's key does not serve the queue."""
     mine = current().queues
     if mine and queue not in mine:
         raise _not_served(f"the queue {queue!r}")
 
 
 async def must_serve_run(store: Store, execution_id: str) -> None:
-    """Before it is begun, claimed or reported. Raises PERMISSION_DENIED; what does not exist is told by others."""
+    """Call it before a begin, a claim or a report. Raises PERMISSION_DENIED. Accepts an id that does not exist."""
     if current().queues and (execution := await store.get(execution_id)) is not None:
         must_serve(execution.runner_queue)
 
 
 async def may_fail(store: Store, execution_id: str) -> None:
-    """Before it is ended from outside. Raises PERMISSION_DENIED."""
+    """Call it before a report of a failure ends the execution. Raises PERMISSION_DENIED."""
     mine = current().queues
     if not mine or (execution := await store.get(execution_id)) is None:
         return

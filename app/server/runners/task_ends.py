@@ -1,4 +1,4 @@
-"""Which of Celery's tasks an end that the server wrote belongs to: what Flower is told of runs whose worker is gone."""
+"""Finds the Celery task of an execution that the server ended, so that Flower shows its end if the worker is gone."""
 
 from typing import Protocol
 
@@ -15,9 +15,9 @@ class TaskEndTeller(Protocol):
 
 
 async def tell_task_end(store: Store, ends: TaskEndTeller | None, ended: Execution) -> None:
-    """After an end that no worker wrote. A task that nobody had taken is not shown as running, and is left alone.
+    """Call it after an end that no worker wrote. It does nothing for a task that no worker had taken.
 
-    `ended` may be the row as it was before its end: the words are read only where somebody is told.
+    `ended` may be the row from before the end: the text of the error is read only if there is a task to report.
     """
     task = task_of(ended)
     if ends is None or not task or not ended.owner_name:
@@ -38,7 +38,7 @@ async def tell_task_end(store: Store, ends: TaskEndTeller | None, ended: Executi
 
 
 def task_of(execution: Execution) -> str:
-    """The task that a worker was in when it ended: the last one that was taken."""
+    """The name of the task that was running at the end; empty between the two tasks."""
     if execution.claimed_at is not None:
         return EXECUTE_GRAPHTON
     return "" if execution.thread_id else ENSURE_THREAD

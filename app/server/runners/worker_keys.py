@@ -1,7 +1,7 @@
-"""A worker process belongs to the key that it registered with: no other key speaks for it.
+"""A worker process belongs to the key that registered it. No other key may act for it.
 
-The key of the environment may speak for all. A process that nobody has registered yet is nobody's: there is nothing
-of it that could be taken.
+The key of the environment may act for all processes. A process that is not registered yet belongs to no key: it has
+nothing to protect.
 """
 
 from agent_runner.app.server.access.principal import current
@@ -10,7 +10,7 @@ from agent_runner.status.store.store import Store
 
 
 async def must_be_mine(store: Store, incarnation: str) -> None:
-    """Before anything is done in the name of that process. Raises PERMISSION_DENIED."""
+    """Call it before an action in the name of that process. Raises `OtherKeysWorker` (PERMISSION_DENIED)."""
     mine = current().key_id
     if mine and incarnation and await store.worker_key(incarnation) not in (None, mine):
         raise OtherKeysWorker(incarnation)

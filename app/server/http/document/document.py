@@ -1,4 +1,4 @@
-"""`/openapi.json`: what FastAPI knows of the routes, the contract's messages, and every refusal that may come."""
+"""`/openapi.json`: FastAPI's description of the routes, the contract's messages, and every possible refusal."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -45,7 +45,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
     )
     components = document.setdefault("components", {})
     made = components.setdefault("schemas", {})
-    for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's; ours is a Problem
+    for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's errors; ours is a Problem
         made.pop(name, None)
     made |= {**message_components(), **PARTS, "Problem": PROBLEM_SCHEMA}
     used: set[int] = set()
@@ -66,7 +66,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
 
 
 def allowed_methods(document: Mapping[str, Any], path: str) -> list[str]:
-    """What may be asked of this path, for `Allow`; empty for a path that is not described."""
+    """The methods of this path, for `Allow`; empty for a path that is not described."""
     wanted = path.split("/")
     found: set[str] = set()
     for template, operations in document["paths"].items():

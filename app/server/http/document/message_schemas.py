@@ -1,8 +1,8 @@
 """The contract's messages as `/openapi.json` describes them: JSON schemas made from their descriptors.
 
-Each resource has three: `Agent` is what answers show (what is not set is left out), `AgentInput` what may be sent to
-make one, under the contract's rules, and `AgentUpdate` what may be sent to its own path. `contract/message_json.py`
-accepts these shapes, `agent_runner.app.server.contract.rules` checks these rules.
+Each resource has three schemas. `Agent` is the resource in answers (fields that are not set are left out). `AgentInput`
+is the body that creates one, under the contract's rules. `AgentUpdate` is the body for its own path.
+`contract/message_json.py` accepts these shapes, `agent_runner.app.server.contract.rules` checks these rules.
 """
 
 import re
@@ -51,7 +51,7 @@ def ref(name: str) -> Schema:
 
 @cache
 def message_components() -> Mapping[str, Schema]:
-    """All of them, by name."""
+    """All schemas, by name."""
     shown, sent = _Shown(), _Sent()
     for definition in DEFINITIONS.values():
         if definition.route:
@@ -100,7 +100,7 @@ def message_components() -> Mapping[str, Schema]:
 
 
 class _Shown:
-    """As answers show them."""
+    """Schemas of messages in answers."""
 
     ends_in = ""
 
@@ -141,12 +141,12 @@ class _Shown:
                 return {"type": "integer", "format": "int32", "minimum": INT32[0], "maximum": INT32[1]}
 
     def nested(self, type_: Descriptor) -> Schema:
-        """A reference; the part itself is made when it is met first."""
+        """A reference. The schema itself is made at its first use."""
         if type_.full_name in _WELL_KNOWN:
             return dict(_WELL_KNOWN[type_.full_name])
         name = f"{type_.name}{self.ends_in}"
         if name not in self.parts:
-            self.parts[name] = {}  # it may be within itself
+            self.parts[name] = {}  # a message may contain itself
             self.parts[name] = self.message(type_)
         return ref(name)
 
@@ -158,7 +158,7 @@ class _Shown:
 
 
 class _Sent(_Shown):
-    """As they may be sent: with the rules, null for what is not set, enums by name or number."""
+    """Schemas of messages in requests: with the rules, null for fields that are not set, enums by name or number."""
 
     ends_in = "Input"
 
@@ -215,7 +215,7 @@ class _Sent(_Shown):
         return {"type": "string", "pattern": TEXT}
 
     def _restricted(self, type_: Descriptor, checks: Sequence[Check]) -> Schema:
-        """The message with one field that may have some of its values only."""
+        """The schema of the message, with one field limited to some of its values."""
         schema = self.message(type_)
         for check in checks:
             if isinstance(check, OneOf):
@@ -232,7 +232,7 @@ class _Sent(_Shown):
 
 
 def _used(parts: Mapping[str, Schema]) -> Mapping[str, Schema]:
-    """Without what nothing refers to: what only a status is made of is not sent."""
+    """Only the schemas that are referred to. For example, a status is never sent, so its messages need no schema."""
     tops = [name for name in parts if parts[name].get("properties", {}).keys() & {"api_version"}]
     used: dict[str, Schema] = {}
     while tops:

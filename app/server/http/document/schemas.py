@@ -1,4 +1,4 @@
-"""Bodies and answers as `/openapi.json` describes them; what is applied is in `executions/drafts.py` and others.
+"""Bodies and answers as `/openapi.json` describes them. `executions/drafts.py` and others read the bodies.
 
 The contract's messages are described by `message_schemas.py`, refusals by `document.py`.
 """
@@ -216,12 +216,12 @@ CREATE_FORMS: Schema = {"anyOf": [ref(name) for name in _FORMS]}
 
 
 def body_of(schema: Schema, *, required: bool = True) -> Schema:
-    """`openapi_extra` for a JSON body. Definitions that a model's schema brings along are put in their places."""
+    """`openapi_extra` for a JSON body. References to a model's own definitions are replaced by these definitions."""
     return {"requestBody": {"required": required, "content": {JSON: {"schema": _inlined(schema, {})}}}}
 
 
 def answer(schema: Schema, description: str = "done", **headers: str) -> dict[str, Any]:
-    """One entry of a route's `responses`. `headers`: what those are that it may have (`Retry_After` is Retry-After)."""
+    """One entry of a route's `responses`. `headers`: its possible headers, described (`Retry_After` is Retry-After)."""
     described: dict[str, Any] = {"description": description, "content": {JSON: {"schema": schema}}}
     if headers:
         told = {name.replace("_", "-"): {"description": text, "schema": STRING} for name, text in headers.items()}
@@ -255,7 +255,7 @@ def _inlined(schema: Any, known: Mapping[str, Schema]) -> Any:
 
 
 def object_of(**properties: Schema) -> Schema:
-    """An object that has all of these."""
+    """The schema of an object with all of these properties."""
     return {"type": "object", "required": list(properties), "properties": properties}
 
 

@@ -1,4 +1,4 @@
-"""Files that somebody sent, given back: to be kept, never to be shown as a page of ours."""
+"""Downloads of files that a caller sent. A browser saves them and never shows them as a page of this server."""
 
 import re
 from urllib.parse import quote
@@ -14,7 +14,7 @@ _HEADERS = {
 
 
 def download(content: bytes, mime_type: str, name: str) -> Response:
-    """`name` may be anything: what a header cannot hold is left out of it."""
+    """`name` may be anything: characters that a header cannot hold are replaced in it."""
     last = re.split(r"[/\\]", name)[-1][:MAX_NAME_CHARS]
     plain = re.sub(r"[^A-Za-z0-9._ -]", "_", last).strip(" .") or "attachment"
     given = f'attachment; filename="{plain}"'

@@ -70,7 +70,7 @@ _MADE = streamed(
 
 
 class LastingResponse(StreamingResponse):
-    """Keeps its place until it is over, also when its reader has gone before it began."""
+    """A stream that counts as open until its end, also if its reader has gone before its start."""
 
     def __init__(self, place: ExitStack, chunks: AsyncIterator[str], **given: Any) -> None:
         super().__init__(chunks, **given)
@@ -176,7 +176,7 @@ class ExecutionHandlers:
 
     @contextmanager
     def _place_for(self, request: Request, wait: float) -> Iterator[ExitStack]:
-        """Taken before anything is accepted, if its answer may last; given back with the answer."""
+        """Counts a call with a long answer as an open stream, before anything is accepted, until the answer's end."""
         with ExitStack() as place:
             if wait or MEDIA_TYPE in request.headers.get("accept", ""):
                 place.enter_context(self._streams.one())

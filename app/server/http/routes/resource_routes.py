@@ -49,7 +49,7 @@ def _create_and_get(definition: Definition, edges: Edges) -> APIRouter:
 
 
 def _routes_of(definition: Definition, edges: Edges) -> APIRouter:
-    """What all kinds have in the same way."""
+    """The routes that all kinds share."""
     kind, resources = definition.kind, edges.resources
     write = edges.skills if kind is ResourceKind.SKILL else resources
     routes = APIRouter(prefix=f"/v1/{definition.route}", tags=[definition.route])

@@ -1,4 +1,4 @@
-"""What workers' processes tell and what is known of them: `/v1/workers`, `/v1/runner/exits`, `/v1/runner/failures`."""
+"""The list of workers and reports about them: `/v1/workers`, `/v1/runner/exits`, `/v1/runner/failures`."""
 
 from typing import Any
 

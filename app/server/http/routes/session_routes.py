@@ -1,4 +1,4 @@
-"""`/v1/sessions/{id}/state`: what a session remembers."""
+"""`/v1/sessions/{id}/state`: the state that a session remembers."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`/v1/skills`: what skills have besides the routes of all kinds: archives and versions."""
+"""`/v1/skills`: the routes that only skills have, for archives and versions."""
 
 from typing import Annotated, Any
 
@@ -69,7 +69,7 @@ def skill_routes(edges: Edges) -> APIRouter:
 
 
 def _scope(name: str) -> ApiResourceOwnerScope.ValueType:
-    """`organization` where nothing is said."""
+    """`organization` for an empty name. Raises INVALID_ARGUMENT."""
     try:
         return ApiResourceOwnerScope.Value(name or "organization")
     except ValueError:
