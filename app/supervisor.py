@@ -32,7 +32,7 @@ LONG_LIFE_S = 10.0
 REPORT_TIMEOUT_S, REPORT_PAUSE_S, REPORT_TRIES = 2.0, 1.0, 30
 DETOUR_AFTER_TRIES = 3
 MOST_LEAVING = 2
-"""Children that are on their way out beside the one that works. More of them get no successor before their end."""
+"""The most leaving children beside the one that works. With more, the next successor must wait for an end."""
 LAST_REPORTS_S = 2.0
 CANNOT_BE_EXECUTED = 127
 _TICK_S = 0.02
@@ -66,9 +66,9 @@ class _Supervisor:
         self._ready = ready
         self._stop_signal = 0
         self._lives: list[_Life] = []
-        """Not ended yet; the last one is the child that works, the others are leaving."""
+        """The children that have not ended. The last one works, the others are leaving."""
         self._news: SimpleQueue[_Life | None] = SimpleQueue()
-        """A life that has ended; None: a child asks for a successor."""
+        """A child that has ended; None: a child asks for a successor."""
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):

@@ -27,7 +27,7 @@ COMMANDS = {
     "migrate": ("agent_runner.app.cli.commands.roles:migrate", "Bring the database to the newest schema."),
     "redis": ("agent_runner.app.cli.commands.roles:redis", ""),
 }
-"""Name: the command's place and its one line of help. Without a line it is hidden: `dev` calls it."""
+"""Name: the command's module and its line of help. A command without this line is hidden: `dev` calls it."""
 
 
 class _Commands(click.Group):

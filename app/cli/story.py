@@ -51,11 +51,11 @@ class Story:
         self.state = State.empty()
         self.ended = False
         self._unfinished: dict[str, str] = {}
-        """By message: the text after its last line end, not told yet."""
+        """By message: the text after its last line end, not shown yet."""
         self._todos: dict[str, str] = {}
         self._labels: dict[str, str] = {}
         self._begun: set[str] = set()
-        """The open calls that were told; a call has a row when it is asked for and one when it starts."""
+        """The open calls that were shown. A call has one row when it is requested and one when it starts."""
 
     def tell(self, event: StreamEvent) -> list[Line]:
         """The lines that this event adds."""
@@ -279,7 +279,7 @@ class Story:
 
 
 _BREAKS = frozenset({"phase", "incomplete", "tool_call", "tool_end", "sub_agent", "message_removed", "question"})
-"""Before these a half line is told as it stands, so that the order stays that of the log."""
+"""Before these rows unfinished lines are shown as they are, so that the order stays that of the log."""
 _KINDS: Mapping[str, Callable[[Story, Payload], Iterator[Line]]] = {
     "phase": Story._tell_phase,
     "message": Story._tell_message,

@@ -33,7 +33,7 @@ from agent_runner.clients.settings.settings import Settings
 START_LIMIT_S = 120.0
 REDIS_LIMIT_S = 10.0
 FAILED_STARTS = 2
-"""A role that printed its startup failure so often will not come up."""
+"""A role that printed its startup failure this many times will not come up."""
 PORT_WAIT_S = 5.0
 DRAIN_S = 5.0
 """How long running executions may go on when a stack of one machine stops, unless a setting says otherwise."""
@@ -44,7 +44,7 @@ ONLY_FOR = {
     "AGENT_RUNNER_SECRET_KEY": SERVER,
     "AGENT_RUNNER_FLOWER_PASSWORD": FLOWER,
 }
-"""What no other role of the stack gets to see."""
+"""Variables that only the named role of the stack gets."""
 
 
 class StackError(RuntimeError):
@@ -66,7 +66,7 @@ class StackPlan:
     write: Callable[[str, bytes], None] = lambda role, line: None
     """Takes each line that a role's process writes."""
     own_keys: bool = False
-    """Without a key that is given: random ones, made once per data directory. Needs `announce`."""
+    """If no key is set: use random keys, made once per data directory. Needs `announce`."""
     announce: bool = True
     """Tell other commands of this data directory about it (`dev.json`)."""
 
@@ -85,7 +85,7 @@ class Stack:
         self._lock: int | None = None
         self._redis: EmbeddedRedis | None = None
         self.impatient = False
-        """Set while `stop` waits (by a second Ctrl-C): it waits no longer."""
+        """A second Ctrl-C sets it while `stop` waits. Then `stop` waits no longer."""
         self._announced = False
         self._http_port = self._grpc_port = self._flower_port = 0
 

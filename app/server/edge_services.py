@@ -21,7 +21,7 @@ from agent_runner.status.store.records import Page
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edges:
     ctx: ServerContext
-    """With the store as the caller of each call may see it."""
+    """Its store shows only the records that the caller of each call may see."""
     executions: Executions
     resources: Resources
     skills: Skills

@@ -18,7 +18,7 @@ from agent_runner.clients.backend.http_api import HttpApi
 from agent_runner.status.phases import Phase
 
 Server = tuple[str, str, Path | None]
-"""Address, key, trusted authority."""
+"""Address, key, trusted certificate authority."""
 _COLUMNS = (("ID", 30), ("PHASE", 12), ("CREATED", 20), ("SESSION", 30))
 
 

@@ -18,7 +18,7 @@ WORKER_MODULE, SERVER_MODULE = "agent_runner.tasks.worker", "agent_runner.app.se
 FLOWER_MODULE = "agent_runner.app.cli.flower_program"
 FLOWER_PORT = 5555
 RUNTIME_BUCKETS = "0.1,0.5,1,2.5,5,10,30,60,120,300,600,1800,3600"
-"""Flower's own stop at 10 s; agents run for minutes."""
+"""Flower's own buckets stop at 10 s; agents run for minutes."""
 
 
 @click.command()

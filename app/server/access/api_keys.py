@@ -23,7 +23,7 @@ from agent_runner.status.store.store import Store
 
 SCHEME, PREFIX = "bearer", "ark"
 FRESH_S = 3.0
-"""What was read of a key holds so long, so that a call costs no query; a revocation takes no longer than that."""
+"""A key that was read is used this long without a new query. A revocation takes effect within this time."""
 USED_EVERY_S = 60.0
 MOST_KNOWN = 10_000
 
@@ -43,7 +43,7 @@ class Keys:
         self._known: dict[str, _CachedKey] = {}
         self._used: dict[str, float] = {}
         self.reading = Soon()
-        """What reads and writes keys; to be finished before the store is closed."""
+        """The tasks that read and write keys. They must end before the store is closed."""
 
     async def principal(self, authorization: str | None) -> Principal:
         """The principal of this header value. Raises UNAUTHENTICATED."""

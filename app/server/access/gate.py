@@ -20,7 +20,7 @@ class Gate:
     def __init__(self, keys: Keys, rate_limit: RateLimit, *, streams: Crowd, calls: Crowd) -> None:
         self.keys = keys
         self.streams = streams
-        """What lasts: event streams, watchers, answers that wait for an end. Over HTTP and gRPC together."""
+        """Long calls, over HTTP and gRPC together: event streams, watchers, answers that wait for an end."""
         self.calls = calls
         """Other calls over gRPC."""
         self._rate_limit = rate_limit

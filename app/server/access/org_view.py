@@ -16,7 +16,7 @@ from agent_runner.status.store.store import Store
 from agent_runner.status.store.verbs import Orgs, rule_of
 
 NO_ID = ""
-"""Nothing has it: the store answers as for what does not exist."""
+"""No record has this id: the store answers as for an unknown id."""
 Call = Callable[..., Awaitable[Any]]
 
 

@@ -14,7 +14,7 @@ from agent_runner.status.api_keys import Scope
 
 DEFAULT_ORG = "local"
 PLATFORM = ""
-"""The org of what belongs to nobody: all may read it."""
+"""The org of records that belong to no org: all may read them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class Principal:
 
 
 SERVER = Principal(name="the server", scopes=frozenset())
-"""Does what the system needs by itself, for whoever asks: an agent's missing default instance, for example."""
+"""The principal of the server's own work, for any caller: for example, to make a missing default instance."""
 _current: ContextVar[Principal] = ContextVar("principal")
 
 

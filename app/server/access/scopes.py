@@ -15,7 +15,7 @@ GRANTS: Mapping[Scope, frozenset[Scope]] = {
     Scope.RUNNER: frozenset({Scope.RUNNER}),
     Scope.MODEL: frozenset({Scope.MODEL}),
 }
-"""A key with the scope on the left may make the calls that need one on the right."""
+"""A key with the scope on the left may make the calls that need a scope on the right."""
 
 OPEN = (
     "/grpc.health.v1.",
@@ -27,7 +27,7 @@ OPEN = (
     "GET /readyz",
     "GET /metrics",
 )
-"""Need no key: they hold no data. The first two are whole packages."""
+"""Calls that need no key: they show no data. The first two are whole packages."""
 FOR_RUNNERS = ("/agent_runner.v1.Runner/", "POST /v1/runner/")
 
 _STIGMER = "/ai.stigmer.agentic"

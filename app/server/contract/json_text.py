@@ -19,7 +19,7 @@ _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 WHOLE = BeforeValidator(lambda n: int(n) if isinstance(n, float) and n.is_integer() else n)
-"""In a strict model: JSON's 5.0 is 5, "5" is none."""
+"""In a strict model: JSON's 5.0 counts as 5, "5" is not a number."""
 
 
 def read_json(text: bytes, what: str) -> Any:

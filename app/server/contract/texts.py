@@ -14,9 +14,9 @@ NUL, NO_NUL = "\0", "must not contain NUL characters"
 MAX_INDEXED = 255
 """In characters. An index of Postgres holds 2704 bytes, for all its columns."""
 INDEXED = frozenset({"org", "incarnation", "queue", "execution_id", "tag"})
-"""Fields that are looked up by an index, and are not made by the server."""
+"""Fields that the server looks up by an index, but does not make itself."""
 REPORTED = frozenset({"status"})
-"""What a tool printed may hold anything. It is kept as JSON, which has a way to write it."""
+"""The output of a tool may contain any character. It is stored as JSON, which can write all of them."""
 
 
 def unfit_texts(message: Message, prefix: str = "") -> Iterator[Violation]:

@@ -43,15 +43,15 @@ class Draft:
     agent: str = ""
     """Id or slug."""
     default_agent: bool = False
-    """Without session, agent and graph the built-in agent is meant."""
+    """Without session, agent and graph the built-in agent is used."""
     graph: str = ""
     input: Any = None
     answers: Mapping[str, Any] = field(default_factory=dict)
-    """By the ids of the session's open questions."""
+    """The answers, by the ids of the session's open questions."""
     spoken: bool = True
     """The message is the user's, and not the text of `input` or `answers`."""
     layout: Sequence[Json] = ()
-    """Where the blocks of a message belong that was a list of them."""
+    """The places of the blocks, if the message was a list of blocks."""
     attachments: Sequence[Attachment] = ()
     timeouts: Mapping[str, float] | Timeouts = field(default_factory=dict)
     idempotency_key: str = ""

@@ -49,7 +49,7 @@ from agent_runner.status.timeouts import Timeouts, TimeoutsError
 ESCAPED = 6
 """JSON may write one byte as six (`\\u0041`)."""
 SPEC_ROOM_BYTES = 256 * 1024
-"""What a request may weigh besides its message."""
+"""The bytes that a request may have besides its message."""
 IN_BASE64 = 1.5
 """Base64 writes three bytes as four, and some writers break its lines."""
 

@@ -36,9 +36,9 @@ class InputRow:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputRows:
     text: str
-    """What stands for the user's words: his last message, else all of the input as JSON."""
+    """The text in place of the user's message: the last user message of the input, else the input as JSON."""
     attachments: list[Json]
-    """Of that message, and of what is beside the messages."""
+    """The attachments of that message, and of the fields beside the messages."""
     before: list[Json] = field(default_factory=list)
     after: list[Json] = field(default_factory=list)
 

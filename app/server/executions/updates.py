@@ -15,7 +15,7 @@ from agent_runner.app.server.problems import failed_precondition
 from agent_runner.status.store.records import Execution
 
 OWN = "agent-runner/"
-"""Annotations that begin so say how an execution runs."""
+"""Annotations with this prefix decide how an execution runs."""
 FREE = ("labels", "annotations", "tags")
 
 

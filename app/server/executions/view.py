@@ -21,14 +21,14 @@ from agent_runner.status.store.records import Execution
 
 API_VERSION = "agentic.stigmer.ai/v1"
 CREATED_BY = "created_by"
+"""Beside `metadata` and `spec` in the row's document: the creator."""
 REQUEST = "request"
-"""In the spec of the row: the digest of what was asked for, if it came with an idempotency key."""
-"""Beside `metadata` and `spec` in the row's document: who made it."""
+"""In the row's document: the digest of the request, if it came with an idempotency key."""
 MAX_RECURSION, MAX_LEVELS = 66, 34
-"""Readers of protobuf stop at a depth of 100. An object in a struct takes three of these and two recursions of the
-parser; what an execution travels in, a list or an event, takes some too. The second number is levels of JSON."""
+"""Readers of protobuf stop at a depth of 100. An object in a struct takes three levels of it and two recursions of the
+parser. A list or an event around the execution takes some too. The second number is levels of JSON."""
 EXTRAS = ("output", "incomplete", "redriven_from", "waiting_for_input", "questions", "next_step", "sandbox")
-"""What our JSON has and the contract has not."""
+"""The fields that our JSON has and the contract has not."""
 
 
 def execution_json(execution: Execution, state: State) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from agent_runner.status.store.records import View
 
 MAX_NUMBER = 1000
 LIST_BYTES = 2 << 20
-"""Of the content of a page: with the short fields of 500 entries it stays below the 4 MiB that clients of gRPC take."""
+"""The content of a page. With the short fields of 500 entries it stays below the 4 MiB that clients of gRPC take."""
 WITHOUT_CONTENT = "entries-without-content"
 NEXT_PAGE_TOKEN = "next-page-token"  # noqa: S105 - the name of a header
 

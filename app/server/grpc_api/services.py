@@ -20,7 +20,7 @@ Method = Callable[[Any, Any], Any]
 """(request, context) -> awaitable of the reply, or async iterator of replies."""
 RUNNER_SERVICE = "agent_runner.v1.Runner"
 COMPLETED_LATER = frozenset({"spec.message"})
-"""An execution's message may come from its annotation for input; its engine looks for it there, and checks it then."""
+"""An execution's message may come from its annotation for input. It is completed and checked later."""
 
 
 def register_services(server: grpc.aio.Server, ctx: ServerContext) -> list[str]:

@@ -7,7 +7,7 @@ from agent_runner.clients.skills.archive import MAX_ARCHIVE_BYTES
 from agent_runner.status.api_keys import Scope
 
 MOST_BYTES = 64 << 20
-"""Of any message, either way. A runner may bring the output of a graph, or with `updateStatus` a whole status."""
+"""The limit of any message, in both directions. A runner may send a graph's output, `updateStatus` a whole status."""
 CALL_BYTES = 4 << 20
 BESIDE_THE_ARCHIVE = 64 << 10
 _PUSH = "/ai.stigmer.agentic.skill.v1.SkillCommandController/push"

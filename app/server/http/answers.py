@@ -12,7 +12,7 @@ from agent_runner.app.server.problems import Kind, Problem, invalid
 PROBLEM = "application/problem+json"
 MAX_RESOURCE_BYTES = 4 * 1024 * 1024
 DRAINED = 8
-"""So many times the limit is read and dropped, so that the sender gets to read the refusal."""
+"""Up to this many times the limit is read and dropped, so that the client can read the refusal."""
 M = TypeVar("M", bound=BaseModel)
 
 

@@ -16,7 +16,7 @@ from agent_runner.app.server.http.answers import PROBLEM
 from agent_runner.app.server.problems import Kind, Problem
 
 LINGER_S = 1.0
-"""So long what still comes is read and dropped after the last word."""
+"""After the last answer, incoming bytes are read and dropped for this long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi.responses import Response
 
 PARTS_DEEP = 5
-"""An entry of a list, of its status the messages, of these each one."""
+"""Deep enough to reach each message in the status of each entry of a list."""
 
 
 async def json_answer(content: Any, *, status_code: int = 200, headers: Mapping[str, str] | None = None) -> Response:

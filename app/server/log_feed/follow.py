@@ -20,7 +20,7 @@ from agent_runner.status.phases import TERMINAL_PHASES
 from agent_runner.status.store.records import Execution
 
 QUIET_S = 15.0
-"""After this long without a row the reader is told so."""
+"""After this long without a row the reader gets `Quiet`."""
 COALESCE_S = 0.25
 
 

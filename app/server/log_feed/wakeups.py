@@ -19,7 +19,7 @@ CHANNEL = "agent_runner:wakeups"
 BATCH = 200
 RETRY_S = 1.0
 SILENT_S = 10.0
-"""A connection that brought nothing for this long is asked, and given up when it has no answer for as long again."""
+"""A connection that is silent for this long gets a ping. Without an answer in the same time it is given up."""
 log = event_logger(__name__)
 
 
@@ -30,10 +30,10 @@ class Wakeups:
         self._redis = Redis.from_url(redis_url, socket_connect_timeout=2, socket_timeout=5, health_check_interval=15)
         self._listener = Redis.from_url(redis_url, socket_connect_timeout=2)
         self._me = f"server:{str(ULID()).lower()}"
-        """The first word of what we publish: who published it has woken its own watchers already."""
+        """The first word of our messages. A server ignores its own, because it has woken its watchers already."""
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._grown: dict[str, None] = {}
-        """What is to be published, each once and in order, however long Redis is away."""
+        """The executions to publish, each once and in order, however long Redis is away."""
         self._to_publish = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.connected = False

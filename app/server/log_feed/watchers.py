@@ -31,7 +31,7 @@ LOOK_EVERY_S = 1.0
 EXISTS_EVERY_S = 15.0
 """After this long without a row we look whether the execution still exists."""
 KEPT_ROWS, KEPT_BYTES = 1000, 256 * 1024
-"""What is kept for readers besides the newest page."""
+"""The rows and bytes that are kept for readers besides the newest page."""
 
 
 class Watcher:
@@ -45,7 +45,7 @@ class Watcher:
         self._rows: list[LogRow] = []
         self._bytes = 0
         self._behind = 0
-        """Every row above this one that was read is in `_rows`."""
+        """Every row that was read and has a higher `seq` is in `_rows`."""
         self._newest = 0
         self._ended = self._stopped = False
         self._woken: asyncio.Event | None = None

@@ -25,13 +25,13 @@ DAY_S = 86_400.0
 PERIOD_S = 3600.0
 JITTER = 0.1
 FIRST_S = (60.0, 600.0)
-"""The first run of a server comes some time after its start, between these."""
+"""The seconds from a server's start to its first run: a random time between these."""
 MAX_SESSIONS = 1000
-"""Of one run: each is one or two messages."""
+"""The limit of one run: each session is one or two messages."""
 PAUSE_S = 0.02
-"""Between two batches: whoever waits for the store's writer comes in between."""
+"""The pause between two batches: other writers of the store get their turn."""
 GIVE_UP_S = 30 * DAY_S
-"""A removal that no worker has confirmed for so long is forgotten: none of them can."""
+"""A removal that no worker has confirmed in this time is dropped: no worker can do it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,10 +42,10 @@ class Report:
     log_rows: int = 0
     bytes: int = 0
     sessions: int = 0
-    """Whose sandbox, and what their memory does not need, workers are asked to remove."""
+    """Sessions whose sandbox and spare memory workers are asked to remove."""
     skill_archives: int = 0
     unconfirmed: int = 0
-    """Removals that are with the workers."""
+    """Removals that workers have not confirmed yet."""
     more: bool = False
     """The time was up before everything was done."""
 

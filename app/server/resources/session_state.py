@@ -15,7 +15,7 @@ from agent_runner.status.store.records import Execution, ExecutionQuery
 TURNS_AT_ONCE, MOST_TURNS = 20, 200
 DEFAULT_MESSAGES, MOST_MESSAGES = 100, 1000
 NO_MEMORY = frozenset({"failure", "empty-answer", "interrupt"})
-"""Messages of ours, which the graph does not know."""
+"""Messages that this system adds to the log, which the graph does not know."""
 
 Json = dict[str, Any]
 

@@ -26,7 +26,7 @@ STEPS_OF_MESSAGE = {
 """A message's header `step` names its task; a failed copy of one task's message says nothing about the other's run."""
 TO_START = frozenset({Step.ENSURE_THREAD, Step.EXECUTE})
 NOT_STARTED_CODES = frozenset({Code.NOT_REGISTERED, Code.BAD_MESSAGE})
-"""About a message that started nothing: a bad copy must not end a run that another copy started."""
+"""Codes about a message that started nothing: a bad copy must not end a run that another copy started."""
 
 
 EXITS = {

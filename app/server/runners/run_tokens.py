@@ -13,7 +13,7 @@ from agent_runner.status.store.store import Store
 
 TOKEN_BYTES = 16
 NOBODYS_FENCE = -1
-"""No run is owned under it: fences begin at 0 and rise."""
+"""No run has this fence: fences begin at 0 and rise."""
 MOST_KNOWN = 20_000
 
 

@@ -33,9 +33,9 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "question": ("id",),
     "incomplete": ("reason",),
 }
-"""The kinds that a worker tells, and what each must have."""
+"""The kinds of deltas that a worker sends, and the fields that each must have."""
 _SERVERS_OWN = frozenset({"phase", "merge"})
-"""The row decides on these (L6)."""
+"""Kinds that only the server writes: the row decides on them (L6)."""
 _TEXTS = (
     *("id", "text", "content", "type", "status", "name", "message", "scope", "input", "result", "error"),
     *("after", "reason"),

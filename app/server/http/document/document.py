@@ -30,9 +30,9 @@ _HEADERS: Mapping[int, Schema] = {
     429: {"Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}}},
 }
 _FREE = (400, 413)
-"""What every route may answer: an address with NUL characters, a request that is too large."""
+"""Refusals of every route: an address with NUL characters, a request that is too large."""
 _ASKED = (401, 403, 429, 503)
-"""What a route behind the key may answer besides."""
+"""Further refusals of the routes that need a key."""
 
 
 def describe(app: FastAPI) -> dict[str, Any]:

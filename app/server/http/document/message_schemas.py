@@ -35,14 +35,14 @@ TEXT = r"^[^\u0000]*$"
 """Neither a shell nor Postgres can take a NUL character."""
 ENV_NAME = r"^[^=\u0000]+$"
 _A_NAME = r"^[^\u0000]*[A-Za-z0-9][^\u0000]*$"
-"""A slug can be made of it."""
+"""A name with a letter or a digit: a slug can be made from it."""
 _ENV = frozenset({"EnvironmentSpec.data", "AgentExecutionSpec.runtime_env"})
 _WELL_KNOWN: Mapping[str, Schema] = {
     "google.protobuf.Struct": {"type": "object"},
     "google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
 }
 _SPEC_NEEDED = frozenset({"AgentInstance", "Session", "Skill", "AgentExecution"})
-"""The contract lets the spec be left out; nothing can be made of these then."""
+"""Kinds that cannot be created without a spec, although the contract lets the spec be left out."""
 
 
 def ref(name: str) -> Schema:

@@ -208,7 +208,7 @@ PARTS: Mapping[str, Schema] = {
     "ApiKey": API_KEY,
     "Worker": WORKER,
 }
-"""What is described here and referred to by name."""
+"""The schemas of this module that are referred to by name."""
 
 
 _FORMS = ("ShortForm", "ShortFormWithInput", "ShortFormWithAnswers", "AgentExecutionInput")

@@ -14,7 +14,7 @@ from agent_runner.app.server.http.document.schemas import answer, body_of, objec
 from agent_runner.app.server.maintenance.retention import Report
 
 RUN_S = 10.0
-"""One call works so long at most."""
+"""The longest time that one call works."""
 _REPORT = object_of(
     **{f.name: {"type": "boolean"} if f.name == "more" else {"type": "integer", "minimum": 0} for f in fields(Report)}
 )
