@@ -306,8 +306,7 @@ def env_names(field: str) -> list[str]:
 def load_settings(role: Role, *, env_file: Path | None = None) -> Settings:
     """Read `.env` (which never overrides the process), then the environment; raise `SettingsError` with all problems.
 
-    Other variables of `.env` are ignored, except those that `environment.OTHERS` names, such as proxies and
-    certificates.
+    Other variables of `.env` are ignored, except those that `environment.OTHERS` names (proxies, certificates).
     """
     load_env_file(Settings.model_fields.values(), env_file)
     values = NamedVariables(Settings)()
