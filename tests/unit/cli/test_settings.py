@@ -159,3 +159,11 @@ def test_example_file_names_every_setting() -> None:
     shown = {line.lstrip("# ").partition("=")[0] for line in lines if "=" in line}
     assert {row["name"] for row in describe_settings()} <= shown
     assert all(line.startswith("#") or not line for line in lines)
+
+
+def test_no_validator_hides_another() -> None:
+    """The settings are put together from several classes: a validator whose name stands twice would not be run."""
+    validators = Settings.__pydantic_decorators__.field_validators
+    names = [name for part in Settings.__mro__ for name in vars(part) if name in validators]
+    assert len(names) > 5
+    assert sorted(names) == sorted(set(names))
