@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from checks.tree import ROOT, shown
 
 
 def stale(folder: Path) -> list[str]:
@@ -13,7 +13,7 @@ def stale(folder: Path) -> list[str]:
     for patch in sorted(folder.glob("*.patch")):
         done = subprocess.run(["git", "apply", "--check", patch], cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
-            found.append(f"{patch.relative_to(ROOT)} does not apply: {done.stderr.strip().splitlines()[0]}")
+            found.append(f"{shown(patch)} does not apply: {done.stderr.strip().splitlines()[0]}")
     return found
 
 

@@ -7,7 +7,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from checks.tree import ROOT
+
 FOLDERS = ("app", "tasks", "clients", "status")
 MOST_FILES = 14
 UNIQUE_BELOW = "app"

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from checks.rooms import MOST_FILES, ROOT, crowded, named_twice
+from checks.rooms import MOST_FILES, crowded, named_twice
+from checks.tree import ROOT
 
 
 def test_a_crowded_folder_is_named(tmp_path: Path) -> None:
