@@ -65,12 +65,14 @@ def _gathered(_: Any, method: str, event: EventDict) -> EventDict:
     """Of a record: its message, the name of its event, and the fields of the run or request that it belongs to."""
     record: logging.LogRecord = event["_record"]
     exc_info = event.get("exc_info")
+    name = getattr(record, NAME, "")
     own: dict[str, Any] = getattr(record, FIELDS, {})
     around = get_contextvars()
     return {
         "record": record,
-        "name": getattr(record, NAME, ""),
-        "message": event["event"],
+        "name": name,
+        # The text of an event is made again from its masked fields: a mask would miss a secret that is quoted there.
+        "message": "" if name else event["event"],
         "fields": own,
         "context": {name: around[name] for name in CONTEXT_FIELDS if name in around and name not in own},
         "traceback": logging.Formatter().formatException(exc_info) if exc_info else "",
