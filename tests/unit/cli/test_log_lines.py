@@ -7,40 +7,22 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent_runner.clients.process.logs import formatter
 from agent_runner.status.event_logger import bind, bound, event_logger, masked_by
+from tests.support.log_lines import kept_lines
 
 log = event_logger("tests.lines")
 
 
-class Kept(logging.Handler):
-    def __init__(self, log_format: str) -> None:
-        super().__init__()
-        self.setFormatter(formatter(log_format))
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(self.format(record))
-
-
-def kept(log_format: str) -> Iterator[list[str]]:
-    handler, root = Kept(log_format), logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel("INFO")
-    yield handler.lines
-    root.removeHandler(handler)
-    root.setLevel(level)
-
-
 @pytest.fixture
 def texts() -> Iterator[list[str]]:
-    yield from kept("text")
+    with kept_lines("text") as lines:
+        yield lines
 
 
 @pytest.fixture
 def objects() -> Iterator[list[str]]:
-    yield from kept("json")
+    with kept_lines("json") as lines:
+        yield lines
 
 
 def test_a_text_line_reads_from_left_to_right(texts: list[str]) -> None:

@@ -1,7 +1,5 @@
 """Log lines of the server about a request say which request it was, and whose key it had."""
 
-import json
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,28 +9,17 @@ import pytest
 
 from agent_runner.app.server.composition import RunningServer
 from agent_runner.app.server.runners.presence import PresenceBoard
-from agent_runner.clients.process.logs import formatter
 from agent_runner.v1 import runner_pb2 as pb
 from agent_runner.v1 import runner_pb2_grpc
+from tests.support.log_lines import kept_objects
 from tests.unit.server.conftest import KEY, http_client
 from tests.unit.server.identity import bearer, id_of, key
 
 
 @pytest.fixture
 def lines() -> Iterator[list[dict[str, Any]]]:
-    class Kept(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.append(json.loads(self.format(record)))
-
-    found: list[dict[str, Any]] = []
-    handler, ours = Kept(), logging.getLogger("agent_runner.app")
-    handler.setFormatter(formatter("json"))
-    level = ours.level
-    ours.addHandler(handler)
-    ours.setLevel("DEBUG")
-    yield found
-    ours.removeHandler(handler)
-    ours.setLevel(level)
+    with kept_objects(logger="agent_runner.app", level="DEBUG") as objects:
+        yield objects
 
 
 def answered(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from agent_runner.clients.process.logs import formatter
 from agent_runner.tasks.run.execution import execute
 from agent_runner.v1 import runner_pb2 as pb
+from tests.support.log_lines import kept_objects
 from tests.unit.tasks.runner_process import Quiet, runner_process, settings_of
 from tests.unit.tasks.runner_server import FENCE, HANDLE, RunnerServer
 
@@ -56,19 +56,8 @@ class TwoRuns(RunnerServer):
 
 @pytest.fixture
 def lines() -> Iterator[list[dict[str, Any]]]:
-    class Kept(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            found.append(json.loads(self.format(record)))
-
-    found: list[dict[str, Any]] = []
-    handler, root = Kept(), logging.getLogger()
-    handler.setFormatter(formatter("json"))
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel("INFO")
-    yield found
-    root.removeHandler(handler)
-    root.setLevel(level)
+    with kept_objects() as objects:
+        yield objects
 
 
 async def test_every_line_inside_a_run_is_that_runs(lines: list[dict[str, Any]], tmp_path: Path) -> None:
