@@ -6,6 +6,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -13,6 +14,10 @@ from typing import Any, Self
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 PATIENCE_S = 60.0
+# The protocol's pipes are the numbers 3 and 4 of the browser. Not by a shell: some take no number above 9.
+_ON_3_AND_4 = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
+)
 
 
 class BrowserMissing(Exception):
@@ -30,17 +35,28 @@ def program() -> str:
 class Browser:
     """One page of one browser. It and its profile are gone at the end of the block."""
 
+    answer_s = PATIENCE_S
+    """How long an answer of the browser is waited for."""
+
     def __init__(self, width: int, height: int) -> None:
         self._profile = tempfile.TemporaryDirectory(prefix="pictures-", ignore_cleanup_errors=True)
         to_read, self._to = os.pipe()
         self._from, to_write = os.pipe()
-        # The protocol's pipes are the numbers 3 and 4 of the browser.
-        command = ["sh", "-c", f'exec "$@" 3<&{to_read} 4>&{to_write}', "sh", program(), "--remote-debugging-pipe"]
+        command = [sys.executable, "-c", _ON_3_AND_4, str(to_read), str(to_write), program(), "--remote-debugging-pipe"]
         command += ["--headless=new", "--no-sandbox", "--hide-scrollbars", "--no-first-run", "--disable-gpu"]
+        command += ["--disable-dev-shm-usage"]
         command += [f"--window-size={width},{height}", f"--user-data-dir={self._profile.name}", "about:blank"]
         quiet = subprocess.DEVNULL
+        # Its own temporary files go with the profile.
+        environment = {**os.environ, "HOME": self._profile.name, "TMPDIR": self._profile.name}
         self._process = subprocess.Popen(
-            command, pass_fds=(to_read, to_write), stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True
+            command,
+            pass_fds=(to_read, to_write),
+            stdin=quiet,
+            stdout=quiet,
+            stderr=quiet,
+            env=environment,
+            start_new_session=True,
         )
         os.close(to_read)
         os.close(to_write)
@@ -69,9 +85,10 @@ class Browser:
         token = base64.b64encode(f"{user}:{password}".encode()).decode()
         self._call("Network.setExtraHTTPHeaders", headers={"Authorization": f"Basic {token}"})
 
-    def open(self, url: str) -> None:
+    def open(self, url: str) -> Self:
         """Goes to an address; `wait` tells when it is there."""
         self._call("Page.navigate", url=url)
+        return self
 
     def wait(self, expression: str) -> None:
         """Until the JavaScript expression is true. TimeoutError after a minute."""
@@ -92,17 +109,18 @@ class Browser:
         if self._session:
             message["sessionId"] = self._session
         os.write(self._to, json.dumps(message).encode() + b"\0")
+        deadline = time.monotonic() + self.answer_s
         while True:
-            answer = self._next_message()
+            answer = self._next_message(deadline)
             if answer.get("id") == self._number:
                 if "error" in answer:
                     raise RuntimeError(f"{method}: {answer['error']['message']}")
                 result: dict[str, Any] = answer["result"]
                 return result
 
-    def _next_message(self) -> dict[str, Any]:
+    def _next_message(self, deadline: float) -> dict[str, Any]:
         while b"\0" not in self._rest:
-            if not select.select([self._from], [], [], PATIENCE_S)[0]:
+            if not select.select([self._from], [], [], max(deadline - time.monotonic(), 0))[0]:
                 raise TimeoutError("the browser does not answer")
             read = os.read(self._from, 1 << 20)
             if not read:

@@ -46,7 +46,7 @@ fails = fails.add_edge(START, "first").add_edge("first", "second").add_edge("sec
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Browser]]:
     folder = tmp_path_factory.mktemp("page")
-    with browser(folder) as page:
+    with browser() as page:
         (folder / "graphs.py").write_text(SOURCE)
         graphs = {name: f"./graphs.py:{name}" for name in ("asks", "fails")}
         (folder / "langgraph.json").write_text(json.dumps({"graphs": graphs}))
