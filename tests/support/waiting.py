@@ -10,8 +10,8 @@ import psutil
 T = TypeVar("T")
 
 
-def eventually(probe: Callable[[], T | None], *, within_s: float = 20.0, what: str = "") -> T:
-    """The first truthy answer of `probe`; fails after the deadline with the last answer."""
+def eventually(probe: Callable[[], T | None], *, within_s: float = 20.0, what: str | Callable[[], str] = "") -> T:
+    """The first truthy answer of `probe`; fails after the deadline with what `what` says then, and the last answer."""
     deadline = time.monotonic() + within_s
     last: Any = None
     while time.monotonic() < deadline:
@@ -21,4 +21,5 @@ def eventually(probe: Callable[[], T | None], *, within_s: float = 20.0, what: s
         except (httpx.HTTPError, psutil.Error) as error:
             last = error
         time.sleep(0.02)
-    raise AssertionError(f"not within {within_s} s: {what or probe}; last answer: {last!r}")
+    missing = (what() if callable(what) else what) or probe
+    raise AssertionError(f"not within {within_s} s: {missing}; last answer: {last!r}")

@@ -20,10 +20,10 @@ from agent_runner.status.phases import Phase
 from agent_runner.tasks.run.execution import execute
 from agent_runner.tasks.worker.process import RunnerProcess
 from agent_runner.v1 import runner_pb2 as pb
+from tests.support.waiting import eventually
 from tests.unit.memory import forms
 from tests.unit.tasks.runner_process import Quiet, runner_process, settings_of
 from tests.unit.tasks.runner_server import RunnerServer
-from tests.unit.tasks.waiting import eventually
 
 ENDS = ["completed", "cancelled", "raised", "time_limit", "worker_lost", "interrupt", "model_broke"]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
+from tests.support.waiting import eventually
 from tests.unit.tasks.redis_server import RedisServer
-from tests.unit.tasks.waiting import eventually
 from tests.unit.tasks.worker_app import QUEUE, build, hostname_of
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import redis
 
 from agent_runner.app.dev.tied import tied
-from tests.unit.tasks.waiting import eventually
+from tests.support.waiting import eventually
 
 
 class RedisServer:

@@ -20,9 +20,9 @@ from agent_runner.tasks.run.outcome import Stop
 from agent_runner.tasks.run.run_log import RunLog
 from agent_runner.tasks.worker.process import RunnerProcess
 from agent_runner.v1 import runner_pb2 as pb
+from tests.support.waiting import eventually
 from tests.unit.tasks.runner_process import Quiet, runner_process, settings_of
 from tests.unit.tasks.runner_server import HANDLE, RunnerServer
-from tests.unit.tasks.waiting import eventually
 
 GRAPH = """
 import asyncio

@@ -14,8 +14,8 @@ import pytest
 from redis.asyncio import Redis
 
 from agent_runner.clients.backend.exit_reports import KEPT, leave, take
+from tests.support.waiting import eventually
 from tests.unit.tasks.redis_server import RedisServer
-from tests.unit.tasks.waiting import eventually
 
 BROKEN = "import sys; sys.stderr.write('STARTUP FAILURE: Import Error\\nno such module\\n'); sys.exit(1)"
 RUN = """

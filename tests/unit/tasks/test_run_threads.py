@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableLambda
 from agent_runner.tasks.worker.loop import OWNER, AgentLoop
 from agent_runner.tasks.worker.run_threads import RunThreads
 from agent_runner.tasks.worker.wear import Wear
-from tests.unit.tasks.waiting import eventually
+from tests.support.waiting import eventually
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.tasks.waiting import eventually
+from tests.support.waiting import eventually
 
 CHILD = """
 import os, signal, sys, threading, time
