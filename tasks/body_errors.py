@@ -19,6 +19,10 @@ log = event_logger(__name__)
 TELL_TIMEOUT_S, TELL_TRIES, TELL_PAUSE_S = 2.0, 10, 1.0
 
 
+REVOKED_BY = "an operator, who revoked the task"
+"""Who cancelled a run whose task was revoked or terminated: the words of E401."""
+
+
 class ExecutionError(Exception):
     """The only exception that a task's body lets out: `[E103] ...`, masked, and always picklable."""
 

@@ -70,7 +70,7 @@ def judge(name: str, text: str) -> Found:
     """The failure that an exception means. The result backend stores its class (`name`) and its `text`."""
     if own := _OWN_CODE.search(text):
         code = Code.known(own[1]) or Code.WORKER_LOST
-        return Found(code=code, facts={"cause": own[2], "original_error": own[2]})
+        return Found(code=code, facts={"cause": own[2], "original_error": own[2], "by": own[2]})
     match name:
         case "WorkerLostError" | "Terminated" | "SystemExit":
             return Found(code=Code.WORKER_LOST, facts={"cause": lost_words(text)})

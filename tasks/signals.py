@@ -16,7 +16,7 @@ from agent_runner.clients.broker.task_names import EXECUTE_GRAPHTON, STEP_OF_TAS
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
 from agent_runner.tasks.app import registered
-from agent_runner.tasks.body_errors import ExecutionError, FailureReports
+from agent_runner.tasks.body_errors import REVOKED_BY, ExecutionError, FailureReports
 from agent_runner.tasks.report_failure import judge, lost_words
 
 log = event_logger(__name__)
@@ -67,7 +67,7 @@ class Signals:
             return
         killed = self._forks and signum in ("SIGKILL", "KILL", signal.SIGKILL)
         speaks = terminated and not killed and getattr(request, "name", "") == EXECUTE_GRAPHTON
-        by = {"by": "an operator, who revoked the task"}
+        by = {"by": REVOKED_BY}
         self._reports.tell(execution_id, Code.CANCELLED, by, after_grace=speaks)
 
     def on_failure(

@@ -13,6 +13,7 @@ from agent_runner.clients.skills.library import SkillError
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase
 from agent_runner.status.questions import AnswerError
+from agent_runner.tasks.body_errors import REVOKED_BY
 
 MAX_ERROR_CHARS = 8_000
 ACTIVITY = "ExecuteGraphton"
@@ -83,7 +84,7 @@ def stopped(reason: Stop, *, limit_s: float, open_step: str, **facts: Any) -> Ou
         case Stop.CANCEL:
             return cancelled(**facts)
         case Stop.REVOKED:
-            return cancelled(by="an operator, who revoked the task", **facts)
+            return cancelled(by=REVOKED_BY, **facts)
         case Stop.TIMED_OUT:
             return failed(Code.START_TO_CLOSE, limit_s=limit_s, open_step=where, **facts)
         case Stop.SHUTDOWN:

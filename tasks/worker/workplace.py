@@ -1,12 +1,13 @@
 """Where a task's body finds the process that it works in, and how it waits for the process' event loop."""
 
 from collections.abc import Coroutine
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 
 from agent_runner.status.failures import Code
-from agent_runner.tasks.body_errors import ExecutionError
+from agent_runner.tasks.body_errors import REVOKED_BY, ExecutionError
 from agent_runner.tasks.worker.pool import current_slot
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ class Workplace:
             except SoftTimeLimitExceeded:
                 work.cancel()
                 return work.result(AFTER_SOFT_LIMIT_S)
+            except CancelledError:
+                # Terminated while no run could report it yet: in EnsureThread, or before the end of the claim.
+                raise ExecutionError.of(Code.CANCELLED, REVOKED_BY) from None
         except ExecutionError:
             raise
         except BaseException as exc:
