@@ -211,7 +211,7 @@ FAILURES: dict[Code, Failure] = dict(
             Code.BROKER_UNAVAILABLE,
             when="it could not be put on the queue",
             detection="create, within 5 s",
-            says="The message broker cannot be reached, so the execution was not accepted: {cause}",
+            says="The message broker did not take the message, so the execution was not accepted: {cause}",
             next_step="Try again; nothing was stored. agent-runner doctor shows the broker's state.",
             retryable=True,
         ),

@@ -22,7 +22,7 @@ from agent_runner.clients.broker.redis_probe import (
 )
 from agent_runner.clients.sandbox.isolation import INSTALL, isolation_of
 from agent_runner.clients.settings.service_urls import without_password
-from agent_runner.clients.settings.settings import Settings
+from agent_runner.clients.settings.settings import Settings, env_names
 from agent_runner.status.store.postgres import advice, plain
 
 LIMIT_S = 5
@@ -50,7 +50,7 @@ def check_all(settings: Settings, problems: list[str]) -> list[Check]:
     ]  # fmt: skip
     found = [_settings(problems)]
     with ThreadPoolExecutor(len(checks)) as pool:
-        for result in pool.map(lambda check: _safely(check, settings), checks):
+        for result in pool.map(lambda check: _unread(check, problems) or _safely(check, settings), checks):
             found += result if isinstance(result, list) else [result]
     return found
 
@@ -281,6 +281,23 @@ def _down(name: str, url: str, error: BaseException, fix: str) -> Check:
         why=f"{without_password(url)}: {cause[0].replace(url, without_password(url))}",
         fix=advice(str(error)) or fix,
     )
+
+
+_ASKED_AT = {
+    "check_broker": ("broker", "broker_url"),
+    "check_redis": ("redis", "redis_url"),
+    "check_database": ("database", "database_url"),
+    "check_checkpoints": ("checkpoint store", "checkpoint_url"),
+    "check_backend": ("backend", "backend_endpoint"),
+}
+
+
+def _unread(check: Callable[[Settings], Check | list[Check]], problems: list[str]) -> Check | None:
+    """The check's answer if the address that it would ask cannot be read: `settings` holds another one instead."""
+    name, field = _ASKED_AT.get(check.__name__, ("", ""))
+    if not field or not any(problem.startswith(f"{env_names(field)[0]} ") for problem in problems):
+        return None
+    return Check(name=name, up=False, why="not asked: its address is refused (see settings)")
 
 
 def _safely(check: Callable[[Settings], Check | list[Check]], settings: Settings) -> Check | list[Check]:

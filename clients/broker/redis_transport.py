@@ -223,8 +223,6 @@ class _Channel:
         key = (info.hostname, info.port, info.virtual_host, tuple(info.alt), self.unacked_key, self.global_keyprefix)
         if key not in _acks:
             client = self.Client(connection_pool=self._get_pool())
-            # The pool belongs to no channel: closing this one must not close the manager that finds the pool's master.
-            self._sentinel_manager = None
             _acks[key] = Acks(client, self.unacked_key, self.unacked_index_key)
         return _acks[key]
 
@@ -243,27 +241,18 @@ class Channel(_Channel, stock.Channel):  # type: ignore[misc]
     pass
 
 
-class SentinelChannel(_Channel, stock.SentinelChannel):  # type: ignore[misc]
-    pass
-
-
 class Transport(stock.Transport):
     Channel = Channel
-
-
-class SentinelTransport(stock.SentinelTransport):
-    Channel = SentinelChannel
 
 
 ALIASES = {
     "redis": f"{__name__}:Transport",
     "rediss": f"{__name__}:Transport",
-    "sentinel": f"{__name__}:SentinelTransport",
 }
 
 
 def register() -> None:
-    """Make redis://, rediss://, redis+socket:// and sentinel:// URLs use this transport in this process.
+    """Make redis://, rediss:// and redis+socket:// URLs use this transport in this process.
 
     By alias and not by the `broker_transport` setting. That setting is lost when a connection fails over to the next
     URL of a list. It is not read for redis+socket://. It turns TLS off for a rediss:// URL without options.

@@ -1,5 +1,6 @@
 """Redis as it is met: by TLS, full, with a user that may not do everything."""
 
+import json
 import os
 import subprocess
 import sys
@@ -157,6 +158,19 @@ def test_a_raw_password_is_refused_and_never_shown(raw: str, name: str) -> None:
     assert "percent-encode" in said
     assert name in said
     assert not [word for word in ("hush", "quiet") if word in said]
+
+
+@pytest.mark.parametrize(
+    ("name", "check"), [("AGENT_RUNNER_REDIS_URL", "redis"), ("AGENT_RUNNER_BROKER_URL", "broker")]
+)
+def test_doctor_asks_no_other_address_than_the_one_that_is_set(name: str, check: str) -> None:
+    """Where an address is refused, its check says that, and reports on no other server in its place."""
+    env = {**os.environ, name: "sentinel://127.0.0.1:1/0"}
+    script = str(Path(sys.executable).parent / "agent-runner")
+    done = subprocess.run([script, "doctor", "--json"], env=env, capture_output=True, text=True, timeout=60)
+    (found,) = [row for row in json.loads(done.stdout)["checks"] if row["name"] == check]
+    assert not found["up"]
+    assert found["why"] == "not asked: its address is refused (see settings)"
 
 
 SENTINELS = "sentinel://:hush@127.0.0.1:26379/0;sentinel://:hush@127.0.0.1:26380/0"

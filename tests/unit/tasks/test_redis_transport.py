@@ -105,13 +105,13 @@ def test_a_cold_stop_puts_everything_back(redis_server: RedisServer, start_worke
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://h:1/0", "rediss://h:1/0", "redis+socket:///x.sock", "redis://a/0;redis://b/0", "sentinel://h:2"]
+    "url", ["redis://h:1/0", "rediss://h:1/0", "redis+socket:///x.sock", "redis://a/0;redis://b/0"]
 )
 def test_every_kind_of_redis_url_uses_our_transport(url: str) -> None:
     """By alias: also for the second URL of a list, for unix sockets, and with TLS still on for rediss://."""
     redis_transport.register()
     connection = Connection(url)
-    expected = redis_transport.SentinelTransport if url.startswith("sentinel") else redis_transport.Transport
+    expected = redis_transport.Transport
     assert connection.get_transport_cls() is expected
     assert issubclass(expected, stock.Transport)
     assert expected.driver_type == "redis"
