@@ -29,6 +29,7 @@ class Kind(Enum):
     """The gRPC code's name, the HTTP status, the title."""
 
     INVALID_ARGUMENT = ("INVALID_ARGUMENT", 400, "The request is not valid")
+    UNPROCESSABLE = ("INVALID_ARGUMENT", 422, "The request cannot be read")
     OUT_OF_RANGE = ("OUT_OF_RANGE", 400, "The position does not exist")
     UNAUTHENTICATED = ("UNAUTHENTICATED", 401, "The API key is missing or wrong")
     PERMISSION_DENIED = ("PERMISSION_DENIED", 403, "The API key may not do this")

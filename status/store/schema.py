@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
     URL,
-    BigInteger,
     Column,
     Computed,
     Connection,
@@ -22,7 +21,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
@@ -33,46 +31,21 @@ from sqlalchemy import (
     text,
 )
 
-from agent_runner.status.phases import TERMINAL_PHASES
-from agent_runner.status.store.clock import FOREVER, earliest
+from agent_runner.status.store.clock import earliest
 from agent_runner.status.store.postgres import engine_url, is_postgres, suit
+from agent_runner.status.store.tables import client_records, columns
+from agent_runner.status.store.tables.columns import Big as _Big
+from agent_runner.status.store.tables.columns import count_column as _count
+from agent_runner.status.store.tables.columns import due_column as _due
+from agent_runner.status.store.tables.columns import seconds_column as _seconds
+from agent_runner.status.store.tables.columns import text_column as _name
+from agent_runner.status.store.tables.columns import when_column as _when
 from agent_runner.status.timeouts import TimeoutType
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ix": "ix_%(column_0_N_label)s",
-    }
-)
-
-_Big = BigInteger().with_variant(Integer, "sqlite")
-OPEN = text(f"phase < {min(TERMINAL_PHASES)}")
-"""True for rows that have not ended: the condition of the partial indexes."""
-
-
-def _name(column: str, default: str = "") -> Column[str]:
-    return Column(column, String, nullable=False, server_default=default)
-
-
-def _count(column: str) -> Column[int]:
-    return Column(column, _Big, nullable=False, server_default="0")
-
-
-def _seconds(column: str) -> Column[float]:
-    return Column(column, Double, nullable=False)
-
-
-def _due(column: str) -> Column[float]:
-    return Column(column, Double, nullable=False, server_default=text(f"{FOREVER:.0f}"))
-
-
-def _when(column: str) -> Column[float | None]:
-    return Column(column, Double, nullable=True)
-
+metadata, OPEN = columns.metadata, columns.OPEN
 
 _DUE = [_due(t.column) for t in TimeoutType]
 
@@ -325,6 +298,8 @@ api_keys = Table(
     _when("revoked_at"),
     _when("expires_at"),
 )
+
+threads, assistants = client_records.threads, client_records.assistants
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_WAIT_S = 60

@@ -10,8 +10,10 @@ from agent_runner.status.store.executions.status_updates import StatusUpdates
 from agent_runner.status.store.executions.sweep import Sweep
 from agent_runner.status.store.executions.worker_writes import WorkerWrites
 from agent_runner.status.store.registry.api_keys import ApiKeys
+from agent_runner.status.store.registry.assistants import Assistants
 from agent_runner.status.store.registry.presence import Presence
 from agent_runner.status.store.registry.skill_versions import Skills
+from agent_runner.status.store.registry.threads import Threads
 
 
 class Store(
@@ -27,5 +29,7 @@ class Store(
     ApiKeys,
     Retention,
     Attachments,
+    Threads,
+    Assistants,
 ):
     """`Store.open(url)` connects lazily; `close()` when done. Every verb may raise `StoreUnavailable`."""

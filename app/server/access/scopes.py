@@ -6,6 +6,7 @@ needs `runner`. The only other call that needs it is the contract's `updateStatu
 
 from collections.abc import Iterable, Mapping
 
+from agent_runner.app.server.access import agent_server_scopes
 from agent_runner.status.api_keys import Scope
 
 GRANTS: Mapping[Scope, frozenset[Scope]] = {
@@ -26,6 +27,7 @@ OPEN = (
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
+    *agent_server_scopes.OPEN,
 )
 """Calls that need no key: they show no data. The first two are whole packages."""
 FOR_RUNNERS = ("/agent_runner.v1.Runner/", "POST /v1/runner/")
@@ -98,6 +100,7 @@ SCOPES: Mapping[str, Scope] = {
     "GET /v1/keys": Scope.ADMIN,
     "DELETE /v1/keys/{key_id}": Scope.ADMIN,
     "POST /v1/retention": Scope.ADMIN,
+    **agent_server_scopes.AGENT_SERVER_SCOPES,
 }
 
 

@@ -1,4 +1,7 @@
-"""Ids and slugs. An id is `<prefix>-<lowercase ULID>`; the prefix is the kind's, from the contract's `kind_meta`."""
+"""Ids and slugs. An id is `<prefix>-<lowercase ULID>`; the prefix is the kind's, from the contract's `kind_meta`.
+
+The 128 bits of a ULID are also a UUID of version 7: both begin with the time. Clients that want UUIDs get them.
+"""
 
 import re
 
@@ -38,5 +41,21 @@ def slug_of(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:SLUG_LENGTH].strip("-")
 
 
+def execution_prefix() -> str:
+    return _PREFIXES["AgentExecution"]
+
+
+def resource_prefix(kind: ResourceKind) -> str:
+    return _PREFIXES[kind.value]
+
+
 def _new_id(kind_name: str) -> str:
-    return f"{_PREFIXES[kind_name]}-{str(ULID()).lower()}"
+    return f"{_PREFIXES[kind_name]}-{str(_ulid()).lower()}"
+
+
+def _ulid() -> ULID:
+    """A ULID of now with the two marks of a UUID: 74 of its bits stay random."""
+    made = bytearray(ULID().bytes)
+    made[6] = 0x70 | made[6] & 0x0F
+    made[8] = 0x80 | made[8] & 0x3F
+    return ULID.from_bytes(bytes(made))

@@ -16,6 +16,8 @@ from agent_runner.status.store.executions.purge import subject_of
 from agent_runner.status.store.records import Resource, ResourceKind
 from agent_runner.status.store.store import Store
 
+THREAD = "agent-runner/thread"
+"""The annotation of a session that clients know as a thread: each of its executions may name another agent or graph."""
 BUILT_IN_NAME, BUILT_IN_SLUG = "AgentRunner", "agent-runner"
 
 
@@ -41,6 +43,8 @@ class Placing:
             must_own(org)
         if session_id := draft.execution.spec.session_id:
             session = await self._resources.stored(ResourceKind.SESSION, session_id)
+            if is_thread(session):
+                return await self._place_in_thread(draft, session)
             agent = await self._agent_of(session)
             await self._check_same_agent(draft, agent)
             known = await self._graph_of(session)
@@ -54,6 +58,16 @@ class Placing:
         agent = await self._agent(draft)
         instance = await self._resources.default_instance(agent)
         return _place(draft, agent, await self._new_session(draft, agent, instance), fresh=True)
+
+    async def _place_in_thread(self, draft: Draft, session: Resource) -> Place:
+        agent = await self._agent_of(session)
+        if draft.agent and draft.agent not in (agent.id, agent.slug):
+            agent = await self._agent(draft)
+            session = await self._resources.rehome(session, agent)
+        goes_on = not (draft.agent or draft.graph)
+        return _place(
+            draft, agent, session, fresh=False, known=(await self._graph_of(session) or "") if goes_on else ""
+        )
 
     async def undo(self, place: Place) -> None:
         """Delete the session that `place` made, for an execution that was not accepted."""
@@ -72,9 +86,10 @@ class Placing:
             return await self._resources.named(ResourceKind.AGENT, org, draft.agent)
         if not (draft.default_agent or draft.graph):
             raise invalid("spec: session_id or agent_id is required", next_step="Name a session or an agent.")
-        return await self._built_in(org)
+        return await self.built_in(org)
 
-    async def _built_in(self, org: str) -> Resource:
+    async def built_in(self, org: str) -> Resource:
+        """The built-in agent of the org, which is made if it is missing."""
         found = await self._store.find_resource(ResourceKind.AGENT, org, BUILT_IN_SLUG)
         if found is not None:
             return found
@@ -124,6 +139,10 @@ class Placing:
         spec = {"agent_instance_id": instance.id, "subject": subject}
         graph = {GRAPH: draft.graph} if draft.graph else {}
         return await self._resources.make(ResourceKind.SESSION, org=org, spec=spec, annotations=graph)
+
+
+def is_thread(session: Resource) -> bool:
+    return THREAD in session.body.get("metadata", {}).get("annotations", {})
 
 
 def _place(draft: Draft, agent: Resource, session: Resource, *, fresh: bool, known: str = "") -> Place:

@@ -9,9 +9,13 @@ from fastapi.responses import HTMLResponse, Response
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
+from agent_runner.app.server.agent_server.cross_origin import CrossOrigin
+from agent_runner.app.server.agent_server.edge import agent_server_routes
+from agent_runner.app.server.agent_server.edge_paths import is_edge
+from agent_runner.app.server.agent_server.refusals import refusal
+from agent_runner.app.server.agent_server.server_facts import server_facts
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.edge_services import Edges
-from agent_runner.app.server.http.answers import problem_answer
 from agent_runner.app.server.http.document.document import allowed_methods, describe
 from agent_runner.app.server.http.guard import METRICS, Guard
 from agent_runner.app.server.http.hosts import KnownHosts
@@ -26,6 +30,7 @@ from agent_runner.app.server.http.routes.retention_routes import retention_route
 from agent_runner.app.server.http.routes.runner_routes import runner_routes
 from agent_runner.app.server.http.routes.session_routes import session_routes
 from agent_runner.app.server.problems import Kind, Problem, invalid
+from agent_runner.clients.settings.access_settings import DUMMY_LOCAL_KEY
 
 _ROUTES = (resource_routes, session_routes, runner_routes, key_routes, retention_routes)
 _KINDS = {404: Kind.NOT_FOUND, 405: Kind.METHOD_NOT_ALLOWED, 413: Kind.TOO_LARGE}
@@ -42,10 +47,13 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
 
     documented = HTTPBearer(auto_error=False, description="STIGMER_API_KEY, or a key of `agent-runner keys`")
     guarded = [Depends(documented), Depends(admitted)]
-    routers = (execution_routes(edges, metrics), *(routes(edges) for routes in _ROUTES))
+    routers = (
+        execution_routes(edges, metrics), *(routes(edges) for routes in _ROUTES), *agent_server_routes(edges)
+    )  # fmt: skip
     for router in routers:
         app.include_router(router, dependencies=guarded)
     app.include_router(readiness_routes(ctx))
+    app.include_router(server_facts(edges, _version()))
 
     @app.get(METRICS, include_in_schema=False)
     async def show_metrics() -> Response:
@@ -71,6 +79,8 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
     add_inner(app, max_request_bytes=ctx.settings.max_request_bytes)
     app.add_middleware(Guard, gate=ctx.gate, metrics=metrics, metrics_open=ctx.settings.metrics_open)
     add_outer(app, origins=ctx.settings.allowed_origins)
+    known_key = ctx.settings.api_key.get_secret_value() in ("", DUMMY_LOCAL_KEY)
+    app.add_middleware(CrossOrigin, origins=ctx.settings.allowed_origins, known_key=known_key)
     app.add_middleware(KnownHosts, hosts=ctx.settings.hosts)
     return app
 
@@ -81,7 +91,9 @@ async def _refused(request: Request, error: Exception) -> Response:
     kind = _KINDS.get(status, Kind.INVALID_ARGUMENT if status < 500 else Kind.INTERNAL)
     detail = f"{request.method} {request.url.path}: {getattr(error, 'detail', '')}"
     next_step = TOO_LARGE_NEXT if kind is Kind.TOO_LARGE else "/docs lists the routes."
-    answer = problem_answer(Problem(kind, detail, next_step=next_step))
+    if is_edge(request.url.path):
+        detail = str(getattr(error, "detail", detail))
+    answer = refusal(request.url.path, Problem(kind, detail, next_step=next_step))
     if kind is Kind.METHOD_NOT_ALLOWED:
         # The router names only the methods of the first route with this path.
         allowed = allowed_methods(request.app.openapi(), request.url.path)
@@ -94,7 +106,10 @@ async def _not_valid(request: Request, error: Exception) -> Response:
     """The answer to parameters or bodies that do not match the route's types."""
     errors = error.errors() if isinstance(error, RequestValidationError) else []
     told = "; ".join(f"{'.'.join(str(part) for part in e['loc'][1:])}: {e['msg']}" for e in errors)
-    return problem_answer(invalid(told or "the request cannot be read"))
+    problem = invalid(told or "the request cannot be read")
+    if is_edge(request.url.path):
+        problem = Problem(Kind.UNPROCESSABLE, problem.detail, next_step=problem.next_step)
+    return refusal(request.url.path, problem)
 
 
 def _version() -> str:

@@ -9,14 +9,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent_runner.app.server.access.gate import Gate
 from agent_runner.app.server.access.request_ids import REQUEST_ID, request_id
+from agent_runner.app.server.agent_server.edge_paths import is_edge, is_guarded
+from agent_runner.app.server.agent_server.refusals import refusal
 from agent_runner.app.server.contract.texts import check_text
-from agent_runner.app.server.http.answers import problem_answer
 from agent_runner.app.server.http.metrics import Metrics
 from agent_runner.app.server.problems import internal, of_exception
 from agent_runner.status.event_logger import bound, event_logger
 
 GUARDED = "/v1"
 METRICS = "/metrics"
+API_KEY = "x-api-key"
 log = event_logger(__name__)
 
 
@@ -46,7 +48,7 @@ class Guard:
 
         try:
             if self._guarded(scope["path"]):
-                await self._gate.enter(Headers(scope=scope).get("authorization"))
+                await self._gate.enter(_key_in(Headers(scope=scope), scope["path"]))
             check_text("the address", scope["path"] + unquote(scope["query_string"].decode("latin-1")))
             await self._app(scope, receive, sent)
         except Exception as error:
@@ -64,7 +66,7 @@ class Guard:
                     code=problem.code,
                     cause=repr(error.__cause__),
                 )
-            await problem_answer(problem)(scope, receive, sent)
+            await refusal(scope["path"], problem)(scope, receive, sent)
         finally:
             took_s = time.monotonic() - began
             self._metrics.request(scope["method"], _route(scope), status, took_s)
@@ -77,7 +79,14 @@ class Guard:
             )
 
     def _guarded(self, path: str) -> bool:
-        return path == GUARDED or path.startswith(f"{GUARDED}/") or (path == METRICS and not self._metrics_open)
+        ours = path == GUARDED or path.startswith(f"{GUARDED}/") or is_guarded(path)
+        return ours or (path == METRICS and not self._metrics_open)
+
+
+def _key_in(headers: Headers, path: str) -> str | None:
+    """The key as `Authorization` has it. Clients of the Agent Server API send it as `x-api-key`."""
+    key = headers.get(API_KEY) if is_edge(path) else None
+    return f"Bearer {key}" if key else headers.get("authorization")
 
 
 def _route(scope: Scope) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from agent_runner.app.server.http.answers import problem_answer
+from agent_runner.app.server.agent_server.refusals import refusal
 from agent_runner.app.server.problems import Kind, Problem
 from agent_runner.clients.settings.access_settings import EVERY_HOST, is_loopback
 
@@ -28,12 +28,12 @@ class KnownHosts:
         if scope["type"] != "http" or self._allows(Headers(scope=scope).getlist("host")):
             await self._app(scope, receive, send)
             return
-        refusal = Problem(
+        foreign = Problem(
             Kind.INVALID_ARGUMENT,
             "the Host header names a host that this server does not answer for",
             next_step="Call it by a name of AGENT_RUNNER_ALLOWED_HOSTS, or add the name there.",
         )
-        await problem_answer(refusal)(scope, receive, send)
+        await refusal(scope["path"], foreign)(scope, receive, send)
 
     def _allows(self, given: list[str]) -> bool:
         if EVERY_HOST in self._hosts:

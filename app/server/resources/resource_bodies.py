@@ -49,12 +49,19 @@ def parsed(kind: ResourceKind, given: Mapping[str, Any]) -> Message:
 
 
 def new_body(
-    sealing: Sealing, definition: Definition, given: Json, before: Resource | None, *, named_by_id: bool = False
+    sealing: Sealing,
+    definition: Definition,
+    given: Json,
+    before: Resource | None,
+    *,
+    named_by_id: bool = False,
+    id: str = "",
 ) -> Json:
-    """The stored form: spec and labels from the caller; identity, status and audit from the server."""
+    """The stored form: spec and labels from the caller; identity, status and audit from the server. `id`: for a new
+    one, instead of one that is made here."""
     metadata = dict(given.get("metadata", {}))
     was = before.body.get("metadata", {}) if before else {}
-    metadata["id"] = was.get("id") or new_resource_id(definition.kind)
+    metadata["id"] = was.get("id") or id or new_resource_id(definition.kind)
     if named_by_id:
         metadata["name"] = metadata["id"]
     metadata["org"] = was.get("org", "") if before else org_of(metadata)

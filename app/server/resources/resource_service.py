@@ -180,13 +180,15 @@ class Resources:
         name: str = "",
         slug: str = "",
         annotations: Mapping[str, str] | None = None,
+        id: str = "",
     ) -> Resource:
-        """A resource that the server itself needs: a session (named by its id), a default agent or instance."""
+        """A resource that the server itself needs: a session (named by its id), a default agent or instance. Without
+        `id` it gets a new one. Raises `SlugTaken` if the name or the id is taken."""
         scope = {"owner_scope": "organization"} if org else {"owner_scope": "platform"}
         metadata = {"name": name, "slug": slug, "org": org, **scope, "annotations": dict(annotations or {})}
         given = {"metadata": metadata, "spec": dict(spec)}
         definition = DEFINITIONS[kind]
-        body = new_body(self._sealing, definition, given, before=None, named_by_id=not name)
+        body = new_body(self._sealing, definition, given, before=None, named_by_id=not name, id=id)
         return await self._store.put_resource(record_of(definition, body))
 
     async def shown(self, resource: Resource) -> Json:
@@ -199,6 +201,13 @@ class Resources:
             known = {"thread_id": thread_id, "sandbox_id": sandbox_id}
             body.setdefault("spec", {}).update({name: value for name, value in known.items() if value})
         return body
+
+    async def rehome(self, session: Resource, agent: Resource) -> Resource:
+        """Give a session to another agent: its next executions are that agent's."""
+        instance = await self.default_instance(agent)
+        body = {**deepcopy(session.body)}
+        body["spec"] = {**body.get("spec", {}), "agent_instance_id": instance.id}
+        return await self._put(body, session)
 
     async def _own_instance(self, agent: Resource) -> Resource:
         name = agent.body.get("metadata", {}).get("name") or agent.slug

@@ -43,6 +43,7 @@ from agent_runner.status.store.schema import (
     session_facts,
     skill_artifacts,
     skill_tags,
+    threads,
 )
 from agent_runner.status.store.verbs import verb
 
@@ -113,6 +114,7 @@ class Retention(Transactions):
                 if stays and row.one_shot:
                     of_it = (R.kind == ResourceKind.SESSION.value, R.id == row.session_id)
                     await connection.execute(delete(resources).where(*of_it))
+                    await connection.execute(delete(threads).where(threads.c.session_id == row.session_id))
                     stays = False
                 head = row.head_checkpoint_id if stays else ""
                 noted.append(await self._note(connection, row, sandbox_id=row.sandbox_id or row.session_id))

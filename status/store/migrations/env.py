@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from agent_runner.status.store.schema import metadata
+from agent_runner.status.store.tables.columns import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

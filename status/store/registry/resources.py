@@ -16,7 +16,7 @@ from agent_runner.status.store.executions.tags import replace_resource_tags, res
 from agent_runner.status.store.paging import COUNTED, fitting, inside, key_of, size_of, token_of
 from agent_runner.status.store.records import Resource, ResourceKind, ResourcePage, ResourceQuery, View
 from agent_runner.status.store.rows import to_resource
-from agent_runner.status.store.schema import resources, skill_artifacts, skill_tags
+from agent_runner.status.store.schema import resources, skill_artifacts, skill_tags, threads
 from agent_runner.status.store.verbs import Orgs, verb
 
 R = resources.c
@@ -139,6 +139,7 @@ class Resources(Transactions):
             row = (await connection.execute(statement)).one_or_none()
             if row is not None and kind is ResourceKind.SESSION:
                 await disuse(connection, id)
+                await connection.execute(delete(threads).where(threads.c.session_id == id))
             if row is not None and kind is ResourceKind.SKILL:
                 await connection.execute(delete(skill_artifacts).where(skill_artifacts.c.skill_id == id))
                 await connection.execute(delete(skill_tags).where(skill_tags.c.skill_id == id))

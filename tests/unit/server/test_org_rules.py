@@ -23,6 +23,8 @@ from agent_runner.status.store.records import (
     ResourceQuery,
     SkillVersion,
 )
+from agent_runner.status.store.registry.assistants import Assistant, AssistantQuery
+from agent_runner.status.store.registry.threads import NewThread, ThreadQuery
 from agent_runner.status.store.store import Store
 from agent_runner.status.store.verbs import Orgs, rule_of, verb, verbs_of
 from agent_runner.status.timeouts import Timeouts
@@ -51,6 +53,8 @@ class World:
     ended: Execution
     agent: Resource
     skill: Resource
+    assistant: Assistant
+    thread_id: str
 
     def contents(self) -> dict[str, list[Any]]:
         engine = create_engine(self.url)
@@ -94,8 +98,24 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     agent = await store.put_resource(resource(ResourceKind.AGENT, "agt-1"))
     skill = resource(ResourceKind.SKILL, "skl-1")
     skill = await store.push_skill(skill, version(skill), b"archive")
-    yield World(store=store, url=url, pending=made[0], ended=ended, agent=agent, skill=skill)
+    assistant = await store.put_assistant(Assistant(org="b", id="a-1", graph="g", name="n"), first=True)
+    session = await store.put_resource(resource(ResourceKind.SESSION, "ses-thread"))
+    yield World(
+        store=store,
+        url=url,
+        pending=made[0],
+        ended=ended,
+        agent=agent,
+        skill=skill,
+        assistant=assistant,
+        thread_id=session.id,
+    )
     await store.close()
+
+
+async def put_and_read(store: Store, world: "World", verb: str) -> Any:
+    await getattr(store, verb)(NewThread(session_id=world.thread_id, org="b", metadata={"by": verb}))
+    return await store.thread(world.thread_id)
 
 
 Asked = Callable[[Store, World], Awaitable[Any]]
@@ -118,6 +138,16 @@ OF_THE_OWNERS: dict[str, Asked] = {
     "find_resource": lambda s, w: s.find_resource(ResourceKind.AGENT, "b", w.agent.slug),
     "list_resources": lambda s, w: s.list_resources(ResourceQuery(kind=ResourceKind.AGENT)),
     "delete_resource": lambda s, w: s.delete_resource(ResourceKind.AGENT, w.agent.id),
+    "thread": lambda s, w: s.thread(w.thread_id),
+    "search_threads": lambda s, w: s.search_threads(ThreadQuery()),
+    "count_threads": lambda s, w: s.count_threads(ThreadQuery()),
+    "put_thread": lambda s, w: put_and_read(s, w, "put_thread"),
+    "patch_thread": lambda s, w: put_and_read(s, w, "patch_thread"),
+    "find_assistant": lambda s, w: s.find_assistant(w.assistant.id, "b"),
+    "search_assistants": lambda s, w: s.search_assistants(AssistantQuery()),
+    "put_assistant": lambda s, w: s.put_assistant(w.assistant, first=False),
+    "latest_assistant": lambda s, w: s.latest_assistant(w.assistant),
+    "delete_assistant": lambda s, w: s.delete_assistant(w.assistant),
     "push_skill": lambda s, w: s.push_skill(w.skill, version(w.skill), b"archive", expect_version=w.skill.version),
 }
 """By the verb: a call about what belongs to org b."""

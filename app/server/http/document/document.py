@@ -6,9 +6,10 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from agent_runner.app.server.agent_server.edge_paths import is_edge, is_guarded
 from agent_runner.app.server.http.answers import PROBLEM
 from agent_runner.app.server.http.document.message_schemas import TEXT, message_components, ref
-from agent_runner.app.server.http.document.schemas import PARTS, STRING, Schema, object_of
+from agent_runner.app.server.http.document.schemas import JSON, PARTS, STRING, Schema, object_of
 from agent_runner.app.server.problems import Kind
 
 GUARDED = "/v1/"
@@ -25,6 +26,12 @@ PROBLEM_SCHEMA: Schema = {
     "description": "Every answer that is not what was asked for.",
 }
 PROBLEM_SCHEMA["properties"]["violations"] = {"type": "array", "items": _VIOLATION, "description": "field by field"}
+REFUSAL_SCHEMA: Schema = {
+    **{name: PROBLEM_SCHEMA[name] for name in ("type",)},
+    "required": ["detail", "code", "next_step"],
+    "properties": {name: PROBLEM_SCHEMA["properties"][name] for name in ("detail", "code", "next_step")},
+    "description": "Every answer of the Agent Server API that is not what was asked for.",
+}
 _HEADERS: Mapping[int, Schema] = {
     401: {"WWW-Authenticate": {"required": True, "schema": {"const": "Bearer"}}},
     429: {"Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}}},
@@ -47,8 +54,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
     made = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's errors; ours is a Problem
         made.pop(name, None)
-    made |= {**message_components(), **PARTS, "Problem": PROBLEM_SCHEMA}
-    used: set[int] = set()
+    made |= {**message_components(), **PARTS, "Problem": PROBLEM_SCHEMA, "Refusal": REFUSAL_SCHEMA}
+    used: set[tuple[int, bool]] = set()
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             for parameter in operation.get("parameters", ()):
@@ -59,9 +66,12 @@ def describe(app: FastAPI) -> dict[str, Any]:
             answers = operation["responses"]
             answers.pop("422", None)
             for status in _refusals(path, method, operation):
-                used.add(status)
-                answers.setdefault(str(status), {"$ref": f"#/components/responses/Refused{status}"})
-    components["responses"] = {f"Refused{status}": _refused(status) for status in sorted(used)}
+                used.add((status, is_edge(path)))
+                name = _response_name(status, edge=is_edge(path))
+                answers.setdefault(str(status), {"$ref": f"#/components/responses/{name}"})
+    components["responses"] = {
+        _response_name(status, edge=edge): _refused(status, edge=edge) for status, edge in sorted(used)
+    }
     return document
 
 
@@ -78,6 +88,11 @@ def allowed_methods(document: Mapping[str, Any], path: str) -> list[str]:
 
 def _refusals(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[int]:
     yield from _FREE
+    if is_guarded(path):
+        yield from (*_ASKED, 404, 409, 422)
+        return
+    if is_edge(path):
+        yield from (422, 503)
     if not path.startswith(GUARDED):
         return
     yield from _ASKED
@@ -88,7 +103,12 @@ def _refusals(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[
         yield 409
 
 
-def _refused(status: int) -> Schema:
+def _response_name(status: int, *, edge: bool) -> str:
+    return f"{'AgentServer' if edge else ''}Refused{status}"
+
+
+def _refused(status: int, *, edge: bool) -> Schema:
     title = "; ".join(dict.fromkeys(kind.title for kind in Kind if kind.http_status == status))
-    described: Schema = {"description": title, "content": {PROBLEM: {"schema": ref("Problem")}}}
+    content = {JSON: {"schema": ref("Refusal")}} if edge else {PROBLEM: {"schema": ref("Problem")}}
+    described: Schema = {"description": title, "content": content}
     return described | ({"headers": _HEADERS[status]} if status in _HEADERS else {})

@@ -1,0 +1,1 @@
+"""Assistants: a graph or an agent, with a configuration."""

@@ -1,0 +1,38 @@
+"""Calls by web pages of other origins (CORS): they may read the headers that name a run, and preflights need no key.
+
+Cookies are never used, so a page needs a key. A key that is written in our documents is no secret: with it only pages
+of this machine, and of the origins in AGENT_RUNNER_CORS_ORIGINS, may call. With any other key every page may.
+"""
+
+from collections.abc import Iterable
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from agent_runner.app.server.agent_server.edge_paths import is_edge
+
+LOOPBACK = r"https?://(localhost|[a-z0-9-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?"
+SHOWN_HEADERS = (
+    *("X-Pagination-Total", "X-Pagination-Next", "Content-Location", "Location", "Retry-After", "WWW-Authenticate"),
+)
+
+
+class CrossOrigin:
+    """Around the whole application. Only this edge's addresses are answered here."""
+
+    def __init__(self, app: ASGIApp, *, origins: Iterable[str], known_key: bool) -> None:
+        self._app = app
+        self._edge = CORSMiddleware(
+            app,
+            allow_origins=list(origins) if known_key else ["*"],
+            allow_origin_regex=LOOPBACK if known_key else None,
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
+            allow_headers=["*"],
+            allow_private_network=True,
+            expose_headers=list(SHOWN_HEADERS),
+            max_age=600,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        edge = scope["type"] == "http" and is_edge(scope["path"])
+        await (self._edge if edge else self._app)(scope, receive, send)

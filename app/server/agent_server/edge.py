@@ -1,0 +1,19 @@
+"""The routers of this edge, put together."""
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter
+
+from agent_runner.app.server.agent_server.assistants.assistant_routes import assistant_routes
+from agent_runner.app.server.agent_server.assistants.assistant_service import AssistantService
+from agent_runner.app.server.agent_server.runs.run_routes import run_routes
+from agent_runner.app.server.agent_server.threads.thread_routes import thread_routes
+from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
+from agent_runner.app.server.edge_services import Edges
+
+
+def agent_server_routes(edges: Edges) -> Sequence[APIRouter]:
+    """All of them need a key; `/ok` and `/info`, which do not, are `server_facts`."""
+    assistants = AssistantService(edges.ctx)
+    threads = ThreadService(edges)
+    return [assistant_routes(assistants), thread_routes(threads), run_routes(edges, threads, assistants)]

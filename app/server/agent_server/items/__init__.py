@@ -1,0 +1,1 @@
+"""The store of graphs, and what is to run at set times."""

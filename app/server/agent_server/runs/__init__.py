@@ -1,0 +1,1 @@
+"""Runs: executions, as clients of this API start and follow them."""

@@ -1,0 +1,1 @@
+"""Threads: sessions, their state and their history."""

@@ -1,0 +1,292 @@
+"""Threads: sessions as the Agent Server API shows them. Every session is one; its own facts come from `threads`, if a
+row is there, and everything else from the session, its executions and its memory's head."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as postgres_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from agent_runner.status.phases import Phase
+from agent_runner.status.store.clock import NOW, latest
+from agent_runner.status.store.connection import Transactions
+from agent_runner.status.store.executions.ending import OPEN, E, dumps
+from agent_runner.status.store.records import Query, ResourceKind
+from agent_runner.status.store.registry.json_conditions import contains
+from agent_runner.status.store.schema import executions, resources, session_facts, threads
+from agent_runner.status.store.verbs import Orgs, verb
+
+R, F, T = resources.c, session_facts.c, threads.c
+_last = executions.alias("last")
+L = _last.c
+_NEWEST = select(func.max(E.handle)).where(E.session_id == R.id).correlate(resources).scalar_subquery()
+_ALL = (
+    resources.outerjoin(threads, T.session_id == R.id)
+    .outerjoin(session_facts, F.session_id == R.id)
+    .outerjoin(_last, L.handle == _NEWEST)
+)
+
+
+class ThreadStatus(Enum):
+    IDLE = "idle"
+    BUSY = "busy"
+    INTERRUPTED = "interrupted"
+    ERROR = "error"
+
+
+_KNOWN = and_(T.state_checkpoint_id == F.head_checkpoint_id, T.state_checkpoint_id != "")
+"""What `threads` says of the state is of the present head."""
+_STATUS = case(
+    (exists().where(E.session_id == R.id, OPEN).correlate(resources), ThreadStatus.BUSY.value),
+    (and_(_KNOWN, T.by_hand == 1, T.stopped == 1), ThreadStatus.INTERRUPTED.value),
+    (and_(_KNOWN, T.by_hand == 1), ThreadStatus.IDLE.value),
+    (L.phase == int(Phase.FAILED), ThreadStatus.ERROR.value),
+    (and_(_KNOWN, T.stopped == 1), ThreadStatus.INTERRUPTED.value),
+    (_KNOWN, ThreadStatus.IDLE.value),
+    (L.waiting == 1, ThreadStatus.INTERRUPTED.value),
+    (and_(L.phase == int(Phase.CANCELLED), L.attempt > 0), ThreadStatus.INTERRUPTED.value),
+    else_=ThreadStatus.IDLE.value,
+)
+_CREATED = func.coalesce(T.created_at, R.created_at)
+_CHANGED = latest(
+    func.coalesce(T.updated_at, R.created_at), func.coalesce(L.created_at, 0.0), func.coalesce(L.completed_at, 0.0)
+)
+SORTED_BY = {
+    "thread_id": R.id,
+    "status": _STATUS,
+    "created_at": _CREATED,
+    "updated_at": _CHANGED,
+    "state_updated_at": func.coalesce(T.state_updated_at, _CHANGED),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thread:
+    """`metadata`, `config`, `ttl`: of the client. `graph`, `last_execution_id`: of the newest execution, if any."""
+
+    session_id: str
+    org: str
+    status: ThreadStatus
+    created_at: float
+    updated_at: float
+    metadata: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    ttl: dict[str, Any] | None = None
+    expires_at: float | None = None
+    state_updated_at: float | None = None
+    state: dict[str, Any] | None = None
+    """What a worker last told of the memory. It counts only if it is of the present head."""
+    state_checkpoint_id: str = ""
+    stopped: bool = False
+    graph: str = ""
+    agent_id: str = ""
+    last_execution_id: str = ""
+    last_phase: Phase | None = None
+    memory_id: str = ""
+    """The id under which the checkpoint store has it; empty before the first run."""
+    head_checkpoint_id: str = ""
+
+    @property
+    def known_state(self) -> dict[str, Any] | None:
+        """The stored state, if it is that of the head."""
+        return self.state if self.head_checkpoint_id and self.state_checkpoint_id == self.head_checkpoint_id else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadQuery(Query):
+    ids: Sequence[str] | None = None
+    """Session ids."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+    status: ThreadStatus | None = None
+    limit: int = 10
+    offset: int = 0
+    sort_by: str = "updated_at"
+    ascending: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewThread:
+    session_id: str
+    org: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    ttl: Mapping[str, Any] | None = None
+    expires_in_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreadState:
+    """The memory of a session at one checkpoint, as a worker tells it: a State of the Agent Server API."""
+
+    session_id: str
+    checkpoint_id: str
+    state: Mapping[str, Any]
+    stopped: bool
+    """Nodes are left to run next."""
+
+
+class Threads(Transactions):
+    @verb(orgs=Orgs.FINDS)
+    async def thread(self, session_id: str) -> Thread | None:
+        async with self.read() as connection:
+            row = (await connection.execute(_selected().where(R.id == session_id))).one_or_none()
+        return _to_thread(row) if row else None
+
+    @verb(orgs=Orgs.QUERY)
+    async def search_threads(self, query: ThreadQuery) -> list[Thread]:
+        column = SORTED_BY[query.sort_by]
+        order = column.asc() if query.ascending else column.desc()
+        found = _selected().where(*self._wanted(query)).order_by(order, R.id.desc())
+        async with self.read() as connection:
+            return [_to_thread(row) for row in await connection.execute(found.limit(query.limit).offset(query.offset))]
+
+    @verb(orgs=Orgs.QUERY)
+    async def count_threads(self, query: ThreadQuery) -> int:
+        counted = select(func.count()).select_from(_ALL).where(_IS_SESSION, *self._wanted(query))
+        async with self.read() as connection:
+            return await connection.scalar(counted) or 0
+
+    @verb(orgs=Orgs.WRITES)
+    async def put_thread(self, new: NewThread) -> None:
+        """The client's facts of a session; nothing changes if it has some already."""
+        insert = sqlite_insert if self.is_sqlite else postgres_insert
+        values = insert(threads).values(
+            session_id=new.session_id,
+            org=new.org,
+            metadata=dumps(dict(new.metadata)),
+            config=dumps(dict(new.config)),
+            ttl=None if new.ttl is None else dumps(dict(new.ttl)),
+            expires_at=None if new.expires_in_s is None else NOW + new.expires_in_s,
+            created_at=NOW,
+            updated_at=NOW,
+        )
+        async with self.write() as connection:
+            statement = values.on_conflict_do_nothing(index_elements=["session_id"])
+            await connection.execute(statement, self.params())
+
+    @verb(orgs=Orgs.WRITES)
+    async def patch_thread(self, change: NewThread) -> None:
+        """Merge metadata and config, key by key; a ttl replaces the old one. Makes the row if the session has none."""
+        await self.put_thread(NewThread(session_id=change.session_id, org=change.org))
+        mine = T.session_id == change.session_id
+        async with self.write() as connection:
+            row = await self._held(connection, change.session_id)
+            if row is None:
+                return
+            values: dict[str, Any] = {"updated_at": NOW}
+            for name, given in (("metadata", change.metadata), ("config", change.config)):
+                if given:
+                    values[name] = dumps({**json.loads(row._mapping[name]), **given})
+            if change.ttl is not None:
+                values |= {"ttl": dumps(dict(change.ttl)), "expires_at": None}
+                if change.expires_in_s is not None:
+                    values["expires_at"] = NOW + change.expires_in_s
+            await connection.execute(update(threads).where(mine).values(**values), self.params())
+
+    @verb(orgs=Orgs.AFTER_A_READ)
+    async def keep_state(self, told: ThreadState, org: str, *, moves_from: str | None = None) -> bool:
+        """Note the state at the head, so that the next read needs no worker. With `moves_from` the head moves from that
+        checkpoint to this one. False, and nothing changes, if the head is another one or an execution is open."""
+        facts = F.session_id == told.session_id
+        await self.put_thread(NewThread(session_id=told.session_id, org=org))
+        async with self.write() as connection:
+            held = select(session_facts).where(facts)
+            row = (await connection.execute(held if self.is_sqlite else held.with_for_update())).one_or_none()
+            if moves_from is not None:
+                is_open = select(E.handle).where(E.session_id == told.session_id, OPEN).limit(1)
+                if row is None or row.head_checkpoint_id != moves_from or await connection.scalar(is_open) is not None:
+                    return False
+                moved = update(session_facts).where(facts).values(head_checkpoint_id=told.checkpoint_id, used_at=NOW)
+                await connection.execute(moved, self.params())
+                waits = (E.session_id == told.session_id, E.waiting == 1)
+                await connection.execute(update(executions).where(*waits).values(waiting=0))
+            elif row is None or row.head_checkpoint_id != told.checkpoint_id:
+                return False
+            values: dict[str, Any] = {
+                "state": dumps(dict(told.state)),
+                "state_checkpoint_id": told.checkpoint_id,
+                "stopped": int(told.stopped),
+                "by_hand": int(moves_from is not None),
+                "state_updated_at": NOW,
+            }
+            if moves_from is not None:
+                values["updated_at"] = NOW
+            mine = update(threads).where(T.session_id == told.session_id)
+            await connection.execute(mine.values(**values), self.params())
+        return True
+
+    @verb
+    async def expired_threads(self, limit: int = 100) -> list[str]:
+        """Session ids of threads whose time is over."""
+        over = select(T.session_id).where(T.expires_at <= NOW).order_by(T.expires_at).limit(limit)
+        async with self.read() as connection:
+            return list(await connection.scalars(over, self.params()))
+
+    async def _held(self, connection: AsyncConnection, session_id: str) -> Row[Any] | None:
+        query = select(threads).where(T.session_id == session_id)
+        return (await connection.execute(query if self.is_sqlite else query.with_for_update())).one_or_none()
+
+    def _wanted(self, query: ThreadQuery) -> list[ColumnElement[bool]]:
+        given: list[ColumnElement[bool]] = []
+        if query.orgs:
+            given.append(R.org.in_(query.orgs))
+        if query.ids is not None:
+            given.append(R.id.in_(query.ids))
+        if query.status is not None:
+            given.append(_STATUS == query.status.value)  # noqa: SIM300 - a column
+        if query.values:
+            given.append(contains(func.coalesce(T.state, "{}"), {"values": query.values}, sqlite=self.is_sqlite))
+        metadata = dict(query.metadata)
+        graph = metadata.pop("graph_id", None)
+        if graph is not None:
+            named = contains(func.coalesce(T.metadata, "{}"), {"graph_id": graph}, sqlite=self.is_sqlite)
+            given.append(or_(named, and_(T.session_id.is_(None), L.graph == str(graph))))
+        if metadata:
+            given.append(contains(func.coalesce(T.metadata, "{}"), metadata, sqlite=self.is_sqlite))
+        return given
+
+
+_IS_SESSION = R.kind == ResourceKind.SESSION.value
+
+
+def _selected() -> Select[Any]:
+    return (
+        select(
+            R.id.label("session_id"),
+            R.org,
+            _STATUS.label("status"),
+            _CREATED.label("created_at"),
+            _CHANGED.label("updated_at"),
+            *(T[name] for name in ("metadata", "config", "ttl", "expires_at", "state_updated_at", "state")),
+            func.coalesce(T.state_checkpoint_id, "").label("state_checkpoint_id"),
+            func.coalesce(T.stopped, 0).label("stopped"),
+            func.coalesce(L.graph, "").label("graph"),
+            func.coalesce(L.agent_id, "").label("agent_id"),
+            func.coalesce(L.id, "").label("last_execution_id"),
+            L.phase.label("last_phase"),
+            func.coalesce(F.thread_id, "").label("memory_id"),
+            func.coalesce(F.head_checkpoint_id, "").label("head_checkpoint_id"),
+        )
+        .select_from(_ALL)
+        .where(_IS_SESSION)
+    )
+
+
+def _to_thread(row: Row[Any]) -> Thread:
+    r = dict(row._mapping)
+    loaded = {name: json.loads(r.pop(name) or "{}") for name in ("metadata", "config")}
+    return Thread(
+        **loaded,
+        status=ThreadStatus(r.pop("status")),
+        ttl=json.loads(text) if (text := r.pop("ttl")) else None,
+        state=json.loads(text) if (text := r.pop("state")) else None,
+        stopped=bool(r.pop("stopped")),
+        last_phase=None if (phase := r.pop("last_phase")) is None else Phase(phase),
+        **r,
+    )

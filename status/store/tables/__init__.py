@@ -1,0 +1,1 @@
+"""Tables and the columns that they are made of. `status.store.schema` has the rest, and all of them by name."""

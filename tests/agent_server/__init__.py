@@ -1,0 +1,1 @@
+"""The Agent Server API, as its official clients use it."""
