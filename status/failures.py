@@ -237,7 +237,10 @@ _DEFAULTS: Mapping[str, str] = {
     "silent_s": "?",
 }
 
-METADATA_FACTS = ("attempt", "worker", "last_heartbeat", "original_error", "next")
+METADATA_FACTS = (
+    "attempt", "worker", "last_heartbeat", "original_error", "next",
+    "error_class", "error_node", "error_at", "traceback",
+)  # fmt: skip
 """Facts that are copied to the SYSTEM message's metadata where they are known."""
 
 

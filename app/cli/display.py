@@ -188,8 +188,8 @@ def ending(execution: Mapping[str, Any], story: Story, took_s: float) -> str:
     return f"{phase} in {took_s:.1f} s, {', '.join(counts)}{tokens_text(story)}{model}"
 
 
-def failure(execution: Mapping[str, Any]) -> tuple[str, str]:
-    """(the error with its code, the next step) of an execution that failed or was cancelled."""
+def failure(execution: Mapping[str, Any]) -> tuple[str, str, str]:
+    """(the error with its code, where it was raised, the next step) of an execution that failed or was cancelled."""
     status = execution.get("status") or {}
     told: Mapping[str, Any] = {}
     for message in status.get("messages", []):
@@ -197,7 +197,13 @@ def failure(execution: Mapping[str, Any]) -> tuple[str, str]:
             told = message.get("metadata") or told
     error = str(status.get("error") or "it failed for a reason that was not recorded")
     code = str(told.get("error_code") or "")
-    return visible(error if code in error else f"{error} [{code}]"), visible(str(told.get("next_step") or ""))
+    node, at, kind = (str(told.get(name) or "") for name in ("error_node", "error_at", "error_class"))
+    where = ", ".join(part for part in (node and f"node {node}", at, kind) if part)
+    return (
+        visible(error if code in error else f"{error} [{code}]"),
+        visible(where),
+        visible(str(told.get("next_step") or "")),
+    )
 
 
 def phase_of(execution: Mapping[str, Any]) -> Phase | None:

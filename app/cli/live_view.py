@@ -157,8 +157,10 @@ def report(execution: Mapping[str, Any], display: Display, took_s: float, *, as_
             click.echo(f"session {session} (--session {session} goes on with it)")
     if phase is Phase.COMPLETED:
         return 0
-    what, next_step = failure(execution)
+    what, where, next_step = failure(execution)
     click.echo(f"{'Cancelled' if phase is Phase.CANCELLED else 'Error'}: {what}", err=True)
+    if where:
+        click.echo(f"Where: {where}", err=True)
     if next_step:
         click.echo(f"Next step: {next_step}", err=True)
     return EXIT_CANCELLED if phase is Phase.CANCELLED else EXIT_FAILED

@@ -204,8 +204,8 @@ def _decide(
         return stopped(run.stop_reason, limit_s=run.claim.reply.start_to_close_s, open_step=open_step, **facts)
     if error is None:
         error = RuntimeError("the agent cancelled itself")
-    log.warning("run.failed", execution_id=run.id, error=run.mask(f"{type(error).__name__}: {error}"))
-    log.debug("run.traceback", execution_id=run.id, stack=run.mask("".join(traceback.format_exception(error))))
+    stack = run.mask("".join(traceback.format_exception(error)))
+    log.warning("run.failed", error=run.mask(f"{type(error).__name__}: {error}"), stack=stack)
     outcome = broke(error, began=run.began, sandbox=process.settings.sandbox, **facts)
     head = run.claim.reply.head_checkpoint_id
     if run.expected and head and run.current.head_checkpoint_id == head:

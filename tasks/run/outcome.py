@@ -14,6 +14,7 @@ from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase
 from agent_runner.status.questions import AnswerError
 from agent_runner.tasks.body_errors import REVOKED_BY
+from agent_runner.tasks.run.error_origin import origin_of
 
 MAX_ERROR_CHARS = 8_000
 ACTIVITY = "ExecuteGraphton"
@@ -107,6 +108,7 @@ def broke(error: BaseException, *, began: bool, sandbox: str, **facts: Any) -> O
         return failed(Code.SYSTEM, original_error=words(error), advice=MEMORY_GONE, **facts)
     if isinstance(error, MemoryAway):
         return failed(Code.SYSTEM, original_error=words(error), **facts)
+    facts |= origin_of(error)
     if explained := explain_model_error(error):
         text, advice = explained
         return failed(Code.APPLICATION, original_error=text[:MAX_ERROR_CHARS], advice=advice, **facts)

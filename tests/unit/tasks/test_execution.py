@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,21 @@ async def test_an_exception_of_the_agent_is_a_result(run: Run, server: RunnerSer
     facts = json.loads(server.settled[0].facts_json)
     assert facts["original_error"] == "test error"
     assert facts["worker"] == "worker@here"
+    assert (facts["error_class"], facts["error_node"]) == ("ValueError", "first")
+    assert re.fullmatch(r"\S+/graphs\.py:\d+ in first", facts["error_at"])
+    begins, *_ = lines = [line for line in facts["traceback"].splitlines() if line.startswith("  File ")]
+    assert "graphs.py" in begins, "the frames of LangGraph that lead there are left out"
+    assert len(lines) == 1
+    assert "ValueError: test error" in facts["traceback"]
+
+
+async def test_the_origin_of_an_error_shows_no_secret(run: Run, server: RunnerServer) -> None:
+    """A traceback is masked like everything that a run says."""
+    server.claim_reply.env["TOKEN"] = "kept-to-itself-17"
+    server.claim_reply.secret_names.append("TOKEN")
+    await run("raise kept-to-itself-17")
+    assert "kept-to-itself-17" not in server.settled[0].facts_json
+    assert json.loads(server.settled[0].facts_json)["traceback"]
 
 
 @pytest.mark.promise("0.22")

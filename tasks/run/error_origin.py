@@ -1,0 +1,85 @@
+"""Where an agent's exception came from: its class, the graph's node, the line of the user's code, a short traceback.
+
+Shown beside the original error, so that whoever wrote the graph finds the line without the worker's log. Values of
+variables are never shown; the caller masks the texts.
+"""
+
+import site
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import agent_runner
+
+MAX_TRACEBACK_CHARS = 8_192
+_NODE_NOTE = "During task with name '"
+"""How LangGraph marks an exception that leaves a node (langgraph 1.2, `pregel/_retry.py`)."""
+
+_PACKAGES = tuple({*site.getsitepackages(), site.getusersitepackages(), sysconfig.get_path("purelib")})
+_NOT_THE_USERS = (*_PACKAGES, sysconfig.get_path("stdlib"), *map(str, agent_runner.__path__))
+
+
+def origin_of(error: BaseException) -> dict[str, Any]:
+    """`error_class`, `error_node`, `error_at` (`graphs/plan.py:12 in load`) and `traceback`, each if it is known."""
+    told = traceback.TracebackException.from_exception(error)
+    at = next((f"{_short(f.filename)}:{f.lineno} in {f.name}" for f in reversed(_frames(error))), None)
+    facts = {
+        "error_class": _class_of(error),
+        "error_node": next(_nodes(error), None),
+        "error_at": at,
+        "traceback": _bounded("".join(_from_users_code(told).format())),
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def _class_of(error: BaseException) -> str:
+    kind = type(error)
+    return (
+        kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+    )
+
+
+def _nodes(error: BaseException) -> Iterator[str]:
+    """The nodes that the exception left, the innermost first."""
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, str) and note.startswith(_NODE_NOTE):
+            yield note.removeprefix(_NODE_NOTE).partition("'")[0]
+
+
+def _frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """Of the user's own code; all frames if the exception passed none of it."""
+    frames = list(traceback.extract_tb(error.__traceback__))
+    return [frame for frame in frames if _is_users(frame)] or frames
+
+
+def _is_users(frame: traceback.FrameSummary) -> bool:
+    return not frame.filename.startswith((*_NOT_THE_USERS, "<frozen"))
+
+
+def _from_users_code(told: traceback.TracebackException) -> traceback.TracebackException:
+    """Without the frames of the worker and of LangGraph that every node is called through, for each cause alike."""
+    first = next((number for number, frame in enumerate(told.stack) if _is_users(frame)), 0)
+    told.stack = traceback.StackSummary.from_list(told.stack[first:])
+    for frame in told.stack:
+        frame.filename = _short(frame.filename)
+    for cause in (told.__cause__, told.__context__):
+        if cause is not None:
+            _from_users_code(cause)
+    return told
+
+
+def _short(filename: str) -> str:
+    """The path below the folder of packages or the current one; else its last two parts."""
+    for folder in (*_PACKAGES, str(Path.cwd())):
+        if filename.startswith(f"{folder}/"):
+            return filename[len(folder) + 1 :]
+    return "/".join(Path(filename).parts[-2:])
+
+
+def _bounded(text: str) -> str:
+    """Its end is kept whole: there stands the exception."""
+    if len(text) <= MAX_TRACEBACK_CHARS:
+        return text
+    return f"[{len(text) - MAX_TRACEBACK_CHARS} characters before this are left out]\n{text[-MAX_TRACEBACK_CHARS:]}"
