@@ -5,7 +5,6 @@ from contextlib import contextmanager
 
 import click
 
-from agent_runner.clients.backend.http_api import ApiError
 from agent_runner.clients.settings.settings import Role, Settings, SettingsError, load_settings
 
 EXIT_FAILED, EXIT_USAGE, EXIT_CANCELLED = 1, 2, 130
@@ -40,6 +39,8 @@ def settings_or_exit(role: Role) -> Settings:
 @contextmanager
 def api_errors() -> Iterator[None]:
     """Turns an `ApiError` of the server into `Failed`."""
+    from agent_runner.clients.backend.http_api import ApiError  # the commands that start a process need no client
+
     try:
         yield
     except ApiError as error:

@@ -9,14 +9,14 @@ answers with the one that the connection was opened to. If they differ, no state
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote, urlencode
 
-from psycopg import Error
-from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy import event
-from sqlalchemy.engine import URL, Engine
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL, Engine
 
+# psycopg and SQLAlchemy are imported where they are needed: every process reads its settings with this module, and a
+# supervisor would take twice its time to start.
 PREPARED = "prepared_statements"
 POOLER_ADVICE = (
     "A pooler in between gives each transaction another connection: add ?prepared_statements=off to the URL."
@@ -45,6 +45,9 @@ def plain(url: str) -> str:
         kept = [(name, value) for name, value in kept if name not in ("host", "port")]
         kept += [("host", ",".join(host for host, _ in each)), ("port", ",".join(port for _, port in each))]
     read = f"postgresql://{rest}" + (f"?{urlencode(kept, quote_via=quote)}" if kept else "")
+    from psycopg import Error
+    from psycopg.conninfo import conninfo_to_dict
+
     try:
         conninfo_to_dict(read)
     except Error:
@@ -57,8 +60,11 @@ def prepares(url: str) -> bool:
     return (PREPARED, "off") not in parse_qsl(url.partition("?")[2])
 
 
-def engine_url(url: str) -> URL:
+def engine_url(url: str) -> "URL":
     """The URL for SQLAlchemy, with the driver psycopg."""
+    from psycopg.conninfo import conninfo_to_dict
+    from sqlalchemy.engine import URL
+
     given = dict(conninfo_to_dict(plain(url)))
     hosts, ports = (str(given.pop(name, None) or "").split(",") for name in ("host", "port"))
     several = len(hosts) > 1 or not hosts[0] or hosts[0].startswith("/")
@@ -87,8 +93,9 @@ def is_pooled(connection: Any, answering_pid: int) -> bool:
     return bool(connection.info.backend_pid != answering_pid)
 
 
-def suit(engine: Engine, url: str) -> Engine:
+def suit(engine: "Engine", url: str) -> "Engine":
     """Lets each new connection of this engine prepare statements only if its next transaction still finds them."""
+    from sqlalchemy import event
 
     def on_connect(connection: Any, _record: Any) -> None:
         own = getattr(connection, "driver_connection", connection)

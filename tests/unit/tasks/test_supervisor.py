@@ -218,24 +218,24 @@ def test_the_end_of_the_parents_pipe_stops_the_supervisor(supervise: Callable[..
 
 def test_the_supervisor_is_small() -> None:
     """It imports neither Celery nor gRPC nor any task: what takes a worker down must not take it down."""
+    ours = ("agent_runner.tasks", "agent_runner.clients", "agent_runner.status")
+    assert not _imported("agent_runner.app.supervisor", "celery", "kombu", "grpc", "langgraph", "pydantic", *ours)
+
+
+def test_the_command_that_supervises_imports_no_database_and_no_client() -> None:
+    """Every process of a stack has one, and reads its settings: that costs no driver of a database it never opens."""
+    unused = ("sqlalchemy", "psycopg", "httpx", "rich", "redis", "celery", "grpc", "langgraph", "fastapi")
+    assert not _imported("agent_runner.app.cli.commands.roles", *unused)
+
+
+def _imported(module: str, *packages: str) -> list[str]:
+    """Those modules of the packages that a new Python has after `import module`."""
     look = (
-        "import sys, agent_runner.app.supervisor;"
-        " print(sorted(m for m in sys.modules if any(f'{m}.'.startswith(f'{n}.') for n in sys.argv[1:])))"
+        "import sys, importlib; importlib.import_module(sys.argv[1]);"
+        " print(*sorted(m for m in sys.modules if any(f'{m}.'.startswith(f'{n}.') for n in sys.argv[2:])))"
     )
-    argv = [
-        sys.executable,
-        "-c",
-        look,
-        "celery",
-        "kombu",
-        "grpc",
-        "agent_runner.tasks",
-        "agent_runner.clients",
-        "langgraph",
-        "agent_runner.status",
-        "pydantic",
-    ]
-    assert subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    argv = [sys.executable, "-c", look, module, *packages]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
 
 
 def _handles(pid: int, number: int) -> bool:
