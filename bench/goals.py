@@ -97,4 +97,25 @@ GOALS: dict[str, dict[str, Goal]] = {
         "back": Goal(measure="end of the hung runs to a worker at full strength", unit="s", plus=60),
         "wrong": Goal(measure="runs beside hung threads that ended with a false code", unit="runs"),
     },
+    "S15": {
+        "server": Goal(measure="server CPU per run under load; baseline: chain + graph's worker", unit="ms", factor=1),
+        "worker": Goal(
+            measure="worker CPU per run under load; baseline: chain + graph's worker", unit="ms", factor=1, plus=8
+        ),
+        "beside": Goal(measure="supervisors' CPU per run under load; baseline: the same", unit="ms", plus=0.5),
+    },
+    "S16": {
+        "live": Goal(
+            measure="200 runs at once: end after first token, p50s; baseline: a run's own",
+            unit="s",
+            plus=0.7,
+            at_least=True,
+        ),
+        "time": Goal(measure="200 runs at once, 250 slots: all ended; baseline: chain + graph", unit="s", factor=1.3),
+        "slots": Goal(measure="200 runs at once, 250 slots: all ended; baseline: 50 slots", unit="s", factor=1),
+    },
+    "S17": {
+        "all": Goal(measure="dev idle: private memory of all processes", unit="MiB", plus=330),
+        "supervisor": Goal(measure="dev idle: private memory of the largest supervisor", unit="MiB", plus=12),
+    },
 }

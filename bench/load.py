@@ -39,6 +39,17 @@ async def closed_loop(runs: Sequence[Callable[[], Awaitable[object]]], seconds: 
     return Rate(runs=counted, seconds=seconds)
 
 
+async def fixed_number(runs: Sequence[Callable[[], Awaitable[object]]], number: int) -> None:
+    """Each of `runs` is a client; together they make `number` runs."""
+    left = iter(range(number))
+
+    async def client(run: Callable[[], Awaitable[object]]) -> None:
+        for _ in left:
+            await run()
+
+    await asyncio.gather(*map(client, runs))
+
+
 @asynccontextmanager
 async def connected(port: int, number: int) -> AsyncIterator[list[Client]]:
     """That many clients of the server."""

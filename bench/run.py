@@ -16,12 +16,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bench import (
+    burst,
     bytes_written,
     cold_start,
     compatible_updates,
     cpu_per_event,
+    cpu_per_run,
     expiries,
     hung_threads,
+    idle_memory,
     many_readers,
     many_slow_runs,
     memory_per_run,
@@ -45,6 +48,9 @@ MEASUREMENTS: dict[str, Callable[[int], list[Row]]] = {
     "S12": compatible_updates.measure,
     "S13": expiries.measure,
     "S14": hung_threads.measure,
+    "S15": cpu_per_run.measure,
+    "S16": burst.measure,
+    "S17": idle_memory.measure,
 }
 HEAD = ("id", "value", "baseline", "unit", "ratio", "goal", "verdict", "rounds", "spread", "measure")
 

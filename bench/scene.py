@@ -17,8 +17,11 @@ from bench.bare_worker import READY
 from tests.integration.stack import KEY, Process, Stack
 from tests.support.waiting import eventually
 
+ROOT = Path(__file__).resolve().parent.parent
+"""Processes of a stack start in its folder, where no module of ours is found by itself."""
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 MIB = 1 << 20
+SUPERVISED = ("server", "worker")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,10 @@ class Scene:
     @property
     def port(self) -> int:
         return self.stack.http_port
+
+    def supervisors(self) -> list[psutil.Process]:
+        """The supervisors of server and worker."""
+        return [psutil.Process(role.pid) for role in self.stack.processes if role.name in SUPERVISED]
 
     @property
     def settings(self) -> Settings:
@@ -55,7 +62,7 @@ def opened(*, worker: bool = True, bare: bool = True, concurrency: int = 50, **s
 
 
 def start_bare(stack: Stack, *, wait: bool = True) -> Process:
-    process = stack.spawn("bare", [sys.executable, "-m", "bench.bare_worker"])
+    process = stack.spawn("bare", [sys.executable, "-m", "bench.bare_worker"], {"PYTHONPATH": str(ROOT)})
     if wait:
         eventually(lambda: READY in process.output(), within_s=40, what=f"bare worker:\n{process.output()[-2000:]}")
     return process

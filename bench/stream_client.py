@@ -100,7 +100,7 @@ class Client:
 
     async def _ask(self, head: str, body: bytes) -> Stream:
         stream = Stream(time.monotonic())
-        common = f"Host: bench\r\nAuthorization: Bearer {KEY}\r\nAccept: text/event-stream\r\n\r\n"
+        common = f"Host: 127.0.0.1\r\nAuthorization: Bearer {KEY}\r\nAccept: text/event-stream\r\n\r\n"
         self._writer.write(f"{head}{common}".encode() + body)
         answer = await self._reader.readuntil(b"\r\n\r\n")
         if b" 20" not in answer[:14]:
