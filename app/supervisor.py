@@ -15,11 +15,13 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 import uuid
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from urllib.request import OpenerDirector
 
 INCARNATION_ENV = "AGENT_RUNNER_INCARNATION"
 SUPERVISOR_FD_ENV = "AGENT_RUNNER_SUPERVISOR_FD"
@@ -45,15 +47,16 @@ def supervise(
     queue: str,
     http_url: str,
     api_key: str,
-    opener: urllib.request.OpenerDirector | None = None,
+    opener: "Callable[[], OpenerDirector] | None" = None,
     detour: Callable[[bytes], object] | None = None,
     ready: Callable[[int], None] | None = None,
 ) -> int:
     """Run `argv` again and again until a signal asks to stop. Returns the last child's exit code (128 + n: signal n).
 
-    Reports to the server go through `opener`, else directly: a proxy of the environment is for model providers. A
-    report that the server refuses, or does not take in `DETOUR_AFTER_TRIES` tries, goes to `detour`, which raises if it
-    fails too. `ready` is called with the pid of each new child. SIGINT is passed on as SIGTERM. Main thread only.
+    Reports to the server go through what `opener` makes, else directly: a proxy of the environment is for model
+    providers. A report that the server refuses, or does not take in `DETOUR_AFTER_TRIES` tries, goes to `detour`, which
+    raises if it fails too. `ready` is called with the pid of each new child. SIGINT is passed on as SIGTERM. Main
+    thread only.
     """
     told = _Telling(http_url, api_key, opener, detour)
     return _Supervisor(role, argv, queue=queue, told=told, ready=ready).run()
@@ -179,10 +182,16 @@ class _Life:
 class _Telling:
     """Sends the reports to the server, in threads: a server that is away must not delay the next child."""
 
-    def __init__(self, http_url: str, api_key: str, opener: Any, detour: Callable[[bytes], object] | None) -> None:
+    def __init__(
+        self,
+        http_url: str,
+        api_key: str,
+        opener: "Callable[[], OpenerDirector] | None",
+        detour: Callable[[bytes], object] | None,
+    ) -> None:
         self._url = f"{http_url.rstrip('/')}/v1/runner/exits"
         self._headers = {"Authorization": f"Bearer {api_key}", "Content-Type": "application/json"}
-        self._opener = opener or urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        self._opener = opener
         self._detour = detour
         self._reports: list[threading.Thread] = []
 
@@ -192,10 +201,13 @@ class _Telling:
         self._reports = [t for t in self._reports if t.is_alive()] + [thread]
 
     def _send(self, body: bytes) -> None:
+        import urllib.request  # imported here: it is a third of the memory, and most supervisors never report
+
+        opener = self._opener() if self._opener else urllib.request.build_opener(urllib.request.ProxyHandler({}))
         for tries in range(1, REPORT_TRIES + 1):
             request = urllib.request.Request(self._url, body, self._headers, method="POST")  # noqa: S310
             try:
-                with self._opener.open(request, timeout=REPORT_TIMEOUT_S):
+                with opener.open(request, timeout=REPORT_TIMEOUT_S):
                     return
             except (OSError, ValueError) as exc:
                 # A new try does not help after an answer of 4xx. It may help after a 5xx or without a server.

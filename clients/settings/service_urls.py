@@ -66,3 +66,11 @@ def normal_redis(url: str) -> str:
     if query["ssl_cert_reqs"] not in CERT_REQS.values():
         raise ValueError("must have ssl_cert_reqs=required, optional or none (or CERT_REQUIRED ...) if it has one")
     return parts._replace(query=urlencode(query)).geturl()
+
+
+def check_postgres(url: str) -> None:
+    """Raises ValueError for a URL of Postgres that cannot be read. Its driver is imported where there is one only."""
+    if url.startswith(("postgres://", "postgresql://", "postgresql+")):
+        from agent_runner.status.store.postgres import plain
+
+        plain(url)

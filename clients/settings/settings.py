@@ -19,8 +19,7 @@ from agent_runner.clients.process.local_stack import running_stack
 from agent_runner.clients.settings.access_settings import DUMMY_LOCAL_KEY
 from agent_runner.clients.settings.environment import NamedVariables, load_env_file, names_of, setting, shown
 from agent_runner.clients.settings.sandbox_settings import SandboxSettings
-from agent_runner.clients.settings.service_urls import normal_redis, problem
-from agent_runner.status.store.postgres import is_postgres, plain
+from agent_runner.clients.settings.service_urls import check_postgres, normal_redis, problem
 from agent_runner.status.timeouts import (
     ENSURE_THREAD_BACKOFF_S,
     ENSURE_THREAD_TIMEOUT_S,
@@ -210,8 +209,7 @@ class Settings(SandboxSettings):
             raise ValueError(f"must begin with one of {', '.join(f'{s}://' for s in _SCHEMES[info.field_name])}")
         if wrong := problem(value):
             raise ValueError(wrong)
-        if is_postgres(value):
-            plain(value)
+        check_postgres(value)
         return normal_redis(value)
 
     @classmethod

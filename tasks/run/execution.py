@@ -27,11 +27,12 @@ from agent_runner.status.failures import Code
 from agent_runner.status.log.custom import CustomLimits
 from agent_runner.status.phases import Phase
 from agent_runner.tasks.body_errors import AlreadyEnded, ExecutionError
-from agent_runner.tasks.run.outcome import COMPLETED, WAITING, HandBack, Outcome, Stop, broke, stopped
+from agent_runner.tasks.run.outcome import COMPLETED, WAITING, HandBack, Outcome, broke, stopped
 from agent_runner.tasks.run.progress import Progress
 from agent_runner.tasks.run.report import hand_back, settle
 from agent_runner.tasks.run.run import Claim, Run
 from agent_runner.tasks.run.setup import PAUSE_FIRST_S, TRIES, Prepared, is_infrastructure, prepare
+from agent_runner.tasks.run.stops import Stop
 from agent_runner.tasks.run.tidy import tidy
 from agent_runner.tasks.worker.loop import OWNER
 from agent_runner.v1 import runner_pb2 as pb

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import dataclass, field
-from enum import Enum
 from typing import Any
 
 from agent_runner.clients.engine.memory.postgres_pool import MemoryAway
@@ -15,9 +14,9 @@ from agent_runner.status.phases import Phase
 from agent_runner.status.questions import AnswerError
 from agent_runner.tasks.body_errors import REVOKED_BY
 from agent_runner.tasks.run.error_origin import origin_of
+from agent_runner.tasks.run.stops import ACTIVITY, Stop
 
 MAX_ERROR_CHARS = 8_000
-ACTIVITY = "ExecuteGraphton"
 
 
 class SetupError(Exception):
@@ -27,16 +26,6 @@ class SetupError(Exception):
         super().__init__(text)
         self.code = code
         self.what = what
-
-
-class Stop(Enum):
-    """Why a run was told to stop. The first reason counts, but FENCED_OUT replaces any other."""
-
-    CANCEL = "cancel"
-    TIMED_OUT = "timed out"
-    SHUTDOWN = "shutdown"
-    REVOKED = "revoked"
-    FENCED_OUT = "fenced out"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

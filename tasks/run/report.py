@@ -7,9 +7,10 @@ from agent_runner.clients.reporting.port import is_native
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
 from agent_runner.tasks.body_errors import ExecutionError
-from agent_runner.tasks.run.outcome import HandBack, Outcome, Stop
+from agent_runner.tasks.run.outcome import HandBack, Outcome
 from agent_runner.tasks.run.run import Run
 from agent_runner.tasks.run.run_log import SEND_BYTES, left_out, shrunk
+from agent_runner.tasks.run.stops import Stop
 from agent_runner.v1 import runner_pb2 as pb
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from agent_runner.status.log.events import Event, MessageBroken, MessageFinished
 from agent_runner.status.log.log import Delta
 from agent_runner.status.phases import Phase
 from agent_runner.tasks.run.masked_texts import MaskedTexts
-from agent_runner.tasks.run.outcome import Stop
 from agent_runner.tasks.run.run_log import RunLog
+from agent_runner.tasks.run.stops import Stop
 from agent_runner.v1 import runner_pb2 as pb
 
 GATE_LOOK_S = 0.1

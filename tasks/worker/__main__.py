@@ -57,7 +57,6 @@ def _trace_nothing() -> None:
 
 
 def _settings(role: str) -> Any:
-    from agent_runner.clients.engine.user_graphs import run_environment
     from agent_runner.clients.process.hidden_environment import hide_secrets
     from agent_runner.clients.process.logs import set_up_logging
     from agent_runner.clients.process.supervision import end_with_supervisor
@@ -74,7 +73,11 @@ def _settings(role: str) -> Any:
     forget_switches()  # `.env` may bring some, too
     stay_off()
     set_up_logging(settings.log_level, settings.log_format)
-    run_environment.install(hide_secrets(settings))
+    hidden = hide_secrets(settings)
+    if role == "worker":  # an orchestrator runs no agent, and needs nothing of the engine
+        from agent_runner.clients.engine.user_graphs import run_environment
+
+        run_environment.install(hidden)
     return settings
 
 

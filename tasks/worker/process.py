@@ -22,7 +22,7 @@ from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
 from agent_runner.tasks.body_errors import FailureReports
 from agent_runner.tasks.run.flusher import Flusher
-from agent_runner.tasks.run.outcome import ACTIVITY, Stop
+from agent_runner.tasks.run.stops import ACTIVITY, Stop
 from agent_runner.tasks.worker.loop import AgentLoop
 from agent_runner.tasks.worker.wear import Wear
 from agent_runner.v1 import runner_pb2 as pb

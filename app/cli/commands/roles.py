@@ -1,18 +1,18 @@
 """The commands that start one process each, as the Procfile does. Each supervises one child, except `migrate`."""
 
 import os
-import sys
 from collections.abc import Sequence
 
 import click
 
 from agent_runner.app.cli.exits import Failed, settings_or_exit
 from agent_runner.app.dev.tied import tied
-from agent_runner.clients.backend.tls import direct_opener
+from agent_runner.app.supervisor_program import Supervised, become
 from agent_runner.clients.process.import_path import PYTHON
 from agent_runner.clients.process.private_files import UMASK, keep_private
+from agent_runner.clients.sandbox.programs.kernel import not_dumpable
 from agent_runner.clients.settings.access_settings import DUMMY_LOCAL_KEY, MAKE_A_KEY, is_loopback, weakness
-from agent_runner.clients.settings.settings import Role, Settings, SettingsError, load_settings
+from agent_runner.clients.settings.settings import Role, SettingsError, load_settings
 
 WORKER_MODULE, SERVER_MODULE = "agent_runner.tasks.worker", "agent_runner.app.server"
 FLOWER_MODULE = "agent_runner.app.cli.flower_program"
@@ -120,9 +120,6 @@ def _program(module: str, *arguments: str) -> list[str]:
 
 def _supervise(role: Role, argv: Sequence[str], *, queue: str) -> None:
     """Runs until a signal ends it, also with wrong settings: the child prints the errors, the server gets a report."""
-    from agent_runner.app.supervisor import supervise
-    from agent_runner.clients.sandbox.programs.kernel import not_dumpable
-
     # This process has the keys of its children in its environment. Commands of agents must not read them there.
     not_dumpable()
     os.umask(UMASK)
@@ -130,26 +127,14 @@ def _supervise(role: Role, argv: Sequence[str], *, queue: str) -> None:
         settings = load_settings(role)
     except SettingsError as error:
         settings = error.settings
-
-    queue_name = str(getattr(settings, queue)) if queue else ""
-
-    def leave_in_redis(report: bytes) -> None:
-        from agent_runner.clients.backend.exit_reports import leave  # imported here because it is rarely needed
-
-        leave(settings.redis_url, queue_name, report)
-
-    sys.exit(
-        supervise(
-            role,
-            list(argv),
-            queue=queue_name,
+    become(
+        Supervised(
+            role=role,
+            argv=list(argv),
+            queue=str(getattr(settings, queue)) if queue else "",
             http_url=settings.http_url,
-            api_key=_key(settings),
-            opener=direct_opener(settings.tls_ca),
-            detour=leave_in_redis if queue_name else None,
+            api_key=settings.api_key.get_secret_value() or DUMMY_LOCAL_KEY,
+            tls_ca=str(settings.tls_ca or ""),
+            redis_url=settings.redis_url,
         )
     )
-
-
-def _key(settings: Settings) -> str:
-    return settings.api_key.get_secret_value() or DUMMY_LOCAL_KEY

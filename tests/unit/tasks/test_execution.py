@@ -17,8 +17,8 @@ from agent_runner.tasks.ensure_thread import ensure_thread
 from agent_runner.tasks.report_failure import judge
 from agent_runner.tasks.run import execution
 from agent_runner.tasks.run.execution import execute
-from agent_runner.tasks.run.outcome import Stop
 from agent_runner.tasks.run.run_log import RunLog
+from agent_runner.tasks.run.stops import Stop
 from agent_runner.tasks.worker.process import RunnerProcess
 from agent_runner.v1 import runner_pb2 as pb
 from tests.support.waiting import eventually

@@ -1,0 +1,95 @@
+"""A supervisor's program: `python -P -m agent_runner.app.supervisor_program --as "agent-runner worker" FD`.
+
+The command `agent-runner worker` reads the settings and then becomes this program, with the same process id. So what
+only the settings need is not in memory for as long as the child lives. What to supervise comes through a pipe: there is
+a key in it, and a command line can be read by everybody.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from agent_runner.clients.process.import_path import PYTHON
+
+if TYPE_CHECKING:
+    from urllib.request import OpenerDirector
+
+MODULE = "agent_runner.app.supervisor_program"
+MOST_BYTES = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supervised:
+    """What a supervisor is told. Empty: none."""
+
+    role: str
+    argv: list[str]
+    queue: str
+    http_url: str
+    api_key: str
+    tls_ca: str
+    redis_url: str
+
+
+def become(supervised: Supervised) -> NoReturn:
+    """Turn this process into the supervisor."""
+    read_fd, write_fd = os.pipe()
+    told = json.dumps(asdict(supervised)).encode()
+    assert len(told) < MOST_BYTES, "a pipe holds this much without a reader"
+    os.write(write_fd, told)
+    os.close(write_fd)
+    os.set_inheritable(read_fd, True)
+    argv = [*PYTHON, "-m", MODULE, "--as", f"agent-runner {supervised.role}", str(read_fd)]
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(argv[0], argv)  # noqa: S606 - our own program
+
+
+def told_by(fd: int) -> Supervised:
+    """What the command wrote that has become this program."""
+    with os.fdopen(fd, "rb") as pipe:
+        return Supervised(**json.loads(pipe.read()))
+
+
+def main(arguments: Sequence[str]) -> int:
+    from agent_runner.app.supervisor import supervise
+    from agent_runner.clients.sandbox.programs.kernel import not_dumpable
+
+    not_dumpable()  # a new program can be read again
+    told = told_by(int(arguments[-1]))
+    return supervise(
+        told.role,
+        told.argv,
+        queue=told.queue,
+        http_url=told.http_url,
+        api_key=told.api_key,
+        opener=_opener(told.tls_ca),
+        detour=_detour(told) if told.queue else None,
+    )
+
+
+def _opener(tls_ca: str) -> "Callable[[], OpenerDirector]":
+    def make() -> "OpenerDirector":
+        from pathlib import Path
+
+        from agent_runner.clients.backend.tls import direct_opener
+
+        return direct_opener(Path(tls_ca) if tls_ca else None)
+
+    return make
+
+
+def _detour(told: Supervised) -> Callable[[bytes], None]:
+    def leave_in_redis(report: bytes) -> None:
+        from agent_runner.clients.backend.exit_reports import leave
+
+        leave(told.redis_url, told.queue, report)
+
+    return leave_in_redis
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
