@@ -10,10 +10,12 @@ from sqlalchemy.dialects import sqlite
 
 from agent_runner.status.failures import FAILURES, Code, describe
 from agent_runner.status.store.schema import executions
-from agent_runner.status.timeouts import CALLER_TIMEOUTS, TIMEOUT_CODES, Timeouts, TimeoutsError, TimeoutType
+from agent_runner.status.timeouts import CALLER_TIMEOUTS, LEAST_S, TIMEOUT_CODES, Timeouts, TimeoutsError, TimeoutType
 
 NAMES = [f.name for f in fields(Timeouts)]
-seconds = st.one_of(st.floats(-10, 4000), st.sampled_from([0.0, 1.0, 30.0, 60.0, 600.0, 900.0, 3600.0]))
+seconds = st.one_of(
+    st.floats(-10, 4000), st.sampled_from([0.0, LEAST_S / 2, LEAST_S, 1.0, 30.0, 60.0, 600.0, 900.0, 3600.0])
+)
 any_timeouts = st.builds(Timeouts, **dict.fromkeys(NAMES, seconds))
 a_limit = st.floats(1, 7200)
 
@@ -34,8 +36,8 @@ def least(t: Timeouts) -> float:
 
 def agree(t: Timeouts, max_run_s: float) -> bool:
     """The rules of the design, a second time."""
-    positive = all(getattr(t, name) > 0 for name in NAMES)
-    return positive and t.heartbeat_s < t.start_to_close_s <= max_run_s and t.schedule_to_close_s > least(t)
+    large_enough = all(getattr(t, name) >= LEAST_S for name in NAMES)
+    return large_enough and t.heartbeat_s < t.start_to_close_s <= max_run_s and t.schedule_to_close_s > least(t)
 
 
 @pytest.mark.parametrize("timeout", TimeoutType)
