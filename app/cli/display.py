@@ -23,6 +23,8 @@ from agent_runner.status.visible_text import visible
 
 REFRESH_PER_S, TALK_LINES = 8, 4
 PANEL_WIDTH = 38
+NOTICED_S = 2.0
+"""A shorter wait before the run is not worth a word."""
 """Two sub-agents side by side on the narrowest usual terminal."""
 _STYLES = {
     Tone.PHASE: "bold cyan",
@@ -176,8 +178,8 @@ def tokens_text(story: Story) -> str:
     return f", {read + written:,} tokens ({read:,} read, {written:,} written)" if read + written else ""
 
 
-def ending(execution: Mapping[str, Any], story: Story, took_s: float) -> str:
-    """The last line: how it ended, how long it took, what it used."""
+def ending(execution: Mapping[str, Any], story: Story) -> str:
+    """The last line: how it ended, how long it took, what it used. The times are its own, whenever one looks at it."""
     status = execution.get("status") or {}
     phase = str(status.get("phase", "")).removeprefix("EXECUTION_")
     calls, subs = len(status.get("tool_calls", [])), len(status.get("sub_agent_executions", []))
@@ -185,7 +187,18 @@ def ending(execution: Mapping[str, Any], story: Story, took_s: float) -> str:
     model = f", model {story.model()}" if story.model() else ""
     if execution.get("incomplete"):
         phase += " with an answer that is not whole,"
-    return f"{phase} in {took_s:.1f} s, {', '.join(counts)}{tokens_text(story)}{model}"
+    return f"{phase} {_took(status)}, {', '.join(counts)}{tokens_text(story)}{model}"
+
+
+def _took(status: Mapping[str, Any]) -> str:
+    """`in 4.2 s`, from create to end; a wait that one would notice is named."""
+    created = str(((status.get("audit") or {}).get("status_audit") or {}).get("created_at", ""))
+    started, ended = str(status.get("started_at", "")), str(status.get("completed_at", ""))
+    if not created or not ended:
+        return "after an unknown time"
+    waited_s = _epoch(started or ended) - _epoch(created)
+    waited = f", {waited_s:.1f} s of them before it began" if waited_s >= NOTICED_S else ""
+    return f"in {max(_epoch(ended) - _epoch(created), 0.0):.1f} s{waited}"
 
 
 def failure(execution: Mapping[str, Any]) -> tuple[str, str, str]:

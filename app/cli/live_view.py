@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping
 from contextlib import aclosing
 from pathlib import Path
-from time import monotonic
 from types import TracebackType
 from typing import Any, Self
 
@@ -132,7 +131,6 @@ async def follow_and_report(
     api: HttpApi, execution_id: str, display: Display, interrupts: Interrupts, *, cancels: bool, as_json: bool
 ) -> int:
     """Follow the execution and report its end. Returns the exit code."""
-    since = monotonic()
     try:
         code = await follow(api, execution_id, display, interrupts, cancels=cancels)
     finally:
@@ -140,16 +138,16 @@ async def follow_and_report(
     if code >= 0:
         return code
     execution = await api.get(execution_id)
-    return report(execution, display, monotonic() - since, as_json=as_json)
+    return report(execution, display, as_json=as_json)
 
 
-def report(execution: Mapping[str, Any], display: Display, took_s: float, *, as_json: bool) -> int:
+def report(execution: Mapping[str, Any], display: Display, *, as_json: bool) -> int:
     """Prints the last lines or the JSON on stdout, an error and its next step on stderr. Returns the exit code."""
     phase = phase_of(execution)
     if as_json:
         click.echo(json.dumps(execution, indent=2, ensure_ascii=False))
     else:
-        click.echo(ending(execution, display.story, took_s))
+        click.echo(ending(execution, display.story))
         if step := execution.get("next_step"):
             click.echo(f"It waits for an answer. {step}")
         session = str((execution.get("spec") or {}).get("session_id") or "")

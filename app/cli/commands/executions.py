@@ -10,12 +10,12 @@ from typing import Any
 import click
 
 from agent_runner.app.cli.commands.answer import answer_on
-from agent_runner.app.cli.display import failure
+from agent_runner.app.cli.display import failure, phase_of
 from agent_runner.app.cli.exits import Failed, api_errors, settings_or_exit
 from agent_runner.app.cli.live_view import Terminal
 from agent_runner.app.cli.secret_options import env_option, secrets_of
 from agent_runner.clients.backend.http_api import HttpApi
-from agent_runner.status.phases import Phase
+from agent_runner.status.phases import TERMINAL_PHASES, Phase
 
 Server = tuple[str, str, Path | None]
 """Address, key, trusted certificate authority."""
@@ -92,8 +92,13 @@ def watch(server: Server, execution_id: str, as_json: bool) -> None:
 @click.pass_obj
 def cancel(server: Server, execution_id: str) -> None:
     """Ask for its end; `watch` shows when it has come."""
-    _with_api(server, lambda api: api.cancel(execution_id))
-    click.echo(f"cancel of {execution_id} was requested")
+    phase = phase_of(_with_api(server, lambda api: api.cancel(execution_id)))
+    if phase is Phase.CANCELLED:
+        click.echo(f"{execution_id} is cancelled")
+    elif phase in TERMINAL_PHASES:
+        click.echo(f"{execution_id} has ended already: {phase.name}. Nothing was changed.")
+    else:
+        click.echo(f"cancel of {execution_id} was requested")
 
 
 @executions.command()

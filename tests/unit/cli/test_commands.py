@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.cli.scripted_server import ID, IN_PROGRESS, PENDING, USER, ScriptedServer, failed
+from tests.unit.cli.scripted_server import ID, IN_PROGRESS, PENDING, USER, Said, ScriptedServer, failed
 
 HEAVY = ("fastapi", "sqlalchemy", "langgraph", "langchain_core", "celery", "kombu", "grpc", "pydantic", "httpx", "rich")
 
@@ -97,6 +97,22 @@ def test_interrupt_of_watch_leaves_it_alone(server: ScriptedServer) -> None:
     process.communicate(timeout=20)
     assert process.returncode == 130
     assert not any("cancel" in path for path, _, _ in server.seen)
+
+
+@pytest.mark.parametrize(
+    ("ended", "after", "said"),
+    [
+        ([], [], "cancel of aex-1 was requested"),
+        ([], failed("EXECUTION_CANCELLED", "E401", "Cancelled by the user", "-"), "aex-1 is cancelled"),
+        (failed("EXECUTION_FAILED", "E301", "no", "-"), [], "aex-1 has ended already: FAILED. Nothing was changed."),
+    ],
+)
+def test_cancel_says_what_it_did(server: ScriptedServer, ended: list[Said], after: list[Said], said: str) -> None:
+    """Requested, done at once, or too late."""
+    server.script = [USER, PENDING, IN_PROGRESS, *ended]
+    server.on_cancel = after
+    done = agent_runner("executions", "--server", server.url, "cancel", ID)
+    assert done.stdout.strip() == said
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@
 import io
 from typing import Any
 
+import pytest
 from rich.console import Console
 
-from agent_runner.app.cli.display import LiveDisplay, PlainDisplay, plain
+from agent_runner.app.cli.display import LiveDisplay, PlainDisplay, ending, plain
 from agent_runner.app.cli.story import Story
 from agent_runner.clients.backend.http_api import StreamEvent
 from agent_runner.status.log.log import fold, render
@@ -151,3 +152,18 @@ def test_what_is_rewritten_or_taken_back_is_told() -> None:
         "[planner/model] I think",
         "~ a message was taken back",
     ]
+
+
+@pytest.mark.parametrize(
+    ("started", "said"),
+    [
+        ("2026-01-02T03:04:05.5Z", "COMPLETED in 60.0 s, 0 tool calls"),
+        ("2026-01-02T03:04:35Z", "COMPLETED in 60.0 s, 30.0 s of them before it began, 0 tool calls"),
+        ("", "COMPLETED in 60.0 s, 60.0 s of them before it began, 0 tool calls"),
+    ],
+)
+def test_the_time_is_the_executions_own(started: str, said: str) -> None:
+    """From its create to its end, however late one looks at it; a long wait is named."""
+    audit = {"status_audit": {"created_at": "2026-01-02T03:04:05Z"}}
+    status = {"phase": "EXECUTION_COMPLETED", "completed_at": "2026-01-02T03:05:05Z", "audit": audit}
+    assert ending({"status": status | ({"started_at": started} if started else {})}, Story()) == said
