@@ -13,9 +13,11 @@ import psycopg
 from sqlalchemy import update
 
 from agent_runner.status.store import schema
+from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.records import NewExecution
 from agent_runner.status.store.schema import executions
 from agent_runner.status.store.store import Store
+from agent_runner.status.store.verbs import Kind
 from agent_runner.status.timeouts import Timeouts
 from bench.arithmetic import Pair, Row, row
 
@@ -67,11 +69,13 @@ async def _round(url: str) -> Pair:
 async def _bare(store: Store) -> float:
     """One conditional update per row and nothing else, in one transaction."""
     began = time.perf_counter()
-    async with store.write() as connection:
-        for number in range(DUE):
-            one = update(executions).where(executions.c.id == f"aex-{number}").values(name="bare")
-            await connection.execute(one)
+    await store.transact(Kind.WRITES, _update_each)
     return DUE / (time.perf_counter() - began)
+
+
+def _update_each(connection: Connection) -> None:
+    for number in range(DUE):
+        connection.execute(update(executions).where(executions.c.id == f"aex-{number}").values(name="bare"))
 
 
 def _new(number: int) -> NewExecution:

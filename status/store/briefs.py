@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_runner.status.brief import Brief, content_of, short, short_error
+from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.schema import execution_log, executions
 
 FIRST_CHARS = 2048
@@ -17,13 +17,13 @@ LAST_ROWS = 16
 LAST_CHARS = 64 * 1024
 
 
-async def briefs(connection: AsyncConnection, handles: Sequence[int]) -> list[Brief]:
+def briefs(connection: Connection, handles: Sequence[int]) -> list[Brief]:
     """One `Brief` for each handle, with two statements."""
     e, log = executions.c, execution_log.c
     first = select(log.handle, func.substr(log.payload, 1, FIRST_CHARS).label("payload"))
     said = {
         row.handle: content_of(row.payload)
-        for row in await connection.execute(first.where(log.handle.in_(handles), log.seq == 1))
+        for row in connection.execute(first.where(log.handle.in_(handles), log.seq == 1))
     }
     last = (
         select(log.handle, log.kind, log.at, log.payload)
@@ -39,7 +39,7 @@ async def briefs(connection: AsyncConnection, handles: Sequence[int]) -> list[Br
     error: dict[int, str] = {}
     at: dict[int, float] = {}
     incomplete: dict[int, dict[str, str]] = {}
-    for row in await connection.execute(last):
+    for row in connection.execute(last):
         told: dict[str, Any] = json.loads(row.payload)
         if row.kind == "incomplete":
             incomplete[row.handle] = {name: short(str(told.get(name, ""))) for name in ("reason", "text")}

@@ -1,8 +1,10 @@
 """Verbs are the public methods of the store. A verb is tried again after a conflict with another transaction, and
 declares the rule by which it keeps orgs apart.
 
-A conflict rolls back the whole transaction of a verb, so the verb is called again here, a few times. A part of a verb
-takes the connection of that transaction and is no verb: if it were tried again alone, it would be done twice.
+A verb that `writes` or `reads` is written as a plain function over a connection. It is one transaction: it is handed to
+a thread of the store as a whole, and its caller awaits it. A conflict rolls it back as a whole, so it is called again
+here, a few times. A `verb` is a coroutine made of such transactions, each of which is tried again by itself. A part of
+a verb takes the connection of its transaction and is no verb: if it were tried again alone, it would be done twice.
 """
 
 import functools
@@ -11,14 +13,26 @@ import random
 from asyncio import sleep
 from collections.abc import Callable, Coroutine, Iterator
 from enum import Enum
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from agent_runner.status.store.errors import StoreConflict
+
+if TYPE_CHECKING:
+    from agent_runner.status.store.connection import Transactions
+    from agent_runner.status.store.driver.transaction import Connection
 
 TRIES, PAUSE_S = 5, 0.02
 P = ParamSpec("P")
 T = TypeVar("T")
+S = TypeVar("S", bound="Transactions")
 Verb = Callable[P, Coroutine[Any, Any, T]]
+
+
+class Kind(Enum):
+    """What a transaction is for."""
+
+    WRITES = "writes"
+    READS = "reads"
 
 
 class Orgs(Enum):
@@ -38,27 +52,64 @@ class Orgs(Enum):
 _VERBS: dict[Callable[..., Any], Orgs | None] = {}
 
 
+Plain = Callable[Concatenate[S, "Connection", P], T]
+Public = Callable[Concatenate[S, P], Coroutine[Any, Any, T]]
+
+
+@overload
+def writes(method: Plain[S, P, T]) -> Public[S, P, T]: ...
+@overload
+def writes(*, orgs: Orgs) -> Callable[[Plain[S, P, T]], Public[S, P, T]]: ...
+def writes(method: Callable[..., Any] | None = None, *, orgs: Orgs | None = None) -> Callable[..., Any]:
+    """The function as one transaction that writes. `orgs`: its rule for callers; without one it is for the server."""
+    return _transaction(Kind.WRITES, orgs, method)
+
+
+@overload
+def reads(method: Plain[S, P, T]) -> Public[S, P, T]: ...
+@overload
+def reads(*, orgs: Orgs) -> Callable[[Plain[S, P, T]], Public[S, P, T]]: ...
+def reads(method: Callable[..., Any] | None = None, *, orgs: Orgs | None = None) -> Callable[..., Any]:
+    """The function as one transaction that sees one state of the database. `orgs` as in `writes`."""
+    return _transaction(Kind.READS, orgs, method)
+
+
+def _transaction(kind: Kind, orgs: Orgs | None, method: Callable[..., Any] | None) -> Callable[..., Any]:
+    if method is None:
+        return lambda method: _whole(kind, orgs, method)
+    return _whole(kind, orgs, method)
+
+
+def _whole(kind: Kind, orgs: Orgs | None, method: Plain[S, P, T]) -> Public[S, P, T]:
+    async def whole(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        def work(connection: "Connection") -> T:
+            return method(self, connection, *args, **kwargs)
+
+        for tried in range(1, TRIES):
+            try:
+                return await self.transact(kind, work)
+            except StoreConflict:
+                await sleep(random.uniform(0, PAUSE_S * 2**tried))  # noqa: S311 - spreads the calls that collided
+        return await self.transact(kind, work)
+
+    functools.update_wrapper(whole, method)
+    del whole.__wrapped__  # type: ignore[attr-defined] # its signature has the connection, which no caller gives
+    _VERBS[whole] = orgs
+    return whole
+
+
 @overload
 def verb(method: Verb[P, T]) -> Verb[P, T]: ...
 @overload
 def verb(*, orgs: Orgs) -> Callable[[Verb[P, T]], Verb[P, T]]: ...
 def verb(method: Callable[..., Any] | None = None, *, orgs: Orgs | None = None) -> Callable[..., Any]:
-    """The method, tried again after a conflict. `orgs`: its rule for callers; without one it is for the server only."""
-    return functools.partial(_verb, orgs=orgs) if method is None else _verb(method, orgs)
+    """A coroutine that calls transactions, one after the other. `orgs` as in `writes`."""
 
+    def made(method: Callable[..., Any]) -> Callable[..., Any]:
+        _VERBS[method] = orgs
+        return method
 
-def _verb(method: Verb[P, T], orgs: Orgs | None) -> Verb[P, T]:
-    @functools.wraps(method)
-    async def repeated(*args: P.args, **kwargs: P.kwargs) -> T:
-        for tried in range(1, TRIES):
-            try:
-                return await method(*args, **kwargs)
-            except StoreConflict:
-                await sleep(random.uniform(0, PAUSE_S * 2**tried))  # noqa: S311 - spreads the calls that collided
-        return await method(*args, **kwargs)
-
-    _VERBS[repeated] = orgs
-    return repeated
+    return made if method is None else made(method)
 
 
 def rule_of(owner: type, name: str) -> Orgs | None:
@@ -71,15 +122,15 @@ def rule_of(owner: type, name: str) -> Orgs | None:
 def verbs_of(owner: type) -> Iterator[str]:
     """The names of all verbs of the class."""
     methods = {name: method for base in owner.__mro__ for name, method in vars(base).items()}
-    yield from sorted(name for name, method in methods.items() if inspect.isfunction(method) and method in _VERBS)
+    verbs = (name for name, method in methods.items() if inspect.isfunction(method) and method in _VERBS)
+    yield from sorted(name for name in verbs if not name.startswith("_"))
 
 
 def check_verbs(owner: type) -> None:
-    """Checks that every public coroutine of the class is a verb, overrides a verb of a base, or is a part of a verb.
-    Raises TypeError with the first name that is not: it would raise conflicts that a verb tries again."""
+    """Checks that every public coroutine of the class is a verb or overrides a verb of a base. Raises TypeError with
+    the first name that is not: nobody would know its rule."""
     for name, method in vars(owner).items():
         if name.startswith("_") or not inspect.iscoroutinefunction(method) or method in _VERBS:
             continue
-        before = any(getattr(base, name, None) in _VERBS for base in owner.__mro__[1:])
-        if not before and "connection" not in inspect.signature(method).parameters:
+        if not any(getattr(base, name, None) in _VERBS for base in owner.__mro__[1:]):
             raise TypeError(f"{owner.__name__}.{name} is public and no @verb")

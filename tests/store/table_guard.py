@@ -7,7 +7,7 @@ insert of a row that begins in the middle are all refused. Every test of the sto
 from sqlalchemy import create_engine
 
 from agent_runner.status.phases import TRANSITIONS, Phase, Step, Transition
-from agent_runner.status.store.connection import async_url
+from agent_runner.status.store.connection import driver_url
 
 REFUSED = "leaves the table of transitions"
 BORN = (Step.WAITING, Step.ENSURE_THREAD)
@@ -40,7 +40,7 @@ create trigger leaves_by_{event} before {event} on executions for each row execu
 def guard(url: str) -> None:
     """From now on this database refuses what the table does not have. Its schema is there already."""
     is_sqlite = url.startswith("sqlite")
-    engine = create_engine(url if is_sqlite else async_url(url))
+    engine = create_engine(url if is_sqlite else driver_url(url))
     with engine.begin() as connection:
         for event, allowed in EVENTS.items():
             text = SQLITE if is_sqlite else POSTGRES

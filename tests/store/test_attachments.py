@@ -13,6 +13,7 @@ from agent_runner.status.phases import Phase
 from agent_runner.status.store.records import CreateVerdict, NewDelta, Outcome
 from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
+from tests.support.tables import scalar
 
 BYTES = bytes(range(256)) * 300
 PICTURE = Attachment(
@@ -33,8 +34,7 @@ BOTH = {"attachments": [PICTURE, ADDRESS], "said_with": [PICTURE.shown(), ADDRES
 
 
 async def rows(store: Store) -> int:
-    async with store.read() as connection:
-        return int(await connection.scalar(sql("select count(*) from execution_attachments")) or 0)
+    return int(await scalar(store, sql("select count(*) from execution_attachments")) or 0)
 
 
 async def test_what_was_put_in_comes_out(store: Store, flow: Flow) -> None:

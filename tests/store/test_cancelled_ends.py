@@ -10,6 +10,7 @@ from agent_runner.status.store.schema import executions
 from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
 from tests.store.test_runner_calls import Text
+from tests.support.tables import change
 
 
 @pytest.mark.parametrize("code", [None, Code.CANCELLED, Code.APPLICATION])
@@ -60,8 +61,8 @@ async def test_a_cancel_that_was_due_first_is_the_reason_after_an_outage(
     assert execution is not None
     await store.request_cancel(execution.id, "alice")
     later = {"due_schedule_to_close": clock.at + 20, "due_start_to_close": clock.at + 5000}
-    async with store.write() as connection:  # as after a hand-back and a second claim
-        await connection.execute(update(executions).where(executions.c.id == execution.id).values(**later))
+    # As after a hand-back and a second claim.
+    await change(store, update(executions).where(executions.c.id == execution.id).values(**later))
     clock.advance(100)
     assert (await store.tick(period_s=1)).resumed
     clock.advance(5)

@@ -13,6 +13,7 @@ from agent_runner.status.store.schema import executions
 from agent_runner.status.store.store import Store
 from agent_runner.status.timeouts import Timeouts
 from tests.store.conftest import Clock, Flow
+from tests.support.tables import change
 
 
 async def run_to(store: Store, clock: Clock, seconds: float, *, period_s: float = 1.0) -> None:
@@ -307,10 +308,7 @@ async def test_a_row_that_cannot_be_told_about_ends_and_holds_up_nobody(store: S
     fine = (await flow.claimed("w2")).execution
     assert broken is not None
     assert fine is not None
-    async with store.write() as connection:
-        await connection.execute(
-            update(executions).where(executions.c.handle == broken.handle).values(progress="no JSON")
-        )
+    await change(store, update(executions).where(executions.c.handle == broken.handle).values(progress="no JSON"))
     await run_to(store, clock, 31)
     assert (await ended(store, fine.id))[1] == "E102"
     log = await store.read_log(broken.id)

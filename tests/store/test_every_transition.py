@@ -12,9 +12,11 @@ from agent_runner.status.store.executions.ending import E, End
 from agent_runner.status.store.records import Execution, ExecutionQuery, Outcome
 from agent_runner.status.store.schema import executions
 from agent_runner.status.store.store import Store
+from agent_runner.status.store.verbs import Kind
 from agent_runner.status.timeouts import TIMEOUT_CODES, TimeoutType
 from tests.store.conftest import Clock, Flow
 from tests.store.test_deadlines import ended
+from tests.support.tables import change
 
 COMPLETED = Outcome(phase=Phase.COMPLETED)
 
@@ -97,9 +99,8 @@ async def test_a_statement_of_an_edge_is_that_edge(
 ) -> None:
     """Without any condition of a verb: from the edge's sources only, to the named phase, with its fence."""
     before = await at_step(flow, step)
-    async with store.write() as connection:
-        statement = take(edge, E.id == before.id, phase=phase)
-        taken = (await connection.execute(statement, store.params())).one_or_none()
+    statement, clock = take(edge, E.id == before.id, phase=phase), store.params()
+    taken = await store.transact(Kind.WRITES, lambda connection: connection.execute(statement, clock).one_or_none())
     after = await flow.facts(before.id)
     assert (taken is not None) == (step in edge.sources)
     led_to = (edge.step, phase, before.fence + edge.raises_fence)
@@ -142,8 +143,7 @@ async def test_the_terminal_write_itself_refuses_what_is_over(store: Store, flow
     execution = await at_step(flow, Step.SETTLED)
     log = await flow.log(execution.id)
     end = End(phase=Phase.FAILED, code=Code.SYSTEM, facts={})
-    async with store.write() as connection:
-        assert await store.end_row(connection, end, E.id == execution.id) is None
+    assert await store.transact(Kind.WRITES, lambda c: store.end_row(c, end, E.id == execution.id)) is None
     assert await flow.facts(execution.id) == execution
     assert await flow.log(execution.id) == log
 
@@ -157,8 +157,7 @@ async def test_each_timeout_is_swept_with_its_words(
     execution = await at_step(flow, Step.RUNNING)
     await store.request_cancel(execution.id, "alice") if timeout is TimeoutType.CANCEL else None
     clocks = {t.column: clock.at + (2 if t is timeout else 5000) for t in TimeoutType}
-    async with store.write() as connection:
-        await connection.execute(update(executions).where(E.id == execution.id).values(**clocks))
+    await change(store, update(executions).where(E.id == execution.id).values(**clocks))
     clock.advance(1.5)
     assert not (await store.tick(period_s=1)).ended
     clock.advance(0.5)
@@ -182,8 +181,7 @@ async def test_of_several_passed_deadlines_the_earliest_is_the_reason(
     await store.tick(period_s=1)
     execution = await at_step(flow, Step.RUNNING)
     clocks = {first.column: clock.at + 1, second.column: clock.at + 2}
-    async with store.write() as connection:
-        await connection.execute(update(executions).where(E.id == execution.id).values(**clocks))
+    await change(store, update(executions).where(E.id == execution.id).values(**clocks))
     clock.advance(3)
     await store.tick(period_s=1)
     assert (await ended(store, execution.id))[1] == TIMEOUT_CODES[first].value

@@ -19,6 +19,7 @@ from agent_runner.status.store.schema import executions
 from agent_runner.status.store.store import Store
 from agent_runner.status.timeouts import Timeouts
 from tests.store.conftest import Flow
+from tests.support.tables import rows
 
 WORKERS = 8
 OPERATIONS = int(os.environ.get("AGENT_RUNNER_TEST_STRESS", "1200"))
@@ -142,8 +143,7 @@ async def test_all_verbs_on_one_session(database_url: str, store: Store) -> None
     try:
         for _ in range(OPERATIONS // WORKERS):
             await crowd.round()
-        async with stores[0].read() as connection:
-            open_ones = list(await connection.scalars(select(executions.c.step).where(OPEN)))
+        open_ones = [row.step for row in await rows(stores[0], select(executions.c.step).where(OPEN))]
         assert min(1, len(open_ones)) == sum(step != Step.WAITING.value for step in open_ones)
     finally:
         for one in stores:

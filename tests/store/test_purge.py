@@ -11,6 +11,7 @@ from agent_runner.status.store.executions.worker_writes import MIN_TAIL_BYTES
 from agent_runner.status.store.records import NewDelta, Outcome, RunnerVerdict
 from agent_runner.status.store.store import Store
 from tests.store.conftest import Flow
+from tests.support.tables import rows
 
 SECRET = "4111 1111 1111 1111"
 COMPLETED = Outcome(phase=Phase.COMPLETED)
@@ -39,12 +40,11 @@ TAKEN_BACK = [delta("message_removed", id="a1"), delta("tool_removed", id="c1")]
 
 async def tables(store: Store) -> str:
     """Every row of every table that holds content."""
-    async with store.read() as connection:
-        found = [
-            str(row)
-            for table in ("executions", "execution_log", "execution_snapshots", "session_facts")
-            for row in await connection.execute(sql(f"select * from {table}"))
-        ]
+    found = [
+        str(row)
+        for table in ("executions", "execution_log", "execution_snapshots", "session_facts")
+        for row in await rows(store, sql(f"select * from {table}"))
+    ]
     return "\n".join(found)
 
 

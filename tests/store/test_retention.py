@@ -31,6 +31,7 @@ from agent_runner.status.store.schema import (
 from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
 from tests.store.test_skills import skill, version
+from tests.support.tables import change, rows, scalar
 
 DAY = 86_400.0
 TABLES = (execution_log, execution_snapshots, execution_tags, executions)
@@ -58,8 +59,7 @@ async def session(store: Store, id: str) -> None:
 
 
 async def counted(store: Store) -> dict[str, int]:
-    async with store.read() as connection:
-        return {t.name: await connection.scalar(select(func.count()).select_from(t)) or 0 for t in TABLES}
+    return {t.name: await scalar(store, select(func.count()).select_from(t)) or 0 for t in TABLES}
 
 
 async def everything(store: Store, older_than_s: float) -> Purged:
@@ -287,14 +287,12 @@ async def test_only_archives_without_a_skill_go(store: Store) -> None:
     await store.push_skill(skill(), version("h2", tag="v"), b"2", expect_version=stored.version)
     await store.push_skill(skill(id="skl-2", slug="other"), version(id="skl-2", tag="v"), b"3")
     assert await store.purge_skill_archives() == 0
-    async with store.write() as connection:  # what a version without this rule left behind
-        await connection.execute(delete(resources).where(resources.c.id == "skl-2"))
+    # What a version without this rule left behind.
+    await change(store, delete(resources).where(resources.c.id == "skl-2"))
     assert (await store.overdue(0)).skill_archives == 1
     assert await store.purge_skill_archives() == 1
-    async with store.read() as connection:
-        kept = set((await connection.execute(select(skill_artifacts.c.version_hash))).scalars())
-        assert kept == {"h1", "h2"}
-        assert set((await connection.execute(select(skill_tags.c.skill_id))).scalars()) == {"skl-1"}
+    assert {row.version_hash for row in await rows(store, select(skill_artifacts.c.version_hash))} == {"h1", "h2"}
+    assert {row.skill_id for row in await rows(store, select(skill_tags.c.skill_id))} == {"skl-1"}
 
 
 async def test_counting_is_what_a_run_takes_and_changes_nothing(store: Store, flow: Flow, clock: Clock) -> None:
@@ -343,7 +341,6 @@ async def test_a_use_ends_the_idleness(store: Store, flow: Flow, clock: Clock) -
     clock.advance(15 * DAY)
     await everything(store, 30 * DAY)
     assert await store.retire_sessions(30 * DAY) == []
-    async with store.read() as connection:
-        assert await connection.scalar(select(session_facts.c.turns)) == 2
+    assert await scalar(store, select(session_facts.c.turns)) == 2
     clock.advance(15 * DAY)
     assert await store.retire_sessions(30 * DAY) == ["ses-1"]

@@ -12,11 +12,11 @@ from agent_runner.status.store.schema import executions
 from agent_runner.status.store.store import Store
 from tests.store.conftest import Flow
 from tests.store.table_guard import REFUSED
+from tests.support.tables import change, rows
 
 
 async def whole_row(store: Store, id: str) -> dict[str, object]:
-    async with store.read() as connection:
-        row = (await connection.execute(executions.select().where(E.id == id))).one()
+    (row,) = await rows(store, executions.select().where(E.id == id))
     computed = {column.name for column in executions.columns if column.computed is not None}
     return {name: value for name, value in row._mapping.items() if name not in computed | {"handle"}}
 
@@ -40,8 +40,7 @@ async def test_an_update_that_is_no_edge_is_refused(store: Store, flow: Flow, ho
     before = await whole_row(store, "aex-1")
     stray, given = STRAYS[how], {"id": "aex-1"} if "SQL" in how else {}
     with pytest.raises(DBAPIError, match=REFUSED):
-        async with store.write() as connection:
-            await connection.execute(stray, given)
+        await change(store, stray, values=given)
     assert await whole_row(store, "aex-1") == before
 
 
@@ -52,8 +51,7 @@ async def test_a_row_that_begins_in_the_middle_is_refused(store: Store, flow: Fl
     row = await whole_row(store, "aex-1") | {"id": "aex-2"} | begins
     for statement, values in ((insert(executions), [row]), (insert(executions).values(**row), {})):
         with pytest.raises(DBAPIError, match=REFUSED):
-            async with store.write() as connection:
-                await connection.execute(statement, values)
+            await change(store, statement, values=values)
 
 
 async def test_an_end_is_not_left_and_no_edge_is_half_taken(store: Store, flow: Flow) -> None:
@@ -62,8 +60,7 @@ async def test_an_end_is_not_left_and_no_edge_is_half_taken(store: Store, flow: 
     await store.request_cancel("aex-1", "a test")
     for stray in ({"phase": int(Phase.COMPLETED)}, {"step": "execute"}, {"fence": 9}):
         with pytest.raises(DBAPIError, match=REFUSED):
-            async with store.write() as connection:
-                await connection.execute(update(executions).where(E.id == "aex-1").values(**stray))
+            await change(store, update(executions).where(E.id == "aex-1").values(**stray))
     await flow.created(id="aex-3")
     for half in (
         {"step": "thread_started", "fence": E.fence + 1},
@@ -72,5 +69,4 @@ async def test_an_end_is_not_left_and_no_edge_is_half_taken(store: Store, flow: 
         {"step": "settled", "phase": int(Phase.COMPLETED), "fence": E.fence + 1},
     ):
         with pytest.raises(DBAPIError, match=REFUSED):
-            async with store.write() as connection:
-                await connection.execute(update(executions).where(E.id == "aex-3").values(**half))
+            await change(store, update(executions).where(E.id == "aex-3").values(**half))

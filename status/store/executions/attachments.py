@@ -5,34 +5,32 @@ import json
 from collections.abc import Sequence
 
 from sqlalchemy import delete, insert, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_runner.status.attachments import Attachment, attachment_of
 from agent_runner.status.store.connection import Transactions
+from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.schema import execution_attachments, executions
-from agent_runner.status.store.verbs import Orgs, verb
+from agent_runner.status.store.verbs import Orgs, reads
 
 A = execution_attachments.c
 
 
 class Attachments(Transactions):
-    @verb(orgs=Orgs.EXECUTION)
-    async def attachments(self, id: str) -> list[Attachment]:
+    @reads(orgs=Orgs.EXECUTION)
+    def attachments(self, connection: Connection, id: str) -> list[Attachment]:
         """The attachments of an execution with their bytes, in the order in which they were sent."""
         query = select(A.id, A.described, A.content).join(executions, executions.c.handle == A.handle)
-        async with self.read() as connection:
-            rows = await connection.execute(query.where(executions.c.id == id).order_by(A.number))
-            return [_attachment(row.id, row.described, row.content) for row in rows]
+        rows = connection.execute(query.where(executions.c.id == id).order_by(A.number))
+        return [_attachment(row.id, row.described, row.content) for row in rows]
 
-    @verb(orgs=Orgs.EXECUTION)
-    async def attachment(self, id: str, attachment_id: str) -> Attachment | None:
+    @reads(orgs=Orgs.EXECUTION)
+    def attachment(self, connection: Connection, id: str, attachment_id: str) -> Attachment | None:
         query = select(A.id, A.described, A.content).join(executions, executions.c.handle == A.handle)
-        async with self.read() as connection:
-            row = (await connection.execute(query.where(executions.c.id == id, A.id == attachment_id))).one_or_none()
+        row = connection.execute(query.where(executions.c.id == id, A.id == attachment_id)).one_or_none()
         return _attachment(row.id, row.described, row.content) if row else None
 
 
-async def put_attachments(connection: AsyncConnection, handle: int, attachments: Sequence[Attachment]) -> None:
+def put_attachments(connection: Connection, handle: int, attachments: Sequence[Attachment]) -> None:
     rows = [
         {
             "handle": handle,
@@ -45,12 +43,12 @@ async def put_attachments(connection: AsyncConnection, handle: int, attachments:
         for number, one in enumerate(attachments, 1)
     ]
     if rows:
-        await connection.execute(insert(execution_attachments), rows)
+        connection.execute(insert(execution_attachments), rows)
 
 
-async def drop_attachments(connection: AsyncConnection, handle: int, ids: Sequence[str]) -> None:
+def drop_attachments(connection: Connection, handle: int, ids: Sequence[str]) -> None:
     if ids:
-        await connection.execute(delete(execution_attachments).where(A.handle == handle, A.id.in_(ids)))
+        connection.execute(delete(execution_attachments).where(A.handle == handle, A.id.in_(ids)))
 
 
 def _attachment(id_: str, described: str, content: bytes | None) -> Attachment:

@@ -6,11 +6,11 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_runner.status.log.events import USER_MESSAGE
 from agent_runner.status.phases import Phase, Step
 from agent_runner.status.store.clock import NOW
+from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.edges import started
 from agent_runner.status.store.executions.attachments import put_attachments
 from agent_runner.status.store.executions.ending import OPEN, E, Ending, dumps
@@ -18,7 +18,7 @@ from agent_runner.status.store.executions.tags import put_execution_tags
 from agent_runner.status.store.records import Created, CreateVerdict, NewDelta, NewExecution
 from agent_runner.status.store.rows import limits_of, to_execution
 from agent_runner.status.store.schema import executions, session_facts
-from agent_runner.status.store.verbs import Orgs, verb
+from agent_runner.status.store.verbs import Orgs, reads, verb, writes
 from agent_runner.status.timeouts import RESEND_UNSTAMPED_S
 
 
@@ -49,17 +49,17 @@ class Creation(Ending):
     async def create(self, new: NewExecution, *, queue_cap: int = 0) -> Created:
         """Store an execution and admit it to its session, or queue it there. `queue_cap` 0: no cap on its queue."""
         try:
-            async with self.write() as connection:
-                return await self._create(connection, new, queue_cap)
+            return await self._create(new, queue_cap)
         except IntegrityError:
             return await self._known(new)
 
-    async def _create(self, connection: AsyncConnection, new: NewExecution, queue_cap: int) -> Created:
-        if known := await self._by_key(connection, new):
+    @writes
+    def _create(self, connection: Connection, new: NewExecution, queue_cap: int) -> Created:
+        if known := self._by_key(connection, new):
             return Created(verdict=CreateVerdict.KNOWN, execution=to_execution(known))
-        if queue_cap and await self._full(connection, new.runner_queue, queue_cap):
+        if queue_cap and self._full(connection, new.runner_queue, queue_cap):
             return Created(verdict=CreateVerdict.QUEUE_FULL, execution=None)
-        busy = bool(new.session_id) and await self._session_busy(connection, new)
+        busy = bool(new.session_id) and self._session_busy(connection, new)
         if busy and new.reject_when_busy:
             return Created(verdict=CreateVerdict.SESSION_BUSY, execution=None)
         clocks: dict[str, Any] = (
@@ -97,13 +97,13 @@ class Creation(Ending):
             **limits_of(new.timeouts),
             **clocks,
         )
-        row = (await connection.execute(statement.returning(executions), self.params())).one()
-        await self.write_log(connection, row.handle, 0, 0, first)
-        await put_execution_tags(connection, row.handle, new.spec)
-        await put_attachments(connection, row.handle, new.attachments)
+        row = connection.execute(statement.returning(executions), self.params()).one()
+        self.write_log(connection, row.handle, 0, 0, first)
+        put_execution_tags(connection, row.handle, new.spec)
+        put_attachments(connection, row.handle, new.attachments)
         return Created(verdict=CreateVerdict.CREATED, execution=to_execution(row))
 
-    async def _session_busy(self, connection: AsyncConnection, new: NewExecution) -> bool:
+    def _session_busy(self, connection: Connection, new: NewExecution) -> bool:
         """Take the session's lock (Postgres; SQLite has one writer) and look for an execution that has not ended."""
         insert = sqlite_insert if self.is_sqlite else postgres_insert
         used = {"used_at": NOW, "retired": 0}
@@ -111,33 +111,33 @@ class Creation(Ending):
         row = insert(session_facts).values(session_id=session_id, sandbox_id=session_id, turns=1, **once, **used)
         # A session with a further execution is not one-shot any more, unless that execution is a redrive.
         again = {"turns": session_facts.c.turns + 1, **used, **({} if new.redriven_from else once)}
-        await connection.execute(row.on_conflict_do_update(index_elements=["session_id"], set_=again), self.params())
+        connection.execute(row.on_conflict_do_update(index_elements=["session_id"], set_=again), self.params())
         open_one = select(E.handle).where(E.session_id == session_id, OPEN).limit(1)
-        return await connection.scalar(open_one) is not None
+        return connection.scalar(open_one) is not None
 
-    async def _full(self, connection: AsyncConnection, queue: str, cap: int) -> bool:
+    def _full(self, connection: Connection, queue: str, cap: int) -> bool:
         """Counts one after the other (SQLite has one writer anyway): two that count at once would both find room."""
         if not self.is_sqlite:
             lock = func.pg_advisory_xact_lock(func.hashtextextended(f"agent_runner.queue {queue}", 0))
-            await connection.execute(select(lock))
-        return await self._queued(connection, queue) >= cap
+            connection.execute(select(lock))
+        return self._queued(connection, queue) >= cap
 
-    async def _queued(self, connection: AsyncConnection, queue: str) -> int:
+    def _queued(self, connection: Connection, queue: str) -> int:
         waiting = (
             select(func.count()).select_from(executions).where(OPEN, E.runner_queue == queue, E.phase == Phase.PENDING)
         )
-        return await connection.scalar(waiting) or 0
+        return connection.scalar(waiting) or 0
 
-    async def _by_key(self, connection: AsyncConnection, new: NewExecution) -> Row[Any] | None:
+    def _by_key(self, connection: Connection, new: NewExecution) -> Row[Any] | None:
         if not new.idempotency_key:
             return None
         query = select(executions).where(E.org == new.org, E.idempotency_key == new.idempotency_key)
-        return (await connection.execute(query)).one_or_none()
+        return connection.execute(query).one_or_none()
 
-    async def _known(self, new: NewExecution) -> Created:
+    @reads
+    def _known(self, connection: Connection, new: NewExecution) -> Created:
         """The insert failed because of a row that came in between: it has the same key, or the same given id."""
-        async with self.read() as connection:
-            row = await self._by_key(connection, new)
+        row = self._by_key(connection, new)
         if row:
             return Created(verdict=CreateVerdict.KNOWN, execution=to_execution(row))
         return Created(verdict=CreateVerdict.ID_TAKEN, execution=None)

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Update, and_, case, delete, exists, func, insert, select, true, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_runner.status.failures import Code, describe
 from agent_runner.status.phases import ADMIT, FAIL, SETTLE, TERMINAL_PHASES, Phase, Step, Transition
 from agent_runner.status.store.clock import FOREVER, NOW
+from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.edges import take
 from agent_runner.status.store.executions.purge import purge_edited
 from agent_runner.status.store.executions.reading import Reading, folded
 from agent_runner.status.store.records import NewDelta, Settled
 from agent_runner.status.store.rows import to_execution
 from agent_runner.status.store.schema import execution_log, execution_snapshots, executions, session_facts
-from agent_runner.status.store.verbs import verb
+from agent_runner.status.store.verbs import writes
 from agent_runner.status.timeouts import TimeoutType
 
 E = executions.c
@@ -79,7 +79,7 @@ class Ending(Reading):
     on_end: Callable[[Phase, Code | None, float | None], None] | None = None
     """Called once for each end that this store writes, for counting."""
 
-    async def finish(self, connection: AsyncConnection, row: Row[Any], end: End, deltas: Sequence[NewDelta]) -> str:
+    def finish(self, connection: Connection, row: Row[Any], end: End, deltas: Sequence[NewDelta]) -> str:
         """The writes after the terminal one, in its transaction. Returns the id of the session's next one, or ''."""
         phase = Phase(row.phase)
         code, facts = end.reason, dict(end.facts)
@@ -98,49 +98,47 @@ class Ending(Reading):
             last |= {"error": failure.error, "error_code": code.value}
         closing.append(NewDelta(kind="phase", payload=dumps(last)))
         before = row.last_seq - len(closing) - len(deltas)
-        await self.write_log(connection, row.handle, before, row.fence - 1, deltas)
-        await self.write_log(connection, row.handle, before + len(deltas), row.fence, closing)
+        self.write_log(connection, row.handle, before, row.fence - 1, deltas)
+        self.write_log(connection, row.handle, before + len(deltas), row.fence, closing)
         if row.tail_bytes + sum(len(d.payload) for d in deltas) > SMALL_TAIL_BYTES:
-            state = await folded(connection, row.handle)
-            await self.write_snapshot(connection, row.handle, row.last_seq, state.to_json())
+            state = folded(connection, row.handle)
+            self.write_snapshot(connection, row.handle, row.last_seq, state.to_json())
         if phase is Phase.COMPLETED:  # from now on only its own questions are open
-            await self.no_longer_waiting(connection, row)
+            self.no_longer_waiting(connection, row)
         if (told_of := self.on_end) is not None:
-            self.after_commit(connection, lambda: told_of(phase, code, end.late_s))
-        return await self.promote(connection, row.session_id)
+            connection.after_commit(lambda: told_of(phase, code, end.late_s))
+        return self.promote(connection, row.session_id)
 
-    async def write_log(
-        self, connection: AsyncConnection, handle: int, last_seq: int, fence: int, deltas: Sequence[NewDelta]
+    def write_log(
+        self, connection: Connection, handle: int, last_seq: int, fence: int, deltas: Sequence[NewDelta]
     ) -> None:
         """Append rows after `last_seq`, with the database's time. Text that they edit is removed from older rows."""
         if not deltas:
             return
-        deltas = await purge_edited(connection, handle, deltas)
+        deltas = purge_edited(connection, handle, deltas)
         fixed = self.params(handle=handle, fence=fence)
-        await connection.execute(
+        connection.execute(
             insert(execution_log).values(at=NOW),
             [{**fixed, "seq": last_seq + n, "kind": d.kind, "payload": d.payload} for n, d in enumerate(deltas, 1)],
         )
 
-    async def no_longer_waiting(self, connection: AsyncConnection, row: Row[Any]) -> None:
+    def no_longer_waiting(self, connection: Connection, row: Row[Any]) -> None:
         """Earlier executions of its session wait no longer: this execution has taken the answers."""
         if row.session_id:
             earlier = (E.session_id == row.session_id, E.handle < row.handle, E.waiting == 1)
-            await connection.execute(update(executions).where(*earlier).values(waiting=0))
+            connection.execute(update(executions).where(*earlier).values(waiting=0))
 
-    async def write_snapshot(self, connection: AsyncConnection, handle: int, seq: int, state: Any) -> None:
+    def write_snapshot(self, connection: Connection, handle: int, seq: int, state: Any) -> None:
         content = dumps(state)
-        await connection.execute(delete(execution_snapshots).where(execution_snapshots.c.handle == handle))
-        await connection.execute(insert(execution_snapshots).values(handle=handle, seq=seq, state=content))
-        await connection.execute(
+        connection.execute(delete(execution_snapshots).where(execution_snapshots.c.handle == handle))
+        connection.execute(insert(execution_snapshots).values(handle=handle, seq=seq, state=content))
+        connection.execute(
             update(executions)
             .where(E.handle == handle)
             .values(snapshot_seq=seq, snapshot_bytes=len(content), tail_bytes=0)
         )
 
-    async def hold_sessions(
-        self, connection: AsyncConnection, *whose: ColumnElement[bool], wait: bool = True
-    ) -> list[str]:
+    def hold_sessions(self, connection: Connection, *whose: ColumnElement[bool], wait: bool = True) -> list[str]:
         """Lock the sessions of these executions, always before the executions themselves. Returns the sessions' ids.
 
         Create takes this lock, too. Otherwise a create could still see this execution open while the promote does not
@@ -151,9 +149,9 @@ class Ending(Reading):
             return []
         session_id = session_facts.c.session_id
         held = select(session_id).where(session_id.in_(select(E.session_id).where(*whose))).order_by(session_id)
-        return list(await connection.scalars(held.with_for_update(skip_locked=not wait)))
+        return list(connection.scalars(held.with_for_update(skip_locked=not wait)))
 
-    async def promote(self, connection: AsyncConnection, session_id: str) -> str:
+    def promote(self, connection: Connection, session_id: str) -> str:
         """Admit the oldest waiting execution of a session in which no other one is active (FIFO). Its id, or ''.
 
         The caller's transaction must hold the session (`hold_sessions`).
@@ -174,29 +172,34 @@ class Ending(Reading):
             due_schedule_to_close=NOW + E.limit_schedule_to_close,
             next_dispatch_at=NOW,
         )
-        row = (await connection.execute(statement, self.params())).one_or_none()
+        row = connection.execute(statement, self.params()).one_or_none()
         return row.id if row else ""
 
-    async def end_row(
-        self, connection: AsyncConnection, end: End, *conditions: ColumnElement[bool], edge: Transition = FAIL
+    def end_row(
+        self, connection: Connection, end: End, *conditions: ColumnElement[bool], edge: Transition = FAIL
     ) -> tuple[Row[Any], str] | None:
         """The terminal write and `finish`; the session must be held. None when the conditions no longer hold."""
-        row = (await connection.execute(terminal(edge, end, *conditions), self.params())).one_or_none()
+        row = connection.execute(terminal(edge, end, *conditions), self.params()).one_or_none()
         if row is None:
             return None
-        return row, await self.finish(connection, row, end, ())
+        return row, self.finish(connection, row, end, ())
 
-    @verb
-    async def fail(
-        self, id: str, code: Code, facts: Mapping[str, Any], *, only_steps: frozenset[Step] = FAIL.sources
+    @writes
+    def fail(
+        self,
+        connection: Connection,
+        id: str,
+        code: Code,
+        facts: Mapping[str, Any],
+        *,
+        only_steps: frozenset[Step] = FAIL.sources,
     ) -> Settled:
         """End an execution from the server's side. A row that is terminal, or in another step, stays as it is."""
         end = End(phase=Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED, code=code, facts=facts)
         in_step: ColumnElement[bool] = E.step.in_([s.value for s in only_steps]) if only_steps else true()
-        async with self.write() as connection:
-            await self.hold_sessions(connection, E.id == id)
-            ended = await self.end_row(connection, end, and_(E.id == id, in_step))
-            row = (await connection.execute(select(executions).where(E.id == id))).one_or_none()
+        self.hold_sessions(connection, E.id == id)
+        ended = self.end_row(connection, end, and_(E.id == id, in_step))
+        row = connection.execute(select(executions).where(E.id == id)).one_or_none()
         return Settled(
             accepted=ended is not None, execution=to_execution(row) if row else None, promoted=ended[1] if ended else ""
         )

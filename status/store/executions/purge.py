@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import bindparam, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_runner.status.log.events import INPUT_MESSAGE, USER_MESSAGE
 from agent_runner.status.log.purges import CALL_ROWS, EDITS, MESSAGE_ROWS, purge_state, purged, taken_back
+from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.executions.attachments import drop_attachments
 from agent_runner.status.store.records import NewDelta, ResourceKind
 from agent_runner.status.store.schema import execution_log, execution_snapshots, executions, resources
@@ -24,16 +24,16 @@ MOST_IDS = 100
 Edit = tuple[str, dict[str, Any]]
 
 
-async def purge_edited(connection: AsyncConnection, handle: int, deltas: Sequence[NewDelta]) -> Sequence[NewDelta]:
+def purge_edited(connection: Connection, handle: int, deltas: Sequence[NewDelta]) -> Sequence[NewDelta]:
     """Returns `deltas` as they are to be stored, and changes the rows that are stored already."""
     edits = [(delta.kind, told) for delta in deltas if delta.kind in EDITS and (told := _object(delta.payload))]
     if not edits:
         return deltas
     for kind, edit in edits:
         if edit.get("id") == USER_MESSAGE and kind in ("message_edit", "message_removed"):
-            await _purge_subject(connection, handle, str(edit.get("content", "")))
-    await _purge_rows(connection, handle, edits)
-    await _purge_snapshot(connection, handle, edits)
+            _purge_subject(connection, handle, str(edit.get("content", "")))
+    _purge_rows(connection, handle, edits)
+    _purge_snapshot(connection, handle, edits)
     kept: list[NewDelta] = []
     later: list[Edit] = []
     for delta in reversed(deltas):
@@ -43,13 +43,13 @@ async def purge_edited(connection: AsyncConnection, handle: int, deltas: Sequenc
     return kept[::-1]
 
 
-async def _purge_subject(connection: AsyncConnection, handle: int, now: str) -> None:
+def _purge_subject(connection: Connection, handle: int, now: str) -> None:
     """A session's subject is the beginning of the user's first message, unless somebody has changed it."""
     log, kind = execution_log.c, ResourceKind.SESSION.value
-    said = await connection.scalar(select(log.payload).where(log.handle == handle, log.seq == 1))
+    said = connection.scalar(select(log.payload).where(log.handle == handle, log.seq == 1))
     session = select(executions.c.session_id).where(executions.c.handle == handle).scalar_subquery()
     mine = (resources.c.kind == kind, resources.c.id == session)
-    body = await connection.scalar(select(resources.c.body).where(*mine))
+    body = connection.scalar(select(resources.c.body).where(*mine))
     if said is None or body is None:
         return
     document, was = json.loads(body), subject_of(str(json.loads(said).get("content", "")))
@@ -58,14 +58,14 @@ async def _purge_subject(connection: AsyncConnection, handle: int, now: str) -> 
         return
     spec["subject"] = subject_of(now)
     changed = {"body": json.dumps(document, ensure_ascii=False, separators=(",", ":"))}
-    await connection.execute(update(resources).where(*mine).values(version=resources.c.version + 1, **changed))
+    connection.execute(update(resources).where(*mine).values(version=resources.c.version + 1, **changed))
 
 
 def subject_of(message: str) -> str:
     return " ".join(message.split())[:SUBJECT_LENGTH]
 
 
-async def _purge_rows(connection: AsyncConnection, handle: int, edits: Sequence[Edit]) -> None:
+def _purge_rows(connection: Connection, handle: int, edits: Sequence[Edit]) -> None:
     log = execution_log.c
     query = select(log.seq, log.kind, log.payload).where(log.handle == handle, log.kind.in_(MESSAGE_ROWS | CALL_ROWS))
     ids = {str(edit.get("id", "")) for _, edit in edits}
@@ -73,7 +73,7 @@ async def _purge_rows(connection: AsyncConnection, handle: int, edits: Sequence[
         ids.add(USER_MESSAGE)
     if len(ids) <= MOST_IDS and all(id_.isascii() and json.dumps(id_) == f'"{id_}"' for id_ in ids):
         query = query.where(or_(*(log.payload.contains(f'"{id_}"', autoescape=True) for id_ in ids)))
-    rows = list(await connection.execute(query))
+    rows = list(connection.execute(query))
     changed = [
         {"at_handle": handle, "at_seq": row.seq, "blank": blank}
         for row in rows
@@ -81,26 +81,26 @@ async def _purge_rows(connection: AsyncConnection, handle: int, edits: Sequence[
     ]
     attached = [(row.kind, told) for row in rows if '"attachments"' in row.payload and (told := _object(row.payload))]
     gone = [id_ for edit in edits for kind, told in attached for id_ in taken_back(kind, told, *edit)]
-    await drop_attachments(connection, handle, gone)
+    drop_attachments(connection, handle, gone)
     if changed:
         statement = (
             update(execution_log)
             .where(log.handle == bindparam("at_handle"), log.seq == bindparam("at_seq"))
             .values(payload=bindparam("blank"))
         )
-        await connection.execute(statement, changed)
+        connection.execute(statement, changed)
 
 
-async def _purge_snapshot(connection: AsyncConnection, handle: int, edits: Sequence[Edit]) -> None:
+def _purge_snapshot(connection: Connection, handle: int, edits: Sequence[Edit]) -> None:
     snapshots = execution_snapshots.c
-    kept = await connection.scalar(select(snapshots.state).where(snapshots.handle == handle))
+    kept = connection.scalar(select(snapshots.state).where(snapshots.handle == handle))
     if kept is None:
         return
     state = json.loads(kept)
     for kind, edit in edits:
         purge_state(state, kind, edit)
     blank = json.dumps(state, ensure_ascii=False, separators=(",", ":"))
-    await connection.execute(update(execution_snapshots).where(snapshots.handle == handle).values(state=blank))
+    connection.execute(update(execution_snapshots).where(snapshots.handle == handle).values(state=blank))
 
 
 def _without(kind: str, payload: str, edits: Sequence[Edit]) -> str:

@@ -5,7 +5,6 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Row, func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_runner.status.brief import MAX_ENTRY_BYTES, MAX_TAGGED_BYTES, Brief
 from agent_runner.status.log.log import LogRow, State
@@ -13,19 +12,20 @@ from agent_runner.status.phases import Phase, Step
 from agent_runner.status.store.briefs import briefs
 from agent_runner.status.store.clock import NOW
 from agent_runner.status.store.connection import Transactions
+from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.executions.tags import executions_with
 from agent_runner.status.store.paging import COUNTED, fitting, inside, key_of, size_of, token_of
 from agent_runner.status.store.records import Execution, ExecutionQuery, Page, View
 from agent_runner.status.store.rows import to_execution
 from agent_runner.status.store.schema import execution_log, execution_snapshots, executions, session_facts
-from agent_runner.status.store.verbs import Orgs, verb
+from agent_runner.status.store.verbs import Orgs, reads
 
 LIST = "executions"
 """The name of the list in the page tokens of executions."""
 
 
-async def read_rows(
-    connection: AsyncConnection, handle: int, after: int, limit: int | None, max_bytes: int | None = None
+def read_rows(
+    connection: Connection, handle: int, after: int, limit: int | None, max_bytes: int | None = None
 ) -> list[LogRow]:
     """`max_bytes`: the last row is the one that reaches this size, so there is at least one."""
     log = execution_log.c
@@ -35,25 +35,25 @@ async def read_rows(
         size = func.length(page.c.payload)
         weighed = select(page, (func.sum(size).over(order_by=page.c.seq) - size).label("before")).subquery("weighed")
         query = select(weighed).where(weighed.c.before < max_bytes).order_by(weighed.c.seq)
-    return [_log_row(r) for r in await connection.execute(query)]
+    return [_log_row(r) for r in connection.execute(query)]
 
 
-async def folded(connection: AsyncConnection, handle: int) -> State:
+def folded(connection: Connection, handle: int) -> State:
     """The state after the last row that this transaction sees."""
     snapshot = (
-        await connection.execute(select(execution_snapshots).where(execution_snapshots.c.handle == handle))
+        connection.execute(select(execution_snapshots).where(execution_snapshots.c.handle == handle))
     ).one_or_none()
     state = State.from_json(json.loads(snapshot.state)) if snapshot else State.empty()
-    for row in await read_rows(connection, handle, snapshot.seq if snapshot else 0, None):
+    for row in read_rows(connection, handle, snapshot.seq if snapshot else 0, None):
         state.apply(row)
     return state
 
 
-async def folded_all(connection: AsyncConnection, handles: Sequence[int]) -> list[State]:
+def folded_all(connection: Connection, handles: Sequence[int]) -> list[State]:
     """`folded` for each of these handles, with two statements."""
     states = {handle: State.empty() for handle in handles}
     snapshots = select(execution_snapshots).where(execution_snapshots.c.handle.in_(handles))
-    for snapshot in await connection.execute(snapshots):
+    for snapshot in connection.execute(snapshots):
         states[snapshot.handle] = State.from_json(json.loads(snapshot.state))
     e, log = executions.c, execution_log.c
     tails = (
@@ -62,7 +62,7 @@ async def folded_all(connection: AsyncConnection, handles: Sequence[int]) -> lis
         .where(e.handle.in_(handles), log.seq > e.snapshot_seq)
         .order_by(log.handle, log.seq)
     )
-    for row in await connection.execute(tails):
+    for row in connection.execute(tails):
         states[row.handle].apply(_log_row(row))
     return [states[handle] for handle in handles]
 
@@ -72,30 +72,27 @@ def _log_row(row: Row[Any]) -> LogRow:
 
 
 class Reading(Transactions):
-    @verb(orgs=Orgs.FINDS)
-    async def get(self, id: str) -> Execution | None:
-        async with self.read() as connection:
-            row = (await connection.execute(select(executions).where(executions.c.id == id))).one_or_none()
+    @reads(orgs=Orgs.FINDS)
+    def get(self, connection: Connection, id: str) -> Execution | None:
+        row = connection.execute(select(executions).where(executions.c.id == id)).one_or_none()
         return to_execution(row) if row else None
 
-    @verb(orgs=Orgs.FOLLOWS)
-    async def read_log(
-        self, id: str, after: int = 0, limit: int = 1000, *, max_bytes: int | None = None
+    @reads(orgs=Orgs.FOLLOWS)
+    def read_log(
+        self, connection: Connection, id: str, after: int = 0, limit: int = 1000, *, max_bytes: int | None = None
     ) -> list[LogRow]:
         """Rows with a `seq` above `after`, in order; `max_bytes`: up to the row that reaches this size."""
-        async with self.read() as connection:
-            handle = await connection.scalar(select(executions.c.handle).where(executions.c.id == id))
-            return [] if handle is None else await read_rows(connection, handle, after, limit, max_bytes)
+        handle = connection.scalar(select(executions.c.handle).where(executions.c.id == id))
+        return [] if handle is None else read_rows(connection, handle, after, limit, max_bytes)
 
-    @verb(orgs=Orgs.FINDS)
-    async def state(self, id: str) -> tuple[Execution, State] | None:
+    @reads(orgs=Orgs.FINDS)
+    def state(self, connection: Connection, id: str) -> tuple[Execution, State] | None:
         """The facts and the folded content of the same moment."""
-        async with self.read() as connection:
-            row = (await connection.execute(select(executions).where(executions.c.id == id))).one_or_none()
-            return (to_execution(row), await folded(connection, row.handle)) if row else None
+        row = connection.execute(select(executions).where(executions.c.id == id)).one_or_none()
+        return (to_execution(row), folded(connection, row.handle)) if row else None
 
-    @verb(orgs=Orgs.QUERY)
-    async def list(self, query: ExecutionQuery) -> Page:
+    @reads(orgs=Orgs.QUERY)
+    def list(self, connection: Connection, query: ExecutionQuery) -> Page:
         """Newest first. Raises `ValueError` for a page token that is not ours."""
         e = executions.c
         filters = ((e.org, query.org), (e.phase, query.phase), (e.session_id, query.session_id),
@@ -110,18 +107,17 @@ class Reading(Transactions):
         before = [chosen.key < _handle(query.page_token)] if query.page_token else []
         newest = select(executions).select_from(chosen.source).where(*given, *before).order_by(chosen.key.desc())
         counted = select(chosen.key).select_from(chosen.source).where(*given).limit(COUNTED).subquery()
-        async with self.read() as connection:
-            total = await connection.scalar(select(func.count()).select_from(counted)) or 0
-            rows = (await connection.execute(newest.offset((max(1, query.page) - 1) * size).limit(size + 1))).all()
-            shown = rows[:size]
-            view, weights = query.view, [_weight(row, query.view) for row in shown]
-            if query.max_bytes is not None and view is not View.FITTING:
-                shown = shown[: fitting(weights, query.max_bytes)]
-            whole = [row.handle for row in shown] if view is View.FULL else []
-            if view is View.FITTING:
-                fits = inside(weights, query.max_bytes)
-                whole = [row.handle for row, fit in zip(shown, fits, strict=True) if fit]
-            states = await _contents(connection, [row.handle for row in shown], set(whole))
+        total = connection.scalar(select(func.count()).select_from(counted)) or 0
+        rows = connection.execute(newest.offset((max(1, query.page) - 1) * size).limit(size + 1)).all()
+        shown = rows[:size]
+        view, weights = query.view, [_weight(row, query.view) for row in shown]
+        if query.max_bytes is not None and view is not View.FITTING:
+            shown = shown[: fitting(weights, query.max_bytes)]
+        whole = [row.handle for row in shown] if view is View.FULL else []
+        if view is View.FITTING:
+            fits = inside(weights, query.max_bytes)
+            whole = [row.handle for row, fit in zip(shown, fits, strict=True) if fit]
+        states = _contents(connection, [row.handle for row in shown], set(whole))
         return Page(
             executions=[to_execution(row) for row in shown],
             states=states,
@@ -130,60 +126,55 @@ class Reading(Transactions):
             page_size=size,
         )
 
-    @verb(orgs=Orgs.FINDS)
-    async def last_of_session(self, session_id: str, *, waiting: bool = False) -> Execution | None:
+    @reads(orgs=Orgs.FINDS)
+    def last_of_session(self, connection: Connection, session_id: str, *, waiting: bool = False) -> Execution | None:
         """The newest execution of a session; with `waiting` the one whose questions are open."""
         e = executions.c
         chosen = [e.session_id == session_id, *([e.waiting == 1] if waiting else [])]
         query = select(executions).where(*chosen).order_by(e.handle.desc()).limit(1)
-        async with self.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
+        row = connection.execute(query).one_or_none()
         return to_execution(row) if row else None
 
-    @verb(orgs=Orgs.AFTER_A_READ)
-    async def session_memory(self, session_id: str) -> tuple[str, str]:
+    @reads(orgs=Orgs.AFTER_A_READ)
+    def session_memory(self, connection: Connection, session_id: str) -> tuple[str, str]:
         """(head checkpoint id of a session, id of its newest execution); empty strings where there is none."""
         facts = session_facts.c
         newest = select(executions.c.id).where(executions.c.session_id == session_id)
-        async with self.read() as connection:
-            head = await connection.scalar(select(facts.head_checkpoint_id).where(facts.session_id == session_id))
-            last = await connection.scalar(newest.order_by(executions.c.handle.desc()).limit(1))
+        head = connection.scalar(select(facts.head_checkpoint_id).where(facts.session_id == session_id))
+        last = connection.scalar(newest.order_by(executions.c.handle.desc()).limit(1))
         return (head or "", last or "") if session_id else ("", "")
 
-    @verb(orgs=Orgs.AFTER_A_READ)
-    async def session_facts(self, session_id: str) -> tuple[str, str, str]:
+    @reads(orgs=Orgs.AFTER_A_READ)
+    def session_facts(self, connection: Connection, session_id: str) -> tuple[str, str, str]:
         """(thread id, head checkpoint id, sandbox id); an empty string for an id that is not known."""
         query = select(session_facts).where(session_facts.c.session_id == session_id)
-        async with self.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
+        row = connection.execute(query).one_or_none()
         return (row.thread_id, row.head_checkpoint_id, row.sandbox_id) if row else ("", "", "")
 
-    @verb(orgs=Orgs.NOBODYS)
-    async def phase_counts(self) -> dict[Phase, int]:
+    @reads(orgs=Orgs.NOBODYS)
+    def phase_counts(self, connection: Connection) -> dict[Phase, int]:
         """How many executions are in each open phase."""
         e = executions.c
-        query = select(e.phase, func.count()).where(e.step != Step.SETTLED.value, e.phase < 3).group_by(e.phase)
-        async with self.read() as connection:
-            return {Phase(phase): count for phase, count in await connection.execute(query)}
+        query = (
+            select(e.phase, func.count().label("n")).where(e.step != Step.SETTLED.value, e.phase < 3).group_by(e.phase)
+        )
+        return {Phase(row.phase): row.n for row in connection.execute(query)}
 
-    @verb(orgs=Orgs.NOBODYS)
-    async def oldest_open_s(self) -> float:
+    @reads(orgs=Orgs.NOBODYS)
+    def oldest_open_s(self, connection: Connection) -> float:
         """The age of the oldest execution that has not ended, in seconds by the database's clock; 0 without one."""
         oldest = select(NOW - func.min(executions.c.created_at)).where(executions.c.phase < 3)
-        async with self.read() as connection:
-            return max(0.0, await connection.scalar(oldest, self.params()) or 0.0)
+        return max(0.0, connection.scalar(oldest, self.params()) or 0.0)
 
-    @verb(orgs=Orgs.NOBODYS)
-    async def now(self) -> float:
+    @reads(orgs=Orgs.NOBODYS)
+    def now(self, connection: Connection) -> float:
         """The database's clock, in epoch seconds; ages are computed with it."""
-        async with self.read() as connection:
-            return (await connection.execute(select(NOW), self.params())).scalar_one()
+        return float(connection.scalar(select(NOW), self.params()))
 
-    @verb(orgs=Orgs.NOBODYS)
-    async def ping(self) -> None:
+    @reads(orgs=Orgs.NOBODYS)
+    def ping(self, connection: Connection) -> None:
         """Raises `StoreUnavailable` when the database does not answer."""
-        async with self.read() as connection:
-            await connection.execute(select(1))
+        connection.execute(select(1))
 
 
 def _weight(row: Row[Any], view: View) -> int:
@@ -193,14 +184,14 @@ def _weight(row: Row[Any], view: View) -> int:
     return int(row.snapshot_bytes + row.tail_bytes) + len(row.spec)
 
 
-async def _contents(connection: AsyncConnection, handles: Sequence[int], whole: Collection[int]) -> list[State | Brief]:
+def _contents(connection: Connection, handles: Sequence[int], whole: Collection[int]) -> list[State | Brief]:
     """The folded states of the executions in `whole`, and a `Brief` of each of the others."""
     kept, cut = [h for h in handles if h in whole], [h for h in handles if h not in whole]
     found: dict[int, State | Brief] = {}
     if kept:
-        found |= zip(kept, await folded_all(connection, kept), strict=True)
+        found |= zip(kept, folded_all(connection, kept), strict=True)
     if cut:
-        found |= zip(cut, await briefs(connection, cut), strict=True)
+        found |= zip(cut, briefs(connection, cut), strict=True)
     return [found[handle] for handle in handles]
 
 

@@ -26,11 +26,11 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_runner.status.phases import TERMINAL_PHASES
 from agent_runner.status.store.clock import FOREVER, NOW
 from agent_runner.status.store.connection import Transactions
+from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.executions.ending import OPEN, E
 from agent_runner.status.store.records import Overdue, Purged, Removal, ResourceKind
 from agent_runner.status.store.schema import (
@@ -45,7 +45,7 @@ from agent_runner.status.store.schema import (
     skill_tags,
     threads,
 )
-from agent_runner.status.store.verbs import verb
+from agent_runner.status.store.verbs import reads, verb, writes
 
 BATCH, MAX_LOG_ROWS = 100, 10_000
 """The most executions of one transaction, and about the most rows of their logs."""
@@ -67,22 +67,24 @@ class Retention(Transactions):
     async def purge(self, older_than_s: float) -> Purged:
         """Remove executions that ended at least `older_than_s` ago, the oldest first, with all their data: logs,
         snapshots, attachments, tags, keys, contexts."""
-        old = select(E.handle, E.id, E.last_seq).where(*_ended_before(older_than_s)).order_by(E.completed_at)
-        async with self.read() as connection:  # mostly none is old: do not take the writer for that
-            if (await connection.execute(old.limit(1), self.params())).one_or_none() is None:
-                return Purged()
-        async with self.write() as connection:
-            rows = list(await connection.execute(self._mine(old.limit(BATCH)), self.params()))
-            batch = _of_bounded_size(rows)
-            handles = [row.handle for row in batch]
-            size = await self._bytes(connection, execution_log.c.handle.in_(handles), handles)
-            log_rows = (
-                await connection.execute(delete(execution_log).where(execution_log.c.handle.in_(handles)))
-            ).rowcount
-            for table in (execution_snapshots, executions):
-                await connection.execute(delete(table).where(table.c.handle.in_(handles)))
-            context = R.kind == ResourceKind.EXECUTION_CONTEXT.value
-            await connection.execute(delete(resources).where(context, R.parent_id.in_([row.id for row in batch])))
+        # Mostly none is old: do not take the writer for that.
+        return await self._purge(older_than_s) if await self._any_ended(older_than_s) else Purged()
+
+    @reads
+    def _any_ended(self, connection: Connection, seconds_ago: float) -> bool:
+        return connection.scalar(_oldest(seconds_ago).limit(1), self.params()) is not None
+
+    @writes
+    def _purge(self, connection: Connection, seconds_ago: float) -> Purged:
+        rows = list(connection.execute(self._mine(_oldest(seconds_ago).limit(BATCH)), self.params()))
+        batch = _of_bounded_size(rows)
+        handles = [row.handle for row in batch]
+        size = self._bytes(connection, execution_log.c.handle.in_(handles), handles)
+        log_rows = connection.execute(delete(execution_log).where(execution_log.c.handle.in_(handles))).rowcount
+        for table in (execution_snapshots, executions):
+            connection.execute(delete(table).where(table.c.handle.in_(handles)))
+        context = R.kind == ResourceKind.EXECUTION_CONTEXT.value
+        connection.execute(delete(resources).where(context, R.parent_id.in_([row.id for row in batch])))
         more = len(rows) == BATCH or len(batch) < len(rows)
         return Purged(executions=len(batch), log_rows=log_rows, bytes=size, more=more)
 
@@ -93,124 +95,131 @@ class Retention(Transactions):
         Returns their ids. A session that was created for one execution is removed with it. Any other session keeps its
         thread and its head, and its next turn gets a new sandbox.
         """
-        due = select(F.session_id).where(*_idle(idle_s)).order_by(F.used_at).limit(BATCH)
-        async with self.read() as connection:
-            if await connection.scalar(due.limit(1), self.params()) is None:
-                return []
+        if not await self._any_idle(idle_s):
+            return []
         return [removal.session_id for removal in await self._retire(*_idle(idle_s)) if removal.sandbox_id]
+
+    @reads
+    def _any_idle(self, connection: Connection, idle_s: float) -> bool:
+        due = select(F.session_id).where(*_idle(idle_s)).order_by(F.used_at).limit(1)
+        return connection.scalar(due, self.params()) is not None
 
     @verb
     async def retire_session(self, session_id: str) -> list[Removal]:
         """The removals for a session that was deleted; none as long as one of its executions is open."""
         return await self._retire(F.session_id == session_id, F.used_at == DELETED, ~_BUSY)
 
-    async def _retire(self, *conditions: ColumnElement[bool]) -> list[Removal]:
-        chosen = select(session_facts, _EXISTS.label("exists")).where(*conditions).order_by(F.used_at).limit(BATCH)
+    @writes
+    def _retire(self, connection: Connection, *conditions: ColumnElement[bool]) -> list[Removal]:
+        chosen = (
+            select(session_facts, _EXISTS.label("exists"))
+            .where(*conditions)
+            .order_by(F.used_at, F.session_id)
+            .limit(BATCH)
+        )
         noted: list[Removal] = []
-        async with self.write() as connection:
-            for row in list(await connection.execute(self._mine(chosen, of=session_facts), self.params())):
-                mine = F.session_id == row.session_id
-                stays = row.exists
-                if stays and row.one_shot:
-                    of_it = (R.kind == ResourceKind.SESSION.value, R.id == row.session_id)
-                    await connection.execute(delete(resources).where(*of_it))
-                    await connection.execute(delete(threads).where(threads.c.session_id == row.session_id))
-                    stays = False
-                head = row.head_checkpoint_id if stays else ""
-                noted.append(await self._note(connection, row, sandbox_id=row.sandbox_id or row.session_id))
-                if row.thread_id and (head or not stays):
-                    noted.append(await self._note(connection, row, thread_id=row.thread_id, head_checkpoint_id=head))
-                if stays:
-                    # Each use adds a turn, and no session is retired twice without a use between: the name is new.
-                    renamed = {"retired": 1, "sandbox_id": f"{row.session_id}-{row.turns}"}
-                    await connection.execute(update(session_facts).where(mine).values(**renamed))
-                else:
-                    await connection.execute(delete(session_facts).where(mine))
+        for row in list(connection.execute(self._mine(chosen, of=session_facts), self.params())):
+            mine = F.session_id == row.session_id
+            stays = row.exists
+            if stays and row.one_shot:
+                of_it = (R.kind == ResourceKind.SESSION.value, R.id == row.session_id)
+                connection.execute(delete(resources).where(*of_it))
+                connection.execute(delete(threads).where(threads.c.session_id == row.session_id))
+                stays = False
+            head = row.head_checkpoint_id if stays else ""
+            noted.append(self._note(connection, row, sandbox_id=row.sandbox_id or row.session_id))
+            if row.thread_id and (head or not stays):
+                noted.append(self._note(connection, row, thread_id=row.thread_id, head_checkpoint_id=head))
+            if stays:
+                # Each use adds a turn, and no session is retired twice without a use between: the name is new.
+                renamed = {"retired": 1, "sandbox_id": f"{row.session_id}-{row.turns}"}
+                connection.execute(update(session_facts).where(mine).values(**renamed))
+            else:
+                connection.execute(delete(session_facts).where(mine))
         return noted
 
-    async def _note(self, connection: AsyncConnection, row: Row[Any], **what: str) -> Removal:
+    def _note(self, connection: Connection, row: Row[Any], **what: str) -> Removal:
         values = insert(removals).values(session_id=row.session_id, created_at=NOW, due_at=NOW, **what)
-        return _to_removal((await connection.execute(values.returning(removals), self.params())).one())
+        return _to_removal(connection.execute(values.returning(removals), self.params()).one())
 
-    @verb
-    async def due_removals(self, after: int = 0, *, early: bool = False) -> list[Removal]:
+    @reads
+    def due_removals(self, connection: Connection, after: int = 0, *, early: bool = False) -> list[Removal]:
         """One page of the removals to publish now (again), after the id `after`. `early`: also those not due yet."""
         due = select(removals).where(M.id > after).order_by(M.id).limit(BATCH)
-        async with self.read() as connection:
-            rows = await connection.execute(due if early else due.where(M.due_at <= NOW), self.params())
-            return [_to_removal(row) for row in rows]
+        rows = connection.execute(due if early else due.where(M.due_at <= NOW), self.params())
+        return [_to_removal(row) for row in rows]
 
-    @verb
-    async def asked(self, ids: Sequence[int]) -> None:
+    @writes
+    def asked(self, connection: Connection, ids: Sequence[int]) -> None:
         """These were published. A removal without a confirmation is due again after its present age, at most a day."""
         age = NOW - M.created_at
         again = NOW + case((age < AGAIN_AT_MOST_S, age), else_=AGAIN_AT_MOST_S)
-        async with self.write() as connection:
-            await connection.execute(update(removals).where(M.id.in_(ids)).values(due_at=again), self.params())
+        connection.execute(update(removals).where(M.id.in_(ids)).values(due_at=again), self.params())
 
-    @verb
-    async def removed(self, *, sandbox_id: str = "", thread_id: str = "", head_checkpoint_id: str = "") -> bool:
+    @writes
+    def removed(
+        self, connection: Connection, *, sandbox_id: str = "", thread_id: str = "", head_checkpoint_id: str = ""
+    ) -> bool:
         """A worker confirms a removal. False for a second confirmation."""
         what = (M.sandbox_id == sandbox_id, M.thread_id == thread_id, M.head_checkpoint_id == head_checkpoint_id)
-        async with self.write() as connection:
-            return bool((await connection.execute(delete(removals).where(*what))).rowcount)
+        return bool(connection.execute(delete(removals).where(*what)).rowcount)
 
-    @verb
-    async def give_up_removals(self, older_than_s: float) -> int:
+    @writes
+    def give_up_removals(self, connection: Connection, older_than_s: float) -> int:
         """Delete removals that no worker has confirmed for `older_than_s`. Returns how many."""
         statement = delete(removals).where(M.created_at <= NOW - older_than_s)
-        async with self.write() as connection:
-            return (await connection.execute(statement, self.params())).rowcount
+        return connection.execute(statement, self.params()).rowcount
 
-    @verb
-    async def unconfirmed(self) -> int:
+    @reads
+    def unconfirmed(self, connection: Connection) -> int:
         """How many removals no worker has confirmed yet."""
-        async with self.read() as connection:
-            return await connection.scalar(_UNCONFIRMED) or 0
+        return connection.scalar(_UNCONFIRMED) or 0
 
     @verb
     async def purge_skill_archives(self) -> int:
         """One batch of archives, with their tags, of deleted skills; how many. Versions of existing skills stay."""
+        found = await self._orphans()
+        return await self._drop_archives(found) if found else 0
+
+    @reads
+    def _orphans(self, connection: Connection) -> list[tuple[str, str]]:
         a = skill_artifacts.c
         orphans = select(a.skill_id, a.version_hash).where(_OF_NO_SKILL).limit(ARCHIVES)
-        async with self.read() as connection:
-            if not (found := (await connection.execute(orphans)).all()):
-                return 0
-        async with self.write() as connection:
-            gone = 0
-            for skill_id, version_hash in found:
-                mine = (a.skill_id == skill_id, a.version_hash == version_hash, _OF_NO_SKILL)
-                deleted = await connection.execute(delete(skill_artifacts).where(*mine))
-                gone += deleted.rowcount
-                if deleted.rowcount:
-                    await connection.execute(delete(skill_tags).where(skill_tags.c.skill_id == skill_id))
+        return [(row.skill_id, row.version_hash) for row in connection.execute(orphans)]
+
+    @writes
+    def _drop_archives(self, connection: Connection, found: Sequence[tuple[str, str]]) -> int:
+        a, gone = skill_artifacts.c, 0
+        for skill_id, version_hash in found:
+            mine = (a.skill_id == skill_id, a.version_hash == version_hash, _OF_NO_SKILL)
+            deleted = connection.execute(delete(skill_artifacts).where(*mine)).rowcount
+            gone += deleted
+            if deleted:
+                connection.execute(delete(skill_tags).where(skill_tags.c.skill_id == skill_id))
         return gone
 
-    @verb
-    async def overdue(self, older_than_s: float) -> Overdue:
+    @reads
+    def overdue(self, connection: Connection, older_than_s: float) -> Overdue:
         """Counts what the verbs above would remove at this moment. Changes nothing."""
         ended = _ended_before(older_than_s)
         handles = select(E.handle).where(*ended)
         idle = _idle(older_than_s)
-        async with self.read() as connection:
-            totals = select(func.count(), func.coalesce(func.sum(E.last_seq), 0)).where(*ended)
-            count, rows = (await connection.execute(totals, self.params())).one()
-            size = await self._bytes(connection, execution_log.c.handle.in_(handles), handles)
-            sessions = await connection.scalar(
-                select(func.count()).select_from(session_facts).where(*idle), self.params()
-            )
-            archives = await connection.scalar(select(func.count()).select_from(skill_artifacts).where(_OF_NO_SKILL))
-            waiting = await connection.scalar(_UNCONFIRMED)
+        rows = func.coalesce(func.sum(E.last_seq), 0).label("rows")
+        total = connection.execute(select(func.count().label("n"), rows).where(*ended), self.params()).one()
+        size = self._bytes(connection, execution_log.c.handle.in_(handles), handles)
+        sessions = connection.scalar(select(func.count()).select_from(session_facts).where(*idle), self.params())
+        archives = connection.scalar(select(func.count()).select_from(skill_artifacts).where(_OF_NO_SKILL))
+        waiting = connection.scalar(_UNCONFIRMED)
         return Overdue(
-            executions=count,
-            log_rows=int(rows),
+            executions=total.n,
+            log_rows=int(total.rows),
             bytes=size,
             sessions=sessions or 0,
             skill_archives=archives or 0,
             unconfirmed=waiting or 0,
         )
 
-    async def _bytes(self, connection: AsyncConnection, of_log: ColumnElement[bool], handles: Any) -> int:
+    def _bytes(self, connection: Connection, of_log: ColumnElement[bool], handles: Any) -> int:
         """The bytes of the logs, snapshots and attachments of these executions."""
         total = 0
         for column, mine in (
@@ -219,24 +228,28 @@ class Retention(Transactions):
         ):
             # SQLite's length() counts the characters of a text, so the text is cast. Postgres has octet_length().
             size = func.length(cast(column, LargeBinary)) if self.is_sqlite else func.octet_length(column)
-            found = await connection.scalar(select(func.coalesce(func.sum(size), 0)).where(mine), self.params())
+            found = connection.scalar(select(func.coalesce(func.sum(size), 0)).where(mine), self.params())
             total += int(found or 0)
         attached = execution_attachments.c
         kept = select(func.coalesce(func.sum(attached.size), 0)).where(attached.handle.in_(handles))
-        return total + int(await connection.scalar(kept, self.params()) or 0)
+        return total + int(connection.scalar(kept, self.params()) or 0)
 
     def _mine(self, query: Select[Any], **of: Any) -> Select[Any]:
         """Locks the rows for this transaction, without those that another server has locked. SQLite has one writer."""
         return query if self.is_sqlite else query.with_for_update(skip_locked=True, **of)
 
 
-async def disuse(connection: AsyncConnection, session_id: str) -> None:
+def disuse(connection: Connection, session_id: str) -> None:
     """A session was deleted: its sandbox and thread are due for removal as soon as none of its executions is open."""
-    await connection.execute(update(session_facts).where(F.session_id == session_id).values(used_at=DELETED, retired=0))
+    connection.execute(update(session_facts).where(F.session_id == session_id).values(used_at=DELETED, retired=0))
 
 
 def _ended_before(seconds_ago: float) -> tuple[ColumnElement[bool], ...]:
     return E.phase >= min(TERMINAL_PHASES), E.completed_at <= NOW - seconds_ago
+
+
+def _oldest(seconds_ago: float) -> Select[Any]:
+    return select(E.handle, E.id, E.last_seq).where(*_ended_before(seconds_ago)).order_by(E.completed_at)
 
 
 def _idle(idle_s: float) -> tuple[ColumnElement[bool], ...]:

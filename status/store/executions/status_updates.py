@@ -4,22 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Row, select
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_runner.status.phases import REPORT, REPORT_END, REPORT_FIRST, TERMINAL_PHASES, Phase, Step
 from agent_runner.status.store.clock import FOREVER, NOW
+from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.edges import take
 from agent_runner.status.store.errors import ClaimedNatively, NotItsTurn, StoreError, Terminal
 from agent_runner.status.store.executions.ending import E, End, Ending, dumps
 from agent_runner.status.store.records import Execution, NewDelta
 from agent_runner.status.store.rows import to_execution
 from agent_runner.status.store.schema import executions
-from agent_runner.status.store.verbs import Orgs, verb
+from agent_runner.status.store.verbs import Orgs, writes
 
 
 class StatusUpdates(Ending):
-    @verb(orgs=Orgs.EXECUTION)
-    async def merge_status(self, id: str, partial: Mapping[str, Any]) -> tuple[Execution, str] | None:
+    @writes(orgs=Orgs.EXECUTION)
+    def merge_status(self, connection: Connection, id: str, partial: Mapping[str, Any]) -> tuple[Execution, str] | None:
         """Merge a partial status (protobuf JSON). Returns the updated execution, and its session's next one or ''.
 
         Updates of one execution come one after the other: each locks the row until its log row is written. The phase
@@ -28,28 +28,27 @@ class StatusUpdates(Ending):
         """
         phase = Phase.known(partial.get("phase", ""))
         over = phase is not None and phase in TERMINAL_PHASES
-        async with self.write() as connection:
-            if over:
-                await self.hold_sessions(connection, E.id == id)
-            row = await self._taken(connection, id, Phase.IN_PROGRESS if phase is Phase.IN_PROGRESS else None)
+        if over:
+            self.hold_sessions(connection, E.id == id)
+        row = self._taken(connection, id, Phase.IN_PROGRESS if phase is Phase.IN_PROGRESS else None)
+        if row is None:
+            row = connection.execute(select(executions).where(E.id == id)).one_or_none()
             if row is None:
-                row = (await connection.execute(select(executions).where(E.id == id))).one_or_none()
-                if row is None:
-                    return None
-                raise _refusal(row)
-            # The execution and its log must agree (L6): the end has a log row of its own, and PENDING changes nothing.
-            merged = {k: v for k, v in partial.items() if k != "phase" or phase is Phase.IN_PROGRESS}
-            delta = NewDelta(kind="merge", payload=dumps({"status": merged}))
-            await self.write_log(connection, row.handle, row.last_seq - 1, row.fence, [delta])
-            promoted = ""
-            if over and phase is not None:
-                end = End(phase=phase, code=None, facts={})
-                result = await self.end_row(connection, end, E.id == id, edge=REPORT_END)
-                promoted = result[1] if result else ""
-            stored = (await connection.execute(select(executions).where(E.id == id))).one()
+                return None
+            raise _refusal(row)
+        # The execution and its log must agree (L6): the end has a log row of its own, and PENDING changes nothing.
+        merged = {k: v for k, v in partial.items() if k != "phase" or phase is Phase.IN_PROGRESS}
+        delta = NewDelta(kind="merge", payload=dumps({"status": merged}))
+        self.write_log(connection, row.handle, row.last_seq - 1, row.fence, [delta])
+        promoted = ""
+        if over and phase is not None:
+            end = End(phase=phase, code=None, facts={})
+            result = self.end_row(connection, end, E.id == id, edge=REPORT_END)
+            promoted = result[1] if result else ""
+        stored = connection.execute(select(executions).where(E.id == id)).one()
         return to_execution(stored), promoted
 
-    async def _taken(self, connection: AsyncConnection, id: str, phase: Phase | None) -> Row[Any] | None:
+    def _taken(self, connection: Connection, id: str, phase: Phase | None) -> Row[Any] | None:
         """The row, with the next number of its log reserved; None when the reporter may not report on this run."""
         # If two reports come at once, the first one takes the run and the second one finds it running.
         for edge in (REPORT, REPORT_FIRST, REPORT):
@@ -66,7 +65,7 @@ class StatusUpdates(Ending):
                 next_dispatch_at=FOREVER,
                 last_beat_at=NOW,
             )
-            if row := (await connection.execute(statement, self.params())).one_or_none():
+            if row := connection.execute(statement, self.params()).one_or_none():
                 return row
         return None
 

@@ -14,13 +14,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, case, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
 from agent_runner.status.log.log import State, rfc3339
 from agent_runner.status.phases import Phase, Step
 from agent_runner.status.store.clock import FOREVER, NOW, latest
+from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.errors import StoreUnavailable
 from agent_runner.status.store.executions.ending import OPEN, E, End, Ending
 from agent_runner.status.store.executions.outbox import TO_START
@@ -28,7 +28,7 @@ from agent_runner.status.store.executions.reading import folded
 from agent_runner.status.store.records import Execution, ResourceKind, Tick
 from agent_runner.status.store.rows import to_execution
 from agent_runner.status.store.schema import executions, resources, session_facts, startup_failures, sweeper, workers
-from agent_runner.status.store.verbs import verb
+from agent_runner.status.store.verbs import reads, verb, writes
 from agent_runner.status.timeouts import TIMEOUT_CODES, TimeoutType
 
 log = event_logger(__name__)
@@ -63,29 +63,28 @@ class Sweep(Ending):
             if len(batch) < BATCH:
                 return Tick(ended=ended, resumed=resumed)
 
-    @verb
-    async def alive(self, *, period_s: float) -> bool:
+    @writes
+    def alive(self, connection: Connection, *, period_s: float) -> bool:
         """Stamp that a server is alive. True when the last stamp was too long ago and the clocks were moved."""
         gap = gap_s(period_s)
         insert = sqlite_insert if self.is_sqlite else postgres_insert
         s = sweeper.c
-        async with self.write() as connection:
-            await connection.execute(_CONTEXTS_OF_ENDED)
-            await connection.execute(insert(sweeper).values(id=1, alive_at=NOW).on_conflict_do_nothing(), self.params())
-            late = s.alive_at < NOW - gap
-            stamped = update(sweeper).values(resumed_at=case((late, NOW), else_=s.resumed_at), alive_at=NOW)
-            before = await connection.scalar(select(s.resumed_at))
-            after = await connection.scalar(stamped.returning(s.resumed_at), self.params())
-            if after is None or after == before:
-                return False
-            await self._amnesty(connection)
-            return True
+        connection.execute(_CONTEXTS_OF_ENDED)
+        connection.execute(insert(sweeper).values(id=1, alive_at=NOW).on_conflict_do_nothing(), self.params())
+        late = s.alive_at < NOW - gap
+        stamped = update(sweeper).values(resumed_at=case((late, NOW), else_=s.resumed_at), alive_at=NOW)
+        before = connection.scalar(select(s.resumed_at))
+        after = connection.scalar(stamped.returning(s.resumed_at), self.params())
+        if after is None or after == before:
+            return False
+        self._amnesty(connection)
+        return True
 
-    async def _amnesty(self, connection: AsyncConnection) -> None:
+    def _amnesty(self, connection: Connection) -> None:
         def at_least(column: Any, seconds: Any) -> Any:
             return case((column < FOREVER, latest(column, NOW + seconds)), else_=column)
 
-        await connection.execute(
+        connection.execute(
             update(executions)
             .where(OPEN)
             .values(
@@ -103,16 +102,11 @@ class Sweep(Ending):
 
     async def _sweep_batch(self, fresh: ColumnElement[bool]) -> list[Execution] | None:
         """The executions that one transaction ended; None if the alive stamp is old, so the amnesty must come first."""
-        async with self.read() as connection:  # most ticks find nothing: do not take the writer for that
-            overdue = select(E.handle).where(OPEN, E.next_deadline <= NOW).order_by(E.next_deadline).limit(BATCH)
-            handles = list(await connection.scalars(overdue, self.params()))
-            if handles and not await connection.scalar(select(fresh), self.params()):
-                return None
+        handles = await self._overdue(fresh)  # most ticks find nothing: do not take the writer for that
         if not handles:
-            return []
+            return handles if handles is None else []
         try:
-            async with self.write() as connection:
-                return await self._end_rows(connection, await self._due(connection, handles, fresh))
+            return await self._end_all(handles, fresh)
         except StoreUnavailable:
             raise
         except Exception:
@@ -120,9 +114,20 @@ class Sweep(Ending):
             log.exception("sweep.batch_failed")
             return await self._one_by_one(handles, fresh)
 
-    async def _due(
-        self, connection: AsyncConnection, handles: Sequence[int], fresh: ColumnElement[bool]
-    ) -> list[Row[Any]]:
+    @reads
+    def _overdue(self, connection: Connection, fresh: ColumnElement[bool]) -> list[int] | None:
+        """Rows that are due; None if there are some and the alive stamp is old."""
+        overdue = select(E.handle).where(OPEN, E.next_deadline <= NOW).order_by(E.next_deadline).limit(BATCH)
+        handles = list(connection.scalars(overdue, self.params()))
+        return None if handles and not connection.scalar(select(fresh), self.params()) else handles
+
+    @writes
+    def _end_all(
+        self, connection: Connection, handles: Sequence[int], fresh: ColumnElement[bool], *, with_facts: bool = True
+    ) -> list[Execution]:
+        return self._end_rows(connection, self._due(connection, handles, fresh), with_facts=with_facts)
+
+    def _due(self, connection: Connection, handles: Sequence[int], fresh: ColumnElement[bool]) -> list[Row[Any]]:
         """Those of these rows that are still due, locked with their sessions. Rows locked elsewhere wait a tick."""
         due = (
             select(executions, NOW.label("now_at"))
@@ -130,13 +135,13 @@ class Sweep(Ending):
             .order_by(E.next_deadline)
         )
         if not self.is_sqlite:
-            sessions = await self.hold_sessions(connection, E.handle.in_(handles), wait=False)
+            sessions = self.hold_sessions(connection, E.handle.in_(handles), wait=False)
             unknown = ~exists().where(session_facts.c.session_id == E.session_id)
             due = due.where(or_(E.session_id.in_(sessions), unknown)).with_for_update(skip_locked=True, of=executions)
-        return list(await connection.execute(due, self.params()))
+        return list(connection.execute(due, self.params()))
 
-    async def _end_rows(
-        self, connection: AsyncConnection, rows: Sequence[Row[Any]], *, with_facts: bool = True
+    def _end_rows(
+        self, connection: Connection, rows: Sequence[Row[Any]], *, with_facts: bool = True
     ) -> list[Execution]:
         ended: list[Execution] = []
         nobody: dict[str, str] = {}
@@ -145,9 +150,9 @@ class Sweep(Ending):
             passed = min(TimeoutType, key=lambda t: (row._mapping[t.column], t is not TimeoutType.CANCEL))
             code = TIMEOUT_CODES[passed]
             phase = Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED
-            facts = await self._facts(connection, row, passed, nobody) if with_facts else {}
+            facts = self._facts(connection, row, passed, nobody) if with_facts else {}
             end = End(phase=phase, code=code, facts=facts, late_s=row.now_at - row.next_deadline)
-            if await self.end_row(connection, end, E.handle == row.handle, E.next_deadline <= NOW) and with_facts:
+            if self.end_row(connection, end, E.handle == row.handle, E.next_deadline <= NOW) and with_facts:
                 ended.append(to_execution(row))
         return ended
 
@@ -157,9 +162,7 @@ class Sweep(Ending):
         for handle in handles:
             for with_facts in (True, False):
                 try:
-                    async with self.write() as connection:
-                        rows = await self._due(connection, [handle], fresh)
-                        ended += await self._end_rows(connection, rows, with_facts=with_facts)
+                    ended += await self._end_all([handle], fresh, with_facts=with_facts)
                     break
                 except StoreUnavailable:
                     raise
@@ -167,8 +170,8 @@ class Sweep(Ending):
                     log.exception("sweep.row_failed", handle=handle, with_facts=with_facts)
         return ended
 
-    async def _facts(
-        self, connection: AsyncConnection, row: Row[Any], passed: TimeoutType, nobody: dict[str, str]
+    def _facts(
+        self, connection: Connection, row: Row[Any], passed: TimeoutType, nobody: dict[str, str]
     ) -> dict[str, Any]:
         """What is known about this row and this deadline, for the failure table."""
         step = Step(row.step)
@@ -180,14 +183,14 @@ class Sweep(Ending):
         match passed:
             case TimeoutType.SCHEDULE_TO_START:
                 if row.runner_queue not in nobody:
-                    nobody[row.runner_queue] = await self._nobody(connection, row)
+                    nobody[row.runner_queue] = self._nobody(connection, row)
                 facts |= {"limit_s": row.limit_schedule_to_start, "cause": nobody[row.runner_queue]}
             case TimeoutType.HEARTBEAT | TimeoutType.ENSURE_THREAD:
                 heard = row.last_beat_at or row.now_at - row.limit_ensure_thread
                 facts |= {
                     "silent_s": round(row.now_at - heard, 1),
                     "last_heartbeat": rfc3339(heard),
-                    "progress": _progress(row.progress, await folded(connection, row.handle)),
+                    "progress": _progress(row.progress, folded(connection, row.handle)),
                 }
             case TimeoutType.WORKER_LOST:
                 grace = f"{row.limit_worker_lost_grace:g}"
@@ -200,40 +203,38 @@ class Sweep(Ending):
             case TimeoutType.SCHEDULE_TO_CLOSE:
                 facts["limit_s"] = row.limit_schedule_to_close
             case TimeoutType.THREAD_WAIT:
-                facts |= {"limit_s": row.limit_thread_wait, "blocker": await self._blocker(connection, row)}
+                facts |= {"limit_s": row.limit_thread_wait, "blocker": self._blocker(connection, row)}
             case TimeoutType.CANCEL:
                 facts["by"] = row.cancelled_by
         return facts
 
-    async def _nobody(self, connection: AsyncConnection, row: Row[Any]) -> str:
+    def _nobody(self, connection: Connection, row: Row[Any]) -> str:
         """Why no worker took it: the last failed start, busy workers, or no worker at all."""
-        failed = await connection.scalar(
-            select(startup_failures.c.text).where(startup_failures.c.queue == row.runner_queue)
-        )
+        failed = connection.scalar(select(startup_failures.c.text).where(startup_failures.c.queue == row.runner_queue))
         if failed:
             return f"the last worker on this queue failed to start: {failed.strip()}"
         w = workers.c
         here = select(func.count(), func.sum(w.slots), func.sum(w.busy), func.max(w.not_taking)).where(
             w.queue == row.runner_queue, w.gone_at.is_(None), w.disconnected_at.is_(None)
         )
-        count, slots, busy, leaving = (await connection.execute(here)).one()
+        count, slots, busy, leaving = tuple(connection.execute(here).one())
         if count:
             if leaving:
                 return f"{count} workers online, {busy} of {slots} slots busy; one of them takes no work: {leaving}"
             if busy >= slots:
                 return f"{count} workers online, all {slots} slots busy"
             return f"{count} workers online, {busy} of {slots} slots busy, but none took it"
-        ever = await connection.scalar(select(func.max(w.last_seen_at)).where(w.queue == row.runner_queue))
+        ever = connection.scalar(select(func.max(w.last_seen_at)).where(w.queue == row.runner_queue))
         if ever is None:
             return "no worker ever connected (none is running, it failed to start, or it listens on another queue)"
-        now = await connection.scalar(select(NOW), self.params())
+        now = connection.scalar(select(NOW), self.params())
         return f"no worker is online; the last one was heard {round(now - ever)} s ago"
 
-    async def _blocker(self, connection: AsyncConnection, row: Row[Any]) -> str:
+    def _blocker(self, connection: Connection, row: Row[Any]) -> str:
         held = (
             select(E.id).where(E.session_id == row.session_id, OPEN, E.handle < row.handle).order_by(E.handle).limit(1)
         )
-        found = await connection.scalar(held)
+        found = connection.scalar(held)
         return f"execution {found}" if found else "another execution"
 
 

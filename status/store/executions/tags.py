@@ -5,33 +5,33 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, FromClause, and_, delete, exists, insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.schema import execution_tags, executions, resource_tags, resources
 
 _E, _R = execution_tags.c, resource_tags.c
 _O, _P = execution_tags.alias("other").c, resource_tags.alias("other").c
 
 
-async def put_execution_tags(connection: AsyncConnection, handle: int, document: Mapping[str, Any]) -> None:
+def put_execution_tags(connection: Connection, handle: int, document: Mapping[str, Any]) -> None:
     """Write the tags of an execution that has none yet. `document` has them in `metadata.tags`."""
     if tags := _tags_in(document):
-        await connection.execute(insert(execution_tags), [{"handle": handle, "tag": tag} for tag in tags])
+        connection.execute(insert(execution_tags), [{"handle": handle, "tag": tag} for tag in tags])
 
 
-async def replace_execution_tags(connection: AsyncConnection, handle: int, document: Mapping[str, Any]) -> None:
-    await connection.execute(delete(execution_tags).where(_E.handle == handle))
-    await put_execution_tags(connection, handle, document)
+def replace_execution_tags(connection: Connection, handle: int, document: Mapping[str, Any]) -> None:
+    connection.execute(delete(execution_tags).where(_E.handle == handle))
+    put_execution_tags(connection, handle, document)
 
 
-async def replace_resource_tags(
-    connection: AsyncConnection, kind: str, id: str, document: Mapping[str, Any], *, is_new: bool
+def replace_resource_tags(
+    connection: Connection, kind: str, id: str, document: Mapping[str, Any], *, is_new: bool
 ) -> None:
     """`is_new`: there are no rows yet."""
     if not is_new:
-        await connection.execute(delete(resource_tags).where(_R.kind == kind, _R.id == id))
+        connection.execute(delete(resource_tags).where(_R.kind == kind, _R.id == id))
     if tags := _tags_in(document):
-        await connection.execute(insert(resource_tags), [{"kind": kind, "id": id, "tag": tag} for tag in tags])
+        connection.execute(insert(resource_tags), [{"kind": kind, "id": id, "tag": tag} for tag in tags])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,10 @@ from hmac import compare_digest
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, case, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_runner.status.phases import BEGIN, CLAIM, DONE, HAND_BACK, SETTLE, Phase, Step
 from agent_runner.status.store.clock import FOREVER, NOW
+from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.edges import take
 from agent_runner.status.store.errors import OtherKeysWorker
 from agent_runner.status.store.executions.ending import OPEN, E, End, Ending, dumps, terminal
@@ -30,15 +30,15 @@ from agent_runner.status.store.records import (
 from agent_runner.status.store.registry.presence import speaks_for
 from agent_runner.status.store.rows import to_execution
 from agent_runner.status.store.schema import executions, session_facts, workers
-from agent_runner.status.store.verbs import verb
+from agent_runner.status.store.verbs import reads, writes
 
 MIN_TAIL_BYTES = 256 * 1024
 """A snapshot is due when the tail since the last one is larger than this and than that snapshot."""
 
 
 class WorkerWrites(Ending):
-    @verb
-    async def begin(self, id: str, begin_id: str, incarnation: str, *, key: str = "") -> Begun:
+    @writes
+    def begin(self, connection: Connection, id: str, begin_id: str, incarnation: str, *, key: str = "") -> Begun:
         """EnsureThread starts. Granted once; a repeated call with the same `begin_id` is granted again.
 
         `key`: the id of the caller's key; empty for a caller that may act for every worker. Raises `OtherKeysWorker`.
@@ -55,19 +55,18 @@ class WorkerWrites(Ending):
             next_dispatch_at=FOREVER,
             due_ensure_thread=NOW + E.limit_ensure_thread,
         )
-        async with self.write() as connection:
-            row = (await connection.execute(statement, self.params())).one_or_none()
-            if row is None:
-                await self._must_speak_for(connection, incarnation, key)
-                row = await self._row(connection, E.id == id)
-                if row is None or row.begin_id != begin_id or row.step != BEGIN.step.value:
-                    return Begun(granted=False, refusal=_why_not(row, BEGIN.step), execution=None)
-            facts = select(session_facts.c.thread_id).where(session_facts.c.session_id == row.session_id)
-            thread_id = await connection.scalar(facts) or ""
+        row = connection.execute(statement, self.params()).one_or_none()
+        if row is None:
+            self._must_speak_for(connection, incarnation, key)
+            row = self._row(connection, E.id == id)
+            if row is None or row.begin_id != begin_id or row.step != BEGIN.step.value:
+                return Begun(granted=False, refusal=_why_not(row, BEGIN.step), execution=None)
+        facts = select(session_facts.c.thread_id).where(session_facts.c.session_id == row.session_id)
+        thread_id = connection.scalar(facts) or ""
         return Begun(granted=True, refusal="", execution=to_execution(row), thread_id=thread_id)
 
-    @verb
-    async def done(self, id: str, begin_id: str, thread_id: str) -> bool:
+    @writes
+    def done(self, connection: Connection, id: str, begin_id: str, thread_id: str) -> bool:
         """EnsureThread ended: the thread is stored, ExecuteGraphton's schedule-to-start runs from now."""
         statement = take(
             DONE,
@@ -81,23 +80,30 @@ class WorkerWrites(Ending):
             due_schedule_to_start=NOW + E.limit_schedule_to_start,
             next_dispatch_at=NOW + E.limit_schedule_to_start / 3,
         )
-        async with self.write() as connection:
-            await self.hold_sessions(connection, E.id == id)
-            moved = (await connection.execute(statement, self.params())).one_or_none()
-            if moved is None:
-                row = await self._row(connection, E.id == id, E.begin_id == begin_id, E.thread_id == thread_id, OPEN)
-                return row is not None
-            facts = session_facts.c
-            await connection.execute(
-                update(session_facts)
-                .where(facts.session_id == moved.session_id, facts.thread_id == "")
-                .values(thread_id=thread_id)
-            )
+        self.hold_sessions(connection, E.id == id)
+        moved = connection.execute(statement, self.params()).one_or_none()
+        if moved is None:
+            row = self._row(connection, E.id == id, E.begin_id == begin_id, E.thread_id == thread_id, OPEN)
+            return row is not None
+        facts = session_facts.c
+        connection.execute(
+            update(session_facts)
+            .where(facts.session_id == moved.session_id, facts.thread_id == "")
+            .values(thread_id=thread_id)
+        )
         return True
 
-    @verb
-    async def claim(
-        self, id: str, claim_id: str, incarnation: str, token_digest: str = "", sandbox: str = "", *, key: str = ""
+    @writes
+    def claim(
+        self,
+        connection: Connection,
+        id: str,
+        claim_id: str,
+        incarnation: str,
+        token_digest: str = "",
+        sandbox: str = "",
+        *,
+        key: str = "",
     ) -> Claimed:
         """Take the run: IN_PROGRESS under a new fence. Refused after the deadline, by the database's clock.
 
@@ -124,23 +130,21 @@ class WorkerWrites(Ending):
             due_start_to_close=NOW + E.limit_start_to_close + E.limit_settle_grace,
             last_seq=case((E.resumable == 1, E.last_seq), else_=E.last_seq + 1),
         )
-        async with self.write() as connection:
-            row = (await connection.execute(statement, self.params())).one_or_none()
-            if row is None:
-                await self._must_speak_for(connection, incarnation, key)
-                row = await self._row(connection, E.id == id)
-                again = row is not None and row.claim_id == claim_id and row.step == CLAIM.step.value
-                if row is None or not again or not compare_digest(row.run_token, token_digest):
-                    return Claimed(granted=False, refusal=_why_not(row, CLAIM.step), execution=None)
-            elif not row.resumable:
-                told: dict[str, Any] = {"phase": Phase.IN_PROGRESS.wire_name, "attempt": row.attempt}
-                phase = NewDelta(kind="phase", payload=dumps(told | ({"sandbox": sandbox} if sandbox else {})))
-                await self.write_log(connection, row.handle, row.last_seq - 1, row.fence, [phase])
-            facts = (
-                await connection.execute(select(session_facts).where(session_facts.c.session_id == row.session_id))
-            ).one_or_none()
-            head, resume = await self._begins_at(connection, row, facts.head_checkpoint_id if facts else "")
-            previous = await self._previous(connection, row)
+        row = connection.execute(statement, self.params()).one_or_none()
+        if row is None:
+            self._must_speak_for(connection, incarnation, key)
+            row = self._row(connection, E.id == id)
+            again = row is not None and row.claim_id == claim_id and row.step == CLAIM.step.value
+            if row is None or not again or not compare_digest(row.run_token, token_digest):
+                return Claimed(granted=False, refusal=_why_not(row, CLAIM.step), execution=None)
+        elif not row.resumable:
+            told: dict[str, Any] = {"phase": Phase.IN_PROGRESS.wire_name, "attempt": row.attempt}
+            phase = NewDelta(kind="phase", payload=dumps(told | ({"sandbox": sandbox} if sandbox else {})))
+            self.write_log(connection, row.handle, row.last_seq - 1, row.fence, [phase])
+        of_session = select(session_facts).where(session_facts.c.session_id == row.session_id)
+        facts = connection.execute(of_session).one_or_none()
+        head, resume = self._begins_at(connection, row, facts.head_checkpoint_id if facts else "")
+        previous = self._previous(connection, row)
         return Claimed(
             granted=True,
             refusal="",
@@ -153,13 +157,12 @@ class WorkerWrites(Ending):
             go_on_if_found=bool(untold) and row.resume_checkpoint_id == WHAT_IS_FOUND,
         )
 
-    @verb
-    async def run_token(self, handle: int, fence: int) -> str | None:
+    @reads
+    def run_token(self, connection: Connection, handle: int, fence: int) -> str | None:
         """The digest of the token that the run was claimed with under this fence. Empty: claimed without a token. None:
         the owner has another fence, and had another one when the run ended or was handed back."""
         query = select(E.run_token, E.run_token_fence, E.fence, E.settled_fence, E.step).where(E.handle == handle)
-        async with self.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
+        row = connection.execute(query).one_or_none()
         if row is None or fence <= 0:
             return None
         if row.run_token_fence == fence:
@@ -168,11 +171,11 @@ class WorkerWrites(Ending):
         owned = row.fence == fence and row.step == Step.RUNNING.value
         return "" if owned or row.settled_fence == fence else None
 
-    async def _must_speak_for(self, connection: AsyncConnection, incarnation: str, key: str) -> None:
-        if key and not await connection.scalar(select(speaks_for(incarnation, key))):
+    def _must_speak_for(self, connection: Connection, incarnation: str, key: str) -> None:
+        if key and not connection.scalar(select(speaks_for(incarnation, key))):
             raise OtherKeysWorker(incarnation)
 
-    async def _begins_at(self, connection: AsyncConnection, row: Row[Any], head: str) -> tuple[str, bool]:
+    def _begins_at(self, connection: Connection, row: Row[Any], head: str) -> tuple[str, bool]:
         """(the checkpoint to begin at, whether to continue without new input). Stored for attempts and redrives."""
         if row.resumable:
             return head, True
@@ -182,18 +185,20 @@ class WorkerWrites(Ending):
             # Also for the next attempt: otherwise the first one's additions to memory would be there twice.
             return row.base_checkpoint_id, False
         base = {"base_checkpoint_id": head, "base_given": 1}
-        await connection.execute(update(executions).where(E.handle == row.handle).values(**base))
+        connection.execute(update(executions).where(E.handle == row.handle).values(**base))
         return head, False
 
-    async def _previous(self, connection: AsyncConnection, row: Row[Any]) -> Row[Any] | None:
+    def _previous(self, connection: Connection, row: Row[Any]) -> Row[Any] | None:
         """The execution before it in its session."""
         if not row.session_id:
             return None
         before = select(executions).where(E.session_id == row.session_id, E.handle < row.handle)
-        return (await connection.execute(before.order_by(E.handle.desc()).limit(1))).one_or_none()
+        return connection.execute(before.order_by(E.handle.desc()).limit(1)).one_or_none()
 
-    @verb
-    async def append(self, handle: int, fence: int, first: int, deltas: Sequence[NewDelta], head: str = "") -> Appended:
+    @writes
+    def append(
+        self, connection: Connection, handle: int, fence: int, first: int, deltas: Sequence[NewDelta], head: str = ""
+    ) -> Appended:
         """Store deltas numbered from `first`, and the run's head checkpoint, under the fence."""
         size = sum(len(d.payload) for d in deltas)
         statement = (
@@ -204,14 +209,13 @@ class WorkerWrites(Ending):
             )
             .returning(executions)
         )
-        async with self.write() as connection:
-            if head:
-                await self.hold_sessions(connection, E.handle == handle)
-            row = (await connection.execute(statement)).one_or_none()
-            if row is None:
-                return _unapplied(await self._row(connection, E.handle == handle), fence, first, len(deltas))
-            await self.write_log(connection, handle, row.last_seq - len(deltas), fence, deltas)
-            await self._set_head(connection, row, head)
+        if head:
+            self.hold_sessions(connection, E.handle == handle)
+        row = connection.execute(statement).one_or_none()
+        if row is None:
+            return _unapplied(self._row(connection, E.handle == handle), fence, first, len(deltas))
+        self.write_log(connection, handle, row.last_seq - len(deltas), fence, deltas)
+        self._set_head(connection, row, head)
         verdict = RunnerVerdict.CANCEL if row.cancel_requested_at is not None else RunnerVerdict.OK
         return Appended(
             verdict=verdict,
@@ -221,9 +225,10 @@ class WorkerWrites(Ending):
             snapshot_due=row.tail_bytes > max(MIN_TAIL_BYTES, row.snapshot_bytes),
         )
 
-    @verb
-    async def beat(
+    @writes
+    def beat(
         self,
+        connection: Connection,
         incarnation: str,
         beats: Sequence[RunBeat],
         *,
@@ -234,66 +239,69 @@ class WorkerWrites(Ending):
     ) -> dict[tuple[int, int], RunnerVerdict]:
         """A heartbeat of the runs of one process. Returns by (handle, fence): go on, cancel, or fenced out."""
         answers: dict[tuple[int, int], RunnerVerdict] = {}
-        async with self.write() as connection:
-            await connection.execute(
-                update(workers)
-                .where(workers.c.incarnation == incarnation)
-                .values(
-                    last_seen_at=NOW,
-                    busy=busy,
-                    loop_lag_s=loop_lag_s,
-                    hung_threads=hung_threads,
-                    not_taking=not_taking,
-                ),
-                self.params(),
+        connection.execute(
+            update(workers)
+            .where(workers.c.incarnation == incarnation)
+            .values(
+                last_seen_at=NOW,
+                busy=busy,
+                loop_lag_s=loop_lag_s,
+                hung_threads=hung_threads,
+                not_taking=not_taking,
+            ),
+            self.params(),
+        )
+        for beat in sorted(beats, key=lambda beat: beat.handle):  # in the order in which others lock them
+            statement = (
+                update(executions)
+                .where(E.handle == beat.handle, E.fence == beat.fence, E.step == Step.RUNNING.value)
+                .values(last_beat_at=NOW, due_heartbeat=NOW + E.limit_heartbeat, progress=dumps(dict(beat.progress)))
+                .returning(E.cancel_requested_at)
             )
-            for beat in sorted(beats, key=lambda beat: beat.handle):  # in the order in which others lock them
-                row = (
-                    await connection.execute(
-                        update(executions)
-                        .where(E.handle == beat.handle, E.fence == beat.fence, E.step == Step.RUNNING.value)
-                        .values(
-                            last_beat_at=NOW,
-                            due_heartbeat=NOW + E.limit_heartbeat,
-                            progress=dumps(dict(beat.progress)),
-                        )
-                        .returning(E.cancel_requested_at),
-                        self.params(),
-                    )
-                ).one_or_none()
-                verdict = RunnerVerdict.FENCED_OUT
-                if row is not None:
-                    verdict = RunnerVerdict.OK if row.cancel_requested_at is None else RunnerVerdict.CANCEL
-                answers[beat.handle, beat.fence] = verdict
+            row = connection.execute(statement, self.params()).one_or_none()
+            verdict = RunnerVerdict.FENCED_OUT
+            if row is not None:
+                verdict = RunnerVerdict.OK if row.cancel_requested_at is None else RunnerVerdict.CANCEL
+            answers[beat.handle, beat.fence] = verdict
         return answers
 
-    @verb
-    async def settle(
-        self, handle: int, fence: int, first: int, deltas: Sequence[NewDelta], head: str, outcome: Outcome
+    @writes
+    def settle(
+        self,
+        connection: Connection,
+        handle: int,
+        fence: int,
+        first: int,
+        deltas: Sequence[NewDelta],
+        head: str,
+        outcome: Outcome,
     ) -> Settled:
         """Store the last deltas and the end, in one transaction. A repeated call gets the stored outcome."""
         end = End(phase=outcome.phase, code=outcome.code, facts=outcome.facts, waiting=outcome.waiting)
-        async with self.write() as connection:
-            await self.hold_sessions(connection, E.handle == handle)
-            row = (
-                await connection.execute(
-                    terminal(SETTLE, end, *_owned(handle, fence, first), deltas=len(deltas)), self.params()
-                )
-            ).one_or_none()
-            promoted = ""
-            if row is not None:
-                await self._set_head(connection, row, head)
-                promoted = await self.finish(connection, row, end, deltas)
-            stored = await self._row(connection, E.handle == handle)
+        self.hold_sessions(connection, E.handle == handle)
+        ended = terminal(SETTLE, end, *_owned(handle, fence, first), deltas=len(deltas))
+        row = connection.execute(ended, self.params()).one_or_none()
+        promoted = ""
+        if row is not None:
+            self._set_head(connection, row, head)
+            promoted = self.finish(connection, row, end, deltas)
+        stored = self._row(connection, E.handle == handle)
         if stored is None:
             return Settled(accepted=False, execution=None)
         mine = row is not None or (0 < fence == stored.settled_fence and stored.step == Step.SETTLED.value)
         gap = stored.runner_seq if stored.fence == fence and not mine else 0
         return Settled(accepted=mine, execution=to_execution(stored), next=gap, promoted=promoted)
 
-    @verb
-    async def hand_back(
-        self, handle: int, fence: int, first: int, deltas: Sequence[NewDelta], head: str, reason: str
+    @writes
+    def hand_back(
+        self,
+        connection: Connection,
+        handle: int,
+        fence: int,
+        first: int,
+        deltas: Sequence[NewDelta],
+        head: str,
+        reason: str,
     ) -> Settled:
         """Back to the queue at a step boundary: a new fence, the same attempt. Refused while a cancel is pending."""
         noted = [*deltas, NewDelta(kind="note", payload=dumps({"text": f"handed back: {reason}"}))]
@@ -312,40 +320,38 @@ class WorkerWrites(Ending):
             dispatched_at=None,
             next_dispatch_at=NOW,
         )
-        async with self.write() as connection:
-            await self.hold_sessions(connection, E.handle == handle)
-            row = (await connection.execute(statement, self.params())).one_or_none()
-            if row is not None:
-                await self.write_log(connection, handle, row.last_seq - len(noted), fence, noted)
-                await self._set_head(connection, row, head)
-            stored = row or await self._row(connection, E.handle == handle)
+        self.hold_sessions(connection, E.handle == handle)
+        row = connection.execute(statement, self.params()).one_or_none()
+        if row is not None:
+            self.write_log(connection, handle, row.last_seq - len(noted), fence, noted)
+            self._set_head(connection, row, head)
+        stored = row or self._row(connection, E.handle == handle)
         accepted = stored is not None and (row is not None or 0 < fence == stored.settled_fence)
         return Settled(accepted=accepted, execution=to_execution(stored) if stored else None)
 
-    @verb
-    async def snapshot_if_due(self, id: str) -> bool:
+    @writes
+    def snapshot_if_due(self, connection: Connection, id: str) -> bool:
         """Write a snapshot when the tail is larger than the last one. So at most twice the log is written."""
-        async with self.write() as connection:
-            row = await self._row(connection, E.id == id, OPEN)
-            if row is None or row.tail_bytes <= max(MIN_TAIL_BYTES, row.snapshot_bytes):
-                return False
-            state = await folded(connection, row.handle)
-            await self.write_snapshot(connection, row.handle, row.last_seq, state.to_json())
-            return True
+        row = self._row(connection, E.id == id, OPEN)
+        if row is None or row.tail_bytes <= max(MIN_TAIL_BYTES, row.snapshot_bytes):
+            return False
+        state = folded(connection, row.handle)
+        self.write_snapshot(connection, row.handle, row.last_seq, state.to_json())
+        return True
 
-    async def _row(self, connection: AsyncConnection, *conditions: ColumnElement[bool]) -> Row[Any] | None:
-        return (await connection.execute(select(executions).where(*conditions))).one_or_none()
+    def _row(self, connection: Connection, *conditions: ColumnElement[bool]) -> Row[Any] | None:
+        return connection.execute(select(executions).where(*conditions)).one_or_none()
 
-    async def _set_head(self, connection: AsyncConnection, row: Row[Any], head: str) -> None:
+    def _set_head(self, connection: Connection, row: Row[Any], head: str) -> None:
         if head:
             facts = session_facts.c
-            moved = await connection.execute(
+            moved = connection.execute(
                 update(session_facts)
                 .where(facts.session_id == row.session_id, facts.head_checkpoint_id != head)
                 .values(head_checkpoint_id=head)
             )
             if moved.rowcount:  # the head moved past the question, so the question has been answered
-                await self.no_longer_waiting(connection, row)
+                self.no_longer_waiting(connection, row)
 
 
 def _worker_name(incarnation: str) -> Any:

@@ -10,17 +10,19 @@ from sqlalchemy import Row, false, func, insert, select, update
 from agent_runner.status.api_keys import ApiKey, Scope
 from agent_runner.status.store.clock import NOW
 from agent_runner.status.store.connection import Transactions
+from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.executions.ending import dumps
 from agent_runner.status.store.schema import api_keys
-from agent_runner.status.store.verbs import verb
+from agent_runner.status.store.verbs import reads, writes
 
 K = api_keys.c
 
 
 class ApiKeys(Transactions):
-    @verb
-    async def add_key(
+    @writes
+    def add_key(
         self,
+        connection: Connection,
         *,
         id: str,
         name: str,
@@ -43,40 +45,35 @@ class ApiKeys(Transactions):
             "created_at": NOW,
         }
         values |= {"made_by": made_by, "expires_at": expires_at if expires_in_s is None else NOW + expires_in_s}
-        async with self.write() as connection:
-            statement = insert(api_keys).values(**values).returning(api_keys)
-            return _record((await connection.execute(statement, self.params())).one())
+        statement = insert(api_keys).values(**values).returning(api_keys)
+        return _record(connection.execute(statement, self.params()).one())
 
-    @verb
-    async def find_key(self, id: str) -> ApiKey | None:
+    @reads
+    def find_key(self, connection: Connection, id: str) -> ApiKey | None:
         """The key with this public id, also if it was revoked or has expired."""
         expired = func.coalesce(K.expires_at <= NOW, false()).label("expired")
-        async with self.read() as connection:
-            query = select(api_keys, expired).where(K.id == id)
-            row = (await connection.execute(query, self.params())).one_or_none()
+        query = select(api_keys, expired).where(K.id == id)
+        row = connection.execute(query, self.params()).one_or_none()
         return _record(row) if row else None
 
-    @verb
-    async def list_keys(self, *, org: str = "") -> builtins.list[ApiKey]:
+    @reads
+    def list_keys(self, connection: Connection, *, org: str = "") -> builtins.list[ApiKey]:
         """Newest first, with those that were revoked. An empty `org` means the keys of all orgs."""
         query = select(api_keys).order_by(K.created_at.desc(), K.id.desc())
-        async with self.read() as connection:
-            rows = await connection.execute(query.where(K.org == org) if org else query)
-            return [_record(row) for row in rows]
+        rows = connection.execute(query.where(K.org == org) if org else query)
+        return [_record(row) for row in rows]
 
-    @verb
-    async def revoke_key(self, id: str) -> ApiKey | None:
+    @writes
+    def revoke_key(self, connection: Connection, id: str) -> ApiKey | None:
         """From now on the key is refused. A second call changes nothing; None when there is no such key."""
         statement = update(api_keys).where(K.id == id).values(revoked_at=func.coalesce(K.revoked_at, NOW))
-        async with self.write() as connection:
-            row = (await connection.execute(statement.returning(api_keys), self.params())).one_or_none()
+        row = connection.execute(statement.returning(api_keys), self.params()).one_or_none()
         return _record(row) if row else None
 
-    @verb
-    async def key_used(self, id: str) -> None:
+    @writes
+    def key_used(self, connection: Connection, id: str) -> None:
         """Record that the key was used now."""
-        async with self.write() as connection:
-            await connection.execute(update(api_keys).where(K.id == id).values(last_used_at=NOW), self.params())
+        connection.execute(update(api_keys).where(K.id == id).values(last_used_at=NOW), self.params())
 
 
 def _text(scopes: Iterable[Scope]) -> str:

@@ -11,11 +11,12 @@ from sqlalchemy.exc import IntegrityError
 
 from agent_runner.status.store.clock import NOW
 from agent_runner.status.store.connection import Transactions
+from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.errors import SlugTaken
 from agent_runner.status.store.executions.ending import dumps
 from agent_runner.status.store.records import Query
 from agent_runner.status.store.schema import assistants
-from agent_runner.status.store.verbs import Orgs, verb
+from agent_runner.status.store.verbs import Orgs, reads, writes
 
 A = assistants.c
 MOST = 10_000
@@ -47,80 +48,74 @@ class AssistantQuery(Query):
 
 
 class Assistants(Transactions):
-    @verb(orgs=Orgs.FINDS)
-    async def find_assistant(self, id: str, org: str) -> Assistant | None:
+    @reads(orgs=Orgs.FINDS)
+    def find_assistant(self, connection: Connection, id: str, org: str) -> Assistant | None:
         """The latest version; if several orgs have this id, that of `org`."""
         found = select(assistants).where(A.id == id, A.is_latest == 1).order_by((A.org == org).desc(), A.org).limit(1)
-        async with self.read() as connection:
-            row = (await connection.execute(found)).one_or_none()
+        row = connection.execute(found).one_or_none()
         return _to_assistant(row) if row else None
 
-    @verb(orgs=Orgs.QUERY)
-    async def search_assistants(self, query: AssistantQuery) -> list[Assistant]:
+    @reads(orgs=Orgs.QUERY)
+    def search_assistants(self, connection: Connection, query: AssistantQuery) -> list[Assistant]:
         """The latest versions, newest assistant first, at most `MOST`."""
         found = select(assistants).where(A.is_latest == 1).order_by(A.first_made_at.desc(), A.id).limit(MOST)
         if query.orgs:
             found = found.where(A.org.in_(query.orgs))
         if query.graph:
             found = found.where(A.graph == query.graph)
-        async with self.read() as connection:
-            return [_to_assistant(row) for row in await connection.execute(found)]
+        return [_to_assistant(row) for row in connection.execute(found)]
 
-    @verb(orgs=Orgs.AFTER_A_READ)
-    async def assistant_versions(self, org: str, id: str) -> list[Assistant]:
+    @reads(orgs=Orgs.AFTER_A_READ)
+    def assistant_versions(self, connection: Connection, org: str, id: str) -> list[Assistant]:
         """All versions, the newest first."""
         found = select(assistants).where(A.org == org, A.id == id).order_by(A.version.desc())
-        async with self.read() as connection:
-            return [_to_assistant(row) for row in await connection.execute(found)]
+        return [_to_assistant(row) for row in connection.execute(found)]
 
-    @verb(orgs=Orgs.WRITES)
-    async def put_assistant(self, new: Assistant, *, first: bool) -> Assistant:
+    @writes(orgs=Orgs.WRITES)
+    def put_assistant(self, connection: Connection, new: Assistant, *, first: bool) -> Assistant:
         """A new version, which becomes the latest. `first`: raises `SlugTaken` if the org has an assistant with this
         id."""
         mine = (A.org == new.org, A.id == new.id)
-        async with self.write() as connection:
-            newest = select(func.max(A.version), func.min(A.first_made_at)).where(*mine)
-            last, made_at = (await connection.execute(newest)).one()
-            if first and last is not None:
-                raise SlugTaken(f"an assistant with the id {new.id} exists")
-            await connection.execute(update(assistants).where(*mine).values(is_latest=0))
-            body = {name: getattr(new, name) for name in ("description", "config", "context", "metadata")}
-            values = insert(assistants).values(
-                org=new.org,
-                id=new.id,
-                version=max(last or 0, new.version) + 1,
-                is_latest=1,
-                graph=new.graph,
-                name=new.name,
-                body=dumps(body),
-                first_made_at=made_at or new.first_made_at or NOW,
-                created_at=NOW,
-            )
-            try:
-                row = (await connection.execute(values.returning(assistants), self.params())).one()
-            except IntegrityError as error:
-                raise SlugTaken(f"an assistant with the id {new.id} was changed at the same time") from error
+        newest = select(func.max(A.version), func.min(A.first_made_at)).where(*mine)
+        last, made_at = tuple(connection.execute(newest).one())
+        if first and last is not None:
+            raise SlugTaken(f"an assistant with the id {new.id} exists")
+        connection.execute(update(assistants).where(*mine).values(is_latest=0))
+        body = {name: getattr(new, name) for name in ("description", "config", "context", "metadata")}
+        values = insert(assistants).values(
+            org=new.org,
+            id=new.id,
+            version=max(last or 0, new.version) + 1,
+            is_latest=1,
+            graph=new.graph,
+            name=new.name,
+            body=dumps(body),
+            first_made_at=made_at or new.first_made_at or NOW,
+            created_at=NOW,
+        )
+        try:
+            row = connection.execute(values.returning(assistants), self.params()).one()
+        except IntegrityError as error:
+            raise SlugTaken(f"an assistant with the id {new.id} was changed at the same time") from error
         return _to_assistant(row)
 
-    @verb(orgs=Orgs.WRITES)
-    async def latest_assistant(self, chosen: Assistant) -> bool:
+    @writes(orgs=Orgs.WRITES)
+    def latest_assistant(self, connection: Connection, chosen: Assistant) -> bool:
         """Make this version the latest one. False if it does not exist."""
         mine = (A.org == chosen.org, A.id == chosen.id)
-        async with self.write() as connection:
-            there = await connection.scalar(select(A.version).where(*mine, A.version == chosen.version))
-            if there is None:
-                return False
-            await connection.execute(update(assistants).where(*mine).values(is_latest=0))
-            this = update(assistants).where(*mine, A.version == chosen.version)
-            await connection.execute(this.values(is_latest=1))
+        there = connection.scalar(select(A.version).where(*mine, A.version == chosen.version))
+        if there is None:
+            return False
+        connection.execute(update(assistants).where(*mine).values(is_latest=0))
+        this = update(assistants).where(*mine, A.version == chosen.version)
+        connection.execute(this.values(is_latest=1))
         return True
 
-    @verb(orgs=Orgs.WRITES)
-    async def delete_assistant(self, gone: Assistant) -> bool:
+    @writes(orgs=Orgs.WRITES)
+    def delete_assistant(self, connection: Connection, gone: Assistant) -> bool:
         """With all its versions. False if it has no row."""
         statement = delete(assistants).where(A.org == gone.org, A.id == gone.id)
-        async with self.write() as connection:
-            return bool((await connection.execute(statement)).rowcount)
+        return bool(connection.execute(statement).rowcount)
 
 
 def _to_assistant(row: Row[Any]) -> Assistant:

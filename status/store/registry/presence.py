@@ -10,18 +10,18 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Select, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_runner.status.failures import Code
 from agent_runner.status.log.log import rfc3339
 from agent_runner.status.phases import Phase, Step
 from agent_runner.status.store.clock import FOREVER, NOW
+from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.errors import OtherKeysWorker
 from agent_runner.status.store.executions.ending import E, End, Ending
 from agent_runner.status.store.records import Execution, Worker
 from agent_runner.status.store.rows import to_execution, to_worker
 from agent_runner.status.store.schema import executions, startup_failures, workers
-from agent_runner.status.store.verbs import Orgs, verb
+from agent_runner.status.store.verbs import Orgs, reads, writes
 
 OWNED_STEPS = (Step.THREAD_STARTED.value, Step.RUNNING.value)
 SHOWN_AFTER_S = 24 * 3600.0
@@ -42,9 +42,10 @@ def speaks_for(incarnation: str, key: str) -> ColumnElement[bool]:
 
 
 class Presence(Ending):
-    @verb
-    async def hello(
+    @writes
+    def hello(
         self,
+        connection: Connection,
         *,
         incarnation: str,
         queue: str,
@@ -75,67 +76,60 @@ class Presence(Ending):
         fresh = {"last_seen_at": NOW, "disconnected_at": None, "gone_at": None, "exit_text": "", "not_taking": ""}
         statement = insert(workers).values(incarnation=incarnation, connected_at=NOW, key_id=key_id, **facts, **fresh)
         mine = workers.c.key_id == key_id if key_id else None
-        async with self.write() as connection:
-            registered = await connection.execute(
-                statement.on_conflict_do_update(index_elements=["incarnation"], set_=facts | fresh, where=mine),
-                self.params(),
-            )
-            if not registered.rowcount:
-                raise OtherKeysWorker(incarnation)
-            await connection.execute(
-                update(executions)
-                .where(E.handle.in_(self._owned(E.owner == incarnation)))
-                .values(due_worker_lost=FOREVER)
-            )
-            await connection.execute(startup_failures.delete().where(startup_failures.c.queue == queue))
+        registered = connection.execute(
+            statement.on_conflict_do_update(index_elements=["incarnation"], set_=facts | fresh, where=mine),
+            self.params(),
+        )
+        if not registered.rowcount:
+            raise OtherKeysWorker(incarnation)
+        connection.execute(
+            update(executions).where(E.handle.in_(self._owned(E.owner == incarnation))).values(due_worker_lost=FOREVER)
+        )
+        connection.execute(startup_failures.delete().where(startup_failures.c.queue == queue))
 
-    @verb(orgs=Orgs.NOBODYS)
-    async def worker_key(self, incarnation: str) -> str | None:
+    @reads(orgs=Orgs.NOBODYS)
+    def worker_key(self, connection: Connection, incarnation: str) -> str | None:
         """The id of the key that registered this process or its parent process; None: no key has."""
-        async with self.read() as connection:
-            found: str | None = await connection.scalar(registered_by(incarnation))
+        found: str | None = connection.scalar(registered_by(incarnation))
         return found
 
-    @verb
-    async def goodbye(self, incarnation: str) -> None:
+    @writes
+    def goodbye(self, connection: Connection, incarnation: str) -> None:
         """A worker leaves on purpose, with nothing running."""
-        async with self.write() as connection:
-            await connection.execute(
-                update(workers).where(workers.c.incarnation == incarnation).values(gone_at=NOW), self.params()
+        connection.execute(
+            update(workers).where(workers.c.incarnation == incarnation).values(gone_at=NOW), self.params()
+        )
+
+    @writes
+    def disconnected(self, connection: Connection, incarnation: str, grace_s: float) -> None:
+        """A live server saw the stream end without a goodbye: the runs are lost after `grace_s` without the worker."""
+        statement = update(workers).where(workers.c.incarnation == incarnation, workers.c.gone_at.is_(None))
+        found = connection.execute(statement.values(disconnected_at=NOW), self.params())
+        if found.rowcount:
+            connection.execute(
+                update(executions)
+                .where(E.handle.in_(self._owned(E.owner == incarnation)))
+                .values(due_worker_lost=NOW + grace_s),
+                self.params(),
             )
 
-    @verb
-    async def disconnected(self, incarnation: str, grace_s: float) -> None:
-        """A live server saw the stream end without a goodbye: the runs are lost after `grace_s` without the worker."""
-        async with self.write() as connection:
-            statement = update(workers).where(workers.c.incarnation == incarnation, workers.c.gone_at.is_(None))
-            found = await connection.execute(statement.values(disconnected_at=NOW), self.params())
-            if found.rowcount:
-                await connection.execute(
-                    update(executions)
-                    .where(E.handle.in_(self._owned(E.owner == incarnation)))
-                    .values(due_worker_lost=NOW + grace_s),
-                    self.params(),
-                )
-
-    @verb
-    async def exited(self, incarnation: str, text: str) -> list[Execution]:
+    @writes
+    def exited(self, connection: Connection, incarnation: str, text: str) -> list[Execution]:
         """A process died; `text` says how ("signal 9"). Its runs end now, and those of its prefork children, too."""
         child, w = f"{incarnation}.", workers.c
         mine = or_(w.incarnation == incarnation, w.incarnation.startswith(child, autoescape=True))
         owned = or_(E.owner == incarnation, E.owner.startswith(child, autoescape=True))
-        async with self.write() as connection:
-            await self.hold_sessions(connection, owned, E.step.in_(OWNED_STEPS))
-            await connection.execute(update(workers).where(mine).values(gone_at=NOW, exit_text=text), self.params())
-            return await self._lose(connection, owned, text)
+        self.hold_sessions(connection, owned, E.step.in_(OWNED_STEPS))
+        connection.execute(update(workers).where(mine).values(gone_at=NOW, exit_text=text), self.params())
+        return self._lose(connection, owned, text)
 
     def _owned(self, whose: ColumnElement[bool]) -> Select[tuple[int]]:
         """Handles of runs, locked in the order in which beats lock them."""
         return select(E.handle).where(whose, E.step.in_(OWNED_STEPS)).order_by(E.handle).with_for_update()
 
-    async def _lose(self, connection: AsyncConnection, owned: ColumnElement[bool], text: str) -> list[Execution]:
+    def _lose(self, connection: Connection, owned: ColumnElement[bool], text: str) -> list[Execution]:
         ended: list[Execution] = []
-        rows = await connection.execute(select(executions).where(owned, E.step.in_(OWNED_STEPS)).order_by(E.handle))
+        rows = connection.execute(select(executions).where(owned, E.step.in_(OWNED_STEPS)).order_by(E.handle))
         for row in list(rows):
             activity = "EnsureThread" if row.step == Step.THREAD_STARTED.value else "ExecuteGraphton"
             facts = {
@@ -145,46 +139,38 @@ class Presence(Ending):
                 "last_heartbeat": row.last_beat_at and rfc3339(row.last_beat_at),
             }
             end = End(phase=Phase.FAILED, code=Code.WORKER_LOST, facts=facts)
-            if await self.end_row(connection, end, E.handle == row.handle, E.fence == row.fence):
+            if self.end_row(connection, end, E.handle == row.handle, E.fence == row.fence):
                 ended.append(to_execution(row))
         return ended
 
-    @verb
-    async def cancels_of(self, incarnations: Sequence[str]) -> list[Execution]:
+    @reads
+    def cancels_of(self, connection: Connection, incarnations: Sequence[str]) -> list[Execution]:
         """Runs of these processes that are to be cancelled."""
         asked = select(executions).where(
             E.owner.in_(incarnations), E.step == Step.RUNNING.value, E.cancel_requested_at.is_not(None)
         )
-        async with self.read() as connection:
-            return [to_execution(r) for r in await connection.execute(asked)]
+        return [to_execution(r) for r in connection.execute(asked)]
 
-    @verb
-    async def startup_failed(self, queue: str, role: str, text: str) -> None:
+    @writes
+    def startup_failed(self, connection: Connection, queue: str, role: str, text: str) -> None:
         """A worker for this queue could not start; E101 quotes the text until a worker starts."""
         insert = sqlite_insert if self.is_sqlite else postgres_insert
         values = {"role": role, "at": NOW, "text": text}
         statement = insert(startup_failures).values(queue=queue, **values)
-        async with self.write() as connection:
-            await connection.execute(
-                statement.on_conflict_do_update(index_elements=["queue"], set_=values), self.params()
-            )
+        connection.execute(statement.on_conflict_do_update(index_elements=["queue"], set_=values), self.params())
 
-    @verb(orgs=Orgs.NOBODYS)
-    async def last_startup_failure(self, queue: str) -> tuple[float, str] | None:
+    @reads(orgs=Orgs.NOBODYS)
+    def last_startup_failure(self, connection: Connection, queue: str) -> tuple[float, str] | None:
         """(when, the banner's text) of the last worker that failed to start, if none has started since."""
         query = select(startup_failures.c.at, startup_failures.c.text).where(startup_failures.c.queue == queue)
-        async with self.read() as connection:
-            row = (await connection.execute(query)).one_or_none()
+        row = connection.execute(query).one_or_none()
         return (row.at, row.text) if row else None
 
-    @verb(orgs=Orgs.NOBODYS)
-    async def workers(self, queue: str | None = None) -> Sequence[Worker]:
+    @reads(orgs=Orgs.NOBODYS)
+    def workers(self, connection: Connection, queue: str | None = None) -> Sequence[Worker]:
         """Workers that have not left, or left less than `SHOWN_AFTER_S` ago; newest first."""
         w = workers.c
         query = select(workers).where(or_(w.gone_at.is_(None), w.gone_at > NOW - SHOWN_AFTER_S))
         if queue is not None:
             query = query.where(w.queue == queue)
-        async with self.read() as connection:
-            return [
-                to_worker(r) for r in await connection.execute(query.order_by(w.connected_at.desc()), self.params())
-            ]
+        return [to_worker(r) for r in connection.execute(query.order_by(w.connected_at.desc()), self.params())]

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_runner.status.brief import brief_body
 from agent_runner.status.store.connection import Transactions
+from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.errors import SlugTaken, StaleVersion
 from agent_runner.status.store.executions.ending import dumps
 from agent_runner.status.store.executions.retention import disuse
@@ -17,7 +17,7 @@ from agent_runner.status.store.paging import COUNTED, fitting, inside, key_of, s
 from agent_runner.status.store.records import Resource, ResourceKind, ResourcePage, ResourceQuery, View
 from agent_runner.status.store.rows import to_resource
 from agent_runner.status.store.schema import resources, skill_artifacts, skill_tags, threads
-from agent_runner.status.store.verbs import Orgs, verb
+from agent_runner.status.store.verbs import Orgs, reads, verb, writes
 
 R = resources.c
 MAX_READ_BYTES = 4 << 20
@@ -25,16 +25,17 @@ MAX_READ_BYTES = 4 << 20
 
 
 class Resources(Transactions):
-    @verb(orgs=Orgs.WRITES)
-    async def put_resource(self, resource: Resource, *, expect_version: int | None = None) -> Resource:
+    @writes(orgs=Orgs.WRITES)
+    def put_resource(
+        self, connection: Connection, resource: Resource, *, expect_version: int | None = None
+    ) -> Resource:
         """Create (`expect_version` None) or replace the version that was read. Returns the stored resource.
 
         Raises `SlugTaken` or `StaleVersion`.
         """
-        async with self.write() as connection:
-            return await self.put_in(connection, resource, expect_version)
+        return self.put_in(connection, resource, expect_version)
 
-    async def put_in(self, connection: AsyncConnection, resource: Resource, expect_version: int | None) -> Resource:
+    def put_in(self, connection: Connection, resource: Resource, expect_version: int | None) -> Resource:
         """`put_resource` as a part of a larger transaction."""
         values = {
             "org": resource.org,
@@ -47,16 +48,16 @@ class Resources(Transactions):
         try:
             if expect_version is None:
                 statement = insert(resources).values(kind=resource.kind.value, id=resource.id, version=1, **values)
-                row = (await connection.execute(statement.returning(resources))).one()
+                row = connection.execute(statement.returning(resources)).one_or_none()
             else:
                 changed = update(resources).where(*mine, R.version == expect_version)
-                found = await connection.execute(changed.values(version=R.version + 1, **values).returning(resources))
+                found = connection.execute(changed.values(version=R.version + 1, **values).returning(resources))
                 row = found.one_or_none()
         except IntegrityError as error:
             raise SlugTaken(f"{resource.kind.value} {resource.slug!r} exists in org {resource.org!r}") from error
         if row is None:
             raise StaleVersion(f"{resource.kind.value} {resource.id} was changed in between; read it again")
-        await replace_resource_tags(
+        replace_resource_tags(
             connection, resource.kind.value, resource.id, resource.body, is_new=expect_version is None
         )
         return to_resource(row)
@@ -69,13 +70,13 @@ class Resources(Transactions):
     async def find_resource(self, kind: ResourceKind, org: str, slug: str) -> Resource | None:
         return await self._one(R.kind == kind.value, R.org == org, R.slug == slug)
 
-    async def _one(self, *conditions: ColumnElement[bool]) -> Resource | None:
-        async with self.read() as connection:
-            row = (await connection.execute(select(resources).where(*conditions))).one_or_none()
+    @reads
+    def _one(self, connection: Connection, *conditions: ColumnElement[bool]) -> Resource | None:
+        row = connection.execute(select(resources).where(*conditions)).one_or_none()
         return to_resource(row) if row else None
 
-    @verb(orgs=Orgs.QUERY)
-    async def list_resources(self, query: ResourceQuery) -> ResourcePage:
+    @reads(orgs=Orgs.QUERY)
+    def list_resources(self, connection: Connection, query: ResourceQuery) -> ResourcePage:
         """Newest first: ids are ULIDs, which sort by time. Raises `ValueError` for a page token that is not ours."""
         kind = query.kind.value
         chosen = resources_with(kind, query.tags)
@@ -98,20 +99,19 @@ class Resources(Transactions):
         weighed = select(R.id, func.length(R.body).label("weight")).select_from(chosen.source)
         newest = weighed.where(*given, *before).order_by(chosen.key.desc())
         counted = select(chosen.key).select_from(chosen.source).where(*given).limit(COUNTED).subquery()
-        async with self.read() as connection:
-            total = await connection.scalar(select(func.count()).select_from(counted)) or 0
-            rows = (await connection.execute(newest.offset((max(1, query.page) - 1) * size).limit(size + 1))).all()
-            ids, fits = [row.id for row in rows[:size]], [True] * size
-            if view is View.FITTING:
-                fits = inside((row.weight for row in rows), max_bytes)
-            elif max_bytes is not None:
-                most = MAX_READ_BYTES if view is View.BRIEF else max_bytes
-                ids = ids[: fitting((row.weight for row in rows), most)]
-            whole = [id for id, fit in zip(ids, fits, strict=False) if fit]
-            bodies = {r.id: r for r in await self._read(connection, kind, whole)}
-            for id in ids:  # one at a time: a body that does not fit may be large
-                if id not in bodies:
-                    bodies |= {r.id: _brief(r) for r in await self._read(connection, kind, [id])}
+        total = connection.scalar(select(func.count()).select_from(counted)) or 0
+        rows = connection.execute(newest.offset((max(1, query.page) - 1) * size).limit(size + 1)).all()
+        ids, fits = [row.id for row in rows[:size]], [True] * size
+        if view is View.FITTING:
+            fits = inside((row.weight for row in rows), max_bytes)
+        elif max_bytes is not None:
+            most = MAX_READ_BYTES if view is View.BRIEF else max_bytes
+            ids = ids[: fitting((row.weight for row in rows), most)]
+        whole = [id for id, fit in zip(ids, fits, strict=False) if fit]
+        bodies = {r.id: r for r in self._read(connection, kind, whole)}
+        for id in ids:  # one at a time: a body that does not fit may be large
+            if id not in bodies:
+                bodies |= {r.id: _brief(r) for r in self._read(connection, kind, [id])}
         found = [bodies[id] for id in ids if id in bodies]
         if view is View.BRIEF:
             found = [_brief(resource) for resource in found]
@@ -124,25 +124,24 @@ class Resources(Transactions):
             page_size=size,
         )
 
-    async def _read(self, connection: AsyncConnection, kind: str, ids: Sequence[str]) -> list[Resource]:
+    def _read(self, connection: Connection, kind: str, ids: Sequence[str]) -> list[Resource]:
         if not ids:
             return []
         query = select(resources).where(R.kind == kind, R.id.in_(ids))
-        return [to_resource(row) for row in await connection.execute(query)]
+        return [to_resource(row) for row in connection.execute(query)]
 
-    @verb(orgs=Orgs.RESOURCE)
-    async def delete_resource(self, kind: ResourceKind, id: str) -> Resource | None:
+    @writes(orgs=Orgs.RESOURCE)
+    def delete_resource(self, connection: Connection, kind: ResourceKind, id: str) -> Resource | None:
         """Returns the deleted resource; None when there is none. A skill is deleted with all its versions. Retention
         removes a session's sandbox and memory later."""
         statement = delete(resources).where(R.kind == kind.value, R.id == id).returning(resources)
-        async with self.write() as connection:
-            row = (await connection.execute(statement)).one_or_none()
-            if row is not None and kind is ResourceKind.SESSION:
-                await disuse(connection, id)
-                await connection.execute(delete(threads).where(threads.c.session_id == id))
-            if row is not None and kind is ResourceKind.SKILL:
-                await connection.execute(delete(skill_artifacts).where(skill_artifacts.c.skill_id == id))
-                await connection.execute(delete(skill_tags).where(skill_tags.c.skill_id == id))
+        row = connection.execute(statement).one_or_none()
+        if row is not None and kind is ResourceKind.SESSION:
+            disuse(connection, id)
+            connection.execute(delete(threads).where(threads.c.session_id == id))
+        if row is not None and kind is ResourceKind.SKILL:
+            connection.execute(delete(skill_artifacts).where(skill_artifacts.c.skill_id == id))
+            connection.execute(delete(skill_tags).where(skill_tags.c.skill_id == id))
         return to_resource(row) if row else None
 
 

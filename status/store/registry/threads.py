@@ -10,16 +10,16 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.clock import NOW, latest
 from agent_runner.status.store.connection import Transactions
+from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.executions.ending import OPEN, E, dumps
 from agent_runner.status.store.records import Query, ResourceKind
 from agent_runner.status.store.registry.json_conditions import contains
 from agent_runner.status.store.schema import executions, resources, session_facts, threads
-from agent_runner.status.store.verbs import Orgs, verb
+from agent_runner.status.store.verbs import Orgs, reads, writes
 
 R, F, T = resources.c, session_facts.c, threads.c
 _last = executions.alias("last")
@@ -132,29 +132,29 @@ class ThreadState:
 
 
 class Threads(Transactions):
-    @verb(orgs=Orgs.FINDS)
-    async def thread(self, session_id: str) -> Thread | None:
-        async with self.read() as connection:
-            row = (await connection.execute(_selected().where(R.id == session_id))).one_or_none()
+    @reads(orgs=Orgs.FINDS)
+    def thread(self, connection: Connection, session_id: str) -> Thread | None:
+        row = connection.execute(_selected().where(R.id == session_id)).one_or_none()
         return _to_thread(row) if row else None
 
-    @verb(orgs=Orgs.QUERY)
-    async def search_threads(self, query: ThreadQuery) -> list[Thread]:
+    @reads(orgs=Orgs.QUERY)
+    def search_threads(self, connection: Connection, query: ThreadQuery) -> list[Thread]:
         column = SORTED_BY[query.sort_by]
         order = column.asc() if query.ascending else column.desc()
         found = _selected().where(*self._wanted(query)).order_by(order, R.id.desc())
-        async with self.read() as connection:
-            return [_to_thread(row) for row in await connection.execute(found.limit(query.limit).offset(query.offset))]
+        return [_to_thread(row) for row in connection.execute(found.limit(query.limit).offset(query.offset))]
 
-    @verb(orgs=Orgs.QUERY)
-    async def count_threads(self, query: ThreadQuery) -> int:
+    @reads(orgs=Orgs.QUERY)
+    def count_threads(self, connection: Connection, query: ThreadQuery) -> int:
         counted = select(func.count()).select_from(_ALL).where(_IS_SESSION, *self._wanted(query))
-        async with self.read() as connection:
-            return await connection.scalar(counted) or 0
+        return connection.scalar(counted) or 0
 
-    @verb(orgs=Orgs.WRITES)
-    async def put_thread(self, new: NewThread) -> None:
+    @writes(orgs=Orgs.WRITES)
+    def put_thread(self, connection: Connection, new: NewThread) -> None:
         """The client's facts of a session; nothing changes if it has some already."""
+        self._put(connection, new)
+
+    def _put(self, connection: Connection, new: NewThread) -> None:
         insert = sqlite_insert if self.is_sqlite else postgres_insert
         values = insert(threads).values(
             session_id=new.session_id,
@@ -166,71 +166,67 @@ class Threads(Transactions):
             created_at=NOW,
             updated_at=NOW,
         )
-        async with self.write() as connection:
-            statement = values.on_conflict_do_nothing(index_elements=["session_id"])
-            await connection.execute(statement, self.params())
+        statement = values.on_conflict_do_nothing(index_elements=["session_id"])
+        connection.execute(statement, self.params())
 
-    @verb(orgs=Orgs.WRITES)
-    async def patch_thread(self, change: NewThread) -> None:
+    @writes(orgs=Orgs.WRITES)
+    def patch_thread(self, connection: Connection, change: NewThread) -> None:
         """Merge metadata and config, key by key; a ttl replaces the old one. Makes the row if the session has none."""
-        await self.put_thread(NewThread(session_id=change.session_id, org=change.org))
+        self._put(connection, NewThread(session_id=change.session_id, org=change.org))
         mine = T.session_id == change.session_id
-        async with self.write() as connection:
-            row = await self._held(connection, change.session_id)
-            if row is None:
-                return
-            values: dict[str, Any] = {"updated_at": NOW}
-            for name, given in (("metadata", change.metadata), ("config", change.config)):
-                if given:
-                    values[name] = dumps({**json.loads(row._mapping[name]), **given})
-            if change.ttl is not None:
-                values |= {"ttl": dumps(dict(change.ttl)), "expires_at": None}
-                if change.expires_in_s is not None:
-                    values["expires_at"] = NOW + change.expires_in_s
-            await connection.execute(update(threads).where(mine).values(**values), self.params())
+        row = self._held(connection, change.session_id)
+        if row is None:
+            return
+        values: dict[str, Any] = {"updated_at": NOW}
+        for name, given in (("metadata", change.metadata), ("config", change.config)):
+            if given:
+                values[name] = dumps({**json.loads(row._mapping[name]), **given})
+        if change.ttl is not None:
+            values |= {"ttl": dumps(dict(change.ttl)), "expires_at": None}
+            if change.expires_in_s is not None:
+                values["expires_at"] = NOW + change.expires_in_s
+        connection.execute(update(threads).where(mine).values(**values), self.params())
 
-    @verb(orgs=Orgs.AFTER_A_READ)
-    async def keep_state(self, told: ThreadState, org: str, *, moves_from: str | None = None) -> bool:
+    @writes(orgs=Orgs.AFTER_A_READ)
+    def keep_state(self, connection: Connection, told: ThreadState, org: str, *, moves_from: str | None = None) -> bool:
         """Note the state at the head, so that the next read needs no worker. With `moves_from` the head moves from that
         checkpoint to this one. False, and nothing changes, if the head is another one or an execution is open."""
         facts = F.session_id == told.session_id
-        await self.put_thread(NewThread(session_id=told.session_id, org=org))
-        async with self.write() as connection:
-            held = select(session_facts).where(facts)
-            row = (await connection.execute(held if self.is_sqlite else held.with_for_update())).one_or_none()
-            if moves_from is not None:
-                is_open = select(E.handle).where(E.session_id == told.session_id, OPEN).limit(1)
-                if row is None or row.head_checkpoint_id != moves_from or await connection.scalar(is_open) is not None:
-                    return False
-                moved = update(session_facts).where(facts).values(head_checkpoint_id=told.checkpoint_id, used_at=NOW)
-                await connection.execute(moved, self.params())
-                waits = (E.session_id == told.session_id, E.waiting == 1)
-                await connection.execute(update(executions).where(*waits).values(waiting=0))
-            elif row is None or row.head_checkpoint_id != told.checkpoint_id:
+        held = select(session_facts).where(facts)
+        row = connection.execute(held if self.is_sqlite else held.with_for_update()).one_or_none()
+        self._put(connection, NewThread(session_id=told.session_id, org=org))
+        if moves_from is not None:
+            is_open = select(E.handle).where(E.session_id == told.session_id, OPEN).limit(1)
+            if row is None or row.head_checkpoint_id != moves_from or connection.scalar(is_open) is not None:
                 return False
-            values: dict[str, Any] = {
-                "state": dumps(dict(told.state)),
-                "state_checkpoint_id": told.checkpoint_id,
-                "stopped": int(told.stopped),
-                "by_hand": int(moves_from is not None),
-                "state_updated_at": NOW,
-            }
-            if moves_from is not None:
-                values["updated_at"] = NOW
-            mine = update(threads).where(T.session_id == told.session_id)
-            await connection.execute(mine.values(**values), self.params())
+            moved = update(session_facts).where(facts).values(head_checkpoint_id=told.checkpoint_id, used_at=NOW)
+            connection.execute(moved, self.params())
+            waits = (E.session_id == told.session_id, E.waiting == 1)
+            connection.execute(update(executions).where(*waits).values(waiting=0))
+        elif row is None or row.head_checkpoint_id != told.checkpoint_id:
+            return False
+        values: dict[str, Any] = {
+            "state": dumps(dict(told.state)),
+            "state_checkpoint_id": told.checkpoint_id,
+            "stopped": int(told.stopped),
+            "by_hand": int(moves_from is not None),
+            "state_updated_at": NOW,
+        }
+        if moves_from is not None:
+            values["updated_at"] = NOW
+        mine = update(threads).where(T.session_id == told.session_id)
+        connection.execute(mine.values(**values), self.params())
         return True
 
-    @verb
-    async def expired_threads(self, limit: int = 100) -> list[str]:
+    @reads
+    def expired_threads(self, connection: Connection, limit: int = 100) -> list[str]:
         """Session ids of threads whose time is over."""
         over = select(T.session_id).where(T.expires_at <= NOW).order_by(T.expires_at).limit(limit)
-        async with self.read() as connection:
-            return list(await connection.scalars(over, self.params()))
+        return list(connection.scalars(over, self.params()))
 
-    async def _held(self, connection: AsyncConnection, session_id: str) -> Row[Any] | None:
+    def _held(self, connection: Connection, session_id: str) -> Row[Any] | None:
         query = select(threads).where(T.session_id == session_id)
-        return (await connection.execute(query if self.is_sqlite else query.with_for_update())).one_or_none()
+        return connection.execute(query if self.is_sqlite else query.with_for_update()).one_or_none()
 
     def _wanted(self, query: ThreadQuery) -> list[ColumnElement[bool]]:
         given: list[ColumnElement[bool]] = []

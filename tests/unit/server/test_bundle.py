@@ -21,6 +21,7 @@ from agent_runner.status.store.records import Resource, ResourceKind
 from agent_runner.status.store.schema import skill_artifacts
 from agent_runner.status.store.store import Store
 from agent_runner.v1 import runner_pb2 as pb
+from tests.support.tables import change, scalar
 from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.test_resources import VERSION, agent
 from tests.unit.server.test_skills_http import push
@@ -319,10 +320,8 @@ async def test_an_old_skill_that_is_refused_today(http: httpx.AsyncClient, serve
 
 async def forget_front(server: RunningServer, **values: Any) -> None:
     """As versions were stored before their front matter was kept."""
-    async with server.ctx.store.write() as connection:
-        await connection.execute(update(skill_artifacts).values(front=None, **values))
+    await change(server.ctx.store, update(skill_artifacts).values(front=None, **values))
 
 
 async def kept_front(server: RunningServer) -> Any:
-    async with server.ctx.store.read() as connection:
-        return await connection.scalar(select(skill_artifacts.c.front))
+    return await scalar(server.ctx.store, select(skill_artifacts.c.front))

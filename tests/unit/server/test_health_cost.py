@@ -3,37 +3,18 @@
 import asyncio
 import re
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 import httpx
 import pytest
-from sqlalchemy import event
 
 from agent_runner.app.server.after_response import Soon
 from agent_runner.app.server.composition import RunningServer, running_server
 from agent_runner.app.server.http.shared_answer import Fresh
 from agent_runner.clients.settings.settings import Settings
+from tests.support.statements import statements
 from tests.unit.server.conftest import created, http_client
 
 HOUR_S = 3600.0
-
-
-@contextmanager
-def statements(server: RunningServer) -> Iterator[list[str]]:
-    """What the database is asked, in order."""
-    seen: list[str] = []
-
-    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        seen.append(statement)
-
-    engine = server.ctx.store._reader.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 @pytest.mark.parametrize(("path", "asks"), [("/readyz", "SELECT 1"), ("/metrics", "GROUP BY executions.phase")])
@@ -41,7 +22,7 @@ async def test_two_hundred_questions_cost_what_one_costs(settings: Settings, pat
     """A hundred at once and a hundred one after the other: the database is asked once, all get the answer."""
     async with running_server(settings.model_copy(update={"health_fresh_s": 60.0})) as server:
         async with http_client(server, key="nobody's") as http:
-            with statements(server) as seen:
+            with statements(server.ctx.store) as seen:
                 at_once = await asyncio.gather(*(http.get(path) for _ in range(100)))
                 later = [await http.get(path) for _ in range(100)]
         answers = [*at_once, *later]

@@ -22,6 +22,7 @@ from agent_runner.status.store.records import NewExecution
 from agent_runner.status.store.schema import executions, migrate, sweeper
 from agent_runner.status.store.store import Store
 from agent_runner.status.timeouts import Timeouts
+from tests.support.tables import change, rows, scalar
 
 DUE = 2_000
 SLOW_S = 0.025
@@ -82,13 +83,12 @@ async def many_due(store: Store) -> None:
     """Rows that were accepted while the broker was away, all to be published now."""
     first = (await store.create(new(session_id=""))).execution
     assert first is not None
-    async with store.write() as connection:
-        row = (await connection.execute(select(executions).where(executions.c.id == first.id))).one()._asdict()
-        computed = {column.name for column in executions.c if column.computed is not None}
-        kept = {name: value for name, value in row.items() if name != "handle" and name not in computed}
-        copies = [{**kept, "id": f"{first.id}-{n}", "slug": f"s-{n}", "next_dispatch_at": 0.0} for n in range(DUE)]
-        await connection.execute(insert(executions), copies)
-        await connection.execute(update(executions).where(executions.c.id == first.id).values(next_dispatch_at=9e15))
+    (row,) = await rows(store, select(executions).where(executions.c.id == first.id))
+    computed = {column.name for column in executions.c if column.computed is not None}
+    kept = {name: told for name, told in row._mapping.items() if name != "handle" and name not in computed}
+    copies = [{**kept, "id": f"{first.id}-{n}", "slug": f"s-{n}", "next_dispatch_at": 0.0} for n in range(DUE)]
+    await change(store, insert(executions), values=copies)
+    await change(store, update(executions).where(executions.c.id == first.id).values(next_dispatch_at=9e15))
 
 
 async def test_a_slow_broker_moves_no_clock(store: Store) -> None:
@@ -119,11 +119,9 @@ async def test_a_slow_broker_moves_no_clock(store: Store) -> None:
     assert found.error_code == "E102"
     assert 0 < sent_by_then < DUE  # it ended while the broker was still behind
     assert max(publisher.sent.values()) == 1
-    async with store.read() as connection:
-        assert await connection.scalar(select(sweeper.c.resumed_at)) is None
-        late = await connection.scalar(
-            select(executions.c.completed_at - executions.c.last_beat_at).where(executions.c.id == id)
-        )
+    assert await scalar(store, select(sweeper.c.resumed_at)) is None
+    silent_s = executions.c.completed_at - executions.c.last_beat_at
+    late = await scalar(store, select(silent_s).where(executions.c.id == id))
     assert late is not None
     assert late >= SILENT_S
 
@@ -134,28 +132,22 @@ async def test_one_pass_at_a_time(store: Store) -> None:
     dispatcher = Dispatcher(store, cast(Publisher, publisher))
     first = (await store.create(new())).execution
     assert first is not None
-    async with store.write() as connection:
-        await connection.execute(update(executions).values(next_dispatch_at=0.0))
+    await change(store, update(executions).values(next_dispatch_at=0.0))
     await asyncio.gather(*(dispatcher.resend_due() for _ in range(20)))
     assert {first.id: 1} == dict(publisher.sent)
-    async with store.read() as connection:
-        assert (
-            await connection.scalar(
-                select(func.count()).select_from(executions).where(executions.c.dispatched_at.is_not(None))
-            )
-            == 1
-        )
+    stamped = select(func.count()).select_from(executions).where(executions.c.dispatched_at.is_not(None))
+    assert await scalar(store, stamped) == 1
 
 
 async def test_no_deadline_is_looked_at_before_the_amnesty(store: Store) -> None:
     """A sweep that comes before the first stamp after an outage grants the amnesty itself: the run is not ended."""
     assert not await store.alive(period_s=PERIOD_S)
     id = await silent_run(store)
-    async with store.write() as connection:
-        await connection.execute(update(sweeper).values(alive_at=sweeper.c.alive_at - 100))
-        await connection.execute(
-            update(executions).where(executions.c.id == id).values(due_heartbeat=executions.c.due_heartbeat - 50)
-        )
+    await change(
+        store,
+        update(sweeper).values(alive_at=sweeper.c.alive_at - 100),
+        update(executions).where(executions.c.id == id).values(due_heartbeat=executions.c.due_heartbeat - 50),
+    )
     swept = await store.sweep(period_s=PERIOD_S)
     assert (swept.resumed, list(swept.ended)) == (True, [])
     found = await store.get(id)

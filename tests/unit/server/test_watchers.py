@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Any
 
@@ -10,7 +10,6 @@ import grpc
 import httpx
 import pytest
 from httpx_sse import aconnect_sse
-from sqlalchemy import event
 
 from agent_runner.ai.stigmer.agentic.agentexecution.v1 import io_pb2
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.query_pb2_grpc import AgentExecutionQueryControllerStub
@@ -25,6 +24,7 @@ from agent_runner.status.store.errors import StoreUnavailable
 from agent_runner.status.store.records import Claimed, NewDelta
 from agent_runner.v1 import executions_pb2 as own
 from agent_runner.v1.executions_pb2_grpc import ExecutionsStub
+from tests.support.statements import statements
 from tests.unit.server.conftest import AUTHORIZED, Worker, created
 
 ROWS = 6
@@ -56,23 +56,10 @@ def small_window(monkeypatch: pytest.MonkeyPatch, *, rows: int, page: int) -> It
         yield
 
 
-class Statements:
-    """Counts what is read of one execution: its log, and its row by its id."""
-
-    def __init__(self, server: RunningServer) -> None:
-        self._engine = server.ctx.store._reader.sync_engine
-        self.read: list[str] = []
-
-    def __enter__(self) -> "Statements":
-        event.listen(self._engine, "before_cursor_execute", self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        event.remove(self._engine, "before_cursor_execute", self._note)
-
-    def _note(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if "execution_log" in statement or "executions.id = ?" in statement:
-            self.read.append(statement)
+def reads_of_executions(seen: Iterable[str]) -> list[str]:
+    """What is read of one execution: its log, and its row by its id."""
+    asked = [one for one in seen if one.startswith("SELECT")]
+    return [one for one in asked if "execution_log" in one or "executions.id = " in one]
 
 
 class Readers:
@@ -123,13 +110,14 @@ async def test_the_reads_do_not_grow_with_the_readers(
     readers = Readers(http, channel, id)
     readers.add(of_each)
     await until(lambda: all(seq == 3 for seq in readers.seen))
-    with Statements(server) as statements:
+    with statements(server.ctx.store) as seen:
         for number in range(ROWS):
             await worker.say(claimed, f"reply {number}", number=number)
             await until(lambda wanted=4 + number: all(seq == wanted for seq in readers.seen))  # type: ignore[misc]
     # Two statements for the rows, one for the facts that subscribe shows; a wake-up from before may add one look.
-    assert len(statements.read) <= 3 * (ROWS + 1)
-    assert len(statements.read) >= 2 * ROWS
+    read = reads_of_executions(seen)
+    assert len(read) <= 3 * (ROWS + 1)
+    assert len(read) >= 2 * ROWS
     await worker.settle(claimed, number=ROWS)
     await asyncio.wait_for(asyncio.gather(*readers.tasks), 20)
     await until(lambda: len(server.ctx.watchers) == 0)

@@ -1,0 +1,1 @@
+"""How a verb reaches the database: threads with a connection each, and transactions."""
