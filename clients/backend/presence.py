@@ -5,6 +5,7 @@ alive while its model is silent for minutes or a tool blocks the event loop. A p
 to the server a clean close and a crash look the same.
 """
 
+import math
 import threading
 import time
 from collections import deque
@@ -63,6 +64,8 @@ class PresenceThread:
         self._on_verdicts = on_verdicts
         self._changed = threading.Condition()
         self._beat_now = False
+        self._due = math.inf
+        """When the next heartbeat is sent at the latest (monotonic)."""
         self._leaving = False
         self._said_goodbye = threading.Event()
         self._server_every_s = BEAT_AT_MOST_EVERY_S
@@ -76,8 +79,17 @@ class PresenceThread:
     def start(self) -> None:
         self._thread.start()
 
+    def beat_within(self, seconds: float) -> None:
+        """A run began or ended: send a heartbeat within this time. All calls until then share it, because a heartbeat
+        is a write for each run of the process."""
+        due = time.monotonic() + max(seconds, BEAT_AT_LEAST_EVERY_S)
+        with self._changed:
+            if due < self._due:
+                self._due = due
+                self._changed.notify_all()
+
     def beat_soon(self) -> None:
-        """A run began or ended: send a heartbeat now, and ask `pulse` again for the interval."""
+        """Send a heartbeat now, and ask `pulse` again for the interval."""
         with self._changed:
             self._beat_now = True
             self._changed.notify_all()
@@ -122,15 +134,16 @@ class PresenceThread:
         """The requests of one stream. Runs on gRPC's thread; the wait in it is the clock of the heartbeats."""
         self._sent.clear()
         yield pb.PresenceRequest(hello=self._hello)
-        due = time.monotonic()
+        self._due = time.monotonic()
         while not lost.is_set():
             with self._changed:
                 while not (self._leaving or self._beat_now or lost.is_set()):
-                    left_s = due - time.monotonic()
+                    left_s = self._due - time.monotonic()
                     if left_s <= 0:
                         break
                     self._changed.wait(left_s)
                 self._beat_now = False
+                self._due = math.inf  # a run that begins from here on may want the next heartbeat sooner
             if lost.is_set():
                 return
             if self._leaving:
@@ -138,7 +151,9 @@ class PresenceThread:
                 return
             pulse = self._pulse()
             now = time.monotonic()
-            due = now + max(BEAT_AT_LEAST_EVERY_S, min(pulse.every_s, self._server_every_s, BEAT_AT_MOST_EVERY_S))
+            every_s = max(BEAT_AT_LEAST_EVERY_S, min(pulse.every_s, self._server_every_s, BEAT_AT_MOST_EVERY_S))
+            with self._changed:
+                self._due = min(self._due, now + every_s)
             self._sent.append(now)
             yield pb.PresenceRequest(
                 beat=pb.BeatRequest(

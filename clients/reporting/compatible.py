@@ -306,7 +306,7 @@ class NoPresence:
     def start(self) -> None:
         log.info("presence.off")
 
-    def beat_soon(self) -> None:
+    def beat_within(self, seconds: float) -> None:
         pass
 
     def goodbye(self) -> None:

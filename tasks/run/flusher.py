@@ -9,7 +9,7 @@ reporting nothing waits here and nothing is merged, because the adapter counts e
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from agent_runner.clients.backend.channel import PAUSE_FIRST_S, PAUSE_MOST_S
 from agent_runner.clients.reporting.native import BackendError, BackendRefused
@@ -23,6 +23,9 @@ log = event_logger(__name__)
 SHARED_BYTES = 2 * SEND_BYTES
 """The size of a common message of all runs. A run that has more than this to send uses a call of its own."""
 FLUSH_S, LOOK_S = 30.0, 1.0
+ANSWER_S = 2.0
+"""How long the end of a run waits for the answer to the send that is under way. Without it the call that ends the run
+says again what was stored, is told so, and is repeated."""
 
 
 class Flusher:
@@ -85,6 +88,14 @@ class Flusher:
                 async with asyncio.timeout(LOOK_S), self._progress:
                     await self._progress.wait_for(over)
 
+    async def rested(self, run: RunLog) -> None:
+        """No further send of the run begins. Waits for the answer to the one that is under way, ANSWER_S at most."""
+        run.ending = True
+        if run.in_flight:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ANSWER_S), self._progress:
+                    await self._progress.wait_for(lambda: not run.in_flight)
+
     async def _run(self) -> None:
         pause_s = PAUSE_FIRST_S
         while True:
@@ -117,7 +128,7 @@ class Flusher:
 
     async def _send(self) -> bool:
         now = time.monotonic()
-        request, size = pb.AppendRequest(), 0
+        request, size, sending = pb.AppendRequest(), 0, []
         for key, run in list(self._logs.items()):
             if size > SEND_BYTES:
                 break
@@ -129,11 +140,12 @@ class Flusher:
                 self._send_apart(run)
                 continue
             request.runs.append(deltas)
+            sending.append(run)
             size += weight
         if not request.runs:
             return False
         try:
-            await self._told(await self._backend.append(request), request.runs)
+            await self._say(request, sending)
         except BackendRefused as exc:
             # One run is the reason: each run sends in a call of its own, and only the refused one is cut.
             log.warning("flush.refused", runs=len(request.runs), error=exc)
@@ -154,7 +166,7 @@ class Flusher:
         try:
             while (deltas := run.next_send(time.monotonic())) is not None:
                 try:
-                    await self._told(await self._backend.append(pb.AppendRequest(runs=[deltas])), [deltas])
+                    await self._say(pb.AppendRequest(runs=[deltas]), [run])
                 except BackendRefused as exc:
                     if run.refuse(str(exc)):
                         continue
@@ -173,7 +185,19 @@ class Flusher:
             run.apart = False
             self._wake.set()
 
-    async def _told(self, reply: pb.AppendReply, runs: Iterable[pb.RunDeltas]) -> None:
+    async def _say(self, request: pb.AppendRequest, runs: Sequence[RunLog]) -> None:
+        """One append of these runs, and what its answer says to each."""
+        for run in runs:
+            run.in_flight = True
+        try:
+            self._take(await self._backend.append(request), request.runs)
+        finally:
+            for run in runs:
+                run.in_flight = False
+            async with self._progress:
+                self._progress.notify_all()
+
+    def _take(self, reply: pb.AppendReply, runs: Iterable[pb.RunDeltas]) -> None:
         sent = {run.handle: run for run in runs}
         for answer in reply.runs:
             deltas = sent.get(answer.handle)
@@ -184,8 +208,6 @@ class Flusher:
                 else:
                     known.answered(deltas, answer.next)
                 known.on_verdict(answer.verdict)
-        async with self._progress:
-            self._progress.notify_all()
 
     def _known(self, deltas: pb.RunDeltas) -> RunLog | None:
         return self._logs.get((deltas.handle, deltas.fence))

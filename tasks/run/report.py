@@ -27,6 +27,7 @@ async def settle(process: "RunnerProcess", run: Run, outcome: Outcome) -> pb.Set
     await process.flusher.flushed(
         run.log, down_to_bytes=SEND_BYTES, patient=lambda: is_native(process.settings) and not process.leaving_now
     )
+    await process.flusher.rested(run.log)
     last = _last_of(run)
     if run.stop_reason is Stop.FENCED_OUT:
         return pb.SettleReply()
@@ -88,6 +89,7 @@ async def hand_back(process: "RunnerProcess", run: Run, end: HandBack) -> bool:
     """Give the run back at its step boundary. False: it must be settled (a cancel is pending), or another worker has
     it."""
     await process.flusher.flushed(run.log)
+    await process.flusher.rested(run.log)
     last = _last_of(run)
     if run.stop_reason is Stop.FENCED_OUT:
         return False

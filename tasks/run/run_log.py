@@ -64,6 +64,10 @@ class RunLog:
         self.not_before = 0.0
         """After a send without progress, the next send is not before this time."""
         self.closed = False
+        self.ending = False
+        """The call that ends the run takes what is left: no further send begins."""
+        self.in_flight = False
+        """A send is under way, and its answer says what is stored."""
         self.apart = False
         """The run sends in calls of its own, so that it delays no other run."""
         self.refused = ""
@@ -118,7 +122,7 @@ class RunLog:
 
     def next_send(self, now: float) -> pb.RunDeltas | None:
         """What to send now, or None: the frozen deltas again, else the pending ones when they are due."""
-        if self.closed or self.not_before > now:
+        if self.closed or self.ending or self.not_before > now:
             return None
         if not self._sent:
             if self._pending and self.due_at <= now:
@@ -153,7 +157,7 @@ class RunLog:
     @property
     def next_due_at(self) -> float | None:
         """When there is something to send (monotonic); None while there is nothing, or it is being sent apart."""
-        if self.closed or self.apart:
+        if self.closed or self.ending or self.apart:
             return None
         times = [self.due_at] if not self.empty else []
         if self._head_waits:

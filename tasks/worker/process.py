@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from agent_runner.clients.backend.presence import BEAT_AT_MOST_EVERY_S, Pulse
+from agent_runner.clients.backend.presence import BEAT_AT_LEAST_EVERY_S, BEAT_AT_MOST_EVERY_S, Pulse
 from agent_runner.clients.masking.operator_secrets import operator_secrets
 from agent_runner.clients.reporting.port import Reporting, is_native, latest_head, open_reporting, presence_of
 from agent_runner.clients.sandbox.isolation import sandbox_said
@@ -38,6 +38,8 @@ log = event_logger(__name__)
 
 START_S = 60.0
 EXIT_BLOCKED = 70
+BUSY_WITHIN_S = 1.0
+"""A server knows after this time how busy a worker is. A heartbeat for each run would cost a write for each slot."""
 LAST_WORD_S = 5.0
 """The time after the drain time, for the cancelled runs to end and report it."""
 
@@ -133,13 +135,13 @@ class RunnerProcess:
         self.loop.threads.begin(run.id)
         if self.draining:
             self._ask_drain(run, "shutdown")
-        self._presence.beat_soon()
+        self._presence.beat_within(min(BUSY_WITHIN_S, run.claim.reply.heartbeat_s / 3))
 
     def disown(self, run: "Run") -> None:
         self._runs.pop(run.log.handle, None)
         self.loop.threads.end(run.id)
         if self._wear.look():
-            self._presence.beat_soon()
+            self._presence.beat_within(BEAT_AT_LEAST_EVERY_S)
 
     @property
     def memory(self) -> "Memory":

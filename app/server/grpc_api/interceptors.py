@@ -34,6 +34,8 @@ class Guard(grpc.aio.ServerInterceptor):
     def __init__(self, gate: Gate, settings: Settings) -> None:
         self._gate = gate
         self._settings = settings
+        self._made: dict[str, tuple[Any, Any]] = {}
+        """Method: the service's handler and the one made of it. They are the same for every call."""
 
     async def intercept_service(
         self,
@@ -45,9 +47,8 @@ class Guard(grpc.aio.ServerInterceptor):
         method = handler_call_details.method
         if handler is None:
             return None
-        most = most_bytes(method, self._settings)
         if method.startswith(OPEN):
-            return _open(handler, method, CALL_BYTES)
+            return self._once(handler, method)
         metadata = dict(handler_call_details.invocation_metadata or ())
         given = metadata.get("authorization")
         try:
@@ -57,6 +58,19 @@ class Guard(grpc.aio.ServerInterceptor):
             self._gate.admit(method)
         except Exception as error:
             return _refusing(error, method)
+        return self._once(handler, method)
+
+    def _once(self, handler: Any, method: str) -> Any:
+        of, made = self._made.get(method, (None, None))
+        if of is not handler:
+            made = self._make(handler, method)
+            self._made[method] = handler, made
+        return made
+
+    def _make(self, handler: Any, method: str) -> Any:
+        if method.startswith(OPEN):
+            return _open(handler, method, CALL_BYTES)
+        most = most_bytes(method, self._settings)
         if needed(method) is Scope.RUNNER:
             return _of_runners(handler, method, most)
         crowd = self._gate.streams if handler.response_streaming else self._gate.calls

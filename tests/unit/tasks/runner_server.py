@@ -37,6 +37,9 @@ class RunnerServer(runner_pb2_grpc.RunnerServicer):
         """What a worker says that it has removed."""
         self.goodbyes = 0
         self.drop_answers = 0
+        self.may_answer = asyncio.Event()
+        """Appends are stored at once and answered when it is set."""
+        self.may_answer.set()
         self.verdict: int = pb.GO_ON
         self.answer_beats = True
         self._outboxes: list[asyncio.Queue[pb.PresenceReply]] = []
@@ -94,6 +97,7 @@ class RunnerServer(runner_pb2_grpc.RunnerServicer):
                 if run.head_checkpoint_id:
                     self.heads.append(run.head_checkpoint_id)
             reply.runs.add(handle=run.handle, verdict=self.verdict, next=len(self.stored))
+        await self.may_answer.wait()
         await self._maybe_drop(context)
         return reply
 

@@ -9,6 +9,7 @@ import pytest
 from agent_runner.clients.reporting.native import Backend
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.log.log import Delta
+from agent_runner.tasks.run import flusher as flusher_module
 from agent_runner.tasks.run import run_log
 from agent_runner.tasks.run.flusher import Flusher
 from agent_runner.tasks.run.run_log import ROW_BYTES, RUN_BYTES, STALLED_S, RunLog
@@ -276,3 +277,36 @@ async def test_a_row_beyond_every_message_is_cut_before_it_is_sent(run: Heard) -
     (delta,) = run.log.take_tail().deltas
     assert len(delta.payload) < 1 << 20
     assert b"cut here" in delta.payload
+
+
+async def test_the_end_of_a_run_waits_for_the_send_under_way(
+    flusher: Flusher, server: RunnerServer, run: Heard
+) -> None:
+    """What the server has is not said again, and no further send begins: the call that ends the run is not repeated."""
+    server.may_answer.clear()
+    run.log.add([tool(0)])
+    await until(lambda: server.appends)
+    run.log.add([tool(1)])
+    resting = asyncio.create_task(flusher.rested(run.log))
+    await asyncio.sleep(0)
+    assert not resting.done()
+    server.may_answer.set()
+    await resting
+    tail = run.log.take_tail()
+    assert (tail.first, len(tail.deltas), len(server.appends)) == (1, 1, 1)
+
+
+async def test_the_end_of_a_run_waits_for_no_dead_server(
+    flusher: Flusher, server: RunnerServer, run: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without an answer everything that may not be stored goes with the end, from the first of it."""
+    monkeypatch.setattr(flusher_module, "ANSWER_S", 0.2)
+    server.may_answer.clear()
+    run.log.add([tool(0)])
+    await until(lambda: server.appends)
+    run.log.add([tool(1)])
+    async with asyncio.timeout(20):
+        await flusher.rested(run.log)
+    tail = run.log.take_tail()
+    server.may_answer.set()
+    assert (tail.first, len(tail.deltas)) == (0, 2)

@@ -63,6 +63,21 @@ async def test_answers_and_pushes_reach_the_runs(server: RunnerServer, present: 
     await until(lambda: any(v.verdict == pb.CANCEL for v in present.verdicts))
 
 
+async def test_runs_that_begin_share_a_heartbeat(server: RunnerServer, present: Present) -> None:
+    """A heartbeat is a write for each slot: fifty claims within a moment must not make fifty of them."""
+    present.every_s = 10.0
+    await until(lambda: present.thread.connected.is_set())
+    present.runs = [pb.RunBeat(handle=HANDLE, fence=FENCE)]
+    for _ in range(50):
+        present.thread.beat_within(0.2)
+    await until(lambda: any(beat.busy for beat in server.beats))
+    present.runs = ()
+    present.thread.beat_soon()
+    await until(lambda: server.beats[-1].busy == 0)
+    # One by the clock may have been due in between.
+    assert sum(beat.busy for beat in server.beats) <= 2
+
+
 async def test_a_beat_that_is_not_answered_is_seen(server: RunnerServer, present: Present) -> None:
     """`answered_at` stands still while nobody answers, and moves again after."""
     await until(lambda: len(server.beats) >= 2)
