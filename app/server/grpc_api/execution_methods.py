@@ -1,7 +1,7 @@
 """The methods of the contract's AgentExecution services and of `agent_runner.v1.Executions`."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -132,8 +132,8 @@ class ExecutionMethods:
                         facts = _beside_the_contract(event)
                         yield own.WatchEvent(snapshot=own.Snapshot(seq=event.seq, execution=message, **facts))
                     case Updates():
-                        for row in event.rows:
-                            yield own.WatchEvent(update=_update(row))
+                        for told in event.rows.once(_watch_updates):
+                            yield told
                     case End():
                         facts = await self._facts_at_the_end(request.execution_id)
                         end = own.End(seq=event.seq, phase=event.phase, error_code=event.error_code, **facts)
@@ -163,6 +163,10 @@ def _beside_the_contract(shown: Snapshot) -> dict[str, Any]:
     less = shown.state.incomplete
     said = own.Incomplete(reason=less["reason"], text=less["text"]) if less else None
     return {"waiting_for_input": bool(shown.execution.waiting), "incomplete": said}
+
+
+def _watch_updates(rows: Sequence[LogRow]) -> list[own.WatchEvent]:
+    return [own.WatchEvent(update=_update(row)) for row in rows]
 
 
 def _update(row: LogRow) -> own.Update:

@@ -1,7 +1,7 @@
 """The event stream of an execution: `snapshot` | `update`... | `end`, or `error`; `: ping` when nothing happens."""
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -50,12 +50,16 @@ async def _written(event: Followed) -> str:
             shown = {"seq": event.seq, "execution": execution_json(event.execution, event.state)}
             return _framed("snapshot", event.seq, await json_text(shown))
         case Updates():
-            return "".join(_event("update", row.seq, _row(row)) for row in event.rows)
+            return event.rows.once(_updates)
         case End():
             end = {"seq": event.seq, "phase": event.phase.wire_name, "error_code": event.error_code}
             return _event("end", event.seq, end)
         case Quiet():
             return PING
+
+
+def _updates(rows: Sequence[LogRow]) -> str:
+    return "".join(_event("update", row.seq, _row(row)) for row in rows)
 
 
 def _row(row: LogRow) -> dict[str, Any]:

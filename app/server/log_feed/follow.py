@@ -7,15 +7,16 @@ than the others, reads its missing rows from the store.
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.log_feed.log_ends import End, end_of, end_row
+from agent_runner.app.server.log_feed.shared_pages import SharedPage
 from agent_runner.app.server.log_feed.watchers import PAGE_ROWS, Watcher
 from agent_runner.app.server.problems import Kind, Problem, not_found
 from agent_runner.status.log.bounds import MAX_PAGE_BYTES
-from agent_runner.status.log.log import LogRow, State
+from agent_runner.status.log.log import State
 from agent_runner.status.phases import TERMINAL_PHASES
 from agent_runner.status.store.records import Execution
 
@@ -36,9 +37,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Updates:
-    """Rows in order, without gaps."""
-
-    rows: Sequence[LogRow]
+    rows: SharedPage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,12 +126,12 @@ async def snapshot(ctx: ServerContext, execution_id: str) -> Snapshot:
     return Snapshot(execution=execution, state=state)
 
 
-async def _rows_after(ctx: ServerContext, watcher: Watcher, execution_id: str, seq: int) -> Sequence[LogRow]:
+async def _rows_after(ctx: ServerContext, watcher: Watcher, execution_id: str, seq: int) -> SharedPage:
     """The next page, if there is one. Raises when the caller's key was revoked meanwhile, or the execution is gone."""
     await ctx.gate.keys.confirm()
     rows = watcher.rows_after(seq)
     if rows is None:
-        rows = await ctx.store.read_log(execution_id, seq, PAGE_ROWS, max_bytes=MAX_PAGE_BYTES)
+        rows = SharedPage(await ctx.store.read_log(execution_id, seq, PAGE_ROWS, max_bytes=MAX_PAGE_BYTES))
         if not rows:  # the log had newer rows, so the execution is gone
             raise not_found("AgentExecution", execution_id)
     return rows

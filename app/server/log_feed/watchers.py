@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from agent_runner.app.server.log_feed.log_ends import end_row
+from agent_runner.app.server.log_feed.shared_pages import SharedPage
 from agent_runner.app.server.log_feed.wakeups import Wakeups
 from agent_runner.app.server.problems import not_found
 from agent_runner.status.log.bounds import MAX_PAGE_BYTES
@@ -32,6 +33,7 @@ EXISTS_EVERY_S = 15.0
 """After this long without a row we look whether the execution still exists."""
 KEPT_ROWS, KEPT_BYTES = 1000, 256 * 1024
 """The rows and bytes that are kept for readers besides the newest page."""
+NOTHING = SharedPage()
 
 
 class Watcher:
@@ -44,6 +46,8 @@ class Watcher:
         self.readers = 0
         self._rows: list[LogRow] = []
         self._bytes = 0
+        self._pages: dict[int, SharedPage] = {}
+        """The pages that readers were given since the rows changed, by the number of the row before each."""
         self._behind = 0
         """Every row that was read and has a higher `seq` is in `_rows`."""
         self._newest = 0
@@ -73,13 +77,22 @@ class Watcher:
             self._woken.set()
         return [task for task in (self._task, self._facts) if task is not None and not task.done()]
 
-    def rows_after(self, seq: int) -> Sequence[LogRow] | None:
-        """The next rows, at most a page; empty when there are no newer ones; None when they are not kept (any more)."""
+    def rows_after(self, seq: int) -> SharedPage | None:
+        """The next rows, at most a page; empty when there are no newer ones; None when they are not kept (any more).
+
+        Readers at the same row get the same object.
+        """
         if self._task is None or seq < self._behind:
             return None
-        first = bisect_right(self._rows, seq, key=_seq)
-        page = self._rows[first : first + PAGE_ROWS]
-        return page[: fitting((_weight(row.payload) for row in page), MAX_PAGE_BYTES)]
+        if seq >= self._newest:
+            return NOTHING
+        page = self._pages.get(seq)
+        if page is None:
+            first = bisect_right(self._rows, seq, key=_seq)
+            rows = self._rows[first : first + PAGE_ROWS]
+            page = SharedPage(rows[: fitting((_weight(row.payload) for row in rows), MAX_PAGE_BYTES)])
+            self._pages[seq] = page
+        return page
 
     async def looked(self, timeout_s: float | None = None) -> None:
         """Waits until the watcher has looked for rows again, or the time has passed. Raises the watcher's failure.
@@ -89,6 +102,9 @@ class Watcher:
         if self._failure is not None:
             error, trace = self._failure
             raise error.with_traceback(trace)
+        if timeout_s is None:
+            await self._looked.wait()
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._looked.wait()
@@ -141,6 +157,7 @@ class Watcher:
 
     def _keep(self, page: Sequence[LogRow]) -> None:
         """Removes old rows before the page is added, so that a reader that keeps up finds the whole page."""
+        self._pages.clear()
         dropped = 0
         while dropped < len(self._rows) and (len(self._rows) - dropped > KEPT_ROWS or self._bytes > KEPT_BYTES):
             self._behind = self._rows[dropped].seq

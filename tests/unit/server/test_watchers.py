@@ -271,9 +271,39 @@ async def test_what_is_taken_back_goes_from_what_is_kept(
     await until(lambda: numbers(got)[-1:] == [5])
     with server.ctx.watchers.watch(id) as watcher:
         kept = watcher.rows_after(3)
-        assert kept == await server.ctx.store.read_log(id, 3)
+        assert list(kept or ()) == await server.ctx.store.read_log(id, 3)
         assert kept is not None
         assert [row.payload.get("content") for row in kept] == ["", "[redacted]"]
         assert watcher._bytes == sum(watchers._weight(row.payload) for row in watcher._rows)
+    await worker.settle(claimed, number=2)
+    await asyncio.wait_for(reading, 20)
+
+
+async def test_readers_at_the_same_row_share_what_is_made_of_it(
+    http: httpx.AsyncClient, server: RunningServer, worker: Worker
+) -> None:
+    """The text for readers is made once for all of them, and anew when there are newer rows."""
+    id, claimed = await running(http, worker)
+    got: list[Followed] = []
+    reading = asyncio.create_task(taken(server, id, got))
+    await worker.say(claimed, "hello", number=0)
+    await until(lambda: numbers(got)[-1:] == [4])
+    made: list[int] = []
+
+    def text(rows: Any) -> str:
+        made.append(len(rows))
+        return "".join(row.kind for row in rows)
+
+    with server.ctx.watchers.watch(id) as watcher:
+        first, second = watcher.rows_after(2), watcher.rows_after(2)
+        assert first is not None
+        assert first is second
+        assert first.once(text) is first.once(text)
+        assert made == [len(first)] == [2]
+        await worker.say(claimed, "and more", number=1)
+        await until(lambda: numbers(got)[-1:] == [5])
+        third = watcher.rows_after(2)
+        assert third is not None
+        assert third.once(text) == first.once(text) + "message"
     await worker.settle(claimed, number=2)
     await asyncio.wait_for(reading, 20)
