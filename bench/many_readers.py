@@ -3,12 +3,12 @@
 import asyncio
 import json
 import sys
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from bench.arithmetic import Pair, Row, row
-from bench.load import connected
 from bench.scene import Scene, cpu_s, opened
-from bench.stream_client import COMPLETED
+from bench.stream_client import COMPLETED, Client
 
 RUNS, READERS_EACH = 50, 20
 READERS = RUNS * READERS_EACH
@@ -51,11 +51,14 @@ def measure(rounds: int) -> list[Row]:
 async def _ours(scene: Scene) -> Delivered:
     """The worker is held until all readers are there: what it costs to let them in is not what is measured."""
     assert scene.worker is not None
-    async with connected(scene.port, READERS) as clients:
+    async with AsyncExitStack() as stack:
         scene.worker.suspend()
         try:
             ids = await asyncio.to_thread(_create, scene)
-            streams = [await client.follow(ids[n % RUNS]) for n, client in enumerate(clients)]
+            clients, streams = [], []
+            for n in range(READERS):  # each asks at once: the server closes connections on which nothing is asked
+                clients.append(await stack.enter_async_context(Client.connected(scene.port)))
+                streams.append(await clients[n].follow(ids[n % RUNS]))
             reading = [asyncio.create_task(client.read_to_end(s)) for client, s in zip(clients, streams, strict=True)]
             await asyncio.sleep(SETTLED_S)
         finally:
