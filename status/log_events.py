@@ -203,6 +203,8 @@ _ROWS = (
     _of("memory.away", WARNING, "the agents' memory is away, its runs wait", "error",
         "The checkpoint database is away."),
     _of("memory.back", INFO, "the agents' memory is back", "away_s", "The runs go on."),
+    _of("query.failed", ERROR, "a question about a graph was not answered", "kind",
+        "The lines below say why: a fault of the worker, or of the graph's code. Who asked got a 503."),
     _of("graph.close_failed", WARNING, "closing the graph's context manager failed", "execution_id error",
         "The run ends as it would have."),
     _of("graph.env_missing", WARNING,

@@ -10,6 +10,7 @@ from agent_runner.clients.broker.task_names import (
     ENSURE_THREAD,
     EXECUTE_GRAPHTON,
     PRUNE_THREAD,
+    QUERY_GRAPH,
     REPORT_FAILURE,
 )
 from agent_runner.tasks.body_errors import AlreadyEnded
@@ -50,6 +51,7 @@ def _register_runner(app: Celery, place: Workplace) -> None:
     from agent_runner.tasks.ensure_thread import ensure_thread
     from agent_runner.tasks.execute_graphton import execute_graphton
     from agent_runner.tasks.prune_thread import prune_thread
+    from agent_runner.tasks.query_graph import query_graph
     from agent_runner.tasks.repeated_end import repeat_end
     from agent_runner.tasks.request import RunRequest
 
@@ -78,6 +80,11 @@ def _register_runner(app: Celery, place: Workplace) -> None:
     def prune(thread_id: str, head_checkpoint_id: str) -> dict[str, Any]:
         place.put_back_if_leaving()
         return place.wait_for(prune_thread(place.process, thread_id, head_checkpoint_id))
+
+    @app.task(name=QUERY_GRAPH, shared=False)
+    def query(query_id: str) -> dict[str, Any]:
+        place.put_back_if_leaving()
+        return place.wait_for(query_graph(place.process, query_id))
 
 
 def _register_orchestrator(app: Celery, place: Workplace) -> None:

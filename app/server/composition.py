@@ -18,8 +18,8 @@ from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.executions.dispatch import Dispatcher, Resender
 from agent_runner.app.server.grpc_api import register_services, server_interceptors
 from agent_runner.app.server.grpc_api.sizes import MOST_BYTES
-from agent_runner.app.server.http import build_http_app
 from agent_runner.app.server.http.connection import Connection, ConnectionLimits
+from agent_runner.app.server.http.factory import build_http_app
 from agent_runner.app.server.log_feed.wakeups import Wakeups
 from agent_runner.app.server.log_feed.watchers import Watchers
 from agent_runner.app.server.maintenance.periodic import Background

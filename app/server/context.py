@@ -1,6 +1,8 @@
 """The objects that the handlers of HTTP and gRPC use. The composition makes them once."""
 
+import asyncio
 from collections.abc import Coroutine, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -25,6 +27,9 @@ class Publisher(Protocol):
     async def remove(self, removals: Iterable[Removal], queue: str) -> None:
         """Publish these removals; raises `PublishError` of `clients.broker`."""
 
+    async def ask(self, query_id: str, queue: str, within_s: float) -> None:
+        """Have a worker answer a question about a graph; raises `PublishError` of `clients.broker`."""
+
     async def resend_due(self) -> None:
         """Publish every row that is due."""
 
@@ -33,6 +38,9 @@ class Waker(Protocol):
     """Tells watchers of a log that it grew. A wake-up carries no data and may be lost: watchers look every second."""
 
     def notify(self, execution_id: str) -> None: ...
+
+    def subscribe(self, execution_id: str) -> AbstractContextManager[asyncio.Event]:
+        """The event is set by a `notify` of this id, here or on another server."""
 
     async def ping(self) -> None:
         """Raises when Redis does not answer."""

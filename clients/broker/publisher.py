@@ -20,6 +20,7 @@ from agent_runner.clients.broker.task_names import (
     ENSURE_THREAD,
     EXECUTE_GRAPHTON,
     PRUNE_THREAD,
+    QUERY_GRAPH,
     REPORT_FAILURE,
     STEP_OF_TASK,
     task_id,
@@ -82,6 +83,12 @@ class Publisher:
         Raises `PublishError`.
         """
         await self._publish_removal(PRUNE_THREAD, thread_id, head_checkpoint_id, queue)
+
+    async def publish_query(self, query_id: str, queue: str, within_s: float) -> None:
+        """Have a worker answer a question about a graph; it is of no use after `within_s`. Raises `PublishError`."""
+        self._know(queue)
+        options = {"queue": queue, "ignore_result": True, "expires": within_s}
+        await self._in_time(self._signature(QUERY_GRAPH, query_id, **options).apply_async)
 
     async def _publish_removal(self, task: str, first: str, second: str, queue: str) -> None:
         self._know(queue)

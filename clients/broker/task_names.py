@@ -4,6 +4,7 @@ ENSURE_THREAD = "EnsureThread"
 EXECUTE_GRAPHTON = "ExecuteGraphton"
 CLEANUP_SANDBOX = "CleanupSandbox"
 PRUNE_THREAD = "PruneThread"
+QUERY_GRAPH = "QueryGraph"
 REPORT_FAILURE = "ReportFailure"
 
 STEP_OF_TASK = {ENSURE_THREAD: "ensure_thread", EXECUTE_GRAPHTON: "execute"}

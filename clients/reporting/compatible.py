@@ -118,6 +118,13 @@ class CompatibleBackend:
         """Does nothing: the contract has no call for removals. Our own server asks again for a while."""
         return pb.RemovedReply()
 
+    async def take_query(self, request: pb.TakeQueryRequest) -> pb.TakeQueryReply:
+        """Never granted: the contract has no call for questions about graphs."""
+        return pb.TakeQueryReply(granted=False)
+
+    async def answer_query(self, request: pb.AnswerQueryRequest) -> pb.AnswerQueryReply:
+        return pb.AnswerQueryReply(accepted=False)
+
     async def append(self, request: pb.AppendRequest) -> pb.AppendReply:
         """Fold the deltas; updates that are due are sent in the background. The verdict is FENCED_OUT once an update
         has found that the execution has ended."""

@@ -80,6 +80,13 @@ class Backend:
         """Report that a removal which the server asked for is done."""
         return await self._call(self._stub.removed, request, Patience(call_s=CALL_S, total_s=CALL_S))
 
+    async def take_query(self, request: pb.TakeQueryRequest) -> pb.TakeQueryReply:
+        """Once: who asked waits a few seconds only."""
+        return await self._call(self._stub.takeQuery, request, Patience(call_s=CALL_S, total_s=0.0))
+
+    async def answer_query(self, request: pb.AnswerQueryRequest) -> pb.AnswerQueryReply:
+        return await self._call(self._stub.answerQuery, request, Patience(call_s=_by_weight(request), total_s=0.0))
+
     async def append(self, request: pb.AppendRequest) -> pb.AppendReply:
         """Tries once: after a failure the flusher sends the same deltas again, and may add only later ones."""
         return await self._call(self._stub.append, request, Patience(call_s=_by_weight(request), total_s=0.0))

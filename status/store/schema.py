@@ -300,6 +300,7 @@ api_keys = Table(
 )
 
 threads, assistants = client_records.threads, client_records.assistants
+graph_queries = client_records.graph_queries
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_WAIT_S = 60

@@ -11,6 +11,7 @@ from agent_runner.status.store.executions.sweep import Sweep
 from agent_runner.status.store.executions.worker_writes import WorkerWrites
 from agent_runner.status.store.registry.api_keys import ApiKeys
 from agent_runner.status.store.registry.assistants import Assistants
+from agent_runner.status.store.registry.graph_queries import GraphQueries
 from agent_runner.status.store.registry.presence import Presence
 from agent_runner.status.store.registry.skill_versions import Skills
 from agent_runner.status.store.registry.threads import Threads
@@ -31,5 +32,6 @@ class Store(
     Attachments,
     Threads,
     Assistants,
+    GraphQueries,
 ):
     """`Store.open(url)` connects lazily; `close()` when done. Every verb may raise `StoreUnavailable`."""

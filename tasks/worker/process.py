@@ -151,6 +151,13 @@ class RunnerProcess:
         return self._memory
 
     @property
+    def graph_store(self) -> "OrgStore":
+        """The store of graphs. Raises RuntimeError if this is no started worker."""
+        if self._store is None:
+            raise RuntimeError("this process has no store of graphs: it is not a worker that has been started")
+        return self._store
+
+    @property
     def busy(self) -> int:
         return len(self._runs)
 

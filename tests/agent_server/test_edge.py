@@ -2,12 +2,12 @@
 
 import uuid
 from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
 from langgraph_sdk import get_client
-from langgraph_sdk.client import LangGraphClient
-from langgraph_sdk.errors import ConflictError, NotFoundError
+from langgraph_sdk.errors import ConflictError, InternalServerError, NotFoundError
 
 from agent_runner.app.server.agent_server.uuids import execution_of, run_uuid, session_of, thread_uuid
 from agent_runner.app.server.composition import RunningServer
@@ -20,7 +20,7 @@ __all__ = ["redis_url", "server", "settings"]
 
 
 @pytest.fixture
-async def sdk(server: RunningServer) -> AsyncIterator[LangGraphClient]:
+async def sdk(server: RunningServer) -> AsyncIterator[Any]:
     async with get_client(url=f"http://127.0.0.1:{server.http_port}", api_key=KEY) as client:
         yield client
 
@@ -36,7 +36,7 @@ def test_ids_and_uuids_are_the_same_number() -> None:
     assert session_of(mine.upper()) == session_of(mine)
 
 
-async def test_a_thread_is_a_session(sdk: LangGraphClient, server: RunningServer) -> None:
+async def test_a_thread_is_a_session(sdk: Any, server: RunningServer) -> None:
     """A thread of the SDK is a session under /v1, and a session of ours is a thread."""
     thread = await sdk.threads.create(metadata={"by": "sdk"})
     assert (thread["status"], thread["metadata"], thread["values"]) == ("idle", {"by": "sdk"}, None)
@@ -48,7 +48,7 @@ async def test_a_thread_is_a_session(sdk: LangGraphClient, server: RunningServer
     assert (found["status"], found["thread_id"]) == ("busy", thread_uuid(ours))
 
 
-async def test_a_thread_with_an_id_of_the_clients_choice(sdk: LangGraphClient) -> None:
+async def test_a_thread_with_an_id_of_the_clients_choice(sdk: Any) -> None:
     """It is made once; a second time it is refused, or given back as it is."""
     mine = str(uuid.uuid4())
     made = await sdk.threads.create(thread_id=mine, metadata={"n": 1})
@@ -59,7 +59,7 @@ async def test_a_thread_with_an_id_of_the_clients_choice(sdk: LangGraphClient) -
     assert again["metadata"] == {"n": 1}
 
 
-async def test_an_org_has_threads_of_its_own(server: RunningServer, sdk: LangGraphClient) -> None:
+async def test_an_org_has_threads_of_its_own(server: RunningServer, sdk: Any) -> None:
     """A thread of another org is as one that does not exist."""
     url = f"http://127.0.0.1:{server.http_port}"
     async with get_client(url=url, api_key=await key(server, "execute", org="acme")) as acme:
@@ -110,3 +110,36 @@ async def test_pages_of_other_origins(server: RunningServer) -> None:
         assert answer.status_code == 401
         assert "content-location" in answer.headers["access-control-expose-headers"].lower()
         assert "access-control-allow-origin" not in (await http.get("/v1/executions", headers=page)).headers
+
+
+async def test_without_a_worker(sdk: Any) -> None:
+    """What only workers know is refused in time, with the reason; what the server knows needs none."""
+    thread = await sdk.threads.create(metadata={"graph_id": "agent-runner"})
+    assert (await sdk.threads.get_state(thread["thread_id"]))["values"] == {}
+    with pytest.raises(InternalServerError, match="no worker of queue 'runner-"):
+        await sdk.threads.update_state(thread["thread_id"], {"messages": []})
+
+
+async def test_threads_are_searched_and_removed(sdk: Any) -> None:
+    """By metadata in depth, by status, in pages; a deleted thread is gone."""
+    mark = uuid.uuid4().hex
+    made = [
+        (await sdk.threads.create(metadata={"mark": mark, "deep": {"n": n, "yes": n == 1}}))["thread_id"]
+        for n in range(3)
+    ]
+    search = sdk.threads.search
+    assert [t["thread_id"] for t in await search(metadata={"mark": mark})] == made[::-1]
+    assert [t["thread_id"] for t in await search(metadata={"mark": mark, "deep": {"yes": True}})] == [made[1]]
+    assert [t["thread_id"] for t in await search(metadata={"mark": mark}, limit=1, offset=1)] == [made[1]]
+    assert await search(metadata={"mark": mark}, status="busy") == []
+    assert await sdk.threads.count(metadata={"mark": mark}, status="idle") == 3
+    only = await search(ids=[made[0]], select=["thread_id", "status"])
+    assert only == [{"thread_id": made[0], "status": "idle"}]
+    changed = await sdk.threads.update(made[0], metadata={"more": 1})
+    assert changed["metadata"]["deep"] == {"n": 0, "yes": False}
+    assert (await search(metadata={"mark": mark}, limit=1))[0]["thread_id"] == made[0]
+    assert (await sdk.threads.prune(made[:2]))["pruned_count"] == 2
+    await sdk.threads.delete(made[2])
+    for gone in made:
+        with pytest.raises(NotFoundError):
+            await sdk.threads.get(gone)

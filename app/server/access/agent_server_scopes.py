@@ -6,8 +6,26 @@ from agent_runner.status.api_keys import Scope
 
 OPEN = ("GET /ok", "GET /info")
 """Calls that need no key."""
+_READ = (
+    *("POST /assistants/search", "POST /assistants/count", "GET /assistants/{assistant_id}"),
+    *("POST /assistants/{assistant_id}/versions", "GET /assistants/{assistant_id}/schemas"),
+    *("GET /assistants/{assistant_id}/graph", "GET /assistants/{assistant_id}/subgraphs"),
+    "GET /assistants/{assistant_id}/subgraphs/{namespace}",
+    *("POST /threads/search", "POST /threads/count", "GET /threads/{thread_id}"),
+    *("GET /threads/{thread_id}/state", "POST /threads/{thread_id}/state/checkpoint"),
+    *("GET /threads/{thread_id}/state/{checkpoint_id}", "POST /threads/{thread_id}/history"),
+    *("GET /threads/{thread_id}/history", "GET /store/items", "POST /store/items/search", "POST /store/namespaces"),
+)
+_EXECUTE = (
+    *("POST /threads", "PATCH /threads/{thread_id}", "POST /threads/{thread_id}/copy"),
+    *("POST /threads/{thread_id}/state", "PUT /store/items", "DELETE /store/items"),
+)
+_ADMIN = (
+    *("POST /assistants", "PATCH /assistants/{assistant_id}", "DELETE /assistants/{assistant_id}"),
+    *("POST /assistants/{assistant_id}/latest", "DELETE /threads/{thread_id}", "POST /threads/prune"),
+)
 AGENT_SERVER_SCOPES: Mapping[str, Scope] = {
-    "GET /assistants/{assistant_id}": Scope.READ,
-    "POST /threads": Scope.EXECUTE,
-    "GET /threads/{thread_id}": Scope.READ,
+    **dict.fromkeys(_READ, Scope.READ),
+    **dict.fromkeys(_EXECUTE, Scope.EXECUTE),
+    **dict.fromkeys(_ADMIN, Scope.ADMIN),
 }

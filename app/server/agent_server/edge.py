@@ -6,9 +6,14 @@ from fastapi import APIRouter
 
 from agent_runner.app.server.agent_server.assistants.assistant_routes import assistant_routes
 from agent_runner.app.server.agent_server.assistants.assistant_service import AssistantService
+from agent_runner.app.server.agent_server.assistants.graph_shapes import graph_shape_routes
+from agent_runner.app.server.agent_server.items.store_routes import store_routes
+from agent_runner.app.server.agent_server.queries.graph_questions import GraphQuestions
 from agent_runner.app.server.agent_server.runs.run_routes import run_routes
+from agent_runner.app.server.agent_server.threads.state_routes import state_routes
 from agent_runner.app.server.agent_server.threads.thread_routes import thread_routes
 from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
+from agent_runner.app.server.agent_server.threads.thread_states import ThreadStates
 from agent_runner.app.server.edge_services import Edges
 
 
@@ -16,4 +21,13 @@ def agent_server_routes(edges: Edges) -> Sequence[APIRouter]:
     """All of them need a key; `/ok` and `/info`, which do not, are `server_facts`."""
     assistants = AssistantService(edges.ctx)
     threads = ThreadService(edges)
-    return [assistant_routes(assistants), thread_routes(threads), run_routes(edges, threads, assistants)]
+    questions = GraphQuestions(edges.ctx)
+    states = ThreadStates(edges.ctx, questions, assistants)
+    return [
+        assistant_routes(assistants),
+        graph_shape_routes(edges, assistants, questions),
+        run_routes(edges, threads, assistants),
+        thread_routes(threads, states),
+        state_routes(threads, states),
+        store_routes(questions),
+    ]

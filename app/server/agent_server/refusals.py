@@ -28,6 +28,11 @@ def unprocessable(detail: str, *, next_step: str = "Correct the request and send
     return Problem(Kind.UNPROCESSABLE, detail, next_step=next_step)
 
 
+def invalid_request(detail: str, *, next_step: str) -> Problem:
+    """400: it can be read, but not be done."""
+    return Problem(Kind.INVALID_ARGUMENT, detail, next_step=next_step)
+
+
 def absent(what: str, id: str) -> Problem:
     return Problem(
         Kind.NOT_FOUND,

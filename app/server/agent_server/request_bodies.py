@@ -1,9 +1,9 @@
 """Bodies of requests. Unknown fields are ignored, as clients of other versions send them; bad ones are a 422."""
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from agent_runner.app.server.agent_server.refusals import unprocessable
 from agent_runner.app.server.contract.json_text import read_json
@@ -12,6 +12,11 @@ from agent_runner.app.server.problems import Kind, Problem
 
 M = TypeVar("M")
 Json = dict[str, Any]
+TEXT = r"^[^\x00]*$"
+"""No database keeps a NUL character in a text."""
+Name = Annotated[str, Field(pattern=TEXT, max_length=10_000)]
+Limit = Annotated[int, Field(ge=1, le=1000)]
+Offset = Annotated[int, Field(ge=0, lt=1 << 31)]
 
 
 class Body(BaseModel):

@@ -56,6 +56,10 @@ class Dispatcher:
             else:
                 await self._publisher.publish_prune(removal.thread_id, removal.head_checkpoint_id, queue)
 
+    async def ask(self, query_id: str, queue: str, within_s: float) -> None:
+        """Have a worker answer a question. Raises `PublishError`."""
+        await self._publisher.publish_query(query_id, queue, within_s)
+
     async def resend_due(self) -> None:
         """Publish the due rows: their turn has come, or they were not stamped or not claimed in time.
 

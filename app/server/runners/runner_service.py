@@ -15,6 +15,7 @@ from agent_runner.app.server.runners.run_tokens import checked, digest_of
 from agent_runner.app.server.runners.runner_requests import deltas_of, facts_of, outcome_of
 from agent_runner.app.server.runners.served_queues import may_fail, must_serve_run
 from agent_runner.app.server.runners.worker_keys import must_be_mine
+from agent_runner.app.server.runners.worker_queries import answer_query, take_query
 from agent_runner.status.log.plain import plain_text
 from agent_runner.status.phases import TERMINAL_PHASES, Step
 from agent_runner.v1 import runner_pb2 as pb
@@ -146,6 +147,12 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
             head_checkpoint_id=request.head_checkpoint_id,
         )
         return pb.RemovedReply()
+
+    async def takeQuery(self, request: pb.TakeQueryRequest, context: Any) -> pb.TakeQueryReply:  # noqa: N802
+        return await take_query(self._ctx, request)
+
+    async def answerQuery(self, request: pb.AnswerQueryRequest, context: Any) -> pb.AnswerQueryReply:  # noqa: N802
+        return await answer_query(self._ctx, request)
 
     def presence(
         self, request_iterator: AsyncIterator[pb.PresenceRequest], context: Any

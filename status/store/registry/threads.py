@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -129,6 +129,8 @@ class ThreadState:
     state: Mapping[str, Any]
     stopped: bool
     """Nodes are left to run next."""
+    memory_id: str = ""
+    """The id of the thread in the checkpoint store, for a session that had none."""
 
 
 class Threads(Transactions):
@@ -155,8 +157,8 @@ class Threads(Transactions):
         self._put(connection, new)
 
     def _put(self, connection: Connection, new: NewThread) -> None:
-        insert = sqlite_insert if self.is_sqlite else postgres_insert
-        values = insert(threads).values(
+        upsert = sqlite_insert if self.is_sqlite else postgres_insert
+        values = upsert(threads).values(
             session_id=new.session_id,
             org=new.org,
             metadata=dumps(dict(new.metadata)),
@@ -197,8 +199,14 @@ class Threads(Transactions):
         self._put(connection, NewThread(session_id=told.session_id, org=org))
         if moves_from is not None:
             is_open = select(E.handle).where(E.session_id == told.session_id, OPEN).limit(1)
-            if row is None or row.head_checkpoint_id != moves_from or connection.scalar(is_open) is not None:
+            head = row.head_checkpoint_id if row else ""
+            if head != moves_from or connection.scalar(is_open) is not None:
                 return False
+            if row is None:
+                first = {"session_id": told.session_id, "thread_id": told.memory_id, "sandbox_id": told.session_id}
+                connection.execute(insert(session_facts).values(used_at=NOW, **first), self.params())
+            elif not row.thread_id:
+                connection.execute(update(session_facts).where(facts).values(thread_id=told.memory_id))
             moved = update(session_facts).where(facts).values(head_checkpoint_id=told.checkpoint_id, used_at=NOW)
             connection.execute(moved, self.params())
             waits = (E.session_id == told.session_id, E.waiting == 1)
@@ -242,7 +250,7 @@ class Threads(Transactions):
         graph = metadata.pop("graph_id", None)
         if graph is not None:
             named = contains(func.coalesce(T.metadata, "{}"), {"graph_id": graph}, sqlite=self.is_sqlite)
-            given.append(or_(named, and_(T.session_id.is_(None), L.graph == str(graph))))
+            given.append(or_(named, L.graph == str(graph)))
         if metadata:
             given.append(contains(func.coalesce(T.metadata, "{}"), metadata, sqlite=self.is_sqlite))
         return given

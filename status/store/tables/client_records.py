@@ -49,3 +49,19 @@ assistants = Table(
 """Every version of an assistant; one of each is the latest. A graph's default assistant has no row until it changes."""
 Index("ix_assistants_latest", assistants.c.is_latest, assistants.c.org, assistants.c.first_made_at)
 Index("ix_assistants_id", assistants.c.id)
+
+graph_queries = Table(
+    "graph_queries",
+    metadata,
+    Column("id", String, primary_key=True),
+    *[text_column(n) for n in ("org", "kind", "queue", "graph", "agent_id", "thread_id", "head_checkpoint_id")],
+    Column("body", Text, nullable=False),
+    text_column("token"),
+    seconds_column("due_at"),
+    when_column("taken_at"),
+    when_column("answered_at"),
+    Column("answer", Text, nullable=True),
+    *[text_column(n) for n in ("refusal", "refused_as")],
+)
+"""Questions to workers. Who asked deletes the row with its answer; what is overdue is deleted by the next question."""
+Index("ix_graph_queries_due_at", graph_queries.c.due_at)

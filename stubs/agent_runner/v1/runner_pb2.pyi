@@ -529,6 +529,132 @@ class RemovedReply(_message.Message):
 Global___RemovedReply: _TypeAlias = RemovedReply  # noqa: Y015
 
 @_typing.final
+class TakeQueryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    INCARNATION_FIELD_NUMBER: _builtins.int
+    query_id: _builtins.str
+    incarnation: _builtins.str
+    def __init__(
+        self,
+        *,
+        query_id: _builtins.str = ...,
+        incarnation: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["incarnation", b"incarnation", "query_id", b"query_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeQueryRequest: _TypeAlias = TakeQueryRequest  # noqa: Y015
+
+@_typing.final
+class TakeQueryReply(_message.Message):
+    """Left empty: there is nothing to answer any more, or another worker has taken it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRANTED_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    WITHIN_S_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    BODY_JSON_FIELD_NUMBER: _builtins.int
+    ORG_FIELD_NUMBER: _builtins.int
+    GRAPH_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    THREAD_ID_FIELD_NUMBER: _builtins.int
+    HEAD_CHECKPOINT_ID_FIELD_NUMBER: _builtins.int
+    granted: _builtins.bool
+    token: _builtins.bytes
+    """to be shown with the answer"""
+    within_s: _builtins.float
+    kind: _builtins.str
+    """state, history, update, schemas, ..."""
+    body_json: _builtins.str
+    org: _builtins.str
+    graph: _builtins.str
+    """of langgraph.json; empty: the agent"""
+    thread_id: _builtins.str
+    head_checkpoint_id: _builtins.str
+    @_builtins.property
+    def agent(self) -> _api_pb2.Agent: ...
+    def __init__(
+        self,
+        *,
+        granted: _builtins.bool = ...,
+        token: _builtins.bytes = ...,
+        within_s: _builtins.float = ...,
+        kind: _builtins.str = ...,
+        body_json: _builtins.str = ...,
+        org: _builtins.str = ...,
+        graph: _builtins.str = ...,
+        agent: _api_pb2.Agent | None = ...,
+        thread_id: _builtins.str = ...,
+        head_checkpoint_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "body_json", b"body_json", "granted", b"granted", "graph", b"graph", "head_checkpoint_id", b"head_checkpoint_id", "kind", b"kind", "org", b"org", "thread_id", b"thread_id", "token", b"token", "within_s", b"within_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeQueryReply: _TypeAlias = TakeQueryReply  # noqa: Y015
+
+@_typing.final
+class AnswerQueryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_FIELD_NUMBER: _builtins.int
+    ANSWER_JSON_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    REFUSED_AS_FIELD_NUMBER: _builtins.int
+    query_id: _builtins.str
+    token: _builtins.bytes
+    answer_json: _builtins.str
+    refusal: _builtins.str
+    """why there is no answer; then the kind of the reason"""
+    refused_as: _builtins.str
+    """invalid, missing, failed"""
+    def __init__(
+        self,
+        *,
+        query_id: _builtins.str = ...,
+        token: _builtins.bytes = ...,
+        answer_json: _builtins.str = ...,
+        refusal: _builtins.str = ...,
+        refused_as: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_json", b"answer_json", "query_id", b"query_id", "refusal", b"refusal", "refused_as", b"refused_as", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnswerQueryRequest: _TypeAlias = AnswerQueryRequest  # noqa: Y015
+
+@_typing.final
+class AnswerQueryReply(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    accepted: _builtins.bool
+    def __init__(
+        self,
+        *,
+        accepted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnswerQueryReply: _TypeAlias = AnswerQueryReply  # noqa: Y015
+
+@_typing.final
 class Delta(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

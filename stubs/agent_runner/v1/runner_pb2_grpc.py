@@ -84,6 +84,16 @@ class RunnerStub:
                 request_serializer=agent__runner_dot_v1_dot_runner__pb2.RemovedRequest.SerializeToString,
                 response_deserializer=agent__runner_dot_v1_dot_runner__pb2.RemovedReply.FromString,
                 _registered_method=True)
+        self.takeQuery = channel.unary_unary(
+                '/agent_runner.v1.Runner/takeQuery',
+                request_serializer=agent__runner_dot_v1_dot_runner__pb2.TakeQueryRequest.SerializeToString,
+                response_deserializer=agent__runner_dot_v1_dot_runner__pb2.TakeQueryReply.FromString,
+                _registered_method=True)
+        self.answerQuery = channel.unary_unary(
+                '/agent_runner.v1.Runner/answerQuery',
+                request_serializer=agent__runner_dot_v1_dot_runner__pb2.AnswerQueryRequest.SerializeToString,
+                response_deserializer=agent__runner_dot_v1_dot_runner__pb2.AnswerQueryReply.FromString,
+                _registered_method=True)
         self.presence = channel.stream_stream(
                 '/agent_runner.v1.Runner/presence',
                 request_serializer=agent__runner_dot_v1_dot_runner__pb2.PresenceRequest.SerializeToString,
@@ -163,6 +173,20 @@ class RunnerServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def takeQuery(self, request, context):
+        """Take a question about a graph or its memory, which a client of the server waits for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def answerQuery(self, request, context):
+        """And the answer to it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def presence(self, request_iterator, context):
         """One stream per worker process. Its end without a goodbye means that the process is gone.
         """
@@ -222,6 +246,16 @@ def add_RunnerServicer_to_server(servicer, server):
                     servicer.removed,
                     request_deserializer=agent__runner_dot_v1_dot_runner__pb2.RemovedRequest.FromString,
                     response_serializer=agent__runner_dot_v1_dot_runner__pb2.RemovedReply.SerializeToString,
+            ),
+            'takeQuery': grpc.unary_unary_rpc_method_handler(
+                    servicer.takeQuery,
+                    request_deserializer=agent__runner_dot_v1_dot_runner__pb2.TakeQueryRequest.FromString,
+                    response_serializer=agent__runner_dot_v1_dot_runner__pb2.TakeQueryReply.SerializeToString,
+            ),
+            'answerQuery': grpc.unary_unary_rpc_method_handler(
+                    servicer.answerQuery,
+                    request_deserializer=agent__runner_dot_v1_dot_runner__pb2.AnswerQueryRequest.FromString,
+                    response_serializer=agent__runner_dot_v1_dot_runner__pb2.AnswerQueryReply.SerializeToString,
             ),
             'presence': grpc.stream_stream_rpc_method_handler(
                     servicer.presence,
@@ -499,6 +533,60 @@ class Runner:
             '/agent_runner.v1.Runner/removed',
             agent__runner_dot_v1_dot_runner__pb2.RemovedRequest.SerializeToString,
             agent__runner_dot_v1_dot_runner__pb2.RemovedReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def takeQuery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_runner.v1.Runner/takeQuery',
+            agent__runner_dot_v1_dot_runner__pb2.TakeQueryRequest.SerializeToString,
+            agent__runner_dot_v1_dot_runner__pb2.TakeQueryReply.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def answerQuery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/agent_runner.v1.Runner/answerQuery',
+            agent__runner_dot_v1_dot_runner__pb2.AnswerQueryRequest.SerializeToString,
+            agent__runner_dot_v1_dot_runner__pb2.AnswerQueryReply.FromString,
             options,
             channel_credentials,
             insecure,

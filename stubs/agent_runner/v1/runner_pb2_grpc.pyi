@@ -52,6 +52,10 @@ class RunnerStub:
     """A skill's archive, by the key that a claim named. Below the message limit that both sides set."""
     removed: _grpc.UnaryUnaryMultiCallable[_runner_pb2.RemovedRequest, _runner_pb2.RemovedReply]
     """What the server had asked to remove (CleanupSandbox, PruneThread) is gone: it need not ask again."""
+    takeQuery: _grpc.UnaryUnaryMultiCallable[_runner_pb2.TakeQueryRequest, _runner_pb2.TakeQueryReply]
+    """Take a question about a graph or its memory, which a client of the server waits for."""
+    answerQuery: _grpc.UnaryUnaryMultiCallable[_runner_pb2.AnswerQueryRequest, _runner_pb2.AnswerQueryReply]
+    """And the answer to it."""
     presence: _grpc.StreamStreamMultiCallable[_runner_pb2.PresenceRequest, _runner_pb2.PresenceReply]
     """One stream per worker process. Its end without a goodbye means that the process is gone."""
 
@@ -77,6 +81,10 @@ class RunnerAsyncStub(RunnerStub):
     """A skill's archive, by the key that a claim named. Below the message limit that both sides set."""
     removed: _aio.UnaryUnaryMultiCallable[_runner_pb2.RemovedRequest, _runner_pb2.RemovedReply]  # type: ignore[assignment]
     """What the server had asked to remove (CleanupSandbox, PruneThread) is gone: it need not ask again."""
+    takeQuery: _aio.UnaryUnaryMultiCallable[_runner_pb2.TakeQueryRequest, _runner_pb2.TakeQueryReply]  # type: ignore[assignment]
+    """Take a question about a graph or its memory, which a client of the server waits for."""
+    answerQuery: _aio.UnaryUnaryMultiCallable[_runner_pb2.AnswerQueryRequest, _runner_pb2.AnswerQueryReply]  # type: ignore[assignment]
+    """And the answer to it."""
     presence: _aio.StreamStreamMultiCallable[_runner_pb2.PresenceRequest, _runner_pb2.PresenceReply]  # type: ignore[assignment]
     """One stream per worker process. Its end without a goodbye means that the process is gone."""
 
@@ -159,6 +167,22 @@ class RunnerServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_runner_pb2.RemovedReply, _abc.Awaitable[_runner_pb2.RemovedReply]]:
         """What the server had asked to remove (CleanupSandbox, PruneThread) is gone: it need not ask again."""
+
+    @_abc_1.abstractmethod
+    def takeQuery(
+        self,
+        request: _runner_pb2.TakeQueryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runner_pb2.TakeQueryReply, _abc.Awaitable[_runner_pb2.TakeQueryReply]]:
+        """Take a question about a graph or its memory, which a client of the server waits for."""
+
+    @_abc_1.abstractmethod
+    def answerQuery(
+        self,
+        request: _runner_pb2.AnswerQueryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_runner_pb2.AnswerQueryReply, _abc.Awaitable[_runner_pb2.AnswerQueryReply]]:
+        """And the answer to it."""
 
     @_abc_1.abstractmethod
     def presence(

@@ -24,6 +24,7 @@ from agent_runner.status.store.records import (
     SkillVersion,
 )
 from agent_runner.status.store.registry.assistants import Assistant, AssistantQuery
+from agent_runner.status.store.registry.graph_queries import GraphQuery
 from agent_runner.status.store.registry.threads import NewThread, ThreadQuery
 from agent_runner.status.store.store import Store
 from agent_runner.status.store.verbs import Orgs, rule_of, verb, verbs_of
@@ -118,6 +119,11 @@ async def put_and_read(store: Store, world: "World", verb: str) -> Any:
     return await store.thread(world.thread_id)
 
 
+async def asked_and_read(store: Any, world: "World") -> Any:
+    await store.add_query(GraphQuery(id="qry-1", org="b", kind="state", queue="runner", body="{}", within_s=60))
+    return await world.store.find_query("qry-1")
+
+
 Asked = Callable[[Store, World], Awaitable[Any]]
 OF_THE_OWNERS: dict[str, Asked] = {
     "get": lambda s, w: s.get(w.pending.id),
@@ -148,6 +154,7 @@ OF_THE_OWNERS: dict[str, Asked] = {
     "put_assistant": lambda s, w: s.put_assistant(w.assistant, first=False),
     "latest_assistant": lambda s, w: s.latest_assistant(w.assistant),
     "delete_assistant": lambda s, w: s.delete_assistant(w.assistant),
+    "add_query": lambda s, w: asked_and_read(s, w),
     "push_skill": lambda s, w: s.push_skill(w.skill, version(w.skill), b"archive", expect_version=w.skill.version),
 }
 """By the verb: a call about what belongs to org b."""

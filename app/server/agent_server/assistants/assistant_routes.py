@@ -1,17 +1,175 @@
-"""`/assistants`: get. The others follow."""
+"""`/assistants`: create, search, count, change, versions."""
 
-from fastapi import APIRouter
-from fastapi.responses import JSONResponse
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+from uuid import uuid4
 
-from agent_runner.app.server.agent_server.assistants.assistant_service import AssistantService
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import Field
+
+from agent_runner.app.server.access.principal import default_org
+from agent_runner.app.server.agent_server.assistants.assistant_service import AssistantService, is_within
 from agent_runner.app.server.agent_server.assistants.assistant_view import assistant_json
+from agent_runner.app.server.agent_server.assistants.graph_shapes import ConfigBody, checked_config, checked_context
+from agent_runner.app.server.agent_server.offsets import page_answer, selected
+from agent_runner.app.server.agent_server.refusals import invalid_request
+from agent_runner.app.server.agent_server.request_bodies import Body, Limit, Name, Offset, sent
+from agent_runner.app.server.agent_server.uuids import known_uuid
+from agent_runner.app.server.http.document.schemas import body_of
+from agent_runner.status.store.registry.assistants import Assistant
+
+Shown = Literal[
+    "assistant_id", "graph_id", "name", "description", "config", "context", "created_at", "updated_at", "metadata",
+    "version",
+]  # fmt: skip
+SORTED_BY: Mapping[str, Callable[[Assistant], Any]] = {
+    "assistant_id": lambda a: a.id,
+    "graph_id": lambda a: a.graph,
+    "name": lambda a: a.name,
+    "created_at": lambda a: a.first_made_at,
+    "updated_at": lambda a: a.created_at,
+}
+
+
+class AssistantCreate(Body):
+    graph_id: Name
+    assistant_id: str | None = None
+    config: ConfigBody | None = None
+    context: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    if_exists: Literal["raise", "do_nothing"] | None = None
+    name: Name | None = None
+    description: Name | None = None
+
+
+class AssistantPatch(Body):
+    graph_id: Name | None = None
+    config: ConfigBody | None = None
+    context: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    name: Name | None = None
+    description: Name | None = None
+
+
+class AssistantCount(Body):
+    metadata: dict[str, Any] | None = None
+    graph_id: Name | None = None
+    name: Name | None = None
+
+
+class AssistantSearch(AssistantCount):
+    limit: Limit = 10
+    offset: Offset = 0
+    sort_by: Literal["assistant_id", "created_at", "updated_at", "name", "graph_id"] | None = None
+    sort_order: Literal["asc", "desc"] | None = None
+    select: list[Shown] | None = None
+
+
+class VersionsSearch(Body):
+    metadata: dict[str, Any] | None = None
+    limit: Limit = 10
+    offset: Offset = 0
+
+
+class LatestVersion(Body):
+    version: int = Field(ge=1, lt=1 << 31)
 
 
 def assistant_routes(assistants: AssistantService) -> APIRouter:
     routes = APIRouter(prefix="/assistants", tags=["assistants"])
 
+    @routes.post("", name="create assistant", openapi_extra=body_of(AssistantCreate.model_json_schema()))
+    async def create(request: Request) -> JSONResponse:
+        new = await sent(request, AssistantCreate)
+        config, context = checked_config(new.config), checked_context(new.context)
+        _not_both(config, context)
+        made = Assistant(
+            org=default_org(),
+            id=known_uuid(new.assistant_id, "assistant_id") if new.assistant_id else str(uuid4()),
+            graph=new.graph_id,
+            name="Untitled" if new.name is None else new.name,
+            description=new.description,
+            config=config,
+            context=context,
+            metadata=new.metadata or {},
+        )
+        return JSONResponse(assistant_json(await assistants.create(made, or_existing=new.if_exists == "do_nothing")))
+
+    @routes.post("/search", name="search assistants", openapi_extra=body_of(AssistantSearch.model_json_schema()))
+    async def search(request: Request) -> JSONResponse:
+        asked = await sent(request, AssistantSearch)
+        found = await _found(assistants, asked)
+        key = SORTED_BY[asked.sort_by or "created_at"]
+        found.sort(key=lambda one: (key(one), one.id), reverse=asked.sort_order != "asc")
+        page = found[asked.offset : asked.offset + asked.limit]
+        shown = [selected(assistant_json(one), asked.select) for one in page]
+        return page_answer(shown, offset=asked.offset, limit=asked.limit, total=len(found))
+
+    @routes.post("/count", name="count assistants", openapi_extra=body_of(AssistantCount.model_json_schema()))
+    async def count(request: Request) -> JSONResponse:
+        return JSONResponse(len(await _found(assistants, await sent(request, AssistantCount))))
+
     @routes.get("/{assistant_id}", name="get assistant")
     async def get(assistant_id: str) -> JSONResponse:
         return JSONResponse(assistant_json(await assistants.get(assistant_id)))
 
+    @routes.patch("/{assistant_id}", name="change assistant", openapi_extra=body_of(AssistantPatch.model_json_schema()))
+    async def patch(assistant_id: str, request: Request) -> JSONResponse:
+        """A new version; metadata is merged, other fields replace the old ones."""
+        asked = await sent(request, AssistantPatch)
+
+        def changed(now: Assistant) -> Assistant:
+            config = now.config if asked.config is None else checked_config(asked.config)
+            context = now.context if asked.context is None else checked_context(asked.context)
+            if asked.config is not None and asked.context is not None:
+                _not_both(config, context)
+            return replace(
+                now,
+                graph=asked.graph_id or now.graph,
+                name=now.name if asked.name is None else asked.name,
+                description=now.description if asked.description is None else asked.description,
+                config=config,
+                context=context,
+                metadata={**now.metadata, **(asked.metadata or {})},
+            )
+
+        return JSONResponse(assistant_json(await assistants.change(assistant_id, changed)))
+
+    @routes.delete("/{assistant_id}", name="delete assistant", status_code=204)
+    async def delete(assistant_id: str) -> Response:
+        """A graph's default assistant comes back as it was at first."""
+        await assistants.delete(assistant_id)
+        return Response(status_code=204)
+
+    versions_body = body_of(VersionsSearch.model_json_schema(), required=False)
+
+    @routes.post("/{assistant_id}/versions", name="list versions", openapi_extra=versions_body)
+    async def versions(assistant_id: str, request: Request) -> JSONResponse:
+        """Newest first."""
+        asked = await sent(request, VersionsSearch, optional=True)
+        kept = [one for one in await assistants.versions(assistant_id) if is_within(asked.metadata or {}, one.metadata)]
+        page = [assistant_json(one) for one in kept[asked.offset : asked.offset + asked.limit]]
+        return page_answer(page, offset=asked.offset, limit=asked.limit, total=len(kept))
+
+    latest_body = body_of(LatestVersion.model_json_schema())
+
+    @routes.post("/{assistant_id}/latest", name="choose version", openapi_extra=latest_body)
+    async def latest(assistant_id: str, request: Request) -> JSONResponse:
+        asked = await sent(request, LatestVersion)
+        return JSONResponse(assistant_json(await assistants.set_latest(assistant_id, asked.version)))
+
     return routes
+
+
+async def _found(assistants: AssistantService, asked: AssistantCount) -> list[Assistant]:
+    return await assistants.search(graph=asked.graph_id or "", name=asked.name or "", metadata=asked.metadata or {})
+
+
+def _not_both(config: Mapping[str, Any], context: Mapping[str, Any]) -> None:
+    if config.get("configurable") and context:
+        raise invalid_request(
+            "Cannot specify both configurable and context: they are the same values",
+            next_step="Send `context`; older graphs that read `configurable` get it too.",
+        )

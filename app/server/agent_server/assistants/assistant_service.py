@@ -86,11 +86,15 @@ class AssistantService:
 
     async def target(self, assistant: Assistant) -> Target:
         """Raises NOT_FOUND if its graph is gone."""
-        if assistant.graph in self._file.names():
-            return Target(graph=assistant.graph)
-        if assistant.graph in await self.graphs():
-            return Target(agent=assistant.graph)
-        raise absent("Graph", assistant.graph)
+        return await self.target_of_graph(assistant.graph)
+
+    async def target_of_graph(self, name: str) -> Target:
+        """Raises NOT_FOUND for a name that is not known."""
+        if name in self._file.names():
+            return Target(graph=name)
+        if name in await self.graphs():
+            return Target(agent=name)
+        raise absent("Graph", name)
 
     async def resolve(self, given: str) -> Assistant:
         """The assistant of a run: by its id, or the default one of a graph by the graph's name. Raises NOT_FOUND for an

@@ -9,9 +9,12 @@ from agent_runner.app.server.agent_server.uuids import session_of, thread_uuid
 from agent_runner.app.server.contract.ids import new_resource_id
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.executions.placement import THREAD, Placing
+from agent_runner.app.server.problems import broker_unavailable
+from agent_runner.clients.broker.publisher import PublishError
+from agent_runner.status.phases import TERMINAL_PHASES
 from agent_runner.status.store.errors import SlugTaken
-from agent_runner.status.store.records import ResourceKind
-from agent_runner.status.store.registry.threads import NewThread, Thread
+from agent_runner.status.store.records import ExecutionQuery, Removal, ResourceKind, View
+from agent_runner.status.store.registry.threads import NewThread, Thread, ThreadQuery
 
 Json = dict[str, Any]
 
@@ -29,6 +32,51 @@ class ThreadService:
         if found is None:
             raise absent("Thread", thread_id)
         return found
+
+    async def find(self, thread_id: str) -> Thread | None:
+        """Raises UNPROCESSABLE for what is no UUID."""
+        return await self._store.thread(session_of(thread_id))
+
+    async def again(self, thread: Thread) -> Thread:
+        """As it is now. Raises NOT_FOUND."""
+        return await self.get(thread_uuid(thread.session_id))
+
+    async def search(self, query: ThreadQuery) -> tuple[list[Thread], int]:
+        """One page, and how many there are in all."""
+        return await self._store.search_threads(query), await self.count(query)
+
+    async def count(self, query: ThreadQuery) -> int:
+        return await self._store.count_threads(query)
+
+    async def delete(self, thread: Thread) -> None:
+        """With its session, its memory and its runs; those that are open are cancelled."""
+        token = ""
+        while True:
+            query = ExecutionQuery(session_id=thread.session_id, page_token=token, view=View.BRIEF)
+            page = await self._store.list(query)
+            for execution in page.executions:
+                if execution.phase in TERMINAL_PHASES or execution.org != thread.org:
+                    await self._store.delete(execution.id)
+                else:
+                    await self._edges.executions.cancel(execution.id)
+            if not (token := page.next_token):
+                break
+        await self._edges.resources.delete(ResourceKind.SESSION, thread.session_id)
+
+    async def keep_latest(self, thread: Thread) -> None:
+        """Have a worker remove all checkpoints that the newest one does not need. Raises UNAVAILABLE."""
+        if not thread.head_checkpoint_id:
+            return
+        removal = Removal(
+            id=0,
+            session_id=thread.session_id,
+            thread_id=thread.memory_id,
+            head_checkpoint_id=thread.head_checkpoint_id,
+        )
+        try:
+            await self._edges.ctx.dispatcher.remove([removal], self._edges.ctx.settings.runner_queue)
+        except PublishError as error:
+            raise broker_unavailable(str(error)) from error
 
     async def create(
         self,

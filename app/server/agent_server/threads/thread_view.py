@@ -1,5 +1,6 @@
 """A thread as this API shows it."""
 
+import re
 from typing import Any
 
 from agent_runner.app.server.agent_server.assistants.assistant_service import default_id
@@ -39,3 +40,20 @@ def interrupts_of(state: dict[str, Any] | None) -> dict[str, list[dict[str, Any]
         if task.get("interrupts")
     }
     return dict(found)
+
+
+def extracted(thread: dict[str, Any], path: str) -> Any:
+    """The value at a path such as `values.messages[0].content` or `metadata.title`; null where there is none."""
+    found: Any = thread
+    for name, index in _STEP.findall(path):
+        if index:
+            at = int(index)
+            found = found[at] if isinstance(found, list) and -len(found) <= at < len(found) else None
+        else:
+            found = found.get(name) if isinstance(found, dict) else None
+        if found is None:
+            return None
+    return found
+
+
+_STEP = re.compile(r"([^.\[\]]+)|\[(-?\d{1,9})\]")

@@ -1,0 +1,1 @@
+"""Questions that only a worker can answer: the server never imports a user's graph, nor opens its memory."""

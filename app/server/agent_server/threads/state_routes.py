@@ -1,0 +1,110 @@
+"""`/threads/{thread_id}/state` and `/history`."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+
+from agent_runner.app.server.agent_server.refusals import unprocessable
+from agent_runner.app.server.agent_server.request_bodies import Body, Limit, Name, sent
+from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
+from agent_runner.app.server.agent_server.threads.thread_states import ThreadStates
+from agent_runner.app.server.http.document.schemas import body_of
+
+
+class CheckpointBody(Body):
+    thread_id: Name | None = None
+    checkpoint_ns: Name | None = None
+    checkpoint_id: Name | None = None
+    checkpoint_map: dict[str, Any] | None = None
+
+
+class StateAt(Body):
+    checkpoint: CheckpointBody
+    subgraphs: bool | None = None
+
+
+class StateUpdateBody(Body):
+    values: list[Any] | dict[str, Any] | None = None
+    as_node: Name | None = None
+    checkpoint: CheckpointBody | None = None
+    checkpoint_id: Name | None = None
+
+
+class HistorySearch(Body):
+    limit: Limit = 1
+    before: dict[str, Any] | str | None = None
+    metadata: dict[str, Any] | None = None
+    checkpoint: CheckpointBody | None = None
+
+
+def state_routes(threads: ThreadService, states: ThreadStates) -> APIRouter:
+    routes = APIRouter(prefix="/threads/{thread_id}", tags=["threads"])
+
+    @routes.get("/state", name="get state")
+    async def state(thread_id: str, subgraphs: bool = False) -> JSONResponse:
+        """The newest state; an empty one before the first run."""
+        return JSONResponse(await states.current(await threads.get(thread_id), subgraphs=subgraphs))
+
+    @routes.post("/state", name="update state", openapi_extra=body_of(StateUpdateBody.model_json_schema()))
+    async def update(thread_id: str, request: Request) -> JSONResponse:
+        """Write values as a node would; at an earlier checkpoint it begins a branch. The thread must not be busy."""
+        thread = await threads.get(thread_id)
+        asked = await sent(request, StateUpdateBody)
+        at = asked.checkpoint or CheckpointBody()
+        place = await states.update(
+            thread,
+            {
+                "values": asked.values,
+                "as_node": asked.as_node,
+                "checkpoint_id": at.checkpoint_id or asked.checkpoint_id,
+                "checkpoint_ns": at.checkpoint_ns,
+            },
+        )
+        place = {name: place.get(name, "") for name in ("thread_id", "checkpoint_ns", "checkpoint_id")}
+        return JSONResponse({"checkpoint": place, "configurable": place, "checkpoint_id": place["checkpoint_id"]})
+
+    @routes.post("/state/checkpoint", name="get state at", openapi_extra=body_of(StateAt.model_json_schema()))
+    async def state_at(thread_id: str, request: Request) -> JSONResponse:
+        thread = await threads.get(thread_id)
+        asked = await sent(request, StateAt)
+        at = asked.checkpoint.model_dump(exclude_none=True)
+        return JSONResponse(await states.at(thread, at, subgraphs=bool(asked.subgraphs)))
+
+    @routes.get("/state/{checkpoint_id}", name="get state of a checkpoint")
+    async def state_of(thread_id: str, checkpoint_id: str, subgraphs: bool = False) -> JSONResponse:
+        thread = await threads.get(thread_id)
+        return JSONResponse(await states.at(thread, {"checkpoint_id": checkpoint_id}, subgraphs=subgraphs))
+
+    @routes.post("/history", name="search history", openapi_extra=body_of(HistorySearch.model_json_schema()))
+    async def search_history(thread_id: str, request: Request) -> JSONResponse:
+        """States, the newest first."""
+        thread = await threads.get(thread_id)
+        asked = await sent(request, HistorySearch)
+        at = asked.checkpoint or CheckpointBody()
+        found = {
+            "limit": asked.limit,
+            "before": _before(asked.before),
+            "metadata": asked.metadata,
+            "checkpoint_ns": at.checkpoint_ns,
+        }
+        return JSONResponse(await states.history(thread, found))
+
+    @routes.get("/history", name="get history")
+    async def history(
+        thread_id: str, limit: Annotated[int, Query(ge=1, le=1000)] = 1, before: str = ""
+    ) -> JSONResponse:
+        thread = await threads.get(thread_id)
+        return JSONResponse(await states.history(thread, {"limit": limit, "before": before}))
+
+    return routes
+
+
+def _before(given: dict[str, Any] | str | None) -> str:
+    """The checkpoint's id, from any of the forms that clients send. Raises UNPROCESSABLE."""
+    if isinstance(given, dict):
+        given = (given.get("configurable") or given) if isinstance(given.get("configurable"), dict | None) else given
+        given = given.get("checkpoint_id") if isinstance(given, dict) else None
+    if given is not None and not isinstance(given, str):
+        raise unprocessable("before: must name a checkpoint: {'configurable': {'checkpoint_id': ...}}")
+    return given or ""

@@ -1,0 +1,35 @@
+"""A server and a worker with the graphs of `graphs/`, for all tests of a file; each test makes its own threads."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph_sdk import get_client
+
+from agent_runner.app.server.agent_server.uuids import session_of
+from tests.integration.stack import KEY, Stack
+
+GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Stack.open(tmp_path_factory.mktemp("agent_server"), AGENT_RUNNER_GRAPHS=str(GRAPHS)) as stack:
+        stack.start_worker()
+        yield stack
+
+
+@pytest.fixture
+async def client(served: Stack) -> AsyncIterator[Any]:
+    async with get_client(url=f"http://127.0.0.1:{served.http_port}", api_key=KEY) as opened:
+        yield opened
+
+
+def run(stack: Stack, thread_id: str, graph: str, **body: Any) -> dict[str, Any]:
+    """An execution by /v1 in the thread's session, at its end."""
+    sent = {"graph": graph, "session_id": session_of(thread_id), **body}
+    made = stack.http.post("/v1/executions", json=sent)
+    assert made.status_code == 201, made.text
+    ended: dict[str, Any] = stack.wait_for(made.json()["metadata"]["id"])
+    return ended

@@ -1,0 +1,95 @@
+"""Assistants and what a worker says of their graphs; the store of graphs."""
+
+import uuid
+from typing import Any
+
+import pytest
+from langgraph_sdk.errors import ConflictError, NotFoundError, UnprocessableEntityError
+
+from agent_runner.app.server.agent_server.assistants.assistant_service import default_id
+from tests.agent_server.conftest import run
+from tests.integration.stack import Stack
+
+
+async def test_every_graph_has_an_assistant(client: Any) -> None:
+    """Its id is made from the graph's name; agents have one too."""
+    found = await client.assistants.search(limit=100, metadata={"created_by": "system"})
+    by_graph = {one["graph_id"]: one for one in found}
+    assert {"adder", "asker", "nested", "failing", "noting", "agent-runner"} <= by_graph.keys()
+    assert by_graph["adder"]["assistant_id"] == default_id("adder")
+    assert by_graph["adder"]["version"] == 1
+    assert await client.assistants.get(default_id("adder")) == by_graph["adder"]
+    assert await client.assistants.count(graph_id="adder") == 1
+    with pytest.raises(NotFoundError):
+        await client.assistants.search(graph_id="nobody")
+
+
+async def test_versions_of_an_assistant(client: Any) -> None:
+    """Each change is a version; an earlier one can be made the latest again."""
+    mine = str(uuid.uuid4())
+    made = await client.assistants.create(
+        "adder", assistant_id=mine, name="One", metadata={"a": 1}, context={"unit": "m"}, description="first"
+    )
+    assert (made["assistant_id"], made["version"], made["context"]) == (mine, 1, {"unit": "m"})
+    with pytest.raises(ConflictError):
+        await client.assistants.create("adder", assistant_id=mine)
+    same = await client.assistants.create("adder", assistant_id=mine, if_exists="do_nothing", name="Two")
+    assert same["name"] == "One"
+    second = await client.assistants.update(mine, name="Two", metadata={"b": 2}, context={"unit": "km"})
+    assert (second["version"], second["metadata"]) == (2, {"a": 1, "b": 2})
+    assert [one["version"] for one in await client.assistants.get_versions(mine)] == [2, 1]
+    first = await client.assistants.set_latest(mine, 1)
+    assert (first["version"], first["name"], first["context"]) == (1, "One", {"unit": "m"})
+    third = await client.assistants.update(mine, name="Three")
+    assert (third["version"], third["context"]) == (3, {"unit": "m"})
+    with pytest.raises(NotFoundError):
+        await client.assistants.set_latest(mine, 9)
+    await client.assistants.delete(mine)
+    with pytest.raises(NotFoundError):
+        await client.assistants.get(mine)
+
+
+async def test_a_changed_default_assistant_comes_back(client: Any) -> None:
+    """What was changed of it has versions; deleting it brings it back as it was at first."""
+    id = default_id("noting")
+    before = await client.assistants.get(id)
+    changed = await client.assistants.update(id, name="Notes")
+    assert (changed["version"], changed["name"]) == (2, "Notes")
+    assert [one["name"] for one in await client.assistants.get_versions(id)] == ["Notes", "noting"]
+    await client.assistants.delete(id)
+    assert (await client.assistants.get(id))["name"] == before["name"] == "noting"
+
+
+async def test_the_shape_of_a_graph(client: Any) -> None:
+    """Schemas, drawing and sub-graphs, from a worker: the server imports no graph."""
+    schemas = await client.assistants.get_schemas(default_id("adder"))
+    assert schemas["graph_id"] == "adder"
+    for part in ("input_schema", "output_schema", "state_schema"):
+        assert sorted(schemas[part]["properties"]) == ["log", "value"]
+    assert list(schemas["context_schema"]["properties"]) == ["unit"]
+    drawn = await client.assistants.get_graph("adder")
+    assert [one["id"] for one in drawn["nodes"]] == ["__start__", "add_one", "double", "__end__"]
+    assert {"source": "add_one", "target": "double"} in drawn["edges"]
+    inside = await client.assistants.get_graph(default_id("nested"), xray=True)
+    assert "inner:thrice" in [one["id"] for one in inside["nodes"]]
+    subgraphs = await client.assistants.get_subgraphs(default_id("nested"))
+    assert list(subgraphs["inner"]["input_schema"]["properties"]) == ["n"]
+    agent = await client.assistants.get_schemas(default_id("agent-runner"))
+    assert "messages" in agent["state_schema"]["properties"]
+
+
+async def test_the_store_of_graphs(client: Any, served: Stack) -> None:
+    """What a client puts a graph finds, and the other way round."""
+    await client.store.put_item(["notes"], "last", {"text": "by the client"})
+    thread = (await client.threads.create())["thread_id"]
+    run(served, thread, "noting", input={"text": "by the graph"})
+    assert (await client.threads.get_state(thread))["values"]["before"] == "by the client"
+    item = await client.store.get_item(["notes"], "last")
+    assert (item["value"], item["namespace"]) == ({"text": "by the graph"}, ["notes"])
+    found = await client.store.search_items(["notes"], filter={"text": "by the graph"})
+    assert [one["key"] for one in found["items"]] == ["last"]
+    assert await client.store.list_namespaces(prefix=["notes"]) == {"namespaces": [["notes"]]}
+    await client.store.delete_item(["notes"], "last")
+    assert await client.store.get_item(["notes"], "last") is None
+    with pytest.raises(UnprocessableEntityError):
+        await client.store.put_item([""], "k", {})
