@@ -128,10 +128,10 @@ class RunnerServer(runner_pb2_grpc.RunnerServicer):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"artifact '{request.artifact_key}' not found")
         return pb.SkillReply(archive=self.archives[request.artifact_key])
 
-    async def takeQuery(self, request: pb.TakeQueryRequest, context: Any) -> pb.TakeQueryReply:  # noqa: N802
+    async def takeQuery(self, request: pb.TakeQueryRequest, context: Any) -> pb.TakeQueryReply:
         return pb.TakeQueryReply(granted=False)
 
-    async def answerQuery(self, request: pb.AnswerQueryRequest, context: Any) -> pb.AnswerQueryReply:  # noqa: N802
+    async def answerQuery(self, request: pb.AnswerQueryRequest, context: Any) -> pb.AnswerQueryReply:
         return pb.AnswerQueryReply(accepted=False)
 
     async def removed(self, request: pb.RemovedRequest, context: Any) -> pb.RemovedReply:

@@ -32,7 +32,7 @@ def start(tmp_path: Path, *arguments: str, pythonpath: str = "", **settings: str
 @pytest.mark.parametrize(
     ("role", "names"),
     [
-        ("worker", ["CleanupSandbox", "EnsureThread", "ExecuteGraphton", "PruneThread"]),
+        ("worker", ["CleanupSandbox", "EnsureThread", "ExecuteGraphton", "PruneThread", "QueryGraph"]),
         ("orchestrator", ["ReportFailure"]),
     ],
 )
