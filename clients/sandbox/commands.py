@@ -1,4 +1,4 @@
-"""Starts one command under its shim, watches it until its own end, and kills it."""
+"""Starts one command or service under its shim, watches it until its own end, and kills it."""
 
 import asyncio
 import contextlib
@@ -26,6 +26,14 @@ class Command:
         close(self.output_fd, self.status_fd)
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
+class Service(Command):
+    """A program that is spoken to over its standard input and output. Whoever takes a descriptor closes it."""
+
+    input_fd: int
+    errors_fd: int
+
+
 def start(told: dict[str, Any], run_fd: int) -> Command:
     """Start a shim, which reads `told`. Raises OSError."""
     output_read, output_write = os.pipe()
@@ -40,6 +48,27 @@ def start(told: dict[str, Any], run_fd: int) -> Command:
     for fd in (output_read, status_read):
         os.set_blocking(fd, False)
     return Command(shim=shim, output_fd=output_read, status_fd=status_read)
+
+
+def serve(told: dict[str, Any], run_fd: int) -> Service:
+    """Start a shim, which reads `told`, with pipes for what its program reads and writes. Raises OSError."""
+    input_read, input_write = os.pipe()
+    errors_read, errors_write = os.pipe()
+    output_read, output_write = os.pipe()
+    status_read, status_write = os.pipe()
+    ours, theirs = (input_write, errors_read, output_read, status_read), (input_read, errors_write)
+    told = {**told, "input": input_read, "errors": errors_write}
+    try:
+        also = (*told["join"].values(), *theirs)
+        shim = programs.start("shim", told, (run_fd, status_write), also=also, output=output_write)
+    except (OSError, ValueError):
+        close(*ours)
+        raise
+    finally:
+        close(*theirs, output_write, status_write)
+    for fd in ours:
+        os.set_blocking(fd, False)
+    return Service(shim=shim, output_fd=output_read, status_fd=status_read, input_fd=input_write, errors_fd=errors_read)
 
 
 async def watch(running: Command, output: Output) -> bytes:

@@ -18,12 +18,12 @@ import contextlib
 import os
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from agent_runner.clients.masking.mask import Mask
 from agent_runner.clients.process.threads import own
@@ -47,6 +47,9 @@ COMMANDS_UMASK = 0o022
 TRY_S = 15.0
 GONE = b"gone"
 """Said by the shim when the namespaces had ended in the moment in which it came."""
+
+
+Started = TypeVar("Started", bound=commands.Command)
 
 
 class SandboxError(Exception):
@@ -160,6 +163,9 @@ class LocalSandbox:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of commands: nothing of the worker's own but PATH."""
+        return {**self._basic_environment(), **self._extra_env}
+
+    def _basic_environment(self) -> dict[str, str]:
         tmp = self.root_dir / "tmp"
         if self.walls and self.walls.own_tmp(self.root_dir, self.links.values()):
             tmp = TMP
@@ -173,7 +179,7 @@ class LocalSandbox:
             "TMPDIR": str(tmp),
         }
         way_out = environment() if self.walls and self.walls.allowed else {}
-        return {**base, **way_out, **self._extra_env}
+        return {**base, **way_out}
 
     async def execute(self, command: str, timeout: float | None = None, *, tries: int = 5) -> CommandResult:
         """Run `command` in `/bin/sh`. `timeout` in seconds, None or 0 for none (the run's own limit then ends it).
@@ -181,8 +187,8 @@ class LocalSandbox:
         A command that exceeds its timeout is killed and has exit code 124. Cancelling kills it. Its background
         processes live until the run ends, but what they print after the command's own end is not read.
         """
-        told = await own(self._prepare, command)
-        running = self._start(told)
+        told = await own(self._prepare, ["/bin/sh", "-c", command], self.environment)
+        running = self._start(told, commands.start)
         may_write = told["rlimits"].get("file") != 0
         name = f"output-{os.getpid()}-{running.shim.pid}-{next(self._numbers)}.txt"
         spilled = Overflow(self, name, self.quota.words if not may_write else "")
@@ -210,6 +216,19 @@ class LocalSandbox:
         if status == GONE and tries:
             return await self.execute(command, timeout, tries=tries - 1)
         return self._result(output, status, timeout if timed_out else None, may_write)
+
+    def serve(self, argv: Sequence[str], env: Mapping[str, str], folder: str = "") -> commands.Service:
+        """Start a program that is spoken to over pipes, as commands run. Blocking; raises SandboxError.
+
+        Beside the variables that every program needs it sees `env` and nothing of the run's own. `folder`: where it
+        starts, from the commands' working directory. It ends with the run, or by `end`.
+        """
+        told = self._prepare(list(argv), {**self._basic_environment(), **env}, folder)
+        return self._start(told, commands.serve)
+
+    async def end(self, service: commands.Service) -> None:
+        """Kill a service and all that it started."""
+        await self._kill(service)
 
     def execute_blocking(self, command: str, timeout: float | None = None) -> CommandResult:
         """`execute` for threads without an event loop."""
@@ -241,10 +260,9 @@ class LocalSandbox:
             text = f"{text}\n[{self.quota.words}: commands can remove files, and write none]"
         return CommandResult(output=text, exit_code=code, truncated=output.truncated)
 
-    def _prepare(self, command: str) -> dict[str, Any]:
+    def _prepare(self, argv: list[str], env: dict[str, str], folder: str = "") -> dict[str, Any]:
         """The shim's input; makes the namespaces if they are not there. Blocking."""
-        env = self.environment
-        if any("\0" in text for text in (command, *env, *env.values())):
+        if any("\0" in text for text in (*argv, folder, *env, *env.values())):
             raise SandboxError("the command could not be started: it, or its environment, has a null byte")
         if not self.work_dir.is_dir():
             raise SandboxError(f"the command could not be started: {self.work_dir} is gone")
@@ -252,9 +270,9 @@ class LocalSandbox:
         may_write = not self.quota.is_used_up() and not self._is_full()
         watched = {} if self.walls else self.limits.of_the_run()
         return {
-            "argv": ["/bin/sh", "-c", command],
+            "argv": argv,
             "env": env,
-            "cwd": str(self.work_dir),
+            "cwd": str(self.work_dir / folder),
             "umask": COMMANDS_UMASK,
             "user": self.user,
             "join": namespaces,
@@ -293,12 +311,12 @@ class LocalSandbox:
     def _is_full(self) -> bool:
         return self._kept is not None and 0 < self.limits.disk_bytes < self._kept.used
 
-    def _start(self, told: dict[str, Any]) -> commands.Command:
+    def _start(self, told: dict[str, Any], start: Callable[[dict[str, Any], int], Started]) -> Started:
         if self._pipe is None:
             raise SandboxError("the sandbox of this run is closed")
         self._reap()
         try:
-            started = commands.start(told, self._pipe[0])
+            started = start(told, self._pipe[0])
         except (OSError, ValueError) as error:
             raise SandboxError(f"the command could not be started: {error}") from error
         self._commands.add(started)

@@ -5,6 +5,8 @@
     user                       the user and group id to run it as, for a worker of root; 0: the worker's own
     join                       descriptors of the namespaces to run it in, by name; empty: in those of the worker
     watch, directories         without namespaces: limits and directories to watch (with them, the keeper does it)
+    input, errors              for a service: descriptors of its standard input and error output; else it reads nothing,
+                               and both of its outputs are this program's
 
 Promise: when the run's pipe (RUN_FD, whose only write end the worker holds) reaches end of file, or on SIGTERM, the
 command and all processes that it started get SIGKILL. The exit code is written to STATUS_FD once, as decimal text, when
@@ -48,6 +50,8 @@ def start(told: "dict[str, Any]", inside: bool) -> int:
         return pid  # `alive_write` stays open as long as this program lives
     try:
         os.close(alive_write)
+        if "errors" in told:
+            os.dup2(told["errors"], 2)
         os.setsid()
         kernel.die_first()
         if inside:
@@ -56,7 +60,7 @@ def start(told: "dict[str, Any]", inside: bool) -> int:
             signal.signal(number, signal.SIG_DFL)
         os.umask(told["umask"])
         os.chdir(told["cwd"])
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(told["input"] if "input" in told else os.open(os.devnull, os.O_RDONLY), 0)
         kernel.limit(told["rlimits"])
         if told["user"]:
             kernel.become(told["user"])
@@ -186,7 +190,8 @@ def refuse(status_fd: int, error: OSError, status: str = "126") -> int:
 def main(run_fd: int, status_fd: int) -> int:
     told = marshal.load(sys.stdin.buffer)  # noqa: S302  by the worker, for this program alone
     namespaces: dict[str, int] = told["join"]
-    for fd in (run_fd, status_fd, *namespaces.values()):
+    own = [told[name] for name in ("input", "errors") if name in told]
+    for fd in (run_fd, status_fd, *namespaces.values(), *own):
         os.set_inheritable(fd, False)
     wake_read, wake_write = os.pipe()
     for fd in (wake_read, wake_write):
@@ -211,6 +216,8 @@ def main(run_fd: int, status_fd: int) -> int:
     null = os.open(os.devnull, os.O_RDWR)
     for fd in (0, 1, 2):
         os.dup2(null, fd)
+    for fd in own:
+        os.close(fd)
     watch = Watch(told["watch"], told["directories"]) if told["watch"] else None
     return follow(leader, tag, (run_fd, wake_read), status_fd, stopped, watch)
 
