@@ -28,6 +28,7 @@ class Code(Enum):
     ENVIRONMENT = "E304"
     SANDBOX = "E305"
     ANSWER = "E306"
+    MCP_SERVER = "E307"
     CANCELLED = "E401"
     BROKER_UNAVAILABLE = "E501"
 
@@ -198,6 +199,15 @@ FAILURES: dict[Code, Failure] = dict(
             next_step="Send the answer in the form that the question expects, by its id where several are open:"
             " agent-runner executions answer --session SESSION lists them.",
             retryable=False,
+        ),
+        _row(
+            Code.MCP_SERVER,
+            when="an MCP server of the agent could not be used",
+            detection="the run, before the agent's first step",
+            says="MCP server '{what}' could not be used. Original error: {original_error}",
+            next_step="Correct the agent's mcp_servers, or start what it names: docs/guides/mcp.md says what each cause"
+            " needs.",
+            retryable=True,
         ),
         _row(
             Code.CANCELLED,

@@ -14,6 +14,23 @@ class SkillSpec:
     body: str = ""
 
 
+OWN_TOOLS = frozenset(
+    {"delete", "edit_file", "execute", "glob", "grep", "ls", "read_file", "task", "write_file", "write_todos"}
+)
+"""The tools that an agent has of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolSpec:
+    """A tool of an MCP server. `shown`: its name for the model. `schema_json`: the JSON schema of its arguments."""
+
+    server: str
+    name: str
+    shown: str
+    description: str
+    schema_json: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubAgentSpec:
     """One sub-agent. The main agent reads `description` when it chooses a sub-agent for a task."""
@@ -22,6 +39,7 @@ class SubAgentSpec:
     description: str
     instructions: str = ""
     skills: tuple[SkillSpec, ...] = ()
+    tools: tuple[ToolSpec, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +55,7 @@ class Bundle:
     model_name: str = ""
     graph: str = ""
     skills: tuple[SkillSpec, ...] = ()
+    tools: tuple[ToolSpec, ...] = ()
 
 
 DEFAULT_AGENT = Bundle(

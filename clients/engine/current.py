@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from agent_runner.clients.engine.memory.trail import Trail
 from agent_runner.clients.engine.user_graphs.run_context import RunContext
@@ -24,6 +24,13 @@ class AgentExitError(StopRun):
     """The agent's own code tried to leave the process or to cancel itself; the text names what it raised."""
 
 
+class ToolServers(Protocol):
+    """The MCP servers of a run."""
+
+    async def call(self, server: str, tool: str, args: dict[str, Any]) -> Any: ...
+    async def close(self) -> None: ...
+
+
 async def open_gate() -> None:
     """A gate that is always open."""
 
@@ -35,6 +42,7 @@ class CurrentRun:
 
     thread_id: str
     sandbox: LocalSandbox | None = None
+    tool_servers: ToolServers | None = None
     mask: Mask = field(default_factory=Mask)
     gate: Callable[[], Awaitable[None]] = open_gate
     head_checkpoint_id: str = ""

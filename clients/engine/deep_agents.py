@@ -17,7 +17,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph.state import CompiledStateGraph
 from pydantic import BaseModel, Field
 
-from agent_runner.clients.engine.agent_definition import DEFAULT_AGENT, Bundle, SubAgentSpec
+from agent_runner.clients.engine.agent_definition import DEFAULT_AGENT, Bundle, SubAgentSpec, ToolSpec
 from agent_runner.clients.engine.contain import guard_nodes
 from agent_runner.clients.engine.memory.serializer import remembering
 from agent_runner.clients.engine.middleware import RunGuard
@@ -58,15 +58,19 @@ def build_deep_agent(
     bear_half_imports()
     agent = bundle if bundle.instructions or bundle.sub_agents else DEFAULT_AGENT
     backend: BackendProtocol = CurrentSandboxBackend() if sandboxed else StateBackend()
-    tools: list[BaseTool] = [_execute_tool()] if sandboxed else []
+    own: list[BaseTool] = [_execute_tool()] if sandboxed else []
+    served = _served(agent, bundle)
     note = SANDBOX_PROMPT if sandboxed else ""
     skills = skills_prompt(bundle.skills)
-    specs = {spec.name: spec for spec in (replace(GENERAL_PURPOSE, skills=bundle.skills), *agent.sub_agents)}
+    general = replace(GENERAL_PURPOSE, skills=bundle.skills, tools=bundle.tools)
+    specs = {spec.name: spec for spec in (general, *agent.sub_agents)}
     graph = create_deep_agent(
         model,
-        tools,
+        [*own, *(served[one] for one in bundle.tools)],
         system_prompt=_join(agent.instructions, note, skills),
-        subagents=[_sub_agent(spec, backend, note) for spec in specs.values()],
+        subagents=[
+            _sub_agent(spec, backend, note, [*own, *(served[one] for one in spec.tools)]) for spec in specs.values()
+        ],
         backend=backend,
         middleware=[TodoListMiddleware(), *_around(backend, frozenset(specs))],
         checkpointer=saver,
@@ -77,11 +81,22 @@ def build_deep_agent(
     return cast("CompiledStateGraph[Any, Any, Any, Any]", graph)
 
 
-def _sub_agent(spec: SubAgentSpec, backend: BackendProtocol, note: str) -> SubAgent:
+def _served(agent: Bundle, bundle: Bundle) -> dict[ToolSpec, BaseTool]:
+    """The tools of MCP servers, of the agent and of its sub-agents."""
+    specs = dict.fromkeys((*bundle.tools, *(one for sub in agent.sub_agents for one in sub.tools)))
+    if not specs:
+        return {}
+    from agent_runner.clients.mcp.tools import tool_of  # half a second of imports, for agents that have servers
+
+    return {spec: tool_of(spec) for spec in specs}
+
+
+def _sub_agent(spec: SubAgentSpec, backend: BackendProtocol, note: str, tools: list[BaseTool]) -> SubAgent:
     return SubAgent(
         name=spec.name,
         description=spec.description or spec.name,
         system_prompt=_join(spec.instructions, note, skills_prompt(spec.skills)),
+        tools=tools,
         middleware=list(_around(backend)),
     )
 

@@ -5,6 +5,7 @@ It understands lines, nothing else, and says so in each answer. The lines of the
     $ COMMAND               run COMMAND in the sandbox (tool `execute`), one line after the other
     > write PATH: TEXT      write TEXT to PATH (tool `write_file`); `\\n` in TEXT is a line break
     > read PATH             read PATH (tool `read_file`)
+    > call TOOL {JSON}      call any other tool by its name, with these arguments
     @NAME TEXT              delegate TEXT to the sub-agent NAME (tool `task`); @ lines that follow each other, also
                             with prose or empty lines between them, run in parallel. Unknown names go to
                             `general-purpose`. ` $ COMMAND` inside TEXT becomes a command line of the sub-agent

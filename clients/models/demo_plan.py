@@ -1,5 +1,6 @@
 """The next text and calls of the offline demo model: a pure function of the conversation (grammar in `demo.py`)."""
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -18,8 +19,9 @@ RECALL = re.compile(
 
 HELP = (
     "I am the offline demo model of Agent Runner: no language model is configured, so I can only do what I am told "
-    "line by line. `$ COMMAND` runs a command, `> write PATH: TEXT` and `> read PATH` use files, `@NAME TEXT` asks "
-    "a sub-agent. For a real model set ANTHROPIC_API_KEY or OPENAI_API_KEY, or start Ollama."
+    "line by line. `$ COMMAND` runs a command, `> write PATH: TEXT` and `> read PATH` use files, `> call TOOL {JSON}` "
+    "calls a tool by its name, `@NAME TEXT` asks a sub-agent. "
+    "For a real model set ANTHROPIC_API_KEY or OPENAI_API_KEY, or start Ollama."
 )
 
 
@@ -99,12 +101,22 @@ def _work(text: str, tools: Tools) -> list[_Line]:
         elif match := re.match(r"> read (.+)$", line):
             path = match[1].strip()
             found.append(_Line(tool="read_file", args={"file_path": path}, todo=f"Read {path}"))
+        elif match := re.match(r"> call ([A-Za-z0-9_-]+) ?(\{.*\})?$", line):
+            found.append(_Line(tool=match[1], args=_arguments(match[2] or "{}"), todo=f"Call {match[1]}"))
         elif match := re.match(r"@([A-Za-z0-9_.-]+)[:,]?\s+(.+)$", line):
             name = _sub_agent(match[1], tools.sub_agents)
             asked = re.sub(r"(?:^|\s+)\$ ", "\n$ ", match[2]).strip()
             args = {"description": asked, "subagent_type": name}
             found.append(_Line(tool="task", args=args, todo=f"Delegate to {name}: {match[2].strip()}"))
     return found
+
+
+def _arguments(given: str) -> dict[str, Any]:
+    try:
+        found = json.loads(given)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _sub_agent(asked: str, known: Sequence[str]) -> str:
@@ -203,7 +215,9 @@ def _report(name: str, args: dict[str, Any], result: ToolMessage | None, limit: 
     if name == "read_file":
         # The tool's own header, which has the line numbers.
         content = re.sub(r"\A@@ lines .* @@\n", "", content)
-    verb = {"write_file": "Writing", "read_file": "Reading"}.get(name, name)
+    if name not in ("write_file", "read_file"):
+        return f"{name} {'failed' if failed else 'returned'}:\n{_quote(content, limit)}"
+    verb = {"write_file": "Writing", "read_file": "Reading"}[name]
     return f"{verb} {args.get('file_path', '')} {'failed' if failed else 'worked'}:\n{_quote(content, limit)}"
 
 

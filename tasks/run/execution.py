@@ -100,6 +100,8 @@ async def _owned(process: "RunnerProcess", run: Run, progress: Progress) -> dict
         await _undisturbed(progress.stop())
         process.disown(run)
         process.flusher.close(run.log)
+        if run.current.tool_servers is not None:
+            await _undisturbed(run.current.tool_servers.close())
         if run.current.sandbox is not None:
             await _undisturbed(_close(run.current.sandbox))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from agent_runner.clients.engine.memory.postgres_pool import MemoryAway
 from agent_runner.clients.engine.turn import MemoryGone
+from agent_runner.clients.mcp.definition import McpServerError
 from agent_runner.clients.models.errors import explain_model_error
 from agent_runner.clients.sandbox.local import SandboxError
 from agent_runner.clients.skills.library import SkillError
@@ -89,6 +90,8 @@ def broke(error: BaseException, *, began: bool, sandbox: str, **facts: Any) -> O
         return failed(Code.SANDBOX, what=sandbox, original_error=words(error), **facts)
     if isinstance(error, SkillError):
         return failed(Code.SKILL, what=error.skill, original_error=words(error), **facts)
+    if isinstance(error, McpServerError):
+        return failed(error.code, what=error.server, original_error=words(error), **facts)
     if isinstance(error, SetupError):
         return failed(error.code, what=error.what, original_error=words(error), **facts)
     if isinstance(error, AnswerError):

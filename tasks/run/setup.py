@@ -12,12 +12,15 @@ import redis
 from langchain_core.callbacks import BaseCallbackHandler
 from langgraph.constants import START
 
-from agent_runner.clients.engine.agent_definition import Bundle, SkillSpec, SubAgentSpec
+from agent_runner.clients.engine.agent_definition import Bundle, SkillSpec, SubAgentSpec, ToolSpec
+from agent_runner.clients.engine.current import doing
 from agent_runner.clients.engine.factory import EngineFactory
 from agent_runner.clients.engine.memory.checkpoints import HeadTracking
 from agent_runner.clients.engine.turn import Turn, open_turn
 from agent_runner.clients.engine.user_graphs.run_context import context_for, lacking, limit_of
 from agent_runner.clients.engine.user_graphs.user_graphs import Graph
+from agent_runner.clients.mcp.agent_servers import chosen, servers_of
+from agent_runner.clients.mcp.options import ANNOTATION as MCP
 from agent_runner.clients.process.threads import own
 from agent_runner.clients.sandbox.isolation import isolation_of, limits_of
 from agent_runner.clients.sandbox.local import LocalSandbox, SandboxError
@@ -57,7 +60,7 @@ async def prepare(
     if run.current.sandbox is None:
         run.current.sandbox = await open_sandbox(settings, run)
     skills = await set_up_skills(SkillShelf(settings.data_dir / "skills", fetch), run)
-    bundle = bundle_of(run.claim, skills)
+    bundle = bundle_of(run.claim, skills, await start_tool_servers(settings, run))
     graph = await engine.graph(bundle, {"configurable": {"thread_id": run.current.thread_id}})
     memory: object = graph.checkpointer
     if isinstance(memory, HeadTracking):
@@ -104,8 +107,10 @@ def check(claim: Claim) -> None:
         raise SetupError(f"Message is required for execution {claim.execution_id}")
 
 
-def bundle_of(claim: Claim, skills: Mapping[str, tuple[SkillSpec, ...]]) -> Bundle:
-    """The bundle that shapes the graph, from the claim. `skills`: by sub-agent, '' for the agent's own."""
+def bundle_of(
+    claim: Claim, skills: Mapping[str, tuple[SkillSpec, ...]], tools: Mapping[str, tuple[ToolSpec, ...]]
+) -> Bundle:
+    """The bundle that shapes the graph, from the claim. `skills`, `tools`: by sub-agent, '' for the agent's own."""
     told = claim.reply
     if told.graph:
         return Bundle(graph=told.graph, model_name=told.model_name)
@@ -118,11 +123,13 @@ def bundle_of(claim: Claim, skills: Mapping[str, tuple[SkillSpec, ...]]) -> Bund
                 description=sub.description,
                 instructions=sub.instructions,
                 skills=skills.get(sub.name, ()),
+                tools=tools.get(sub.name, ()),
             )
             for sub in spec.sub_agents
         ),
         model_name=told.model_name,
         skills=skills.get("", ()),
+        tools=tools.get("", ()),
     )
 
 
@@ -149,6 +156,30 @@ async def set_up_skills(shelf: SkillShelf, run: Run) -> dict[str, tuple[SkillSpe
         )
         found[skill.sub_agent] = (*found.get(skill.sub_agent, ()), spec)
     return found
+
+
+async def start_tool_servers(settings: "Settings", run: Run) -> dict[str, tuple[ToolSpec, ...]]:
+    """Their tools by sub-agent, '' for the agent itself. Raises McpServerError. A graph of the user's own gets none."""
+    told = run.claim.reply
+    spec = told.agent.spec
+    if told.graph or not spec.mcp_servers:
+        return {}
+    servers = servers_of(spec, told.agent.metadata.annotations.get(MCP, ""), told.env, settings)
+    from agent_runner.clients.mcp.servers import McpServers  # half a second of imports, for agents that have servers
+
+    if run.current.tool_servers is not None:
+        await run.current.tool_servers.close()  # those of the try before
+    started = McpServers(
+        servers,
+        run.current.sandbox,
+        run.mask,
+        max_bytes=told.max_tool_result_bytes or settings.max_tool_result_bytes,
+        private=settings.is_local if settings.mcp_private_addresses is None else settings.mcp_private_addresses,
+    )
+    run.current.tool_servers = started
+    with doing(f"the start of MCP servers: {', '.join(one.name for one in servers)}"):
+        tools = await started.start()
+    return {"": tools, **{sub.name: chosen(sub, tools) for sub in spec.sub_agents}}
 
 
 async def open_sandbox(settings: "Settings", run: Run) -> LocalSandbox | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from agent_runner.app.server.contract.json_text import read_json
 from agent_runner.app.server.problems import invalid
+from agent_runner.clients.mcp import options
 from agent_runner.status import run_config
 from agent_runner.status.run_config import CONFIG, CONTEXT, MAX_LIMIT, OURS, RunConfigError
 
@@ -29,6 +30,10 @@ def check_annotations(annotations: Mapping[str, str]) -> None:
     """Raises INVALID_ARGUMENT for one that cannot be used."""
     with _told():
         run_config.given_in(annotations, _read)
+    try:
+        options.options_of(annotations.get(options.ANNOTATION, ""))
+    except options.ToolServerOptionsError as error:
+        raise invalid(str(error), next_step="docs/guides/mcp.md has the fields of this annotation.") from None
 
 
 def put_annotations(annotations: Any, context: Any, config: Any) -> None:

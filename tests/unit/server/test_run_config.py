@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agent_runner.app.server.executions.drafts import draft_of_json
-from agent_runner.app.server.executions.run_config import CONFIG, CONTEXT, check_config, merged
+from agent_runner.app.server.executions.run_config import CONFIG, CONTEXT, check_annotations, check_config, merged
 from agent_runner.app.server.problems import Problem
 
 
@@ -75,3 +75,11 @@ def test_the_executions_values_win_over_the_agents() -> None:
         "max_concurrency": 3,
     }
     assert merged({}, {}) == (None, {})
+
+
+def test_options_of_mcp_servers_that_cannot_be_used() -> None:
+    """The annotation is refused when it is written, not when a run begins."""
+    annotations = {"agent-runner/mcp": '{"files": {"transport": "pigeon"}}'}
+    with pytest.raises(Problem, match=r"files\.transport must be one of streamable_http, sse"):
+        check_annotations(annotations)
+    check_annotations({"agent-runner/mcp": '{"files": {"transport": "sse"}}'})
