@@ -121,14 +121,15 @@ def _context(
     presence: PresenceBoard,
     task_ends: TaskEnds,
 ) -> ServerContext:
+    sealing = Sealing(settings.secret_key.get_secret_value())
     ctx = ServerContext(
         settings=settings,
         store=store,
         dispatcher=dispatcher,
         wakeups=wakeups,
         watchers=Watchers(store, wakeups),
-        sealing=Sealing(settings.secret_key.get_secret_value()),
-        gate=Gate.of(settings, Keys(store, settings.api_key.get_secret_value())),
+        sealing=sealing,
+        gate=Gate.of(settings, Keys(store, settings.api_key.get_secret_value()), sealing),
         presence=presence,
         task_ends=task_ends,
     )

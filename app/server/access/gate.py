@@ -8,7 +8,9 @@ from agent_runner.app.server.access.open_calls import Crowd
 from agent_runner.app.server.access.principal import current, enter
 from agent_runner.app.server.access.rate_limit import RateLimit
 from agent_runner.app.server.access.scopes import granted, needed
+from agent_runner.app.server.access.stream_tickets import StreamTickets
 from agent_runner.app.server.problems import Kind, Problem
+from agent_runner.app.server.resources.sealing import Sealing
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.api_keys import Scope
 from agent_runner.status.event_logger import bind
@@ -17,8 +19,11 @@ from agent_runner.status.event_logger import bind
 class Gate:
     """One object per process, so that a key has one bucket for HTTP and gRPC."""
 
-    def __init__(self, keys: Keys, rate_limit: RateLimit, *, streams: Crowd, calls: Crowd) -> None:
+    def __init__(
+        self, keys: Keys, rate_limit: RateLimit, tickets: StreamTickets, *, streams: Crowd, calls: Crowd
+    ) -> None:
         self.keys = keys
+        self.tickets = tickets
         self.streams = streams
         """Long calls, over HTTP and gRPC together: event streams, watchers, answers that wait for an end."""
         self.calls = calls
@@ -26,10 +31,11 @@ class Gate:
         self._rate_limit = rate_limit
 
     @classmethod
-    def of(cls, settings: Settings, keys: Keys) -> Self:
+    def of(cls, settings: Settings, keys: Keys, sealing: Sealing) -> Self:
         return cls(
             keys,
             RateLimit(settings.rate_limit_per_s),
+            StreamTickets(sealing),
             streams=Crowd(settings.max_streams_per_key, "streams open", "AGENT_RUNNER_MAX_STREAMS_PER_KEY"),
             calls=Crowd(settings.max_calls_per_key, "calls under way", "AGENT_RUNNER_MAX_CALLS_PER_KEY"),
         )
@@ -37,6 +43,12 @@ class Gate:
     async def enter(self, authorization: str | None) -> None:
         """Finds the key's principal. The rest of this task acts for it. Raises UNAUTHENTICATED."""
         principal = await self.keys.principal(authorization)
+        enter(principal)
+        bind(org=principal.org, key_id=principal.key_id)
+
+    def enter_by_ticket(self, ticket: str, execution_id: str) -> None:
+        """The rest of this task reads for the principal that the stream ticket was given to. Raises UNAUTHENTICATED."""
+        principal = self.tickets.principal(ticket, execution_id)
         enter(principal)
         bind(org=principal.org, key_id=principal.key_id)
 

@@ -86,6 +86,7 @@ SCOPES: Mapping[str, Scope] = {
     "POST /v1/executions/{execution_id}/cancel": Scope.EXECUTE,
     "POST /v1/executions/{execution_id}/redrive": Scope.EXECUTE,
     "GET /v1/executions/{execution_id}/events": Scope.READ,
+    "POST /v1/executions/{execution_id}/stream-ticket": Scope.READ,
     "GET /v1/executions/{execution_id}/attachments/{attachment_id}": Scope.READ,
     **_collection("agents", write=Scope.ADMIN),
     **_collection("agent-instances", write=Scope.ADMIN),

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent_runner.app.server.access.gate import Gate
 from agent_runner.app.server.access.request_ids import REQUEST_ID, request_id
+from agent_runner.app.server.access.stream_tickets import take_ticket
 from agent_runner.app.server.agent_server.edge_paths import is_edge, is_guarded
 from agent_runner.app.server.agent_server.refusals import refusal
 from agent_runner.app.server.contract.texts import check_text
@@ -47,7 +48,12 @@ class Guard:
             await send(message)
 
         try:
-            if self._guarded(scope["path"]):
+            ticket, execution_id, scope["query_string"] = take_ticket(
+                scope["method"], scope["path"], scope["query_string"]
+            )
+            if ticket:
+                self._gate.enter_by_ticket(ticket, execution_id)
+            elif self._guarded(scope["path"]):
                 await self._gate.enter(_key_in(Headers(scope=scope), scope["path"]))
             check_text("the address", scope["path"] + unquote(scope["query_string"].decode("latin-1")))
             await self._app(scope, receive, sent)

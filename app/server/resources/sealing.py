@@ -52,13 +52,13 @@ class Sealing:
         if not values:
             return b""
         plain = {name: [v.value, v.is_secret] for name, v in values.items()}
-        return self._seal(json.dumps(plain).encode())
+        return self.seal(json.dumps(plain).encode())
 
     def open_env(self, sealed: bytes) -> dict[str, EnvValue]:
         """The values that `seal_env` sealed; raises `SealBroken`."""
         if not sealed:
             return {}
-        plain = json.loads(self._open(sealed))
+        plain = json.loads(self.open(sealed))
         return {name: EnvValue(value=value, is_secret=secret) for name, (value, secret) in plain.items()}
 
     def seal_data(self, data: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,15 +78,16 @@ class Sealing:
         kept = str((before or {}).get("value", ""))
         if entry.get("value") == REDACTED and (before or {}).get("is_secret") and kept.startswith(SEALED):
             return {**entry, "value": SEALED + self._again(kept.removeprefix(SEALED).encode()).decode()}
-        return {**entry, "value": SEALED + self._seal(str(entry.get("value", "")).encode()).decode()}
+        return {**entry, "value": SEALED + self.seal(str(entry.get("value", "")).encode()).decode()}
 
     def _opened(self, entry: Mapping[str, Any]) -> str:
         value = str(entry.get("value", ""))
         if not (entry.get("is_secret") and value.startswith(SEALED)):
             return value
-        return self._open(value.removeprefix(SEALED).encode()).decode()
+        return self.open(value.removeprefix(SEALED).encode()).decode()
 
-    def _seal(self, plain: bytes) -> bytes:
+    def seal(self, plain: bytes) -> bytes:
+        """Sealed, as text of a URL could be. Raises FAILED_PRECONDITION without a secret key."""
         if self._fernet is None:
             raise failed_precondition(
                 "the server has no AGENT_RUNNER_SECRET_KEY, so it stores no environment values",
@@ -101,7 +102,8 @@ class Sealing:
         except InvalidToken:
             return sealed
 
-    def _open(self, sealed: bytes) -> bytes:
+    def open(self, sealed: bytes) -> bytes:
+        """What `seal` sealed, with any of the keys; raises `SealBroken`."""
         if self._fernet is None:
             raise SealBroken("AGENT_RUNNER_SECRET_KEY is not set")
         try:

@@ -259,6 +259,13 @@ def object_of(**properties: Schema) -> Schema:
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
+TICKET: Schema = object_of(
+    ticket=STRING,
+    url={"type": "string", "description": "the path of the stream, with the ticket in it"},
+    expires_at={**_TIME, "description": "the stream must have begun"},
+)
+
+
 def page_of(name: str) -> Schema:
     return object_of(
         entries={"type": "array", "items": ref(name)},

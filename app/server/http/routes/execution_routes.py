@@ -14,18 +14,29 @@ from agent_runner.app.server.executions.drafts import draft_of_json, redrive_of
 from agent_runner.app.server.executions.execution_service import Accepted, create_bytes
 from agent_runner.app.server.http.answers import body_json
 from agent_runner.app.server.http.document.message_schemas import ref
-from agent_runner.app.server.http.document.schemas import BYTES, CREATE_BODY, EVENTS, answer, body_of, page_of, streamed
+from agent_runner.app.server.http.document.schemas import (
+    BYTES,
+    CREATE_BODY,
+    EVENTS,
+    TICKET,
+    answer,
+    body_of,
+    page_of,
+    streamed,
+)
 from agent_runner.app.server.http.events import HEADERS, MEDIA_TYPE, event_stream
 from agent_runner.app.server.http.large_json import json_answer
 from agent_runner.app.server.http.metrics import Metrics
 from agent_runner.app.server.http.routes.downloads import download
 from agent_runner.app.server.http.routes.parameters import (
+    Begin,
     IdempotencyKey,
     PageSize,
     PageToken,
     PhaseName,
     Position,
     Tags,
+    TicketText,
     Viewed,
     Wait,
     Waiting,
@@ -33,6 +44,7 @@ from agent_runner.app.server.http.routes.parameters import (
 from agent_runner.app.server.log_feed.follow import until_ended
 from agent_runner.app.server.problems import invalid, known
 from agent_runner.status.log.bounds import MAX_PAGE_BYTES
+from agent_runner.status.log.log import rfc3339
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.records import ExecutionQuery, View
 
@@ -53,6 +65,8 @@ def execution_routes(edges: Edges, metrics: Metrics) -> APIRouter:
         responses={201: _MADE})  # fmt: skip
     add(f"{one}/events", handlers.events, methods=["GET"], response_class=StreamingResponse,
         responses={200: streamed({"description": "the events, until the end of the execution"})})  # fmt: skip
+    add(f"{one}/stream-ticket", handlers.ticket, methods=["POST"], status_code=201,
+        responses={201: answer(TICKET, "for the address of one stream")})  # fmt: skip
     add(f"{one}/attachments/{{attachment_id}}", handlers.attachment, methods=["GET"], response_class=Response,
         responses={200: {"description": "its bytes, under their media type", "content": {"*/*": BYTES}}})  # fmt: skip
     return routes
@@ -160,8 +174,20 @@ class ExecutionHandlers:
             )
             return await self._accepted(accepted, request, wait, place)
 
-    async def events(self, execution_id: str, last_event_id: Position = "") -> Response:
+    async def ticket(self, execution_id: str) -> Response:
+        """A ticket for a browser's `EventSource`, which sends no key: it opens the events of this execution, once or
+        several times, within a minute."""
+        await self._executions.get(execution_id)
+        ticket = self._edges.ctx.gate.tickets.issue(execution_id)
+        shown = {"ticket": ticket.text, "url": ticket.url, "expires_at": rfc3339(ticket.expires_at)}
+        return JSONResponse(shown, status_code=201, headers={"Cache-Control": "no-store"})
+
+    async def events(
+        self, execution_id: str, last_event_id: Position = "", begin: Begin = "", ticket: TicketText = ""
+    ) -> Response:
         """Server-sent events: a snapshot, or what follows Last-Event-ID; every later row of the log; the end."""
+        del ticket  # read before the route, and taken out of the address
+        last_event_id = last_event_id or begin
         await self._executions.get(execution_id)
         with ExitStack() as place:
             place.enter_context(self._streams.one())

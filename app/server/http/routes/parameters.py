@@ -52,3 +52,9 @@ IdempotencyKey = Annotated[
 Position = Annotated[
     str, Header(alias="Last-Event-ID", description="the last `seq` that was seen; what follows it is sent, no snapshot")
 ]
+Begin = Annotated[
+    str, Query(alias="last_event_id", description="as Last-Event-ID, which wins: a browser sends no header at first")
+]
+TicketText = Annotated[
+    str, Query(description="in place of a key: a ticket of `POST /v1/executions/{execution_id}/stream-ticket`")
+]
