@@ -165,7 +165,7 @@ _ROWS = (
     _of("thread.not_ours", INFO, "EnsureThread is not ours", "execution_id refusal",
         "Another delivery has it, or it ended."),
     _of("thread.retry", WARNING, "EnsureThread is tried again", "execution_id cause pause_s",
-        "After three it ends E301."),
+        "After three it ends E302."),
     _of("thread.not_stored", WARNING, "the thread could not be stored in its session", "thread_id error",
         "It follows from the session's id; the next turn finds it."),
     _of("claim.unanswered", WARNING, "the execution is left, nobody answers its claim", "execution_id error",

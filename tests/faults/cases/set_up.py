@@ -11,7 +11,7 @@ from tests.integration.grpc_proxy import GrpcProxy
 from tests.integration.stack import Process
 from tests.support.waiting import eventually
 
-TRIED_AGAIN = "; again in"
+TRIED_AGAIN = "EnsureThread is tried again"
 AGENT = {
     "api_version": "agentic.stigmer.ai/v1",
     "kind": "Agent",
