@@ -20,7 +20,7 @@ from agent_runner.app.server.contract.rules import validate
 from agent_runner.app.server.contract.tags import check_tags
 from agent_runner.app.server.contract.texts import MAX_INDEXED, check_text, unfit_texts
 from agent_runner.app.server.executions.after_end import after_end, publish_due
-from agent_runner.app.server.executions.attachments import check_weight, words_beside
+from agent_runner.app.server.executions.attachments import SETTING, check_weight, words_beside
 from agent_runner.app.server.executions.drafts import GRAPH, Draft, draft_of_contract, put_secrets, spoken
 from agent_runner.app.server.executions.input_rows import input_rows
 from agent_runner.app.server.executions.placement import Place, Placing
@@ -58,6 +58,12 @@ def create_bytes(settings: Settings) -> int:
     """The most bytes that a request for a new execution may have, in any notation."""
     message, attached = settings.max_message_bytes, settings.max_attachment_bytes
     return int(ESCAPED * message + IN_BASE64 * attached + SPEC_ROOM_BYTES)
+
+
+def create_limits(settings: Settings) -> str:
+    """What decides about `create_bytes`, for a caller who sent more."""
+    most, attached = settings.max_message_bytes, settings.max_attachment_bytes
+    return f"a message may have {most} (AGENT_RUNNER_MAX_MESSAGE_BYTES), its attachments {attached} ({SETTING})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ from agent_runner.app.server.access.gate import Gate
 from agent_runner.app.server.access.request_ids import REQUEST_ID, request_id
 from agent_runner.app.server.access.scopes import OPEN, needed
 from agent_runner.app.server.context import ServerContext
-from agent_runner.app.server.grpc_api.reading import readable, readable_each, reader
-from agent_runner.app.server.grpc_api.sizes import CALL_BYTES, most_bytes
+from agent_runner.app.server.grpc_api.reading import Most, readable, readable_each, reader
+from agent_runner.app.server.grpc_api.sizes import CALL_BYTES, most_of
 from agent_runner.app.server.problems import Kind, Problem, internal, invalid, of_exception
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.api_keys import Scope
@@ -69,8 +69,8 @@ class Guard(grpc.aio.ServerInterceptor):
 
     def _make(self, handler: Any, method: str) -> Any:
         if method.startswith(OPEN):
-            return _open(handler, method, CALL_BYTES)
-        most = most_bytes(method, self._settings)
+            return _open(handler, method, Most(CALL_BYTES))
+        most = most_of(method, self._settings)
         if needed(method) is Scope.RUNNER:
             return _of_runners(handler, method, most)
         crowd = self._gate.streams if handler.response_streaming else self._gate.calls
@@ -86,7 +86,7 @@ def _refusing(error: Exception, method: str) -> Any:
     return grpc.stream_unary_rpc_method_handler(refused)
 
 
-def _guarded(handler: Any, place: Callable[[], AbstractContextManager[None]], method: str, most: int) -> Any:
+def _guarded(handler: Any, place: Callable[[], AbstractContextManager[None]], method: str, most: Most) -> Any:
     """The same handler, counted among the open calls of its key, with errors mapped.
 
     The request is read here. The library would wait for it without a limit, and before the call is counted.
@@ -129,7 +129,7 @@ async def _only(requests: AsyncIterator[bytes], read: Callable[[bytes], Any]) ->
     return readable(read(content))
 
 
-def _of_runners(handler: Any, method: str, most: int) -> Any:
+def _of_runners(handler: Any, method: str, most: Most) -> Any:
     """The same handler with errors mapped. Calls of runners have no limit: an execution's end depends on them."""
     codec = _codec(handler, most)
     read = readable_each if handler.request_streaming else readable
@@ -161,7 +161,7 @@ def _of_runners(handler: Any, method: str, most: int) -> Any:
     return make_one(answered, **codec)
 
 
-def _open(handler: Any, method: str, most: int) -> Any:
+def _open(handler: Any, method: str, most: Most) -> Any:
     """The same handler, without a key. Health and reflection handle their own errors, except unreadable requests."""
     read = readable_each if handler.request_streaming else readable
     if not handler.response_streaming:
@@ -196,7 +196,7 @@ def _open(handler: Any, method: str, most: int) -> Any:
     return make(streamed, **_codec(handler, most))
 
 
-def _codec(handler: Any, most: int) -> dict[str, Any]:
+def _codec(handler: Any, most: Most) -> dict[str, Any]:
     read = handler.request_deserializer
     return {
         "request_deserializer": reader(read, most) if read else None,

@@ -15,17 +15,27 @@ from agent_runner.app.server.problems import Kind, Problem, invalid, violated
 
 
 @dataclass(frozen=True, slots=True)
+class Most:
+    """The largest request of a method."""
+
+    size: int
+    """In bytes."""
+    limited_by: str = ""
+    """The settings that say so, for the caller who meets it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Unreadable:
     size: int
     """In bytes."""
-    most: int
+    most: Most
 
 
-def reader(read: Callable[[bytes], Any], most: int) -> Callable[[bytes], Any]:
-    """`read`, but `Unreadable` replaces an exception, and a request of more than `most` bytes, which is not parsed."""
+def reader(read: Callable[[bytes], Any], most: Most) -> Callable[[bytes], Any]:
+    """`read`, but `Unreadable` replaces an exception, and a request that is larger than `most`, which is not parsed."""
 
     def reading(content: bytes) -> Any:
-        if len(content) > most:
+        if len(content) > most.size:
             return Unreadable(len(content), most)
         try:
             return read(content)
@@ -37,10 +47,11 @@ def reader(read: Callable[[bytes], Any], most: int) -> Callable[[bytes], Any]:
 
 def readable(request: Any) -> Any:
     """The request. Raises INVALID_ARGUMENT if it could not be read or stored, RESOURCE_EXHAUSTED if it is too large."""
-    if isinstance(request, Unreadable) and request.size > request.most:
+    if isinstance(request, Unreadable) and request.size > request.most.size:
+        why = f": {request.most.limited_by}" if request.most.limited_by else ""
         raise Problem(
             Kind.TOO_LARGE,
-            f"the request has {request.size} bytes; this method takes at most {request.most}",
+            f"the request has {request.size} bytes; this method takes at most {request.most.size}{why}",
             next_step="Send less; large content belongs into files of the workspace.",
         )
     if isinstance(request, Unreadable):

@@ -1,7 +1,8 @@
 """The largest request of each method. A larger one is refused before it is parsed."""
 
 from agent_runner.app.server.access.scopes import needed
-from agent_runner.app.server.executions.execution_service import create_bytes
+from agent_runner.app.server.executions.execution_service import create_bytes, create_limits
+from agent_runner.app.server.grpc_api.reading import Most
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.clients.skills.archive import MAX_ARCHIVE_BYTES
 from agent_runner.status.api_keys import Scope
@@ -15,11 +16,11 @@ _CREATE = "/ai.stigmer.agentic.agentexecution.v1.AgentExecutionCommandController
 _UPDATE_STATUS = "/ai.stigmer.agentic.agentexecution.v1.AgentExecutionCommandController/updateStatus"
 
 
-def most_bytes(method: str, settings: Settings) -> int:
+def most_of(method: str, settings: Settings) -> Most:
     if needed(method) is Scope.RUNNER or method == _UPDATE_STATUS:
-        return MOST_BYTES
+        return Most(MOST_BYTES)
     if method == _PUSH:
-        return MAX_ARCHIVE_BYTES + BESIDE_THE_ARCHIVE
+        return Most(MAX_ARCHIVE_BYTES + BESIDE_THE_ARCHIVE)
     if method == _CREATE:
-        return min(MOST_BYTES, max(CALL_BYTES, create_bytes(settings)))
-    return CALL_BYTES
+        return Most(min(MOST_BYTES, max(CALL_BYTES, create_bytes(settings))), create_limits(settings))
+    return Most(CALL_BYTES)

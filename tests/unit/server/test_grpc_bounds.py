@@ -10,11 +10,14 @@ import httpx
 import pytest
 
 from agent_runner.ai.stigmer.agentic.agent.v1 import api_pb2, command_pb2_grpc
+from agent_runner.ai.stigmer.agentic.agentexecution.v1 import command_pb2_grpc as execution_command
 from agent_runner.ai.stigmer.agentic.agentexecution.v1 import io_pb2, query_pb2_grpc
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 from agent_runner.ai.stigmer.agentic.skill.v1 import command_pb2_grpc as skill_grpc
 from agent_runner.ai.stigmer.agentic.skill.v1 import io_pb2 as skill_io
 from agent_runner.ai.stigmer.commons.apiresource.enum_pb2 import ApiResourceOwnerScope
 from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.app.server.executions.execution_service import create_bytes
 from agent_runner.app.server.grpc_api import interceptors
 from agent_runner.app.server.grpc_api.sizes import CALL_BYTES
 from agent_runner.clients.settings.settings import Settings
@@ -55,6 +58,19 @@ async def test_a_stranger_s_message_is_read_by_nobody(
     assert not parsed
     assert await query.get(io_pb2.AgentExecutionId(value="x"), metadata=AUTHORIZED).code() is grpc.StatusCode.NOT_FOUND
     assert parsed
+
+
+async def test_a_message_that_is_too_large_is_told_which_setting_says_so(
+    server: RunningServer, channel: grpc.aio.Channel
+) -> None:
+    """As over HTTP: the settings' names and values stand in the refusal of `create`."""
+    create: Any = execution_command.AgentExecutionCommandControllerStub(channel).create
+    settings = server.ctx.settings
+    execution = AgentExecution()
+    execution.spec.message = "x" * create_bytes(settings)
+    call = create(execution, metadata=AUTHORIZED)
+    assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert f"{settings.max_message_bytes} (AGENT_RUNNER_MAX_MESSAGE_BYTES)" in await call.details()
 
 
 async def test_only_a_skill_may_be_large(channel: grpc.aio.Channel) -> None:

@@ -9,9 +9,9 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from agent_runner.app.server.edge_services import Edges
-from agent_runner.app.server.executions.attachments import SETTING, attachment
+from agent_runner.app.server.executions.attachments import attachment
 from agent_runner.app.server.executions.drafts import draft_of_json, redrive_of
-from agent_runner.app.server.executions.execution_service import Accepted, create_bytes
+from agent_runner.app.server.executions.execution_service import Accepted, create_bytes, create_limits
 from agent_runner.app.server.http.answers import body_json
 from agent_runner.app.server.http.document.message_schemas import ref
 from agent_runner.app.server.http.document.schemas import (
@@ -210,9 +210,7 @@ class ExecutionHandlers:
 
     async def _body(self, request: Request, *, optional: bool = False) -> Any:
         settings = self._edges.ctx.settings
-        most, attached = settings.max_message_bytes, settings.max_attachment_bytes
-        said = f"a message may have {most} (AGENT_RUNNER_MAX_MESSAGE_BYTES), its attachments {attached} ({SETTING})"
-        return await body_json(request, create_bytes(settings), optional=optional, limited_by=said)
+        return await body_json(request, create_bytes(settings), optional=optional, limited_by=create_limits(settings))
 
     async def _accepted(self, accepted: Accepted, request: Request, wait: float, place: ExitStack) -> Response:
         new = accepted.execution.id
