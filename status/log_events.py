@@ -208,6 +208,8 @@ _ROWS = (
     _of("memory.away", WARNING, "the agents' memory is away, its runs wait", "error",
         "The checkpoint database is away."),
     _of("memory.back", INFO, "the agents' memory is back", "away_s", "The runs go on."),
+    _of("thread.not_expired", WARNING, "a thread whose time is over stays for now", "session_id error",
+        "It is tried again in half a minute."),
     _of("query.failed", ERROR, "a question about a graph was not answered", "kind",
         "The lines below say why: a fault of the worker, or of the graph's code. Who asked got a 503."),
     _of("graph.close_failed", WARNING, "closing the graph's context manager failed", "execution_id error",

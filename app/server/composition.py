@@ -25,6 +25,7 @@ from agent_runner.app.server.log_feed.watchers import Watchers
 from agent_runner.app.server.maintenance.periodic import Background
 from agent_runner.app.server.maintenance.retention import Retention
 from agent_runner.app.server.maintenance.sweeper import Pulse, Sweeper
+from agent_runner.app.server.maintenance.thread_expiry import ThreadExpiry
 from agent_runner.app.server.resources.sealing import Sealing
 from agent_runner.app.server.runners.failure_reports import Reports
 from agent_runner.app.server.runners.presence import PresenceBoard
@@ -104,6 +105,7 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
         ]  # fmt: skip
         for service in services:
             await up.enter_async_context(service)
+        await up.enter_async_context(ThreadExpiry(ctx))
         rpc, grpc_port = await _start_grpc(ctx, presence)
         up.push_async_callback(rpc.stop, STOP_GRACE_S)
         http, http_port, http_task = await _start_http(ctx)

@@ -1,5 +1,6 @@
 """What every address of the edge has in common: keys, refusals, other origins, ids."""
 
+import time
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,6 +13,7 @@ from langgraph_sdk.errors import ConflictError, InternalServerError, NotFoundErr
 from agent_runner.app.server.agent_server.uuids import execution_of, run_uuid, session_of, thread_uuid
 from agent_runner.app.server.composition import RunningServer
 from agent_runner.app.server.contract.ids import new_execution_id, new_resource_id
+from agent_runner.app.server.maintenance.thread_expiry import ThreadExpiry
 from agent_runner.status.store.records import ResourceKind
 from tests.unit.server.conftest import KEY, created, http_client, redis_url, server, settings
 from tests.unit.server.identity import key
@@ -143,3 +145,22 @@ async def test_threads_are_searched_and_removed(sdk: Any) -> None:
     for gone in made:
         with pytest.raises(NotFoundError):
             await sdk.threads.get(gone)
+
+
+async def test_a_thread_goes_when_its_time_is_over(sdk: Any, server: RunningServer) -> None:
+    """Only then; a thread without a time, or with time left, stays."""
+    short = await sdk.threads.create(ttl={"ttl": 0.0005, "strategy": "delete"})
+    long = await sdk.threads.create(ttl=60)
+    assert (await sdk.threads.get(long["thread_id"], include=["ttl"]))["ttl"]["ttl"] == 60
+
+    deadline = time.monotonic() + 20
+    while await sdk.threads.search(ids=[short["thread_id"]]):
+        assert time.monotonic() < deadline
+        await ThreadExpiry(server.ctx).round()
+    assert (await sdk.threads.get(long["thread_id"]))["thread_id"] == long["thread_id"]
+
+
+async def test_crons_are_refused_with_the_reason(sdk: Any) -> None:
+    """501 and a text that says what to do, not a route that is not there."""
+    with pytest.raises(InternalServerError, match="starts no runs by the clock"):
+        await sdk.crons.create("agent-runner", schedule="* * * * *", input={})

@@ -11,6 +11,9 @@ EXPLAINED = (
     "metadata.id: the body names another",
     "spec.agent_id: the session belongs to",
     "agent: ",  # lists of kinds that belong to no agent
+    "Thread '",  # a state of a thread that has no graph yet
+    "Cannot specify both configurable and context",
+    "Unsupported operator",  # of the store's filters, in LangGraph's words
 )
 """How a refusal of what the document allows may begin: rules that no schema can say."""
 ACCEPTED = frozenset({401, 403, 404, 409, 429, 503})

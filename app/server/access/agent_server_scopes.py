@@ -24,7 +24,12 @@ _ADMIN = (
     *("POST /assistants", "PATCH /assistants/{assistant_id}", "DELETE /assistants/{assistant_id}"),
     *("POST /assistants/{assistant_id}/latest", "DELETE /threads/{thread_id}", "POST /threads/prune"),
 )
+_CRONS = (
+    *("POST /threads/{thread_id}/runs/crons", "POST /runs/crons", "POST /runs/crons/search", "POST /runs/crons/count"),
+    *(f"{method} /runs/crons/{{cron_id}}" for method in ("GET", "PATCH", "DELETE")),
+)
 AGENT_SERVER_SCOPES: Mapping[str, Scope] = {
+    **dict.fromkeys(_CRONS, Scope.EXECUTE),
     **dict.fromkeys(_READ, Scope.READ),
     **dict.fromkeys(_EXECUTE, Scope.EXECUTE),
     **dict.fromkeys(_ADMIN, Scope.ADMIN),

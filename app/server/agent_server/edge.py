@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from agent_runner.app.server.agent_server.assistants.assistant_routes import assistant_routes
 from agent_runner.app.server.agent_server.assistants.assistant_service import AssistantService
 from agent_runner.app.server.agent_server.assistants.graph_shapes import graph_shape_routes
+from agent_runner.app.server.agent_server.items.cron_routes import cron_routes
 from agent_runner.app.server.agent_server.items.store_routes import store_routes
 from agent_runner.app.server.agent_server.queries.graph_questions import GraphQuestions
 from agent_runner.app.server.agent_server.runs.run_routes import run_routes
@@ -24,6 +25,7 @@ def agent_server_routes(edges: Edges) -> Sequence[APIRouter]:
     questions = GraphQuestions(edges.ctx)
     states = ThreadStates(edges.ctx, questions, assistants)
     return [
+        cron_routes(),
         assistant_routes(assistants),
         graph_shape_routes(edges, assistants, questions),
         run_routes(edges, threads, assistants),

@@ -183,10 +183,13 @@ class Threads(Transactions):
         for name, given in (("metadata", change.metadata), ("config", change.config)):
             if given:
                 values[name] = dumps({**json.loads(row._mapping[name]), **given})
+        minutes = (json.loads(row.ttl) if row.ttl else {}).get("ttl")
         if change.ttl is not None:
             values |= {"ttl": dumps(dict(change.ttl)), "expires_at": None}
             if change.expires_in_s is not None:
                 values["expires_at"] = NOW + change.expires_in_s
+        elif minutes is not None:  # it is used, so its time begins again
+            values["expires_at"] = NOW + float(minutes) * 60
         connection.execute(update(threads).where(mine).values(**values), self.params())
 
     @writes(orgs=Orgs.AFTER_A_READ)

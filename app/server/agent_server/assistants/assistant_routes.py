@@ -14,6 +14,7 @@ from agent_runner.app.server.agent_server.assistants.assistant_service import As
 from agent_runner.app.server.agent_server.assistants.assistant_view import assistant_json
 from agent_runner.app.server.agent_server.assistants.graph_shapes import ConfigBody, checked_config, checked_context
 from agent_runner.app.server.agent_server.offsets import page_answer, selected
+from agent_runner.app.server.agent_server.path_ids import AssistantId, Uuid
 from agent_runner.app.server.agent_server.refusals import invalid_request
 from agent_runner.app.server.agent_server.request_bodies import Body, Limit, Name, Offset, sent
 from agent_runner.app.server.agent_server.uuids import known_uuid
@@ -35,7 +36,7 @@ SORTED_BY: Mapping[str, Callable[[Assistant], Any]] = {
 
 class AssistantCreate(Body):
     graph_id: Name
-    assistant_id: str | None = None
+    assistant_id: Uuid | None = None
     config: ConfigBody | None = None
     context: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
@@ -112,11 +113,11 @@ def assistant_routes(assistants: AssistantService) -> APIRouter:
         return JSONResponse(len(await _found(assistants, await sent(request, AssistantCount))))
 
     @routes.get("/{assistant_id}", name="get assistant")
-    async def get(assistant_id: str) -> JSONResponse:
+    async def get(assistant_id: AssistantId) -> JSONResponse:
         return JSONResponse(assistant_json(await assistants.get(assistant_id)))
 
     @routes.patch("/{assistant_id}", name="change assistant", openapi_extra=body_of(AssistantPatch.model_json_schema()))
-    async def patch(assistant_id: str, request: Request) -> JSONResponse:
+    async def patch(assistant_id: AssistantId, request: Request) -> JSONResponse:
         """A new version; metadata is merged, other fields replace the old ones."""
         asked = await sent(request, AssistantPatch)
 
@@ -138,7 +139,7 @@ def assistant_routes(assistants: AssistantService) -> APIRouter:
         return JSONResponse(assistant_json(await assistants.change(assistant_id, changed)))
 
     @routes.delete("/{assistant_id}", name="delete assistant", status_code=204)
-    async def delete(assistant_id: str) -> Response:
+    async def delete(assistant_id: AssistantId) -> Response:
         """A graph's default assistant comes back as it was at first."""
         await assistants.delete(assistant_id)
         return Response(status_code=204)
@@ -146,7 +147,7 @@ def assistant_routes(assistants: AssistantService) -> APIRouter:
     versions_body = body_of(VersionsSearch.model_json_schema(), required=False)
 
     @routes.post("/{assistant_id}/versions", name="list versions", openapi_extra=versions_body)
-    async def versions(assistant_id: str, request: Request) -> JSONResponse:
+    async def versions(assistant_id: AssistantId, request: Request) -> JSONResponse:
         """Newest first."""
         asked = await sent(request, VersionsSearch, optional=True)
         kept = [one for one in await assistants.versions(assistant_id) if is_within(asked.metadata or {}, one.metadata)]
@@ -156,7 +157,7 @@ def assistant_routes(assistants: AssistantService) -> APIRouter:
     latest_body = body_of(LatestVersion.model_json_schema())
 
     @routes.post("/{assistant_id}/latest", name="choose version", openapi_extra=latest_body)
-    async def latest(assistant_id: str, request: Request) -> JSONResponse:
+    async def latest(assistant_id: AssistantId, request: Request) -> JSONResponse:
         asked = await sent(request, LatestVersion)
         return JSONResponse(assistant_json(await assistants.set_latest(assistant_id, asked.version)))
 

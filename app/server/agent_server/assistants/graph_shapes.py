@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 
 from agent_runner.app.server.access.principal import default_org
 from agent_runner.app.server.agent_server.assistants.assistant_service import AssistantService
+from agent_runner.app.server.agent_server.path_ids import AssistantId
 from agent_runner.app.server.agent_server.queries.graph_questions import GraphQuestions
 from agent_runner.app.server.agent_server.refusals import unprocessable
 from agent_runner.app.server.agent_server.request_bodies import Body
@@ -86,7 +87,7 @@ def graph_shape_routes(edges: Edges, assistants: AssistantService, questions: Gr
     shapes = GraphShapes(edges, assistants, questions)
 
     @routes.get("/{assistant_id}/schemas", name="get schemas")
-    async def schemas(assistant_id: str) -> JSONResponse:
+    async def schemas(assistant_id: AssistantId) -> JSONResponse:
         """JSON Schemas of the graph's input, output, state, configuration and context."""
         assistant = await assistants.get(assistant_id)
         return JSONResponse({"graph_id": assistant.graph, **await shapes.of(assistant, "schemas")})
@@ -105,12 +106,12 @@ def graph_shape_routes(edges: Edges, assistants: AssistantService, questions: Gr
         return JSONResponse(await shapes.of(await assistants.get(given), "drawing", xray=depth))
 
     @routes.get("/{assistant_id}/subgraphs", name="list subgraphs")
-    async def subgraphs(assistant_id: str, recurse: bool = False) -> JSONResponse:
+    async def subgraphs(assistant_id: AssistantId, recurse: bool = False) -> JSONResponse:
         """The schemas of sub-graphs by their names."""
         return JSONResponse(await shapes.of(await assistants.get(assistant_id), "subgraphs", recurse=recurse))
 
     @routes.get("/{assistant_id}/subgraphs/{namespace}", name="get subgraph")
-    async def subgraph(assistant_id: str, namespace: str, recurse: bool = False) -> JSONResponse:
+    async def subgraph(assistant_id: AssistantId, namespace: str, recurse: bool = False) -> JSONResponse:
         assistant = await assistants.get(assistant_id)
         return JSONResponse(await shapes.of(assistant, "subgraphs", namespace=namespace, recurse=recurse))
 

@@ -18,7 +18,7 @@ MOST_MINUTES = 100 * 366 * 24 * 60
 
 
 class ItemPut(Body):
-    namespace: Labels
+    namespace: Annotated[Labels, Field(json_schema_extra={"minItems": 1})]
     key: Key
     value: dict[str, Any]
     index: Literal[False] | list[Name] | None = None
@@ -26,7 +26,7 @@ class ItemPut(Body):
 
 
 class ItemDelete(Body):
-    namespace: Labels | None = None
+    namespace: Annotated[Labels, Field(json_schema_extra={"minItems": 1})]
     key: Key
 
 

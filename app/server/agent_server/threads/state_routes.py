@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
+from agent_runner.app.server.agent_server.path_ids import ThreadId
 from agent_runner.app.server.agent_server.refusals import unprocessable
 from agent_runner.app.server.agent_server.request_bodies import Body, Limit, Name, sent
 from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
@@ -42,12 +43,12 @@ def state_routes(threads: ThreadService, states: ThreadStates) -> APIRouter:
     routes = APIRouter(prefix="/threads/{thread_id}", tags=["threads"])
 
     @routes.get("/state", name="get state")
-    async def state(thread_id: str, subgraphs: bool = False) -> JSONResponse:
+    async def state(thread_id: ThreadId, subgraphs: bool = False) -> JSONResponse:
         """The newest state; an empty one before the first run."""
         return JSONResponse(await states.current(await threads.get(thread_id), subgraphs=subgraphs))
 
     @routes.post("/state", name="update state", openapi_extra=body_of(StateUpdateBody.model_json_schema()))
-    async def update(thread_id: str, request: Request) -> JSONResponse:
+    async def update(thread_id: ThreadId, request: Request) -> JSONResponse:
         """Write values as a node would; at an earlier checkpoint it begins a branch. The thread must not be busy."""
         thread = await threads.get(thread_id)
         asked = await sent(request, StateUpdateBody)
@@ -65,19 +66,19 @@ def state_routes(threads: ThreadService, states: ThreadStates) -> APIRouter:
         return JSONResponse({"checkpoint": place, "configurable": place, "checkpoint_id": place["checkpoint_id"]})
 
     @routes.post("/state/checkpoint", name="get state at", openapi_extra=body_of(StateAt.model_json_schema()))
-    async def state_at(thread_id: str, request: Request) -> JSONResponse:
+    async def state_at(thread_id: ThreadId, request: Request) -> JSONResponse:
         thread = await threads.get(thread_id)
         asked = await sent(request, StateAt)
         at = asked.checkpoint.model_dump(exclude_none=True)
         return JSONResponse(await states.at(thread, at, subgraphs=bool(asked.subgraphs)))
 
     @routes.get("/state/{checkpoint_id}", name="get state of a checkpoint")
-    async def state_of(thread_id: str, checkpoint_id: str, subgraphs: bool = False) -> JSONResponse:
+    async def state_of(thread_id: ThreadId, checkpoint_id: str, subgraphs: bool = False) -> JSONResponse:
         thread = await threads.get(thread_id)
         return JSONResponse(await states.at(thread, {"checkpoint_id": checkpoint_id}, subgraphs=subgraphs))
 
     @routes.post("/history", name="search history", openapi_extra=body_of(HistorySearch.model_json_schema()))
-    async def search_history(thread_id: str, request: Request) -> JSONResponse:
+    async def search_history(thread_id: ThreadId, request: Request) -> JSONResponse:
         """States, the newest first."""
         thread = await threads.get(thread_id)
         asked = await sent(request, HistorySearch)
@@ -92,7 +93,7 @@ def state_routes(threads: ThreadService, states: ThreadStates) -> APIRouter:
 
     @routes.get("/history", name="get history")
     async def history(
-        thread_id: str, limit: Annotated[int, Query(ge=1, le=1000)] = 1, before: str = ""
+        thread_id: ThreadId, limit: Annotated[int, Query(ge=1, le=1000)] = 1, before: str = ""
     ) -> JSONResponse:
         thread = await threads.get(thread_id)
         return JSONResponse(await states.history(thread, {"limit": limit, "before": before}))

@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from agent_runner.app.server.agent_server.offsets import page_answer, selected
+from agent_runner.app.server.agent_server.path_ids import ThreadId, Uuid
 from agent_runner.app.server.agent_server.refusals import absent, invalid_request
 from agent_runner.app.server.agent_server.request_bodies import Body, Limit, Offset, sent
 from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
@@ -34,7 +35,7 @@ class Superstep(Body):
 
 
 class ThreadCreate(Body):
-    thread_id: str | None = None
+    thread_id: Uuid | None = None
     metadata: dict[str, Any] | None = None
     if_exists: Literal["raise", "do_nothing"] | None = None
     ttl: Ttl | None = None
@@ -53,7 +54,7 @@ class ThreadCount(Body):
 
 
 class ThreadSearch(ThreadCount):
-    ids: list[str] | None = None
+    ids: list[Uuid] | None = None
     limit: Limit = 10
     offset: Offset = 0
     sort_by: Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"] | None = None
@@ -63,7 +64,7 @@ class ThreadSearch(ThreadCount):
 
 
 class ThreadPrune(Body):
-    thread_ids: Annotated[list[str], Field(max_length=1000)]
+    thread_ids: Annotated[list[Uuid], Field(max_length=1000)]
     strategy: Literal["delete", "keep_latest"] = "delete"
 
 
@@ -137,11 +138,11 @@ class ThreadHandlers:
             pruned += 1
         return JSONResponse({"pruned_count": pruned})
 
-    async def get(self, thread_id: str, include: str = "") -> JSONResponse:
+    async def get(self, thread_id: ThreadId, include: str = "") -> JSONResponse:
         thread = await self._threads.get(thread_id)
         return JSONResponse(await self.shown(thread, with_ttl="ttl" in include.split(",")))
 
-    async def patch(self, thread_id: str, request: Request) -> Response:
+    async def patch(self, thread_id: ThreadId, request: Request) -> Response:
         """Merges metadata, key by key."""
         asked = await sent(request, ThreadPatch)
         ttl = asked.ttl.model_dump() if asked.ttl else None
@@ -150,12 +151,12 @@ class ThreadHandlers:
             return Response(status_code=204)
         return JSONResponse(await self.shown(thread, with_ttl=ttl is not None))
 
-    async def delete(self, thread_id: str) -> Response:
+    async def delete(self, thread_id: ThreadId) -> Response:
         """Its runs are cancelled, and removed with it."""
         await self._threads.delete(await self._threads.get(thread_id))
         return Response(status_code=204)
 
-    async def copy(self, thread_id: str) -> JSONResponse:
+    async def copy(self, thread_id: ThreadId) -> JSONResponse:
         """A new thread with the same metadata and the same memory, without the runs."""
         thread = await self._threads.find(thread_id)
         if thread is None:
