@@ -13,6 +13,9 @@ EXPLAINED = (
     "agent: ",  # lists of kinds that belong to no agent
     "Thread '",  # a state of a thread that has no graph yet
     "Cannot specify both configurable and context",
+    "Invalid assistant: ",  # neither a UUID nor the name of a graph
+    "Key is required",
+    "Invalid filter key",
     "Unsupported operator",  # of the store's filters, in LangGraph's words
 )
 """How a refusal of what the document allows may begin: rules that no schema can say."""
@@ -39,5 +42,5 @@ def accepted_or_explained(ctx: Any, response: Any, case: Any) -> None:
     status = response.status_code
     if status < 400 or status in ACCEPTED:
         return
-    detail = str(response.json().get("detail", "")) if status == 400 else ""
+    detail = str(response.json().get("detail", "")) if status in (400, 422) else ""
     assert detail.startswith(EXPLAINED), f"{status} for what the document allows: {response.text[:500]}"

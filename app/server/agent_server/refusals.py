@@ -12,11 +12,10 @@ def refusal(path: str, problem: Problem) -> JSONResponse:
     if not is_edge(path):
         return problem_answer(problem)
     answer = problem_answer(problem)
-    return JSONResponse(
-        refusal_json(problem),
-        status_code=problem.kind.http_status,
-        headers={name: value for name, value in answer.headers.items() if name in ("www-authenticate", "retry-after")},
-    )
+    headers = {name: value for name, value in answer.headers.items() if name in ("www-authenticate", "retry-after")}
+    if problem.kind is Kind.METHOD_NOT_ALLOWED:
+        headers["allow"] = "POST"
+    return JSONResponse(refusal_json(problem), status_code=problem.kind.http_status, headers=headers)
 
 
 def refusal_json(problem: Problem) -> dict[str, str]:

@@ -6,7 +6,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from agent_runner.app.server.agent_server.refusals import unprocessable
-from agent_runner.app.server.contract.json_text import read_json
+from agent_runner.app.server.contract.json_text import WHOLE, read_json
 from agent_runner.app.server.http.answers import MAX_RESOURCE_BYTES, body_bytes
 from agent_runner.app.server.problems import Kind, Problem
 
@@ -15,8 +15,8 @@ Json = dict[str, Any]
 TEXT = r"^[^\x00]*$"
 """No database keeps a NUL character in a text."""
 Name = Annotated[str, Field(pattern=TEXT, max_length=10_000)]
-Limit = Annotated[int, Field(ge=1, le=1000)]
-Offset = Annotated[int, Field(ge=0, lt=1 << 31)]
+Limit = Annotated[int, WHOLE, Field(ge=1, le=1000)]
+Offset = Annotated[int, WHOLE, Field(ge=0, lt=1 << 31)]
 
 
 class Body(BaseModel):

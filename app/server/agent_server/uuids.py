@@ -12,6 +12,9 @@ from agent_runner.app.server.contract.ids import execution_prefix, resource_pref
 from agent_runner.app.server.problems import Kind, Problem
 from agent_runner.status.store.records import ResourceKind
 
+SEARCHES = frozenset({"search", "count", "prune"})
+"""These stand where an id would, and only a POST is for them."""
+
 
 def thread_uuid(session_id: str) -> str:
     return _uuid_of(session_id)
@@ -40,10 +43,12 @@ def is_uuid(text: str) -> bool:
 
 
 def known_uuid(text: str, what: str) -> str:
-    """In its usual form. Raises UNPROCESSABLE."""
+    """In its usual form. Raises UNPROCESSABLE, or METHOD_NOT_ALLOWED for the name of a search."""
     try:
         return str(uuid.UUID(text))
     except (ValueError, AttributeError, TypeError):
+        if text in SEARCHES:
+            raise Problem(Kind.METHOD_NOT_ALLOWED, "Method Not Allowed", next_step="POST it.") from None
         raise Problem(
             Kind.UNPROCESSABLE, f"{what}: {str(text)[:80]!r} is not a UUID", next_step="Send the id as it was given."
         ) from None

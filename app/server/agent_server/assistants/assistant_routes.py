@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import uuid4
 
 from fastapi import APIRouter, Request
@@ -18,6 +18,7 @@ from agent_runner.app.server.agent_server.path_ids import AssistantId, Uuid
 from agent_runner.app.server.agent_server.refusals import invalid_request
 from agent_runner.app.server.agent_server.request_bodies import Body, Limit, Name, Offset, sent
 from agent_runner.app.server.agent_server.uuids import known_uuid
+from agent_runner.app.server.contract.json_text import WHOLE
 from agent_runner.app.server.http.document.schemas import body_of
 from agent_runner.status.store.registry.assistants import Assistant
 
@@ -75,7 +76,7 @@ class VersionsSearch(Body):
 
 
 class LatestVersion(Body):
-    version: int = Field(ge=1, lt=1 << 31)
+    version: Annotated[int, WHOLE, Field(ge=1, lt=1 << 31)]
 
 
 def assistant_routes(assistants: AssistantService) -> APIRouter:

@@ -4,10 +4,11 @@ The shape of a graph changes only with its file, so an answer is kept for a whil
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse
+from pydantic import Field
 
 from agent_runner.app.server.access.principal import default_org
 from agent_runner.app.server.agent_server.assistants.assistant_service import AssistantService
@@ -16,6 +17,7 @@ from agent_runner.app.server.agent_server.queries.graph_questions import GraphQu
 from agent_runner.app.server.agent_server.refusals import unprocessable
 from agent_runner.app.server.agent_server.request_bodies import Body
 from agent_runner.app.server.agent_server.uuids import is_uuid
+from agent_runner.app.server.contract.json_text import WHOLE
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.executions.run_config import MAX_LIMIT, check_config
 from agent_runner.app.server.problems import Problem
@@ -29,21 +31,19 @@ MOST_DEEP = 50
 
 class ConfigBody(Body):
     tags: list[str] | None = None
-    recursion_limit: int | None = None
+    recursion_limit: Annotated[int, WHOLE, Field(ge=1, le=MAX_LIMIT)] | None = None
     configurable: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
 
 
 def checked_config(given: ConfigBody | None) -> dict[str, Any]:
-    """Without the names that are the runner's own: clients send them back as they got them. Raises UNPROCESSABLE."""
+    """Without the names that are the runner's own: clients send them back as they got them."""
     if given is None:
         return {}
     kept = {name: value for name, value in given.model_dump().items() if value is not None}
     for name in ("configurable", "metadata"):
         if name in kept:
             kept[name] = {key: value for key, value in kept[name].items() if not _ours(name, key)}
-    if not 0 < kept.get("recursion_limit", 1) <= MAX_LIMIT:
-        raise unprocessable(f"config.recursion_limit: must be a whole number from 1 to {MAX_LIMIT}")
     return kept
 
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from agent_runner.app.server.agent_server.queries.graph_questions import GraphQuestions
 from agent_runner.app.server.agent_server.refusals import invalid_request
 from agent_runner.app.server.agent_server.request_bodies import TEXT, Body, Name, Offset, sent
+from agent_runner.app.server.contract.json_text import WHOLE
 from agent_runner.app.server.http.document.schemas import body_of
 
 Label = Annotated[str, Field(min_length=1, pattern=r"^[^.\x00]*$", max_length=1000)]
@@ -33,7 +34,7 @@ class ItemDelete(Body):
 class ItemSearch(Body):
     namespace_prefix: Labels | None = None
     filter: dict[str, Any] | None = None
-    limit: Annotated[int, Field(ge=1, le=1000)] = 10
+    limit: Annotated[int, WHOLE, Field(ge=1, le=1000)] = 10
     offset: Offset = 0
     query: Name | None = None
     refresh_ttl: bool | None = None
@@ -42,8 +43,8 @@ class ItemSearch(Body):
 class NamespaceSearch(Body):
     prefix: Labels | None = None
     suffix: Labels | None = None
-    max_depth: Annotated[int, Field(ge=1, le=100)] | None = None
-    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    max_depth: Annotated[int, WHOLE, Field(ge=1, le=100)] | None = None
+    limit: Annotated[int, WHOLE, Field(ge=1, le=1000)] = 100
     offset: Offset = 0
 
 

@@ -13,7 +13,7 @@ from agent_runner.app.server.agent_server.request_bodies import Body, Limit, Off
 from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
 from agent_runner.app.server.agent_server.threads.thread_states import ThreadStates
 from agent_runner.app.server.agent_server.threads.thread_view import extracted, thread_json
-from agent_runner.app.server.agent_server.uuids import session_of
+from agent_runner.app.server.agent_server.uuids import known_uuid, session_of
 from agent_runner.app.server.http.document.schemas import body_of
 from agent_runner.app.server.problems import Kind, Problem
 from agent_runner.status.store.registry.threads import Thread, ThreadQuery, ThreadStatus
@@ -81,7 +81,7 @@ class ThreadHandlers:
         """`supersteps` write a first state, one after the other; the metadata names the graph (`graph_id`)."""
         new = await sent(request, ThreadCreate)
         thread = await self._threads.create(
-            new.thread_id or "",
+            None if new.thread_id is None else known_uuid(new.thread_id, "thread_id"),
             metadata=new.metadata,
             ttl=new.ttl.model_dump() if new.ttl else None,
             or_existing=new.if_exists == "do_nothing",

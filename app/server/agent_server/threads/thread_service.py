@@ -80,7 +80,7 @@ class ThreadService:
 
     async def create(
         self,
-        thread_id: str = "",
+        thread_id: str | None = None,
         *,
         metadata: Mapping[str, Any] | None = None,
         config: Mapping[str, Any] | None = None,
@@ -107,7 +107,7 @@ class ThreadService:
         except SlugTaken:
             found = await self._store.thread(session_id)
             if found is None or not or_existing:
-                raise taken("Thread", thread_id) from None
+                raise taken("Thread", thread_uuid(session_id)) from None
             return found
         await self._store.put_thread(
             NewThread(
