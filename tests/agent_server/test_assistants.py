@@ -60,6 +60,7 @@ async def test_a_changed_default_assistant_comes_back(client: Any) -> None:
     assert (await client.assistants.get(id))["name"] == before["name"] == "noting"
 
 
+@pytest.mark.promise("5.06")
 async def test_the_shape_of_a_graph(client: Any) -> None:
     """Schemas, drawing and sub-graphs, from a worker: the server imports no graph."""
     schemas = await client.assistants.get_schemas(default_id("adder"))
@@ -78,6 +79,7 @@ async def test_the_shape_of_a_graph(client: Any) -> None:
     assert "messages" in agent["state_schema"]["properties"]
 
 
+@pytest.mark.promise("5.05")
 async def test_the_store_of_graphs(client: Any, served: Stack) -> None:
     """What a client puts a graph finds, and the other way round."""
     await client.store.put_item(["notes"], "last", {"text": "by the client"})

@@ -38,6 +38,7 @@ def test_ids_and_uuids_are_the_same_number() -> None:
     assert session_of(mine.upper()) == session_of(mine)
 
 
+@pytest.mark.promise("5.01")
 async def test_a_thread_is_a_session(sdk: Any, server: RunningServer) -> None:
     """A thread of the SDK is a session under /v1, and a session of ours is a thread."""
     thread = await sdk.threads.create(metadata={"by": "sdk"})
@@ -61,6 +62,7 @@ async def test_a_thread_with_an_id_of_the_clients_choice(sdk: Any) -> None:
     assert again["metadata"] == {"n": 1}
 
 
+@pytest.mark.promise("5.02")
 async def test_an_org_has_threads_of_its_own(server: RunningServer, sdk: Any) -> None:
     """A thread of another org is as one that does not exist."""
     url = f"http://127.0.0.1:{server.http_port}"
@@ -114,6 +116,7 @@ async def test_pages_of_other_origins(server: RunningServer) -> None:
         assert "access-control-allow-origin" not in (await http.get("/v1/executions", headers=page)).headers
 
 
+@pytest.mark.promise("5.03")
 async def test_without_a_worker(sdk: Any) -> None:
     """What only workers know is refused in time, with the reason; what the server knows needs none."""
     thread = await sdk.threads.create(metadata={"graph_id": "agent-runner"})

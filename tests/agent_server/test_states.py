@@ -64,6 +64,7 @@ async def test_a_failed_run(client: Any, served: Stack) -> None:
     assert (await client.threads.get(thread))["status"] == "error"
 
 
+@pytest.mark.promise("5.04")
 async def test_a_state_by_hand(client: Any, served: Stack) -> None:
     """Written as a node, through the reducers; the thread then waits for the next node. Unknown nodes are refused."""
     thread = (await client.threads.create())["thread_id"]
