@@ -89,11 +89,8 @@ class Client:
         return await self._ask(f"GET /v1/executions/{execution_id}/events HTTP/1.1\r\n", b"")
 
     async def read_to_end(self, stream: Stream) -> Stream:
-        left = b""
-        async for chunk in self._chunks():
-            *frames, left = (left + chunk).split(b"\n\n")
-            for frame in frames:
-                stream.take(frame)
+        async for frame in frames_of(self._reader):
+            stream.take(frame)
         if not stream.ended_at:
             raise RuntimeError(f"the stream closed without an end: {stream.frames[-1:]}")
         return stream
@@ -107,7 +104,13 @@ class Client:
             raise RuntimeError(f"the server answered {answer!r} {await self._reader.read(2000)!r}")
         return stream
 
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        while size := int(await self._reader.readline(), 16):
-            yield (await self._reader.readexactly(size + 2))[:-2]
-        await self._reader.readexactly(2)
+
+async def frames_of(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
+    """The server-sent events of a chunked answer."""
+    left = b""
+    while size := int(await reader.readline(), 16):
+        chunk = (await reader.readexactly(size + 2))[:-2]
+        *frames, left = (left + chunk.replace(b"\r\n", b"\n")).split(b"\n\n")
+        for frame in frames:
+            yield frame
+    await reader.readexactly(2)
