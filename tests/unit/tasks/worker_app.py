@@ -16,6 +16,8 @@ from celery.apps.worker import Worker
 
 from agent_runner.clients.broker.celery_config import new_celery
 from agent_runner.clients.settings.settings import Settings
+from agent_runner.tasks.body_errors import FailureReports
+from agent_runner.tasks.signals import Signals, telling_consumer
 from agent_runner.tasks.worker.loop import AgentLoop
 from agent_runner.tasks.worker.pool import TaskPool, current_slot
 
@@ -93,6 +95,8 @@ def main(url: str, pool: str, journal: Path) -> int:
             file.write("ready\n")
 
     signals.worker_ready.connect(ready, weak=False)
+    told = Signals(app, FailureReports(settings_for(url)), queue=QUEUE, worker=hostname_of(os.getpid()))
+    app.conf.worker_consumer = telling_consumer(told)
     worker = Worker(
         app=app,
         hostname=hostname_of(os.getpid()),
