@@ -63,7 +63,6 @@ def private_mib(process: psutil.Process) -> float:
 
 
 def role(supervisor: psutil.Process) -> str:
-    """What `agent-runner` was told to be: the word after it on the command line."""
-    words = supervisor.cmdline()
-    at = next((n for n, word in enumerate(words) if word.endswith("agent-runner")), len(words) - 2)
-    return words[at + 1]
+    """What the process list shows it as: `agent-runner worker` is a worker."""
+    shown = next((word for word in supervisor.cmdline() if word.startswith("agent-runner ")), "?")
+    return shown.split()[-1]

@@ -79,7 +79,12 @@ async def _rounds(peers: Mapping[str, Peer], rounds: int) -> dict[str, dict[str,
     for number in range(rounds + 1):
         for measure in (_idle, _load, _burst):
             for name, peer in peers.items():
-                for what, value in (await measure(peer)).items():
+                try:
+                    values = await measure(peer)
+                except (RuntimeError, OSError, EOFError) as error:  # one that fails is no reason to measure no other
+                    print(f"{name}: {measure.__name__[1:]} failed: {str(error)[:300]}", flush=True)
+                    continue
+                for what, value in values.items():
                     if number:  # the first round is to warm up
                         told.setdefault(what, {}).setdefault(name, []).append(value)
         print(f"round {number} of {rounds}", flush=True)
