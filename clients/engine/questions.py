@@ -58,10 +58,11 @@ def has_breakpoints(graph: Any) -> bool:
 
 
 async def told_in_full(
-    events: AsyncIterator[Event], graph: Graph, run: CurrentRun, config: RunnableConfig
+    events: AsyncIterator[Event], graph: Graph, run: CurrentRun, config: RunnableConfig, *, stops: bool = False
 ) -> AsyncIterator[Event]:
     """Pass on the `events` of a run that ends by itself. Its questions are completed from the checkpoint: with nodes,
-    breakpoints, and earlier questions that are still open. Secrets in questions are masked."""
+    breakpoints, and earlier questions that are still open. Secrets in questions are masked. `stops`: the run has
+    breakpoints besides those of its graph."""
     asked: Interrupted | None = None
     async with aclosing(events) as told:  # type: ignore[type-var]
         async for event in told:
@@ -70,7 +71,7 @@ async def told_in_full(
             else:
                 yield event
     memory: object = graph.checkpointer
-    if not isinstance(memory, BaseCheckpointSaver) or (asked is None and not has_breakpoints(graph)):
+    if not isinstance(memory, BaseCheckpointSaver) or (asked is None and not (stops or has_breakpoints(graph))):
         if asked is not None:
             yield _masked(asked, run)
         return

@@ -100,12 +100,12 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
     head = run.head_checkpoint_id
     if resume:
         latest = await graph.aget_state(call_config(run, bundle))
-        if _checkpoint_id(latest) != head:
-            if head and not _checkpoint_id(latest):
+        if checkpoint_id(latest) != head:
+            if head and not checkpoint_id(latest):
                 raise MemoryGone(run.thread_id, head)
             # The head may be pruned by now: a session that went on since does not need it.
             raise HeadMovedError(
-                f"thread {run.thread_id} has moved on from {head or 'its start'} to {_checkpoint_id(latest)}:"
+                f"thread {run.thread_id} has moved on from {head or 'its start'} to {checkpoint_id(latest)}:"
                 " it cannot be gone on with from there. Send the message again, or redrive from the start"
             )
         if head:
@@ -116,7 +116,7 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
         # Without a checkpoint id LangGraph gives the current state: a question that a finished branch had answered is
         # not open in it.
         latest = await graph.aget_state(call_config(run, bundle), subgraphs=True)
-        moved_on = _checkpoint_id(latest) != head
+        moved_on = checkpoint_id(latest) != head
         standing = await _standing_at(graph, run, bundle, head) if moved_on else latest
         if goes_on := _continuation(graph, standing, given):
             # To leave a breakpoint at the latest checkpoint, give no checkpoint id: with one it would be a fork.
@@ -192,5 +192,6 @@ async def next_nodes(graph: Graph, run: CurrentRun) -> list[str]:
     return list(state.next) if state else []
 
 
-def _checkpoint_id(snapshot: StateSnapshot) -> str:
+def checkpoint_id(snapshot: StateSnapshot) -> str:
+    """The id of a state's checkpoint; empty if there is none."""
     return str(snapshot.config.get("configurable", {}).get("checkpoint_id", ""))

@@ -42,6 +42,12 @@ class BoundSettings(AccessSettings):
     max_custom_bytes: int = setting(
         "AGENT_RUNNER_MAX_CUSTOM_BYTES", default=4 << 20, ge=100, about="all custom events of a run; more are dropped"
     )
+    max_stream_bytes: int = setting(
+        "AGENT_RUNNER_MAX_STREAM_BYTES",
+        default=64 << 20,
+        ge=1024,
+        about="the stream of a run that a client of LangGraph's API asks for; more is not kept",
+    )
     configurable: str = setting(
         "AGENT_RUNNER_CONFIGURABLE",
         default="",

@@ -239,6 +239,15 @@ class CustomData:
     node: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamPart:
+    """A part of the graph's own stream that the run was asked for. `data` is plain JSON."""
+
+    part: str
+    namespace: tuple[str, ...]
+    data: Any
+
+
 Event = (
     ModelStarted
     | ModelEnded
@@ -262,4 +271,5 @@ Event = (
     | HistoryCut
     | ToolAnswered
     | CustomData
+    | StreamPart
 )

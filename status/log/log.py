@@ -6,11 +6,16 @@ result of all rows so far; `render` turns it into the published contract's statu
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from agent_runner.status.log.render import render, rfc3339
 from agent_runner.status.log.state import Json, LogRow, State
 
 __all__ = ["Delta", "LogRow", "State", "coalesce", "fold", "render", "rfc3339"]
+
+
+PARTS_AT_ONCE = 64
+"""The most parts of a graph's stream in one row."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,21 +35,29 @@ def fold(rows: Iterable[LogRow], start: State | None = None) -> State:
 
 
 def coalesce(deltas: Iterable[Delta]) -> list[Delta]:
-    """The same content in fewer deltas: between two deltas of other kinds, all text of one message becomes one delta.
+    """The same content in fewer deltas: between two deltas of other kinds, all text of one message becomes one delta,
+    and all parts of the graph's own stream become one.
 
     This also holds when several messages grow at the same time, as with sub-agents.
     """
     told: list[Delta] = []
     texts: dict[str, list[str]] = {}
+    parts: list[Any] = []
     for delta in deltas:
         if delta.kind == "text":
             texts.setdefault(delta.payload["id"], []).append(delta.payload["text"])
             continue
-        told += _joined(texts)
-        texts = {}
-        told.append(delta)
-    return told + _joined(texts)
+        if delta.kind == "stream":
+            parts += delta.payload["parts"]
+            if len(parts) < PARTS_AT_ONCE:
+                continue
+            told += _joined(texts, parts)
+        else:
+            told += [*_joined(texts, parts), delta]
+        texts, parts = {}, []
+    return told + _joined(texts, parts)
 
 
-def _joined(texts: Mapping[str, list[str]]) -> list[Delta]:
-    return [Delta(kind="text", payload={"id": id_, "text": "".join(pieces)}) for id_, pieces in texts.items()]
+def _joined(texts: Mapping[str, list[str]], parts: list[Any]) -> list[Delta]:
+    told = [Delta(kind="text", payload={"id": id_, "text": "".join(pieces)}) for id_, pieces in texts.items()]
+    return [*told, Delta(kind="stream", payload={"parts": parts})] if parts else told

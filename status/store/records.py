@@ -10,6 +10,7 @@ from agent_runner.status.brief import Brief
 from agent_runner.status.failures import Code
 from agent_runner.status.log.log import State
 from agent_runner.status.phases import Phase, Step
+from agent_runner.status.requests.multitask import Multitask
 from agent_runner.status.timeouts import Timeouts
 
 
@@ -41,6 +42,8 @@ class NewExecution:
     before: Sequence[Mapping[str, Any]] = ()
     """Messages before the user's, as payloads of their rows. `after`: messages after it."""
     after: Sequence[Mapping[str, Any]] = ()
+    asked: Mapping[str, Any] | None = None
+    """What a client of LangGraph's API asks of the run besides its input (`RunRequest.to_json`)."""
     graph: str = ""
     model_name: str = ""
     spec: Mapping[str, Any] = field(default_factory=dict)
@@ -56,7 +59,11 @@ class NewExecution:
     not know. It is that of the failed step: the session's head, as long as no other execution moves the head."""
     one_shot: bool = False
     """Its session was created for this execution only."""
-    reject_when_busy: bool = False
+    multitask: Multitask = Multitask.ENQUEUE
+    thread_id: str = ""
+    """The id of the session's thread in memory, if the session has none yet. Empty: the worker names it."""
+    after_s: float = 0.0
+    """It may begin only after this many seconds."""
 
 
 class CreateVerdict(Enum):
@@ -119,12 +126,20 @@ class Execution:
     spec_updated_by: str
     waiting: int
     """1: it ended with questions to a person, and no later execution of its session has answered them."""
+    multitask: str
+    """What it did to the executions of its session that had not ended: a `Multitask`."""
+    rolled_back: int
+    """1: it and what it did to memory are removed at its end."""
+    not_before: float
+    """It may begin only from then on; 0: at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Created:
     verdict: CreateVerdict
     execution: Execution | None
+    superseded: Sequence[Execution] = ()
+    """The executions of its session that it cancelled, as they are after that."""
 
 
 class View(Enum):
@@ -219,6 +234,8 @@ class Claimed:
     """That execution, if the server ended it: its worker may have written more into memory than it reported."""
     go_on_if_found: bool = False
     """If it has, continue from there without new input."""
+    rolled_back: Sequence[str] = ()
+    """Ids of executions of the session whose checkpoints are to be removed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -378,18 +395,3 @@ class ResourcePage:
     next_token: str
     total: int
     page_size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SkillVersion:
-    """One version of a skill, without its archive. `version_hash` is the archive's SHA-256; tags may move."""
-
-    skill_id: str
-    version_hash: str
-    artifact_key: str
-    tag: str
-    skill_md: str
-    created_at: float
-    front: Mapping[str, str] | None = None
-    """The front matter: `name` and `description`, or `error` with the reason why it cannot be used. None: not read
-    yet, for a version that was stored before this field existed."""

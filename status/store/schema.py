@@ -105,6 +105,9 @@ executions = Table(
     _when("spec_updated_at"),
     _name("spec_updated_by"),
     _count("waiting"),
+    _name("multitask", "enqueue"),
+    _count("rolled_back"),
+    Column("not_before", Double, nullable=False, server_default="0"),
     UniqueConstraint("org", "idempotency_key"),
     sqlite_autoincrement=True,
 )
@@ -126,6 +129,9 @@ Index(
     sqlite_where=_WAITING,
     postgresql_where=_WAITING,
 )
+_ROLLED_BACK, _LATER = text("rolled_back = 1"), text("not_before > 0")
+Index("ix_executions_rolled_back", executions.c.completed_at, sqlite_where=_ROLLED_BACK, postgresql_where=_ROLLED_BACK)
+Index("ix_executions_not_before", executions.c.not_before, sqlite_where=_LATER, postgresql_where=_LATER)
 _ENDED = text("completed_at is not null")
 Index("ix_executions_completed_at", executions.c.completed_at, sqlite_where=_ENDED, postgresql_where=_ENDED)
 

@@ -18,6 +18,7 @@ from langgraph.errors import GraphDrained
 from agent_runner.clients.engine.current import running
 from agent_runner.clients.engine.questions import told_in_full
 from agent_runner.clients.engine.stream.event_stream import run_events
+from agent_runner.clients.engine.stream.graph_parts import GraphParts
 from agent_runner.clients.engine.turn import next_nodes
 from agent_runner.clients.engine.user_graphs.graph_functions import close
 from agent_runner.clients.reporting.native import BackendError, BackendUnavailable
@@ -25,6 +26,7 @@ from agent_runner.clients.sandbox.local import LocalSandbox
 from agent_runner.status.event_logger import bind, bound, event_logger, masked_by
 from agent_runner.status.failures import Code
 from agent_runner.status.log.custom import CustomLimits
+from agent_runner.status.log.stream_parts import StreamLimits
 from agent_runner.status.phases import Phase
 from agent_runner.tasks.body_errors import AlreadyEnded, ExecutionError
 from agent_runner.tasks.run.outcome import COMPLETED, WAITING, HandBack, Outcome, broke, stopped
@@ -33,7 +35,7 @@ from agent_runner.tasks.run.report import hand_back, settle
 from agent_runner.tasks.run.run import Claim, Run
 from agent_runner.tasks.run.setup import PAUSE_FIRST_S, TRIES, Prepared, is_infrastructure, prepare
 from agent_runner.tasks.run.stops import Stop
-from agent_runner.tasks.run.tidy import tidy
+from agent_runner.tasks.run.tidy import tidy, undo
 from agent_runner.tasks.worker.loop import OWNER
 from agent_runner.v1 import runner_pb2 as pb
 
@@ -80,6 +82,7 @@ async def _execute(process: "RunnerProcess", claim: Claim, progress: Progress) -
             rows=process.settings.max_custom_events,
             run_bytes=process.settings.max_custom_bytes,
         ),
+        stream=StreamLimits(part_bytes=process.settings.max_output_bytes, run_bytes=process.settings.max_stream_bytes),
     )
     with masked_by(run.mask):
         return await _owned(process, run, progress)
@@ -195,6 +198,8 @@ def _decide(
     facts: dict[str, Any] = {"worker": process.name, "attempt": run.claim.reply.attempt}
     facts |= {"threads": run.left_threads or None, "next": stands_at or None}
     error = None if not work.done() or work.cancelled() else work.exception()
+    if not isinstance(error, GraphDrained):
+        run.tell_stream_end(error)
     if work.done() and not work.cancelled() and error is None:
         run.say(run.builder.finish())
         return WAITING if run.builder.interrupted else COMPLETED
@@ -227,6 +232,8 @@ async def _work(process: "RunnerProcess", run: Run) -> None:
     with running(run.current):
         for left in reversed(range(TRIES)):
             try:
+                if run.claim.reply.rolled_back:
+                    await undo(process, run, run.claim.reply.rolled_back)
                 async with _resources(run):
                     prepared = await prepare(process.settings, process.engine, run, process.backend.skill)
                     await _stream(run, prepared)
@@ -261,9 +268,12 @@ async def _stream(run: Run, prepared: Prepared) -> None:
     # A graph without memory accepts no `durability`.
     memory: dict[str, Any] = {"durability": prepared.durability} if prepared.graph.checkpointer else {}
     run.stands_at = lambda: next_nodes(prepared.graph, run.current)
-    turn, options = prepared.turn, {**memory, "context": prepared.context, "control": run.control}
-    events_of = run_events(prepared.graph, turn.input, turn.config, **options)
-    stream: Any = told_in_full(events_of, prepared.graph, run.current, turn.config)
+    turn, options = prepared.turn, {**memory, **prepared.stops, "context": prepared.context, "control": run.control}
+    if run.asked is not None:
+        run.parts = GraphParts(run.asked)
+    events_of = run_events(prepared.graph, turn.input, turn.config, run.parts, **options)
+    stops = bool(prepared.stops)
+    stream: Any = told_in_full(events_of, prepared.graph, run.current, turn.config, stops=stops)
     async with contextlib.aclosing(stream) as events:
         async for event in events:
             await run.feed(event)
@@ -289,6 +299,7 @@ async def report(process: "RunnerProcess", run: Run, outcome: Outcome | HandBack
     if isinstance(outcome, HandBack):
         outcome = stopped(run.stop_reason or Stop.SHUTDOWN, limit_s=0, open_step="", worker=process.name)
     answer = await settle(process, run, outcome)
+    run.rolled_back = answer.rolled_back
     phase = Phase(answer.phase).wire_name if answer.phase else ""
     log.info("run.ends", execution_id=run.id, phase=phase, code=answer.code, last_seq=answer.last_seq)
     return {**result, "phase": phase, "code": answer.code, "last_seq": answer.last_seq}

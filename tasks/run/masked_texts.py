@@ -1,5 +1,7 @@
 """Masks the streamed texts of a run's messages on their way to the log, piece by piece."""
 
+from typing import Any
+
 from agent_runner.clients.masking.mask import Mask
 from agent_runner.clients.masking.stream import MaskedStream
 from agent_runner.status.log.log import Delta
@@ -38,3 +40,47 @@ class MaskedTexts:
 
 def _text(message_id: str, text: str) -> list[Delta]:
     return [Delta(kind="text", payload={"id": message_id, "text": text})] if text else []
+
+
+class MaskedChunks:
+    """The chunks of messages in the graph's own stream: one masked stream per text of a message and of its calls.
+
+    Text that could be the beginning of a secret is held back until the next chunk of its message. The last chunk of a
+    message has all that is left; what a provider that marks no last chunk holds back is in the finished message.
+    """
+
+    def __init__(self, mask: Mask) -> None:
+        self._mask = mask
+        self._streams: dict[tuple[str, str], MaskedStream] = {}
+
+    def through(self, data: Any) -> Any:
+        """`[chunk, metadata]` with the texts of the chunk masked."""
+        match data:
+            case [{"type": "AIMessageChunk"} as chunk, metadata]:
+                return [self._masked(dict(chunk)), metadata]
+        return data
+
+    def _masked(self, chunk: dict[str, Any]) -> dict[str, Any]:
+        id_, last = str(chunk.get("id") or ""), chunk.get("chunk_position") == "last"
+        content = chunk.get("content")
+        if isinstance(content, str):
+            chunk["content"] = self._text((id_, "content"), content, last=last)
+        elif isinstance(content, list):
+            chunk["content"] = [self._block(id_, block, last=last) for block in content]
+        calls = chunk.get("tool_call_chunks")
+        for call in calls if isinstance(calls, list) else []:
+            if isinstance(call, dict) and isinstance(call.get("args"), str):
+                call["args"] = self._text((id_, f"call {call.get('index')}"), call["args"], last=last)
+        if last:
+            self._streams = {place: stream for place, stream in self._streams.items() if place[0] != id_}
+        return chunk
+
+    def _block(self, id_: str, block: Any, *, last: bool) -> Any:
+        if isinstance(block, dict) and isinstance(block.get("text"), str):
+            place = (id_, f"block {block.get('index')}")
+            return {**block, "text": self._text(place, block["text"], last=last)}
+        return block
+
+    def _text(self, place: tuple[str, str], piece: str, *, last: bool) -> str:
+        stream = self._streams.setdefault(place, MaskedStream(self._mask))
+        return stream.feed(piece) + (stream.rest() if last else "")

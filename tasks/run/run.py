@@ -4,12 +4,14 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from langgraph.runtime import RunControl
 
 from agent_runner.clients.engine.current import CurrentRun, StopRun
+from agent_runner.clients.engine.stream.graph_parts import GraphParts
+from agent_runner.clients.engine.stream.plain_parts import plain_part
 from agent_runner.clients.engine.user_graphs.run_context import RunContext, facts_of
 from agent_runner.clients.masking.mask import IN_A_THREAD, Mask, characters_in
 from agent_runner.status.failures import Code
@@ -20,10 +22,12 @@ from agent_runner.status.log.bounds import (
 )
 from agent_runner.status.log.builder import StatusBuilder
 from agent_runner.status.log.custom import CustomLimits
-from agent_runner.status.log.events import Event, MessageBroken, MessageFinished
+from agent_runner.status.log.events import Event, MessageBroken, MessageFinished, StreamPart
 from agent_runner.status.log.log import Delta
+from agent_runner.status.log.stream_parts import StreamLimits, StreamRows
 from agent_runner.status.phases import Phase
-from agent_runner.tasks.run.masked_texts import MaskedTexts
+from agent_runner.status.requests.run_request import RunRequest
+from agent_runner.tasks.run.masked_texts import MaskedChunks, MaskedTexts
 from agent_runner.tasks.run.run_log import RunLog
 from agent_runner.tasks.run.stops import Stop
 from agent_runner.v1 import runner_pb2 as pb
@@ -86,6 +90,7 @@ class Run:
         log: Callable[["Run"], RunLog],
         silent_s: Callable[[], float],
         custom: CustomLimits | None = None,
+        stream: StreamLimits | None = None,
         secrets: Iterable[str] = (),
     ) -> None:
         self.claim = claim
@@ -109,6 +114,12 @@ class Run:
             max_encoded_bytes=claim.reply.max_encoded_bytes or DEFAULT_MAX_ENCODED_BYTES,
             custom=custom,
         )
+        self.asked = RunRequest.from_json(json.loads(told)) if (told := claim.reply.asked_json) else None
+        self.parts: GraphParts | None = None
+        self._stream_rows = StreamRows(stream)
+        self._chunks = MaskedChunks(self.mask)
+        if self.asked is not None:
+            self.current.trail.keeps_all = True
         self.control = RunControl()
         self.log = log(self)
         self.current.head_moved = self.log.head_moved
@@ -125,6 +136,8 @@ class Run:
         """Asks the run's memory which nodes come next."""
         self.stop_reason: Stop | None = None
         self.stop_asked = asyncio.Event()
+        self.rolled_back = False
+        """The server said, at its end, that what it did to memory is to be removed."""
         self._silent_s = silent_s
         self.left_threads = ""
         """The threads of the run that have not come back, as text that follows the failure's text."""
@@ -149,7 +162,7 @@ class Run:
         """Add an event to the log. Much text is masked in a thread, so that beats and other runs do not wait for it."""
         if self._given_up:
             return
-        deltas = self.builder.feed(event)
+        deltas = self._stream(event) if isinstance(event, StreamPart) else self.builder.feed(event)
         if self.mask:
             deltas = self._texts.through(deltas)
             if isinstance(event, MessageFinished | MessageBroken):
@@ -164,6 +177,20 @@ class Run:
             raise
         if not self._given_up:
             self.log.add(masked)
+
+    def _stream(self, event: StreamPart) -> list[Delta]:
+        if self.mask and event.part == "messages":
+            event = replace(event, data=self._chunks.through(event.data))
+        row = self._stream_rows.row(event)
+        return [] if row is None else [row]
+
+    def tell_stream_end(self, error: BaseException | None) -> None:
+        """Says where the graph stopped, if the run was asked for its stream."""
+        if self.asked is None:
+            return
+        values = plain_part(self.parts.values) if self.parts else None
+        failed = plain_part(error) if error is not None else None
+        self._tell([self._stream_rows.end(values, self.parts.interrupts if self.parts else [], failed)])
 
     def say(self, deltas: list[Delta]) -> None:
         """Add deltas to the log, with the secrets masked."""

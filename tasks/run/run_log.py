@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.log.log import Delta, coalesce
 from agent_runner.status.log.plain import Room, plain
+from agent_runner.status.log.stream_parts import of_tokens
 from agent_runner.v1 import runner_pb2 as pb
 
 log = event_logger(__name__)
@@ -91,8 +92,9 @@ class RunLog:
         """Add deltas of the run. Never waits: the caller waits for `room`."""
         now = time.monotonic()
         for delta in deltas:
-            urgent = delta.kind != "text" or not self._spoke or not self._merged
-            self._spoke = self._spoke or delta.kind == "text"
+            waits = delta.kind == "text" or of_tokens(delta)
+            urgent = not waits or not self._spoke or not self._merged
+            self._spoke = self._spoke or waits
             if urgent:
                 self.due_at = now
             elif not self._pending:
@@ -219,7 +221,7 @@ class RunLog:
             size += wire_size(frozen)
             self._sent.append(frozen)
         self._sent_bytes += size
-        if all(delta.kind == "text" for delta in told):
+        if all(delta.kind == "text" or of_tokens(delta) for delta in told):
             self._adapt(size)
 
     def _adapt(self, size: int) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langgraph.constants import START
 
 from agent_runner.clients.engine.agent_definition import Bundle, SkillSpec, SubAgentSpec, ToolSpec
+from agent_runner.clients.engine.asked_turn import fitted, open_asked_turn, stops
 from agent_runner.clients.engine.current import doing
 from agent_runner.clients.engine.factory import EngineFactory
 from agent_runner.clients.engine.memory.checkpoints import HeadTracking
@@ -50,6 +51,8 @@ class Prepared:
     durability: str
     context: Any = None
     """The value of `runtime.context`, in the form of the graph's schema."""
+    stops: Mapping[str, Any] = field(default_factory=dict)
+    """Breakpoints of this run alone, as options of LangGraph's calls."""
 
 
 async def prepare(
@@ -65,10 +68,14 @@ async def prepare(
     memory: object = graph.checkpointer
     if isinstance(memory, HeadTracking):
         run.allow_hand_back()
-    told = run.claim.reply
-    turn = await open_turn(graph, run.current, bundle, given_of(told), resume=told.resume)
+    told, asked = run.claim.reply, run.asked
+    if asked is None:
+        turn = await open_turn(graph, run.current, bundle, given_of(told), resume=told.resume)
+    else:
+        run.current.context = fitted(graph, run.current.context, asked)
+        turn = await open_asked_turn(graph, run.current, bundle, given_of(told), asked, resume=told.resume)
     run.expected = turn.expected
-    durability = durability_of(settings, engine, run.claim)
+    durability = (asked.durability if asked else "") or durability_of(settings, engine, run.claim)
     own, context = bool(bundle.graph), run.current.context
     turn.config["recursion_limit"] = limit_of(graph, context, own=own)
     run.lacks = lacking(graph, context, bundle.graph) if own else ""
@@ -77,6 +84,7 @@ async def prepare(
         turn=_watched(turn, run),
         durability=durability,
         context=context_for(graph, context, bundle.graph) if own else None,
+        stops=stops(asked) if asked else {},
     )
 
 
@@ -103,7 +111,7 @@ def check(claim: Claim) -> None:
         raise SetupError(f"Session ID is required for execution {claim.execution_id}")
     if not told.thread_id:
         raise SetupError(f"Thread ID is required for execution {claim.execution_id}")
-    if not (told.message or told.input_json or told.answers_json or told.resume):
+    if not (told.message or told.input_json or told.answers_json or told.asked_json or told.resume):
         raise SetupError(f"Message is required for execution {claim.execution_id}")
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import Step
+from agent_runner.status.requests.multitask import Multitask
 from agent_runner.status.store.records import NewExecution
 from agent_runner.status.timeouts import Timeouts
 from tests.model.execution_model import LIMITS, Modelled
@@ -54,7 +55,7 @@ class ServerVerbs(SideBySide):
             runner_queue=self.session,
             orchestrator_queue="o",
             idempotency_key=new.key,
-            reject_when_busy=reject,
+            multitask=Multitask.REJECT if reject else Multitask.ENQUEUE,
         )
         created = self.world.run(self.world.store.create(asked, queue_cap=cap))
         verdict = self.saw("create", self.model.create(new, reject=reject, cap=cap))

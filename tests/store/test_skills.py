@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from agent_runner.status.store.errors import SlugTaken, StaleVersion
-from agent_runner.status.store.records import Resource, ResourceKind, SkillVersion
+from agent_runner.status.store.records import Resource, ResourceKind
+from agent_runner.status.store.registry.skill_records import SkillVersion
 from agent_runner.status.store.store import Store
 
 

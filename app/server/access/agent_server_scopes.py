@@ -15,10 +15,17 @@ _READ = (
     *("GET /threads/{thread_id}/state", "POST /threads/{thread_id}/state/checkpoint"),
     *("GET /threads/{thread_id}/state/{checkpoint_id}", "POST /threads/{thread_id}/history"),
     *("GET /threads/{thread_id}/history", "GET /store/items", "POST /store/items/search", "POST /store/namespaces"),
+    *("GET /threads/{thread_id}/runs", "GET /threads/{thread_id}/stream", "POST /threads/{thread_id}/stream/events"),
+    *(f"GET /threads/{{thread_id}}/runs/{{run_id}}{form}" for form in ("", "/join", "/stream")),
+    "GET /runs/{run_id}/stream",
 )
 _EXECUTE = (
     *("POST /threads", "PATCH /threads/{thread_id}", "POST /threads/{thread_id}/copy"),
     *("POST /threads/{thread_id}/state", "PUT /store/items", "DELETE /store/items"),
+    *(f"POST /threads/{{thread_id}}/runs{form}" for form in ("", "/stream", "/wait")),
+    *(f"POST /runs{form}" for form in ("", "/stream", "/wait", "/batch", "/cancel")),
+    *("POST /threads/{thread_id}/runs/{run_id}/cancel", "DELETE /threads/{thread_id}/runs/{run_id}"),
+    "POST /threads/{thread_id}/commands",
 )
 _ADMIN = (
     *("POST /assistants", "PATCH /assistants/{assistant_id}", "DELETE /assistants/{assistant_id}"),

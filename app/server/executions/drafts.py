@@ -22,6 +22,7 @@ from agent_runner.app.server.executions.view import API_VERSION
 from agent_runner.app.server.problems import invalid
 from agent_runner.status.attachments import Attachment
 from agent_runner.status.media import Json
+from agent_runner.status.requests.multitask import Multitask
 from agent_runner.status.timeouts import Timeouts
 
 GRAPH, TIMEOUTS, INPUT = "agent-runner/graph", "agent-runner/timeouts", "agent-runner/input"
@@ -53,6 +54,16 @@ class Draft:
     layout: Sequence[Json] = ()
     """The places of the blocks, if the message was a list of blocks."""
     attachments: Sequence[Attachment] = ()
+    asked: Mapping[str, Any] | None = None
+    """What a client of LangGraph's API asks of the run besides its input (`RunRequest.to_json`). Such a run may use
+    another graph than the runs of its session before."""
+    thread_id: str = ""
+    """The id of its session's thread in memory, if the session has none yet."""
+    noted: Mapping[str, Any] = field(default_factory=dict)
+    """What an edge keeps with the execution, beside the contract's document."""
+    multitask: Multitask = Multitask.ENQUEUE
+    after_s: float = 0.0
+    """It may begin only after this many seconds."""
     timeouts: Mapping[str, float] | Timeouts = field(default_factory=dict)
     idempotency_key: str = ""
     redriven_from: str = ""

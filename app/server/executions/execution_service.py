@@ -133,6 +133,7 @@ class Executions:
             input=first.get("metadata", {}).get("input"),
             answers=first.get("metadata", {}).get("answers") or {},
             spoken=spoken(first),
+            asked=first.get("asked"),
             layout=first.get("layout") or (),
             attachments=await self._ctx.store.attachments(old.id),
             timeouts=old.timeouts,
@@ -142,19 +143,25 @@ class Executions:
         )
         return await self.create(draft)
 
-    async def cancel(self, id: str) -> Execution:
-        """Requests the cancel; the end itself arrives on the stream. A second or a late request changes nothing."""
+    async def cancel(self, id: str, *, roll_back: bool = False) -> Execution:
+        """Requests the cancel; the end itself arrives on the stream. A second or a late request changes nothing.
+
+        `roll_back`: at its end the execution is removed, with what it did to the session's memory."""
         by = current()
         who = f"the key '{by.name}'" if by.key_id else "the user"
-        execution = await self._ctx.store.request_cancel(_named(id), who)
+        verb = self._ctx.store.roll_back if roll_back else self._ctx.store.request_cancel
+        execution = await verb(_named(id), who)
         if execution is None:
             raise not_found("AgentExecution", id)
+        self._cancel_told(execution)
+        return execution
+
+    def _cancel_told(self, execution: Execution) -> None:
         if execution.phase in TERMINAL_PHASES:
             after_end(self._ctx, execution)
         elif self._ctx.presence is not None:
             self._ctx.presence.push_cancel(execution)
-        self._ctx.wakeups.notify(id)
-        return execution
+        self._ctx.wakeups.notify(execution.id)
 
     async def delete(self, id: str) -> None:
         """Deletes an execution that has ended. Raises FAILED_PRECONDITION for another one."""
@@ -295,6 +302,10 @@ class Executions:
             input=draft.input,
             answers=draft.answers,
             spoken=draft.spoken,
+            asked=draft.asked,
+            thread_id=draft.thread_id,
+            multitask=draft.multitask,
+            after_s=draft.after_s,
             layout=draft.layout,
             attachments=draft.attachments,
             said_with=rows.attachments,
@@ -302,7 +313,9 @@ class Executions:
             after=rows.after,
             graph=place.graph,
             model_name=execution.spec.execution_config.model_name,
-            spec=_stored_spec(execution, place.graph) | {CREATED_BY: actor()} | ({REQUEST: asked} if asked else {}),
+            spec=_stored_spec(execution, place.graph)
+            | {**draft.noted, CREATED_BY: actor()}
+            | ({REQUEST: asked} if asked else {}),
             sealed_env=self._sealed(draft),
             timeouts=timeouts,
             runner_queue=settings.runner_queue,
@@ -329,6 +342,8 @@ class Executions:
             raise failed_precondition(
                 f"session '{new.session_id}' is busy", next_step="Wait for its execution to end, or cancel that one."
             )
+        for one in created.superseded:
+            self._cancel_told(one)
         if created.execution is None:
             raise Problem(Kind.ALREADY_EXISTS, f"AgentExecution '{new.id}' exists", next_step="Send it again.")
         return Accepted(execution=created.execution, known=created.verdict is CreateVerdict.KNOWN)

@@ -18,7 +18,8 @@ from agent_runner.app.server.resources.resource_bodies import Json, record_of
 from agent_runner.app.server.resources.resource_kinds import DEFINITIONS
 from agent_runner.clients.skills.archive import SkillArchive, SkillArchiveError, pack, read_archive, read_skill_md
 from agent_runner.status.store.errors import StaleVersion
-from agent_runner.status.store.records import Resource, ResourceKind, SkillVersion
+from agent_runner.status.store.records import Resource, ResourceKind
+from agent_runner.status.store.registry.skill_records import SkillVersion
 from agent_runner.status.store.store import Store
 
 LATEST = "latest"

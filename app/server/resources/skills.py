@@ -20,7 +20,8 @@ from agent_runner.app.server.resources.sealing import Sealing
 from agent_runner.clients.skills.archive import SkillArchive
 from agent_runner.status.log.log import rfc3339
 from agent_runner.status.store.errors import SlugTaken, StaleVersion
-from agent_runner.status.store.records import Resource, ResourceKind, SkillVersion
+from agent_runner.status.store.records import Resource, ResourceKind
+from agent_runner.status.store.registry.skill_records import SkillVersion
 
 TRIES = 10
 """Pushes to one skill at the same time are applied one after the other."""

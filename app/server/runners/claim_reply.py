@@ -14,6 +14,7 @@ from google.protobuf import json_format
 from agent_runner.ai.stigmer.agentic.agent.v1.api_pb2 import Agent
 from agent_runner.ai.stigmer.commons.apiresource.enum_pb2 import ApiResourceOwnerScope
 from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
+from agent_runner.app.server.agent_server.uuids import run_uuid
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.executions.attachments import give_attachments
 from agent_runner.app.server.executions.drafts import spoken
@@ -65,6 +66,8 @@ async def claim_reply(ctx: ServerContext, claimed: Claimed, *, takes_attachments
         input_json="" if given is None else dumps(given),
         answers_json=dumps(answers) if answers else "",
         waiting=bool(waiting),
+        rolled_back=list(claimed.rolled_back),
+        asked_json=_asked(execution, human),
         model_name=execution.model_name,
         graph=execution.graph,
         sandbox_id=claimed.sandbox_id,
@@ -91,6 +94,14 @@ async def claim_reply(ctx: ServerContext, claimed: Claimed, *, takes_attachments
         reply.secret_names.extend(name for name, value in env.items() if value.is_secret)
         _give_config(execution, reply)
     return reply
+
+
+def _asked(execution: Execution, human: Mapping[str, Any]) -> str:
+    """What a client of LangGraph's API asks of the run, with the id by which it knows the run."""
+    asked = human.get("asked")
+    if asked is None:
+        return ""
+    return dumps({**asked, "facts": {**(asked.get("facts") or {}), "run_id": run_uuid(execution.id)}})
 
 
 def _give_config(execution: Execution, reply: pb.ClaimReply) -> None:

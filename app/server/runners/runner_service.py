@@ -102,6 +102,7 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
             code=execution.error_code if execution else "",
             last_seq=execution.last_seq if execution else 0,
             next=settled.next,
+            rolled_back=bool(execution and execution.rolled_back),
         )
 
     async def handBack(self, request: pb.HandBackRequest, context: Any) -> pb.HandBackReply:  # noqa: N802

@@ -228,6 +228,7 @@ class Memory:
 
     def __init__(self, saver: "SqliteMemory | PostgresMemory", close: Callable[[], Awaitable[Any]]) -> None:
         self.saver: BaseCheckpointSaver[str] = saver
+        self._tracked: HeadTracking = saver
         self._prune = saver.prune_to
         self._close: Callable[[], Awaitable[Any]] | None = close
 
@@ -243,6 +244,14 @@ class Memory:
             return await self._prune(thread_id, head, also)
         await self.saver.adelete_thread(thread_id)
         return 0
+
+    async def undo(self, thread_id: str, execution_ids: Collection[str]) -> int:
+        """Remove all checkpoints of the main conversation that these executions wrote. Returns how many."""
+        steps = await self._tracked.steps_since(thread_id, "") if execution_ids else []
+        ids = [step.id for step in steps if step.execution_id in execution_ids]
+        if ids:
+            await self._tracked.drop(thread_id, ids)
+        return len(ids)
 
     async def aclose(self) -> None:
         """Close the store. Idempotent."""

@@ -16,11 +16,15 @@ BATCH = 4
 class Trail:
     """`known`: gives the heads that may be the one that the server knows."""
 
+    keeps_all: bool = False
+    """The client of the run reads its history, so no checkpoint of it is removed."""
     known: Callable[[], Collection[str]] = tuple
     _left: list[str] = field(default_factory=list)
 
     def step(self, id: str, deltas: Mapping[str, int]) -> Sequence[str]:
         """Note a new checkpoint. Returns those that can be removed now. `deltas`: its channels stored as additions."""
+        if self.keeps_all:
+            return ()
         self._left.append(id)
         if any(deltas.values()):
             # This checkpoint is put together from earlier ones. These are pruned at the end of the run.

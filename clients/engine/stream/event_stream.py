@@ -22,6 +22,7 @@ from agent_runner.clients.engine.questions import question_of
 from agent_runner.clients.engine.stream import messages as read
 from agent_runner.clients.engine.stream.call_ids import Calls, Offer, offers_in
 from agent_runner.clients.engine.stream.conversation import Conversation, place_of
+from agent_runner.clients.engine.stream.graph_parts import GraphParts
 from agent_runner.clients.engine.stream.known_messages import KnownMessages, finished
 from agent_runner.clients.engine.user_graphs.run_context import RECURSION_LIMIT
 from agent_runner.status.log import events
@@ -34,16 +35,23 @@ STREAM_MODES = ["updates", "values", "custom"]
 HIDDEN_TAGS = {"nostream", "langsmith:nostream", "langsmith:hidden"}
 
 
-async def run_events(graph: Any, graph_input: Any, config: Mapping[str, Any], **options: Any) -> AsyncIterator[Event]:
-    """Run `graph` and yield our events. Raises what the graph raises. `options` go to `astream_events` (context,
-    durability, control, ...). The iterator ends when the graph ends, also by an interrupt (`Interrupted`)."""
+async def run_events(
+    graph: Any, graph_input: Any, config: Mapping[str, Any], parts: GraphParts | None = None, **options: Any
+) -> AsyncIterator[Event]:
+    """Run `graph` and yield our events. Raises what the graph raises. `parts`: the parts of its own stream to report.
+    `options` go to `astream_events` (context, durability, control, ...). The iterator ends when the graph ends, also by
+    an interrupt (`Interrupted`)."""
     story = V2Events(output_fields(graph), graph_input)
     config = {"recursion_limit": RECURSION_LIMIT, **config}
-    options = {"stream_mode": STREAM_MODES, "subgraphs": True, **options}
+    modes = list(dict.fromkeys([*STREAM_MODES, *(parts.modes if parts else ())]))
+    options = {"stream_mode": modes, "subgraphs": True, **options}
     async with aclosing(graph.astream_events(graph_input, config, version="v2", **options)) as raw_events:
         async for raw in raw_events:
             for event in story.feed(raw):
                 yield event
+            if parts is not None:
+                for part in parts.of(raw):
+                    yield part
 
 
 @dataclass(slots=True, kw_only=True)
@@ -251,7 +259,7 @@ class V2Events:
         elif mode == "values":
             self._first = chunk if self._first is None else self._first
             yield from self._conversation.state(chunk)
-        elif isinstance(chunk, Mapping) and chunk.get("__interrupt__"):
+        elif mode == "updates" and isinstance(chunk, Mapping) and chunk.get("__interrupt__"):
             self._interrupted = True
             asked = chunk["__interrupt__"]
             told = tuple(question_of(one, scope=self._asked_in.get(one.id, "")) for one in asked)

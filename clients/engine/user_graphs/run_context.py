@@ -153,6 +153,11 @@ def _defaults(schema: Any) -> Any:
         return None
 
 
+def declared_fields(graph: Any) -> list[str]:
+    """The names of the fields of the graph's `context_schema`."""
+    return _fields(getattr(graph, "context_schema", None))
+
+
 def _fields(schema: Any) -> list[str]:
     if schema is None:
         return []

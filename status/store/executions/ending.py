@@ -103,7 +103,11 @@ class Ending(Reading):
         if row.tail_bytes + sum(len(d.payload) for d in deltas) > SMALL_TAIL_BYTES:
             state = folded(connection, row.handle)
             self.write_snapshot(connection, row.handle, row.last_seq, state.to_json())
-        if phase is Phase.COMPLETED:  # from now on only its own questions are open
+        if row.rolled_back and row.base_given:
+            undone = {"head_checkpoint_id": row.base_checkpoint_id}
+            facts_of = session_facts.c.session_id == row.session_id
+            connection.execute(update(session_facts).where(facts_of).values(**undone))
+        elif phase is Phase.COMPLETED:  # from now on only its own questions are open
             self.no_longer_waiting(connection, row)
         if (told_of := self.on_end) is not None:
             connection.after_commit(lambda: told_of(phase, code, end.late_s))
@@ -159,7 +163,9 @@ class Ending(Reading):
         if not session_id:
             return ""
         other = executions.alias("other")
-        waiting = select(func.min(E.handle)).where(E.session_id == session_id, E.step == Step.WAITING.value)
+        waiting = select(func.min(E.handle)).where(
+            E.session_id == session_id, E.step == Step.WAITING.value, E.not_before <= NOW
+        )
         held = exists().where(
             other.c.session_id == session_id, other.c.phase < min(TERMINAL_PHASES), other.c.step != Step.WAITING.value
         )

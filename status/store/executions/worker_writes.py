@@ -145,6 +145,8 @@ class WorkerWrites(Ending):
         facts = connection.execute(of_session).one_or_none()
         head, resume = self._begins_at(connection, row, facts.head_checkpoint_id if facts else "")
         previous = self._previous(connection, row)
+        undone = select(E.id).where(E.session_id == row.session_id, E.handle < row.handle, E.rolled_back == 1)
+        rolled_back = list(connection.scalars(undone)) if row.session_id else []
         return Claimed(
             granted=True,
             refusal="",
@@ -155,6 +157,7 @@ class WorkerWrites(Ending):
             previous_code=previous.error_code if previous else "",
             untold_execution_id=(untold := _untold(row, previous)),
             go_on_if_found=bool(untold) and row.resume_checkpoint_id == WHAT_IS_FOUND,
+            rolled_back=rolled_back,
         )
 
     @reads
@@ -189,10 +192,10 @@ class WorkerWrites(Ending):
         return head, False
 
     def _previous(self, connection: Connection, row: Row[Any]) -> Row[Any] | None:
-        """The execution before it in its session."""
+        """The execution before it in its session that was not rolled back."""
         if not row.session_id:
             return None
-        before = select(executions).where(E.session_id == row.session_id, E.handle < row.handle)
+        before = select(executions).where(E.session_id == row.session_id, E.handle < row.handle, E.rolled_back == 0)
         return connection.execute(before.order_by(E.handle.desc()).limit(1)).one_or_none()
 
     @writes

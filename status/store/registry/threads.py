@@ -24,7 +24,9 @@ from agent_runner.status.store.verbs import Orgs, reads, writes
 R, F, T = resources.c, session_facts.c, threads.c
 _last = executions.alias("last")
 L = _last.c
-_NEWEST = select(func.max(E.handle)).where(E.session_id == R.id).correlate(resources).scalar_subquery()
+_NEWEST = (
+    select(func.max(E.handle)).where(E.session_id == R.id, E.rolled_back == 0).correlate(resources).scalar_subquery()
+)
 _ALL = (
     resources.outerjoin(threads, T.session_id == R.id)
     .outerjoin(session_facts, F.session_id == R.id)

@@ -246,6 +246,8 @@ class ClaimReply(_message.Message):
     ATTACHMENTS_FIELD_NUMBER: _builtins.int
     LAYOUT_JSON_FIELD_NUMBER: _builtins.int
     MAX_ENCODED_BYTES_FIELD_NUMBER: _builtins.int
+    ASKED_JSON_FIELD_NUMBER: _builtins.int
+    ROLLED_BACK_FIELD_NUMBER: _builtins.int
     PHASE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     granted: _builtins.bool
@@ -300,6 +302,8 @@ class ClaimReply(_message.Message):
     """where the blocks of the message belong, if it was a list of them"""
     max_encoded_bytes: _builtins.int
     """of encoded data in an output; more is left out, 0: the worker's default"""
+    asked_json: _builtins.str
+    """what a client of LangGraph's API asks of the run (status/requests/run_request.py); empty: nothing"""
     phase: _builtins.str
     """of an execution that is refused because it has ended: "EXECUTION_FAILED", ..."""
     error: _builtins.str
@@ -321,6 +325,10 @@ class ClaimReply(_message.Message):
     @_builtins.property
     def attachments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attachment]:
         """of the message and of the input, which refer to them by id"""
+
+    @_builtins.property
+    def rolled_back(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """executions of the session whose checkpoints are removed before this one begins"""
 
     def __init__(
         self,
@@ -365,12 +373,14 @@ class ClaimReply(_message.Message):
         attachments: _abc.Iterable[Global___Attachment] | None = ...,
         layout_json: _builtins.str = ...,
         max_encoded_bytes: _builtins.int = ...,
+        asked_json: _builtins.str = ...,
+        rolled_back: _abc.Iterable[_builtins.str] | None = ...,
         phase: _builtins.str = ...,
         error: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "answers_json", b"answers_json", "attachments", b"attachments", "attempt", b"attempt", "bundle_error", b"bundle_error", "bundle_error_code", b"bundle_error_code", "bundle_error_what", b"bundle_error_what", "caller", b"caller", "config_json", b"config_json", "context_json", b"context_json", "env", b"env", "error", b"error", "fence", b"fence", "go_on_if_found", b"go_on_if_found", "granted", b"granted", "graph", b"graph", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "heartbeat_s", b"heartbeat_s", "input_json", b"input_json", "layout_json", b"layout_json", "max_encoded_bytes", b"max_encoded_bytes", "max_output_bytes", b"max_output_bytes", "max_tool_result_bytes", b"max_tool_result_bytes", "message", b"message", "model_name", b"model_name", "next_delta", b"next_delta", "org", b"org", "phase", b"phase", "previous_code", b"previous_code", "refusal", b"refusal", "resume", b"resume", "sandbox_id", b"sandbox_id", "secret_names", b"secret_names", "session", b"session", "session_id", b"session_id", "settle_grace_s", b"settle_grace_s", "skills", b"skills", "start_to_close_s", b"start_to_close_s", "thread_id", b"thread_id", "untold_execution_id", b"untold_execution_id", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "answers_json", b"answers_json", "asked_json", b"asked_json", "attachments", b"attachments", "attempt", b"attempt", "bundle_error", b"bundle_error", "bundle_error_code", b"bundle_error_code", "bundle_error_what", b"bundle_error_what", "caller", b"caller", "config_json", b"config_json", "context_json", b"context_json", "env", b"env", "error", b"error", "fence", b"fence", "go_on_if_found", b"go_on_if_found", "granted", b"granted", "graph", b"graph", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "heartbeat_s", b"heartbeat_s", "input_json", b"input_json", "layout_json", b"layout_json", "max_encoded_bytes", b"max_encoded_bytes", "max_output_bytes", b"max_output_bytes", "max_tool_result_bytes", b"max_tool_result_bytes", "message", b"message", "model_name", b"model_name", "next_delta", b"next_delta", "org", b"org", "phase", b"phase", "previous_code", b"previous_code", "refusal", b"refusal", "resume", b"resume", "rolled_back", b"rolled_back", "sandbox_id", b"sandbox_id", "secret_names", b"secret_names", "session", b"session", "session_id", b"session_id", "settle_grace_s", b"settle_grace_s", "skills", b"skills", "start_to_close_s", b"start_to_close_s", "thread_id", b"thread_id", "untold_execution_id", b"untold_execution_id", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -983,6 +993,7 @@ class SettleReply(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     LAST_SEQ_FIELD_NUMBER: _builtins.int
     NEXT_FIELD_NUMBER: _builtins.int
+    ROLLED_BACK_FIELD_NUMBER: _builtins.int
     accepted: _builtins.bool
     """also true for a repeated settle of the same fence"""
     phase: _builtins.int
@@ -991,6 +1002,8 @@ class SettleReply(_message.Message):
     last_seq: _builtins.int
     next: _builtins.int
     """accepted false and next above 0: send deltas from here"""
+    rolled_back: _builtins.bool
+    """what the run did to memory is to be removed"""
     def __init__(
         self,
         *,
@@ -999,10 +1012,11 @@ class SettleReply(_message.Message):
         code: _builtins.str = ...,
         last_seq: _builtins.int = ...,
         next: _builtins.int = ...,
+        rolled_back: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "code", b"code", "last_seq", b"last_seq", "next", b"next", "phase", b"phase"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "code", b"code", "last_seq", b"last_seq", "next", b"next", "phase", b"phase", "rolled_back", b"rolled_back"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

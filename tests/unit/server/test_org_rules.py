@@ -21,10 +21,10 @@ from agent_runner.status.store.records import (
     Resource,
     ResourceKind,
     ResourceQuery,
-    SkillVersion,
 )
 from agent_runner.status.store.registry.assistants import Assistant, AssistantQuery
 from agent_runner.status.store.registry.graph_queries import GraphQuery
+from agent_runner.status.store.registry.skill_records import SkillVersion
 from agent_runner.status.store.registry.threads import NewThread, ThreadQuery
 from agent_runner.status.store.store import Store
 from agent_runner.status.store.verbs import Orgs, rule_of, verb, verbs_of
@@ -135,6 +135,8 @@ OF_THE_OWNERS: dict[str, Asked] = {
     "create": lambda s, w: s.create(execution("aex-new")),
     "delete": lambda s, w: s.delete(w.ended.id),
     "request_cancel": lambda s, w: s.request_cancel(w.pending.id, "somebody"),
+    "undo_ended": lambda s, w: s.undo_ended(w.ended.id),
+    "roll_back": lambda s, w: s.roll_back(w.pending.id, "somebody"),
     "update_spec": lambda s, w: s.update_spec(
         w.pending.id, expect_version=w.pending.spec_version, name="n", spec={}, by="b"
     ),

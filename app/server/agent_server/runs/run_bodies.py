@@ -1,0 +1,72 @@
+"""The bodies of requests about runs."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from agent_runner.app.server.agent_server.request_bodies import Body
+
+Mode = Literal["values", "messages", "messages-tuple", "tasks", "checkpoints", "updates", "events", "debug", "custom"]
+MODES = Mode.__args__  # type: ignore[attr-defined]
+Json = dict[str, Any]
+
+
+def _listed(given: Any) -> Any:
+    return [given] if isinstance(given, str) else given
+
+
+class Checkpoint(Body):
+    checkpoint_id: str | None = None
+    checkpoint_ns: str | None = None
+    checkpoint_map: Json | None = None
+    thread_id: str | None = None
+
+
+class Command(Body):
+    update: Json | list[Any] | None = None
+    resume: Any = None
+    goto: Any = None
+
+
+class RunConfig(Body):
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    tags: list[str] | None = None
+    recursion_limit: int | None = Field(default=None, ge=1, le=1_000_000)
+    configurable: Json | None = None
+    metadata: Json | None = None
+
+
+class RunCreate(Body):
+    assistant_id: str
+    input: Any = None
+    command: Command | None = None
+    checkpoint: Checkpoint | None = None
+    checkpoint_id: str | None = None
+    config: RunConfig | None = None
+    context: Json | None = None
+    metadata: Json | None = None
+    stream_mode: Annotated[list[Mode] | None, BeforeValidator(_listed)] = None
+    stream_subgraphs: bool = False
+    stream_resumable: bool = False
+    interrupt_before: Literal["*"] | list[str] | None = None
+    interrupt_after: Literal["*"] | list[str] | None = None
+    multitask_strategy: Literal["reject", "rollback", "interrupt", "enqueue"] | None = None
+    if_not_exists: Literal["create", "reject"] | None = None
+    on_disconnect: Literal["cancel", "continue"] | None = None
+    on_completion: Literal["delete", "keep"] | None = None
+    after_seconds: float | None = Field(default=None, ge=0, le=31_536_000, allow_inf_nan=False)
+    durability: Literal["sync", "async", "exit"] | None = None
+    checkpoint_during: bool | None = None
+    webhook: str | None = None
+    feedback_keys: list[str] | None = None
+
+    @property
+    def modes(self) -> list[str]:
+        return list(dict.fromkeys(self.stream_mode or ["values"]))
+
+
+class RunsCancel(Body):
+    status: Literal["pending", "running", "all"] | None = None
+    thread_id: str | None = None
+    run_ids: list[str] | None = None

@@ -1,0 +1,160 @@
+"""A run as this API asks for it, as the draft of an execution: from here on it is made as all others are."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+from agent_runner.app.server.agent_server.assistants.assistant_service import Target
+from agent_runner.app.server.agent_server.refusals import unprocessable
+from agent_runner.app.server.agent_server.runs.run_bodies import RunCreate
+from agent_runner.app.server.agent_server.uuids import thread_uuid
+from agent_runner.app.server.executions.content import Taken, input_content
+from agent_runner.app.server.executions.drafts import Draft
+from agent_runner.app.server.executions.input_rows import input_rows
+from agent_runner.app.server.executions.run_config import OURS, put_annotations
+from agent_runner.app.server.executions.view import API_VERSION
+from agent_runner.app.server.problems import Kind, Problem, invalid
+from agent_runner.status.requests.multitask import Multitask
+from agent_runner.status.requests.run_request import EVERY_NODE, MESSAGES, RunRequest
+from agent_runner.status.store.registry.assistants import Assistant
+from agent_runner.status.store.registry.threads import Thread
+
+RUN, PROTOCOL = "agent_server_run", "protocol"
+"""Where an execution keeps what this API shows of a run besides its input."""
+Json = dict[str, Any]
+
+
+def draft_of_run(
+    asked: RunCreate,
+    assistant: Assistant,
+    target: Target,
+    thread: Thread,
+    *,
+    keeps_stream: bool,
+    temporary: bool,
+    protocol: bool = False,
+) -> Draft:
+    """Raises INVALID_ARGUMENT, UNPROCESSABLE and UNIMPLEMENTED. `keeps_stream`: somebody may read its stream."""
+    _check(asked)
+    taken = Taken()
+    command = asked.command.model_dump(exclude_unset=True) if asked.command else None
+    given = None if command is not None else input_content(asked.input, taken)
+    execution = AgentExecution(api_version=API_VERSION, kind="AgentExecution")
+    execution.metadata.org = thread.org
+    execution.spec.session_id = thread.session_id
+    shown = command if given is None and command else given
+    execution.spec.message = input_rows(shown, taken.attachments).text if given is not None else _dumped(shown)
+    context = {**(assistant.context or {}), **(asked.context or {})} or None
+    metadata = metadata_of(asked, assistant, thread)
+    config, checkpoint_id = config_of(asked, assistant, metadata)
+    put_annotations(execution.metadata.annotations, context, config or None)
+    request = RunRequest(
+        parts=parts_of(asked.modes) if keeps_stream else (),
+        subgraphs=asked.stream_subgraphs,
+        command=command,
+        checkpoint_id=checkpoint_id,
+        interrupt_before=_nodes(asked.interrupt_before),
+        interrupt_after=_nodes(asked.interrupt_after),
+        durability=durability_of(asked),
+        facts={"graph_id": assistant.graph, "assistant_id": assistant.id},
+    )
+    return Draft(
+        execution=execution,
+        agent=target.agent,
+        graph=target.graph,
+        input=given,
+        spoken=False,
+        attachments=taken.attachments,
+        asked=request.to_json(),
+        thread_id=thread_uuid(thread.session_id),
+        multitask=Multitask(asked.multitask_strategy or "enqueue"),
+        after_s=asked.after_seconds or 0.0,
+        noted={RUN: _kept(asked, assistant, metadata, temporary=temporary) | ({PROTOCOL: True} if protocol else {})},
+    )
+
+
+def _check(asked: RunCreate) -> None:
+    if asked.webhook:
+        raise Problem(
+            Kind.UNIMPLEMENTED,
+            "webhook: this server calls no webhooks yet",
+            next_step="Leave it out, and follow the run: GET its stream, or join it.",
+        )
+    if asked.context and asked.config and asked.config.configurable:
+        raise invalid("config.configurable and context: only one of the two can be given", next_step="Use context.")
+
+
+def parts_of(modes: list[str]) -> tuple[str, ...]:
+    """The parts of the graph's stream for these modes: both forms of messages come from the same part."""
+    return tuple(dict.fromkeys(MESSAGES if mode == "messages-tuple" else mode for mode in modes))
+
+
+def config_of(asked: RunCreate, assistant: Assistant, metadata: Json) -> tuple[Json, str]:
+    """(the config of the run, the checkpoint that it begins at). Names of the runner's own are left out silently, as
+    clients send back what they were shown."""
+    own, below = asked.config, dict(assistant.config or {})
+    given = (own.configurable if own else None) or {}
+    configurable = {**(below.get("configurable") or {}), **given}
+    named = asked.checkpoint.checkpoint_id if asked.checkpoint else None
+    checkpoint_id = named or asked.checkpoint_id or given.get("checkpoint_id") or ""
+    config: Json = {
+        "configurable": _without_ours(configurable),
+        "metadata": _without_ours(metadata),
+        "tags": [*(below.get("tags") or []), *((own.tags if own else None) or [])],
+        "recursion_limit": (own.recursion_limit if own else None) or below.get("recursion_limit"),
+    }
+    return {name: value for name, value in config.items() if value}, str(checkpoint_id)
+
+
+def metadata_of(asked: RunCreate, assistant: Assistant, thread: Thread) -> Json:
+    own = (asked.config.metadata if asked.config else None) or {}
+    return {**(assistant.metadata or {}), **thread.metadata, **own, **(asked.metadata or {})} | {
+        "graph_id": assistant.graph,
+        "assistant_id": assistant.id,
+    }
+
+
+def durability_of(asked: RunCreate) -> str:
+    return asked.durability or ("exit" if asked.checkpoint_during is False else "")
+
+
+def _without_ours(given: Mapping[str, Any]) -> Json:
+    return {n: v for n, v in given.items() if n not in OURS and not n.startswith(("__", "langgraph_"))}
+
+
+def _nodes(given: str | list[str] | None) -> tuple[str, ...]:
+    if given is None:
+        return ()
+    return (EVERY_NODE,) if given == EVERY_NODE else tuple(given)
+
+
+def _kept(asked: RunCreate, assistant: Assistant, metadata: Json, *, temporary: bool) -> Json:
+    """What a run shows of itself besides its input and its command, which are in the log."""
+    config = asked.config.model_dump(exclude_unset=True) if asked.config else {}
+    return {
+        "assistant_id": assistant.id,
+        "metadata": metadata,
+        "on_disconnect": asked.on_disconnect or "continue",
+        "kwargs": {
+            "config": config,
+            "context": asked.context or {},
+            "stream_mode": asked.modes,
+            "interrupt_before": asked.interrupt_before,
+            "interrupt_after": asked.interrupt_after,
+            "webhook": None,
+            "feedback_keys": asked.feedback_keys,
+            "temporary": temporary,
+            "subgraphs": asked.stream_subgraphs,
+            "resumable": asked.stream_resumable,
+            "checkpoint_during": durability_of(asked) != "exit",
+            "durability": durability_of(asked) or "async",
+        },
+    }
+
+
+def _dumped(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except ValueError:
+        raise unprocessable("the input is not JSON") from None

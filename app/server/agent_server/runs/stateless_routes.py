@@ -1,0 +1,75 @@
+"""`/runs`: runs without a thread of the caller's, many runs at once, and the cancel of many."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import Field, RootModel
+
+from agent_runner.app.server.agent_server.request_bodies import sent
+from agent_runner.app.server.agent_server.runs.run_answers import RunAnswers
+from agent_runner.app.server.agent_server.runs.run_bodies import RunCreate, RunsCancel
+from agent_runner.app.server.agent_server.runs.run_service import RunService
+from agent_runner.app.server.agent_server.runs.stream_modes import chosen_modes
+from agent_runner.app.server.agent_server.streams.frames import place_after
+from agent_runner.app.server.http.document.schemas import body_of
+
+MOST_AT_ONCE = 100
+
+
+class Batch(RootModel[list[RunCreate]]):
+    root: list[RunCreate] = Field(min_length=1, max_length=MOST_AT_ONCE)
+
+
+def stateless_routes(runs: RunService, answers: RunAnswers, limit: int) -> APIRouter:
+    routes = APIRouter(prefix="/runs")
+    made = body_of(RunCreate.model_json_schema())
+
+    @routes.post("", name="create stateless run", openapi_extra=made)
+    async def create(request: Request) -> Response:
+        asked = await sent(request, RunCreate, limit=limit)
+        new = await runs.create(None, asked, keeps_stream=True)
+        return JSONResponse(await runs.shown(new.execution), headers=new.places)
+
+    @routes.post("/stream", name="stream stateless run", openapi_extra=made, response_class=StreamingResponse)
+    async def stream(request: Request) -> Response:
+        with answers.place() as place:
+            asked = await sent(request, RunCreate, limit=limit)
+            return answers.stream_new(place, await runs.create(None, asked, keeps_stream=True))
+
+    @routes.post("/wait", name="wait for stateless run", openapi_extra=made)
+    async def wait(request: Request) -> Response:
+        with answers.place() as place:
+            asked = await sent(request, RunCreate, limit=limit)
+            new = await runs.create(None, asked, keeps_stream=asked.stream_resumable)
+            return answers.wait_for_new(place, new)
+
+    @routes.post("/batch", name="create runs", openapi_extra=body_of(Batch.model_json_schema()))
+    async def batch(request: Request) -> Response:
+        asked = (await sent(request, Batch, limit=limit)).root
+        new = [await runs.create(None, one, keeps_stream=True) for one in asked]
+        return JSONResponse([await runs.shown(one.execution) for one in new])
+
+    @routes.post(
+        "/cancel", name="cancel runs", openapi_extra=body_of(RunsCancel.model_json_schema()), status_code=204,
+        response_class=Response,
+    )  # fmt: skip
+    async def cancel(
+        request: Request, action: Annotated[Literal["interrupt", "rollback"], Query()] = "interrupt"
+    ) -> Response:
+        asked = await sent(request, RunsCancel)
+        await runs.cancel_many(asked.thread_id, asked.run_ids or [], asked.status, action)
+        return Response(status_code=204)
+
+    @routes.get("/{run_id}/stream", name="follow stateless run", response_class=StreamingResponse)
+    async def follow(
+        run_id: str,
+        stream_mode: Annotated[list[str] | None, Query()] = None,
+        last_event_id: Annotated[str, Header(alias="Last-Event-ID")] = "",
+    ) -> Response:
+        found = await runs.of_id(run_id)
+        with answers.place() as place:
+            after = place_after(last_event_id, found.last_seq)
+            return answers.stream(place, found, after, only=chosen_modes(stream_mode))
+
+    return routes

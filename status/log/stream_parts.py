@@ -1,0 +1,68 @@
+"""The parts of a graph's own stream as rows of the log, for the runs that ask for them (`status.requests.run_request`).
+
+A row is `{"parts": [[part, namespace, data], ...]}`; a run writes them one by one, and those that are sent together
+become one row (`log.coalesce`). One last row, `{"values", "interrupts", "error"}`, has the state in which the
+graph stopped. These rows are no part of the status. Their size is limited: a part that is too large is cut, and after a
+run's limit only the end is kept.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agent_runner.status.log.events import StreamPart
+from agent_runner.status.log.log import Delta
+from agent_runner.status.log.plain import Room, plain
+
+STREAM, STREAM_END = "stream", "stream_end"
+OVER = "limit"
+"""The part that is told once when a run has reached its limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamLimits:
+    """The limits for one part and for all parts of a run, in bytes of JSON."""
+
+    part_bytes: int = 16 << 20
+    run_bytes: int = 64 << 20
+
+
+class StreamRows:
+    """The stream rows of one run. `data` of events is plain JSON already."""
+
+    def __init__(self, limits: StreamLimits | None = None) -> None:
+        self._limits = limits or StreamLimits()
+        self._bytes = 0
+        self._full = False
+
+    def row(self, event: StreamPart) -> Delta | None:
+        """The row to append; None after the limit was reached."""
+        if self._full:
+            return None
+        data, weight = self._fitted(event.data)
+        self._bytes += weight
+        told: list[Any] = [event.part, list(event.namespace), data]
+        if self._bytes > self._limits.run_bytes:
+            self._full = True
+            note = f"at most {self._limits.run_bytes} bytes of a run's stream are kept (AGENT_RUNNER_MAX_STREAM_BYTES)"
+            told = [OVER, [], {"note": f"the stream is not kept from here on: {note}"}]
+        return Delta(kind=STREAM, payload={"parts": [told]})
+
+    def end(self, values: Any, interrupts: list[Any], error: Mapping[str, str] | None) -> Delta:
+        """The row that tells where the graph stopped."""
+        told: dict[str, Any] = {"values": self._fitted(values)[0]}
+        told |= {"interrupts": interrupts} if interrupts else {}
+        return Delta(kind=STREAM_END, payload=told | ({"error": dict(error)} if error else {}))
+
+    def _fitted(self, data: Any) -> tuple[Any, int]:
+        weight = len(json.dumps(data, ensure_ascii=False))
+        if weight <= self._limits.part_bytes:
+            return data, weight
+        room = Room(self._limits.part_bytes)
+        return plain(data, max_bytes=self._limits.part_bytes, room=room), self._limits.part_bytes
+
+
+def of_tokens(delta: Delta) -> bool:
+    """Whether the row has only pieces of messages, which may wait a moment as streamed text does."""
+    return delta.kind == STREAM and all(part == "messages" for part, _, _ in delta.payload["parts"])

@@ -1,0 +1,1 @@
+"""Which execution of a session has its turn."""
