@@ -14,6 +14,7 @@ from ulid import ULID
 
 from agent_runner.app.server.access.api_keys import Keys
 from agent_runner.app.server.access.gate import Gate
+from agent_runner.app.server.agent_server.runs.webhook_sender import WebhookSender
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.executions.dispatch import Dispatcher, Resender
 from agent_runner.app.server.grpc_api import register_services, server_interceptors
@@ -101,7 +102,7 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
         await wakeups.start()
         resender = Resender(dispatcher, settings.sweep_interval_s)
         services: list[Background] = [
-            pulse, sweeper, resender, Retention.of(ctx), LeftReports(settings, Reports(ctx))
+            pulse, sweeper, resender, Retention.of(ctx), LeftReports(settings, Reports(ctx)), WebhookSender(ctx)
         ]  # fmt: skip
         for service in services:
             await up.enter_async_context(service)

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import field_validator
+from pydantic import SecretStr, field_validator
 from pydantic_settings import BaseSettings
 
 from agent_runner.clients.settings.environment import setting
@@ -14,6 +14,16 @@ from agent_runner.clients.settings.environment import setting
 class EdgeSettings(BaseSettings):
     bind: str = setting(
         "AGENT_RUNNER_BIND", default="127.0.0.1", about="the address that the server listens on; 0.0.0.0 for all"
+    )
+    webhook_secret: SecretStr = setting(
+        "AGENT_RUNNER_WEBHOOK_SECRET",
+        default=SecretStr(""),
+        about="signs the calls of webhooks (X-Agent-Runner-Signature); without it they are not signed",
+    )
+    webhook_private: bool = setting(
+        "AGENT_RUNNER_WEBHOOK_PRIVATE",
+        default=False,
+        about="webhooks may lead to this machine and to private networks",
     )
     http_port: int = setting("AGENT_RUNNER_HTTP_PORT", default=8080, ge=0, le=65535, about="the server's HTTP port")
     grpc_port: int = setting("AGENT_RUNNER_GRPC_PORT", default=50051, ge=0, le=65535, about="the server's gRPC port")

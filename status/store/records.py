@@ -62,6 +62,8 @@ class NewExecution:
     multitask: Multitask = Multitask.ENQUEUE
     thread_id: str = ""
     """The id of the session's thread in memory, if the session has none yet. Empty: the worker names it."""
+    webhook: bytes = b""
+    """The address to call at its end, encrypted."""
     after_s: float = 0.0
     """It may begin only after this many seconds."""
 

@@ -108,6 +108,9 @@ executions = Table(
     _name("multitask", "enqueue"),
     _count("rolled_back"),
     Column("not_before", Double, nullable=False, server_default="0"),
+    Column("webhook", LargeBinary, nullable=True),
+    _due("webhook_due_at"),
+    _count("webhook_tries"),
     UniqueConstraint("org", "idempotency_key"),
     sqlite_autoincrement=True,
 )
@@ -132,6 +135,8 @@ Index(
 _ROLLED_BACK, _LATER = text("rolled_back = 1"), text("not_before > 0")
 Index("ix_executions_rolled_back", executions.c.completed_at, sqlite_where=_ROLLED_BACK, postgresql_where=_ROLLED_BACK)
 Index("ix_executions_not_before", executions.c.not_before, sqlite_where=_LATER, postgresql_where=_LATER)
+_WEBHOOK = text("webhook is not null")
+Index("ix_executions_webhook_due_at", executions.c.webhook_due_at, sqlite_where=_WEBHOOK, postgresql_where=_WEBHOOK)
 _ENDED = text("completed_at is not null")
 Index("ix_executions_completed_at", executions.c.completed_at, sqlite_where=_ENDED, postgresql_where=_ENDED)
 

@@ -15,6 +15,7 @@ from agent_runner.status.store.registry.graph_queries import GraphQueries
 from agent_runner.status.store.registry.presence import Presence
 from agent_runner.status.store.registry.skill_versions import Skills
 from agent_runner.status.store.registry.threads import Threads
+from agent_runner.status.store.turns.webhook_calls import WebhookCalls
 
 
 class Store(
@@ -33,5 +34,6 @@ class Store(
     Threads,
     Assistants,
     GraphQueries,
+    WebhookCalls,
 ):
     """`Store.open(url)` connects lazily; `close()` when done. Every verb may raise `StoreUnavailable`."""

@@ -10,12 +10,14 @@ from langgraph_sdk import get_client
 from agent_runner.app.server.agent_server.uuids import session_of
 from tests.integration.stack import KEY, Stack
 
+WEBHOOKS = {"AGENT_RUNNER_WEBHOOK_PRIVATE": "1", "AGENT_RUNNER_WEBHOOK_SECRET": "a secret for webhooks"}
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Stack.open(tmp_path_factory.mktemp("agent_server"), AGENT_RUNNER_GRAPHS=str(GRAPHS)) as stack:
+    folder = tmp_path_factory.mktemp("agent_server")
+    with Stack.open(folder, AGENT_RUNNER_GRAPHS=str(GRAPHS), **WEBHOOKS) as stack:
         stack.start_worker()
         yield stack
 

@@ -248,7 +248,7 @@ async def test_what_cannot_be_done_is_refused(client: Any, served: Stack) -> Non
         assert await status(f"/threads/{uuid.uuid4()}/runs/wait") == 404
         assert await status("/threads/no-uuid/runs") == 400
         assert await status(runs, context={"a": 1}, config={"configurable": {"b": 2}}) == 400
-        assert await status(runs, webhook="https://example.com") == 501
+        assert await status(runs, webhook="ftp://example.com/file") == 422
         assert await status("/runs/wait", command={"resume": 1}) == 400
     assert await client.runs.list(thread) == []
     assert await client.runs.wait(str(uuid.uuid4()), "count", input={"n": 1}, if_not_exists="create") == COUNTED

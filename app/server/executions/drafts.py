@@ -61,6 +61,8 @@ class Draft:
     """The id of its session's thread in memory, if the session has none yet."""
     noted: Mapping[str, Any] = field(default_factory=dict)
     """What an edge keeps with the execution, beside the contract's document."""
+    webhook: str = ""
+    """The address to call at its end. Its edge has checked it."""
     multitask: Multitask = Multitask.ENQUEUE
     after_s: float = 0.0
     """It may begin only after this many seconds."""

@@ -303,6 +303,9 @@ class Executions:
             answers=draft.answers,
             spoken=draft.spoken,
             asked=draft.asked,
+            webhook=self._ctx.sealing.seal_env({"url": EnvValue(value=draft.webhook, is_secret=True)})
+            if draft.webhook
+            else b"",
             thread_id=draft.thread_id,
             multitask=draft.multitask,
             after_s=draft.after_s,

@@ -103,6 +103,7 @@ class Creation(Multitasking):
             created_at=NOW,
             last_seq=len(first),
             multitask=new.multitask.value,
+            webhook=new.webhook or None,
             not_before=NOW + new.after_s if new.after_s > 0 else 0,
             **limits_of(new.timeouts),
             **clocks,

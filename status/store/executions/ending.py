@@ -71,6 +71,7 @@ def terminal(edge: Transition, end: End, *conditions: ColumnElement[bool], delta
         last_seq=E.last_seq + deltas + (2 if end.reason else 1),
         sealed_env=None,
         waiting=int(end.waiting),
+        webhook_due_at=case((E.webhook.is_not(None), NOW), else_=FOREVER),
         **NO_DEADLINES,
     )
 

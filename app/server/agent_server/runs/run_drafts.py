@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 from agent_runner.app.server.agent_server.assistants.assistant_service import Target
@@ -14,7 +15,7 @@ from agent_runner.app.server.executions.drafts import Draft
 from agent_runner.app.server.executions.input_rows import input_rows
 from agent_runner.app.server.executions.run_config import OURS, put_annotations
 from agent_runner.app.server.executions.view import API_VERSION
-from agent_runner.app.server.problems import Kind, Problem, invalid
+from agent_runner.app.server.problems import invalid
 from agent_runner.status.requests.multitask import Multitask
 from agent_runner.status.requests.run_request import EVERY_NODE, MESSAGES, RunRequest
 from agent_runner.status.store.registry.assistants import Assistant
@@ -68,6 +69,7 @@ def draft_of_run(
         attachments=taken.attachments,
         asked=request.to_json(),
         thread_id=thread_uuid(thread.session_id),
+        webhook=asked.webhook or "",
         multitask=Multitask(asked.multitask_strategy or "enqueue"),
         after_s=asked.after_seconds or 0.0,
         noted={RUN: _kept(asked, assistant, metadata, temporary=temporary) | ({PROTOCOL: True} if protocol else {})},
@@ -75,12 +77,6 @@ def draft_of_run(
 
 
 def _check(asked: RunCreate) -> None:
-    if asked.webhook:
-        raise Problem(
-            Kind.UNIMPLEMENTED,
-            "webhook: this server calls no webhooks yet",
-            next_step="Leave it out, and follow the run: GET its stream, or join it.",
-        )
     if asked.context and asked.config and asked.config.configurable:
         raise invalid("config.configurable and context: only one of the two can be given", next_step="Use context.")
 
@@ -119,6 +115,12 @@ def durability_of(asked: RunCreate) -> str:
     return asked.durability or ("exit" if asked.checkpoint_during is False else "")
 
 
+def shown_webhook(url: str | None) -> str | None:
+    """The address without its path and its parameters, which may be secrets."""
+    parts = urlsplit(url or "")
+    return f"{parts.scheme}://{parts.hostname}/..." if url else None
+
+
 def _without_ours(given: Mapping[str, Any]) -> Json:
     return {n: v for n, v in given.items() if n not in OURS and not n.startswith(("__", "langgraph_"))}
 
@@ -142,7 +144,7 @@ def _kept(asked: RunCreate, assistant: Assistant, metadata: Json, *, temporary: 
             "stream_mode": asked.modes,
             "interrupt_before": asked.interrupt_before,
             "interrupt_after": asked.interrupt_after,
-            "webhook": None,
+            "webhook": shown_webhook(asked.webhook),
             "feedback_keys": asked.feedback_keys,
             "temporary": temporary,
             "subgraphs": asked.stream_subgraphs,

@@ -15,6 +15,7 @@ from agent_runner.app.server.agent_server.uuids import execution_of, is_uuid, ru
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.log_feed.follow import until_ended
 from agent_runner.app.server.problems import Kind, Problem, invalid
+from agent_runner.clients.web.webhook_address import WebhookPolicy, WebhookRefused
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.records import Execution, ExecutionQuery, ResourceKind, View
@@ -64,6 +65,8 @@ class RunService:
 
         Raises NOT_FOUND, UNPROCESSABLE, INVALID_ARGUMENT, and FAILED_PRECONDITION if the thread is busy and the run
         must not wait."""
+        if asked.webhook:
+            self._check_webhook(asked.webhook)
         assistant = await self._assistants.resolve(asked.assistant_id)
         target = await self._assistants.target(assistant)
         if thread_id is None and asked.command is not None and "resume" in asked.command.model_fields_set:
@@ -86,6 +89,13 @@ class RunService:
         if temporary:
             self._ctx.soon(self._tidy_up(accepted.execution))
         return made
+
+    def _check_webhook(self, url: str) -> None:
+        settings = self._ctx.settings
+        try:
+            WebhookPolicy.of(settings.graphs, private=settings.webhook_private).check(url)
+        except WebhookRefused as refused:
+            raise unprocessable(f"webhook: {refused}") from None
 
     async def _thread(self, thread_id: str | None, asked: RunCreate, *, temporary: bool) -> Thread:
         if thread_id is None:

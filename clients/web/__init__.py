@@ -1,0 +1,1 @@
+"""Calls of addresses that callers name."""

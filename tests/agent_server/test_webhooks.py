@@ -1,0 +1,93 @@
+"""A webhook is called at the end of its run: signed, tried again, and never at an address of a private network."""
+
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent_runner.clients.web.webhook_address import SIGNATURE, WebhookPolicy, WebhookRefused
+from tests.agent_server.conftest import WEBHOOKS
+from tests.agent_server.test_runs import new_thread
+from tests.support.waiting import eventually
+
+PRIVATE = ("http://127.0.0.1/x", "http://[::1]/", "http://localhost:80/", "https://10.1.2.3/", "http://169.254.169.254/",
+           "http://[::ffff:127.0.0.1]/", "http://a.localhost/", "http://0.0.0.0/")  # fmt: skip
+
+
+@contextmanager
+def receiver(*answers: int) -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
+    """A server that answers with these statuses in order, and then with 200; what it was sent."""
+    calls: list[tuple[dict[str, str], bytes]] = []
+    left = list(answers)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            calls.append((dict(self.headers), body))
+            self.send_response(left.pop(0) if left else 200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *args: Any) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/done?token=abc", calls
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+async def test_the_end_of_a_run_is_told(client: Any) -> None:
+    """Once if it is answered; the body has the run and its values, and its signature is that of the secret."""
+    with receiver() as (url, calls):
+        thread = await new_thread(client)
+        run = await client.runs.create(thread, "count", input={"n": 1}, webhook=url, metadata={"for": "it"})
+        assert "token" not in json.dumps(run)
+        await client.runs.join(thread, run["run_id"])
+        eventually(lambda: calls, what="the call", within_s=40)
+        headers, body = calls[0]
+        told = json.loads(body)
+        assert (told["run_id"], told["status"], told["values"]["n"]) == (run["run_id"], "success", 4)
+        assert told["metadata"]["for"] == "it"
+        stamp, _, digest = headers[SIGNATURE].partition(",v1=")
+        signed = f"{stamp.removeprefix('t=')}.".encode() + body
+        secret = WEBHOOKS["AGENT_RUNNER_WEBHOOK_SECRET"].encode()
+        assert digest == hmac.new(secret, signed, hashlib.sha256).hexdigest()
+
+
+async def test_a_call_that_fails_is_made_again(client: Any) -> None:
+    """Until it is answered; a failed run tells its error."""
+    with receiver(500) as (url, calls):
+        thread = await new_thread(client)
+        run = await client.runs.create(thread, "fails", input={"n": 1, "kind": "value"}, webhook=url)
+        eventually(lambda: len(calls) >= 2, what="the second call", within_s=60)
+        told = [json.loads(body) for _, body in calls]
+        assert {one["run_id"] for one in told} == {run["run_id"]}
+        assert (told[-1]["status"], told[-1]["error"]["message"]) == ("error", "no value")
+
+
+@pytest.mark.parametrize("url", [*PRIVATE, "ftp://example.com/", "//example.com", "http://user:pw@example.com/"])
+async def test_private_addresses_are_refused(url: str) -> None:
+    """Before anything is sent, also by a name that leads there."""
+    with pytest.raises(WebhookRefused):
+        await WebhookPolicy().call(url, b"{}", "")
+
+
+def test_the_file_of_graphs_may_allow_them(tmp_path: Path) -> None:
+    """As LangGraph's server reads it: the block turns https on, unless it says otherwise."""
+    file = tmp_path / "langgraph.json"
+    assert WebhookPolicy.of(file, private=False) == WebhookPolicy()
+    file.write_text('{"webhooks": {}}')
+    assert WebhookPolicy.of(file, private=False) == WebhookPolicy(https_only=True)
+    file.write_text('{"webhooks": {"url": {"disable_loopback": false, "require_https": false}}}')
+    assert WebhookPolicy.of(file, private=False) == WebhookPolicy(private=True)
