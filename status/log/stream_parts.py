@@ -7,7 +7,7 @@ run's limit only the end is kept.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,17 @@ class StreamRows:
             return data, weight
         room = Room(self._limits.part_bytes)
         return plain(data, max_bytes=self._limits.part_bytes, room=room), self._limits.part_bytes
+
+
+def parts_in(payload: Mapping[str, Any]) -> Iterator[tuple[str, list[str], Any]]:
+    """(part, namespace, data) of each part in a row. The metadata of pieces of messages is whole again."""
+    known: Any = None
+    for part, namespace, data in payload["parts"]:
+        if part == "messages" and isinstance(data, list) and len(data) == 2:
+            known = known if data[1] is None else data[1]
+            yield part, namespace, [data[0], known]
+        else:
+            yield part, namespace, data
 
 
 def of_tokens(delta: Delta) -> bool:

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from agent_runner.app.server.agent_server.assistants.assistant_service import AssistantService
-from agent_runner.app.server.agent_server.offsets import selected
+from agent_runner.app.server.agent_server.offsets import page_answer, selected
 from agent_runner.app.server.agent_server.request_bodies import sent
 from agent_runner.app.server.agent_server.runs.commands import Commands
 from agent_runner.app.server.agent_server.runs.run_answers import RunAnswers, join_error
@@ -87,8 +87,9 @@ class RunHandlers:
         self, thread_id: str, limit: Limit = 10, offset: Offset = 0, status: str = "", select: Named = None
     ) -> Response:
         """The newest first."""
-        found = await self._runs.of_thread(thread_id, limit=limit, offset=offset, status=status)
-        return JSONResponse([selected(await self._runs.shown(one), select) for one in found])
+        found = await self._runs.of_thread(thread_id, limit=limit + 1, offset=offset, status=status)
+        shown = [selected(await self._runs.shown(one), select) for one in found[:limit]]
+        return page_answer(shown, offset=offset, limit=limit, total=offset + len(found))
 
     async def get(self, thread_id: str, run_id: str) -> Response:
         return JSONResponse(await self._runs.shown(await self._runs.get(thread_id, run_id)))

@@ -17,7 +17,7 @@ from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.log_feed.follow import Updates, follow
 from agent_runner.app.server.log_feed.log_ends import End
 from agent_runner.status.log.log import LogRow
-from agent_runner.status.log.stream_parts import STREAM
+from agent_runner.status.log.stream_parts import STREAM, parts_in
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.records import Execution
 
@@ -90,7 +90,7 @@ class _RunEvents:
         if row.kind != STREAM:
             return
         self._at = row.at
-        for number, (part, namespace, data) in enumerate(row.payload["parts"]):
+        for number, (part, namespace, data) in enumerate(parts_in(row.payload)):
             place = tuple(namespace)
             if place and place not in self._inner:
                 self._inner[place] = None

@@ -18,7 +18,7 @@ from agent_runner.app.server.log_feed.log_ends import End
 from agent_runner.app.server.problems import internal, of_exception
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.log.log import LogRow
-from agent_runner.status.log.stream_parts import OVER, STREAM
+from agent_runner.status.log.stream_parts import OVER, STREAM, parts_in
 from agent_runner.status.phases import Phase
 from agent_runner.status.requests.run_request import MESSAGES
 from agent_runner.status.store.records import Execution
@@ -107,7 +107,7 @@ class _Events:
     def of(self, row: LogRow) -> Iterator[tuple[Position, str]]:
         if row.kind != STREAM:
             return
-        for number, (part, namespace, data) in enumerate(row.payload["parts"]):
+        for number, (part, namespace, data) in enumerate(parts_in(row.payload)):
             for place, (event, shown) in enumerate(self._shown(part, namespace, data)):
                 position = Position(seq=row.seq, place=2 * number + place)
                 yield position, frame(event, shown, position)
