@@ -126,6 +126,8 @@ async def test_a_question_and_its_answer(client: Any) -> None:
     assert answered == {"n": 2, "answer": "yes", "ran": ["add", "question"]}
     stopped = await client.runs.wait(thread, "count", input={"n": 5}, interrupt_before=["double"])
     assert stopped["n"] == 6
+    assert (await client.runs.wait(thread, "count", input=None))["n"] == 12
+    await client.runs.wait(thread, "count", input={"n": 5}, interrupt_after=["add"])
     assert (await client.runs.wait(thread, "count", command={"update": {"n": 50}}))["n"] == 100
 
 

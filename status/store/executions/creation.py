@@ -40,7 +40,7 @@ def _first_rows(new: NewExecution) -> list[NewDelta]:
     if new.layout:
         human["layout"] = list(new.layout)
     if new.asked is not None:
-        human["asked"] = dict(new.asked)
+        human |= {"asked": dict(new.asked), "spoken": new.spoken}
     told = [human, *({**one, "before": USER_MESSAGE} for one in new.before), *new.after]
     return [
         *(NewDelta(kind="message", payload=dumps(dict(one))) for one in told),
