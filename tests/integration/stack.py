@@ -21,6 +21,7 @@ from amqp.exceptions import ChannelError
 from kombu import Connection
 
 from agent_runner.app.dev.tied import tied
+from tests.support.databases import copied
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
@@ -53,9 +54,13 @@ class Process:
     def kill(self, number: int = signal.SIGKILL) -> None:
         os.kill(self.pid, number)
 
-    def stop(self) -> None:
+    def ask_to_stop(self) -> None:
         if self.popen.poll() is None:
             self.popen.terminate()
+
+    def stop(self) -> None:
+        if self.popen.poll() is None:
+            self.ask_to_stop()
             try:
                 self.popen.wait(15)
             except subprocess.TimeoutExpired:
@@ -96,6 +101,8 @@ class Stack:
 
     def __enter__(self) -> Self:
         self.witnesses.mkdir(parents=True)
+        if not {"AGENT_RUNNER_DATABASE_URL", "PYTHONPATH"} & self.settings.keys():
+            copied(self.folder / "agent-runner.db")  # an old release would not know the newest tables
         # Supervisors end with this pipe: nothing is left behind even if the test's process is killed.
         self.lifeline = os.pipe()
         self.http = httpx.Client(
@@ -120,6 +127,9 @@ class Stack:
 
     def __exit__(self, *_: object) -> None:
         self.http.close()
+        for process in self.processes:  # all at once, but what they say good-bye to after them
+            if process.name not in ("server", "redis"):
+                process.ask_to_stop()
         for process in reversed(self.processes):
             process.stop()
         for end in self.lifeline:

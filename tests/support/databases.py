@@ -56,10 +56,7 @@ def migrated(sort: str, folder: Path, prepare: Prepare = no_more) -> Iterator[st
     """The URL of a database with the newest tables and no row in them. `prepare` adds what is no row, a trigger for
     instance; it gets the URL, and runs once as the migrations do."""
     if sort == "sqlite":
-        file = folder / f"{uuid.uuid4().hex[:12]}.db"
-        file.touch(mode=0o600)  # as the product's own
-        file.write_bytes(_template(prepare))
-        yield f"sqlite:///{file}"
+        yield copied(folder / f"{uuid.uuid4().hex[:12]}.db", prepare)
         return
     server = postgres_or_skip()
     shelf = _SHELVES.setdefault((server, prepare), [])
@@ -71,6 +68,13 @@ def migrated(sort: str, folder: Path, prepare: Prepare = no_more) -> Iterator[st
             shelf.append(url)
         else:
             _drop(server, url)
+
+
+def copied(file: Path, prepare: Prepare = no_more) -> str:
+    """The URL of a new SQLite file with the newest tables and no row: what a server would make of it at its start."""
+    file.touch(mode=0o600)  # as the product's own
+    file.write_bytes(_template(prepare))
+    return f"sqlite:///{file}"
 
 
 def postgres_or_skip() -> str:

@@ -19,6 +19,7 @@ from agent_runner.app.server.composition import RunningServer, running_server
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.records import Claimed, NewDelta, Outcome
+from tests.support import databases
 from tests.support.ports import free_port, listens
 
 KEY = "test-key"
@@ -41,6 +42,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def settings(tmp_path: Path, redis_url: str) -> Settings:
     unique = uuid.uuid4().hex[:8]
+    databases.copied(tmp_path / "agent-runner.db")
     return Settings(
         data_dir=tmp_path,
         broker_url=redis_url,

@@ -112,10 +112,11 @@ def supervise(receiver: Receiver, tmp_path: Path) -> Iterator[Callable[..., Supe
     yield start
     for each in started:
         each.popen.kill()
-        each.popen.communicate()
+        each.popen.wait()
         for pid, _ in each.lives():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        each.popen.communicate()  # not before: its children hold these pipes too
 
 
 def alive(pid: int) -> bool:
