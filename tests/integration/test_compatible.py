@@ -2,27 +2,38 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.integration.rabbitmq import EVERY_BROKER
+from tests.integration.shared import SharedStacks
 from tests.integration.stack import Process, Stack
 from tests.support.waiting import eventually
 
 pytestmark = EVERY_BROKER
 
 
-@pytest.fixture
-def stack(tmp_path: Path, broker: str) -> Iterator[Stack]:
+@pytest.fixture(scope="module")
+def stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedStacks]:
     """A server that takes reports by the contract."""
-    with Stack.open(tmp_path, broker, AGENT_RUNNER_REPORTING="compatible") as opened:
+    new_folder = partial(tmp_path_factory.mktemp, "compatible")
+    with SharedStacks(new_folder, start, AGENT_RUNNER_REPORTING="compatible") as opened:
         yield opened
 
 
 @pytest.fixture
-def worker(stack: Stack) -> Process:
+def stack(shared: Stack) -> Stack:
+    return shared
+
+
+@pytest.fixture
+def worker(stack: Stack, stacks: SharedStacks, broker: str) -> Process:
+    return stacks.lent(broker)[1]
+
+
+def start(stack: Stack) -> Process:
     """Never announced to the server: its own log says when it takes work."""
     process = stack.start("worker", AGENT_RUNNER_REPORTING="compatible", AGENT_RUNNER_STATUS_UPDATE_INTERVAL="5")
     eventually(lambda: " is ready: " in process.output(), within_s=40, what=f"the worker:\n{process.output()[-3000:]}")
@@ -38,6 +49,7 @@ def updates(stack: Stack, id: str) -> list[Any]:
 @pytest.mark.promise("0.13")
 def test_an_execution_runs_to_its_end(stack: Stack, worker: Process) -> None:
     """COMPLETED with every message and tool call; the updates are as many as the events of the run ask for."""
+    before = len(worker.output())
     created = stack.create("$ echo one && echo two")
     ended = stack.wait_for(created["metadata"]["id"])
     status = ended["status"]
@@ -48,7 +60,8 @@ def test_an_execution_runs_to_its_end(stack: Stack, worker: Process) -> None:
     assert status["tool_calls"][0]["status"] == "TOOL_CALL_COMPLETED"
     assert "two" in status["tool_calls"][0]["result"]
     assert status["started_at"] <= status["completed_at"]
-    said = eventually(lambda: re.search(r"run\.updates .* events=(\d+) updates=(\d+) failed=(\d+)", worker.output()))
+    numbers = re.compile(r"run\.updates .* events=(\d+) updates=(\d+) failed=(\d+)")
+    said = eventually(lambda: numbers.search(worker.output(), before))
     events, sent, failed = map(int, said.groups())
     sizes = [len(str(update)) for update in updates(stack, created["metadata"]["id"])]
     assert (sent, failed) == (events // 5, 0)

@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from tests.integration.rabbitmq import EVERY_BROKER
-from tests.integration.stack import KEY, Json, Stack
+from tests.integration.shared import SharedStacks
+from tests.integration.stack import KEY, Json, Process, Stack
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
@@ -38,20 +39,39 @@ class Flower:
         self.http.post(f"/api/task/revoke/{task_id}", params=options).raise_for_status()
 
 
+class Watched:
+    """Stacks with Flower and one worker, which the tests of this module share."""
+
+    def __init__(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        self.flowers: dict[Path, Flower] = {}
+        self.stacks = SharedStacks(lambda: tmp_path_factory.mktemp("flower"), self._start)
+
+    def _start(self, stack: Stack) -> Process:
+        """Flower first, so that it hears of everything."""
+        self.flowers[stack.folder] = Flower(stack)
+        return stack.start_worker()
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    all_of_them = Watched(tmp_path_factory)
+    with all_of_them.stacks:
+        yield all_of_them
+    for flower in all_of_them.flowers.values():
+        flower.http.close()
+
+
 @pytest.fixture(params=["async", "prefork"])
-def stack(request: pytest.FixtureRequest, tmp_path: Path, broker: str) -> Iterator[Stack]:
+def stack(request: pytest.FixtureRequest, watched: Watched, broker: str) -> Iterator[Stack]:
     pool = {"AGENT_RUNNER_POOL": request.param, "AGENT_RUNNER_CONCURRENCY": "2"}
-    with Stack.open(tmp_path, broker, **pool) as opened:
-        yield opened
+    lent, _ = watched.stacks.lent(broker, **pool)
+    yield lent
+    watched.stacks.given_back(lent)
 
 
 @pytest.fixture
-def flower(stack: Stack) -> Iterator[Flower]:
-    """With one worker: Flower first, so that it hears of everything."""
-    seen = Flower(stack)
-    stack.start_worker()
-    yield seen
-    seen.http.close()
+def flower(stack: Stack, watched: Watched) -> Flower:
+    return watched.flowers[stack.folder]
 
 
 def in_the_tool(stack: Stack, flower: Flower) -> str:

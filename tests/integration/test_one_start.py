@@ -2,6 +2,7 @@
 
 import signal
 import time
+import uuid
 
 import pytest
 import redis
@@ -22,7 +23,7 @@ class Witnessed:
 
     def __init__(self, stack: Stack, *, pause_s: float = 1.5) -> None:
         self._stack = stack
-        self.file = stack.witnesses / "witness.txt"
+        self.file = stack.witnesses / f"{uuid.uuid4().hex}.txt"
         self.file.touch()
         self._message = "\n".join(
             [
@@ -61,49 +62,49 @@ def settle_down(stack: Stack, id: str, witnessed: Witnessed) -> None:
 
 
 @pytest.mark.promise("3.14")
-def test_the_message_is_delivered_again(served: Stack) -> None:
+def test_the_message_is_delivered_again(shared: Stack) -> None:
     """Copies at once, while it runs and after the end start nothing."""
-    witnessed = Witnessed(served)
+    witnessed = Witnessed(shared)
     id = witnessed.start()
-    publish_again(served, id, Step.ENSURE_THREAD, Step.EXECUTE)
+    publish_again(shared, id, Step.ENSURE_THREAD, Step.EXECUTE)
     eventually(witnessed.started)
-    publish_again(served, id, Step.ENSURE_THREAD, Step.EXECUTE, Step.EXECUTE)
-    settle_down(served, id, witnessed)
-    publish_again(served, id, Step.ENSURE_THREAD, Step.EXECUTE)
-    empties(served)
-    settle_down(served, id, witnessed)
+    publish_again(shared, id, Step.ENSURE_THREAD, Step.EXECUTE, Step.EXECUTE)
+    settle_down(shared, id, witnessed)
+    publish_again(shared, id, Step.ENSURE_THREAD, Step.EXECUTE)
+    empties(shared)
+    settle_down(shared, id, witnessed)
 
 
 @pytest.mark.parametrize("down_s", [0.2, 3.0])
-def test_redis_is_restarted_in_mid_run(served: Stack, down_s: float) -> None:
+def test_redis_is_restarted_in_mid_run(shared: Stack, down_s: float) -> None:
     """The worker process lives, the run completes, and the next execution runs."""
-    worker = next(p for p in served.processes if p.name == "worker").child()
-    witnessed = Witnessed(served, pause_s=down_s + 1)
+    worker = next(p for p in shared.processes if p.name == "worker").child()
+    witnessed = Witnessed(shared, pause_s=down_s + 1)
     id = witnessed.start()
     eventually(witnessed.started)
-    served.redis.popen.send_signal(signal.SIGKILL)
-    served.redis.popen.wait()
+    shared.redis.popen.send_signal(signal.SIGKILL)
+    shared.redis.popen.wait()
     until = time.monotonic() + down_s
     eventually(lambda: time.monotonic() >= until, within_s=down_s + 20)
-    served.start_redis()
-    settle_down(served, id, witnessed)
+    shared.start_redis()
+    settle_down(shared, id, witnessed)
     assert worker.is_running()
-    following = served.create("$ echo again")["metadata"]["id"]
-    assert served.wait_for(following)["status"]["phase"] == "EXECUTION_COMPLETED"
+    following = shared.create("$ echo again")["metadata"]["id"]
+    assert shared.wait_for(following)["status"]["phase"] == "EXECUTION_COMPLETED"
     assert worker.is_running()
-    empties(served)
+    empties(shared)
 
 
-def test_the_workers_redis_connections_are_killed(served: Stack) -> None:
+def test_the_workers_redis_connections_are_killed(shared: Stack) -> None:
     """CLIENT KILL of every connection: no second copy, and the worker serves on."""
-    witnessed = Witnessed(served)
+    witnessed = Witnessed(shared)
     id = witnessed.start()
     eventually(witnessed.started)
-    with redis.Redis(port=served.redis_port) as client:
+    with redis.Redis(port=shared.redis_port) as client:
         assert int(client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")) > 0
         client.execute_command("CLIENT", "KILL", "TYPE", "pubsub", "SKIPME", "yes")
-    settle_down(served, id, witnessed)
-    empties(served)
+    settle_down(shared, id, witnessed)
+    empties(shared)
 
 
 def test_a_reply_is_lost_after_the_commit(stack: Stack) -> None:

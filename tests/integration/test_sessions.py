@@ -12,28 +12,28 @@ pytestmark = EVERY_BROKER
 
 
 @pytest.mark.promise("4.17")
-def test_the_second_turn_knows_the_first(served: Stack) -> None:
+def test_the_second_turn_knows_the_first(shared: Stack) -> None:
     """A session remembers what was said in it."""
-    first = served.create("My favourite colour is vermilion.")
+    first = shared.create("My favourite colour is vermilion.")
     session = first["spec"]["session_id"]
-    served.wait_for(first["metadata"]["id"], "EXECUTION_COMPLETED")
-    second = served.create("What did I say?", session_id=session)
-    ended = served.wait_for(second["metadata"]["id"], "EXECUTION_COMPLETED")
+    shared.wait_for(first["metadata"]["id"], "EXECUTION_COMPLETED")
+    second = shared.create("What did I say?", session_id=session)
+    ended = shared.wait_for(second["metadata"]["id"], "EXECUTION_COMPLETED")
     answers = [m["content"] for m in ended["status"]["messages"] if m["type"] == "MESSAGE_AI"]
     assert "vermilion" in " ".join(answers)
 
 
-def test_a_session_runs_in_order_and_two_sessions_overlap(served: Stack) -> None:
+def test_a_session_runs_in_order_and_two_sessions_overlap(shared: Stack) -> None:
     """Two executions posted at once to one session run one after the other; two sessions run at the same time."""
-    opening = served.create("hello")
+    opening = shared.create("hello")
     session = opening["spec"]["session_id"]
-    served.wait_for(opening["metadata"]["id"])
+    shared.wait_for(opening["metadata"]["id"])
     slow = "$ date +%s.%N; sleep 1; date +%s.%N"
-    same = [served.create(slow, session_id=session)["metadata"]["id"] for _ in range(2)]
-    other = served.create(slow)["metadata"]["id"]
+    same = [shared.create(slow, session_id=session)["metadata"]["id"] for _ in range(2)]
+    other = shared.create(slow)["metadata"]["id"]
     spans = {}
     for id in (*same, other):
-        call = served.wait_for(id, "EXECUTION_COMPLETED")["status"]["tool_calls"][0]
+        call = shared.wait_for(id, "EXECUTION_COMPLETED")["status"]["tool_calls"][0]
         first, last = [float(line) for line in call["result"].split() if line.replace(".", "").isdigit()][:2]
         spans[id] = (first, last)
     assert spans[same[0]][1] <= spans[same[1]][0], json.dumps(spans)
@@ -42,12 +42,12 @@ def test_a_session_runs_in_order_and_two_sessions_overlap(served: Stack) -> None
 
 
 @pytest.mark.promise("4.07")
-def test_a_deleted_session_takes_its_sandbox_along(served: Stack) -> None:
+def test_a_deleted_session_takes_its_sandbox_along(shared: Stack) -> None:
     """CleanupSandbox removes the directory on the worker."""
-    id = served.create("$ echo kept > note.txt")
-    served.wait_for(id["metadata"]["id"], "EXECUTION_COMPLETED")
+    id = shared.create("$ echo kept > note.txt")
+    shared.wait_for(id["metadata"]["id"], "EXECUTION_COMPLETED")
     session = id["spec"]["session_id"]
-    (note,) = served.folder.rglob("note.txt")
-    served.http.delete(f"/v1/sessions/{session}").raise_for_status()
+    (note,) = shared.folder.rglob("note.txt")
+    shared.http.delete(f"/v1/sessions/{session}").raise_for_status()
     eventually(lambda: not note.exists(), what="the sandbox to be removed")
     eventually(lambda: not note.parent.parent.exists(), what="its directory to be removed")

@@ -15,7 +15,7 @@ from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION
 from tests.faults.tcp_proxy import TcpProxy
 from tests.integration.replicas import Followers, Server, an_agent, two_servers
 from tests.integration.stack import Json, Stack
-from tests.support.databases import postgres_database
+from tests.support.databases import migrated
 from tests.support.ports import free_port
 
 WORK = "Look around.\n$ echo one\n$ sleep 0.5\n$ echo two\n@researcher Count. $ echo sub\n$ echo three"
@@ -23,8 +23,8 @@ STATES_PER_S = 4
 
 
 @pytest.fixture
-def database() -> Iterator[str]:
-    with postgres_database() as url:
+def database(tmp_path: Path) -> Iterator[str]:
+    with migrated("postgres", tmp_path) as url:
         yield url
 
 
