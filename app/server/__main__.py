@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -13,6 +14,7 @@ from agent_runner.clients.process.supervision import end_with_supervisor, startu
 
 def main() -> int:
     current_folder_last()
+    gc.disable()  # imports make hundreds of thousands of objects, and all of them stay
     try:
         from agent_runner.app.server.composition import running_server
         from agent_runner.clients.process.logs import set_up_logging
@@ -37,6 +39,8 @@ def main() -> int:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         end_with_supervisor()
         async with running_server(settings) as server:
+            gc.freeze()
+            gc.enable()
             log.info("server.ready", http_port=server.http_port, grpc_port=server.grpc_port)
             await stop.wait()
             log.info("server.stopping")

@@ -4,6 +4,7 @@
 Only the standard library is imported before the start is guarded: a broken import, too, must end in the banner.
 """
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +23,7 @@ class _CannotStart(Exception):
 def main(arguments: Sequence[str]) -> int:
     """Returns when the worker has left; 1 after a failed start, with one banner on stderr."""
     current_folder_last()
+    gc.disable()  # imports make hundreds of thousands of objects, and all of them stay
     try:
         _stage("Import", _trace_nothing)
         settings = _stage("Configuration", _settings, _role(arguments))
@@ -29,6 +31,8 @@ def main(arguments: Sequence[str]) -> int:
         _stage("Initialisation", station.open)
     except _CannotStart as failed:
         return _banner(failed)
+    gc.freeze()
+    gc.enable()
     return int(station.run())
 
 
