@@ -44,29 +44,29 @@ def session(stack: Stack) -> str:
 
 @pytest.mark.promise("1.30")
 @pytest.mark.promise("1.69")
-def test_from_a_push_to_a_command(shared: Stack) -> None:
+def test_from_a_push_to_a_command(served: Stack) -> None:
     """The agent reads the skill where its prompt says, its commands run its script and see the layered environment."""
-    at = session(shared)
+    at = session(served)
     message = "> read /skills/invoices/SKILL.md\n$ ./skills/invoices/scripts/read.sh\n$ echo $A $B $C $D"
-    id = shared.create(message, session_id=at, env={"D": "runtime"})["metadata"]["id"]
-    ended = shared.wait_for(id, "EXECUTION_COMPLETED")
+    id = served.create(message, session_id=at, env={"D": "runtime"})["metadata"]["id"]
+    ended = served.wait_for(id, "EXECUTION_COMPLETED")
     read, ran, printed = [call["result"] for call in ended["status"]["tool_calls"]]
     assert "# Invoices" in read
     assert ran.startswith("the script ran")
     assert printed.startswith("agent base team ********"), "the execution's own values are secrets"
-    assert [path.name for path in (shared.folder / "skills").iterdir()], "the archive is kept on the worker"
+    assert [path.name for path in (served.folder / "skills").iterdir()], "the archive is kept on the worker"
 
-    shared.http.delete("/v1/skills/invoices").raise_for_status()
-    assert_fails(shared, at, "E303", "SKILL", "invoices")
-    made(shared, "skills", "Skill", "Invoices", skill_md="# Invoices by text")
-    assert_fails(shared, at, "E303", "SKILL", "v1")
+    served.http.delete("/v1/skills/invoices").raise_for_status()
+    assert_fails(served, at, "E303", "SKILL", "invoices")
+    made(served, "skills", "Skill", "Invoices", skill_md="# Invoices by text")
+    assert_fails(served, at, "E303", "SKILL", "v1")
 
 
-def test_an_environment_that_is_gone(shared: Stack) -> None:
+def test_an_environment_that_is_gone(served: Stack) -> None:
     """E304 before the agent starts, naming it."""
-    at = session(shared)
-    shared.http.delete("/v1/environments/team").raise_for_status()
-    assert_fails(shared, at, "E304", "ENVIRONMENT", "team")
+    at = session(served)
+    served.http.delete("/v1/environments/team").raise_for_status()
+    assert_fails(served, at, "E304", "ENVIRONMENT", "team")
 
 
 def assert_fails(stack: Stack, session_id: str, code: str, category: str, named: str) -> None:
