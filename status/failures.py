@@ -29,6 +29,7 @@ class Code(Enum):
     SANDBOX = "E305"
     ANSWER = "E306"
     MCP_SERVER = "E307"
+    BUDGET = "E308"
     CANCELLED = "E401"
     BROKER_UNAVAILABLE = "E501"
 
@@ -207,6 +208,15 @@ FAILURES: dict[Code, Failure] = dict(
             says="MCP server '{what}' could not be used. Original error: {original_error}",
             next_step="Correct the agent's mcp_servers, or start what it names: docs/guides/mcp.md says what each cause"
             " needs.",
+            retryable=True,
+        ),
+        _row(
+            Code.BUDGET,
+            when="it used up its budget",
+            detection="the run, before the call that would exceed it",
+            says="The budget of this execution is used up: {original_error}",
+            next_step="What it had done until then is kept above. If it did useful work, raise agent-runner/budget of"
+            " the agent; if it did the same again and again, change its instructions.",
             retryable=True,
         ),
         _row(

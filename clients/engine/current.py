@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from agent_runner.clients.engine.memory.trail import Trail
 from agent_runner.clients.engine.user_graphs.run_context import RunContext
 from agent_runner.clients.masking.mask import Mask
+from agent_runner.clients.models.budget import Spent
 from agent_runner.clients.sandbox.local import LocalSandbox
 
 
@@ -29,6 +30,10 @@ class ToolServers(Protocol):
 
     async def call(self, server: str, tool: str, args: dict[str, Any]) -> Any: ...
     async def close(self) -> None: ...
+
+
+class BudgetReached(StopRun):
+    """The run may not do more; the text names the limit."""
 
 
 async def open_gate() -> None:
@@ -63,6 +68,7 @@ class CurrentRun:
     """The environment variables of the execution, for a user's graph; never written into the process environment."""
     finished_calls: Mapping[str, Any] = field(default_factory=dict)
     """The saved results of tool calls in the step that this run continues, by their result ids (`tool_results.py`)."""
+    spent: Spent = field(default_factory=Spent)
     doing: str = ""
     """The part of the set-up that is running now and may take long, in words; empty if there is none."""
 

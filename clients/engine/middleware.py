@@ -1,6 +1,7 @@
 """The middleware around every model and tool call of an agent and of its sub-agents.
 
 The gate: each call first waits for the current run's gate, so that a run whose gate is closed starts nothing new.
+The budget: each call is counted, and one beyond the run's budget ends the run.
 Refused tool calls: a call that was cut off, or whose arguments are no JSON, is not run. The model gets an error for it
 and is asked again, a few times.
 Tool errors: an exception of a tool becomes a failed tool message, masked, and the agent goes on. An interrupt, a drain,
@@ -21,7 +22,7 @@ from langgraph.types import Command
 from pydantic import ValidationError
 
 from agent_runner.clients.engine.contain import contained
-from agent_runner.clients.engine.current import StopRun, current_run
+from agent_runner.clients.engine.current import BudgetReached, StopRun, current_run
 from agent_runner.clients.masking.mask import Mask
 from agent_runner.clients.models.endings import NOT_MADE, reason_of, refused_in, with_refused
 from agent_runner.clients.models.errors import ModelError
@@ -44,15 +45,17 @@ class RunGuard(AgentMiddleware[Any, Any, Any]):
     ) -> ModelResponse[Any]:
         """Keep refused calls in the message: each gets an error as its result, and the model is asked again. Without
         them LangChain would end the turn. If the provider paused a turn, the model is asked to continue it."""
-        await pass_gate()
+        await _begin_model_call()
         response = await handler(request)
+        _count(response.result)
         said: list[AnyMessage] = []
         for _ in range(PAUSES_MOST):
             if not _paused(response.result):
                 break
             said += response.result  # type: ignore[arg-type]
-            await pass_gate()
+            await _begin_model_call()
             response = await handler(request.override(messages=[*request.messages, *said]))
+            _count(response.result)
         last = response.result[-1] if response.result else None
         if isinstance(last, AIMessage) and (refused := refused_in(last)):
             refused = [one if one.id else replace(one, id=f"call_{uuid.uuid4().hex[:24]}") for one in refused]
@@ -67,8 +70,8 @@ class RunGuard(AgentMiddleware[Any, Any, Any]):
         request: ToolCallRequest,
         handler: Callable[[ToolCallRequest], Awaitable[ToolMessage | Command[Any]]],
     ) -> ToolMessage | Command[Any]:
-        await pass_gate()
         call = request.tool_call
+        await _begin_tool_call(call["name"], call["args"])
         if call["name"] == "task" and (unknown := self._unknown_sub_agent(call["args"])):
             return _failed(call, unknown)
         if why := _refusal_of(request):
@@ -104,10 +107,10 @@ class GateHandler(AsyncCallbackHandler):
     ignore_custom_event = True
 
     async def on_chat_model_start(self, *args: Any, **kwargs: Any) -> None:
-        await pass_gate()
+        await _begin_model_call()
 
-    async def on_tool_start(self, *args: Any, **kwargs: Any) -> None:
-        await pass_gate()
+    async def on_tool_start(self, serialized: Any, input_str: str, **kwargs: Any) -> None:
+        await _begin_tool_call(str((serialized or {}).get("name", "")), input_str)
 
 
 async def pass_gate() -> None:
@@ -115,6 +118,28 @@ async def pass_gate() -> None:
     run = current_run()
     if run is not None:
         await run.gate()
+
+
+async def _begin_model_call() -> None:
+    await pass_gate()
+    _stop_if(run.spent.model_call() if (run := current_run()) else "")
+
+
+async def _begin_tool_call(name: str, args: Any) -> None:
+    await pass_gate()
+    _stop_if(run.spent.tool_call(name, args) if (run := current_run()) else "")
+
+
+def _stop_if(over: str) -> None:
+    if over:
+        raise BudgetReached(over)
+
+
+def _count(messages: Sequence[BaseMessage]) -> None:
+    if run := current_run():
+        for message in messages:
+            if isinstance(message, AIMessage):
+                run.spent.answered(message.usage_metadata)
 
 
 def _paused(messages: Sequence[BaseMessage]) -> bool:

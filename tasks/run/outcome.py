@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent_runner.clients.engine.current import BudgetReached
 from agent_runner.clients.engine.memory.postgres_pool import MemoryAway
 from agent_runner.clients.engine.turn import MemoryGone
 from agent_runner.clients.mcp.definition import McpServerError
@@ -92,6 +93,8 @@ def broke(error: BaseException, *, began: bool, sandbox: str, **facts: Any) -> O
         return failed(Code.SKILL, what=error.skill, original_error=words(error), **facts)
     if isinstance(error, McpServerError):
         return failed(error.code, what=error.server, original_error=words(error), **facts)
+    if isinstance(error, BudgetReached):
+        return failed(Code.BUDGET, original_error=words(error), **facts)
     if isinstance(error, SetupError):
         return failed(error.code, what=error.what, original_error=words(error), **facts)
     if isinstance(error, AnswerError):

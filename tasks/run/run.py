@@ -41,6 +41,7 @@ BROKEN_OFF = {
     Code.WORKER_LOST.value: "the worker was lost while it was open",
     Code.WORKER_SHUTDOWN.value: "the worker was shut down while it was open",
     Code.APPLICATION.value: "the run failed while it was open",
+    Code.BUDGET.value: "the run's budget was used up while it was open",
 }
 """What an agent reads about calls that the run before left open, by the code of that run."""
 STRUCTURE = frozenset({"id", "message", "scope", "status", "type"})

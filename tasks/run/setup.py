@@ -22,6 +22,8 @@ from agent_runner.clients.engine.user_graphs.run_context import context_for, lac
 from agent_runner.clients.engine.user_graphs.user_graphs import Graph
 from agent_runner.clients.mcp.agent_servers import chosen, servers_of
 from agent_runner.clients.mcp.options import ANNOTATION as MCP
+from agent_runner.clients.models.budget import ANNOTATION as BUDGET
+from agent_runner.clients.models.budget import BudgetError, Spent, budget_of
 from agent_runner.clients.process.threads import own
 from agent_runner.clients.sandbox.isolation import isolation_of, limits_of
 from agent_runner.clients.sandbox.local import LocalSandbox, SandboxError
@@ -60,6 +62,7 @@ async def prepare(
 ) -> Prepared:
     """Everything before the agent's first step. `fetch` gets a skill's archive by its key. Raises any error."""
     check(run.claim)
+    run.current.spent = Spent(limits_in(run.claim))
     if run.current.sandbox is None:
         run.current.sandbox = await open_sandbox(settings, run)
     skills = await set_up_skills(SkillShelf(settings.data_dir / "skills", fetch), run)
@@ -97,6 +100,14 @@ def durability_of(settings: "Settings", engine: EngineFactory, claim: Claim) -> 
     if chosen and chosen not in DURABILITIES:
         raise SetupError(f"durability is {chosen!r}: it must be one of {', '.join(DURABILITIES)} ({DURABILITY})")
     return chosen or settings.durability
+
+
+def limits_in(claim: Claim) -> dict[str, int]:
+    """The run's budget. Raises SetupError."""
+    try:
+        return budget_of(claim.reply.agent.metadata.annotations.get(BUDGET, ""))
+    except BudgetError as error:
+        raise SetupError(str(error)) from None
 
 
 def check(claim: Claim) -> None:

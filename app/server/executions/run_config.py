@@ -8,6 +8,7 @@ from typing import Any
 from agent_runner.app.server.contract.json_text import read_json
 from agent_runner.app.server.problems import invalid
 from agent_runner.clients.mcp import options
+from agent_runner.clients.models import budget
 from agent_runner.status import run_config
 from agent_runner.status.run_config import CONFIG, CONTEXT, MAX_LIMIT, OURS, RunConfigError
 
@@ -30,6 +31,8 @@ def check_annotations(annotations: Mapping[str, str]) -> None:
     """Raises INVALID_ARGUMENT for one that cannot be used."""
     with _told():
         run_config.given_in(annotations, _read)
+    with _told():
+        budget.budget_of(annotations.get(budget.ANNOTATION, ""))
     try:
         options.options_of(annotations.get(options.ANNOTATION, ""))
     except options.ToolServerOptionsError as error:
@@ -58,5 +61,7 @@ def _read(text: str, what: str) -> Any:
 def _told() -> Iterator[None]:
     try:
         yield
+    except budget.BudgetError as error:
+        raise invalid(str(error)) from None
     except RunConfigError as error:
         raise (invalid(str(error), next_step=error.next_step) if error.next_step else invalid(str(error))) from None

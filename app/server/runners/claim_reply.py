@@ -23,6 +23,8 @@ from agent_runner.app.server.executions.view import CREATED_BY
 from agent_runner.app.server.problems import Problem
 from agent_runner.app.server.resources.archives import Artifacts
 from agent_runner.app.server.resources.sealing import EnvValue, SealBroken, too_many_secrets
+from agent_runner.clients.models.budget import ANNOTATION as BUDGET
+from agent_runner.clients.models.budget import BudgetError, merged_budget
 from agent_runner.clients.skills.archive import in_folders
 from agent_runner.status.failures import Code
 from agent_runner.status.store.executions.ending import dumps
@@ -105,13 +107,18 @@ def _asked(execution: Execution, human: Mapping[str, Any]) -> str:
 
 
 def _give_config(execution: Execution, reply: pb.ClaimReply) -> None:
-    """Context and config of the run. The execution's values override the agent's."""
+    """Context, config and budget of the run. The execution's values override the agent's; of a budget the lower ones
+    count."""
     own = execution.spec.get("metadata", {}).get("annotations", {})
     try:
         context, config = merged(reply.agent.metadata.annotations, own)
-    except Problem as problem:  # the agent was stored by a version without this check
-        reply.bundle_error = f"agent '{reply.agent.metadata.slug}': {problem.detail}"
+        limits = merged_budget(reply.agent.metadata.annotations, own)
+    except (Problem, BudgetError) as problem:  # the agent was stored by a version without this check
+        detail = problem.detail if isinstance(problem, Problem) else str(problem)
+        reply.bundle_error = f"agent '{reply.agent.metadata.slug}': {detail}"
         return
+    if limits:
+        reply.agent.metadata.annotations[BUDGET] = limits
     reply.context_json = "" if context is None else dumps(context)
     reply.config_json = dumps(config) if config else ""
 

@@ -285,3 +285,12 @@ async def test_a_context_that_the_server_has_not_checked_ends_the_run(
     assert f"agent-runner/{name}" in told.bundle_error
     assert says in told.bundle_error
     assert (told.context_json, told.config_json) == ("", "")
+
+
+async def test_the_lower_budget_counts(server: ContractServer, backend: CompatibleBackend) -> None:
+    """That of the agent and that of the execution, as with a server of ours."""
+    server.agent.metadata.annotations["agent-runner/budget"] = json.dumps({"tool_calls": 5, "tokens": 10})
+    server.execution.metadata.annotations["agent-runner/budget"] = json.dumps({"tool_calls": 9, "model_calls": 2})
+    told = await claim(backend)
+    limits = json.loads(told.agent.metadata.annotations["agent-runner/budget"])
+    assert limits == {"tool_calls": 5, "tokens": 10, "model_calls": 2}

@@ -1,6 +1,7 @@
 """The answer to a claim: environments in layers, skills in versions, and what it says when something is gone."""
 
 import asyncio
+import json
 import threading
 import time
 from dataclasses import replace
@@ -325,3 +326,18 @@ async def forget_front(server: RunningServer, **values: Any) -> None:
 
 async def kept_front(server: RunningServer) -> Any:
     return await scalar(server.ctx.store, select(skill_artifacts.c.front))
+
+
+async def test_the_lower_budget_counts(http: httpx.AsyncClient, server: RunningServer) -> None:
+    """An execution can lower what its agent may do, and cannot raise it."""
+    body = agent()
+    body["metadata"]["annotations"] = {"agent-runner/budget": json.dumps({"tool_calls": 5, "tokens": 10})}
+    made = (await http.post("/v1/agents", json=body)).json()
+    own = {"agent-runner/budget": json.dumps({"tool_calls": 9, "model_calls": 2})}
+    kind = {"api_version": VERSION, "kind": "AgentExecution"}
+    spec = {"message": "hi", "agent_id": made["metadata"]["id"]}
+    answer = await http.post("/v1/executions", json={**kind, "metadata": {"annotations": own}, "spec": spec})
+    assert answer.status_code == 201, answer.text
+    reply = await claimed(server, answer.json()["metadata"]["id"])
+    limits = json.loads(reply.agent.metadata.annotations["agent-runner/budget"])
+    assert limits == {"tool_calls": 5, "tokens": 10, "model_calls": 2}

@@ -83,3 +83,9 @@ def test_options_of_mcp_servers_that_cannot_be_used() -> None:
     with pytest.raises(Problem, match=r"files\.transport must be one of streamable_http, sse"):
         check_annotations(annotations)
     check_annotations({"agent-runner/mcp": '{"files": {"transport": "sse"}}'})
+
+
+def test_a_budget_that_cannot_be_used() -> None:
+    """It is refused when it is written."""
+    with pytest.raises(Problem, match="must be a whole number from 1"):
+        check_annotations({"agent-runner/budget": '{"tokens": -1}'})
