@@ -94,7 +94,7 @@ check-fresh: $(READY) ## set up fresh copies with the oldest pip of each Python 
 
 # Parts and stores in one process; what starts processes is tested, not measured. The floor stands in pyproject.toml.
 coverage: $(READY) ## which lines the tests of parts, stores and the contract run; fails below the floor
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) tests/unit tests/store tests/contract --cov --cov-report=term:skip-covered $(ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) tests/unit tests/processes/with_a_server tests/store tests/contract --cov --cov-report=term:skip-covered $(ARGS)
 
 promises: $(READY) ## run the tests that prove a promise; per promise: passing, failing or without a test
 	@$(BIN)/python -m tests.promises $(ARGS)

@@ -1,13 +1,9 @@
-"""Retention at the server: what a run takes, what it asks of the workers, who may start one, and the command."""
+"""Retention at the server: what a run takes, what it asks of the workers, and who may start one."""
 
 import asyncio
 import base64
 import json
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,8 +14,7 @@ from agent_runner.app.server.composition import RunningServer
 from agent_runner.app.server.maintenance import retention
 from agent_runner.app.server.maintenance.retention import Report, Retention
 from agent_runner.clients.settings.settings import Settings
-from checks.tree import ROOT
-from tests.unit.server.conftest import KEY, Worker, created, http_client
+from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.identity import key
 from tests.unit.server.test_create import assert_problem
 
@@ -220,37 +215,3 @@ async def test_who_may(server: RunningServer, http: httpx.AsyncClient) -> None:
             assert_problem(await other.post("/v1/retention", json={"days": 0}), 403, "PERMISSION_DENIED")
     for given in ({"days": -1}, {"days": "x"}, {"dry": True}):
         assert_problem(await http.post("/v1/retention", json=given), 400, "INVALID_ARGUMENT")
-
-
-async def command(server: RunningServer, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    env = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "src")]),
-        "STIGMER_API_KEY": KEY,
-        "AGENT_RUNNER_HTTP_URL": f"http://127.0.0.1:{server.http_port}",
-    }
-    argv = [sys.executable, "-m", "agent_runner.app.cli.main", *arguments]
-    return await asyncio.to_thread(
-        subprocess.run, argv, env=env, cwd=folder, capture_output=True, text=True, timeout=60
-    )
-
-
-async def test_the_command(server: RunningServer, http: httpx.AsyncClient, worker: Worker, tmp_path: Path) -> None:
-    """`agent-runner retention`: a dry run removes nothing, a run says what went, also as JSON."""
-    execution = (await ended(http, worker))["metadata"]["id"]
-    dry = await command(server, tmp_path, "retention", "--days", "0", "--dry-run", "--json")
-    assert dry.returncode == 0, dry.stderr
-    assert json.loads(dry.stdout)["dry_run"] is True
-    assert json.loads(dry.stdout)["executions"] == 1
-    assert (await http.get(f"/v1/executions/{execution}")).status_code == 200
-    today = await command(server, tmp_path, "retention")
-    assert "removed: 0 executions (0 rows of logs, 0 bytes)" in today.stdout
-    done = await command(server, tmp_path, "retention", "--days", "0")
-    assert "removed: 1 executions (" in done.stdout
-    assert "1 sessions" in done.stdout
-    assert "2 removals are with the workers" in done.stdout
-    assert (await http.get(f"/v1/executions/{execution}")).status_code == 404
-    for days in ("-1", "nan", "x"):
-        wrong = await command(server, tmp_path, "retention", "--days", days)
-        assert wrong.returncode == 2
-        assert wrong.stdout == ""

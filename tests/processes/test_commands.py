@@ -26,7 +26,7 @@ def agent_runner(*arguments: str, **environment: str) -> "subprocess.CompletedPr
 @pytest.fixture(autouse=True)
 def importable(clean_environment: Path) -> None:
     """The commands run in an empty directory and find this source tree."""
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[3] / "src")])
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parents[2] / "src")])
 
 
 def test_help_is_light() -> None:

@@ -1,9 +1,5 @@
 """A redrive gets its secrets again, by the command line and by gRPC."""
 
-import asyncio
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +9,8 @@ import httpx
 from agent_runner.app.server.composition import RunningServer
 from agent_runner.v1 import executions_pb2 as own
 from agent_runner.v1 import executions_pb2_grpc as own_grpc
-from checks.tree import ROOT
-from tests.unit.server.conftest import AUTHORIZED, KEY, created
+from tests.processes.with_a_server.commands import command
+from tests.unit.server.conftest import AUTHORIZED, created
 from tests.unit.server.identity import code_of
 
 
@@ -23,19 +19,6 @@ async def secrets(server: RunningServer, id: str) -> dict[str, str]:
     row = await server.ctx.store.get(id)
     assert row is not None
     return {name: value.value for name, value in server.ctx.sealing.open_env(row.sealed_env).items()}
-
-
-async def command(server: RunningServer, folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    env = {
-        "PATH": os.environ["PATH"],
-        "PYTHONPATH": os.pathsep.join([str(ROOT / "src")]),
-        "STIGMER_API_KEY": KEY,
-        "AGENT_RUNNER_HTTP_URL": f"http://127.0.0.1:{server.http_port}",
-    }
-    argv = [sys.executable, "-m", "agent_runner.app.cli.main", *arguments]
-    return await asyncio.to_thread(
-        subprocess.run, argv, env=env, cwd=folder, capture_output=True, text=True, timeout=60
-    )
 
 
 async def test_by_the_command_line(server: RunningServer, http: httpx.AsyncClient, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.tasks.app import Role, build_app, registered
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 
 def start(tmp_path: Path, *arguments: str, pythonpath: str = "", **settings: str) -> "subprocess.CompletedProcess[str]":

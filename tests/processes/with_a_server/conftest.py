@@ -1,0 +1,8 @@
+"""The server in the test's own process that the commands call."""
+
+from tests.unit.server.conftest import channel as channel
+from tests.unit.server.conftest import http as http
+from tests.unit.server.conftest import redis_url as redis_url
+from tests.unit.server.conftest import server as server
+from tests.unit.server.conftest import settings as settings
+from tests.unit.server.conftest import worker as worker
