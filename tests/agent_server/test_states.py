@@ -61,7 +61,11 @@ async def test_a_failed_run(client: Any, served: Stack) -> None:
     state = await client.threads.get_state(thread)
     assert state["next"] == ["fail"]
     assert "no good" in state["tasks"][0]["error"]
-    assert (await client.threads.get(thread))["status"] == "error"
+    shown = await client.threads.get(thread)
+    assert (shown["status"], shown["error"]["error"]) == ("error", "Application")
+    await client.runs.wait(thread, "failing", input={"seen": ["x"]}, raise_error=False)
+    shown = await client.threads.get(thread)
+    assert shown["error"] == {"error": "ValueError", "message": "no good"}
 
 
 @pytest.mark.promise("5.04")

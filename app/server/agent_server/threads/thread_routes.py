@@ -75,7 +75,8 @@ class ThreadHandlers:
 
     async def shown(self, thread: Thread, *, with_ttl: bool = False) -> dict[str, Any]:
         known = await self._states.known([thread])
-        return thread_json(thread, known[thread.session_id], with_ttl=with_ttl)
+        failure = await self._states.failure(thread)
+        return thread_json(thread, known[thread.session_id], failure=failure, with_ttl=with_ttl)
 
     async def create(self, request: Request) -> JSONResponse:
         """`supersteps` write a first state, one after the other; the metadata names the graph (`graph_id`)."""
@@ -113,7 +114,8 @@ class ThreadHandlers:
         known = await self._states.known(found) if wants_state else {}
         listed = []
         for thread in found:
-            whole = thread_json(thread, known.get(thread.session_id))
+            failure = await self._states.failure(thread)
+            whole = thread_json(thread, known.get(thread.session_id), failure=failure)
             one = selected(whole, asked.select)
             if asked.extract:
                 one["extracted"] = {alias: extracted(whole, path) for alias, path in asked.extract.items()}

@@ -7,6 +7,7 @@ from typing import Any
 
 from agent_runner.app.server.agent_server.assistants.assistant_service import AssistantService, default_id
 from agent_runner.app.server.agent_server.queries.graph_questions import GraphQuestions
+from agent_runner.app.server.agent_server.streams.run_end import run_end
 from agent_runner.app.server.agent_server.uuids import is_uuid, run_uuid, thread_uuid
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.executions.placement import BUILT_IN_SLUG
@@ -87,6 +88,14 @@ class ThreadStates:
         listed = list(threads)
         states = await asyncio.gather(*map(one, listed))
         return {thread.session_id: state for thread, state in zip(listed, states, strict=True)}
+
+    async def failure(self, thread: Thread) -> Json | None:
+        """`{error, message}` of the run that left the thread in `error`."""
+        if thread.status is not ThreadStatus.ERROR:
+            return None
+        execution = await self._ctx.store.get(thread.last_execution_id)
+        told = (await run_end(self._ctx, execution)).error if execution else None
+        return {name: told[name] for name in ("error", "message")} if told else None
 
     async def update(self, thread: Thread, asked: Mapping[str, Any]) -> Json:
         """Write a state. It becomes the thread's newest. Raises FAILED_PRECONDITION while a run is open, and

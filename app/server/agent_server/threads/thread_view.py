@@ -9,8 +9,14 @@ from agent_runner.app.server.agent_server.uuids import thread_uuid
 from agent_runner.status.store.registry.threads import Thread
 
 
-def thread_json(thread: Thread, state: dict[str, Any] | None = None, *, with_ttl: bool = False) -> dict[str, Any]:
-    """`state`: that of the head, if it is known otherwise."""
+def thread_json(
+    thread: Thread,
+    state: dict[str, Any] | None = None,
+    *,
+    failure: dict[str, Any] | None = None,
+    with_ttl: bool = False,
+) -> dict[str, Any]:
+    """`state`: that of the head, if it is known otherwise. `failure`: of the run that left it in `error`."""
     state = state or thread.known_state
     graph = {"graph_id": thread.graph, "assistant_id": default_id(thread.graph)} if thread.graph else {}
     shown: dict[str, Any] = {
@@ -24,7 +30,7 @@ def thread_json(thread: Thread, state: dict[str, Any] | None = None, *, with_ttl
         "values": state.get("values") if state else None,
     }
     if thread.last_execution_id:
-        shown["error"] = state.get("error") if state else None
+        shown["error"] = failure
         shown["interrupts"] = interrupts_of(state)
     if with_ttl:
         shown["ttl"] = thread.ttl
