@@ -49,6 +49,7 @@ async def stepped(client: Any, thread: str, **how: Any) -> str:
     raise AssertionError("it made no step")
 
 
+@pytest.mark.promise("5.07")
 async def test_a_run_is_an_execution(client: Any, served: Stack) -> None:
     """What the SDK starts stands in our list with its input and its end; what we start, the SDK finds by its UUID."""
     thread = await new_thread(client)
@@ -102,6 +103,7 @@ async def test_messages_in_both_forms(client: Any) -> None:
     assert [len(p.data[0]["content"]) for p in grown] == sorted(len(p.data[0]["content"]) for p in grown)
 
 
+@pytest.mark.promise("5.08")
 @pytest.mark.parametrize("mode", [["values", "updates", "custom"], "messages"])
 async def test_a_stream_goes_on_from_every_event(client: Any, served: Stack, mode: Any) -> None:
     """Whoever comes back with the id of an event gets exactly the rest, in either form, also after the end."""

@@ -76,6 +76,7 @@ async def test_a_call_that_fails_is_made_again(client: Any) -> None:
         assert (told[-1]["status"], told[-1]["error"]["message"]) == ("error", "no value")
 
 
+@pytest.mark.promise("5.12")
 @pytest.mark.parametrize("url", [*PRIVATE, "ftp://example.com/", "//example.com", "http://user:pw@example.com/"])
 async def test_private_addresses_are_refused(url: str) -> None:
     """Before anything is sent, also by a name that leads there."""

@@ -21,6 +21,7 @@ def kill(worker: Process) -> float:
     return time.monotonic()
 
 
+@pytest.mark.promise("5.09")
 async def test_a_killed_worker_is_an_error_of_the_stream(client: Any, served: Stack) -> None:
     """E103 with the next step, soon; the thread takes the next run, from the steps that were finished."""
     thread = await new_thread(client)

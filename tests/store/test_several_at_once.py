@@ -53,6 +53,7 @@ async def test_interrupt_cancels_all_before_it_and_keeps_their_work(store: Store
     assert await store.session_memory("s") == ("h1", made.execution.id)
 
 
+@pytest.mark.promise("5.10")
 async def test_rollback_removes_what_it_cancels(store: Store, flow: Flow, clock: Clock) -> None:
     """The session's head is again where the first began, whatever it still reports; its row goes a little later."""
     before = await flow.claimed(session_id="s")

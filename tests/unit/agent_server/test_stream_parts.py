@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +41,7 @@ def test_text_and_parts_stay_apart() -> None:
     assert kinds == ["text", "stream", "note", "stream"]
 
 
+@pytest.mark.promise("5.11")
 def test_a_run_has_a_limit() -> None:
     """One part says so; the end of the run is told all the same."""
     rows = StreamRows(StreamLimits(part_bytes=1000, run_bytes=100))
