@@ -11,10 +11,15 @@ import sys
 from agent_runner.clients.process.import_path import current_folder_last
 from agent_runner.clients.process.supervision import end_with_supervisor, startup_failure
 
+SWITCH_S = 0.0005
+"""A verb of the store gives the interpreter up at each of its statements. While the event loop is busy, it gets it back
+after this time; Python's own 5 ms would be longer than most verbs take."""
+
 
 def main() -> int:
     current_folder_last()
     gc.disable()  # imports make hundreds of thousands of objects, and all of them stay
+    sys.setswitchinterval(SWITCH_S)
     try:
         from agent_runner.app.server.composition import running_server
         from agent_runner.clients.process.logs import set_up_logging

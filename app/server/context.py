@@ -21,6 +21,9 @@ class Publisher(Protocol):
     async def publish(self, execution_id: str) -> None:
         """Put the execution's next step on its queue; raises `PublishError` of `clients.broker`."""
 
+    async def send(self, execution: Execution) -> None:
+        """As `publish`, for a row that was just read."""
+
     async def clean_up(self, session_id: str, queue: str) -> None:
         """Have workers remove the sandbox and the memory of a deleted session."""
 

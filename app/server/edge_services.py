@@ -5,6 +5,7 @@ from typing import Any, Self
 
 from agent_runner.app.server.access.org_view import visible
 from agent_runner.app.server.context import ServerContext
+from agent_runner.app.server.executions.drafts import Accepted
 from agent_runner.app.server.executions.execution_service import Executions
 from agent_runner.app.server.executions.placement import Placing
 from agent_runner.app.server.executions.view import brief_json, execution_json
@@ -50,6 +51,12 @@ class Edges:
         """The whole execution as JSON. Raises NOT_FOUND."""
         found = await snapshot(self.ctx, execution_id)
         return execution_json(found.execution, found.state)
+
+    async def shown_new(self, accepted: Accepted) -> dict[str, Any]:
+        """As `shown`, for an execution that was just accepted: what was written is not read again."""
+        if accepted.state is None:
+            return await self.shown(accepted.execution.id)
+        return execution_json(accepted.execution, accepted.state)
 
     def shown_page(self, page: Page) -> list[dict[str, Any]]:
         return [

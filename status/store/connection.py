@@ -84,13 +84,19 @@ class Transactions:
         super().__init_subclass__()
         check_verbs(cls)
 
+    @property
+    def hops(self) -> int:
+        """How many transactions were handed to a thread."""
+        return sum(threads.hops for threads in set(self._threads.values()))
+
     async def close(self) -> None:
         """Waits for the verbs that run."""
         await asyncio.gather(*(threads.close() for threads in self._threads.values()))
 
-    async def transact(self, kind: Kind, work: Callable[[Connection], T]) -> T:
-        """Runs `work` in one transaction on a thread of the store. Raises `StoreUnavailable`, `StoreConflict`."""
-        begin = BEGIN[self.engine.dialect.name, kind]
+    async def transact(self, kind: Kind, work: Callable[[Connection], T], *, alone: bool = False) -> T:
+        """Runs `work` in one transaction on a thread of the store. Raises `StoreUnavailable`, `StoreConflict`. `alone`:
+        it is a single statement, and a transaction by itself."""
+        begin = "" if alone else BEGIN[self.engine.dialect.name, kind]
         return await self._threads[kind].submit(lambda session: session.transact(begin, work))
 
     def params(self, **values: Any) -> dict[str, Any]:

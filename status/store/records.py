@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent_runner.status.attachments import Attachment
 from agent_runner.status.brief import Brief
@@ -12,6 +12,9 @@ from agent_runner.status.log.log import State
 from agent_runner.status.phases import Phase, Step
 from agent_runner.status.requests.multitask import Multitask
 from agent_runner.status.timeouts import Timeouts
+
+if TYPE_CHECKING:
+    from agent_runner.status.store.run_records import Bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +145,7 @@ class Created:
     execution: Execution | None
     superseded: Sequence[Execution] = ()
     """The executions of its session that it cancelled, as they are after that."""
+    state: State | None = None
 
 
 class View(Enum):
@@ -238,6 +242,7 @@ class Claimed:
     """If it has, continue from there without new input."""
     rolled_back: Sequence[str] = ()
     """Ids of executions of the session whose checkpoints are to be removed."""
+    bundle: "Bundle | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,18 +347,6 @@ class Removal:
     head_checkpoint_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Overdue:
-    """What retention would remove now. `unconfirmed`: removals that no worker has confirmed yet."""
-
-    executions: int
-    log_rows: int
-    bytes: int
-    sessions: int
-    skill_archives: int
-    unconfirmed: int
-
-
 class ResourceKind(Enum):
     """The contract's resources besides executions. The value is the contract's kind name."""
 
@@ -391,7 +384,7 @@ class ResourceQuery(Query):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourcePage:
-    """As `Page`, of resources."""
+    """As `Page`."""
 
     resources: Sequence[Resource]
     next_token: str

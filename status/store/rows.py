@@ -1,6 +1,7 @@
 """From rows to records."""
 
 import json
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Row
@@ -18,30 +19,32 @@ def limits_of(timeouts: Timeouts) -> dict[str, float]:
     return {name: getattr(timeouts, f"{name.removeprefix('limit_')}_s") for name in LIMITS}
 
 
-def to_execution(row: Row[Any]) -> Execution:
-    r = row._mapping
+def to_execution(row: Any) -> Execution:
+    """`row`: all columns of `executions`, by their names."""
     return Execution(
-        **{name: r[name] for name in _COPIED},
-        spec=json.loads(r["spec"]),
-        phase=Phase(r["phase"]),
-        step=Step(r["step"]),
-        timeouts=Timeouts(**{f"{n.removeprefix('limit_')}_s": r[n] for n in LIMITS}),
-        progress=json.loads(r["progress"]),
-        idempotency_key=r["idempotency_key"] or "",
-        base_checkpoint_id=r["base_checkpoint_id"] if r["base_given"] else None,
-        sealed_env=r["sealed_env"] or b"",
+        **dict(zip(_COPIED, _copied(row), strict=True)),
+        spec=json.loads(row.spec),
+        phase=Phase(row.phase),
+        step=Step(row.step),
+        timeouts=Timeouts(**dict(zip(_TIMEOUTS, _limits(row), strict=True))),
+        progress=json.loads(row.progress) if row.progress != "{}" else {},
+        idempotency_key=row.idempotency_key or "",
+        base_checkpoint_id=row.base_checkpoint_id if row.base_given else None,
+        sealed_env=row.sealed_env or b"",
     )
 
 
 _MADE = {"spec", "phase", "step", "timeouts", "progress", "idempotency_key", "sealed_env", "base_checkpoint_id"}
 _COPIED = tuple(name for name in Execution.__dataclass_fields__ if name not in _MADE)
+_copied = attrgetter(*_COPIED)
+_TIMEOUTS = tuple(f"{name.removeprefix('limit_')}_s" for name in LIMITS)
+_limits = attrgetter(*LIMITS)
 
 
 def to_worker(row: Row[Any]) -> Worker:
     return Worker(**{name: row._mapping[name] for name in Worker.__dataclass_fields__})
 
 
-def to_resource(row: Row[Any]) -> Resource:
-    r = row._mapping
-    copied = {name: r[name] for name in ("id", "org", "slug", "parent_id", "created_at", "version")}
-    return Resource(kind=ResourceKind(r["kind"]), body=json.loads(r["body"]), **copied)
+def to_resource(row: Any) -> Resource:
+    copied = {name: getattr(row, name) for name in ("id", "org", "slug", "parent_id", "created_at", "version")}
+    return Resource(kind=ResourceKind(row.kind), body=json.loads(row.body), **copied)

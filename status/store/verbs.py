@@ -59,38 +59,43 @@ Public = Callable[Concatenate[S, P], Coroutine[Any, Any, T]]
 @overload
 def writes(method: Plain[S, P, T]) -> Public[S, P, T]: ...
 @overload
-def writes(*, orgs: Orgs) -> Callable[[Plain[S, P, T]], Public[S, P, T]]: ...
-def writes(method: Callable[..., Any] | None = None, *, orgs: Orgs | None = None) -> Callable[..., Any]:
-    """The function as one transaction that writes. `orgs`: its rule for callers; without one it is for the server."""
-    return _transaction(Kind.WRITES, orgs, method)
+def writes(*, orgs: Orgs | None = None, alone: bool = False) -> Callable[[Plain[S, P, T]], Public[S, P, T]]: ...
+def writes(
+    method: Callable[..., Any] | None = None, *, orgs: Orgs | None = None, alone: bool = False
+) -> Callable[..., Any]:
+    """The function as one transaction that writes. `orgs`: its rule for callers; without one it is for the server.
+    `alone`: it is a single statement, which needs no BEGIN and COMMIT of its own."""
+    return _transaction(Kind.WRITES, orgs, alone, method)
 
 
 @overload
 def reads(method: Plain[S, P, T]) -> Public[S, P, T]: ...
 @overload
-def reads(*, orgs: Orgs) -> Callable[[Plain[S, P, T]], Public[S, P, T]]: ...
-def reads(method: Callable[..., Any] | None = None, *, orgs: Orgs | None = None) -> Callable[..., Any]:
-    """The function as one transaction that sees one state of the database. `orgs` as in `writes`."""
-    return _transaction(Kind.READS, orgs, method)
+def reads(*, orgs: Orgs | None = None, alone: bool = False) -> Callable[[Plain[S, P, T]], Public[S, P, T]]: ...
+def reads(
+    method: Callable[..., Any] | None = None, *, orgs: Orgs | None = None, alone: bool = False
+) -> Callable[..., Any]:
+    """The function as one transaction that sees one state of the database. `orgs` and `alone` as in `writes`."""
+    return _transaction(Kind.READS, orgs, alone, method)
 
 
-def _transaction(kind: Kind, orgs: Orgs | None, method: Callable[..., Any] | None) -> Callable[..., Any]:
+def _transaction(kind: Kind, orgs: Orgs | None, alone: bool, method: Callable[..., Any] | None) -> Callable[..., Any]:
     if method is None:
-        return lambda method: _whole(kind, orgs, method)
-    return _whole(kind, orgs, method)
+        return lambda method: _whole(kind, orgs, alone, method)
+    return _whole(kind, orgs, alone, method)
 
 
-def _whole(kind: Kind, orgs: Orgs | None, method: Plain[S, P, T]) -> Public[S, P, T]:
+def _whole(kind: Kind, orgs: Orgs | None, alone: bool, method: Plain[S, P, T]) -> Public[S, P, T]:
     async def whole(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
         def work(connection: "Connection") -> T:
             return method(self, connection, *args, **kwargs)
 
         for tried in range(1, TRIES):
             try:
-                return await self.transact(kind, work)
+                return await self.transact(kind, work, alone=alone)
             except StoreConflict:
                 await sleep(random.uniform(0, PAUSE_S * 2**tried))  # noqa: S311 - spreads the calls that collided
-        return await self.transact(kind, work)
+        return await self.transact(kind, work, alone=alone)
 
     functools.update_wrapper(whole, method)
     del whole.__wrapped__  # type: ignore[attr-defined] # its signature has the connection, which no caller gives

@@ -8,11 +8,11 @@ from sqlalchemy import delete, func, select
 
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.executions import retention
+from agent_runner.status.store.executions.retention import Overdue
 from agent_runner.status.store.records import (
     Claimed,
     NewDelta,
     Outcome,
-    Overdue,
     Purged,
     Removal,
     Resource,

@@ -53,8 +53,10 @@ async def _finds(view: _Visible, verb: Call, *args: Any, **kwargs: Any) -> Any:
     """Confirms the key at each read. So a stream, which reads again and again, ends soon after its key was revoked."""
     await view.confirm()
     found = await verb(*args, **kwargs)
-    one = found[0] if isinstance(found, tuple) else found
-    return found if one is not None and sees(one.org) else None
+    parts = found if isinstance(found, tuple) else (found,)
+    if parts[0] is None or not sees(parts[0].org):
+        return None
+    return found if all(sees(part.org) for part in parts if isinstance(part, Resource)) else None
 
 
 async def _execution(view: _Visible, verb: Call, id: str, *args: Any, **kwargs: Any) -> Any:

@@ -21,8 +21,10 @@ from agent_runner.app.server.executions.run_config import check_annotations, put
 from agent_runner.app.server.executions.view import API_VERSION
 from agent_runner.app.server.problems import invalid
 from agent_runner.status.attachments import Attachment
+from agent_runner.status.log.log import State
 from agent_runner.status.media import Json
 from agent_runner.status.requests.multitask import Multitask
+from agent_runner.status.store.records import Execution
 from agent_runner.status.timeouts import Timeouts
 
 GRAPH, TIMEOUTS, INPUT = "agent-runner/graph", "agent-runner/timeouts", "agent-runner/input"
@@ -34,6 +36,15 @@ SHORT_FIELDS = frozenset(
         *("context", "config"),
     }
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    execution: Execution
+    known: bool
+    """The idempotency key was used before: this is the execution of the first call."""
+    state: State | None = None
+    """Its content as it was created; None if it has to be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ all the same.
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
@@ -21,7 +21,7 @@ from agent_runner.app.server.contract.tags import check_tags
 from agent_runner.app.server.contract.texts import MAX_INDEXED, check_text, unfit_texts
 from agent_runner.app.server.executions.after_end import after_end, publish_due
 from agent_runner.app.server.executions.attachments import SETTING, check_weight, words_beside
-from agent_runner.app.server.executions.drafts import GRAPH, Draft, draft_of_contract, put_secrets, spoken
+from agent_runner.app.server.executions.drafts import GRAPH, Accepted, Draft, draft_of_contract, put_secrets, spoken
 from agent_runner.app.server.executions.input_rows import input_rows
 from agent_runner.app.server.executions.placement import Place, Placing
 from agent_runner.app.server.executions.redrives import where_to_begin
@@ -66,13 +66,6 @@ def create_limits(settings: Settings) -> str:
     return f"a message may have {most} (AGENT_RUNNER_MAX_MESSAGE_BYTES), its attachments {attached} ({SETTING})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    execution: Execution
-    known: bool
-    """The idempotency key was used before: this is the execution of the first call."""
-
-
 class Executions:
     def __init__(self, ctx: ServerContext, placing: Placing) -> None:
         self._ctx = ctx
@@ -94,7 +87,8 @@ class Executions:
         try:
             check_allowed(self._ctx.settings, place, model)
             accepted = await self._store(self._new(draft, place, timeouts, asked))
-            await self._publish(accepted)
+            if not await self._publish(accepted):
+                accepted = replace(accepted, state=None)
         except Problem:  # refused: there is no row. Another error may leave a row, which needs its session
             await self._placing.undo(place)
             raise
@@ -349,27 +343,31 @@ class Executions:
             self._cancel_told(one)
         if created.execution is None:
             raise Problem(Kind.ALREADY_EXISTS, f"AgentExecution '{new.id}' exists", next_step="Send it again.")
-        return Accepted(execution=created.execution, known=created.verdict is CreateVerdict.KNOWN)
+        known = created.verdict is CreateVerdict.KNOWN
+        return Accepted(execution=created.execution, known=known, state=created.state)
 
-    async def _publish(self, accepted: Accepted) -> None:
-        """Publishes the execution, unless it waits for its session or was published already.
+    async def _publish(self, accepted: Accepted) -> bool:
+        """Publishes the execution, unless it waits for its session or was published already. False: its row may have
+        changed meanwhile.
 
         A second call with the same idempotency key publishes too: the first call may have died, or may be about to
         withdraw the row that both would return.
         """
         execution = accepted.execution
         if execution.step is not Step.ENSURE_THREAD or execution.dispatched_at is not None:
-            return
+            return True
         cause = "the first call with this idempotency key could not publish it"
         try:
-            await self._ctx.dispatcher.publish(execution.id)
             if not accepted.known:
-                return
+                await self._ctx.dispatcher.send(execution)
+                return True
+            await self._ctx.dispatcher.publish(execution.id)
         except PublishError as error:
             cause = str(error)
             await self._ctx.store.withdraw(execution.id)
         if await self._ctx.store.get(execution.id) is None:
             raise broker_unavailable(cause)
+        return False
 
 
 def _env_of(execution: AgentExecution) -> dict[str, EnvValue]:

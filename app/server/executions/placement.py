@@ -42,12 +42,10 @@ class Placing:
         if org := draft.execution.metadata.org:
             must_own(org)
         if session_id := draft.execution.spec.session_id:
-            session = await self._resources.stored(ResourceKind.SESSION, session_id)
+            session, agent, known = await self._found(session_id)
             if is_thread(session):
-                return await self._place_in_thread(draft, session)
-            agent = await self._agent_of(session)
+                return await self._place_in_thread(draft, session, agent, known)
             await self._check_same_agent(draft, agent)
-            known = await self._graph_of(session)
             if known is not None and draft.graph and draft.graph != known:
                 belongs = f"graph '{known}'" if known else f"agent '{agent.slug}'"
                 raise invalid(
@@ -59,15 +57,23 @@ class Placing:
         instance = await self._resources.default_instance(agent)
         return _place(draft, agent, await self._new_session(draft, agent, instance), fresh=True)
 
-    async def _place_in_thread(self, draft: Draft, session: Resource) -> Place:
-        agent = await self._agent_of(session)
+    async def _found(self, session_id: str) -> tuple[Resource, Resource, str | None]:
+        """The session, its agent and its graph (see `_graph`). Raises what is missing."""
+        if place := await self._store.session_place(session_id):
+            session, _, agent, last = place
+        else:  # one after the other, to name what is missing
+            session = await self._resources.stored(ResourceKind.SESSION, session_id)
+            agent = await self._agent_of(session)
+            newest = await self._store.last_of_session(session.id)
+            last = newest.graph if newest else None
+        return session, agent, _graph(session, last)
+
+    async def _place_in_thread(self, draft: Draft, session: Resource, agent: Resource, known: str | None) -> Place:
         if draft.agent and draft.agent not in (agent.id, agent.slug):
             agent = await self._agent(draft)
             session = await self._resources.rehome(session, agent)
         goes_on = not (draft.agent or draft.graph)
-        return _place(
-            draft, agent, session, fresh=False, known=(await self._graph_of(session) or "") if goes_on else ""
-        )
+        return _place(draft, agent, session, fresh=False, known=(known or "") if goes_on else "")
 
     async def undo(self, place: Place) -> None:
         """Delete the session that `place` made, for an execution that was not accepted."""
@@ -108,13 +114,6 @@ class Placing:
         except SlugTaken:  # another request made it in between
             return await self._resources.named(ResourceKind.AGENT, org, BUILT_IN_SLUG)
 
-    async def _graph_of(self, session: Resource) -> str | None:
-        """The graph whose memory the session holds; '' for the agent's own memory; None before the first execution."""
-        if made_for := session.body.get("metadata", {}).get("annotations", {}).get(GRAPH):
-            return str(made_for)
-        last = await self._store.last_of_session(session.id)
-        return last.graph if last else None
-
     async def _agent_of(self, session: Resource) -> Resource:
         try:
             instance = await self._resources.stored(ResourceKind.AGENT_INSTANCE, session.parent_id)
@@ -143,6 +142,12 @@ class Placing:
 
 def is_thread(session: Resource) -> bool:
     return THREAD in session.body.get("metadata", {}).get("annotations", {})
+
+
+def _graph(session: Resource, last: str | None) -> str | None:
+    """The graph whose memory the session holds; '' for the agent's own memory; None before the first execution."""
+    made_for = session.body.get("metadata", {}).get("annotations", {}).get(GRAPH)
+    return str(made_for) if made_for else last
 
 
 def _place(draft: Draft, agent: Resource, session: Resource, *, fresh: bool, known: str = "") -> Place:

@@ -16,7 +16,7 @@ from agent_runner.app.server.maintenance.end_counts import Ends
 from agent_runner.app.server.maintenance.periodic import Background
 from agent_runner.clients.broker.publisher import PublishError
 from agent_runner.status.event_logger import event_logger
-from agent_runner.status.store.records import Overdue
+from agent_runner.status.store.executions.retention import Overdue
 from agent_runner.status.store.store import Store
 
 log = event_logger(__name__)

@@ -29,6 +29,7 @@ from agent_runner.clients.skills.archive import in_folders
 from agent_runner.status.failures import Code
 from agent_runner.status.store.executions.ending import dumps
 from agent_runner.status.store.records import Claimed, Execution, Resource, ResourceKind
+from agent_runner.status.store.run_records import Bundle
 from agent_runner.v1 import runner_pb2 as pb
 
 
@@ -42,13 +43,12 @@ class BundleError(Exception):
 
 
 async def claim_reply(ctx: ServerContext, claimed: Claimed, *, takes_attachments: bool = True) -> pb.ClaimReply:
-    execution = claimed.execution
-    assert execution is not None  # a granted claim has one
-    first = await ctx.store.read_log(execution.id, 0, 1)
-    human: dict[str, Any] = first[0].payload if first else {}
+    execution, bundle = claimed.execution, claimed.bundle
+    assert execution is not None  # a granted claim has both
+    assert bundle is not None
+    human = bundle.message
     beside = human.get("metadata", {})
     given, answers = beside.get("input"), beside.get("answers")
-    waiting = execution.session_id and await ctx.store.last_of_session(execution.session_id, waiting=True)
     reply = pb.ClaimReply(
         granted=True,
         handle=execution.handle,
@@ -67,7 +67,7 @@ async def claim_reply(ctx: ServerContext, claimed: Claimed, *, takes_attachments
         message=str(human.get("content", "")) if spoken(human) else "",
         input_json="" if given is None else dumps(given),
         answers_json=dumps(answers) if answers else "",
-        waiting=bool(waiting),
+        waiting=bundle.waiting,
         rolled_back=list(claimed.rolled_back),
         asked_json=_asked(execution, human),
         model_name=execution.model_name,
@@ -83,7 +83,7 @@ async def claim_reply(ctx: ServerContext, claimed: Claimed, *, takes_attachments
     if not (claimed.resume and claimed.head_checkpoint_id):
         await give_attachments(ctx, execution.id, human.get("layout") or (), reply, apart=takes_attachments)
     try:
-        env = await _resolve(ctx, execution, reply)
+        env = await _resolve(ctx, execution, bundle, reply)
         if too_many := too_many_secrets(env.values()):
             raise BundleError(too_many, code=Code.ENVIRONMENT, what="all layers together")
     except BundleError as error:
@@ -123,14 +123,20 @@ def _give_config(execution: Execution, reply: pb.ClaimReply) -> None:
     reply.config_json = dumps(config) if config else ""
 
 
-async def _resolve(ctx: ServerContext, execution: Execution, reply: pb.ClaimReply) -> dict[str, EnvValue]:
+async def _resolve(
+    ctx: ServerContext, execution: Execution, bundle: Bundle, reply: pb.ClaimReply
+) -> dict[str, EnvValue]:
     """Fill in session, agent and skills. Returns the merged environment."""
     env: dict[str, EnvValue] = {}
     if execution.session_id:
-        session = await _need(ctx, ResourceKind.SESSION, execution.session_id)
+        session = _there(bundle.session, ResourceKind.SESSION, execution.session_id)
         json_format.ParseDict(session.body, reply.session, ignore_unknown_fields=True)
-        instance = await _instance(ctx, session, execution)
-        agent = await _need(ctx, ResourceKind.AGENT, instance.parent_id)
+        if bundle.instance is None and execution.agent_id:
+            # A deleted agent takes its default instance with it. Then the error names the agent.
+            agent_id = execution.agent_id
+            _there(await ctx.store.get_resource(ResourceKind.AGENT, agent_id), ResourceKind.AGENT, agent_id)
+        instance = _there(bundle.instance, ResourceKind.AGENT_INSTANCE, session.parent_id)
+        agent = _there(bundle.agent, ResourceKind.AGENT, instance.parent_id)
         message = _agent(agent)
         references = [_reference(r) for r in instance.body.get("spec", {}).get("environment_refs", [])]
         layers, skills = await asyncio.gather(
@@ -148,16 +154,7 @@ async def _resolve(ctx: ServerContext, execution: Execution, reply: pb.ClaimRepl
         raise _broken(error, "runtime_env of the execution") from None
 
 
-async def _instance(ctx: ServerContext, session: Resource, execution: Execution) -> Resource:
-    found = await ctx.store.get_resource(ResourceKind.AGENT_INSTANCE, session.parent_id)
-    if found is None and execution.agent_id:
-        # A deleted agent takes its default instance with it. Then the error names the agent.
-        await _need(ctx, ResourceKind.AGENT, execution.agent_id)
-    return found or await _need(ctx, ResourceKind.AGENT_INSTANCE, session.parent_id)
-
-
-async def _need(ctx: ServerContext, kind: ResourceKind, id: str) -> Resource:
-    found = await ctx.store.get_resource(kind, id)
+def _there(found: Resource | None, kind: ResourceKind, id: str) -> Resource:
     if found is None:
         raise BundleError(f"{kind.value} {id} does not exist any more")
     return found

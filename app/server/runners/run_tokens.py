@@ -31,11 +31,15 @@ class RunTokens:
             digest = await self._store.run_token(handle, fence)
             if digest is None:
                 return NOBODYS_FENCE
-            if len(self._known) >= MOST_KNOWN:
-                del self._known[next(iter(self._known))]
-            self._known[handle, fence] = digest
+            self.keep(handle, fence, digest)
         # The digest is empty if a worker of an earlier version, without tokens, claimed the run.
         return fence if not digest or hmac.compare_digest(digest, digest_of(token)) else NOBODYS_FENCE
+
+    def keep(self, handle: int, fence: int, digest: str) -> None:
+        """What the store has for this fence: read from it, or written by a claim that it granted."""
+        if len(self._known) >= MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[handle, fence] = digest
 
 
 def digest_of(token: bytes) -> str:

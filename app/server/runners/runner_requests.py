@@ -12,6 +12,7 @@ from agent_runner.app.server.problems import invalid, known
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import TERMINAL_PHASES, Phase
 from agent_runner.status.store.records import NewDelta, Outcome
+from agent_runner.status.store.run_records import RunDeltas
 from agent_runner.v1 import runner_pb2 as pb
 
 _NEEDED: Mapping[str, tuple[str, ...]] = {
@@ -46,6 +47,12 @@ _OBJECTS = ("metadata", "args", "component")
 def deltas_of(given: Iterable[pb.Delta]) -> list[NewDelta]:
     """The deltas for the store. Raises INVALID_ARGUMENT for the first one that is not valid."""
     return [NewDelta(kind=delta.kind, payload=_payload(delta)) for delta in given]
+
+
+def run_deltas(run: pb.RunDeltas) -> RunDeltas:
+    """What one run of an append has to say, before its token is checked. Raises INVALID_ARGUMENT."""
+    deltas = deltas_of(run.deltas)
+    return RunDeltas(handle=run.handle, fence=run.fence, first=run.first, deltas=deltas, head=run.head_checkpoint_id)
 
 
 def outcome_of(request: pb.SettleRequest) -> Outcome:

@@ -1,6 +1,7 @@
 """The runner service, for calls of workers. Each is one verb of the store, then wake-ups and the session's next one."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from agent_runner.app.server.access.principal import current
@@ -12,7 +13,7 @@ from agent_runner.app.server.runners.claim_reply import claim_reply
 from agent_runner.app.server.runners.failure_reports import Reports
 from agent_runner.app.server.runners.presence import MAX_REASON_CHARS, VERDICTS, PresenceBoard
 from agent_runner.app.server.runners.run_tokens import checked, digest_of
-from agent_runner.app.server.runners.runner_requests import deltas_of, facts_of, outcome_of
+from agent_runner.app.server.runners.runner_requests import deltas_of, facts_of, outcome_of, run_deltas
 from agent_runner.app.server.runners.served_queues import may_fail, must_serve_run
 from agent_runner.app.server.runners.worker_keys import must_be_mine
 from agent_runner.app.server.runners.worker_queries import answer_query, take_query
@@ -58,6 +59,8 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         )
         if not claimed.granted:
             return await self._refused(request.execution_id, claimed.refusal)
+        if (execution := claimed.execution) is not None:
+            self._presence.tokens.keep(execution.handle, execution.fence, digest_of(token))
         self._ctx.wakeups.notify(request.execution_id)
         return await claim_reply(self._ctx, claimed, takes_attachments=request.takes_attachments)
 
@@ -70,12 +73,14 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         return pb.ClaimReply(granted=False, refusal=refusal, phase=execution.phase.wire_name, error=state.error)
 
     async def append(self, request: pb.AppendRequest, context: Any) -> pb.AppendReply:
+        said = [run_deltas(run) for run in request.runs]  # all are checked first
+        tokens = self._presence.tokens
+        fences = [await tokens.fence(run.handle, run.fence, run.run_token) for run in request.runs]
+        said = [replace(one, fence=fence) for one, fence in zip(said, fences, strict=True)]
         answered = []
-        for run, deltas in [(run, deltas_of(run.deltas)) for run in request.runs]:  # all are checked first
-            fence = await self._presence.tokens.fence(run.handle, run.fence, run.run_token)
-            result = await self._ctx.store.append(run.handle, fence, run.first, deltas, run.head_checkpoint_id)
-            answered.append(pb.RunAppended(handle=run.handle, verdict=VERDICTS[result.verdict], next=result.next))
-            if result.execution_id and deltas:
+        for one, result in zip(said, await self._ctx.store.append_all(said) if said else [], strict=True):
+            answered.append(pb.RunAppended(handle=one.handle, verdict=VERDICTS[result.verdict], next=result.next))
+            if result.execution_id and one.deltas:
                 self._ctx.wakeups.notify(result.execution_id)
                 if result.snapshot_due:
                     self._ctx.soon(self._snapshot(result.execution_id))

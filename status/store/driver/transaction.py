@@ -4,14 +4,15 @@ The connection lasts from verb to verb. It is opened when a verb needs it and no
 database said that it is lost. After an outage the other threads give up theirs too, before they use them again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import Connection as CoreConnection
 from sqlalchemy import CursorResult, Engine, Executable, ScalarResult
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
+from agent_runner.status.store.driver.ready import Ready, Row
 from agent_runner.status.store.driver.thread_pool import Tell
 from agent_runner.status.store.errors import StoreConflict, StoreUnavailable
 
@@ -31,25 +32,127 @@ class Outages:
 
 
 class Connection:
-    """What a verb works on: one transaction. Statements of SQLAlchemy Core are executed as they are."""
+    """What a verb works on: one transaction.
+
+    Statements that are `Ready` go to the driver's cursor as they are; those of SQLAlchemy Core go by SQLAlchemy, on the
+    same connection.
+    """
 
     def __init__(self, core: CoreConnection) -> None:
         self.core = core
-        self.raw: Any = core.connection.dbapi_connection
+        self.raw = cast("Any", core.connection.dbapi_connection)
         self.after: list[Tell] = []
+        self.lost = False
+        self._left: int | None = None
+        """How many statements may come, if they are no transaction."""
+        self._cursor = self.raw.cursor()
+        self._dialect = core.dialect
+        self._errors: Any = self._dialect.loaded_dbapi.Error
+        self._is_sqlite = self._dialect.name == "sqlite"
 
     def after_commit(self, tell: Tell) -> None:
         """Call `tell` on the event loop once what was written is durable, and never if it is rolled back."""
         self.after.append(tell)
 
+    def one(self, statement: Ready, **values: Any) -> Row | None:
+        """The first row; None if there is none."""
+        text = statement.text(self._dialect)
+        self._run(text.sql, text.given(values))
+        found = self._cursor.fetchall()
+        return text.row(found[0]) if found else None
+
+    def only(self, statement: Ready, **values: Any) -> Row:
+        """The row of a statement that always returns one."""
+        text = statement.text(self._dialect)
+        self._run(text.sql, text.given(values))
+        (found,) = self._cursor.fetchall()
+        return text.row(found)
+
+    def all(self, statement: Ready, **values: Any) -> list[Row]:
+        text = statement.text(self._dialect)
+        self._run(text.sql, text.given(values))
+        return [text.row(found) for found in self._cursor.fetchall()]
+
+    def first(self, statement: Ready, **values: Any) -> Any:
+        """The first column of the first row; None if there is none."""
+        text = statement.text(self._dialect)
+        self._run(text.sql, text.given(values))
+        found = self._cursor.fetchall()
+        return found[0][0] if found else None
+
+    def run(self, statement: Ready, **values: Any) -> int:
+        """How many rows the statement changed."""
+        text = statement.text(self._dialect)
+        self._run(text.sql, text.given(values))
+        return int(self._cursor.rowcount)
+
+    def run_many(self, statement: Ready, values: Sequence[Mapping[str, Any]]) -> None:
+        """The statement once for each of these; on Postgres they travel together."""
+        text = statement.text(self._dialect)
+        if len(values) == 1:
+            self._run(text.sql, text.given(values[0]))
+        elif values:
+            self._run(text.sql, [text.given(one) for one in values], many=True)
+
+    def one_of_each(self, statement: Ready, values: Sequence[Mapping[str, Any]]) -> list[Row | None]:
+        """`one` for each of these; on Postgres they travel together."""
+        if self._is_sqlite or len(values) < 2:
+            return [self.one(statement, **one) for one in values]
+        text = statement.text(self._dialect)
+        self._run(text.sql, [text.given(one) for one in values], many=True, returning=True)
+        found: list[Row | None] = []
+        for _ in values:
+            row = self._cursor.fetchone()
+            found.append(text.row(row) if row else None)
+            self._cursor.nextset()
+        return found
+
     def execute(self, statement: Executable, params: Params = None) -> CursorResult[Any]:
+        self._in_transaction()
         return self.core.execute(statement, params)
 
     def scalar(self, statement: Executable, params: dict[str, Any] | None = None) -> Any:
+        self._in_transaction()
         return self.core.scalar(statement, params)
 
     def scalars(self, statement: Executable, params: dict[str, Any] | None = None) -> ScalarResult[Any]:
+        self._in_transaction()
         return self.core.scalars(statement, params)
+
+    def _in_transaction(self) -> None:
+        if self._left is not None:
+            raise RuntimeError("a verb that is to be a single statement executes one that is not `Ready`")
+
+    def begin(self, sql: str) -> None:
+        """An empty `sql`: one statement follows, which the database commits by itself."""
+        self._left = None if sql else 1
+        if sql:
+            self._run(sql, ())
+
+    def commit(self) -> None:
+        if self._left is None:
+            self._run("COMMIT", ())
+        if self.core.in_transaction():  # SQLAlchemy's own view of it: nothing is open any more
+            self.core.rollback()
+
+    def _run(self, sql: str, given: Any, *, many: bool = False, **how: Any) -> None:
+        if self._left is not None:
+            self._left -= 1
+            if many or self._left < 0:
+                raise RuntimeError("a verb that is to be a single statement has executed a second one")
+        try:
+            (self._cursor.executemany if many else self._cursor.execute)(sql, given, **how)
+        except self._errors as error:
+            self.lost = self._dialect.is_disconnect(error, self.raw, self._cursor)
+            raise DBAPIError.instance(
+                sql,
+                None,
+                error,
+                self._errors,
+                hide_parameters=True,
+                connection_invalidated=self.lost,
+                dialect=self._dialect,
+            ) from error
 
 
 class Session:
@@ -66,10 +169,9 @@ class Session:
             connection = self._ready()
             self._outages.transactions += 1
             try:
-                connection.core.exec_driver_sql(begin)
+                connection.begin(begin)
                 result = work(connection)
-                connection.core.exec_driver_sql("COMMIT")
-                connection.core.rollback()  # SQLAlchemy's own view of it: nothing is open
+                connection.commit()
             except BaseException:
                 self._undo(connection)
                 raise
@@ -95,7 +197,7 @@ class Session:
         """Rolls back. A connection on which that fails is given up."""
         connection.after = []
         try:
-            lost = connection.core.invalidated
+            lost = connection.lost or connection.core.invalidated
             if not lost:
                 connection.raw.rollback()
                 connection.core.rollback()

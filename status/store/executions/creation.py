@@ -1,27 +1,25 @@
 """Create an execution and admit it to its session. The row is the outbox: it exists before any message."""
 
+import json
 from typing import Any
 
-from sqlalchemy import Row, case, func, select
-from sqlalchemy.dialects.postgresql import insert as postgres_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Row, func, select
 from sqlalchemy.exc import IntegrityError
 
 from agent_runner.status.log.events import USER_MESSAGE
-from agent_runner.status.phases import TERMINAL_PHASES, Phase, Step
+from agent_runner.status.log.log import LogRow, State
+from agent_runner.status.phases import TERMINAL_PHASES, Phase
 from agent_runner.status.requests.multitask import Multitask
-from agent_runner.status.store.clock import NOW
 from agent_runner.status.store.driver.transaction import Connection
-from agent_runner.status.store.edges import started
 from agent_runner.status.store.executions.attachments import put_attachments
-from agent_runner.status.store.executions.ending import OPEN, E, dumps
+from agent_runner.status.store.executions.ending import LOG_ROW, dumps
 from agent_runner.status.store.executions.tags import put_execution_tags
-from agent_runner.status.store.records import Created, CreateVerdict, NewDelta, NewExecution
-from agent_runner.status.store.rows import limits_of, to_execution
-from agent_runner.status.store.schema import executions, session_facts
-from agent_runner.status.store.turns.several_at_once import Multitasking, holds_session
+from agent_runner.status.store.records import Created, CreateVerdict, NewDelta, NewExecution, Resource, ResourceKind
+from agent_runner.status.store.rows import limits_of, to_execution, to_resource
+from agent_runner.status.store.statements import made
+from agent_runner.status.store.statements.named import resource_by_id
+from agent_runner.status.store.turns.several_at_once import Multitasking
 from agent_runner.status.store.verbs import Orgs, reads, verb, writes
-from agent_runner.status.timeouts import RESEND_UNSTAMPED_S
 
 
 def _beside(new: NewExecution) -> dict[str, Any]:
@@ -57,6 +55,22 @@ class Creation(Multitasking):
         except IntegrityError:
             return await self._known(new)
 
+    @reads(orgs=Orgs.FINDS)
+    def session_place(
+        self, connection: Connection, session_id: str
+    ) -> tuple[Resource, Resource, Resource, str | None] | None:
+        """A session, its instance, its agent, and the graph of its newest execution if there is one. None unless all
+        three exist."""
+        place: list[Resource] = []
+        for kind in (ResourceKind.SESSION, ResourceKind.AGENT_INSTANCE, ResourceKind.AGENT):
+            id = place[-1].parent_id if place else session_id
+            row = connection.one(resource_by_id(), its_kind=kind.value, its_id=id)
+            if row is None:
+                return None
+            place.append(to_resource(row))
+        session, instance, agent = place
+        return session, instance, agent, connection.first(made.last_graph(), its_session=session_id)
+
     @writes
     def _create(self, connection: Connection, new: NewExecution, queue_cap: int) -> Created:
         if known := self._by_key(connection, new):
@@ -70,18 +84,12 @@ class Creation(Multitasking):
         if new.session_id and new.multitask in (Multitask.INTERRUPT, Multitask.ROLLBACK):
             superseded = self.supersede(connection, new.session_id, new.multitask)
             busy = any(row.phase not in TERMINAL_PHASES for row in superseded)
-        clocks: dict[str, Any] = (
-            {**started(Step.WAITING), "due_thread_wait": NOW + (new.timeouts.thread_wait_s + new.after_s)}
-            if busy or new.after_s > 0
-            else {
-                **started(Step.ENSURE_THREAD),
-                "dispatchable_at": NOW,
-                "due_schedule_to_close": NOW + new.timeouts.schedule_to_close_s,
-                "next_dispatch_at": NOW + RESEND_UNSTAMPED_S,
-            }
-        )
+        later = new.after_s > 0
+        waits = {"wait_s": new.timeouts.thread_wait_s + new.after_s, "close_s": new.timeouts.schedule_to_close_s}
         first = _first_rows(new)
-        statement = executions.insert().values(
+        row = connection.only(
+            made.row(waits=busy or later, later=later),
+            **self.params(**waits, after_s=new.after_s),
             id=new.id,
             org=new.org,
             session_id=new.session_id,
@@ -100,41 +108,32 @@ class Creation(Multitasking):
             max_attempts=new.max_attempts,
             runner_queue=new.runner_queue,
             orchestrator_queue=new.orchestrator_queue,
-            created_at=NOW,
             last_seq=len(first),
             multitask=new.multitask.value,
             webhook=new.webhook or None,
-            not_before=NOW + new.after_s if new.after_s > 0 else 0,
             **limits_of(new.timeouts),
-            **clocks,
         )
-        row = connection.execute(statement.returning(executions), self.params()).one()
-        self.write_log(connection, row.handle, 0, 0, first)
+        # All rows have the time of the execution, so what is told here is what a reader of the log will see.
+        rows = self.log_rows(row.handle, 0, [(0, delta) for delta in first])
+        connection.run_many(LOG_ROW, [one | {"now": row.created_at} for one in rows])
         put_execution_tags(connection, row.handle, new.spec)
         put_attachments(connection, row.handle, new.attachments)
+        state = State.empty()
+        for n, delta in enumerate(first, 1):
+            state.apply(LogRow(seq=n, at=row.created_at, fence=0, kind=delta.kind, payload=json.loads(delta.payload)))
         return Created(
             verdict=CreateVerdict.CREATED,
             execution=to_execution(row),
+            state=state,
             superseded=[to_execution(one) for one in superseded],
         )
 
     def _session_busy(self, connection: Connection, new: NewExecution) -> bool:
         """Take the session's lock (Postgres; SQLite has one writer) and look for an execution that has not ended."""
-        insert = sqlite_insert if self.is_sqlite else postgres_insert
-        used = {"used_at": NOW, "retired": 0}
-        session_id, once = new.session_id, {"one_shot": int(new.one_shot)}
-        thread = {"thread_id": new.thread_id} if new.thread_id else {}
-        row = insert(session_facts).values(
-            session_id=session_id, sandbox_id=session_id, turns=1, **once, **used, **thread
-        )
-        # A session with a further execution is not one-shot any more, unless that execution is a redrive.
-        again: dict[str, Any] = {"turns": session_facts.c.turns + 1, **used, **({} if new.redriven_from else once)}
-        if new.thread_id:
-            unnamed = session_facts.c.thread_id == ""
-            again["thread_id"] = case((unnamed, new.thread_id), else_=session_facts.c.thread_id)
-        connection.execute(row.on_conflict_do_update(index_elements=["session_id"], set_=again), self.params())
-        open_one = select(E.handle).where(E.session_id == session_id, holds_session()).limit(1)
-        return connection.scalar(open_one, self.params()) is not None
+        opened = made.session_used(sqlite=self.is_sqlite, redrive=bool(new.redriven_from), threaded=bool(new.thread_id))
+        its = {"session_id": new.session_id, "one_shot": int(new.one_shot), "thread_id": new.thread_id}
+        connection.run(opened, **self.params(**its))
+        return connection.first(made.open_one(), **self.params(its_session=new.session_id)) is not None
 
     def _full(self, connection: Connection, queue: str, cap: int) -> bool:
         """Counts one after the other (SQLite has one writer anyway): two that count at once would both find room."""
@@ -144,18 +143,14 @@ class Creation(Multitasking):
         return self._queued(connection, queue) >= cap
 
     def _queued(self, connection: Connection, queue: str) -> int:
-        waiting = (
-            select(func.count()).select_from(executions).where(OPEN, E.runner_queue == queue, E.phase == Phase.PENDING)
-        )
-        return connection.scalar(waiting) or 0
+        return int(connection.first(made.queued(), its_queue=queue))
 
     def _by_key(self, connection: Connection, new: NewExecution) -> Row[Any] | None:
         if not new.idempotency_key:
             return None
-        query = select(executions).where(E.org == new.org, E.idempotency_key == new.idempotency_key)
-        return connection.execute(query).one_or_none()
+        return connection.one(made.by_key(), its_org=new.org, its_key=new.idempotency_key)
 
-    @reads
+    @reads(alone=True)
     def _known(self, connection: Connection, new: NewExecution) -> Created:
         """The insert failed because of a row that came in between: it has the same key, or the same given id."""
         row = self._by_key(connection, new)

@@ -9,15 +9,30 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Update, and_, case, delete, exists, func, insert, select, true, update
+from sqlalchemy import (
+    ClauseElement,
+    ColumnElement,
+    Row,
+    Update,
+    and_,
+    case,
+    delete,
+    exists,
+    func,
+    insert,
+    select,
+    true,
+    update,
+)
 
 from agent_runner.status.failures import Code, describe
 from agent_runner.status.phases import ADMIT, FAIL, SETTLE, TERMINAL_PHASES, Phase, Step, Transition
 from agent_runner.status.store.clock import FOREVER, NOW
+from agent_runner.status.store.driver.ready import Ready, number, ready, text_of
 from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.edges import take
 from agent_runner.status.store.executions.purge import purge_edited
-from agent_runner.status.store.executions.reading import Reading, folded
+from agent_runner.status.store.executions.reading import Reading, by_id, folded
 from agent_runner.status.store.records import NewDelta, Settled
 from agent_runner.status.store.rows import to_execution
 from agent_runner.status.store.schema import execution_log, execution_snapshots, executions, session_facts
@@ -50,30 +65,64 @@ class End:
         """The code that is reported: CANCELLED has one code, whatever code came with it."""
         return Code.CANCELLED if self.phase is Phase.CANCELLED else self.code
 
+    @property
+    def yields(self) -> bool:
+        """A pending cancel wins over its code."""
+        return self.code in ATTEMPT_CODES
 
-def terminal(edge: Transition, end: End, *conditions: ColumnElement[bool], deltas: int = 0) -> Update:
-    """The one conditional statement of an end. A pending cancel wins over the codes in `ATTEMPT_CODES`.
+    def values(self, *, deltas: int = 0) -> dict[str, Any]:
+        """Parameters of a `terminal` statement. `deltas` is the number of rows before the closing rows."""
+        reason = self.reason
+        return {
+            "end_code": reason.value if reason else "",
+            "end_waiting": int(self.waiting),
+            "end_deltas": deltas,
+            "end_rows": deltas + (2 if reason else 1),
+        }
 
-    The fence of an owner is kept, so that the owner may repeat its settle; an end by the server keeps none. `deltas` is
-    the number of rows before the closing rows. The numbers of all these rows are reserved here.
+
+def terminal(edge: Transition, phase: Phase, *conditions: ColumnElement[bool], yields: bool) -> Update:
+    """The one conditional statement of an end; `End.values` are its parameters.
+
+    The fence of an owner is kept, so that the owner may repeat its settle; an end by the server keeps none. The numbers
+    of all rows that the end writes are reserved here.
     """
-    yields = end.code in ATTEMPT_CODES
-    said: Any = end.reason.value if end.reason else ""
+    said: ColumnElement[Any] = text_of("end_code")
     return take(
         edge,
         *conditions,
-        phase=end.phase,
+        phase=phase,
         cancel_wins=yields,
         settled_fence=E.fence if edge is SETTLE else 0,
         completed_at=NOW,
         error_code=case((E.cancel_requested_at.is_not(None), Code.CANCELLED.value), else_=said) if yields else said,
-        runner_seq=E.runner_seq + deltas,
-        last_seq=E.last_seq + deltas + (2 if end.reason else 1),
+        runner_seq=E.runner_seq + number("end_deltas"),
+        last_seq=E.last_seq + number("end_rows"),
         sealed_env=None,
-        waiting=int(end.waiting),
+        waiting=number("end_waiting"),
         webhook_due_at=case((E.webhook.is_not(None), NOW), else_=FOREVER),
         **NO_DEADLINES,
     )
+
+
+def closing_rows(row: Row[Any], end: End) -> tuple[Phase, list[NewDelta]]:
+    """The phase that an execution ended in, and the last rows of its log. `row`: after its terminal write."""
+    phase = Phase(row.phase)
+    code, facts = end.reason, dict(end.facts)
+    if phase is Phase.CANCELLED and end.code is not Code.CANCELLED:
+        code, facts = Code.CANCELLED, {"original_error": facts.get("original_error")}
+    last: dict[str, Any] = {"phase": phase.wire_name}
+    closing: list[NewDelta] = []
+    if code is not None:
+        failure = describe(
+            code,
+            {"by": row.cancelled_by or None, "attempt": row.attempt or None, "worker": row.owner_name or None} | facts,
+        )
+        message = {"id": "failure", "type": "MESSAGE_SYSTEM", "content": failure.text, "metadata": failure.metadata}
+        closing.append(NewDelta(kind="message", payload=dumps(message)))
+        last |= {"error": failure.error, "error_code": code.value}
+    closing.append(NewDelta(kind="phase", payload=dumps(last)))
+    return phase, closing
 
 
 class Ending(Reading):
@@ -82,26 +131,38 @@ class Ending(Reading):
 
     def finish(self, connection: Connection, row: Row[Any], end: End, deltas: Sequence[NewDelta]) -> str:
         """The writes after the terminal one, in its transaction. Returns the id of the session's next one, or ''."""
-        phase = Phase(row.phase)
-        code, facts = end.reason, dict(end.facts)
-        if phase is Phase.CANCELLED and end.code is not Code.CANCELLED:
-            code, facts = Code.CANCELLED, {"original_error": facts.get("original_error")}
-        last: dict[str, Any] = {"phase": phase.wire_name}
-        closing: list[NewDelta] = []
-        if code is not None:
-            failure = describe(
-                code,
-                {"by": row.cancelled_by or None, "attempt": row.attempt or None, "worker": row.owner_name or None}
-                | facts,
-            )
-            message = {"id": "failure", "type": "MESSAGE_SYSTEM", "content": failure.text, "metadata": failure.metadata}
-            closing.append(NewDelta(kind="message", payload=dumps(message)))
-            last |= {"error": failure.error, "error_code": code.value}
-        closing.append(NewDelta(kind="phase", payload=dumps(last)))
+        phase, closing = closing_rows(row, end)
         before = row.last_seq - len(closing) - len(deltas)
-        self.write_log(connection, row.handle, before, row.fence - 1, deltas)
-        self.write_log(connection, row.handle, before + len(deltas), row.fence, closing)
-        if row.tail_bytes + sum(len(d.payload) for d in deltas) > SMALL_TAIL_BYTES:
+        told = [*((row.fence - 1, delta) for delta in deltas), *((row.fence, delta) for delta in closing)]
+        self.write_log(connection, row.handle, before, told)
+        self._after_end(connection, row, end, phase, large=is_large(row, deltas))
+        return self.promote(connection, row.session_id)
+
+    def end_due(self, connection: Connection, ends: Sequence[tuple[int, End]]) -> list[Row[Any] | None]:
+        """Ends these executions (by their handles) if their deadlines have passed, and admits the next ones of their
+        sessions. No two may be of one session, and all sessions must be held. None for those that are not due."""
+        found: list[Row[Any] | None] = [None] * len(ends)
+        kinds: dict[tuple[Phase, bool], list[int]] = {}
+        for n, (_, end) in enumerate(ends):
+            kinds.setdefault((end.phase, end.yields), []).append(n)
+        for (phase, yields), chosen in kinds.items():
+            its = [self.params(its_handle=ends[n][0], **ends[n][1].values()) for n in chosen]
+            for n, row in zip(chosen, connection.one_of_each(_end_due(phase, yields=yields), its), strict=True):
+                found[n] = row
+        ended = [(row, end) for row, (_, end) in zip(found, ends, strict=True) if row is not None]
+        rows: list[dict[str, Any]] = []
+        for row, end in ended:
+            _, closing = closing_rows(row, end)
+            rows += self.log_rows(row.handle, row.last_seq - len(closing), [(row.fence, delta) for delta in closing])
+        connection.run_many(LOG_ROW, rows)
+        for row, end in ended:
+            self._after_end(connection, row, end, Phase(row.phase), large=is_large(row, ()))
+        sessions = [self.params(its_session=row.session_id) for row, _ in ended if row.session_id]
+        connection.one_of_each(_admit(), sessions)
+        return found
+
+    def _after_end(self, connection: Connection, row: Row[Any], end: End, phase: Phase, *, large: bool) -> None:
+        if large:
             state = folded(connection, row.handle)
             self.write_snapshot(connection, row.handle, row.last_seq, state.to_json())
         if row.rolled_back and row.base_given:
@@ -111,37 +172,38 @@ class Ending(Reading):
         elif phase is Phase.COMPLETED:  # from now on only its own questions are open
             self.no_longer_waiting(connection, row)
         if (told_of := self.on_end) is not None:
+            code = Code.CANCELLED if phase is Phase.CANCELLED else end.reason
             connection.after_commit(lambda: told_of(phase, code, end.late_s))
-        return self.promote(connection, row.session_id)
 
     def write_log(
-        self, connection: Connection, handle: int, last_seq: int, fence: int, deltas: Sequence[NewDelta]
+        self, connection: Connection, handle: int, last_seq: int, told: Sequence[tuple[int, NewDelta]]
     ) -> None:
-        """Append rows after `last_seq`, with the database's time. Text that they edit is removed from older rows."""
-        if not deltas:
+        """Append rows after `last_seq`, each under its fence, with the database's time. Text that they edit is removed
+        from older rows."""
+        if not told:
             return
-        deltas = purge_edited(connection, handle, deltas)
-        fixed = self.params(handle=handle, fence=fence)
-        connection.execute(
-            insert(execution_log).values(at=NOW),
-            [{**fixed, "seq": last_seq + n, "kind": d.kind, "payload": d.payload} for n, d in enumerate(deltas, 1)],
-        )
+        deltas = purge_edited(connection, handle, [delta for _, delta in told])
+        given = [(fence, delta) for (fence, _), delta in zip(told, deltas, strict=True)]
+        connection.run_many(LOG_ROW, self.log_rows(handle, last_seq, given))
+
+    def log_rows(self, handle: int, last_seq: int, told: Sequence[tuple[int, NewDelta]]) -> list[dict[str, Any]]:
+        """Parameters of `LOG_ROW` for the rows after `last_seq`."""
+        now = self._now() if self._now else None
+        return [
+            {"now": now, "handle": handle, "seq": last_seq + n, "fence": fence, "kind": d.kind, "payload": d.payload}
+            for n, (fence, d) in enumerate(told, 1)
+        ]
 
     def no_longer_waiting(self, connection: Connection, row: Row[Any]) -> None:
         """Earlier executions of its session wait no longer: this execution has taken the answers."""
         if row.session_id:
-            earlier = (E.session_id == row.session_id, E.handle < row.handle, E.waiting == 1)
-            connection.execute(update(executions).where(*earlier).values(waiting=0))
+            connection.run(_answered(), its_session=row.session_id, before=row.handle)
 
     def write_snapshot(self, connection: Connection, handle: int, seq: int, state: Any) -> None:
         content = dumps(state)
-        connection.execute(delete(execution_snapshots).where(execution_snapshots.c.handle == handle))
-        connection.execute(insert(execution_snapshots).values(handle=handle, seq=seq, state=content))
-        connection.execute(
-            update(executions)
-            .where(E.handle == handle)
-            .values(snapshot_seq=seq, snapshot_bytes=len(content), tail_bytes=0)
-        )
+        connection.run(_drop_snapshot(), its_handle=handle)
+        connection.run(SNAPSHOT, handle=handle, seq=seq, state=content)
+        connection.run(_snapshot_written(), its_handle=handle, at_seq=seq, size=len(content))
 
     def hold_sessions(self, connection: Connection, *whose: ColumnElement[bool], wait: bool = True) -> list[str]:
         """Lock the sessions of these executions, always before the executions themselves. Returns the sessions' ids.
@@ -153,7 +215,7 @@ class Ending(Reading):
         if self.is_sqlite:
             return []
         session_id = session_facts.c.session_id
-        held = select(session_id).where(session_id.in_(select(E.session_id).where(*whose))).order_by(session_id)
+        held = select(session_id).where(_of_these(*whose)).order_by(session_id)
         return list(connection.scalars(held.with_for_update(skip_locked=not wait)))
 
     def promote(self, connection: Connection, session_id: str) -> str:
@@ -163,33 +225,23 @@ class Ending(Reading):
         """
         if not session_id:
             return ""
-        other = executions.alias("other")
-        waiting = select(func.min(E.handle)).where(
-            E.session_id == session_id, E.step == Step.WAITING.value, E.not_before <= NOW
-        )
-        held = exists().where(
-            other.c.session_id == session_id, other.c.phase < min(TERMINAL_PHASES), other.c.step != Step.WAITING.value
-        )
-        statement = take(
-            ADMIT,
-            E.handle == waiting.scalar_subquery(),
-            ~held,
-            dispatchable_at=NOW,
-            due_thread_wait=FOREVER,
-            due_schedule_to_close=NOW + E.limit_schedule_to_close,
-            next_dispatch_at=NOW,
-        )
-        row = connection.execute(statement, self.params()).one_or_none()
-        return row.id if row else ""
+        row = connection.one(_admit(), **self.params(its_session=session_id))
+        return str(row.id) if row else ""
 
     def end_row(
         self, connection: Connection, end: End, *conditions: ColumnElement[bool], edge: Transition = FAIL
     ) -> tuple[Row[Any], str] | None:
         """The terminal write and `finish`; the session must be held. None when the conditions no longer hold."""
-        row = connection.execute(terminal(edge, end, *conditions), self.params()).one_or_none()
+        statement = terminal(edge, end.phase, *conditions, yields=end.yields)
+        row = connection.execute(statement, self.params(**end.values())).one_or_none()
         if row is None:
             return None
         return row, self.finish(connection, row, end, ())
+
+    def hold_session(self, connection: Connection, **of: Any) -> None:
+        """`hold_sessions` for the execution with this `its_id` or `its_handle`."""
+        if not self.is_sqlite:
+            connection.all(held_session(by_id="its_id" in of), **of)
 
     @writes
     def fail(
@@ -204,12 +256,74 @@ class Ending(Reading):
         """End an execution from the server's side. A row that is terminal, or in another step, stays as it is."""
         end = End(phase=Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED, code=code, facts=facts)
         in_step: ColumnElement[bool] = E.step.in_([s.value for s in only_steps]) if only_steps else true()
-        self.hold_sessions(connection, E.id == id)
+        self.hold_session(connection, its_id=id)
         ended = self.end_row(connection, end, and_(E.id == id, in_step))
-        row = connection.execute(select(executions).where(E.id == id)).one_or_none()
+        row = connection.one(by_id(), its_id=id)
         return Settled(
             accepted=ended is not None, execution=to_execution(row) if row else None, promoted=ended[1] if ended else ""
         )
+
+
+LOG_ROW = Ready(insert(execution_log).values(at=NOW), columns=("handle", "seq", "fence", "kind", "payload"))
+SNAPSHOT = Ready(insert(execution_snapshots), columns=("handle", "seq", "state"))
+
+
+@ready
+def held_session(*, by_id: bool) -> ClauseElement:
+    """The session of one execution, locked."""
+    whose = E.id == text_of("its_id") if by_id else E.handle == number("its_handle")
+    return select(session_facts.c.session_id).where(_of_these(whose)).with_for_update()
+
+
+def _of_these(*whose: ColumnElement[bool]) -> ColumnElement[bool]:
+    return session_facts.c.session_id.in_(select(E.session_id).where(*whose))
+
+
+@ready
+def _end_due(phase: Phase, *, yields: bool) -> ClauseElement:
+    return terminal(FAIL, phase, E.handle == number("its_handle"), E.next_deadline <= NOW, yields=yields)
+
+
+@ready
+def _answered() -> ClauseElement:
+    earlier = (E.session_id == text_of("its_session"), E.handle < number("before"), E.waiting == 1)
+    return update(executions).where(*earlier).values(waiting=0)
+
+
+@ready
+def _drop_snapshot() -> ClauseElement:
+    return delete(execution_snapshots).where(execution_snapshots.c.handle == number("its_handle"))
+
+
+@ready
+def _snapshot_written() -> ClauseElement:
+    sizes = {"snapshot_seq": number("at_seq"), "snapshot_bytes": number("size"), "tail_bytes": 0}
+    return update(executions).where(E.handle == number("its_handle")).values(**sizes)
+
+
+@ready
+def _admit() -> ClauseElement:
+    other, its_session = executions.alias("other"), text_of("its_session")
+    waiting = select(func.min(E.handle)).where(
+        E.session_id == its_session, E.step == Step.WAITING.value, E.not_before <= NOW
+    )
+    held = exists().where(
+        other.c.session_id == its_session, other.c.phase < min(TERMINAL_PHASES), other.c.step != Step.WAITING.value
+    )
+    return take(
+        ADMIT,
+        E.handle == waiting.scalar_subquery(),
+        ~held,
+        dispatchable_at=NOW,
+        due_thread_wait=FOREVER,
+        due_schedule_to_close=NOW + E.limit_schedule_to_close,
+        next_dispatch_at=NOW,
+    )
+
+
+def is_large(row: Row[Any], deltas: Sequence[NewDelta]) -> bool:
+    """An end after such a tail writes a last snapshot."""
+    return bool(row.tail_bytes + sum(len(d.payload) for d in deltas) > SMALL_TAIL_BYTES)
 
 
 def dumps(value: Any) -> str:

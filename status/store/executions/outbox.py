@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from sqlalchemy import Select, and_, case, delete, select, update
+from sqlalchemy import ClauseElement, Select, and_, case, delete, select, update
 
 from agent_runner.status.phases import TERMINAL_PHASES, Step
 from agent_runner.status.store.clock import FOREVER, NOW
+from agent_runner.status.store.driver.ready import ready, text_of
 from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.executions.ending import OPEN, E, Ending
 from agent_runner.status.store.records import Execution
@@ -23,20 +24,26 @@ TO_START = (Step.ENSURE_THREAD.value, Step.EXECUTE.value)
 """The steps that wait for a worker."""
 
 
+@ready
+def _dispatched() -> ClauseElement:
+    stamps = {"dispatched_at": NOW, "due_schedule_to_start": NOW + E.limit_schedule_to_start}
+    return (
+        update(executions)
+        .where(E.id == text_of("its_id"), E.step.in_(TO_START), E.dispatched_at.is_(None))
+        .values(next_dispatch_at=NOW + E.limit_schedule_to_start / 3, **stamps)
+    )
+
+
+@ready
+def _any_due() -> ClauseElement:
+    return _due(1)
+
+
 class Outbox(Ending):
-    @writes
+    @writes(alone=True)
     def dispatched(self, connection: Connection, id: str) -> None:
         """The step's message is published: its schedule-to-start clock starts, once."""
-        connection.execute(
-            update(executions)
-            .where(E.id == id, E.step.in_(TO_START), E.dispatched_at.is_(None))
-            .values(
-                dispatched_at=NOW,
-                due_schedule_to_start=NOW + E.limit_schedule_to_start,
-                next_dispatch_at=NOW + E.limit_schedule_to_start / 3,
-            ),
-            self.params(),
-        )
+        connection.run(_dispatched(), **self.params(its_id=id))
 
     @verb
     async def due_for_dispatch(self, limit: int = 200) -> list[Execution]:
@@ -44,9 +51,9 @@ class Outbox(Ending):
         # Mostly nothing is due: do not take the writer for that.
         return await self._stamped(limit) if await self._any_due() else []
 
-    @reads
+    @reads(alone=True)
     def _any_due(self, connection: Connection) -> bool:
-        return connection.scalar(_due(1), self.params()) is not None
+        return connection.first(_any_due(), **self.params()) is not None
 
     @writes
     def _stamped(self, connection: Connection, limit: int) -> list[Execution]:

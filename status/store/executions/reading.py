@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import ClauseElement, Row, func, select
 
 from agent_runner.status.brief import MAX_ENTRY_BYTES, MAX_TAGGED_BYTES, Brief
 from agent_runner.status.log.log import LogRow, State
@@ -12,6 +12,7 @@ from agent_runner.status.phases import Phase, Step
 from agent_runner.status.store.briefs import briefs
 from agent_runner.status.store.clock import NOW
 from agent_runner.status.store.connection import Transactions
+from agent_runner.status.store.driver.ready import number, ready, text_of
 from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.executions.tags import executions_with
 from agent_runner.status.store.paging import COUNTED, fitting, inside, key_of, size_of, token_of
@@ -20,6 +21,7 @@ from agent_runner.status.store.rows import to_execution
 from agent_runner.status.store.schema import execution_log, execution_snapshots, executions, session_facts
 from agent_runner.status.store.verbs import Orgs, reads
 
+ALL_ROWS = 1 << 62
 LIST = "executions"
 """The name of the list in the page tokens of executions."""
 
@@ -28,21 +30,79 @@ def read_rows(
     connection: Connection, handle: int, after: int, limit: int | None, max_bytes: int | None = None
 ) -> list[LogRow]:
     """`max_bytes`: the last row is the one that reaches this size, so there is at least one."""
-    log = execution_log.c
-    query = select(execution_log).where(log.handle == handle, log.seq > after).order_by(log.seq).limit(limit)
+    page = {"its_handle": handle, "after": after, "most": ALL_ROWS if limit is None else limit}
     if max_bytes is not None:
-        page = query.subquery("page")
-        size = func.length(page.c.payload)
-        weighed = select(page, (func.sum(size).over(order_by=page.c.seq) - size).label("before")).subquery("weighed")
-        query = select(weighed).where(weighed.c.before < max_bytes).order_by(weighed.c.seq)
-    return [_log_row(r) for r in connection.execute(query)]
+        page["max_bytes"] = max_bytes
+    return [_log_row(r) for r in connection.all(_rows(bounded=max_bytes is not None), **page)]
+
+
+@ready
+def by_id() -> ClauseElement:
+    return select(executions).where(executions.c.id == text_of("its_id"))
+
+
+@ready
+def by_handle() -> ClauseElement:
+    return select(executions).where(executions.c.handle == number("its_handle"))
+
+
+@ready
+def _rows(*, bounded: bool) -> ClauseElement:
+    log = execution_log.c
+    wanted = (log.handle == number("its_handle"), log.seq > number("after"))
+    query = select(log.seq, log.at, log.fence, log.kind, log.payload).where(*wanted)
+    query = query.order_by(log.seq).limit(number("most"))
+    if not bounded:
+        return query
+    page = query.subquery("page")
+    size = func.length(page.c.payload)
+    weighed = select(page, (func.sum(size).over(order_by=page.c.seq) - size).label("before")).subquery("weighed")
+    return select(weighed).where(weighed.c.before < number("max_bytes")).order_by(weighed.c.seq)
+
+
+@ready
+def _handle_of() -> ClauseElement:
+    return select(executions.c.handle).where(executions.c.id == text_of("its_id"))
+
+
+@ready
+def _last(*, waiting: bool) -> ClauseElement:
+    e = executions.c
+    chosen = [e.session_id == text_of("its_session"), *([e.waiting == 1] if waiting else [])]
+    return select(executions).where(*chosen).order_by(e.handle.desc()).limit(1)
+
+
+@ready
+def _last_id() -> ClauseElement:
+    e = executions.c
+    return select(e.id).where(e.session_id == text_of("its_session")).order_by(e.handle.desc()).limit(1)
+
+
+@ready
+def _head_of() -> ClauseElement:
+    facts = session_facts.c
+    return select(facts.head_checkpoint_id).where(facts.session_id == text_of("its_session"))
+
+
+@ready
+def _facts() -> ClauseElement:
+    return select(session_facts).where(session_facts.c.session_id == text_of("its_session"))
+
+
+@ready
+def _now() -> ClauseElement:
+    return select(NOW)
+
+
+@ready
+def _snapshot() -> ClauseElement:
+    kept = execution_snapshots.c
+    return select(kept.seq, kept.state).where(kept.handle == number("its_handle"))
 
 
 def folded(connection: Connection, handle: int) -> State:
     """The state after the last row that this transaction sees."""
-    snapshot = (
-        connection.execute(select(execution_snapshots).where(execution_snapshots.c.handle == handle))
-    ).one_or_none()
+    snapshot = connection.one(_snapshot(), its_handle=handle)
     state = State.from_json(json.loads(snapshot.state)) if snapshot else State.empty()
     for row in read_rows(connection, handle, snapshot.seq if snapshot else 0, None):
         state.apply(row)
@@ -72,9 +132,9 @@ def _log_row(row: Row[Any]) -> LogRow:
 
 
 class Reading(Transactions):
-    @reads(orgs=Orgs.FINDS)
+    @reads(orgs=Orgs.FINDS, alone=True)
     def get(self, connection: Connection, id: str) -> Execution | None:
-        row = connection.execute(select(executions).where(executions.c.id == id)).one_or_none()
+        row = connection.one(by_id(), its_id=id)
         return to_execution(row) if row else None
 
     @reads(orgs=Orgs.FOLLOWS)
@@ -82,13 +142,13 @@ class Reading(Transactions):
         self, connection: Connection, id: str, after: int = 0, limit: int = 1000, *, max_bytes: int | None = None
     ) -> list[LogRow]:
         """Rows with a `seq` above `after`, in order; `max_bytes`: up to the row that reaches this size."""
-        handle = connection.scalar(select(executions.c.handle).where(executions.c.id == id))
+        handle = connection.first(_handle_of(), its_id=id)
         return [] if handle is None else read_rows(connection, handle, after, limit, max_bytes)
 
     @reads(orgs=Orgs.FINDS)
     def state(self, connection: Connection, id: str) -> tuple[Execution, State] | None:
         """The facts and the folded content of the same moment."""
-        row = connection.execute(select(executions).where(executions.c.id == id)).one_or_none()
+        row = connection.one(by_id(), its_id=id)
         return (to_execution(row), folded(connection, row.handle)) if row else None
 
     @reads(orgs=Orgs.QUERY)
@@ -126,29 +186,23 @@ class Reading(Transactions):
             page_size=size,
         )
 
-    @reads(orgs=Orgs.FINDS)
+    @reads(orgs=Orgs.FINDS, alone=True)
     def last_of_session(self, connection: Connection, session_id: str, *, waiting: bool = False) -> Execution | None:
         """The newest execution of a session; with `waiting` the one whose questions are open."""
-        e = executions.c
-        chosen = [e.session_id == session_id, *([e.waiting == 1] if waiting else [])]
-        query = select(executions).where(*chosen).order_by(e.handle.desc()).limit(1)
-        row = connection.execute(query).one_or_none()
+        row = connection.one(_last(waiting=waiting), its_session=session_id)
         return to_execution(row) if row else None
 
     @reads(orgs=Orgs.AFTER_A_READ)
     def session_memory(self, connection: Connection, session_id: str) -> tuple[str, str]:
         """(head checkpoint id of a session, id of its newest execution); empty strings where there is none."""
-        facts = session_facts.c
-        newest = select(executions.c.id).where(executions.c.session_id == session_id)
-        head = connection.scalar(select(facts.head_checkpoint_id).where(facts.session_id == session_id))
-        last = connection.scalar(newest.order_by(executions.c.handle.desc()).limit(1))
+        head = connection.first(_head_of(), its_session=session_id)
+        last = connection.first(_last_id(), its_session=session_id)
         return (head or "", last or "") if session_id else ("", "")
 
-    @reads(orgs=Orgs.AFTER_A_READ)
+    @reads(orgs=Orgs.AFTER_A_READ, alone=True)
     def session_facts(self, connection: Connection, session_id: str) -> tuple[str, str, str]:
         """(thread id, head checkpoint id, sandbox id); an empty string for an id that is not known."""
-        query = select(session_facts).where(session_facts.c.session_id == session_id)
-        row = connection.execute(query).one_or_none()
+        row = connection.one(_facts(), its_session=session_id)
         return (row.thread_id, row.head_checkpoint_id, row.sandbox_id) if row else ("", "", "")
 
     @reads(orgs=Orgs.NOBODYS)
@@ -166,10 +220,10 @@ class Reading(Transactions):
         oldest = select(NOW - func.min(executions.c.created_at)).where(executions.c.phase < 3)
         return max(0.0, connection.scalar(oldest, self.params()) or 0.0)
 
-    @reads(orgs=Orgs.NOBODYS)
+    @reads(orgs=Orgs.NOBODYS, alone=True)
     def now(self, connection: Connection) -> float:
         """The database's clock, in epoch seconds; ages are computed with it."""
-        return float(connection.scalar(select(NOW), self.params()))
+        return float(connection.first(_now(), **self.params()))
 
     @reads(orgs=Orgs.NOBODYS)
     def ping(self, connection: Connection) -> None:

@@ -9,6 +9,7 @@ no turn from its head can need; a removal that no worker confirmed is published 
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
@@ -32,7 +33,7 @@ from agent_runner.status.store.clock import FOREVER, NOW
 from agent_runner.status.store.connection import Transactions
 from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.executions.ending import OPEN, E
-from agent_runner.status.store.records import Overdue, Purged, Removal, ResourceKind
+from agent_runner.status.store.records import Purged, Removal, ResourceKind
 from agent_runner.status.store.schema import (
     execution_attachments,
     execution_log,
@@ -60,6 +61,18 @@ _EXISTS = exists().where(*_OF_SESSION)
 _BUSY = exists().where(E.session_id == F.session_id, OPEN)
 _UNCONFIRMED = select(func.count()).select_from(removals)
 _OF_NO_SKILL = ~exists().where(R.kind == ResourceKind.SKILL.value, R.id == skill_artifacts.c.skill_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overdue:
+    """What retention would remove now. `unconfirmed`: removals that no worker has confirmed yet."""
+
+    executions: int
+    log_rows: int
+    bytes: int
+    sessions: int
+    skill_archives: int
+    unconfirmed: int
 
 
 class Retention(Transactions):

@@ -145,16 +145,19 @@ class Sweep(Ending):
     ) -> list[Execution]:
         ended: list[Execution] = []
         nobody: dict[str, str] = {}
-        for row in rows:
-            # After an amnesty several deadlines may be equal: then the user's cancel is the reason.
-            passed = min(TimeoutType, key=lambda t: (row._mapping[t.column], t is not TimeoutType.CANCEL))
-            code = TIMEOUT_CODES[passed]
-            phase = Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED
-            facts = self._facts(connection, row, passed, nobody) if with_facts else {}
-            end = End(phase=phase, code=code, facts=facts, late_s=row.now_at - row.next_deadline)
-            if self.end_row(connection, end, E.handle == row.handle, E.next_deadline <= NOW) and with_facts:
-                ended.append(to_execution(row))
+        for wave in _waves(rows):
+            ends = [(row.handle, self._end_of(connection, row, nobody, with_facts=with_facts)) for row in wave]
+            taken = self.end_due(connection, ends)
+            ended += [to_execution(row) for row, end in zip(wave, taken, strict=True) if end is not None and with_facts]
         return ended
+
+    def _end_of(self, connection: Connection, row: Row[Any], nobody: dict[str, str], *, with_facts: bool) -> End:
+        # After an amnesty several deadlines may be equal: then the user's cancel is the reason.
+        passed = min(TimeoutType, key=lambda t: (row._mapping[t.column], t is not TimeoutType.CANCEL))
+        code = TIMEOUT_CODES[passed]
+        phase = Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED
+        facts = self._facts(connection, row, passed, nobody) if with_facts else {}
+        return End(phase=phase, code=code, facts=facts, late_s=row.now_at - row.next_deadline)
 
     async def _one_by_one(self, handles: Sequence[int], fresh: ColumnElement[bool]) -> list[Execution]:
         """Ends each row in a transaction of its own; without its facts, if they cannot be read."""
@@ -236,6 +239,18 @@ class Sweep(Ending):
         )
         found = connection.scalar(held)
         return f"execution {found}" if found else "another execution"
+
+
+def _waves(rows: Sequence[Row[Any]]) -> list[list[Row[Any]]]:
+    """The rows in their order, those of one session one after the other: an end admits the session's next one."""
+    waves: list[list[Row[Any]]] = []
+    times: dict[str, int] = {}
+    for row in rows:
+        n = times[row.session_id] = times.get(row.session_id, -1) + 1 if row.session_id else 0
+        if n == len(waves):
+            waves.append([])
+        waves[n].append(row)
+    return waves
 
 
 def gap_s(period_s: float) -> float:

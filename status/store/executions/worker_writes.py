@@ -3,19 +3,19 @@
 The answer to a repeated call is the answer to the first one: a reply that got lost changes nothing.
 """
 
+from asyncio import gather
 from collections.abc import Sequence
 from hmac import compare_digest
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, case, select, update
+from sqlalchemy import ColumnElement, Row, select
 
-from agent_runner.status.phases import BEGIN, CLAIM, DONE, HAND_BACK, SETTLE, Phase, Step
-from agent_runner.status.store.clock import FOREVER, NOW
+from agent_runner.status.phases import BEGIN, CLAIM, Phase, Step
 from agent_runner.status.store.driver.transaction import Connection
-from agent_runner.status.store.edges import take
-from agent_runner.status.store.errors import OtherKeysWorker
-from agent_runner.status.store.executions.ending import OPEN, E, End, Ending, dumps, terminal
-from agent_runner.status.store.executions.reading import folded
+from agent_runner.status.store.errors import OtherKeysWorker, StoreUnavailable
+from agent_runner.status.store.executions.ending import LOG_ROW, OPEN, E, End, Ending, dumps, is_large
+from agent_runner.status.store.executions.purge import purge_edited
+from agent_runner.status.store.executions.reading import by_handle, by_id, folded, read_rows
 from agent_runner.status.store.records import (
     WHAT_IS_FOUND,
     Appended,
@@ -23,14 +23,19 @@ from agent_runner.status.store.records import (
     Claimed,
     NewDelta,
     Outcome,
+    Resource,
+    ResourceKind,
     RunBeat,
     RunnerVerdict,
     Settled,
 )
 from agent_runner.status.store.registry.presence import speaks_for
-from agent_runner.status.store.rows import to_execution
-from agent_runner.status.store.schema import executions, session_facts, workers
-from agent_runner.status.store.verbs import reads, writes
+from agent_runner.status.store.rows import to_execution, to_resource
+from agent_runner.status.store.run_records import Bundle, RunDeltas
+from agent_runner.status.store.schema import executions
+from agent_runner.status.store.statements import runs
+from agent_runner.status.store.statements.named import resource_by_id
+from agent_runner.status.store.verbs import reads, verb, writes
 
 MIN_TAIL_BYTES = 256 * 1024
 """A snapshot is due when the tail since the last one is larger than this and than that snapshot."""
@@ -43,54 +48,26 @@ class WorkerWrites(Ending):
 
         `key`: the id of the caller's key; empty for a caller that may act for every worker. Raises `OtherKeysWorker`.
         """
-        statement = take(
-            BEGIN,
-            E.id == id,
-            E.due_schedule_to_start > NOW,
-            speaks_for(incarnation, key),
-            begin_id=begin_id,
-            owner=incarnation,
-            owner_name=_worker_name(incarnation),
-            due_schedule_to_start=FOREVER,
-            next_dispatch_at=FOREVER,
-            due_ensure_thread=NOW + E.limit_ensure_thread,
-        )
-        row = connection.execute(statement, self.params()).one_or_none()
+        its = self.params(its_id=id, begin_id=begin_id, **runs.said_by(incarnation, key))
+        row = connection.one(runs.begin(runs.named(incarnation, key)), **its)
         if row is None:
             self._must_speak_for(connection, incarnation, key)
-            row = self._row(connection, E.id == id)
+            row = connection.one(by_id(), its_id=id)
             if row is None or row.begin_id != begin_id or row.step != BEGIN.step.value:
                 return Begun(granted=False, refusal=_why_not(row, BEGIN.step), execution=None)
-        facts = select(session_facts.c.thread_id).where(session_facts.c.session_id == row.session_id)
-        thread_id = connection.scalar(facts) or ""
+        facts = connection.one(runs.facts(), its_session=row.session_id)
+        thread_id = facts.thread_id if facts else ""
         return Begun(granted=True, refusal="", execution=to_execution(row), thread_id=thread_id)
 
     @writes
     def done(self, connection: Connection, id: str, begin_id: str, thread_id: str) -> bool:
         """EnsureThread ended: the thread is stored, ExecuteGraphton's schedule-to-start runs from now."""
-        statement = take(
-            DONE,
-            E.id == id,
-            E.begin_id == begin_id,
-            thread_id=thread_id,
-            owner="",
-            due_ensure_thread=FOREVER,
-            due_worker_lost=FOREVER,
-            dispatched_at=NOW,
-            due_schedule_to_start=NOW + E.limit_schedule_to_start,
-            next_dispatch_at=NOW + E.limit_schedule_to_start / 3,
-        )
-        self.hold_sessions(connection, E.id == id)
-        moved = connection.execute(statement, self.params()).one_or_none()
+        self.hold_session(connection, its_id=id)
+        moved = connection.one(runs.done(), **self.params(its_id=id, its_begin=begin_id, thread_id=thread_id))
         if moved is None:
             row = self._row(connection, E.id == id, E.begin_id == begin_id, E.thread_id == thread_id, OPEN)
             return row is not None
-        facts = session_facts.c
-        connection.execute(
-            update(session_facts)
-            .where(facts.session_id == moved.session_id, facts.thread_id == "")
-            .values(thread_id=thread_id)
-        )
+        connection.run(runs.thread_of(), its_session=moved.session_id, thread_id=thread_id)
         return True
 
     @writes
@@ -110,43 +87,23 @@ class WorkerWrites(Ending):
         `token_digest`: the digest of the token that the owner shows from now on; a repeated claim needs the same token.
         `sandbox` says what its commands run in. `key` as in `begin`.
         """
-        statement = take(
-            CLAIM,
-            E.id == id,
-            E.due_schedule_to_start > NOW,
-            E.due_schedule_to_close > NOW,
-            speaks_for(incarnation, key),
-            attempt=case((E.resumable == 1, E.attempt), else_=E.attempt + 1),
-            claim_id=claim_id,
-            run_token=token_digest,
-            run_token_fence=E.fence + 1,
-            owner=incarnation,
-            owner_name=_worker_name(incarnation),
-            claimed_at=NOW,
-            last_beat_at=NOW,
-            due_schedule_to_start=FOREVER,
-            next_dispatch_at=FOREVER,
-            due_heartbeat=NOW + E.limit_heartbeat,
-            due_start_to_close=NOW + E.limit_start_to_close + E.limit_settle_grace,
-            last_seq=case((E.resumable == 1, E.last_seq), else_=E.last_seq + 1),
-        )
-        row = connection.execute(statement, self.params()).one_or_none()
+        its = self.params(its_id=id, claim_id=claim_id, run_token=token_digest, **runs.said_by(incarnation, key))
+        row = connection.one(runs.claim(runs.named(incarnation, key)), **its)
         if row is None:
             self._must_speak_for(connection, incarnation, key)
-            row = self._row(connection, E.id == id)
+            row = connection.one(by_id(), its_id=id)
             again = row is not None and row.claim_id == claim_id and row.step == CLAIM.step.value
             if row is None or not again or not compare_digest(row.run_token, token_digest):
                 return Claimed(granted=False, refusal=_why_not(row, CLAIM.step), execution=None)
         elif not row.resumable:
             told: dict[str, Any] = {"phase": Phase.IN_PROGRESS.wire_name, "attempt": row.attempt}
             phase = NewDelta(kind="phase", payload=dumps(told | ({"sandbox": sandbox} if sandbox else {})))
-            self.write_log(connection, row.handle, row.last_seq - 1, row.fence, [phase])
-        of_session = select(session_facts).where(session_facts.c.session_id == row.session_id)
-        facts = connection.execute(of_session).one_or_none()
+            self.write_log(connection, row.handle, row.last_seq - 1, [(row.fence, phase)])
+        facts = connection.one(runs.facts(), its_session=row.session_id)
         head, resume = self._begins_at(connection, row, facts.head_checkpoint_id if facts else "")
         previous = self._previous(connection, row)
-        undone = select(E.id).where(E.session_id == row.session_id, E.handle < row.handle, E.rolled_back == 1)
-        rolled_back = list(connection.scalars(undone)) if row.session_id else []
+        its = {"its_session": row.session_id, "its_handle": row.handle}
+        rolled_back = [one.id for one in connection.all(runs.undone(), **its)] if row.session_id else []
         return Claimed(
             granted=True,
             refusal="",
@@ -158,14 +115,30 @@ class WorkerWrites(Ending):
             untold_execution_id=(untold := _untold(row, previous)),
             go_on_if_found=bool(untold) and row.resume_checkpoint_id == WHAT_IS_FOUND,
             rolled_back=rolled_back,
+            bundle=self._bundle(connection, row),
         )
 
-    @reads
+    def _bundle(self, connection: Connection, row: Row[Any]) -> Bundle:
+        def resource(kind: ResourceKind, id: str) -> Resource | None:
+            found = connection.one(resource_by_id(), its_kind=kind.value, its_id=id) if id else None
+            return to_resource(found) if found else None
+
+        session = resource(ResourceKind.SESSION, row.session_id)
+        instance = resource(ResourceKind.AGENT_INSTANCE, session.parent_id if session else "")
+        first = read_rows(connection, row.handle, 0, 1)
+        return Bundle(
+            message=first[0].payload if first else {},
+            waiting=bool(row.session_id) and connection.first(runs.waiting(), its_session=row.session_id) is not None,
+            session=session,
+            instance=instance,
+            agent=resource(ResourceKind.AGENT, instance.parent_id if instance else ""),
+        )
+
+    @reads(alone=True)
     def run_token(self, connection: Connection, handle: int, fence: int) -> str | None:
         """The digest of the token that the run was claimed with under this fence. Empty: claimed without a token. None:
         the owner has another fence, and had another one when the run ended or was handed back."""
-        query = select(E.run_token, E.run_token_fence, E.fence, E.settled_fence, E.step).where(E.handle == handle)
-        row = connection.execute(query).one_or_none()
+        row = connection.one(runs.token(), its_handle=handle)
         if row is None or fence <= 0:
             return None
         if row.run_token_fence == fence:
@@ -187,46 +160,84 @@ class WorkerWrites(Ending):
         if row.base_given:
             # Also for the next attempt: otherwise the first one's additions to memory would be there twice.
             return row.base_checkpoint_id, False
-        base = {"base_checkpoint_id": head, "base_given": 1}
-        connection.execute(update(executions).where(E.handle == row.handle).values(**base))
+        connection.run(runs.base(), its_handle=row.handle, base_checkpoint_id=head)
         return head, False
 
     def _previous(self, connection: Connection, row: Row[Any]) -> Row[Any] | None:
         """The execution before it in its session that was not rolled back."""
         if not row.session_id:
             return None
-        before = select(executions).where(E.session_id == row.session_id, E.handle < row.handle, E.rolled_back == 0)
-        return connection.execute(before.order_by(E.handle.desc()).limit(1)).one_or_none()
+        return connection.one(runs.before(), its_session=row.session_id, its_handle=row.handle)
 
     @writes
     def append(
         self, connection: Connection, handle: int, fence: int, first: int, deltas: Sequence[NewDelta], head: str = ""
     ) -> Appended:
         """Store deltas numbered from `first`, and the run's head checkpoint, under the fence."""
-        size = sum(len(d.payload) for d in deltas)
-        statement = (
-            update(executions)
-            .where(*_owned(handle, fence, first))
-            .values(
-                runner_seq=E.runner_seq + len(deltas), last_seq=E.last_seq + len(deltas), tail_bytes=E.tail_bytes + size
+        said = RunDeltas(handle=handle, fence=fence, first=first, deltas=deltas, head=head)
+        (answer,) = self._append(connection, [said])
+        return answer
+
+    @verb
+    async def append_all(self, said: Sequence[RunDeltas]) -> list[Appended]:
+        """`append` for many runs, in one transaction. Each is stored under its own fence, or refused by itself.
+
+        If what one run says cannot be stored, the others' is stored all the same, and then its error is raised.
+        """
+        try:
+            return await self._append_in_one(said)
+        except StoreUnavailable:
+            raise
+        except Exception:
+            if len(said) < 2:
+                raise
+        answers = await gather(*(self._append_in_one([one]) for one in said), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+        return [one for answer in answers if not isinstance(answer, BaseException) for one in answer]
+
+    @writes
+    def _append_in_one(self, connection: Connection, said: Sequence[RunDeltas]) -> list[Appended]:
+        return self._append(connection, said)
+
+    def _append(self, connection: Connection, said: Sequence[RunDeltas]) -> list[Appended]:
+        if heads := [one.handle for one in said if one.head]:
+            if len(heads) == 1:
+                self.hold_session(connection, its_handle=heads[0])
+            else:
+                self.hold_sessions(connection, E.handle.in_(heads))
+        order = sorted(range(len(said)), key=lambda n: said[n].handle)  # in which others lock them
+        its = [
+            {"count": len(one.deltas), "size": sum(len(d.payload) for d in one.deltas)}
+            | _its(one.handle, one.fence, one.first)
+            for one in (said[n] for n in order)
+        ]
+        answers: dict[int, Appended] = {}
+        rows: list[dict[str, Any]] = []
+        last = -1
+        for n, row in zip(order, connection.one_of_each(runs.append(), its), strict=True):
+            one, count = said[n], len(said[n].deltas)
+            if row is None:
+                stored = connection.one(by_handle(), its_handle=one.handle)
+                answers[n] = _unapplied(stored, one.fence, one.first, count)
+                continue
+            if one.handle == last:  # its edits are to find its own rows
+                connection.run_many(LOG_ROW, rows)
+                rows = []
+            last = one.handle
+            deltas = purge_edited(connection, one.handle, one.deltas)
+            rows += self.log_rows(one.handle, row.last_seq - count, [(one.fence, delta) for delta in deltas])
+            self._set_head(connection, row, one.head)
+            answers[n] = Appended(
+                verdict=RunnerVerdict.CANCEL if row.cancel_requested_at is not None else RunnerVerdict.OK,
+                next=row.runner_seq,
+                last_seq=row.last_seq,
+                execution_id=row.id,
+                snapshot_due=row.tail_bytes > max(MIN_TAIL_BYTES, row.snapshot_bytes),
             )
-            .returning(executions)
-        )
-        if head:
-            self.hold_sessions(connection, E.handle == handle)
-        row = connection.execute(statement).one_or_none()
-        if row is None:
-            return _unapplied(self._row(connection, E.handle == handle), fence, first, len(deltas))
-        self.write_log(connection, handle, row.last_seq - len(deltas), fence, deltas)
-        self._set_head(connection, row, head)
-        verdict = RunnerVerdict.CANCEL if row.cancel_requested_at is not None else RunnerVerdict.OK
-        return Appended(
-            verdict=verdict,
-            next=row.runner_seq,
-            last_seq=row.last_seq,
-            execution_id=row.id,
-            snapshot_due=row.tail_bytes > max(MIN_TAIL_BYTES, row.snapshot_bytes),
-        )
+        connection.run_many(LOG_ROW, rows)
+        return [answers[n] for n in range(len(said))]
 
     @writes
     def beat(
@@ -242,26 +253,14 @@ class WorkerWrites(Ending):
     ) -> dict[tuple[int, int], RunnerVerdict]:
         """A heartbeat of the runs of one process. Returns by (handle, fence): go on, cancel, or fenced out."""
         answers: dict[tuple[int, int], RunnerVerdict] = {}
-        connection.execute(
-            update(workers)
-            .where(workers.c.incarnation == incarnation)
-            .values(
-                last_seen_at=NOW,
-                busy=busy,
-                loop_lag_s=loop_lag_s,
-                hung_threads=hung_threads,
-                not_taking=not_taking,
-            ),
-            self.params(),
-        )
-        for beat in sorted(beats, key=lambda beat: beat.handle):  # in the order in which others lock them
-            statement = (
-                update(executions)
-                .where(E.handle == beat.handle, E.fence == beat.fence, E.step == Step.RUNNING.value)
-                .values(last_beat_at=NOW, due_heartbeat=NOW + E.limit_heartbeat, progress=dumps(dict(beat.progress)))
-                .returning(E.cancel_requested_at)
-            )
-            row = connection.execute(statement, self.params()).one_or_none()
+        said = {"busy": busy, "loop_lag_s": loop_lag_s, "hung_threads": hung_threads, "not_taking": not_taking}
+        connection.run(runs.worker_beat(), **self.params(incarnation=incarnation, **said))
+        ordered = sorted(beats, key=lambda beat: beat.handle)  # in the order in which others lock them
+        its = [
+            self.params(its_handle=beat.handle, its_fence=beat.fence, progress=dumps(dict(beat.progress)))
+            for beat in ordered
+        ]
+        for beat, row in zip(ordered, connection.one_of_each(runs.beat(), its), strict=True):
             verdict = RunnerVerdict.FENCED_OUT
             if row is not None:
                 verdict = RunnerVerdict.OK if row.cancel_requested_at is None else RunnerVerdict.CANCEL
@@ -281,14 +280,15 @@ class WorkerWrites(Ending):
     ) -> Settled:
         """Store the last deltas and the end, in one transaction. A repeated call gets the stored outcome."""
         end = End(phase=outcome.phase, code=outcome.code, facts=outcome.facts, waiting=outcome.waiting)
-        self.hold_sessions(connection, E.handle == handle)
-        ended = terminal(SETTLE, end, *_owned(handle, fence, first), deltas=len(deltas))
-        row = connection.execute(ended, self.params()).one_or_none()
+        self.hold_session(connection, its_handle=handle)
+        its = self.params(**_its(handle, fence, first), **end.values(deltas=len(deltas)))
+        row = connection.one(runs.settle(end.phase, yields=end.yields), **its)
         promoted = ""
         if row is not None:
             self._set_head(connection, row, head)
             promoted = self.finish(connection, row, end, deltas)
-        stored = self._row(connection, E.handle == handle)
+        told = row is not None and not is_large(row, deltas)  # a last snapshot is noted in the row
+        stored = row if told else connection.one(by_handle(), its_handle=handle)
         if stored is None:
             return Settled(accepted=False, execution=None)
         mine = row is not None or (0 < fence == stored.settled_fence and stored.step == Step.SETTLED.value)
@@ -308,27 +308,13 @@ class WorkerWrites(Ending):
     ) -> Settled:
         """Back to the queue at a step boundary: a new fence, the same attempt. Refused while a cancel is pending."""
         noted = [*deltas, NewDelta(kind="note", payload=dumps({"text": f"handed back: {reason}"}))]
-        statement = take(
-            HAND_BACK,
-            *_owned(handle, fence, first),
-            E.cancel_requested_at.is_(None),
-            settled_fence=fence,
-            resumable=1,
-            owner="",
-            runner_seq=E.runner_seq + len(deltas),
-            last_seq=E.last_seq + len(noted),
-            due_heartbeat=FOREVER,
-            due_worker_lost=FOREVER,
-            due_start_to_close=FOREVER,
-            dispatched_at=None,
-            next_dispatch_at=NOW,
-        )
-        self.hold_sessions(connection, E.handle == handle)
-        row = connection.execute(statement, self.params()).one_or_none()
+        self.hold_session(connection, its_handle=handle)
+        its = self.params(**_its(handle, fence, first), count=len(deltas), rows=len(noted))
+        row = connection.one(runs.hand_back(), **its)
         if row is not None:
-            self.write_log(connection, handle, row.last_seq - len(noted), fence, noted)
+            self.write_log(connection, handle, row.last_seq - len(noted), [(fence, delta) for delta in noted])
             self._set_head(connection, row, head)
-        stored = row or self._row(connection, E.handle == handle)
+        stored = row or connection.one(by_handle(), its_handle=handle)
         accepted = stored is not None and (row is not None or 0 < fence == stored.settled_fence)
         return Settled(accepted=accepted, execution=to_execution(stored) if stored else None)
 
@@ -347,23 +333,13 @@ class WorkerWrites(Ending):
 
     def _set_head(self, connection: Connection, row: Row[Any], head: str) -> None:
         if head:
-            facts = session_facts.c
-            moved = connection.execute(
-                update(session_facts)
-                .where(facts.session_id == row.session_id, facts.head_checkpoint_id != head)
-                .values(head_checkpoint_id=head)
-            )
-            if moved.rowcount:  # the head moved past the question, so the question has been answered
+            moved = connection.run(runs.head(), its_session=row.session_id, head_checkpoint_id=head)
+            if moved:  # the head moved past the question, so the question has been answered
                 self.no_longer_waiting(connection, row)
 
 
-def _worker_name(incarnation: str) -> Any:
-    named = select(workers.c.name).where(workers.c.incarnation == incarnation).scalar_subquery()
-    return case((named.is_not(None), named), else_=incarnation)
-
-
-def _owned(handle: int, fence: int, first: int) -> tuple[ColumnElement[bool], ...]:
-    return (E.handle == handle, E.fence == fence, E.step == Step.RUNNING.value, E.runner_seq == first)
+def _its(handle: int, fence: int, first: int) -> dict[str, int]:
+    return {"its_handle": handle, "its_fence": fence, "its_first": first}
 
 
 def _unapplied(row: Row[Any] | None, fence: int, first: int, count: int) -> Appended:

@@ -7,7 +7,7 @@ exit needs no grace.
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, true, update
+from sqlalchemy import ClauseElement, ColumnElement, Select, func, or_, select, true, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -15,9 +15,10 @@ from agent_runner.status.failures import Code
 from agent_runner.status.log.log import rfc3339
 from agent_runner.status.phases import Phase, Step
 from agent_runner.status.store.clock import FOREVER, NOW
+from agent_runner.status.store.driver.ready import ready, text_of
 from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.errors import OtherKeysWorker
-from agent_runner.status.store.executions.ending import E, End, Ending
+from agent_runner.status.store.executions.ending import OPEN, E, End, Ending
 from agent_runner.status.store.records import Execution, Worker
 from agent_runner.status.store.rows import to_execution, to_worker
 from agent_runner.status.store.schema import executions, startup_failures, workers
@@ -39,6 +40,13 @@ def registered_by(incarnation: str) -> Select[str]:
 def speaks_for(incarnation: str, key: str) -> ColumnElement[bool]:
     """Whether this key may act for the process: the key registered it, or no key has. An empty key may act for all."""
     return func.coalesce(registered_by(incarnation).scalar_subquery(), key) == key if key else true()
+
+
+@ready
+def _cancels() -> ClauseElement:
+    mine = (E.owner == text_of("its_owner"), E.step == Step.RUNNING.value, E.cancel_requested_at.is_not(None))
+    # The condition of the partial index by owner is written out, so that it is used.
+    return select(executions).where(*mine, OPEN)
 
 
 class Presence(Ending):
@@ -146,10 +154,8 @@ class Presence(Ending):
     @reads
     def cancels_of(self, connection: Connection, incarnations: Sequence[str]) -> list[Execution]:
         """Runs of these processes that are to be cancelled."""
-        asked = select(executions).where(
-            E.owner.in_(incarnations), E.step == Step.RUNNING.value, E.cancel_requested_at.is_not(None)
-        )
-        return [to_execution(r) for r in connection.execute(asked)]
+        found = (connection.all(_cancels(), its_owner=incarnation) for incarnation in incarnations)
+        return [to_execution(row) for rows in found for row in rows]
 
     @writes
     def startup_failed(self, connection: Connection, queue: str, role: str, text: str) -> None:

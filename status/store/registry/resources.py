@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from agent_runner.status.brief import brief_body
@@ -17,7 +17,8 @@ from agent_runner.status.store.paging import COUNTED, fitting, inside, key_of, s
 from agent_runner.status.store.records import Resource, ResourceKind, ResourcePage, ResourceQuery, View
 from agent_runner.status.store.rows import to_resource
 from agent_runner.status.store.schema import resources, skill_artifacts, skill_tags, threads
-from agent_runner.status.store.verbs import Orgs, reads, verb, writes
+from agent_runner.status.store.statements.named import resource_by_id, resource_by_slug
+from agent_runner.status.store.verbs import Orgs, reads, writes
 
 R = resources.c
 MAX_READ_BYTES = 4 << 20
@@ -62,17 +63,14 @@ class Resources(Transactions):
         )
         return to_resource(row)
 
-    @verb(orgs=Orgs.FINDS)
-    async def get_resource(self, kind: ResourceKind, id: str) -> Resource | None:
-        return await self._one(R.kind == kind.value, R.id == id)
+    @reads(orgs=Orgs.FINDS, alone=True)
+    def get_resource(self, connection: Connection, kind: ResourceKind, id: str) -> Resource | None:
+        row = connection.one(resource_by_id(), its_kind=kind.value, its_id=id)
+        return to_resource(row) if row else None
 
-    @verb(orgs=Orgs.FINDS)
-    async def find_resource(self, kind: ResourceKind, org: str, slug: str) -> Resource | None:
-        return await self._one(R.kind == kind.value, R.org == org, R.slug == slug)
-
-    @reads
-    def _one(self, connection: Connection, *conditions: ColumnElement[bool]) -> Resource | None:
-        row = connection.execute(select(resources).where(*conditions)).one_or_none()
+    @reads(orgs=Orgs.FINDS, alone=True)
+    def find_resource(self, connection: Connection, kind: ResourceKind, org: str, slug: str) -> Resource | None:
+        row = connection.one(resource_by_slug(), its_kind=kind.value, its_org=org, its_slug=slug)
         return to_resource(row) if row else None
 
     @reads(orgs=Orgs.QUERY)

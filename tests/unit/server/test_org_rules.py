@@ -100,7 +100,10 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     skill = resource(ResourceKind.SKILL, "skl-1")
     skill = await store.push_skill(skill, version(skill), b"archive")
     assistant = await store.put_assistant(Assistant(org="b", id="a-1", graph="g", name="n"), first=True)
-    session = await store.put_resource(resource(ResourceKind.SESSION, "ses-thread"))
+    instance = replace(resource(ResourceKind.AGENT_INSTANCE, "ain-1"), parent_id=agent.id)
+    await store.put_resource(instance)
+    thread = replace(resource(ResourceKind.SESSION, "ses-thread"), parent_id=instance.id)
+    session = await store.put_resource(thread)
     yield World(
         store=store,
         url=url,
@@ -129,6 +132,7 @@ OF_THE_OWNERS: dict[str, Asked] = {
     "get": lambda s, w: s.get(w.pending.id),
     "state": lambda s, w: s.state(w.pending.id),
     "last_of_session": lambda s, w: s.last_of_session(w.pending.session_id),
+    "session_place": lambda s, w: s.session_place(w.thread_id),
     "list": lambda s, w: s.list(ExecutionQuery(session_id=w.pending.session_id)),
     "attachments": lambda s, w: s.attachments(w.pending.id),
     "attachment": lambda s, w: s.attachment(w.pending.id, "att-1"),

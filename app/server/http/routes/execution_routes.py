@@ -10,8 +10,8 @@ from starlette.types import Receive, Scope, Send
 
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.executions.attachments import attachment
-from agent_runner.app.server.executions.drafts import draft_of_json, redrive_of
-from agent_runner.app.server.executions.execution_service import Accepted, create_bytes, create_limits
+from agent_runner.app.server.executions.drafts import Accepted, draft_of_json, redrive_of
+from agent_runner.app.server.executions.execution_service import create_bytes, create_limits
 from agent_runner.app.server.http.answers import body_json
 from agent_runner.app.server.http.document.message_schemas import ref
 from agent_runner.app.server.http.document.schemas import (
@@ -223,7 +223,8 @@ class ExecutionHandlers:
             return self._stream(new, "", headers, 201, place)
         if wait:
             await until_ended(self._edges.ctx, new, min(wait, MAX_WAIT_S))
-        return await json_answer(await self._edges.shown(new), status_code=201, headers=headers)
+        shown = await (self._edges.shown(new) if wait else self._edges.shown_new(accepted))
+        return await json_answer(shown, status_code=201, headers=headers)
 
     def _stream(
         self, execution_id: str, last_event_id: str, headers: Mapping[str, str], status: int, place: ExitStack

@@ -1,0 +1,1 @@
+"""Statements of the verbs that run most often, each compiled once."""

@@ -1,0 +1,127 @@
+"""What a run costs the database: transactions are counted at the store, whoever asks for them."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+
+from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.phases import Phase
+from agent_runner.status.store.store import Store
+from agent_runner.v1 import runner_pb2 as pb
+from agent_runner.v1 import runner_pb2_grpc
+from tests.unit.server.conftest import AUTHORIZED, created, http_client
+from tests.unit.server.test_run_tokens import TOKEN
+
+MOST = 9
+TOKENS, SLOTS = 20, 16
+
+
+@pytest.fixture
+async def quiet(settings: Settings) -> AsyncIterator[RunningServer]:
+    """A server that does nothing by itself while the test counts."""
+    async with running_server(settings.model_copy(update={"sweep_interval_s": 600.0})) as server:
+        yield server
+
+
+class Counted:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._before = self._now()
+
+    def _now(self) -> tuple[int, int]:
+        return self._store.outages.transactions, self._store.hops
+
+    @property
+    def transactions(self) -> int:
+        return self._now()[0] - self._before[0]
+
+    @property
+    def hops(self) -> int:
+        return self._now()[1] - self._before[1]
+
+
+def text(number: int) -> pb.Delta:
+    return pb.Delta(kind="text", payload=json.dumps({"id": "a1", "text": f"token {number} "}).encode())
+
+
+class Slots:
+    """A worker with runs in some of its slots."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub: Any = runner_pb2_grpc.RunnerStub(channel)
+        self._runs: list[pb.ClaimReply] = []
+        self._first = 0
+
+    async def take(self, id: str) -> None:
+        its: Any = {"execution_id": id, "incarnation": "w1"}
+        await self._stub.begin(pb.BeginRequest(begin_id="b", **its), metadata=AUTHORIZED)
+        await self._stub.done(pb.DoneRequest(execution_id=id, begin_id="b", thread_id="t"), metadata=AUTHORIZED)
+        request = pb.ClaimRequest(claim_id="c", run_token=TOKEN, **its)
+        self._runs.append(await self._stub.claim(request, metadata=AUTHORIZED))
+
+    async def say(self, count: int) -> None:
+        told = [text(n) for n in range(count)]
+        runs = [
+            pb.RunDeltas(handle=run.handle, fence=run.fence, first=self._first, deltas=told, run_token=TOKEN)
+            for run in self._runs
+        ]
+        reply = await self._stub.append(pb.AppendRequest(runs=runs), metadata=AUTHORIZED)
+        assert [one.verdict for one in reply.runs] == [pb.GO_ON] * len(runs)
+        self._first += count
+
+    async def beat(self) -> None:
+        runs = [pb.RunBeat(handle=run.handle, fence=run.fence, run_token=TOKEN) for run in self._runs]
+        reply = await self._stub.beat(pb.BeatRequest(incarnation="w1", runs=runs), metadata=AUTHORIZED)
+        assert [one.verdict for one in reply.runs] == [pb.GO_ON] * len(runs)
+
+    async def end(self) -> None:
+        for run in self._runs:
+            its: Any = {"handle": run.handle, "fence": run.fence, "first": self._first, "run_token": TOKEN}
+            settled = await self._stub.settle(pb.SettleRequest(phase=int(Phase.COMPLETED), **its), metadata=AUTHORIZED)
+            assert settled.accepted
+
+
+async def test_a_run_is_nine_transactions_at_most(quiet: RunningServer) -> None:
+    """From the message in an existing session to the end, with 20 tokens in two appends: each verb is one transaction,
+    and one hop to a thread of the store."""
+    async with http_client(quiet) as http, grpc.aio.insecure_channel(f"127.0.0.1:{quiet.grpc_port}") as channel:
+        before, first = Slots(channel), await one(http, "")
+        await before.take(first["metadata"]["id"])
+        await before.end()
+        session = first["spec"]["session_id"]
+        counted = Counted(quiet.ctx.store)
+        run = await one(http, session)
+        accepted = counted.transactions
+        slots = Slots(channel)
+        await slots.take(run["metadata"]["id"])
+        await slots.say(TOKENS // 2)
+        await slots.say(TOKENS // 2)
+        await slots.end()
+    assert counted.hops == counted.transactions
+    assert counted.transactions - accepted <= 6
+    assert counted.transactions <= MOST
+
+
+async def test_slots_do_not_multiply_transactions(quiet: RunningServer) -> None:
+    """What sixteen runs say at once is one transaction, and so is their heartbeat."""
+    async with http_client(quiet) as http, grpc.aio.insecure_channel(f"127.0.0.1:{quiet.grpc_port}") as channel:
+        slots = Slots(channel)
+        for _ in range(SLOTS):
+            await slots.take((await one(http, ""))["metadata"]["id"])
+        counted = Counted(quiet.ctx.store)
+        await slots.say(TOKENS)
+        assert counted.transactions == 1
+        await slots.beat()
+        await asyncio.sleep(0)
+        assert counted.transactions - 1 <= 2  # the process's key is looked up first
+        await slots.end()
+
+
+async def one(http: httpx.AsyncClient, session: str) -> dict[str, Any]:
+    return await created(http, **({"session_id": session} if session else {}))
