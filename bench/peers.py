@@ -103,6 +103,8 @@ async def _load(peer: Peer) -> dict[str, float]:
     before = peer.cpu_s()
     async with peer.clients(CLIENTS) as runs:
         rate = await closed_loop([partial(run, FAST) for run in runs], LOAD_S)
+    if not rate.runs:
+        raise RuntimeError(f"no run ended within {LOAD_S:g} s")
     cpu_ms = 1000 * (peer.cpu_s() - before) / (rate.per_s * (rate.seconds + 1))
     return {f"runs/s, {CLIENTS} clients": rate.per_s, "CPU per run under load, ms": cpu_ms}
 
