@@ -15,7 +15,7 @@ PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 )
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt "
-server = FastMCP("results", port=int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+server = FastMCP("results")
 
 
 def _encoded(data: bytes) -> str:
@@ -108,4 +108,6 @@ async def sleep(seconds: float) -> str:
 
 if __name__ == "__main__":
     kinds = {"http": "streamable-http", "sse": "sse"}
+    if len(sys.argv) > 2:
+        server.settings.port = int(sys.argv[2])
     server.run(kinds[sys.argv[1]] if len(sys.argv) > 1 else "stdio")  # type: ignore[arg-type]
