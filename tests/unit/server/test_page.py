@@ -77,3 +77,67 @@ async def test_the_headers_of_the_pages(http: httpx.AsyncClient) -> None:
         assert not re.search(r"<\w+[^>]*\son\w+=|<\w+[^>]*\sstyle=", answer.text), "a policy of hashes would block it"
         assert answer.headers["x-frame-options"] == "DENY"
         assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def started(http: httpx.AsyncClient, message: str) -> str:
+    made = (await http.post("/v1/executions", json={"message": message})).raise_for_status()
+    return str(made.json()["metadata"]["id"])
+
+
+@NEEDS_BROWSER
+async def test_a_wrong_link_says_so_and_stops(server: RunningServer, http: httpx.AsyncClient, tmp_path: Path) -> None:
+    """Nothing of the execution that was shown before stays under the new address, and it is asked for once."""
+    known = await started(http, "the one before")
+    async with browser(tmp_path) as page:
+        await page.go(of(server, f"#key={KEY}"))
+        await page.value(f"location.hash = '{known}'")
+        await page.until("document.getElementById('view').innerText.includes('the one before')")
+        await page.value("location.hash = 'aex-that-never-was'")
+        await page.until("document.querySelector('#view [role=alert]')?.innerText.includes('aex-that-never-was')")
+        assert "the one before" not in await page.value("document.getElementById('view').innerText")
+        # The list is read every 3 s; a stream that did not stop would be asked for every second.
+        asked = "performance.getEntriesByType('resource').map(e => e.name).filter(n => n.includes(%s)).length"
+        lists = await page.value(asked % "'executions?'")
+        await page.until(f"{asked % repr('executions?')} >= {lists + 2}")
+        assert await page.value(asked % "'never-was'") == 1
+        await page.value(f"location.hash = '{known}'")
+        await page.until("document.getElementById('view').innerText.includes('the one before')")
+
+
+@NEEDS_BROWSER
+async def test_the_focus_stays_while_the_list_changes(
+    server: RunningServer, http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    """The entry that the keyboard is on keeps it when the list is read again and new entries come above it."""
+    first = await started(http, "number one")
+    async with browser(tmp_path) as page:
+        await page.go(of(server, f"#key={KEY}"))
+        await page.until("!!document.querySelector('#list li button')")
+        await page.value("document.querySelector('#list li button').focus()")
+        focused = "document.activeElement.closest('#list li')?.dataset.id"
+        assert await page.value(focused) == first
+        for number in ("two", "three"):
+            newest = await started(http, f"number {number}")
+            await page.until(f"document.querySelector('#list li')?.dataset.id === '{newest}'")
+            assert await page.value(focused) == first
+        await http.post(f"/v1/executions/{first}/cancel")
+        await page.until(f"document.querySelector('#list [data-id={first}]').innerText.includes('CANCELLED')")
+        assert await page.value(focused) == first
+
+
+@NEEDS_BROWSER
+async def test_a_tap_on_a_narrow_screen_shows_the_execution(
+    server: RunningServer, http: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    """It stands below the list there, and the page goes to it."""
+    for number in range(20):
+        await started(http, f"number {number}")
+    async with browser(tmp_path) as page:
+        size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+        await page.call("Emulation.setDeviceMetricsOverride", **size)
+        await page.go(of(server, f"#key={KEY}"))
+        await page.until("document.querySelectorAll('#list li').length === 20")
+        await page.value("document.querySelector('#list li button').click()")
+        await page.until("!!document.querySelector('#view header')")
+        await page.until("document.querySelector('#view header').getBoundingClientRect().top < innerHeight")
+        assert await page.value("document.querySelector('#view header').getBoundingClientRect().top >= 0")
