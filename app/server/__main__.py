@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 import gc
-import logging
-import os
 import signal
 import sys
 
@@ -62,8 +60,9 @@ def main() -> int:
 
 if __name__ == "__main__":
     code = main()
-    logging.shutdown()
-    sys.stderr.flush()
-    sys.stdout.flush()
+    if code:
+        sys.exit(code)
+    from agent_runner.clients.process.logs import end_process
+
     # All parts are closed. To take thousands of modules apart would cost a third of a second of each restart.
-    os._exit(code)
+    end_process(code)

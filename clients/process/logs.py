@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -114,3 +115,11 @@ def _as_json(_: Any, method: str, event: EventDict) -> str:
         **({"traceback": event["traceback"]} if event["traceback"] else {}),
     }
     return json.dumps(line, ensure_ascii=False)
+
+
+def end_process(code: int) -> None:
+    """Ends the process at once, after what was logged and printed is written. Python's own clean-up is left out."""
+    logging.shutdown()
+    sys.stderr.flush()
+    sys.stdout.flush()
+    os._exit(code)
