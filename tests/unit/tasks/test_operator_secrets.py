@@ -21,6 +21,7 @@ SECRETS = {
     "anthropic_api_key": "sk-ant-123456",
     "openai_api_key": "sk-oai-123456",
     "flower_password": "of-flower-123",
+    "webhook_secret": "of-webhooks-123",
     "broker_url": "amqp://user:br0ker%2Fpass@h:5672/",
     "redis_url": "redis://:redis-pass-1@h:1/0",
     "database_url": "postgresql://u:data-pass-1@h/x",
@@ -28,7 +29,16 @@ SECRETS = {
 }
 SHOWN_BY_NOBODY = [
     *("the-api-key-of-it", "first-seal-key", "second-seal-key", "sk-llm-123456", "sk-ant-123456", "sk-oai-123456"),
-    *("of-flower-123", "br0ker%2Fpass", "br0ker/pass", "redis-pass-1", "data-pass-1", "check-pass-1", "proxy-pass-1"),
+    *(
+        "of-webhooks-123",
+        "of-flower-123",
+        "br0ker%2Fpass",
+        "br0ker/pass",
+        "redis-pass-1",
+        "data-pass-1",
+        "check-pass-1",
+        "proxy-pass-1",
+    ),
 ]
 
 
