@@ -218,11 +218,8 @@ class Stack:
     def start(self, role: str, *arguments: str, **extra: str) -> Process:
         """A role as the Procfile starts it: `agent-runner <role>`."""
         script = [str(Path(sys.executable).parent / "agent-runner")]
-        if self.environment(extra).get("PYTHONPATH"):
-            script = [
-                "-c",
-                "from app.cli.main import main; main()",
-            ]  # a release from before there was `agent_runner.app`
+        if _is_old_release(self.environment(extra).get("PYTHONPATH", "")):
+            script = ["-c", "from app.cli.main import main; main()"]
         process = self.spawn(role, [sys.executable, *script, role, *arguments], extra)
         if role == "server":
             self.server = process
@@ -328,3 +325,10 @@ def _answers(port: int) -> bool:
             return connection.recv(16).startswith(b"+PONG")
     except OSError:
         return False
+
+
+def _is_old_release(python_path: str) -> bool:
+    """From before there was `agent_runner.app`: its packages are found under their own names."""
+    return any(
+        (Path(folder) / "app" / "cli" / "main.py").exists() for folder in python_path.split(os.pathsep) if folder
+    )

@@ -8,6 +8,7 @@ in the tables themselves is seen, and such a database is given to nobody.
 import functools
 import os
 import tempfile
+import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,7 +74,9 @@ def migrated(sort: str, folder: Path, prepare: Prepare = no_more) -> Iterator[st
 def copied(file: Path, prepare: Prepare = no_more) -> str:
     """The URL of a new SQLite file with the newest tables and no row: what a server would make of it at its start."""
     file.touch(mode=0o600)  # as the product's own
-    file.write_bytes(_template(prepare))
+    with _ONE_AT_A_TIME:  # alembic keeps what it works on in global variables
+        content = _template(prepare)
+    file.write_bytes(content)
     return f"sqlite:///{file}"
 
 
@@ -111,6 +114,9 @@ def drop_all() -> None:
 
 _SHELVES: dict[tuple[str, Prepare], list[str]] = {}
 """By server and preparation: migrated and empty databases that nobody uses."""
+
+
+_ONE_AT_A_TIME = threading.Lock()
 
 
 @functools.cache
