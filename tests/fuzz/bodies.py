@@ -4,14 +4,18 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
+from agent_runner.app.server.agent_server.edge_paths import is_edge
 from tests.fuzz.messages import damaged
 from tests.fuzz.web import WebReport
 from tests.integration.stack import Stack
 
 PLACE = "the odd value"
 WRITING = ("post", "put")
-PROBLEM = "application/problem+json"
+PROBLEM, JSON = "application/problem+json", "application/json"
+ENDLESS = "/threads/{thread_id}/stream/events"
+"""With the id of a thread it would never end: it gets none."""
 
 
 def _contract(kind: str, spec: Any, scope: str = "organization") -> Any:
@@ -19,6 +23,18 @@ def _contract(kind: str, spec: Any, scope: str = "organization") -> Any:
     return {"api_version": "agentic.stigmer.ai/v1", "kind": kind, "metadata": metadata, "spec": spec}
 
 
+_FREE = {"a": [1, 2.5, None], "b": "c"}
+_RUN = {
+    "assistant_id": "agent-runner",
+    "input": {"messages": [{"role": "user", "content": "$ true"}]},
+    "config": {"tags": ["t"], "recursion_limit": 5, "configurable": _FREE},
+    "metadata": _FREE,
+    "stream_mode": ["values", "messages"],
+    "interrupt_before": ["a"],
+    "multitask_strategy": "enqueue",
+    "on_completion": "keep",
+    "after_seconds": 0.1,
+}
 _ENV = {"data": {"A": {"value": "1", "is_secret": True}}}
 GOOD: Mapping[str, Sequence[Any]] = {
     "executions": (
@@ -42,8 +58,28 @@ GOOD: Mapping[str, Sequence[Any]] = {
     "skills": (_contract("Skill", {"skill_md": "# A skill", "tag": "v1"}),),
     "sessions": (_contract("Session", {"agent_instance_id": "ain-none", "metadata": {"a": "b"}}),),
     "agent-instances": (_contract("AgentInstance", {"agent_id": "agt-none"}),),
+    "assistants": ({"graph_id": "agent-runner", "config": _RUN["config"], "metadata": _FREE, "name": "n"},),
+    "versions": ({"metadata": _FREE, "limit": 5, "offset": 1},),
+    "latest": ({"version": 1},),
+    "threads": ({"metadata": _FREE, "if_exists": "do_nothing", "ttl": {"ttl": 1.5, "strategy": "delete"}},),
+    "runs": (_RUN, {"assistant_id": "agent-runner", "command": {"resume": _FREE}, "durability": "exit"}),
+    "batch": ([_RUN, _RUN],),
+    "cancel": ({"status": "all"}, {"thread_id": str(UUID(int=1)), "run_ids": [str(UUID(int=2))]}),
+    "commands": ({"id": 1, "method": "run.start", "params": {"assistant_id": "agent-runner", "input": _FREE}},),
+    "events": ({"channels": ["values", "custom:a"], "namespaces": [["a"]], "depth": 1, "since": 0},),
+    "state": ({"values": _FREE, "as_node": "n", "checkpoint": {"checkpoint_id": "c", "checkpoint_ns": ""}},),
+    "checkpoint": ({"checkpoint": {"checkpoint_id": "c", "checkpoint_map": _FREE}, "subgraphs": True},),
+    "history": ({"limit": 5, "before": {"configurable": {"checkpoint_id": "c"}}, "metadata": _FREE},),
+    "items": ({"namespace": ["a"], "key": "k", "value": _FREE, "index": False, "ttl": 1.5},),
+    "namespaces": ({"prefix": ["a"], "suffix": ["b"], "max_depth": 2, "limit": 5, "offset": 1},),
+    "search": (
+        {"metadata": _FREE, "status": "idle", "limit": 5, "offset": 1, "sort_by": "created_at", "select": ["metadata"]},
+        {"namespace_prefix": ["a"], "filter": {"a": {"$gt": 1}}, "query": "q", "limit": 5, "ids": [str(UUID(int=1))]},
+    ),
+    "count": ({"metadata": _FREE, "values": _FREE, "status": "idle", "graph_id": "agent-runner"},),
+    "prune": ({"thread_ids": [str(UUID(int=1))], "strategy": "delete"},),
 }
-"""By a word of the route: what it takes."""
+"""By a word of the route: what it takes. The last of these that is in the route counts."""
 VALUES = (
     b"NaN",
     b"-Infinity",
@@ -81,16 +117,21 @@ def fuzz_bodies(stack: Stack, *, requests: int, seed: int) -> WebReport:
     numbers, report = random.Random(seed), WebReport()
     paths: dict[str, Any] = stack.http.get("/openapi.json").json()["paths"]
     routes = [(path, m, op["responses"]) for path, ops in paths.items() for m, op in ops.items() if m in WRITING]
+    thread_id = stack.http.post("/threads", json={}).raise_for_status().json()["thread_id"]
     for number in range(requests):
         path, method, described = routes[number % len(routes)]
         body = _body(path, numbers)
         address = path.replace("{execution_id}", "aex-none").replace("{name}", "agent-runner")
+        if path != ENDLESS:
+            address = address.replace("{thread_id}", thread_id)
         headers = {"Content-Type": numbers.choice(TYPES)}
         answer = stack.http.request(method, address, content=body, headers=headers)
         report.requests[str(answer.status_code)] += 1
         report.routes[f"{method.upper()} {path}"] += 1
         type_ = answer.headers.get("content-type", "")
-        if str(answer.status_code) not in described or (answer.status_code >= 400) != (type_ == PROBLEM):
+        refused = answer.status_code >= 400
+        well_typed = type_ == (JSON if is_edge(path) else PROBLEM) if refused else type_ != PROBLEM
+        if str(answer.status_code) not in described or not well_typed:
             report.failures.append(
                 f"{method.upper()} {address} with {headers} and {body[:300]!r}: "
                 f"{answer.status_code} {type_} {answer.text[:300]}"

@@ -14,6 +14,7 @@ EXPLAINED = (
     "Thread '",  # a state of a thread that has no graph yet
     "Cannot specify both configurable and context",
     "Invalid assistant: ",  # neither a UUID nor the name of a graph
+    "webhook: ",  # a port that is none, an address of a private network
     "Key is required",
     "Invalid filter key",
     "Unsupported operator",  # of the store's filters, in LangGraph's words

@@ -15,8 +15,8 @@ Json = dict[str, Any]
 TEXT = r"^[^\x00]*$"
 """No database keeps a NUL character in a text."""
 Name = Annotated[str, Field(pattern=TEXT, max_length=10_000)]
-Limit = Annotated[int, WHOLE, Field(ge=1, le=1000)]
-Offset = Annotated[int, WHOLE, Field(ge=0, lt=1 << 31)]
+Limit = Annotated[int, Field(ge=1, le=1000), WHOLE]
+Offset = Annotated[int, Field(ge=0, lt=1 << 31), WHOLE]
 
 
 class Body(BaseModel):

@@ -76,7 +76,7 @@ class VersionsSearch(Body):
 
 
 class LatestVersion(Body):
-    version: Annotated[int, WHOLE, Field(ge=1, lt=1 << 31)]
+    version: Annotated[int, Field(ge=1, lt=1 << 31), WHOLE]
 
 
 def assistant_routes(assistants: AssistantService) -> APIRouter:

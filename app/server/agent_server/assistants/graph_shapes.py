@@ -31,7 +31,7 @@ MOST_DEEP = 50
 
 class ConfigBody(Body):
     tags: list[str] | None = None
-    recursion_limit: Annotated[int, WHOLE, Field(ge=1, le=MAX_LIMIT)] | None = None
+    recursion_limit: Annotated[int, Field(ge=1, le=MAX_LIMIT), WHOLE] | None = None
     configurable: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
 

@@ -34,7 +34,7 @@ class ItemDelete(Body):
 class ItemSearch(Body):
     namespace_prefix: Labels | None = None
     filter: dict[str, Any] | None = None
-    limit: Annotated[int, WHOLE, Field(ge=1, le=1000)] = 10
+    limit: Annotated[int, Field(ge=1, le=1000), WHOLE] = 10
     offset: Offset = 0
     query: Name | None = None
     refresh_ttl: bool | None = None
@@ -43,8 +43,8 @@ class ItemSearch(Body):
 class NamespaceSearch(Body):
     prefix: Labels | None = None
     suffix: Labels | None = None
-    max_depth: Annotated[int, WHOLE, Field(ge=1, le=100)] | None = None
-    limit: Annotated[int, WHOLE, Field(ge=1, le=1000)] = 100
+    max_depth: Annotated[int, Field(ge=1, le=100), WHOLE] | None = None
+    limit: Annotated[int, Field(ge=1, le=1000), WHOLE] = 100
     offset: Offset = 0
 
 

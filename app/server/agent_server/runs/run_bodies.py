@@ -8,7 +8,15 @@ from agent_runner.app.server.agent_server.request_bodies import Body
 
 Mode = Literal["values", "messages", "messages-tuple", "tasks", "checkpoints", "updates", "events", "debug", "custom"]
 MODES = Mode.__args__  # type: ignore[attr-defined]
+WEBHOOK = r"^(https?://[^\x00-\x20/?#@:]+(:[0-9]{1,5})?([/?#][^\x00-\x20]*)?)?$"
+"""An address with a host, without user and password; empty counts as none."""
 Json = dict[str, Any]
+_UUID_TEXT: Json = {"type": "string", "format": "uuid"}
+_NAMED: Json = {
+    "required": ["thread_id", "run_ids"],
+    "properties": {"thread_id": _UUID_TEXT, "run_ids": {"type": "array", "minItems": 1, "items": _UUID_TEXT}},
+}
+_BY_STATUS: Json = {"required": ["status"], "properties": {"status": {"type": "string"}}}
 
 
 def _listed(given: Any) -> Any:
@@ -58,7 +66,7 @@ class RunCreate(Body):
     after_seconds: float | None = Field(default=None, ge=0, le=31_536_000, allow_inf_nan=False)
     durability: Literal["sync", "async", "exit"] | None = None
     checkpoint_during: bool | None = None
-    webhook: str | None = None
+    webhook: Annotated[str, Field(json_schema_extra={"pattern": WEBHOOK})] | None = None
     feedback_keys: list[str] | None = None
 
     @property
@@ -67,6 +75,10 @@ class RunCreate(Body):
 
 
 class RunsCancel(Body):
+    """By their ids, or all of a status."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [_NAMED, _BY_STATUS]})
+
     status: Literal["pending", "running", "all"] | None = None
     thread_id: str | None = None
     run_ids: list[str] | None = None

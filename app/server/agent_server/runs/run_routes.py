@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from agent_runner.app.server.agent_server.assistants.assistant_service import AssistantService
 from agent_runner.app.server.agent_server.offsets import page_answer, selected
+from agent_runner.app.server.agent_server.path_ids import RunId, ThreadId
 from agent_runner.app.server.agent_server.request_bodies import sent
 from agent_runner.app.server.agent_server.runs.commands import Commands
 from agent_runner.app.server.agent_server.runs.run_answers import RunAnswers, join_error
@@ -19,7 +20,7 @@ from agent_runner.app.server.agent_server.streams.protocol_routes import protoco
 from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.executions.execution_service import create_bytes
-from agent_runner.app.server.http.document.schemas import EVENTS, JSON, answer, body_of
+from agent_runner.app.server.http.document.schemas import EVENTS, JSON, STRING, answer, body_of, object_of
 from agent_runner.app.server.problems import Kind, Problem
 from agent_runner.status.store.records import Execution
 
@@ -35,7 +36,8 @@ LastEventId = Annotated[str, Header(alias="Last-Event-ID")]
 OF_THREAD = "/threads/{thread_id}/runs"
 ONE = f"{OF_THREAD}/{{run_id}}"
 _SHOWN: Responses = {200: answer({"type": "object"}, "the run")}
-_EVENTS = {"description": "the events of the run, until its end", "content": {EVENTS: {"schema": {"type": "string"}}}}
+_EVENT = object_of(event=STRING, data={**STRING, "contentMediaType": JSON})
+_EVENTS = {"description": "the events of the run, until its end", "content": {EVENTS: {"itemSchema": _EVENT}}}
 _VALUES: Responses = {200: {"description": "the last values of the run", "content": {JSON: {"schema": {}}}}}
 
 
@@ -64,19 +66,19 @@ class RunHandlers:
     def __init__(self, runs: RunService, answers: RunAnswers, limit: int) -> None:
         self._runs, self._answers, self._limit = runs, answers, limit
 
-    async def create(self, thread_id: str, request: Request) -> Response:
+    async def create(self, thread_id: ThreadId, request: Request) -> Response:
         """A new run, in the background."""
         asked = await sent(request, RunCreate, limit=self._limit)
         new = await self._runs.create(thread_id, asked, keeps_stream=True)
         return JSONResponse(await self._runs.shown(new.execution), headers=new.places)
 
-    async def stream(self, thread_id: str, request: Request) -> Response:
+    async def stream(self, thread_id: ThreadId, request: Request) -> Response:
         """A new run and its events, until its end."""
         with self._answers.place() as place:
             asked = await sent(request, RunCreate, limit=self._limit)
             return self._answers.stream_new(place, await self._runs.create(thread_id, asked, keeps_stream=True))
 
-    async def wait(self, thread_id: str, request: Request) -> Response:
+    async def wait(self, thread_id: ThreadId, request: Request) -> Response:
         """A new run and its last values."""
         with self._answers.place() as place:
             asked = await sent(request, RunCreate, limit=self._limit)
@@ -84,22 +86,22 @@ class RunHandlers:
             return self._answers.wait_for_new(place, new)
 
     async def of_thread(
-        self, thread_id: str, limit: Limit = 10, offset: Offset = 0, status: str = "", select: Named = None
+        self, thread_id: ThreadId, limit: Limit = 10, offset: Offset = 0, status: str = "", select: Named = None
     ) -> Response:
         """The newest first."""
         found = await self._runs.of_thread(thread_id, limit=limit + 1, offset=offset, status=status)
         shown = [selected(await self._runs.shown(one), select) for one in found[:limit]]
         return page_answer(shown, offset=offset, limit=limit, total=offset + len(found))
 
-    async def get(self, thread_id: str, run_id: str) -> Response:
+    async def get(self, thread_id: ThreadId, run_id: RunId) -> Response:
         return JSONResponse(await self._runs.shown(await self._runs.get(thread_id, run_id)))
 
-    async def delete(self, thread_id: str, run_id: str) -> Response:
+    async def delete(self, thread_id: ThreadId, run_id: RunId) -> Response:
         """With what it did to the thread's memory, if nothing ran after it."""
         await self._runs.delete(await self._runs.get(thread_id, run_id))
         return Response(status_code=204)
 
-    async def join(self, thread_id: str, run_id: str, cancel_on_disconnect: Flag = False) -> Response:
+    async def join(self, thread_id: ThreadId, run_id: RunId, cancel_on_disconnect: Flag = False) -> Response:
         """The last values of a run, once it has ended."""
         found = await self._unless_absent(thread_id, run_id)
         if found is None:
@@ -109,8 +111,8 @@ class RunHandlers:
 
     async def follow(
         self,
-        thread_id: str,
-        run_id: str,
+        thread_id: ThreadId,
+        run_id: RunId,
         stream_mode: Named = None,
         cancel_on_disconnect: Flag = False,
         last_event_id: LastEventId = "",
@@ -123,7 +125,9 @@ class RunHandlers:
             only, after = chosen_modes(stream_mode), place_after(last_event_id, found.last_seq)
             return self._answers.stream(place, found, after, only=only, cancels=cancel_on_disconnect)
 
-    async def cancel(self, thread_id: str, run_id: str, wait: Flag = False, action: Action = "interrupt") -> Response:
+    async def cancel(
+        self, thread_id: ThreadId, run_id: RunId, wait: Flag = False, action: Action = "interrupt"
+    ) -> Response:
         """Ask for its end; `wait`: answer after it."""
         found = await self._runs.cancel(await self._runs.get(thread_id, run_id), action=action)
         if not wait:

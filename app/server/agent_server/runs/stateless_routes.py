@@ -6,6 +6,7 @@ from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import Field, RootModel
 
+from agent_runner.app.server.agent_server.path_ids import RunId
 from agent_runner.app.server.agent_server.request_bodies import sent
 from agent_runner.app.server.agent_server.runs.run_answers import RunAnswers
 from agent_runner.app.server.agent_server.runs.run_bodies import RunCreate, RunsCancel
@@ -63,7 +64,7 @@ def stateless_routes(runs: RunService, answers: RunAnswers, limit: int) -> APIRo
 
     @routes.get("/{run_id}/stream", name="follow stateless run", response_class=StreamingResponse)
     async def follow(
-        run_id: str,
+        run_id: RunId,
         stream_mode: Annotated[list[str] | None, Query()] = None,
         last_event_id: Annotated[str, Header(alias="Last-Event-ID")] = "",
     ) -> Response:

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
+from pydantic import ConfigDict, Field, WithJsonSchema
 
+from agent_runner.app.server.agent_server.path_ids import ThreadId
 from agent_runner.app.server.agent_server.request_bodies import Body, sent
 from agent_runner.app.server.agent_server.runs.commands import CommandError, Commands
 from agent_runner.app.server.agent_server.runs.run_answers import RunAnswers
@@ -22,11 +24,19 @@ from agent_runner.app.server.agent_server.streams.thread_stream import (
 from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
 from agent_runner.app.server.agent_server.uuids import session_of
 from agent_runner.app.server.context import ServerContext
-from agent_runner.app.server.http.document.schemas import body_of
+from agent_runner.app.server.http.document.message_schemas import ref
+from agent_runner.app.server.http.document.schemas import STRING, answer, body_of, object_of
 from agent_runner.app.server.http.routes.execution_routes import LastingResponse
 from agent_runner.app.server.problems import Problem, invalid
 
 Json = dict[str, Any]
+CUSTOM = "custom:"
+_NO_COMMAND = object_of(type={"const": "error"}, id={"type": "null"}, error=STRING, message=STRING)
+_CHANNELS: Json = {
+    "type": "array",
+    "minItems": 1,
+    "items": {"type": "string", "pattern": f"^({'|'.join(CHANNELS)})$|^{CUSTOM}"},
+}
 
 
 class Command(Body):
@@ -36,13 +46,15 @@ class Command(Body):
 
 
 class Subscription(Body):
-    channels: list[str] | None = None
+    model_config = ConfigDict(json_schema_extra={"required": ["channels"]})
+
+    channels: Annotated[list[str] | None, WithJsonSchema(_CHANNELS)] = Field(default_factory=list)
     namespaces: list[list[str]] | None = None
     depth: int | None = None
     since: int | None = None
 
     def shows(self, event: ProtocolEvent) -> bool:
-        named = f"custom:{event.data.get('name')}" if event.method == "custom" and isinstance(event.data, dict) else ""
+        named = f"{CUSTOM}{event.data.get('name')}" if event.method == "custom" and isinstance(event.data, dict) else ""
         if event.channel not in (self.channels or ()) and named not in (self.channels or ()):
             return False
         if self.namespaces is None:
@@ -57,8 +69,13 @@ class Subscription(Body):
 def protocol_routes(ctx: ServerContext, threads: ThreadService, answers: RunAnswers, commands: Commands) -> APIRouter:
     routes = APIRouter(prefix="/threads/{thread_id}", tags=["streams of threads"])
 
-    @routes.post("/commands", name="thread command", openapi_extra=body_of(Command.model_json_schema()))
-    async def command(thread_id: str, request: Request) -> Response:
+    @routes.post(
+        "/commands",
+        name="thread command",
+        openapi_extra=body_of(Command.model_json_schema()),
+        responses={400: answer({"anyOf": [_NO_COMMAND, ref("Refusal")]}, "no command, or no request")},
+    )
+    async def command(thread_id: ThreadId, request: Request) -> Response:
         try:
             asked = await sent(request, Command)
         except Problem:
@@ -77,11 +94,11 @@ def protocol_routes(ctx: ServerContext, threads: ThreadService, answers: RunAnsw
         openapi_extra=body_of(Subscription.model_json_schema()),
         response_class=StreamingResponse,
     )
-    async def events(thread_id: str, request: Request) -> Response:
+    async def events(thread_id: ThreadId, request: Request) -> Response:
         asked = await sent(request, Subscription)
         if not asked.channels:
             raise invalid("channels is required and must be a non-empty array")
-        if wrong := [one for one in asked.channels if one not in CHANNELS and not one.startswith("custom:")]:
+        if wrong := [one for one in asked.channels if one not in CHANNELS and not one.startswith(CUSTOM)]:
             raise invalid(f"channels contains unsupported entries: {', '.join(wrong)[:200]}. Allowed: {CHANNELS}")
         session_id = session_of(thread_id)
         with answers.place() as place:
@@ -90,7 +107,7 @@ def protocol_routes(ctx: ServerContext, threads: ThreadService, answers: RunAnsw
 
     @routes.get("/stream", name="thread stream", response_class=StreamingResponse)
     async def stream(
-        thread_id: str,
+        thread_id: ThreadId,
         stream_modes: Annotated[list[str] | None, Query()] = None,
         last_event_id: Annotated[str, Header(alias="Last-Event-ID")] = "",
     ) -> Response:
