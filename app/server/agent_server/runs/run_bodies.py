@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from agent_runner.app.server.agent_server.request_bodies import Body
+from agent_runner.app.server.contract.json_text import WHOLE
 
 Mode = Literal["values", "messages", "messages-tuple", "tasks", "checkpoints", "updates", "events", "debug", "custom"]
 MODES = Mode.__args__  # type: ignore[attr-defined]
@@ -40,7 +41,7 @@ class RunConfig(Body):
     model_config = ConfigDict(extra="allow", strict=True)
 
     tags: list[str] | None = None
-    recursion_limit: int | None = Field(default=None, ge=1, le=1_000_000)
+    recursion_limit: Annotated[int, Field(ge=1, le=1_000_000), WHOLE] | None = None
     configurable: Json | None = None
     metadata: Json | None = None
 

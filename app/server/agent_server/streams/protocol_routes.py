@@ -24,6 +24,7 @@ from agent_runner.app.server.agent_server.streams.thread_stream import (
 from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
 from agent_runner.app.server.agent_server.uuids import session_of
 from agent_runner.app.server.context import ServerContext
+from agent_runner.app.server.contract.json_text import WHOLE
 from agent_runner.app.server.http.document.message_schemas import ref
 from agent_runner.app.server.http.document.schemas import STRING, answer, body_of, object_of
 from agent_runner.app.server.http.routes.execution_routes import LastingResponse
@@ -40,7 +41,7 @@ _CHANNELS: Json = {
 
 
 class Command(Body):
-    id: int
+    id: Annotated[int, WHOLE]
     method: str
     params: Json | None = None
 
@@ -50,8 +51,8 @@ class Subscription(Body):
 
     channels: Annotated[list[str] | None, WithJsonSchema(_CHANNELS)] = Field(default_factory=list)
     namespaces: list[list[str]] | None = None
-    depth: int | None = None
-    since: int | None = None
+    depth: Annotated[int, WHOLE] | None = None
+    since: Annotated[int, WHOLE] | None = None
 
     def shows(self, event: ProtocolEvent) -> bool:
         named = f"{CUSTOM}{event.data.get('name')}" if event.method == "custom" and isinstance(event.data, dict) else ""
