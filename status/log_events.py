@@ -59,6 +59,8 @@ _ROWS = (
         "The next round tries again."),
     _of("service.round_failed", ERROR, "{service} failed; the next round tries again", "service",
         "Report the traceback."),
+    _of("child.not_started", ERROR, "a process of the pool could not start, another one takes its place", "",
+        "What stopped it stands below the line; until it can start, this slot takes no run."),
     _of("worker.ready", INFO, "{worker} is ready: queue {queue}, {slots} slots", "worker queue slots tasks",
         "It takes messages from now on."),
     _of("worker.worn_out", ERROR, "this worker takes no more work", "reason where",

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from structlog.contextvars import get_contextvars
 from structlog.stdlib import ProcessorFormatter
@@ -117,7 +117,7 @@ def _as_json(_: Any, method: str, event: EventDict) -> str:
     return json.dumps(line, ensure_ascii=False)
 
 
-def end_process(code: int) -> None:
+def end_process(code: int) -> NoReturn:
     """Ends the process at once, after what was logged and printed is written. Python's own clean-up is left out."""
     logging.shutdown()
     sys.stderr.flush()

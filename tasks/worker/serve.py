@@ -22,6 +22,7 @@ from celery.exceptions import SecurityWarning
 from celery.worker import state as worker_state
 
 from agent_runner.clients.broker.start_check import look_at_redis
+from agent_runner.clients.process.logs import end_process
 from agent_runner.clients.process.supervision import ask_for_successor
 from agent_runner.clients.sandbox.isolation import Isolation, check_isolation
 from agent_runner.status.event_logger import event_logger
@@ -45,6 +46,8 @@ ORCHESTRATOR_SLOTS = 10
 CHILDREN_PER_CORE = 2
 """Prefork children unless told otherwise: each is a process of 150 MB and more that runs one agent at a time."""
 BROKER_S = 5
+CHILD_REST_S = 1.0
+"""Between a child that could not start and the next one in its place."""
 EXIT_WORN_OUT = 71
 """The exit code of a process that ended only because of its hung threads, which end with their process only."""
 WEAR_LOOK_S = 1.0
@@ -210,7 +213,13 @@ class Station:
         return ", ".join(registered(self._app))
 
     def _on_child(self, **_: Any) -> None:
-        process = self._start_process(f"{self._incarnation}.{os.getpid()}", 1)
+        try:
+            process = self._start_process(f"{self._incarnation}.{os.getpid()}", 1)
+        except Exception:
+            # Celery would log this and give it runs all the same, which could not begin.
+            log.exception("child.not_started")
+            time.sleep(CHILD_REST_S)
+            end_process(1)
         open_to_forks()
         self._workplace.process = process
         signal.signal(signal.SIGUSR2, lambda *_: process.drain("the worker is leaving", self._within_s.value))

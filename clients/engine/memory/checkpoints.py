@@ -11,6 +11,9 @@ schemas declare the class, or `langgraph.json` allows it (`serializer.py`).
 
 import asyncio
 import json
+import random
+import sqlite3
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -281,6 +284,19 @@ async def open_saver(url: str) -> Memory:
 
 
 async def _open_sqlite(rest: str) -> Memory:
+    """Several processes may begin with one new file: its mode is changed under a lock that the busy timeout does not
+    wait for."""
+    until = time.monotonic() + SQLITE_BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            return await _opened_sqlite(rest)
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+        await asyncio.sleep(random.uniform(0.01, 0.1))  # noqa: S311 - spreads those that collided
+
+
+async def _opened_sqlite(rest: str) -> Memory:
     # sqlite:///relative, sqlite:////absolute, as SQLAlchemy reads it.
     path = rest.removeprefix("/")
     if path and path != ":memory:":
