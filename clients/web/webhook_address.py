@@ -17,6 +17,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
+from agent_runner.clients.sandbox.network.allowed_hosts import is_public
+
 TIMEOUT_S = 10.0
 SIGNATURE = "X-Agent-Runner-Signature"
 
@@ -67,7 +69,7 @@ class WebhookPolicy:
         except ValueError:
             literal = None
         local = parts.hostname == "localhost" or parts.hostname.endswith(".localhost")
-        if not self.private and (local or (literal is not None and not public(literal))):
+        if not self.private and (local or (literal is not None and not is_public(literal))):
             raise WebhookRefused(
                 "it is an address of this machine or of a private network (AGENT_RUNNER_WEBHOOK_PRIVATE)"
             )
@@ -99,15 +101,10 @@ class WebhookPolicy:
         except OSError as error:
             raise WebhookRefused(f"its name is not known: {error}") from None
         addresses = [str(one[4][0]) for one in found]
-        allowed = [one for one in addresses if self.private or public(ipaddress.ip_address(one.partition("%")[0]))]
+        allowed = [one for one in addresses if self.private or is_public(ipaddress.ip_address(one.partition("%")[0]))]
         if not allowed:
             raise WebhookRefused("its name leads to this machine or to a private network")
         return allowed[0]
-
-
-def public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_global and not (mapped or address).is_multicast
 
 
 def signature(secret: str, body: bytes, at: int) -> str:

@@ -255,14 +255,20 @@ def numbers(events: list[Followed]) -> list[int]:
     return [row.seq for one in events if isinstance(one, Updates) for row in one.rows]
 
 
+async def at_the_end(server: RunningServer, id: str, into: list[Followed]) -> "asyncio.Task[None]":
+    """A reader that has all rows of an execution that was claimed: what it reads from now on comes from memory."""
+    reading = asyncio.create_task(taken(server, id, into))
+    await until(lambda: numbers(into)[-1:] == [3])
+    return reading
+
+
 async def test_what_is_taken_back_goes_from_what_is_kept(
     http: httpx.AsyncClient, server: RunningServer, worker: Worker
 ) -> None:
     """Who begins further back after an edit gets the old row without its text, from memory as from the store (L7)."""
     id, claimed = await running(http, worker)
     got: list[Followed] = []
-    reading = asyncio.create_task(taken(server, id, got))
-    await until(lambda: numbers(got)[-1:] == [3])  # what it reads from now on comes from memory
+    reading = await at_the_end(server, id, got)
     await worker.say(claimed, "a private matter", number=0)
     await until(lambda: numbers(got)[-1:] == [4])
     execution = claimed.execution
@@ -287,8 +293,7 @@ async def test_readers_at_the_same_row_share_what_is_made_of_it(
     """The text for readers is made once for all of them, and anew when there are newer rows."""
     id, claimed = await running(http, worker)
     got: list[Followed] = []
-    reading = asyncio.create_task(taken(server, id, got))
-    await until(lambda: numbers(got)[-1:] == [3])  # what it reads from now on comes from memory
+    reading = await at_the_end(server, id, got)
     await worker.say(claimed, "hello", number=0)
     await until(lambda: numbers(got)[-1:] == [4])
     made: list[int] = []
