@@ -52,7 +52,7 @@ async def _round(url: str) -> Pair:
     clock = _Clock(time.time())
     store = Store.open(url, now=clock)
     for number in range(DUE):
-        await store.create(_new(number))
+        await store.create(new_execution(number))
         await store.dispatched(f"aex-{number}")
     bare = await _bare(store)
     await store.tick(period_s=Timeouts().schedule_to_start_s)  # no gap, so no amnesty
@@ -78,7 +78,7 @@ def _update_each(connection: Connection) -> None:
         connection.execute(update(executions).where(executions.c.id == f"aex-{number}").values(name="bare"))
 
 
-def _new(number: int) -> NewExecution:
+def new_execution(number: int) -> NewExecution:
     return NewExecution(
         id=f"aex-{number}",
         org="bench",

@@ -18,10 +18,9 @@ import psycopg
 
 from agent_runner.status.phases import Phase
 from agent_runner.status.store import schema
-from agent_runner.status.store.records import NewDelta, NewExecution, Outcome, RunBeat
+from agent_runner.status.store.records import NewDelta, Outcome, RunBeat
 from agent_runner.status.store.store import Store
-from agent_runner.status.timeouts import Timeouts
-from bench.expiries import _postgres, _sqlite
+from bench.expiries import _postgres, _sqlite, new_execution
 
 VERBS = 13
 TOKENS = [NewDelta(kind="text", payload=f'{{"id":"a1","text":"token {n} "}}') for n in range(10)]
@@ -29,19 +28,8 @@ TOKENS = [NewDelta(kind="text", payload=f'{{"id":"a1","text":"token {n} "}}') fo
 
 async def life(store: Store, number: int) -> None:
     """One execution from its row to its end, read by one watcher: thirteen verbs."""
-    id = f"aex-{number}"
-    new = NewExecution(
-        id=id,
-        org="bench",
-        session_id=f"ses-{number}",
-        agent_id="agt-1",
-        name="a run",
-        slug="a-run",
-        message="hello",
-        timeouts=Timeouts(),
-        runner_queue="runner",
-        orchestrator_queue="orchestrator",
-    )
+    new = new_execution(number)
+    id = new.id
     await store.create(new)
     await store.get(id)
     await store.dispatched(id)
