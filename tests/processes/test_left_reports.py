@@ -14,8 +14,8 @@ import pytest
 from redis.asyncio import Redis
 
 from agent_runner.clients.backend.exit_reports import KEPT, leave, take
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
-from tests.unit.tasks.redis_server import RedisServer
 
 BROKEN = "import sys; sys.stderr.write('STARTUP FAILURE: Import Error\\nno such module\\n'); sys.exit(1)"
 RUN = """
@@ -56,10 +56,8 @@ def away() -> str:
 
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path)
-    server.start()
-    yield server
-    server.kill()
+    with RedisServer.running(tmp_path, socket=True, durable=True) as server:
+        yield server
 
 
 @pytest.mark.parametrize("http_side", ["refusing", "away"])

@@ -7,8 +7,8 @@ import pytest
 from agent_runner.app.cli.checks import check_broker
 from agent_runner.clients.settings.settings import Settings
 from tests.integration.stack import Stack
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
-from tests.surroundings.redis import redis_server
 
 COMPLETED = "EXECUTION_COMPLETED"
 FULL = "is full: maxmemory is used up"
@@ -19,7 +19,7 @@ def test_a_worker_starts_on_a_full_redis(tmp_path: Path, pool: str) -> None:
     """It says so at once, takes what is queued, and everything goes on by itself when there is room."""
     folder = tmp_path / "own"
     folder.mkdir()
-    with redis_server(folder) as server, server.admin() as admin:
+    with RedisServer.running(folder) as server, server.client() as admin:
         urls = {"AGENT_RUNNER_BROKER_URL": server.url, "AGENT_RUNNER_REDIS_URL": server.url}
         with Stack.open(tmp_path / "stack", **urls, AGENT_RUNNER_POOL=pool) as stack:
             queued = stack.create("$ echo hello")["metadata"]["id"]
@@ -51,7 +51,7 @@ def test_every_process_says_that_redis_is_full(tmp_path: Path, role: str) -> Non
     """In its log when it starts, with what to do; it stays up, takes nothing in, and works as soon as there is room."""
     folder = tmp_path / "own"
     folder.mkdir()
-    with redis_server(folder) as server, server.admin() as admin:
+    with RedisServer.running(folder) as server, server.client() as admin:
         admin.config_set("maxmemory", 1)
         urls = {"AGENT_RUNNER_BROKER_URL": server.url, "AGENT_RUNNER_REDIS_URL": server.url}
         with Stack.open(tmp_path / "stack", **urls) as stack:

@@ -15,8 +15,8 @@ from agent_runner.clients.broker.redis_probe import RedisFull, broker_commands, 
 from agent_runner.clients.settings.service_urls import normal_redis, without_password
 from agent_runner.clients.settings.settings import Settings
 from tests.integration.stack import Stack
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
-from tests.surroundings.redis import Server, redis_server
 
 COMPLETED = "EXECUTION_COMPLETED"
 
@@ -30,18 +30,18 @@ def test_runs_over_tls(tmp_path: Path, asked: str) -> None:
     """A rediss:// URL works for broker, results and wake-ups, and nothing is left unacknowledged."""
     folder = tmp_path / "tls"
     folder.mkdir()
-    with redis_server(folder, tls=True) as server, Stack.open(tmp_path, **urls(server.url + asked)) as stack:
+    with RedisServer.running(folder, tls=True) as server, Stack.open(tmp_path, **urls(server.url + asked)) as stack:
         stack.start_worker()
         id = stack.create("$ echo hello")["metadata"]["id"]
         assert stack.wait_for(id)["status"]["phase"] == COMPLETED
-        with server.admin() as admin:
+        with server.client() as admin:
             eventually(lambda: not admin.hlen("unacked"), what="every ack")
             assert admin.exists(f"celery-task-meta-{id}:execute")
 
 
 def test_a_certificate_of_nobody_is_refused(tmp_path: Path) -> None:
     """Without its authority the broker's certificate is not accepted, and doctor says so."""
-    with redis_server(tmp_path, tls=True) as server:
+    with RedisServer.running(tmp_path, tls=True) as server:
         url = server.url.partition("?")[0]
         settings = Settings(broker_url=url, redis_url=url)
         assert [c.up for c in (check_broker(settings), check_redis(settings))] == [False, False]
@@ -50,7 +50,11 @@ def test_a_certificate_of_nobody_is_refused(tmp_path: Path) -> None:
 
 def test_a_full_redis(tmp_path: Path) -> None:
     """What was queued before it was full still runs and is acknowledged; doctor and readiness say `full`."""
-    with redis_server(tmp_path) as server, Stack.open(tmp_path, **urls(server.url)) as stack, server.admin() as admin:
+    with (
+        RedisServer.running(tmp_path) as server,
+        Stack.open(tmp_path, **urls(server.url)) as stack,
+        server.client() as admin,
+    ):
         id = stack.create("$ echo hello")["metadata"]["id"]
         eventually(lambda: admin.llen(stack.runner_queue), what="the message")
         stack.start_worker()
@@ -66,7 +70,7 @@ def test_a_full_redis(tmp_path: Path) -> None:
 
 def test_an_eviction_policy_is_warned_of(tmp_path: Path) -> None:
     """A Redis that throws away queued work is up, with a warning."""
-    with redis_server(tmp_path) as server, server.admin() as admin:
+    with RedisServer.running(tmp_path) as server, server.client() as admin:
         admin.config_set("maxmemory", "100mb")
         admin.config_set("maxmemory-policy", "allkeys-lru")
         found = check_broker(Settings(broker_url=server.url))
@@ -81,7 +85,7 @@ def test_every_process_warns_of_eviction_when_it_starts(tmp_path: Path, role: st
     """In its log, with what to set; it starts all the same."""
     folder = tmp_path / "own"
     folder.mkdir()
-    with redis_server(folder) as server, server.admin() as admin:
+    with RedisServer.running(folder) as server, server.client() as admin:
         admin.config_set("maxmemory", "100mb")
         admin.config_set("maxmemory-policy", "allkeys-lru")
         with Stack.open(tmp_path, **urls(server.url)) as stack:
@@ -90,8 +94,8 @@ def test_every_process_warns_of_eviction_when_it_starts(tmp_path: Path, role: st
             assert "noeviction" in process.output()
 
 
-def limited(server: Server, *rules: str) -> str:
-    with server.admin() as admin:
+def limited(server: RedisServer, *rules: str) -> str:
+    with server.client() as admin:
         admin.execute_command("ACL", "SETUSER", "limited", "reset", "on", ">secret", *rules)
     return server.url.replace("://", "://limited:secret@")
 
@@ -108,12 +112,12 @@ def limited(server: Server, *rules: str) -> str:
 )
 def test_doctor_judges_a_user_by_what_is_needed(tmp_path: Path, rules: Any, up: tuple[bool, bool]) -> None:
     """Up where all that is used is permitted, INFO or not; down with Redis' own words where something is missing."""
-    with redis_server(tmp_path) as server:
+    with RedisServer.running(tmp_path) as server:
         settings = Settings(broker_url=(url := limited(server, *rules)), redis_url=url)
         found = check_broker(settings), check_redis(settings)
         assert tuple(check.up for check in found) == up, found
         assert not [check for check in found if "secret" in check.why]
-        with server.admin() as admin:
+        with server.client() as admin:
             assert admin.keys("*") == []
 
 
@@ -135,14 +139,14 @@ def said_at_start(folder: Path, command: str, awaited: str, **env: str) -> str:
 @pytest.mark.parametrize("role", ROLES)
 def test_a_user_of_a_prefix_is_refused_at_start(tmp_path: Path, role: str) -> None:
     """A user who may only use keys of a prefix: no process starts, each says why and what to give it."""
-    with redis_server(tmp_path) as server:
+    with RedisServer.running(tmp_path) as server:
         url, wanted = limited(server, "~mine:*", "&*", "+@all"), "a prefix of keys is not supported"
         database = f"sqlite:///{tmp_path}/own.db"
         said = said_at_start(tmp_path, role, wanted, **urls(url), AGENT_RUNNER_DATABASE_URL=database)
         assert wanted in said
         assert "STARTUP FAILURE" in said
         assert "secret" not in said
-        with server.admin() as admin:
+        with server.client() as admin:
             assert admin.keys("*") == []
 
 

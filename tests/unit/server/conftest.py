@@ -1,8 +1,6 @@
 """A whole server on real sockets: HTTP, gRPC, SQLite, and a real Redis as broker. Tests play the worker."""
 
 import json
-import subprocess
-import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,30 +11,20 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from agent_runner.app.dev.redis import find_redis_server
-from agent_runner.app.dev.tied import tied
 from agent_runner.app.server.composition import RunningServer, running_server
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.records import Claimed, NewDelta, Outcome
 from tests.support import databases
-from tests.support.ports import free_port, listens
+from tests.support.redis_server import RedisServer
 
 KEY = "test-key"
 
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("redis")
-    port = free_port()
-    argv = [str(find_redis_server()), "--port", str(port), "--save", "", "--dir", str(folder)]
-    with subprocess.Popen(tied(argv), stdout=subprocess.DEVNULL) as server:
-        deadline = time.monotonic() + 20
-        while not listens(port):
-            assert time.monotonic() < deadline, "redis-server did not start"
-            time.sleep(0.02)
-        yield f"redis://127.0.0.1:{port}/0"
-        server.terminate()
+    with RedisServer.running(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
-from tests.unit.tasks.redis_server import RedisServer
 from tests.unit.tasks.worker_app import QUEUE, build, hostname_of
 
 
@@ -48,10 +48,8 @@ class WorkerProcess:
 
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path)
-    server.start()
-    yield server
-    server.kill()
+    with RedisServer.running(tmp_path, socket=True, durable=True) as server:
+        yield server
 
 
 @pytest.fixture

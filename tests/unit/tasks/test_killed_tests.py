@@ -14,11 +14,11 @@ from tests.support.waiting import eventually
 PROGRAM = """
 import sys, time
 from pathlib import Path
-from tests.unit.tasks.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
-server = RedisServer(Path(sys.argv[1]))
+server = RedisServer(Path(sys.argv[1]), socket=True, durable=True)
 server.start()
-print(server._popen.pid, flush=True)
+print(server.pid, flush=True)
 time.sleep(600)
 """
 

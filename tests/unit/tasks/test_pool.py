@@ -6,9 +6,9 @@ import pytest
 from celery import Celery
 from celery.result import AsyncResult
 
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
 from tests.unit.tasks.conftest import WorkerProcess
-from tests.unit.tasks.redis_server import RedisServer
 from tests.unit.tasks.worker_app import SLOTS
 
 StartWorker = Callable[[str], WorkerProcess]

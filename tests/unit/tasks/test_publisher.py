@@ -13,7 +13,7 @@ from agent_runner.clients.broker.publisher import Publisher, PublishError
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.phases import Step
 from agent_runner.status.timeouts import Timeouts
-from tests.unit.tasks.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 
 @pytest.fixture

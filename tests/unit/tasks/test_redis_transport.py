@@ -9,9 +9,9 @@ from kombu import Connection
 from kombu.transport import redis as stock
 
 from agent_runner.clients.broker import redis_transport
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
 from tests.unit.tasks.conftest import WorkerProcess
-from tests.unit.tasks.redis_server import RedisServer
 from tests.unit.tasks.worker_app import QUEUE
 
 StartWorker = Callable[[str], WorkerProcess]

@@ -6,9 +6,9 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
 from tests.unit.tasks.conftest import WorkerProcess
-from tests.unit.tasks.redis_server import RedisServer
 
 TASKS = 8
 
