@@ -21,8 +21,8 @@ from agent_runner.clients.settings.service_urls import without_password
 if TYPE_CHECKING:
     from agent_runner.clients.settings.settings import Settings
 
-OF_USERS = ("llm_api_key", "anthropic_api_key", "openai_api_key")
-"""Settings whose variables are the providers' own: clients of models that a graph makes read them, too."""
+OF_USERS = ("llm_api_key", "anthropic_api_key", "openai_api_key", "langsmith_api_key")
+"""Settings whose variables are the providers' own: clients that a graph makes read them, too."""
 LOOKS_SECRET = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|_PAT)(_|$)", re.IGNORECASE)
 HAS_PASSWORD = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 

@@ -18,8 +18,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from agent_runner.clients.process.local_stack import running_stack
 from agent_runner.clients.settings.access_settings import DUMMY_LOCAL_KEY
 from agent_runner.clients.settings.environment import NamedVariables, load_env_file, names_of, setting, shown
-from agent_runner.clients.settings.mcp_settings import McpSettings
 from agent_runner.clients.settings.service_urls import check_postgres, normal_redis, problem
+from agent_runner.clients.settings.trace_settings import TraceSettings
 from agent_runner.status.timeouts import (
     ENSURE_THREAD_BACKOFF_S,
     ENSURE_THREAD_TIMEOUT_S,
@@ -57,7 +57,7 @@ def _queue(name: str, default: str, about: str) -> Any:
     return setting(name, f"TEMPORAL_{name}", default=default, about=about, pattern=r"^[A-Za-z0-9_.:\-]{1,200}$")
 
 
-class Settings(McpSettings):
+class Settings(TraceSettings):
     """Frozen. Seconds are floats, paths are absolute, secrets are `SecretStr`; `repr` shows no secret."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)

@@ -14,6 +14,7 @@ from agent_runner.clients.engine.stream.graph_parts import GraphParts
 from agent_runner.clients.engine.stream.plain_parts import plain_part
 from agent_runner.clients.engine.user_graphs.run_context import RunContext, facts_of
 from agent_runner.clients.masking.mask import IN_A_THREAD, Mask, characters_in
+from agent_runner.clients.tracing.switches import without_switches
 from agent_runner.status.failures import Code
 from agent_runner.status.log.bounds import (
     DEFAULT_MAX_ENCODED_BYTES,
@@ -107,7 +108,7 @@ class Run:
             broken_off=BROKEN_OFF.get(claim.reply.previous_code, ""),
             context=context_with(claim),
             org=claim.reply.org,
-            env=dict(claim.reply.env) if claim.reply.graph else {},
+            env=without_switches(dict(claim.reply.env)) if claim.reply.graph else {},
         )
         self.builder = StatusBuilder(
             max_tool_result_bytes=claim.reply.max_tool_result_bytes or DEFAULT_MAX_TOOL_RESULT_BYTES,

@@ -25,7 +25,6 @@ def main(arguments: Sequence[str]) -> int:
     current_folder_last()
     gc.disable()  # imports make hundreds of thousands of objects, and all of them stay
     try:
-        _stage("Import", _trace_nothing)
         settings = _stage("Configuration", _settings, _role(arguments))
         station = _stage("Import", _station)(settings, _role(arguments))
         _stage("Initialisation", station.open)
@@ -54,19 +53,13 @@ def _stage(kind: str, work: Callable[..., Any], *arguments: Any) -> Any:
         raise _CannotStart(kind, error) from error
 
 
-def _trace_nothing() -> None:
-    from agent_runner.clients.process.tracing_off import forget_switches
-
-    forget_switches()
-
-
 def _settings(role: str) -> Any:
     from agent_runner.clients.process.hidden_environment import hide_secrets
     from agent_runner.clients.process.logs import set_up_logging
     from agent_runner.clients.process.supervision import end_with_supervisor
-    from agent_runner.clients.process.tracing_off import forget_switches, stay_off
     from agent_runner.clients.sandbox.programs import kernel
     from agent_runner.clients.settings.settings import load_settings
+    from agent_runner.clients.tracing.switches import forget_switches, stay_off
 
     if role not in ("worker", "orchestrator"):
         raise ValueError(f"--as must end in worker or orchestrator, not {role!r}")
@@ -74,14 +67,14 @@ def _settings(role: str) -> Any:
     kernel.not_dumpable()
     os.umask(0o077)
     settings = load_settings(role)  # type: ignore[arg-type]
-    forget_switches()  # `.env` may bring some, too
-    stay_off()
+    forget_switches()
     set_up_logging(settings.log_level, settings.log_format)
     hidden = hide_secrets(settings)
     if role == "worker":  # an orchestrator runs no agent, and needs nothing of the engine
         from agent_runner.clients.engine.user_graphs import run_environment
 
         run_environment.install(hidden)
+        stay_off()  # until `LangSmithTraces` turns it on, in the process that runs agents
     return settings
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from agent_runner.clients.engine.memory.checkpoints import Memory
     from agent_runner.clients.engine.store.org_store import OrgStore
     from agent_runner.clients.settings.settings import Settings
+    from agent_runner.clients.tracing.langsmith_traces import LangSmithTraces
     from agent_runner.tasks.run.run import Run
 
 log = event_logger(__name__)
@@ -40,6 +41,8 @@ START_S = 60.0
 EXIT_BLOCKED = 70
 BUSY_WITHIN_S = 1.0
 """A server knows after this time how busy a worker is. A heartbeat for each run would cost a write for each slot."""
+TRACES_S = 3.0
+"""The time at the end of a process to send the traces that are left."""
 LAST_WORD_S = 5.0
 """The time after the drain time, for the cancelled runs to end and report it."""
 
@@ -75,6 +78,7 @@ class RunnerProcess:
         self._runs: dict[int, Run] = {}
         self._memory: Memory | None = None
         self._store: OrgStore | None = None
+        self._langsmith: LangSmithTraces | None = None
         self._reports = FailureReports(settings)
         self._on_blocked, self._on_free = on_blocked, on_free
         self._consuming = True
@@ -129,6 +133,8 @@ class RunnerProcess:
         except Exception as exc:
             log.warning("process.close_failed", error=repr(exc))
         self.loop.stop()
+        if self._langsmith is not None:
+            self._langsmith.close(TRACES_S)
 
     def own(self, run: "Run") -> None:
         self._runs[run.log.handle] = run
@@ -176,6 +182,10 @@ class RunnerProcess:
             from agent_runner.clients.engine.store.org_store import OrgStore
             from agent_runner.clients.engine.user_graphs import run_environment
 
+            if self.settings.langsmith_tracing:
+                from agent_runner.clients.tracing.langsmith_traces import LangSmithTraces
+
+                self._langsmith = LangSmithTraces.start(self.settings)
             self.loop.also(contain)
             self._memory = await open_saver(self.settings.checkpoint_url)
             self._store = OrgStore(self.settings.checkpoint_url)

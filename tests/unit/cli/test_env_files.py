@@ -15,13 +15,13 @@ from tests.unit.cli.test_settings import load
 
 def test_only_known_names_are_read(clean_environment: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What a settings file of a strange folder brings for other programs stays there; the log names file and names."""
-    lines = ["LOG_LEVEL=ERROR", "https_proxy=http://p:1", "LD_PRELOAD=/x.so", "PYTHONPATH=/x", "LANGSMITH_TRACING=true"]
+    lines = ["LOG_LEVEL=ERROR", "https_proxy=http://p:1", "LD_PRELOAD=/x.so", "PYTHONPATH=/x", "PERL5LIB=/y"]
     Path(".env").write_text("\n".join(lines))
     os.environ.pop("https_proxy", None)
     settings = load(env_file=Path(".env"))
     assert settings.log_level == "ERROR"
     assert os.environ["https_proxy"] == "http://p:1"
-    assert not {"LD_PRELOAD", "LANGSMITH_TRACING"} & set(os.environ)
+    assert not {"LD_PRELOAD", "PERL5LIB"} & set(os.environ)
     assert os.environ.get("PYTHONPATH") != "/x"
     before, level = logging.getLogger().handlers[:], logging.getLogger().level
     try:
@@ -31,7 +31,7 @@ def test_only_known_names_are_read(clean_environment: Path, capsys: pytest.Captu
         logging.getLogger().setLevel(level)
     said = capsys.readouterr().err
     assert str(clean_environment / ".env") in said
-    assert "LANGSMITH_TRACING, LD_PRELOAD, PYTHONPATH" in said
+    assert "LD_PRELOAD, PERL5LIB, PYTHONPATH" in said
     assert "/x.so" not in said, "names only"
     assert told_of_env_file() == [], "once"
 

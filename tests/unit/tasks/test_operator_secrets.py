@@ -1,8 +1,6 @@
 """What is the operator's own is shown by no run; what would ship it elsewhere is off."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +18,7 @@ SECRETS = {
     "llm_api_key": "sk-llm-123456",
     "anthropic_api_key": "sk-ant-123456",
     "openai_api_key": "sk-oai-123456",
+    "langsmith_api_key": "ls-key-123456",
     "flower_password": "of-flower-123",
     "webhook_secret": "of-webhooks-123",
     "broker_url": "amqp://user:br0ker%2Fpass@h:5672/",
@@ -30,6 +29,7 @@ SECRETS = {
 SHOWN_BY_NOBODY = [
     *("the-api-key-of-it", "first-seal-key", "second-seal-key", "sk-llm-123456", "sk-ant-123456", "sk-oai-123456"),
     *(
+        "ls-key-123456",
         "of-webhooks-123",
         "of-flower-123",
         "br0ker%2Fpass",
@@ -67,44 +67,6 @@ def test_words_are_no_secrets() -> None:
         Settings(broker_url="amqp://guest:guest@h:1/", database_url="postgresql://postgres:postgres@h/x")
     )
     assert not {"guest", "postgres", "dummy-local-key"} & found
-
-
-SWITCHES = [
-    *("LANGSMITH_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING", "LANGCHAIN_TRACING_V2", "langchain_tracing_v2"),
-    *("LANGSMITH_OTEL_ENABLED", "LANGSMITH_OTEL_ONLY", "LANGCHAIN_OTEL_ENABLED", "LANGSMITH_TRACING_SAMPLING_RATE"),
-]
-ASKED = """
-import os, sys
-sys.argv = ["worker"]
-from agent_runner.tasks.worker.__main__ import _settings, _trace_nothing
-_trace_nothing()
-_settings(ROLE)
-from langsmith.utils import tracing_is_enabled
-from langchain_core.tracers.context import _tracing_v2_is_enabled
-from langsmith.utils import get_env_var
-before = [tracing_is_enabled(), _tracing_v2_is_enabled(), get_env_var("OTEL_ENABLED"), get_env_var("OTEL_ONLY")]
-os.environ["LANGCHAIN_TRACING_V2"] = os.environ["LANGSMITH_TRACING"] = "true"
-get_env_var.cache_clear()
-print(before, tracing_is_enabled(), _tracing_v2_is_enabled())
-"""
-
-
-@pytest.mark.parametrize("role", ["worker", "orchestrator"])
-def test_tracing_is_off(tmp_path: Path, role: str) -> None:
-    """Whatever spelling asks for it, and also when a graph's module asks later."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("STIGMER", "AGENT_RUNNER"))
-    }
-    environment |= dict.fromkeys(SWITCHES, "true") | {
-        "LANGSMITH_API_KEY": "ls-123456",
-        "LANGSMITH_ENDPOINT": "http://127.0.0.1:9",
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", ASKED.replace("ROLE", repr(role))],
-        env={**environment, "AGENT_RUNNER_DATA_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True, text=True, check=False, timeout=60, cwd=tmp_path,
-    )  # fmt: skip
-    assert done.stdout.strip() == "[False, False, 'false', None] False False", done.stderr[-2000:]
 
 
 def test_the_data_directory_is_the_users_alone(tmp_path: Path) -> None:

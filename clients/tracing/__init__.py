@@ -1,0 +1,1 @@
+"""Traces of runs for services outside: off unless the operator asks for them, and masked."""
