@@ -65,8 +65,6 @@ class StackPlan:
     """Workers report to the endpoint that is set (a proxy in front of the server), not to the server itself."""
     write: Callable[[str, bytes], None] = lambda role, line: None
     """Takes each line that a role's process writes."""
-    own_keys: bool = False
-    """If no key is set: use random keys, made once per data directory. Needs `announce`."""
     announce: bool = True
     """Tell other commands of this data directory about it (`dev.json`)."""
 
@@ -77,8 +75,10 @@ class Stack:
     def __init__(self, plan: StackPlan) -> None:
         self.plan = plan
         self.data_dir = plan.settings.data_dir
-        self.has_own_keys = plan.own_keys and not plan.settings.given("api_key")
-        self._key = plan.settings.api_key.get_secret_value()
+        self.has_own_key = not plan.settings.given("api_key")
+        """No key is set, so the stack uses a random one, made once per data directory."""
+        self.has_own_flower_password = not plan.settings.flower_password.get_secret_value()
+        self._key = "" if self.has_own_key else plan.settings.api_key.get_secret_value()
         self._flower_password = plan.settings.flower_password.get_secret_value()
         self._roles: dict[str, RoleProcess] = {}
         self._lifeline: Lifeline | None = None
@@ -96,9 +96,10 @@ class Stack:
         needs_redis = not (self.plan.settings.given("broker_url") and _redis_is_given(self.plan.settings))
         executable = find_redis_server() if needs_redis else None
         self._lock_data_dir()
-        if self.has_own_keys:
+        if self.has_own_key:
             self._key = kept_secret(self.data_dir / API_KEY_NAME)
-            self._flower_password = self._flower_password or kept_secret(self.data_dir / FLOWER_PASSWORD_NAME)
+        if self.has_own_flower_password:
+            self._flower_password = kept_secret(self.data_dir / FLOWER_PASSWORD_NAME)
         self._choose_ports()
         if executable is not None:
             self._start_redis(executable, stopping)
@@ -131,11 +132,13 @@ class Stack:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The content of `dev.json`: the addresses of all parts, and keys that the stack made."""
+        """The content of `dev.json`: the addresses of all parts, and what the stack made itself of key and password."""
         settings = self.plan.settings
-        own_keys = {"api_key": self._key, "flower_password": self._flower_password} if self.has_own_keys else {}
+        own_key = {"api_key": self._key} if self.has_own_key else {}
+        own_password = {"flower_password": self._flower_password} if self.has_own_flower_password else {}
         return {
-            **own_keys,
+            **own_key,
+            **own_password,
             "pid": os.getpid(),
             "http_url": self.http_url,
             "grpc_endpoint": self.grpc_endpoint,
@@ -153,8 +156,12 @@ class Stack:
     @property
     def page_url(self) -> str:
         """The page's address. A key that the user did not set is in the fragment, which browsers never send."""
-        given = self.plan.settings.given("api_key")
-        return f"{self.http_url}/" if given else f"{self.http_url}/#key={self._key}"
+        return f"{self.http_url}/#key={self._key}" if self.has_own_key else f"{self.http_url}/"
+
+    @property
+    def key(self) -> str:
+        """The API key of the server, once `start` has begun."""
+        return self._key
 
     @property
     def facts_file(self) -> Path:

@@ -1,8 +1,8 @@
 """The facts of a running `agent-runner dev`, for other commands that use the same data directory.
 
 The stack holds a lock on `stack.lock` for as long as it lives and writes `dev.json` (mode 0600: it holds the embedded
-Redis' password, and the keys that the stack made). The lock, not the file, says whether it runs: a SIGKILLed stack
-leaves the file behind.
+Redis' password, and what the stack made of API key and Flower's password). The lock, not the file, says whether it
+runs: a SIGKILLed stack leaves the file behind.
 """
 
 import fcntl
@@ -33,8 +33,8 @@ def stack_runs(data_dir: Path) -> bool:
 def running_stack(data_dir: Path) -> dict[str, Any]:
     """The facts of the stack that runs in this data directory; empty if none runs or it is not ready yet.
 
-    Keys: pid, http_url, grpc_endpoint, flower_url, broker_url, redis_url, database_url, checkpoint_url; if the stack
-    made its own keys, also api_key and flower_password.
+    Keys: pid, http_url, grpc_endpoint, flower_url, broker_url, redis_url, database_url, checkpoint_url; also api_key
+    and flower_password, each if nobody set it.
     """
     if not stack_runs(data_dir):
         return {}

@@ -28,7 +28,7 @@ class AccessSettings(EdgeSettings):
         "AGENT_RUNNER_FLOWER_PASSWORD",
         default=SecretStr(""),
         about="of Flower's login, whose name is admin",
-        shown="the API key",
+        shown="the API key; dev makes a random one",
     )
     flower_control: bool | None = setting(
         "AGENT_RUNNER_FLOWER_CONTROL",
@@ -38,9 +38,9 @@ class AccessSettings(EdgeSettings):
 
     workers_without_token: bool = setting(
         "AGENT_RUNNER_WORKERS_WITHOUT_TOKEN",
-        default=True,
-        shown="true",
-        about="workers of releases without run tokens may claim; false: refused",
+        default=False,
+        shown="false",
+        about="true: workers of releases without run tokens may claim, for the time of an upgrade",
     )
 
     allowed_models: str = setting(

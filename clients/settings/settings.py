@@ -96,7 +96,7 @@ class Settings(TraceSettings):
     api_key: SecretStr = setting(
         "STIGMER_API_KEY",
         derived=lambda data: SecretStr(DUMMY_LOCAL_KEY if data["mode"] == "local" else ""),
-        about="the key of every call; required outside MODE=local",
+        about="the key of every call; required outside MODE=local; dev and run make a random one",
         shown=DUMMY_LOCAL_KEY,
     )
     secret_key: SecretStr = _own(
@@ -253,7 +253,9 @@ class Settings(TraceSettings):
         paths = frozenset({"sandbox_read_only", "data_dir"})
         found += [(paths, text) for text in self.read_only_problems(self.data_dir)]
         found += self.tls_problems(serves=role == "server")
-        found += self.key_problems(self.api_key) if role in ROLES_THAT_SERVE and self.api_key.get_secret_value() else []
+        makes_its_key = role == "dev" and not self.given("api_key")
+        if role in ROLES_THAT_SERVE and self.api_key.get_secret_value() and not makes_its_key:
+            found += self.key_problems(self.api_key)
         for text in self.timeouts.problems(max_run_s=self.max_run_s):
             concerned = {name for name, ours in _TIMEOUT_FIELDS.items() if re.search(rf"\b{ours}\b", text)}
             for name in concerned:

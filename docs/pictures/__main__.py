@@ -46,7 +46,8 @@ class Addresses:
 def environment(data: str) -> dict[str, str]:
     """Ours, with the demo model and a data directory of its own, and without what would change the stack."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AGENT_RUNNER_", "STIGMER_", "OPENAI_", "ANTHRO"))}
-    return {**kept, "AGENT_RUNNER_DATA_DIR": data, "STIGMER_LLM_PROVIDER": "demo", "STIGMER_API_KEY": KEY}
+    own = {"AGENT_RUNNER_DATA_DIR": data, "STIGMER_LLM_PROVIDER": "demo"}
+    return {**kept, **own, "STIGMER_API_KEY": KEY, "AGENT_RUNNER_FLOWER_PASSWORD": KEY}
 
 
 @contextmanager

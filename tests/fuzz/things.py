@@ -57,6 +57,7 @@ PAYLOADS: Sequence[Any] = (
     None,
 )
 GOOD = tuple(p for p in PAYLOADS if isinstance(p, dict) and isinstance(p.get("content", p.get("text", "")), str))[:3]
+RUN_TOKEN = b"of all the claims"
 NOT_JSON = (b"", b"{", b"\xff\xfe", b"NaN", b'{"a": NaN}', b'{"a": 1e999}', b'"\\ud800"', b"[" * 5000)
 
 
@@ -81,6 +82,7 @@ async def made(stack: Stack, channel: grpc.aio.Channel) -> dict[str, list[Any]]:
         "fence": [1, 2],
         "first": [0, 1],
         "from_seq": [1, 2],
+        "run_token": [*[RUN_TOKEN] * 8, b"", b"another's" * 2],
         "begin_id": [f"begin-{id}" for id in ids],
         "claim_id": [f"claim-{id}" for id in ids],
         "incarnation": ["w-fuzz", "w-other"],
@@ -112,7 +114,7 @@ async def _claimed(channel: grpc.aio.Channel, id: str) -> pb.ClaimReply:
     assert (await runner.begin(request, metadata=AUTHORIZED)).granted
     done = pb.DoneRequest(execution_id=id, begin_id=f"begin-{id}", thread_id=f"thread-{id}")
     assert (await runner.done(done, metadata=AUTHORIZED)).accepted
-    claim = pb.ClaimRequest(execution_id=id, claim_id=f"claim-{id}", incarnation="w-fuzz")
+    claim = pb.ClaimRequest(execution_id=id, claim_id=f"claim-{id}", incarnation="w-fuzz", run_token=RUN_TOKEN)
     reply: pb.ClaimReply = await runner.claim(claim, metadata=AUTHORIZED)
     assert reply.granted, reply.refusal
     return reply

@@ -23,7 +23,7 @@ pytestmark = EVERY_BROKER
 
 PROGRAM = Path(sys.executable).parent / "agent-runner"
 SERVICES = json.loads((Path(__file__).parents[1] / "contract" / "wire_contract.json").read_text())["services"]
-READY = re.compile(r"READY http=(\S+) grpc=(\S+) flower=(\S+)")
+READY = re.compile(r"READY http=(\S+) grpc=(\S+) flower=(\S+) key_file=(\S+)")
 
 
 @pytest.fixture
@@ -131,13 +131,15 @@ def test_dev_is_separate_processes_and_shows_every_service(
     assert set(SERVICES) <= listed
     assert {"agent_runner.v1.Runner", "agent_runner.v1.Executions", "grpc.health.v1.Health"} <= listed
     assert httpx.get(ready.group(3)).status_code == 401
-    assert httpx.get(ready.group(3), auth=("admin", "dummy-local-key"), follow_redirects=True).status_code == 200
+    password = json.loads(Path(ready.group(4)).read_text())["flower_password"]
+    assert httpx.get(ready.group(3), auth=("admin", password), follow_redirects=True).status_code == 200
 
 
 def test_dev_restarts_what_dies(dev: tuple["subprocess.Popen[str]", re.Match[str]]) -> None:
     """A killed worker, with its supervisor, is there again and serves."""
     process, ready = dev
-    with httpx.Client(base_url=ready.group(1), headers={"Authorization": "Bearer dummy-local-key"}) as http:
+    key = json.loads(Path(ready.group(4)).read_text())["api_key"]
+    with httpx.Client(base_url=ready.group(1), headers={"Authorization": f"Bearer {key}"}) as http:
         for supervisor in psutil.Process(process.pid).children():
             if supervisor.cmdline()[-1] == "worker":
                 for victim in (supervisor, *supervisor.children(recursive=True)):

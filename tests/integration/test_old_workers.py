@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,13 @@ RELEASED = "2cd0ac7"
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 6
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
+
+
+@pytest.fixture
+def stack(tmp_path: Path, broker: str) -> Iterator[Stack]:
+    """As everywhere, with the setting for the time of such an upgrade: the first release knew no run tokens."""
+    with Stack.open(tmp_path, broker, AGENT_RUNNER_WORKERS_WITHOUT_TOKEN="true") as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -8,15 +8,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
+import psutil
 
-from agent_runner.clients.process.local_stack import API_KEY_NAME
+from agent_runner.clients.process.local_stack import API_KEY_NAME, FILE_NAME
 from tests.integration.test_command_line import PROGRAM, processes_in
 from tests.support.waiting import eventually
 
+HTTP_PORT = "AGENT_RUNNER_HTTP_PORT"
 READY = re.compile(r"READY http=(\S+) grpc=\S+ flower=(\S+)(?: key_file=(\S+))?")
 LINK = re.compile(r"the page: (\S+)")
 
@@ -63,7 +65,7 @@ def seen(flower: str, password: str) -> int:
 
 def test_a_stack_with_keys_of_its_own(tmp_path: Path) -> None:
     """Random, in files of the user alone, the same after a restart; commands of that directory find the key."""
-    with dev(tmp_path, "--random-key") as (http, flower, key_file, link):
+    with dev(tmp_path) as (http, flower, key_file, link):
         facts = json.loads(Path(key_file).read_text())
         key, password = facts["api_key"], facts["flower_password"]
         assert min(len(key), len(password)) >= 32
@@ -84,8 +86,56 @@ def test_a_stack_with_keys_of_its_own(tmp_path: Path) -> None:
             check=False,
         )
         assert listed.returncode == 0, listed.stderr
-    with dev(tmp_path, "--random-key") as (http, _, key_file, _):
+    with dev(tmp_path) as (http, _, key_file, _):
         assert json.loads(Path(key_file).read_text())["api_key"] == key
+
+
+def test_a_key_that_the_user_set_is_used(tmp_path: Path) -> None:
+    """Also the one that everybody knows, on loopback; it is in no file, and Flower has a password of its own."""
+    with dev(tmp_path, STIGMER_API_KEY="dummy-local-key") as (http, flower, key_file, link):
+        assert (key_file, link) == ("", f"{http}/")
+        facts = json.loads((tmp_path / "data" / FILE_NAME).read_text())
+        assert "api_key" not in facts
+        assert not (tmp_path / "data" / API_KEY_NAME).exists()
+        assert [status(http, key) for key in ("dummy-local-key", facts["flower_password"])] == [200, 401]
+        assert [seen(flower, word) for word in ("dummy-local-key", facts["flower_password"])] == [401, 200]
+
+
+def test_a_run_by_itself_is_open_to_nobody(tmp_path: Path) -> None:
+    """The stack of `agent-runner run` has a key of the data directory too; the one everybody knows opens nothing."""
+    own = {"HOME": os.environ.get("HOME", "/"), "PATH": os.environ["PATH"]}
+    process = subprocess.Popen(
+        [sys.executable, str(PROGRAM), "run", "$ until test -e go; do sleep 0.1; done"],
+        cwd=tmp_path,
+        env=own | {"AGENT_RUNNER_DATA_DIR": str(tmp_path / "data")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        url = eventually(lambda: server_of(process.pid), what="the server to listen", within_s=60)
+        eventually(lambda: answers(url), what="the server to answer")
+        key = (tmp_path / "data" / API_KEY_NAME).read_text()
+        assert [status(url, each) for each in (key, "dummy-local-key")] == [200, 401]
+    finally:
+        (tmp_path / "go").touch()
+        said = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, said
+
+
+def server_of(pid: int) -> str:
+    """The HTTP address of the stack that this process has started; empty before there is one."""
+    with suppress(psutil.Error):
+        for child in psutil.Process(pid).children(recursive=True):
+            if "agent-runner server" in " ".join(child.cmdline()) and (port := child.environ().get(HTTP_PORT)):
+                return f"http://127.0.0.1:{port}"
+    return ""
+
+
+def answers(url: str) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(f"{url}/readyz", trust_env=False).is_success
+    return False
 
 
 def test_flower_shows_and_does_nothing(tmp_path: Path) -> None:

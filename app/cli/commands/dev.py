@@ -29,9 +29,6 @@ LOOK_EVERY_S = 0.2
 )
 @click.option("--no-flower", is_flag=True, help="Without Flower.")
 @click.option("--no-worker", is_flag=True, help="Without a worker: start agent-runner worker yourself.")
-@click.option(
-    "--random-key", is_flag=True, help="Keys of this data directory's own, in its dev.json; the next release's default."
-)
 def dev(
     data_dir: Path | None,
     http_port: int | None,
@@ -39,11 +36,13 @@ def dev(
     flower_port: int,
     no_flower: bool,
     no_worker: bool,
-    random_key: bool,
 ) -> None:
     """The whole stack in one terminal: Redis, SQLite, server, worker, orchestrator, Flower.
 
     Prints READY with the addresses when all of it is up. Ctrl-C or SIGTERM ends all of it; twice: at once.
+
+    The key is STIGMER_API_KEY; without it a random one of the data directory, which READY names as key_file. Flower's
+    login is admin with AGENT_RUNNER_FLOWER_PASSWORD, else with a random password in the same file.
     """
     if data_dir is not None:
         os.environ["AGENT_RUNNER_DATA_DIR"] = str(data_dir)
@@ -57,7 +56,6 @@ def dev(
         with_worker=not no_worker,
         with_flower=not no_flower,
         keep_endpoint=True,
-        own_keys=random_key,
         write=_prefixed,
     )
     with written_in(settings.data_dir, option="--data-dir"):
@@ -78,9 +76,11 @@ def _run(stack: Stack) -> None:
         stack.start(stopping=asked.is_set, say=_say)
         if not asked.is_set():
             flower = f" flower={stack.flower_url}" if stack.flower_url else ""
-            key_file = f" key_file={stack.facts_file}" if stack.has_own_keys else ""
+            key_file = f" key_file={stack.facts_file}" if stack.has_own_key else ""
             click.echo(f"READY http={stack.http_url} grpc={stack.grpc_endpoint}{flower}{key_file}")
             _say(f"the page: {stack.page_url}")
+            if flower and stack.has_own_flower_password:
+                _say(f"Flower's login: admin, and flower_password of {stack.facts_file}")
         while not asked.wait(LOOK_EVERY_S):
             stack.tend(_say)
         _say("stopping ...")

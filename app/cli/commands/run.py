@@ -69,15 +69,16 @@ def run(
     request = Request(body=sent, agent_file=agent_file, as_json=as_json)
     settings = settings_or_exit("run")
     if server or settings.given("http_url"):
-        sys.exit(asyncio.run(_run_on(server or settings.http_url, settings, request)))
+        key = settings.api_key.get_secret_value()
+        sys.exit(asyncio.run(_run_on(server or settings.http_url, key, settings, request)))
     with written_in(settings.data_dir):
         code = _run_embedded(settings, request)
     sys.exit(code)
 
 
-async def _run_on(url: str, settings: Settings, request: Request) -> int:
+async def _run_on(url: str, key: str, settings: Settings, request: Request) -> int:
     """Runs the execution on a running server. Returns the exit code."""
-    server = (url, settings.api_key.get_secret_value(), settings.tls_ca)
+    server = (url, key, settings.tls_ca)
     async with Terminal(server, as_json=request.as_json) as terminal:
         body = dict(request.body)
         if request.agent_file is not None:
@@ -101,7 +102,7 @@ def _run_embedded(settings: Settings, request: Request) -> int:
                 stack.start(stopping=stopping)
                 if stopping():
                     return EXIT_CANCELLED
-            return asyncio.run(_run_on(stack.http_url, own, request))
+            return asyncio.run(_run_on(stack.http_url, stack.key, own, request))
         except (StackError, RedisMissing) as error:
             raise Failed(str(error), next_step="agent-runner doctor shows what is missing.") from None
         finally:

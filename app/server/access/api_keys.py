@@ -178,7 +178,8 @@ def unauthenticated(why: str = "") -> Problem:
     return Problem(
         Kind.UNAUTHENTICATED,
         why or "this call needs the header 'Authorization: Bearer <key>' with an API key of this server",
-        next_step="Set STIGMER_API_KEY to a key of the server (dummy-local-key on a local stack).",
+        next_step="Set STIGMER_API_KEY to a key of the server; that of agent-runner dev is in dev.json of its data"
+        " directory.",
     )
 
 

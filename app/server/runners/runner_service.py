@@ -23,7 +23,9 @@ from agent_runner.v1 import runner_pb2 as pb
 from agent_runner.v1 import runner_pb2_grpc
 
 TOO_OLD = "the claim has no run_token, and AGENT_RUNNER_WORKERS_WITHOUT_TOKEN is false"
-TOO_OLD_NEXT = "Replace the worker by one of this release."
+TOO_OLD_NEXT = (
+    "Replace the worker by one of this release; until then set AGENT_RUNNER_WORKERS_WITHOUT_TOKEN=true on the servers."
+)
 
 
 class RunnerService(runner_pb2_grpc.RunnerServicer):

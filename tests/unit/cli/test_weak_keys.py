@@ -1,5 +1,6 @@
 """Keys that everybody knows or can guess: for this machine only."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -22,8 +23,10 @@ def problems(role: str, **environment: str) -> list[str]:
     return []
 
 
-@pytest.mark.parametrize("role", ["server", "dev"])
-@pytest.mark.parametrize("key", ["", "dummy-local-key", STRONG[:-1]])
+@pytest.mark.parametrize(
+    ("role", "key"),
+    [*itertools.product(("server", "dev"), ("dummy-local-key", STRONG[:-1])), ("server", "")],
+)
 def test_a_weak_key_is_refused_beyond_this_machine(clean_environment: Path, role: str, key: str) -> None:
     """By the name of the setting, with what to do; the key itself is not shown."""
     for beyond in ({"AGENT_RUNNER_BIND": "0.0.0.0"}, {"AGENT_RUNNER_BIND": "::"}):
@@ -33,6 +36,11 @@ def test_a_weak_key_is_refused_beyond_this_machine(clean_environment: Path, role
         assert STRONG[:-1] not in said
     (said,) = problems(role, STIGMER_API_KEY=key, AGENT_RUNNER_BIND="", AGENT_RUNNER_ALLOWED_HOSTS="runner.example")
     assert said.startswith("STIGMER_API_KEY "), "a proxy brings other machines here"
+
+
+def test_a_stack_makes_a_strong_key_itself(clean_environment: Path) -> None:
+    """Without a key of the user's, `dev` has one that nobody knows; so it need not be refused."""
+    assert problems("dev", AGENT_RUNNER_BIND="0.0.0.0") == []
 
 
 @pytest.mark.parametrize("bind", ["", "127.0.0.1", "127.0.0.2", "::1", "localhost"])

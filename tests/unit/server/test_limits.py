@@ -61,7 +61,8 @@ async def test_the_rate_limit_is_per_key(settings: Settings) -> None:
             assert (await second.get("/v1/executions")).status_code == 429
         runner: Any = runner_pb2_grpc.RunnerStub(channel)
         for _ in range(5):
-            claim = await runner.claim(runner_pb2.ClaimRequest(execution_id="aex-none"), metadata=AUTHORIZED)
+            request = runner_pb2.ClaimRequest(execution_id="aex-none", run_token=b"t" * 16)
+            claim = await runner.claim(request, metadata=AUTHORIZED)
             assert not claim.granted
             exits = await http.post("/v1/runner/exits", json={"incarnation": "none", "exit_code": 0})
             assert exits.status_code == 202

@@ -44,7 +44,9 @@ async def claimed(server: RunningServer, id: str, *, apart: bool = True) -> pb.C
     assert (await store.begin(id, "b", "w1")).granted
     assert await store.done(id, "b", "thread-1")
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
-        request = pb.ClaimRequest(execution_id=id, claim_id="c", incarnation="w1", takes_attachments=apart)
+        request = pb.ClaimRequest(
+            execution_id=id, claim_id="c", incarnation="w1", run_token=b"t" * 16, takes_attachments=apart
+        )
         reply: pb.ClaimReply = await RunnerStub(channel).claim(request, metadata=AUTHORIZED)
     assert reply.granted
     return reply

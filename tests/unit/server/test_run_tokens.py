@@ -120,7 +120,7 @@ async def test_a_claim_that_is_repeated_shows_the_same_token(owner: Runner, stra
     run = await owner.claim(id, TOKEN)
     again = await owner.again(id, TOKEN)
     assert (again.granted, again.fence) == (True, run.fence)
-    for token in (b"", OTHER):
+    for token in (OTHER, TOKEN[::-1] + OTHER):
         refused = await stranger.again(id, token)
         assert (refused.granted, len(refused.env), refused.message) == (False, 0, "")
 
@@ -132,9 +132,9 @@ async def test_a_short_token_is_none(owner: Runner, id: str) -> None:
 
 
 async def test_workers_of_before_there_were_tokens(settings: Settings) -> None:
-    """They claim and report without, until the setting says that there are none of them any more."""
+    """Refused with the name of the setting, unless it says that there are some of them; then they claim and report."""
     for allowed in (True, False):
-        own = changed(settings, workers_without_token=allowed)
+        own = changed(settings, workers_without_token=True) if allowed else settings
         async with (
             running_server(own) as server,
             grpc.aio.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,

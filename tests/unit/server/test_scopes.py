@@ -133,7 +133,10 @@ async def test_scopes_over_grpc(server: RunningServer, channel: grpc.aio.Channel
     query: Any = query_pb2_grpc.AgentExecutionQueryControllerStub(channel)
     command: Any = command_pb2_grpc.AgentExecutionCommandControllerStub(channel)
     agents: Any = agent_command.AgentCommandControllerStub(channel)
-    id, claim = io_pb2.AgentExecutionId(value="aex-none"), runner_pb2.ClaimRequest(execution_id="aex-none")
+    id, claim = (
+        io_pb2.AgentExecutionId(value="aex-none"),
+        runner_pb2.ClaimRequest(execution_id="aex-none", run_token=b"t" * 16),
+    )
 
     def calls(metadata: Any) -> list[tuple[str, Any]]:
         return [
