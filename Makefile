@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test test-steady mutants faults fuzz bench bench-peers check check-fresh coverage format docs site pictures proto lock promises clean stale
+.PHONY: help setup run dev test test-steady mutants faults fuzz bench bench-peers check check-fresh page coverage format docs site pictures proto lock promises clean stale
 
 PYTHON ?= python3
 # Most tests wait for processes: more of them than cores run at a time.
@@ -87,6 +87,7 @@ check: $(READY) ## format, lint, types, import directions, generated code and do
 	$(BIN)/python -m checks.extras
 	$(BIN)/python -m checks.imports
 	$(BIN)/python -m checks.rooms
+	$(BIN)/python -m checks.page
 	$(BIN)/python -m checks.mutants
 
 check-fresh: $(READY) ## set up fresh copies with the oldest pip of each Python that is here; needs the package index
@@ -112,6 +113,9 @@ site: $(READY) ## the docs site in build/site/html, built strictly; its tools ar
 
 pictures: $(READY) ## take the pictures in docs/images anew, of a real stack; those of pages need chromium
 	@$(BIN)/python -m docs.pictures
+
+page: $(READY) ## build the live page from app/page/; needs Node and npm, which nobody needs who uses it
+	@$(BIN)/python -m deploy.page
 
 proto: $(READY) ## generate stubs/ from proto/
 	$(BIN)/python proto/generate.py

@@ -76,20 +76,20 @@ def run(client: httpx.Client, message: str, wait_s: float, **timeouts: float) ->
 
 
 def take_pages(at: Addresses) -> None:
-    """One execution that failed, one that was completed, and one that runs; the page and Flower show them."""
+    """One execution that failed, one that was completed, and one that runs; the page, its list and Flower show them."""
     client = httpx.Client(base_url=at.http, headers={"Authorization": f"Bearer {KEY}"}, timeout=90)
     failed = run(client, TOO_LONG, 60, start_to_close_s=2)
     completed = run(client, LONG, 60)
     run(client, RUNNING, 0)
     with Browser(1280, 900) as browser:
         browser.open(f"{at.http}/#key={KEY}")
-        browser.wait("document.querySelector('#list .IN_PROGRESS')")
+        browser.wait("document.querySelectorAll('#list tr').length > 2 && document.querySelector('#list .IN_PROGRESS')")
+        browser.take(IMAGES / "list.png")
         browser.open(f"{at.http}/#{completed}")
-        browser.wait("document.querySelector('#view .COMPLETED') && document.querySelectorAll('.call').length > 4")
-        browser.wait("(document.getElementById('view').scrollTop = 0) === 0")
+        browser.wait("document.querySelector('#view .COMPLETED') && document.querySelectorAll('.call').length > 1")
         browser.take(IMAGES / "page.png")
         browser.open(f"{at.http}/#{failed}")
-        browser.wait("document.querySelector('#view .FAILED') && document.querySelector('#view .note')")
+        browser.wait("document.querySelector('#view .FAILED') && document.querySelector('#view .failure')")
         browser.take(IMAGES / "failure.png")
     with Browser(1440, 640) as browser:
         browser.log_in("admin", KEY)

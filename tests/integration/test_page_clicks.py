@@ -111,9 +111,10 @@ def test_a_run_is_sent_and_cancelled(town: tuple[Stack, Browser]) -> None:
     """`Run` sends what was written, and `Cancel` ends it."""
     stack, page = town
     page.open("about:blank").open(f"{stack.http.base_url}/#key={KEY}")
-    page.type("#new textarea", "$ sleep 100")
+    page.click("#bar a", "Start")
+    page.type("#new textarea[name=message]", "$ sleep 100")
     page.click("#new button", "Run")
-    page.shows("IN_PROGRESS")
+    page.shows("in progress")
     page.shows("sleep 100")
     page.click("#view header button", "Cancel")
-    page.shows("CANCELLED")
+    page.shows("cancelled")

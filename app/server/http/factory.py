@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import Response
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
@@ -21,7 +21,7 @@ from agent_runner.app.server.http.guard import METRICS, Guard
 from agent_runner.app.server.http.hosts import KnownHosts
 from agent_runner.app.server.http.limits import TOO_LARGE_NEXT, add_inner, add_outer
 from agent_runner.app.server.http.metrics import Metrics
-from agent_runner.app.server.http.pages import page
+from agent_runner.app.server.http.pages import Page
 from agent_runner.app.server.http.readiness import readiness_routes
 from agent_runner.app.server.http.routes.execution_routes import execution_routes
 from agent_runner.app.server.http.routes.key_routes import key_routes
@@ -61,18 +61,16 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
             ctx.gate.admit(f"GET {METRICS}")
         return Response(await metrics.scraped(), media_type=metrics.content_type)
 
-    pages = {name: page(name) for name in ("index.html", "api.html")}
+    live, described = Page("index.html"), Page("api.html")
     app.openapi = cache(lambda: describe(app))  # type: ignore[method-assign]
 
     @app.get("/", include_in_schema=False)
-    async def main_page() -> HTMLResponse:
-        content, headers = pages["index.html"]
-        return HTMLResponse(content, headers=headers)
+    async def main_page(request: Request) -> Response:
+        return live.answer(request)
 
     @app.get("/docs", include_in_schema=False)
-    async def api_page() -> HTMLResponse:
-        content, headers = pages["api.html"]
-        return HTMLResponse(content, headers=headers)
+    async def api_page(request: Request) -> Response:
+        return described.answer(request)
 
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)

@@ -5,14 +5,26 @@ import hashlib
 import re
 from pathlib import Path
 
+from fastapi import Request
+from fastapi.responses import HTMLResponse, Response
+
 STATIC = Path(__file__).parent / "static"
 _INLINE = re.compile(rb"<(script|style)>(.*?)</\1>", re.DOTALL)
 
 
-def page(name: str) -> tuple[bytes, dict[str, str]]:
-    """A page of `static/` and the headers of its answer."""
-    content = (STATIC / name).read_bytes()
-    return content, {**HEADERS, "Content-Security-Policy": policy(content)}
+class Page:
+    """A page of `static/`, kept in memory with the name of its content (an ETag)."""
+
+    def __init__(self, name: str) -> None:
+        self._content = (STATIC / name).read_bytes()
+        self._tag = f'W/"{hashlib.sha256(self._content).hexdigest()[:32]}"'
+        self._headers = {**HEADERS, "Content-Security-Policy": policy(self._content), "ETag": self._tag}
+
+    def answer(self, request: Request) -> Response:
+        """A browser that has it already gets 304."""
+        if self._tag in request.headers.get("if-none-match", ""):
+            return Response(status_code=304, headers=self._headers)
+        return HTMLResponse(self._content, headers=self._headers)
 
 
 HEADERS = {

@@ -39,7 +39,9 @@ async def test_the_pages_run_under_their_policy(server: RunningServer, tmp_path:
         await page.go(of(server, f"#key={KEY}"))
         await page.until("document.getElementById('workers').textContent === 'No worker is online.'")
         await page.go(of(server, path))
-        ready = "document.getElementById('routes').children.length > 3" if path else "typeof watch === 'function'"
+        ready = (
+            "document.getElementById('routes').children.length > 3" if path else "!!document.querySelector('#search')"
+        )
         await page.until(ready)
         assert await page.value("getComputedStyle(document.querySelector('button, summary')).cursor") == "pointer"
         assert not [said for said in page.told if "Content Security Policy" in said], page.told
@@ -51,15 +53,32 @@ async def test_the_pages_run_under_their_policy(server: RunningServer, tmp_path:
 
 @NEEDS_BROWSER
 async def test_a_page_starts_and_follows_an_execution(server: RunningServer, tmp_path: Path) -> None:
-    """Its own forms work: one message, seen in the list and by its address."""
+    """Its own form works: one message, seen by its address and in the list."""
     async with browser(tmp_path) as page:
         await page.go(of(server, f"#key={KEY}"))
         await page.until("document.getElementById('workers').textContent === 'No worker is online.'")
-        await page.value("document.querySelector('#new textarea').value = 'hello there'")
-        await page.value("document.querySelector('#new button').click()")
-        await page.until("document.getElementById('list').innerText.includes('hello there')")
+        await page.value("location.hash = '/start'")
+        await page.until("document.activeElement.name === 'message'")
+        await page.call("Input.insertText", text="hello there")
+        await page.value("document.querySelector('#new button.main').click()")
         await page.until("/^#aex-/.test(location.hash)")
+        await page.until("document.getElementById('view').innerText.includes('hello there')")
         assert await page.value("document.getElementById('problem').textContent") == ""
+        await page.value("location.hash = ''")
+        await page.until("document.getElementById('list')?.innerText.includes('hello there')")
+
+
+@NEEDS_BROWSER
+async def test_a_key_is_never_sent_in_an_address(server: RunningServer, tmp_path: Path) -> None:
+    """Also not by a link with a key that is followed while the page is open: it is no id of an execution."""
+    async with browser(tmp_path) as page:
+        await page.go(of(server))
+        await page.until("!!document.querySelector('#search')")
+        await page.value(f"location.hash = 'key={KEY}'")
+        await page.until("document.getElementById('workers').textContent === 'No worker is online.'")
+        asked = await page.value("performance.getEntriesByType('resource').map(entry => entry.name)")
+        assert asked
+        assert not [address for address in asked if KEY in address]
 
 
 async def test_the_headers_of_the_pages(http: httpx.AsyncClient) -> None:
@@ -74,9 +93,19 @@ async def test_the_headers_of_the_pages(http: httpx.AsyncClient) -> None:
             assert f"'sha256-{digest}'" in policy
         assert "unsafe-inline" not in policy
         assert "frame-ancestors 'none'" in policy
-        assert not re.search(r"<\w+[^>]*\son\w+=|<\w+[^>]*\sstyle=", answer.text), "a policy of hashes would block it"
+        markup = re.sub(r"<script>.*?</script>", "", answer.text, flags=re.DOTALL)
+        assert not re.search(r"<\w+[^>]*\son\w+=|<\w+[^>]*\sstyle=", markup), "a policy of hashes would block it"
         assert answer.headers["x-frame-options"] == "DENY"
         assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_page_is_sent_once(http: httpx.AsyncClient) -> None:
+    """Who has it already is told so, and gets it when it is another one."""
+    page = await http.get("/")
+    again = await http.get("/", headers={"If-None-Match": page.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["content-security-policy"] == page.headers["content-security-policy"]
+    assert (await http.get("/", headers={"If-None-Match": '"another"'})).text == page.text
 
 
 async def started(http: httpx.AsyncClient, message: str) -> str:
@@ -95,10 +124,10 @@ async def test_a_wrong_link_says_so_and_stops(server: RunningServer, http: httpx
         await page.value("location.hash = 'aex-that-never-was'")
         await page.until("document.querySelector('#view [role=alert]')?.innerText.includes('aex-that-never-was')")
         assert "the one before" not in await page.value("document.getElementById('view').innerText")
-        # The list is read every 3 s; a stream that did not stop would be asked for every second.
+        # Workers are asked for every 3 s; a stream that did not stop would be asked for every second.
         asked = "performance.getEntriesByType('resource').map(e => e.name).filter(n => n.includes(%s)).length"
-        lists = await page.value(asked % "'executions?'")
-        await page.until(f"{asked % repr('executions?')} >= {lists + 2}")
+        others = await page.value(asked % "'/v1/workers'")
+        await page.until(f"{asked % repr('/v1/workers')} >= {others + 2}")
         assert await page.value(asked % "'never-was'") == 1
         await page.value(f"location.hash = '{known}'")
         await page.until("document.getElementById('view').innerText.includes('the one before')")
@@ -112,16 +141,16 @@ async def test_the_focus_stays_while_the_list_changes(
     first = await started(http, "number one")
     async with browser(tmp_path) as page:
         await page.go(of(server, f"#key={KEY}"))
-        await page.until("!!document.querySelector('#list li button')")
-        await page.value("document.querySelector('#list li button').focus()")
-        focused = "document.activeElement.closest('#list li')?.dataset.id"
+        await page.until("!!document.querySelector('#list a.open')")
+        await page.value("document.querySelector('#list a.open').focus()")
+        focused = "document.activeElement.closest('#list tr')?.dataset.id"
         assert await page.value(focused) == first
         for number in ("two", "three"):
             newest = await started(http, f"number {number}")
-            await page.until(f"document.querySelector('#list li')?.dataset.id === '{newest}'")
+            await page.until(f"document.querySelector('#list tr')?.dataset.id === '{newest}'")
             assert await page.value(focused) == first
         await http.post(f"/v1/executions/{first}/cancel")
-        await page.until(f"document.querySelector('#list [data-id={first}]').innerText.includes('CANCELLED')")
+        await page.until(f"document.querySelector('#list [data-id={first}]').innerText.includes('cancelled')")
         assert await page.value(focused) == first
 
 
@@ -129,15 +158,17 @@ async def test_the_focus_stays_while_the_list_changes(
 async def test_a_tap_on_a_narrow_screen_shows_the_execution(
     server: RunningServer, http: httpx.AsyncClient, tmp_path: Path
 ) -> None:
-    """It stands below the list there, and the page goes to it."""
+    """Nothing of the list stands above it then, and nothing is wider than the screen."""
     for number in range(20):
         await started(http, f"number {number}")
     async with browser(tmp_path) as page:
         size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": False}
         await page.call("Emulation.setDeviceMetricsOverride", **size)
         await page.go(of(server, f"#key={KEY}"))
-        await page.until("document.querySelectorAll('#list li').length === 20")
-        await page.value("document.querySelector('#list li button').click()")
+        await page.until("document.querySelectorAll('#list tr').length === 20")
+        assert await page.value("document.documentElement.scrollWidth <= innerWidth")
+        await page.value("document.querySelector('#list tr:last-child a.open').click()")
         await page.until("!!document.querySelector('#view header')")
         await page.until("document.querySelector('#view header').getBoundingClientRect().top < innerHeight")
         assert await page.value("document.querySelector('#view header').getBoundingClientRect().top >= 0")
+        assert await page.value("document.documentElement.scrollWidth <= innerWidth")
