@@ -1,7 +1,9 @@
 """Threads that ended runs left behind: the run of each one, and the user's function that it is in."""
 
+import gc
 import sys
 import sysconfig
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import thread as futures_thread
@@ -15,6 +17,7 @@ from typing import Any
 import agent_runner
 
 SHOWN = 3
+_looking = threading.Lock()
 _LIBRARIES = tuple(
     {
         *(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib", "purelib", "platlib")),
@@ -32,9 +35,26 @@ class Left:
     place: str
 
 
+def frames_now() -> dict[int, FrameType]:
+    """The innermost frame of each thread, by thread ident.
+
+    Without the garbage collector: in Python 3.11 the call holds the lock of the list of threads, and makes objects. If
+    that begins a collection that frees a `threading.local`, the process waits for itself with the interpreter's lock
+    in hand, for ever.
+    """
+    with _looking:
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return sys._current_frames()
+        finally:
+            if collects:
+                gc.enable()
+
+
 def places(owners: Mapping[int, str]) -> list[Left]:
     """The places where the threads with these idents are now. Threads that have just ended are left out."""
-    frames = sys._current_frames()
+    frames = frames_now()
     return [
         Left(owner=owner, place=_place(frames[ident])) for ident, owner in sorted(owners.items()) if ident in frames
     ]
@@ -57,7 +77,7 @@ def nested(owner_of: Callable[[], str]) -> dict[int, str]:
     Such a pool runs each work item in a copy of the context of its submitter, and that context names the run.
     """
     found = {}
-    for ident, frame in sys._current_frames().items():
+    for ident, frame in frames_now().items():
         work = _work_item(frame)
         call = getattr(work, "fn", None)
         context = getattr(call.func, "__self__", None) if isinstance(call, partial) else None

@@ -5,7 +5,6 @@ and calls `on_blocked`: a run that blocks the loop delays all other runs of the 
 """
 
 import asyncio
-import sys
 import threading
 import time
 import traceback
@@ -14,6 +13,7 @@ from contextvars import ContextVar
 from typing import Any, Generic, TypeVar
 
 from agent_runner.status.event_logger import event_logger
+from agent_runner.tasks.worker.left_threads import frames_now
 from agent_runner.tasks.worker.run_threads import RunThreads
 
 log = event_logger(__name__)
@@ -165,5 +165,5 @@ class AgentLoop:
         return name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else ""
 
     def _stack(self) -> str:
-        frame = sys._current_frames().get(self._thread.ident or 0)
+        frame = frames_now().get(self._thread.ident or 0)
         return "".join(traceback.format_stack(frame)) if frame else "(the thread is gone)"

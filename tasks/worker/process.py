@@ -146,7 +146,7 @@ class RunnerProcess:
     def disown(self, run: "Run") -> None:
         self._runs.pop(run.log.handle, None)
         self.loop.threads.end(run.id)
-        if self._wear.look():
+        if self.loop.threads.any_left and self._wear.look():
             self._presence.beat_within(BEAT_AT_LEAST_EVERY_S)
 
     @property

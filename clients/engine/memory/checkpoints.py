@@ -15,16 +15,15 @@ import random
 import sqlite3
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import ERROR, RESUME
 from langgraph.checkpoint.base import BaseCheckpointSaver, ChannelVersions, Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from psycopg_pool import AsyncConnectionPool
@@ -32,9 +31,10 @@ from psycopg_pool import AsyncConnectionPool
 from agent_runner.clients.engine.current import CurrentRun, current_run
 from agent_runner.clients.engine.memory.postgres_pool import Patient, open_pool
 from agent_runner.clients.engine.memory.prune_postgres import drop_postgres, prune_postgres
-from agent_runner.clients.engine.memory.prune_sqlite import drop_sqlite, prune_sqlite, shrinking
+from agent_runner.clients.engine.memory.prune_sqlite import drop_sqlite, give_back, prune_sqlite, shrinking
 from agent_runner.clients.engine.memory.pruning import saved
 from agent_runner.clients.engine.memory.serializer import StateSerializer
+from agent_runner.clients.engine.memory.sqlite_saver import OneVisitSaver, Rows, finished
 from agent_runner.clients.engine.memory.untold_steps import (
     STEPS_POSTGRES,
     STEPS_SQLITE,
@@ -46,8 +46,6 @@ from agent_runner.clients.engine.memory.untold_steps import (
 from agent_runner.status.store.postgres import advice
 
 SQLITE_BUSY_TIMEOUT_MS = 15_000
-
-T = TypeVar("T")
 
 
 class MemoryStoreError(Exception):
@@ -132,52 +130,28 @@ def forget_refused_answers(saver: BaseCheckpointSaver[Any]) -> None:
     vars(saver).update(put_writes=put_writes, aput_writes=aput_writes, _forgets_refused_answers=True)
 
 
-class _WholeWrites(AsyncSqliteSaver):
-    """Each write is done as a whole or not at all, also if the run is cancelled during the write.
-
-    LangGraph's saver waits between the statement and the commit of a write. A cancel there would leave the transaction
-    of the process open, and the file locked for every other worker until another run of the process commits.
-    """
-
-    async def aput(self, *args: Any, **kwargs: Any) -> RunnableConfig:
-        return await self._whole(super().aput(*args, **kwargs))
-
-    async def aput_writes(self, *args: Any, **kwargs: Any) -> None:
-        await self._whole(super().aput_writes(*args, **kwargs))
-
-    async def adelete_thread(self, thread_id: str) -> None:
-        await self._whole(super().adelete_thread(thread_id))
-
-    async def _whole(self, write: Coroutine[Any, Any, T]) -> T:
-        return await finished(self._or_rolled_back(write))
-
-    async def _or_rolled_back(self, write: Coroutine[Any, Any, T]) -> T:
-        try:
-            return await write
-        except BaseException:
-            async with self.lock:
-                await self.conn.rollback()
-            raise
-
-
-class SqliteMemory(HeadTracking, _WholeWrites):
+class SqliteMemory(HeadTracking, OneVisitSaver):
     """One connection per process; several processes share the file (WAL, busy timeout)."""
 
     async def prune_to(self, thread_id: str, head: str, also: Collection[str]) -> int:
-        return await finished(prune_sqlite(self.conn, self.lock, thread_id, head, also))
+        gone = await self.write(lambda connection: prune_sqlite(connection, thread_id, head, also))
+        if gone:
+            await self.read(give_back)
+        return gone
 
     async def drop(self, thread_id: str, ids: Sequence[str]) -> None:
-        await finished(drop_sqlite(self.conn, self.lock, thread_id, ids))
+        await self.write(lambda connection: drop_sqlite(connection, thread_id, ids))
 
     async def writes_since(self, thread_id: str, checkpoint_id: str, channel: str) -> dict[str, Any]:
-        async with self.lock, self.conn.execute(WRITTEN_SQLITE, (thread_id, channel, checkpoint_id)) as cursor:
-            rows = await cursor.fetchall()
+        rows = await self._rows(WRITTEN_SQLITE, thread_id, channel, checkpoint_id)
         return {task: self.serde.loads_typed((kind, value)) for task, kind, value in rows}
 
     async def steps_since(self, thread_id: str, checkpoint_id: str) -> list[Step]:
-        async with self.lock, self.conn.execute(STEPS_SQLITE, (thread_id, checkpoint_id)) as cursor:
-            rows = await cursor.fetchall()
+        rows = await self._rows(STEPS_SQLITE, thread_id, checkpoint_id)
         return [step(id, parent, json.loads(metadata or b"{}")) for id, parent, metadata in rows]
+
+    async def _rows(self, question: str, *values: str) -> Rows:
+        return await self.read(lambda connection: connection.execute(question, values).fetchall())
 
 
 class PostgresMemory(HeadTracking, Patient, AsyncPostgresSaver):
@@ -202,23 +176,6 @@ class PostgresMemory(HeadTracking, Patient, AsyncPostgresSaver):
     @property
     def _pool(self) -> AsyncConnectionPool[AsyncConnection[DictRow]]:
         return cast("AsyncConnectionPool[AsyncConnection[DictRow]]", self.conn)
-
-
-async def finished(work: Coroutine[Any, Any, T]) -> T:
-    """Wait for the end of `work`. A cancel that comes meanwhile takes effect only after that."""
-    task = asyncio.ensure_future(work)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            cancelled = cancelled or not task.cancelled()
-        except BaseException:  # `task.result()` raises it below
-            break
-    if cancelled:
-        task.cancelled() or task.exception()
-        raise asyncio.CancelledError
-    return task.result()
 
 
 def tracks_heads(checkpointer: object) -> bool:

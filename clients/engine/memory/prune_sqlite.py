@@ -1,8 +1,8 @@
 """Prunes checkpoints in a SQLite file, and gives free space back to the disk."""
 
-import asyncio
 import json
-from collections.abc import Collection, Iterable, Sequence
+import sqlite3
+from collections.abc import Collection, Sequence
 
 import aiosqlite
 import ormsgpack
@@ -27,69 +27,53 @@ async def shrinking(connection: aiosqlite.Connection) -> None:
     await connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
 
 
-async def prune_sqlite(
-    connection: aiosqlite.Connection, lock: asyncio.Lock, thread_id: str, head: str, also: Collection[str]
-) -> int:
-    async with lock, connection.cursor() as cursor:
-        await cursor.execute(_FOUND, (thread_id,))
-        rows = [(*row[:3], json.loads(row[3] or b"{}")) for row in await cursor.fetchall()]
-        done = {(row[0], row[1]) for row in rows if STRIPPED in row[3]}
-        goes = unneeded((saved(*row) for row in rows), head, also)
-        gone = [(thread_id, namespace, id) for namespace, ids in goes.gone.items() for id in ids]
-        try:
-            await _delete(cursor, gone)
-            for namespace, ids in goes.stripped.items():
-                for id, names in ids.items():
-                    if (namespace, id) not in done:
-                        await _strip(cursor, (thread_id, namespace, id), names)
-            await connection.commit()
-            if gone:
-                await _give_back(cursor)
-        except BaseException:
-            await connection.rollback()
-            raise
+def prune_sqlite(connection: sqlite3.Connection, thread_id: str, head: str, also: Collection[str]) -> int:
+    """Within a transaction of the caller."""
+    found = connection.execute(_FOUND, (thread_id,)).fetchall()
+    rows = [(*row[:3], json.loads(row[3] or b"{}")) for row in found]
+    done = {(row[0], row[1]) for row in rows if STRIPPED in row[3]}
+    goes = unneeded((saved(*row) for row in rows), head, also)
+    gone = [(thread_id, namespace, id) for namespace, ids in goes.gone.items() for id in ids]
+    _delete(connection, gone)
+    for namespace, ids in goes.stripped.items():
+        for id, names in ids.items():
+            if (namespace, id) not in done:
+                _strip(connection, (thread_id, namespace, id), names)
     return len(gone)
 
 
-async def drop_sqlite(connection: aiosqlite.Connection, lock: asyncio.Lock, thread_id: str, ids: Sequence[str]) -> None:
-    async with lock, connection.cursor() as cursor:
-        try:
-            await _delete(cursor, [(thread_id, "", id) for id in ids])
-            await connection.commit()
-        except BaseException:
-            await connection.rollback()
-            raise
+def drop_sqlite(connection: sqlite3.Connection, thread_id: str, ids: Sequence[str]) -> None:
+    """Within a transaction of the caller."""
+    _delete(connection, [(thread_id, "", id) for id in ids])
 
 
-async def _delete(cursor: aiosqlite.Cursor, gone: Iterable[tuple[str, str, str]]) -> None:
-    places = list(gone)
+def _delete(connection: sqlite3.Connection, places: Sequence[tuple[str, str, str]]) -> None:
     for table in ("writes", "checkpoints"):
-        await cursor.executemany(f"DELETE FROM {table} WHERE {_ONE}", places)  # noqa: S608 - our two tables
+        connection.executemany(f"DELETE FROM {table} WHERE {_ONE}", places)  # noqa: S608 - our two tables
 
 
-async def _strip(cursor: aiosqlite.Cursor, place: tuple[str, str, str], names: frozenset[str]) -> None:
+def _strip(connection: sqlite3.Connection, place: tuple[str, str, str], names: frozenset[str]) -> None:
     """Keep only these channels of a checkpoint. Their content is copied as bytes; no objects are made from it."""
-    await cursor.execute(f"SELECT type, checkpoint, metadata FROM checkpoints WHERE {_ONE}", place)  # noqa: S608
-    row = await cursor.fetchone()
+    row = connection.execute(f"SELECT type, checkpoint, metadata FROM checkpoints WHERE {_ONE}", place).fetchone()  # noqa: S608
     if row is None or row[0] != "msgpack":
         return
     content = ormsgpack.unpackb(row[1], ext_hook=ormsgpack.Ext, option=_OPTION)
     content["channel_values"] = {n: v for n, v in (content.get("channel_values") or {}).items() if n in names}
     metadata = json.dumps({**json.loads(row[2] or b"{}"), STRIPPED: True}, ensure_ascii=False).encode()
     update = f"UPDATE checkpoints SET checkpoint = ?, metadata = ? WHERE {_ONE}"  # noqa: S608
-    await cursor.execute(update, (ormsgpack.packb(content, option=_OPTION), metadata, *place))
+    connection.execute(update, (ormsgpack.packb(content, option=_OPTION), metadata, *place))
     among = ",".join("?" * len(names))
     delete = f"DELETE FROM writes WHERE {_ONE} AND channel NOT IN ({among})"  # noqa: S608
-    await cursor.execute(delete, (*place, *sorted(names)))
+    connection.execute(delete, (*place, *sorted(names)))
 
 
-async def _give_back(cursor: aiosqlite.Cursor) -> None:
+def give_back(connection: sqlite3.Connection) -> None:
     """Give free pages back to the disk if there are at least FREE_PAGES_LEAST and more than a quarter of all pages."""
-    free, pages = [await _number(cursor, f"PRAGMA {what}") for what in ("freelist_count", "page_count")]
+    free, pages = [_number(connection, f"PRAGMA {what}") for what in ("freelist_count", "page_count")]
     if free >= FREE_PAGES_LEAST and free * 4 > pages:
-        await (await cursor.execute("PRAGMA incremental_vacuum")).fetchall()
+        connection.execute("PRAGMA incremental_vacuum").fetchall()
 
 
-async def _number(cursor: aiosqlite.Cursor, question: str) -> int:
-    row = await (await cursor.execute(question)).fetchone()
+def _number(connection: sqlite3.Connection, question: str) -> int:
+    row = connection.execute(question).fetchone()
     return int(row[0]) if row else 0

@@ -1,6 +1,8 @@
 """Threads of runs: a share for each, what is left behind is counted and named, and nobody else is held up."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -138,3 +140,43 @@ def test_a_process_is_worn_out_at_a_number_of_hung_threads(threads: RunThreads, 
     assert wear.look() == 6
     assert told == ["worn out"]
     assert "6 calls of ended runs have not come back (at most 6 may: AGENT_RUNNER_MAX_HUNG_THREADS)" in wear.reason
+
+
+RUBBISH = """
+import gc, threading
+from agent_runner.tasks.worker.left_threads import frames_now
+
+class Ring:
+    pass
+
+stop = threading.Event()
+for _ in range(60):
+    threading.Thread(target=stop.wait, daemon=True).start()
+gc.set_threshold(60, 10, 10)
+for _ in range(400):
+    for _ in range(50):
+        ring = Ring()
+        ring.ring, ring.local = ring, threading.local()
+        ring.local.here = 1
+    assert len(frames_now()) == 61
+assert gc.isenabled()
+"""
+
+
+def test_looking_at_the_threads_cannot_stop_the_process() -> None:
+    """Also if the collector would begin meanwhile and free a `threading.local`: Python 3.11 waits for itself there."""
+    subprocess.run([sys.executable, "-c", RUBBISH], check=True, timeout=120)
+
+
+def test_a_run_that_leaves_nothing_costs_no_look(threads: RunThreads, gate: threading.Event) -> None:
+    """Looking at all threads is for a process that has threads of ended runs."""
+    threads.begin("good")
+    assert submit(threads, "good", lambda: 7).result(20) == 7
+    threads.end("good")
+    eventually(lambda: not threads.any_left, what="its thread has come back")
+    threads.begin("bad")
+    submit(threads, "bad", lambda: hang(gate))
+    threads.end("bad")
+    assert threads.any_left
+    gate.set()
+    eventually(lambda: not threads.any_left, what="it has come back")

@@ -1,0 +1,59 @@
+"""A verb of the memory in SQLite is one visit to its connection's thread."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.base import empty_checkpoint
+
+from agent_runner.clients.engine.memory.checkpoints import SqliteMemory, open_saver
+
+PLACE: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
+
+
+@pytest.mark.parametrize("verb", ["put", "write", "get", "prune", "delete"])
+async def test_a_verb_is_one_visit(tmp_path: Path, verb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many statements it has: each visit wakes the thread, and then the event loop."""
+    async with await open_saver(f"sqlite:///{tmp_path}/memory.db") as memory:
+        saver = memory.saver
+        assert isinstance(saver, SqliteMemory)
+        written: Any = await saver.aput(PLACE, {**empty_checkpoint(), "id": "c1"}, {}, {})
+        visits = 0
+        visit: Any = saver.conn._execute
+
+        async def counted(*args: Any, **kwargs: Any) -> Any:
+            nonlocal visits
+            visits += 1
+            return await visit(*args, **kwargs)
+
+        monkeypatch.setattr(saver.conn, "_execute", counted)
+        match verb:
+            case "put":
+                await saver.aput(written, {**empty_checkpoint(), "id": "c2"}, {}, {})
+            case "write":
+                await saver.aput_writes(written, [("a", 1), ("b", 2)], "task")
+            case "get":
+                assert await saver.aget_tuple(PLACE) is not None
+            case "prune":
+                assert await memory.prune("t", "c1") == 0
+            case "delete":
+                await saver.adelete_thread("t")
+        assert visits == 1
+
+
+async def test_what_was_written_is_found(tmp_path: Path) -> None:
+    """The latest checkpoint or a named one, its parent, its metadata, and the writes in the order of the tasks."""
+    async with await open_saver(f"sqlite:///{tmp_path}/memory.db") as memory:
+        first: Any = await memory.saver.aput(PLACE, {**empty_checkpoint(), "id": "c1"}, {"step": 0}, {})
+        second: Any = await memory.saver.aput(first, {**empty_checkpoint(), "id": "c2"}, {"step": 1}, {})
+        await memory.saver.aput_writes(second, [("a", 1), ("b", [2])], "task")
+        await memory.saver.aput_writes(second, [("a", "again")], "task")
+        found = await memory.saver.aget_tuple(PLACE)
+        assert found is not None
+        assert (found.config, found.parent_config) == (second, first)
+        assert found.metadata["step"] == 1
+        assert found.pending_writes == [("task", "a", 1), ("task", "b", [2])]
+        older = await memory.saver.aget_tuple(first)
+        assert older is not None
+        assert (older.checkpoint["id"], older.parent_config, older.pending_writes) == ("c1", None, [])
+        assert await memory.saver.aget_tuple({"configurable": {**PLACE["configurable"], "thread_id": "other"}}) is None
