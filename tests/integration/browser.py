@@ -46,9 +46,19 @@ class Browser(pictures.Browser):
         self.click(selector)
         self._call("Input.insertText", text=text)
 
+    def press(self, key: str) -> None:
+        """One key, wherever the focus is."""
+        text = {"Enter": "\r"}.get(key, key)
+        self._call("Input.dispatchKeyEvent", type="keyDown", key=key, text=text)
+        self._call("Input.dispatchKeyEvent", type="keyUp", key=key)
+
+    def prefers(self, feature: str, value: str) -> None:
+        """What the reader's system asks of pages: `color-scheme`, `dark`."""
+        self._call("Emulation.setEmulatedMedia", features=[{"name": f"prefers-{feature}", "value": value}])
+
     def run(self, expression: str) -> Any:
-        """The value of a JavaScript expression, as JSON."""
-        told = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
+        """The value of a JavaScript expression, as JSON; a promise is awaited."""
+        told = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in told, told
         return told["result"].get("value")
 

@@ -49,7 +49,7 @@ export function Actions({ execution }: { execution: Execution }): JSX.Element {
             {words}
           </button>
         ))}
-      {over && execution.spec.session_id && (
+      {over && execution.spec.session_id && !execution.waiting_for_input && (
         <a class="button" href={`#/start?session=${encodeURIComponent(execution.spec.session_id)}`}>
           Go on
         </a>

@@ -1,11 +1,12 @@
 // One execution: what it is, why it ended, how its time went, what was said, and what can be done about it.
 
 import type { JSX } from "preact";
+import { useEffect } from "preact/hooks";
 import { executionAddress, listAddress } from "../address";
 import { Conversation } from "../conversation/Conversation";
 import { Copy, Fact, Note, Phase, useNow } from "../parts/parts";
 import type { Execution as Shown } from "../wire/types";
-import { between, codeIn, count, cut, duration, ended, moment, whole } from "../words";
+import { between, codeIn, count, cut, duration, ended, moment, spoken, whole } from "../words";
 import { Actions } from "./Actions";
 import { Failure } from "./Failure";
 import { Neighbours } from "./Neighbours";
@@ -25,6 +26,11 @@ export function Execution({ id, tab }: { id: string; tab: string }): JSX.Element
   const seen = useFollowed(id);
   const execution = seen.fold?.execution;
   const now = useNow(Boolean(execution && !ended(execution.status.phase)));
+  const words = cut(execution?.spec.message?.trim().split("\n")[0] ?? "", 40);
+  const state = execution?.waiting_for_input ? "waits for an answer" : spoken(execution?.status.phase);
+  useEffect(() => {
+    if (state) document.title = [state, words || id, "Agent Runner"].join(" · ");
+  }, [state, words, id]);
   if (seen.gone)
     return (
       <main id="view" class="execution">
@@ -108,7 +114,9 @@ function Head({ execution, now }: { execution: Shown; now: number }): JSX.Elemen
   return (
     <header>
       <div class="line">
-        <Phase phase={status.phase} waits={execution.waiting_for_input} />
+        <span role="status">
+          <Phase phase={status.phase} waits={execution.waiting_for_input} />
+        </span>
         {codeIn(status.error) && <a class="code" href={listAddress({ code: codeIn(status.error) })}>{codeIn(status.error)}</a>}
         <span class="id dim">{metadata.id}</span>
         <Copy text={metadata.id} what="the id" />

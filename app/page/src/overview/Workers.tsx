@@ -55,7 +55,7 @@ function Line({ worker, now }: { worker: Worker; now: number }): JSX.Element {
           {worker.note && <div class="dim lines">{worker.note}</div>}
         </td>
         <td>
-          <span class={`state ${worker.online ? "completed" : "failed"}`}>{worker.online ? "online" : "offline"}</span>
+          <span class={`state ${worker.online ? "completed" : ""}`}>{worker.online ? "online" : "offline"}</span>
           {worker.pool && <span class="dim"> {worker.pool}</span>}
         </td>
         <td>
