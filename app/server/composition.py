@@ -137,6 +137,7 @@ def _context(
         task_ends=task_ends,
     )
     store.on_end = ctx.counted.count
+    store.on_rows = ctx.watchers.born
     return ctx
 
 

@@ -40,7 +40,8 @@ class Publisher(Protocol):
 class Waker(Protocol):
     """Tells watchers of a log that it grew. A wake-up carries no data and may be lost: watchers look every second."""
 
-    def notify(self, execution_id: str) -> None: ...
+    def notify(self, execution_id: str, *, here: bool = True) -> None:
+        """`here` False: those of this server know it already."""
 
     def subscribe(self, execution_id: str) -> AbstractContextManager[asyncio.Event]:
         """The event is set by a `notify` of this id, here or on another server."""
@@ -68,6 +69,10 @@ class ServerContext:
     counted: Ends = field(default_factory=Ends)
     outliving: Soon = field(default_factory=Soon)
     """Work that outlives its request; see `soon`."""
+
+    def grown(self, execution_id: str, last_seq: int) -> None:
+        """The execution's log has this row now. Wakes its watchers, but here only those that have not got it."""
+        self.wakeups.notify(execution_id, here=not self.watchers.have(execution_id, last_seq))
 
     def soon(self, work: Coroutine[Any, Any, None]) -> None:
         """Run it on the loop. It ends before the store is closed."""

@@ -7,7 +7,7 @@ rows, and rows about unknown messages or calls, change nothing: an older reader 
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from agent_runner.status.log.events import INPUT_MESSAGE, USER_MESSAGE
@@ -31,6 +31,8 @@ class LogRow:
     fence: int
     kind: str
     payload: Json
+    text: str = field(default="", compare=False, repr=False)
+    """The payload as JSON text, if it is at hand; for readers that are sent text."""
 
 
 class State:

@@ -19,6 +19,17 @@ class RunDeltas:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewRows:
+    """Rows of a log as they were stored, in order: each with its fence. `at`: the time of all of them."""
+
+    execution_id: str
+    before: int
+    """The number of the row before the first."""
+    at: float
+    told: Sequence[tuple[int, NewDelta]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
     """What was stored for a run at the moment of its claim. A resource that does not exist any more is None."""
 

@@ -7,7 +7,7 @@ from agent_runner.status.store.records import Execution, Settled
 def follow_up(ctx: ServerContext, settled: Settled) -> None:
     """Call it after a write that may have ended an execution."""
     if settled.execution is not None:
-        ctx.wakeups.notify(settled.execution.id)
+        ctx.grown(settled.execution.id, settled.execution.last_seq)
     if settled.promoted:
         publish_due(ctx)
 

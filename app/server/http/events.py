@@ -59,14 +59,16 @@ async def _written(event: Followed) -> str:
 
 
 def _updates(rows: Sequence[LogRow]) -> str:
-    return "".join(_event("update", row.seq, _row(row)) for row in rows)
+    return "".join(_framed("update", row.seq, _row(row)) for row in rows)
 
 
-def _row(row: LogRow) -> dict[str, Any]:
-    shown = {"seq": row.seq, "at": rfc3339(row.at), "fence": row.fence, "kind": row.kind, "payload": row.payload}
-    if phase := phase_of(row):
-        shown["phase"] = phase.wire_name
-    return shown
+def _row(row: LogRow) -> str:
+    """The JSON of a row. The payload's text is written through as the worker made it, if it is one line."""
+    phase = phase_of(row)
+    last = f',"phase":{_json(phase.wire_name)}' if phase else ""
+    payload = row.text if row.text and row.text.isprintable() else _json(row.payload)
+    at, kind = _json(rfc3339(row.at)), _json(row.kind)
+    return f'{{"seq":{row.seq},"at":{at},"fence":{row.fence},"kind":{kind},"payload":{payload}{last}}}'
 
 
 def _event(name: str, seq: int, data: dict[str, Any]) -> str:
@@ -82,5 +84,5 @@ def _error(problem: Problem) -> str:
     return f"event: error\ndata: {_json(problem.as_json())}\n\n"
 
 
-def _json(data: dict[str, Any]) -> str:
+def _json(data: Any) -> str:
     return json.dumps(data, ensure_ascii=False, separators=(",", ":"))

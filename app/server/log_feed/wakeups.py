@@ -51,9 +51,10 @@ class Wakeups:
             await self._redis.aclose()
             await self._listener.aclose()
 
-    def notify(self, execution_id: str) -> None:
-        """Wake the watchers here at once, those of other servers soon."""
-        self._wake(execution_id)
+    def notify(self, execution_id: str, *, here: bool = True) -> None:
+        """Wake the watchers here at once, those of other servers soon. `here` False: those here have the rows."""
+        if here:
+            self._wake(execution_id)
         self._grown[execution_id] = None
         self._to_publish.set()
 

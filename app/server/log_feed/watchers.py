@@ -1,12 +1,14 @@
 """Watches logs: one watcher per execution and server, shared by all who follow that execution here.
 
-A watcher reads new rows once: when it is woken, and every second in case a wake-up was lost. It keeps the newest rows
-for its readers. Each reader takes rows at its own pace and delays nobody. A reader that falls behind the kept rows
+What this server appends goes to the watcher from memory, once it is durable. Rows that others appended are read from
+the store: when the watcher is woken, and every second in case a wake-up was lost. It keeps the newest rows for its
+readers. Each reader takes rows at its own pace and delays nobody. A reader that falls behind the kept rows
 reads the missing rows from the store. So the number of reads does not grow with the number of readers, and the memory
 does not grow with the slowest reader.
 """
 
 import asyncio
+import json
 import time
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -25,6 +27,7 @@ from agent_runner.status.log.log import LogRow
 from agent_runner.status.log.purges import EDITS, purged
 from agent_runner.status.store.paging import fitting
 from agent_runner.status.store.records import Execution
+from agent_runner.status.store.run_records import NewRows
 from agent_runner.status.store.store import Store
 
 PAGE_ROWS = 500
@@ -69,6 +72,27 @@ class Watcher:
             self._behind = self._newest = newest
             # In an empty context: the task works for all readers.
             self._task = asyncio.create_task(self._watch(), name=f"watcher of {self._id}", context=Context())
+
+    @property
+    def newest(self) -> int:
+        """The last row that its readers can get from it; 0 before `start`."""
+        return self._newest if self._failure is None else 0
+
+    def born(self, rows: NewRows) -> None:
+        """Rows that this server has just stored. If others came in between, all of them are read from the store."""
+        if self._task is None or rows.before != self._newest or self._ended or self._stopped or self.failed:
+            return
+        self._keep(
+            [
+                LogRow(
+                    seq=seq, at=rows.at, fence=fence, kind=one.kind, payload=json.loads(one.payload), text=one.payload
+                )
+                for seq, (fence, one) in enumerate(rows.told, rows.before + 1)
+            ]
+        )
+        self._tell()
+        if end_row(self._rows[-1]) is not None and self._woken is not None:
+            self._woken.set()
 
     def stop(self) -> list["asyncio.Task[Any]"]:
         """Returns the tasks that now end, after their current read. A cancel would cost the pool its connection."""
@@ -134,7 +158,8 @@ class Watcher:
                 while not (self._ended or self._stopped):
                     rows = await self._store.read_log(self._id, self._newest, PAGE_ROWS, max_bytes=MAX_PAGE_BYTES)
                     if rows:
-                        self._keep(rows)
+                        if new := [row for row in rows if row.seq > self._newest]:  # some may be `born` meanwhile
+                            self._keep(new)
                         since = time.monotonic()
                     elif time.monotonic() - since >= EXISTS_EVERY_S:
                         if await self._store.get(self._id) is None:
@@ -176,7 +201,7 @@ class Watcher:
         for index, row in enumerate(self._rows):
             if blank := purged(row.kind, row.payload, edit.kind, edit.payload):
                 self._bytes += _weight(blank) - _weight(row.payload)
-                self._rows[index] = replace(row, payload=blank)
+                self._rows[index] = replace(row, payload=blank, text="")
 
     def _tell(self) -> None:
         """Wakes all that wait now. Later ones wait for the next time."""
@@ -192,6 +217,16 @@ class Watchers:
         self._wakeups = wakeups
         self._watching: dict[str, Watcher] = {}
         self._ending: set[asyncio.Task[Any]] = set()
+
+    def born(self, rows: NewRows) -> None:
+        """Rows that this server has just stored, for those who follow the execution here."""
+        if (watcher := self._watching.get(rows.execution_id)) is not None:
+            watcher.born(rows)
+
+    def have(self, execution_id: str, seq: int) -> bool:
+        """Whether everybody who follows the execution here can get this row without another look at the store."""
+        watcher = self._watching.get(execution_id)
+        return watcher is not None and watcher.newest >= seq
 
     @contextmanager
     def watch(self, execution_id: str) -> Iterator[Watcher]:

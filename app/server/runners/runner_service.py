@@ -63,7 +63,7 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
             return await self._refused(request.execution_id, claimed.refusal)
         if (execution := claimed.execution) is not None:
             self._presence.tokens.keep(execution.handle, execution.fence, digest_of(token))
-        self._ctx.wakeups.notify(request.execution_id)
+            self._ctx.grown(execution.id, execution.last_seq)
         return await claim_reply(self._ctx, claimed, takes_attachments=request.takes_attachments)
 
     async def _refused(self, execution_id: str, refusal: str) -> pb.ClaimReply:
@@ -83,7 +83,7 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         for one, result in zip(said, await self._ctx.store.append_all(said) if said else [], strict=True):
             answered.append(pb.RunAppended(handle=one.handle, verdict=VERDICTS[result.verdict], next=result.next))
             if result.execution_id and one.deltas:
-                self._ctx.wakeups.notify(result.execution_id)
+                self._ctx.grown(result.execution_id, result.last_seq)
                 if result.snapshot_due:
                     self._ctx.soon(self._snapshot(result.execution_id))
         return pb.AppendReply(runs=answered)

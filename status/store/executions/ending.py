@@ -35,6 +35,7 @@ from agent_runner.status.store.executions.purge import purge_edited
 from agent_runner.status.store.executions.reading import Reading, by_id, folded
 from agent_runner.status.store.records import NewDelta, Settled
 from agent_runner.status.store.rows import to_execution
+from agent_runner.status.store.run_records import NewRows
 from agent_runner.status.store.schema import execution_log, execution_snapshots, executions, session_facts
 from agent_runner.status.store.verbs import writes
 from agent_runner.status.timeouts import TimeoutType
@@ -128,13 +129,16 @@ def closing_rows(row: Row[Any], end: End) -> tuple[Phase, list[NewDelta]]:
 class Ending(Reading):
     on_end: Callable[[Phase, Code | None, float | None], None] | None = None
     """Called once for each end that this store writes, for counting."""
+    on_rows: Callable[[NewRows], None] | None = None
+    """Called with rows that were appended, once they are durable. Not for all: those that the server writes by itself
+    for many executions are only in the store."""
 
     def finish(self, connection: Connection, row: Row[Any], end: End, deltas: Sequence[NewDelta]) -> str:
         """The writes after the terminal one, in its transaction. Returns the id of the session's next one, or ''."""
         phase, closing = closing_rows(row, end)
         before = row.last_seq - len(closing) - len(deltas)
         told = [*((row.fence - 1, delta) for delta in deltas), *((row.fence, delta) for delta in closing)]
-        self.write_log(connection, row.handle, before, told)
+        self.write_log(connection, row, before, told, at=row.completed_at)
         self._after_end(connection, row, end, phase, large=is_large(row, deltas))
         return self.promote(connection, row.session_id)
 
@@ -176,19 +180,34 @@ class Ending(Reading):
             connection.after_commit(lambda: told_of(phase, code, end.late_s))
 
     def write_log(
-        self, connection: Connection, handle: int, last_seq: int, told: Sequence[tuple[int, NewDelta]]
+        self,
+        connection: Connection,
+        row: Row[Any],
+        last_seq: int,
+        told: Sequence[tuple[int, NewDelta]],
+        *,
+        at: float | None = None,
     ) -> None:
-        """Append rows after `last_seq`, each under its fence, with the database's time. Text that they edit is removed
-        from older rows."""
+        """Append rows of this execution after `last_seq`, each under its fence, with the database's time. Text that
+        they edit is removed from older rows. `at`: that time, if a statement of this transaction has said it; then the
+        rows are told to `on_rows`, too."""
         if not told:
             return
-        deltas = purge_edited(connection, handle, [delta for _, delta in told])
+        deltas = purge_edited(connection, row.handle, [delta for _, delta in told])
         given = [(fence, delta) for (fence, _), delta in zip(told, deltas, strict=True)]
-        connection.run_many(LOG_ROW, self.log_rows(handle, last_seq, given))
+        connection.run_many(LOG_ROW, self.log_rows(row.handle, last_seq, given, at=at))
+        if at is not None:
+            self.tell_rows(connection, NewRows(execution_id=row.id, before=last_seq, at=at, told=given))
 
-    def log_rows(self, handle: int, last_seq: int, told: Sequence[tuple[int, NewDelta]]) -> list[dict[str, Any]]:
-        """Parameters of `LOG_ROW` for the rows after `last_seq`."""
-        now = self._now() if self._now else None
+    def tell_rows(self, connection: Connection, rows: NewRows) -> None:
+        if (told_of := self.on_rows) is not None and rows.told:
+            connection.after_commit(lambda: told_of(rows))
+
+    def log_rows(
+        self, handle: int, last_seq: int, told: Sequence[tuple[int, NewDelta]], *, at: float | None = None
+    ) -> list[dict[str, Any]]:
+        """Parameters of `LOG_ROW` for the rows after `last_seq`. `at`: their time; None for the database's now."""
+        now = at if at is not None else self._now() if self._now else None
         return [
             {"now": now, "handle": handle, "seq": last_seq + n, "fence": fence, "kind": d.kind, "payload": d.payload}
             for n, (fence, d) in enumerate(told, 1)

@@ -33,7 +33,9 @@ def read_rows(
     page = {"its_handle": handle, "after": after, "most": ALL_ROWS if limit is None else limit}
     if max_bytes is not None:
         page["max_bytes"] = max_bytes
-    return [_log_row(r) for r in connection.all(_rows(bounded=max_bytes is not None), **page)]
+    return [
+        _log_row(r, text=max_bytes is not None) for r in connection.all(_rows(bounded=max_bytes is not None), **page)
+    ]
 
 
 @ready
@@ -127,8 +129,10 @@ def folded_all(connection: Connection, handles: Sequence[int]) -> list[State]:
     return [states[handle] for handle in handles]
 
 
-def _log_row(row: Row[Any]) -> LogRow:
-    return LogRow(seq=row.seq, at=row.at, fence=row.fence, kind=row.kind, payload=json.loads(row.payload))
+def _log_row(row: Row[Any], *, text: bool = False) -> LogRow:
+    """`text`: it is for readers, who are sent the payload's text as it is stored."""
+    kept = row.payload if text else ""
+    return LogRow(seq=row.seq, at=row.at, fence=row.fence, kind=row.kind, payload=json.loads(row.payload), text=kept)
 
 
 class Reading(Transactions):

@@ -39,7 +39,7 @@ class StatusUpdates(Ending):
         # The execution and its log must agree (L6): the end has a log row of its own, and PENDING changes nothing.
         merged = {k: v for k, v in partial.items() if k != "phase" or phase is Phase.IN_PROGRESS}
         delta = NewDelta(kind="merge", payload=dumps({"status": merged}))
-        self.write_log(connection, row.handle, row.last_seq - 1, [(row.fence, delta)])
+        self.write_log(connection, row, row.last_seq - 1, [(row.fence, delta)])
         promoted = ""
         if over and phase is not None:
             end = End(phase=phase, code=None, facts={})

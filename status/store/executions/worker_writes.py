@@ -31,7 +31,7 @@ from agent_runner.status.store.records import (
 )
 from agent_runner.status.store.registry.presence import speaks_for
 from agent_runner.status.store.rows import to_execution, to_resource
-from agent_runner.status.store.run_records import Bundle, RunDeltas
+from agent_runner.status.store.run_records import Bundle, NewRows, RunDeltas
 from agent_runner.status.store.schema import executions
 from agent_runner.status.store.statements import runs
 from agent_runner.status.store.statements.named import resource_by_id
@@ -98,7 +98,7 @@ class WorkerWrites(Ending):
         elif not row.resumable:
             told: dict[str, Any] = {"phase": Phase.IN_PROGRESS.wire_name, "attempt": row.attempt}
             phase = NewDelta(kind="phase", payload=dumps(told | ({"sandbox": sandbox} if sandbox else {})))
-            self.write_log(connection, row.handle, row.last_seq - 1, [(row.fence, phase)])
+            self.write_log(connection, row, row.last_seq - 1, [(row.fence, phase)], at=row.claimed_at)
         facts = connection.one(runs.facts(), its_session=row.session_id)
         head, resume = self._begins_at(connection, row, facts.head_checkpoint_id if facts else "")
         previous = self._previous(connection, row)
@@ -209,7 +209,7 @@ class WorkerWrites(Ending):
                 self.hold_sessions(connection, E.handle.in_(heads))
         order = sorted(range(len(said)), key=lambda n: said[n].handle)  # in which others lock them
         its = [
-            {"count": len(one.deltas), "size": sum(len(d.payload) for d in one.deltas)}
+            self.params(count=len(one.deltas), size=sum(len(d.payload) for d in one.deltas))
             | _its(one.handle, one.fence, one.first)
             for one in (said[n] for n in order)
         ]
@@ -227,7 +227,10 @@ class WorkerWrites(Ending):
                 rows = []
             last = one.handle
             deltas = purge_edited(connection, one.handle, one.deltas)
-            rows += self.log_rows(one.handle, row.last_seq - count, [(one.fence, delta) for delta in deltas])
+            told = [(one.fence, delta) for delta in deltas]
+            rows += self.log_rows(one.handle, row.last_seq - count, told, at=row.at)
+            before = row.last_seq - count
+            self.tell_rows(connection, NewRows(execution_id=row.id, before=before, at=row.at, told=told))
             self._set_head(connection, row, one.head)
             answers[n] = Appended(
                 verdict=RunnerVerdict.CANCEL if row.cancel_requested_at is not None else RunnerVerdict.OK,
@@ -312,7 +315,7 @@ class WorkerWrites(Ending):
         its = self.params(**_its(handle, fence, first), count=len(deltas), rows=len(noted))
         row = connection.one(runs.hand_back(), **its)
         if row is not None:
-            self.write_log(connection, handle, row.last_seq - len(noted), [(fence, delta) for delta in noted])
+            self.write_log(connection, row, row.last_seq - len(noted), [(fence, delta) for delta in noted])
             self._set_head(connection, row, head)
         stored = row or connection.one(by_handle(), its_handle=handle)
         accepted = stored is not None and (row is not None or 0 < fence == stored.settled_fence)

@@ -113,7 +113,7 @@ def append() -> ClauseElement:
             last_seq=E.last_seq + number("count"),
             tail_bytes=E.tail_bytes + number("size"),
         )
-        .returning(*told, E.cancel_requested_at)
+        .returning(*told, E.cancel_requested_at, NOW.label("at"))
     )
 
 

@@ -20,12 +20,17 @@ from agent_runner.app.server.log_feed import watchers
 from agent_runner.app.server.log_feed.follow import Followed, Snapshot, Updates, follow
 from agent_runner.app.server.log_feed.log_ends import End
 from agent_runner.app.server.problems import Kind, Problem
+from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.store.errors import StoreUnavailable
 from agent_runner.status.store.records import Claimed, NewDelta
+from agent_runner.status.store.store import Store
 from agent_runner.v1 import executions_pb2 as own
+from agent_runner.v1 import runner_pb2 as pb
+from agent_runner.v1 import runner_pb2_grpc
 from agent_runner.v1.executions_pb2_grpc import ExecutionsStub
 from tests.support.statements import statements
 from tests.unit.server.conftest import AUTHORIZED, Worker, created
+from tests.unit.server.test_run_tokens import TOKEN
 
 ROWS = 6
 
@@ -315,3 +320,58 @@ async def test_readers_at_the_same_row_share_what_is_made_of_it(
         assert third.once(text) == first.once(text) + "message"
     await worker.settle(claimed, number=2)
     await asyncio.wait_for(reading, 20)
+
+
+async def test_rows_that_are_born_here_are_not_read_again(
+    http: httpx.AsyncClient, channel: grpc.aio.Channel, server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a worker appends through this server goes to its readers from memory, as it stands in the store; the end,
+    too."""
+    monkeypatch.setattr(watchers, "LOOK_EVERY_S", 600.0)
+    id = str((await created(http))["metadata"]["id"])
+    stub: Any = runner_pb2_grpc.RunnerStub(channel)
+    await stub.begin(pb.BeginRequest(execution_id=id, begin_id="b", incarnation="w"), metadata=AUTHORIZED)
+    await stub.done(pb.DoneRequest(execution_id=id, begin_id="b", thread_id="t"), metadata=AUTHORIZED)
+    got: list[Followed] = []
+    reading = asyncio.create_task(taken(server, id, got))
+    await until(lambda: numbers(got)[-1:] == [2])
+    claim = pb.ClaimRequest(execution_id=id, claim_id="c", incarnation="w", run_token=TOKEN)
+    with statements(server.ctx.store) as seen:
+        run = await stub.claim(claim, metadata=AUTHORIZED)
+        its: Any = {"handle": run.handle, "fence": run.fence, "run_token": TOKEN}
+        for first in range(0, ROWS, 2):
+            deltas = [pb.Delta(kind="text", payload=b'{"id":"a","text":"%d \xc3\xa9"}' % n) for n in (first, first + 1)]
+            request = pb.AppendRequest(runs=[pb.RunDeltas(first=first, deltas=deltas, **its)])
+            await stub.append(request, metadata=AUTHORIZED)
+        await stub.settle(pb.SettleRequest(phase=3, first=ROWS, **its), metadata=AUTHORIZED)
+        await asyncio.wait_for(reading, 20)
+    assert [one for one in seen if "weighed" in one] == []
+    rows = [row for one in got if isinstance(one, Updates) for row in one.rows]
+    stored = await server.ctx.store.read_log(id, max_bytes=1 << 20)
+    assert rows == stored
+    assert [row.text for row in rows] == [row.text for row in stored]
+    assert len(rows) == ROWS + 4
+    assert isinstance(got[-1], End)
+
+
+async def test_rows_of_another_server_come_between(
+    http: httpx.AsyncClient, server: RunningServer, worker: Worker, settings: Settings
+) -> None:
+    """Rows that another server has appended are read from the store, and those born here after them come in order."""
+    id, claimed = await running(http, worker)
+    execution = claimed.execution
+    assert execution is not None
+    got: list[Followed] = []
+    reading = await at_the_end(server, id, got)
+    other = Store.open(settings.database_url)
+    for number in range(8):
+        store = server.ctx.store if number % 2 else other
+        delta = NewDelta(kind="text", payload=f'{{"id":"a","text":"{number}"}}')
+        await store.append(execution.handle, execution.fence, number, [delta])
+    server.ctx.wakeups.notify(id)
+    await until(lambda: numbers(got)[-1:] == [11])
+    assert numbers(got) == list(range(1, 12))
+    await other.close()
+    await worker.settle(claimed, number=8)
+    await asyncio.wait_for(reading, 20)
+    assert [row for one in got if isinstance(one, Updates) for row in one.rows] == await server.ctx.store.read_log(id)
