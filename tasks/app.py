@@ -13,6 +13,7 @@ from agent_runner.clients.broker.task_names import (
     QUERY_GRAPH,
     REPORT_FAILURE,
 )
+from agent_runner.clients.tracing.tracing import context_in
 from agent_runner.tasks.body_errors import AlreadyEnded
 from agent_runner.tasks.worker.workplace import Workplace
 
@@ -55,19 +56,18 @@ def _register_runner(app: Celery, place: Workplace) -> None:
     from agent_runner.tasks.repeated_end import repeat_end
     from agent_runner.tasks.request import RunRequest
 
-    @app.task(name=ENSURE_THREAD, shared=False, Request=RunRequest)
-    def ensure(execution_id: str) -> dict[str, Any]:
+    @app.task(name=ENSURE_THREAD, shared=False, bind=True, Request=RunRequest)
+    def ensure(self: "Task[Any, Any]", execution_id: str) -> dict[str, Any]:
         place.put_back_if_leaving()
-        return place.wait_for(ensure_thread(place.process, execution_id))
+        return place.wait_for(ensure_thread(place.process, execution_id, context_in(self.request.headers)))
 
     @app.task(name=EXECUTE_GRAPHTON, shared=False, bind=True, Request=RunRequest)
     def run(self: "Task[Any, Any]", execution_id: str) -> dict[str, Any]:
         place.put_back_if_leaving()
         request = self.request
+        who, carried = (request.id or "", request.hostname or ""), context_in(request.headers)
         try:
-            return place.wait_for(
-                execute_graphton(place.process, app, request.id or "", request.hostname or "", execution_id)
-            )
+            return place.wait_for(execute_graphton(place.process, app, *who, execution_id, carried))
         except AlreadyEnded as ended:
             return repeat_end(self, execution_id, ended)
 

@@ -2,15 +2,18 @@
 
 import asyncio
 import uuid
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ulid import ULID
 
+from agent_runner.clients.broker.task_names import ENSURE_THREAD
 from agent_runner.clients.reporting.native import BackendError
 from agent_runner.status.event_logger import bound, event_logger
 from agent_runner.status.failures import Code
 from agent_runner.status.timeouts import ENSURE_THREAD_ATTEMPTS, ENSURE_THREAD_BACKOFF_FACTOR
 from agent_runner.tasks.body_errors import ExecutionError
+from agent_runner.tasks.worker.run_spans import task_span
 from agent_runner.v1 import runner_pb2 as pb
 
 if TYPE_CHECKING:
@@ -19,14 +22,17 @@ if TYPE_CHECKING:
 log = event_logger(__name__)
 
 
-async def ensure_thread(process: "RunnerProcess", execution_id: str) -> dict[str, Any]:
+async def ensure_thread(
+    process: "RunnerProcess", execution_id: str, carried: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """`{execution_id, thread_id}`; the thread id is empty if another delivery has it. Raises ExecutionError.
 
     All attempts are made in here: a retry by Celery would wait in the memory of this one worker.
     """
     if not execution_id:
         raise ExecutionError.of(Code.BAD_MESSAGE, "Execution ID is required")
-    with bound(execution_id=execution_id, worker=process.name):
+    span = task_span(process, ENSURE_THREAD, execution_id, carried)
+    with bound(execution_id=execution_id, worker=process.name), span:
         return await _attempts(process, execution_id)
 
 

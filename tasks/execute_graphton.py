@@ -1,5 +1,6 @@
 """ExecuteGraphton: runs the agent. The run itself is `tasks/run/execution.py`."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
 
 
 async def execute_graphton(
-    process: "RunnerProcess", app: Celery, task_id: str, hostname: str, execution_id: str
+    process: "RunnerProcess", app: Celery, task_id: str, hostname: str, execution_id: str, carried: Mapping[str, str]
 ) -> dict[str, Any]:
-    """`{execution_id, phase, code, last_seq}`: a failure of the agent and a cancel are results, not errors."""
-    return await execute(process, execution_id, Progress(app, task_id, hostname))
+    """`{execution_id, phase, code, last_seq}`: a failure of the agent and a cancel are results, not errors.
+
+    `carried`: the trace context that came with the message."""
+    return await execute(process, execution_id, Progress(app, task_id, hostname), carried)

@@ -37,6 +37,7 @@ from agent_runner.clients.broker.start_check import look_at_redis
 from agent_runner.clients.broker.task_ends import TaskEnds
 from agent_runner.clients.settings.access_settings import EVERY_HOST
 from agent_runner.clients.settings.settings import Settings
+from agent_runner.clients.tracing.tracing import Tracing, open_tracing
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.store.schema import migrate
 from agent_runner.status.store.store import Store
@@ -90,8 +91,10 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
             worker_lost_grace_s=settings.worker_lost_grace_s,
             beat_every_s=settings.timeouts.beat_every_s,
         )
-        dispatcher = Dispatcher(store, publisher)
-        ctx = _context(settings, store, dispatcher, wakeups, presence, task_ends)
+        tracing = open_tracing(settings, "server")
+        up.push_async_callback(asyncio.to_thread, tracing.close, STOP_GRACE_S)
+        dispatcher = Dispatcher(store, publisher, tracing)
+        ctx = _context(settings, store, dispatcher, wakeups, presence, task_ends, tracing)
         up.push_async_callback(ctx.gate.keys.reading.finish, STOP_GRACE_S)
         up.push_async_callback(ctx.outliving.finish, STOP_GRACE_S)
         up.push_async_callback(ctx.watchers.stop)
@@ -123,6 +126,7 @@ def _context(
     wakeups: Wakeups,
     presence: PresenceBoard,
     task_ends: TaskEnds,
+    tracing: Tracing,
 ) -> ServerContext:
     sealing = Sealing(settings.secret_key.get_secret_value())
     ctx = ServerContext(
@@ -135,6 +139,7 @@ def _context(
         gate=Gate.of(settings, Keys(store, settings.api_key.get_secret_value()), sealing),
         presence=presence,
         task_ends=task_ends,
+        tracing=tracing,
     )
     store.on_end = ctx.counted.count
     store.on_rows = ctx.watchers.born

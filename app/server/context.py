@@ -13,6 +13,7 @@ from agent_runner.app.server.maintenance.end_counts import Ends
 from agent_runner.app.server.resources.sealing import Sealing
 from agent_runner.app.server.runners.task_ends import TaskEndTeller
 from agent_runner.clients.settings.settings import Settings
+from agent_runner.clients.tracing.tracing import OFF, Tracing
 from agent_runner.status.store.records import Execution, Removal
 from agent_runner.status.store.store import Store
 
@@ -67,6 +68,7 @@ class ServerContext:
     presence: Canceller | None = None
     task_ends: TaskEndTeller | None = None
     counted: Ends = field(default_factory=Ends)
+    tracing: Tracing = OFF
     outliving: Soon = field(default_factory=Soon)
     """Work that outlives its request; see `soon`."""
 

@@ -7,6 +7,7 @@ message twice does no harm, because only one copy gets the claim.
 """
 
 import asyncio
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
@@ -67,10 +68,19 @@ class Publisher:
         self._threads = ThreadPoolExecutor(PUBLISH_THREADS, thread_name_prefix="publish")
 
     async def publish(
-        self, execution_id: str, step: Step, runner_queue: str, orchestrator_queue: str, timeouts: Timeouts
+        self,
+        execution_id: str,
+        step: Step,
+        runner_queue: str,
+        orchestrator_queue: str,
+        timeouts: Timeouts,
+        carried: Mapping[str, str] | None = None,
     ) -> None:
-        """Send the message for `step`: the whole chain, or ExecuteGraphton alone. Raises `PublishError`."""
-        message = self._message(execution_id, step, runner_queue, orchestrator_queue, timeouts)
+        """Send the message for `step`: the whole chain, or ExecuteGraphton alone. Raises `PublishError`.
+
+        `carried`: headers besides the identity, which hold the trace that the execution belongs to.
+        """
+        message = self._message(execution_id, step, runner_queue, orchestrator_queue, timeouts, carried or {})
         await self._in_time(message.apply_async)
 
     async def publish_cleanup(self, session_id: str, sandbox_id: str, queue: str) -> None:
@@ -114,7 +124,13 @@ class Publisher:
             raise PublishError(f"{type(exc).__name__}: {exc}") from exc
 
     def _message(
-        self, execution_id: str, step: Step, runner_queue: str, orchestrator_queue: str, timeouts: Timeouts
+        self,
+        execution_id: str,
+        step: Step,
+        runner_queue: str,
+        orchestrator_queue: str,
+        timeouts: Timeouts,
+        carried: Mapping[str, str],
     ) -> Signature[Any]:
         for queue in (runner_queue, orchestrator_queue):
             self._know(queue)
@@ -129,7 +145,7 @@ class Publisher:
         execute = self._signature(
             EXECUTE_GRAPHTON,
             execution_id,
-            **_identity(execution_id, EXECUTE_GRAPHTON),
+            **_identity(execution_id, EXECUTE_GRAPHTON, carried),
             soft_time_limit=close_s + SETTLE_BACKSTOP_SOFT_S,
             time_limit=close_s + SETTLE_BACKSTOP_HARD_S,
             **rest,
@@ -139,7 +155,7 @@ class Publisher:
         ensure = self._signature(
             ENSURE_THREAD,
             execution_id,
-            **_identity(execution_id, ENSURE_THREAD),
+            **_identity(execution_id, ENSURE_THREAD, carried),
             soft_time_limit=timeouts.ensure_thread_s + SETTLE_BACKSTOP_SOFT_S,
             time_limit=timeouts.ensure_thread_s + SETTLE_BACKSTOP_HARD_S,
             **rest,
@@ -167,8 +183,8 @@ class Publisher:
             return int(connection.autoretry(look, max_retries=1)()[0])
 
 
-def _identity(execution_id: str, task: str) -> dict[str, Any]:
+def _identity(execution_id: str, task: str, carried: Mapping[str, str]) -> dict[str, Any]:
     return {
         "task_id": task_id(execution_id, task),
-        "headers": {"execution_id": execution_id, "step": STEP_OF_TASK[task]},
+        "headers": {**carried, "execution_id": execution_id, "step": STEP_OF_TASK[task]},
     }

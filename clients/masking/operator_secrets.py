@@ -27,7 +27,10 @@ def _all(settings: "Settings") -> Iterator[str]:
         if isinstance(value, SecretStr):
             secret = value.get_secret_value()
             yield secret
-            yield from (part.strip() for part in secret.split(","))  # AGENT_RUNNER_SECRET_KEY may hold several keys
+            for part in secret.split(","):  # AGENT_RUNNER_SECRET_KEY may hold several keys
+                yield part.strip()
+                if name == "otlp_headers":  # NAME=SCHEME VALUE
+                    yield from part.partition("=")[2].split()
         elif isinstance(value, str):
             yield from passwords_in(value)
     for name, value in os.environ.items():

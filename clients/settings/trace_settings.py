@@ -7,6 +7,26 @@ from agent_runner.clients.settings.mcp_settings import McpSettings
 
 
 class TraceSettings(McpSettings):
+    otlp_endpoint: str = setting(
+        "AGENT_RUNNER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        default="",
+        about="where OpenTelemetry traces are sent, by OTLP over HTTP: http://HOST:4318",
+        shown="none: no traces",
+        pattern=r"^(https?://.+)?$",
+    )
+    otlp_headers: SecretStr = setting(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+        default=SecretStr(""),
+        about="sent with the traces: NAME=VALUE, with commas between",
+    )
+    trace_content: bool = setting(
+        "AGENT_RUNNER_TRACE_CONTENT",
+        default=False,
+        about="true: spans hold messages, arguments and results too, masked",
+    )
     langsmith_tracing: bool = setting(
         *("LANGSMITH_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING_V2", "LANGCHAIN_TRACING"),
         default=False,

@@ -10,11 +10,13 @@ import secrets
 import time
 import traceback
 import uuid
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from langchain_core.callbacks import BaseCallbackHandler
 from langgraph.errors import GraphDrained
 
+from agent_runner.clients.broker.task_names import EXECUTE_GRAPHTON
 from agent_runner.clients.engine.current import running
 from agent_runner.clients.engine.questions import told_in_full
 from agent_runner.clients.engine.stream.event_stream import run_events
@@ -37,6 +39,7 @@ from agent_runner.tasks.run.setup import PAUSE_FIRST_S, TRIES, Prepared, is_infr
 from agent_runner.tasks.run.stops import Stop
 from agent_runner.tasks.run.tidy import tidy, undo
 from agent_runner.tasks.worker.loop import OWNER
+from agent_runner.tasks.worker.run_spans import agent_span, task_span, tell_claim, tell_end
 from agent_runner.v1 import runner_pb2 as pb
 
 if TYPE_CHECKING:
@@ -56,17 +59,24 @@ YIELD_EVERY_S = 0.02
 T = TypeVar("T")
 
 
-async def execute(process: "RunnerProcess", execution_id: str, progress: Progress) -> dict[str, Any]:
+async def execute(
+    process: "RunnerProcess", execution_id: str, progress: Progress, carried: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """The result of the task: `{execution_id, phase, code, last_seq}`. Raises only ExecutionError and AlreadyEnded."""
     if not execution_id:
         raise ExecutionError.of(Code.BAD_MESSAGE, "Execution ID is required")
     OWNER.set(execution_id)
-    with bound(execution_id=execution_id, worker=process.name):
-        claim = await take(process, execution_id)
+    spanned = task_span(process, EXECUTE_GRAPHTON, execution_id, carried)
+    with bound(execution_id=execution_id, worker=process.name), spanned as span:
+        with process.tracing.span("claim", "client"):
+            claim = await take(process, execution_id)
         if claim is None:
             return {"execution_id": execution_id, "phase": "", "code": "", "last_seq": 0}
         bind(session_id=claim.reply.session.metadata.id, attempt=claim.reply.attempt, fence=claim.reply.fence)
-        return await _execute(process, claim, progress)
+        tell_claim(span, claim)
+        result = await _execute(process, claim, progress)
+        tell_end(span, result)
+        return result
 
 
 async def _execute(process: "RunnerProcess", claim: Claim, progress: Progress) -> dict[str, Any]:
@@ -235,8 +245,10 @@ async def _work(process: "RunnerProcess", run: Run) -> None:
                 if run.claim.reply.rolled_back:
                     await undo(process, run, run.claim.reply.rolled_back)
                 async with _resources(run):
-                    prepared = await prepare(process.settings, process.engine, run, process.backend.skill)
-                    await _stream(run, prepared)
+                    with process.tracing.span("prepare"):
+                        prepared = await prepare(process.settings, process.engine, run, process.backend.skill)
+                    with agent_span(process, run):
+                        await _stream(run, prepared, process.tracing.calls_of(run.current))
             except Exception as exc:
                 if run.began or not left or not is_infrastructure(exc):
                     raise
@@ -263,12 +275,13 @@ async def _resources(run: Run) -> AsyncIterator[None]:
         await close(run.current.resources, failed, within_s, run.id)
 
 
-async def _stream(run: Run, prepared: Prepared) -> None:
+async def _stream(run: Run, prepared: Prepared, watching: Iterable[BaseCallbackHandler]) -> None:
     yielded_at = time.monotonic()
     # A graph without memory accepts no `durability`.
     memory: dict[str, Any] = {"durability": prepared.durability} if prepared.graph.checkpointer else {}
     run.stands_at = lambda: next_nodes(prepared.graph, run.current)
     turn, options = prepared.turn, {**memory, **prepared.stops, "context": prepared.context, "control": run.control}
+    turn.config["callbacks"] = [*(turn.config.get("callbacks") or ()), *watching]  # type: ignore[misc]
     if run.asked is not None:
         run.parts = GraphParts(run.asked)
     events_of = run_events(prepared.graph, turn.input, turn.config, run.parts, **options)
@@ -298,7 +311,8 @@ async def report(process: "RunnerProcess", run: Run, outcome: Outcome | HandBack
         return result
     if isinstance(outcome, HandBack):
         outcome = stopped(run.stop_reason or Stop.SHUTDOWN, limit_s=0, open_step="", worker=process.name)
-    answer = await settle(process, run, outcome)
+    with process.tracing.span("settle", "client"):
+        answer = await settle(process, run, outcome)
     run.rolled_back = answer.rolled_back
     phase = Phase(answer.phase).wire_name if answer.phase else ""
     log.info("run.ends", execution_id=run.id, phase=phase, code=answer.code, last_seq=answer.last_seq)

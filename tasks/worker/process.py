@@ -18,6 +18,7 @@ from agent_runner.clients.backend.presence import BEAT_AT_LEAST_EVERY_S, BEAT_AT
 from agent_runner.clients.masking.operator_secrets import operator_secrets
 from agent_runner.clients.reporting.port import Reporting, is_native, latest_head, open_reporting, presence_of
 from agent_runner.clients.sandbox.isolation import sandbox_said
+from agent_runner.clients.tracing.tracing import OFF, Tracing, open_tracing
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
 from agent_runner.tasks.body_errors import FailureReports
@@ -68,6 +69,7 @@ class RunnerProcess:
         on_worn_out: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings, self.role, self.incarnation, self.name = settings, role, incarnation, name
+        self.queue = queue
         self.secrets = operator_secrets(settings)
         """The operator's secrets, which no run may show."""
         self.sandbox = sandbox_said(settings) if role == "worker" else ""
@@ -79,6 +81,7 @@ class RunnerProcess:
         self._memory: Memory | None = None
         self._store: OrgStore | None = None
         self._langsmith: LangSmithTraces | None = None
+        self.tracing: Tracing = OFF
         self._reports = FailureReports(settings)
         self._on_blocked, self._on_free = on_blocked, on_free
         self._consuming = True
@@ -133,6 +136,7 @@ class RunnerProcess:
         except Exception as exc:
             log.warning("process.close_failed", error=repr(exc))
         self.loop.stop()
+        self.tracing.close(TRACES_S)
         if self._langsmith is not None:
             self._langsmith.close(TRACES_S)
 
@@ -182,6 +186,7 @@ class RunnerProcess:
             from agent_runner.clients.engine.store.org_store import OrgStore
             from agent_runner.clients.engine.user_graphs import run_environment
 
+            self.tracing = open_tracing(self.settings, self.role)
             if self.settings.langsmith_tracing:
                 from agent_runner.clients.tracing.langsmith_traces import LangSmithTraces
 

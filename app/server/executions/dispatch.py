@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from agent_runner.app.server.maintenance.periodic import Background
 from agent_runner.clients.broker.celery_config import PUBLISH_THREADS
 from agent_runner.clients.broker.publisher import Publisher, PublishError
+from agent_runner.clients.tracing.tracing import OFF, TRACE, Tracing
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.phases import Step
 from agent_runner.status.store.errors import StoreUnavailable
@@ -20,9 +21,10 @@ AT_ONCE = 2 * PUBLISH_THREADS
 class Dispatcher:
     """Publishes the message of a row's step: the chain, or ExecuteGraphton alone. A second copy loses the claim."""
 
-    def __init__(self, store: Store, publisher: Publisher) -> None:
+    def __init__(self, store: Store, publisher: Publisher, tracing: Tracing = OFF) -> None:
         self._store = store
         self._publisher = publisher
+        self._tracing = tracing
         self._passing = asyncio.Lock()
         self._asked_again = False
 
@@ -36,9 +38,25 @@ class Dispatcher:
         """As `publish`, for a row that was just read."""
         if execution.step not in (Step.ENSURE_THREAD, Step.EXECUTE):
             return
-        await self._publisher.publish(
-            execution.id, execution.step, execution.runner_queue, execution.orchestrator_queue, execution.timeouts
-        )
+        # A message that is sent again, or at its turn, belongs to the trace of the request that created the row.
+        with self._tracing.span(
+            f"send {execution.step.value}",
+            "producer",
+            parent=execution.spec.get(TRACE) or {},
+            messaging__system="celery",
+            messaging__operation__name="send",
+            messaging__operation__type="send",
+            messaging__destination__name=execution.runner_queue,
+            agent_runner__execution__id=execution.id,
+        ):
+            await self._publisher.publish(
+                execution.id,
+                execution.step,
+                execution.runner_queue,
+                execution.orchestrator_queue,
+                execution.timeouts,
+                self._tracing.carried(),
+            )
         await self._store.dispatched(execution.id)
 
     async def clean_up(self, session_id: str, queue: str) -> None:

@@ -41,6 +41,7 @@ from agent_runner.app.server.problems import (
 from agent_runner.app.server.resources.sealing import REDACTED, EnvValue, check_env, check_secrets, redacted
 from agent_runner.clients.broker.publisher import PublishError
 from agent_runner.clients.settings.settings import Settings
+from agent_runner.clients.tracing.tracing import TRACE
 from agent_runner.status.phases import TERMINAL_PHASES, Step
 from agent_runner.status.questions import AnswerError, answers_for
 from agent_runner.status.store.records import CreateVerdict, Execution, ExecutionQuery, NewExecution, Page
@@ -312,7 +313,8 @@ class Executions:
             model_name=execution.spec.execution_config.model_name,
             spec=_stored_spec(execution, place.graph)
             | {**draft.noted, CREATED_BY: actor()}
-            | ({REQUEST: asked} if asked else {}),
+            | ({REQUEST: asked} if asked else {})
+            | ({TRACE: trace} if (trace := self._ctx.tracing.carried()) else {}),
             sealed_env=self._sealed(draft),
             timeouts=timeouts,
             runner_queue=settings.runner_queue,

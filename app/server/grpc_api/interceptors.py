@@ -16,6 +16,7 @@ from agent_runner.app.server.grpc_api.reading import Most, readable, readable_ea
 from agent_runner.app.server.grpc_api.sizes import CALL_BYTES, most_of
 from agent_runner.app.server.problems import Kind, Problem, internal, invalid, of_exception
 from agent_runner.clients.settings.settings import Settings
+from agent_runner.clients.tracing.tracing import NO_SPAN, OFF, Tracing, context_in
 from agent_runner.status.api_keys import Scope
 from agent_runner.status.event_logger import bind, event_logger
 
@@ -27,12 +28,13 @@ log = event_logger(__name__)
 
 def server_interceptors(ctx: ServerContext) -> list[grpc.aio.ServerInterceptor]:
     """For `grpc.aio.server(interceptors=...)`; they serve all services of the server."""
-    return [Guard(ctx.gate, ctx.settings)]
+    return [Guard(ctx.gate, ctx.settings, ctx.tracing)]
 
 
 class Guard(grpc.aio.ServerInterceptor):
-    def __init__(self, gate: Gate, settings: Settings) -> None:
+    def __init__(self, gate: Gate, settings: Settings, tracing: Tracing = OFF) -> None:
         self._gate = gate
+        self._tracing = tracing
         self._settings = settings
         self._made: dict[str, tuple[Any, Any]] = {}
         """Method: the service's handler and the one made of it. They are the same for every call."""
@@ -74,7 +76,8 @@ class Guard(grpc.aio.ServerInterceptor):
         if needed(method) is Scope.RUNNER:
             return _of_runners(handler, method, most)
         crowd = self._gate.streams if handler.response_streaming else self._gate.calls
-        return _guarded(handler, crowd.one, method, most)
+        tracing = OFF if needed(method) is Scope.READ else self._tracing
+        return _guarded(handler, crowd.one, method, most, tracing)
 
 
 def _refusing(error: Exception, method: str) -> Any:
@@ -86,7 +89,9 @@ def _refusing(error: Exception, method: str) -> Any:
     return grpc.stream_unary_rpc_method_handler(refused)
 
 
-def _guarded(handler: Any, place: Callable[[], AbstractContextManager[None]], method: str, most: Most) -> Any:
+def _guarded(
+    handler: Any, place: Callable[[], AbstractContextManager[None]], method: str, most: Most, tracing: Tracing
+) -> Any:
     """The same handler, counted among the open calls of its key, with errors mapped.
 
     The request is read here. The library would wait for it without a limit, and before the call is counted.
@@ -108,12 +113,20 @@ def _guarded(handler: Any, place: Callable[[], AbstractContextManager[None]], me
 
     async def answered(requests: Any, context: Any) -> Any:
         try:
-            with place():
+            with place(), _call_span(tracing, method, context):
                 return await single(await _only(requests, read), context)
         except Exception as error:
             await _abort(context, error, method)
 
     return grpc.stream_unary_rpc_method_handler(answered, response_serializer=handler.response_serializer)
+
+
+def _call_span(tracing: Tracing, method: str, context: Any) -> AbstractContextManager[Any]:
+    """A span that continues the caller's trace; an error of the call is named by its class."""
+    if not tracing.on:
+        return NO_SPAN
+    parent = context_in(dict(context.invocation_metadata() or ()))
+    return tracing.span(method.lstrip("/"), "server", parent=parent, rpc__system="grpc", rpc__method=method.lstrip("/"))
 
 
 async def _only(requests: AsyncIterator[bytes], read: Callable[[bytes], Any]) -> Any:

@@ -75,7 +75,9 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)
     add_inner(app, max_request_bytes=ctx.settings.max_request_bytes)
-    app.add_middleware(Guard, gate=ctx.gate, metrics=metrics, metrics_open=ctx.settings.metrics_open)
+    app.add_middleware(
+        Guard, gate=ctx.gate, metrics=metrics, metrics_open=ctx.settings.metrics_open, tracing=ctx.tracing
+    )
     add_outer(app, origins=ctx.settings.allowed_origins)
     known_key = ctx.settings.api_key.get_secret_value() in ("", DUMMY_LOCAL_KEY)
     app.add_middleware(CrossOrigin, origins=ctx.settings.allowed_origins, known_key=known_key)

@@ -15,29 +15,48 @@ from agent_runner.app.server.agent_server.refusals import refusal
 from agent_runner.app.server.contract.texts import check_text
 from agent_runner.app.server.http.metrics import Metrics
 from agent_runner.app.server.problems import internal, of_exception
+from agent_runner.clients.tracing.tracing import Tracing, context_in
 from agent_runner.status.event_logger import bound, event_logger
 
 GUARDED = "/v1"
 METRICS = "/metrics"
 API_KEY = "x-api-key"
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+FAILED = 500
 log = event_logger(__name__)
 
 
 class Guard:
-    def __init__(self, app: ASGIApp, *, gate: Gate, metrics: Metrics, metrics_open: bool) -> None:
+    def __init__(self, app: ASGIApp, *, gate: Gate, metrics: Metrics, metrics_open: bool, tracing: Tracing) -> None:
         self._app = app
         self._metrics_open = metrics_open
         self._gate = gate
         self._metrics = metrics
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         with bound(alone=True, request_id=request_id(Headers(scope=scope).get(REQUEST_ID))):
-            await self._answer(scope, receive, send)
+            if self._tracing.on and scope["method"] not in READING and self._guarded(scope["path"]):
+                await self._traced(scope, receive, send)
+            else:
+                await self._answer(scope, receive, send)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _traced(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """In a span that continues the caller's trace. Reads have none: pages ask all the time."""
+        parent = context_in(Headers(scope=scope))
+        method = scope["method"]
+        with self._tracing.span(f"{method}", "server", parent=parent, http__request__method=method) as span:
+            status = await self._answer(scope, receive, send)
+            span.rename(f"{method} {_route(scope)}")
+            span.tell({"http.route": _route(scope), "http.response.status_code": status})
+            if status >= FAILED:
+                span.fail(str(status))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> int:
+        """The status that was answered; 0 if there was no answer."""
         began = time.monotonic()
         status = 0
 
@@ -83,6 +102,7 @@ class Guard:
                 status=status,
                 duration_s=round(took_s, 4),
             )
+        return status
 
     def _guarded(self, path: str) -> bool:
         ours = path == GUARDED or path.startswith(f"{GUARDED}/") or is_guarded(path)

@@ -19,6 +19,7 @@ SECRETS = {
     "anthropic_api_key": "sk-ant-123456",
     "openai_api_key": "sk-oai-123456",
     "langsmith_api_key": "ls-key-123456",
+    "otlp_headers": "authorization=of-traces-123",
     "flower_password": "of-flower-123",
     "webhook_secret": "of-webhooks-123",
     "broker_url": "amqp://user:br0ker%2Fpass@h:5672/",
@@ -30,6 +31,7 @@ SHOWN_BY_NOBODY = [
     *("the-api-key-of-it", "first-seal-key", "second-seal-key", "sk-llm-123456", "sk-ant-123456", "sk-oai-123456"),
     *(
         "ls-key-123456",
+        "of-traces-123",
         "of-webhooks-123",
         "of-flower-123",
         "br0ker%2Fpass",
