@@ -240,6 +240,8 @@ class Stack:
         ours |= dict.fromkeys(("AGENT_RUNNER_TLS_CERT", "AGENT_RUNNER_TLS_KEY", "AGENT_RUNNER_TLS_CA"), "")
         if not (self.plan.keep_endpoint and settings.given("backend_endpoint")):
             ours["STIGMER_BACKEND_ENDPOINT"] = self.grpc_endpoint
+        if self.plan.with_flower and not settings.given("page_links"):
+            ours["AGENT_RUNNER_PAGE_LINKS"] = f"Flower={self.flower_url}/task/{{execution_id}}:execute"
         if not settings.given("drain_timeout_s"):
             ours["AGENT_RUNNER_DRAIN_TIMEOUT_S"] = f"{DRAIN_S:g}"
         merged = {**os.environ, **ours}

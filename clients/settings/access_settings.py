@@ -36,6 +36,13 @@ class AccessSettings(EdgeSettings):
         shown="true in MODE=local",
     )
 
+    page_links: str = setting(
+        "AGENT_RUNNER_PAGE_LINKS",
+        default="",
+        about="links of the live page, NAME=URL with commas; {execution_id} in a URL makes it a link of each execution",
+        shown="none; dev adds Flower",
+    )
+
     workers_without_token: bool = setting(
         "AGENT_RUNNER_WORKERS_WITHOUT_TOKEN",
         default=False,
@@ -60,6 +67,20 @@ class AccessSettings(EdgeSettings):
             if host != EVERY_HOST and not re.fullmatch(r"(\*\.)?[a-z0-9._-]+|\[[0-9a-f:]+\]", host):
                 raise ValueError(f"must be names of hosts without port, like runner.example.com, not {host!r}")
         return value
+
+    @field_validator("page_links", mode="after")
+    @classmethod
+    def _page_links(cls, value: str) -> str:
+        for link in filter(str.strip, value.split(",")):
+            if not re.fullmatch(r"\s*[^=]{1,40}=https?://\S+\s*", link):
+                raise ValueError(f"must be NAME=URL with http or https, and commas between them, not {link.strip()!r}")
+        return value
+
+    @property
+    def linked_pages(self) -> list[tuple[str, str]]:
+        """Name and URL of each link of the live page."""
+        pairs = (link.partition("=") for link in self.page_links.split(",") if link.strip())
+        return [(name.strip(), url.strip()) for name, _, url in pairs]
 
     @property
     def hosts(self) -> list[str]:

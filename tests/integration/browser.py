@@ -52,6 +52,12 @@ class Browser(pictures.Browser):
         self._call("Input.dispatchKeyEvent", type="keyDown", key=key, text=text)
         self._call("Input.dispatchKeyEvent", type="keyUp", key=key)
 
+    def spent_ms(self) -> float:
+        """CPU time that the main thread of the page has taken so far, whatever else the machine does."""
+        self._call("Performance.enable", timeDomain="threadTicks")
+        metrics = self._call("Performance.getMetrics")["metrics"]
+        return 1000 * next(float(one["value"]) for one in metrics if one["name"] == "TaskDuration")
+
     def prefers(self, feature: str, value: str) -> None:
         """What the reader's system asks of pages: `color-scheme`, `dark`."""
         self._call("Emulation.setEmulatedMedia", features=[{"name": f"prefers-{feature}", "value": value}])

@@ -13,6 +13,7 @@ import "./style/list.css";
 import "./style/execution.css";
 import "./style/others.css";
 import { readKey, takeLinkedKey, useKey } from "./wire/api";
+import { useLinks } from "./wire/links";
 
 const THEMES = ["auto", "dark", "light"] as const;
 
@@ -22,6 +23,7 @@ function Page(): JSX.Element {
   const place = usePlace();
   const [generation, renew] = useState(0);
   const presence = useAsked(readPresence, 3000);
+  const links = useLinks();
   const [asksKey, askKey] = useState(false);
   const [theme, setTheme] = useState<string>(localStorage.getItem("theme") ?? "auto");
   const refused = /API key|authorization|unauthenticated/i.test(presence.problem);
@@ -76,6 +78,11 @@ function Page(): JSX.Element {
         <span id="workers" class="dim" role="status">
           {presence.value && told(presence.value)}
         </span>
+        {links.map(({ name, url }) => (
+          <a key={url} href={url} class="wide" target="_blank" rel="noopener noreferrer">
+            {name} ↗
+          </a>
+        ))}
         <a href="docs" class="quiet wide">
           API
         </a>

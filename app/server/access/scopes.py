@@ -79,6 +79,7 @@ SCOPES: Mapping[str, Scope] = {
     "/agent_runner.v1.Executions/cancel": Scope.EXECUTE,
     "/agent_runner.v1.Executions/redrive": Scope.EXECUTE,
     "/agent_runner.v1.Executions/watch": Scope.READ,
+    "GET /v1/page": Scope.READ,
     "POST /v1/executions": Scope.EXECUTE,
     "GET /v1/executions": Scope.READ,
     "GET /v1/executions/{execution_id}": Scope.READ,

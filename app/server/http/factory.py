@@ -25,6 +25,7 @@ from agent_runner.app.server.http.pages import Page
 from agent_runner.app.server.http.readiness import readiness_routes
 from agent_runner.app.server.http.routes.execution_routes import execution_routes
 from agent_runner.app.server.http.routes.key_routes import key_routes
+from agent_runner.app.server.http.routes.page_routes import page_routes
 from agent_runner.app.server.http.routes.resource_routes import resource_routes
 from agent_runner.app.server.http.routes.retention_routes import retention_routes
 from agent_runner.app.server.http.routes.runner_routes import runner_routes
@@ -32,7 +33,7 @@ from agent_runner.app.server.http.routes.session_routes import session_routes
 from agent_runner.app.server.problems import Kind, Problem, invalid
 from agent_runner.clients.settings.access_settings import DUMMY_LOCAL_KEY
 
-_ROUTES = (resource_routes, session_routes, runner_routes, key_routes, retention_routes)
+_ROUTES = (resource_routes, session_routes, runner_routes, key_routes, retention_routes, page_routes)
 _KINDS = {404: Kind.NOT_FOUND, 405: Kind.METHOD_NOT_ALLOWED, 413: Kind.TOO_LARGE}
 
 

@@ -167,3 +167,17 @@ def test_no_validator_hides_another() -> None:
     names = [name for part in Settings.__mro__ for name in vars(part) if name in validators]
     assert len(names) > 5
     assert sorted(names) == sorted(set(names))
+
+
+def test_links_of_the_page(clean_environment: Path) -> None:
+    """Names and URLs as they were given; what a browser would run instead of following is refused."""
+    os.environ["AGENT_RUNNER_PAGE_LINKS"] = (
+        "Flower=https://f.example/task/{execution_id}:execute, Logs=http://logs/?a=b"
+    )
+    assert load("server").linked_pages == [
+        ("Flower", "https://f.example/task/{execution_id}:execute"),
+        ("Logs", "http://logs/?a=b"),
+    ]
+    os.environ["AGENT_RUNNER_PAGE_LINKS"] = "Trap=javascript:alert(1)"
+    with pytest.raises(SettingsError, match="AGENT_RUNNER_PAGE_LINKS must be NAME=URL"):
+        load("server")

@@ -5,6 +5,7 @@ import { useEffect } from "preact/hooks";
 import { executionAddress, listAddress } from "../address";
 import { Conversation } from "../conversation/Conversation";
 import { Copy, Fact, Note, Phase, useNow } from "../parts/parts";
+import { useLinks } from "../wire/links";
 import type { Execution as Shown } from "../wire/types";
 import { between, codeIn, count, cut, duration, ended, moment, spoken, whole } from "../words";
 import { Actions } from "./Actions";
@@ -27,7 +28,7 @@ export function Execution({ id, tab }: { id: string; tab: string }): JSX.Element
   const execution = seen.fold?.execution;
   const now = useNow(Boolean(execution && !ended(execution.status.phase)));
   const words = cut(execution?.spec.message?.trim().split("\n")[0] ?? "", 40);
-  const state = execution?.waiting_for_input ? "waits for an answer" : spoken(execution?.status.phase);
+  const state = execution?.waiting_for_input ? "needs an answer" : spoken(execution?.status.phase);
   useEffect(() => {
     if (state) document.title = [state, words || id, "Agent Runner"].join(" · ");
   }, [state, words, id]);
@@ -110,6 +111,7 @@ function Head({ execution, now }: { execution: Shown; now: number }): JSX.Elemen
   const sum = totals(execution);
   const graph = metadata.annotations?.["agent-runner/graph"];
   const message = spec.message?.trim() ?? "";
+  const links = useLinks(metadata.id);
   const labels = Object.entries(metadata.labels ?? {}).map(([name, value]) => `${name}:${value}`);
   return (
     <header>
@@ -152,6 +154,14 @@ function Head({ execution, now }: { execution: Shown; now: number }): JSX.Elemen
           {execution.redriven_from && <a href={executionAddress(execution.redriven_from)}>…{execution.redriven_from.slice(-8)}</a>}
         </Fact>
         <Fact name="Org">{metadata.org !== "local" && metadata.org}</Fact>
+        <Fact name="Elsewhere">
+          {links.length > 0 &&
+            links.map(({ name, url }) => (
+              <a key={url} class="elsewhere" href={url} target="_blank" rel="noopener noreferrer">
+                {name} ↗
+              </a>
+            ))}
+        </Fact>
         <Fact name="Labels">
           {labels.length > 0 &&
             labels.map((label) => (

@@ -30,7 +30,7 @@ export function Counters({ filters, counts }: { filters: Filters; counts: Counts
         href={listAddress({ ...filters, phase: [], page: "", waiting: !filters.waiting })}
         aria-current={filters.waiting ? "true" : undefined}
       >
-        waits for an answer
+        needs an answer
       </a>
     </nav>
   );

@@ -45,7 +45,7 @@ export function Line({ row, now, chosen, toggle, filters }: Given): JSX.Element 
         {who && <a href={narrow(row.graph ? { graph: row.graph } : { agent: row.agent ?? "" })}>{cut(who, 22)}</a>}
       </td>
       <td class="c-session" title={row.sessionId}>
-        {row.sessionId && <a href={narrow({ session: row.sessionId })}>…{row.sessionId.slice(-8)}</a>}
+        {row.sessionId && <a href={narrow({ session: row.sessionId })}>…{row.sessionId.slice(-6)}</a>}
       </td>
       <td class="c-started" title={whole(row.createdAt)}>
         {moment(row.createdAt, now)}

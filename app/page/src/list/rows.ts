@@ -88,9 +88,10 @@ export function rowOf(execution: Execution): Row {
 }
 
 /** What is kept of the rows when some changed: newest first, one page of them, only those that still match. */
-export function merged(rows: Row[], changed: Row[], filters: Filters): Row[] {
+export function merged(rows: Row[], changed: { executions?: Row[]; gone?: string[] }, filters: Filters): Row[] {
   const byId = new Map(rows.map((row) => [row.id, row]));
-  for (const row of changed) {
+  for (const id of changed.gone ?? []) byId.delete(id);
+  for (const row of changed.executions ?? []) {
     const matches = !filters.phase.length || filters.phase.includes(row.phase);
     if (!matches) byId.delete(row.id);
     // A page that is not the first one is a stretch of the past: what is new belongs above it.
@@ -131,7 +132,7 @@ export function useRows(filters: Filters): Rows {
             pushed = true;
             for (const event of events) {
               if (event.name === "rows")
-                set((was) => (signal.aborted ? was : { ...was, problem: "", rows: merged(was.rows, event.data.executions, filters) }));
+                set((was) => (signal.aborted ? was : { ...was, problem: "", rows: merged(was.rows, event.data, filters) }));
               if (event.name === "counts") update({ counts: event.data });
             }
           }
@@ -169,7 +170,7 @@ async function readCounts(filters: Filters, signal: AbortSignal): Promise<Counts
   try {
     return await read<Counts>(`/v1/executions/counts${query({ ...asked(filters), phase: undefined })}`, { signal });
   } catch (error) {
-    if (!(error instanceof Refused) || ![400, 404].includes(error.status)) throw error;
+    if (!(error instanceof Refused) || error.status !== 404) throw error;
     counted = false;
     return null;
   }

@@ -15,7 +15,7 @@ export function Phase({ phase, waits = false }: { phase: string; waits?: boolean
       <span class="sign" aria-hidden="true">
         {SIGNS[name] ?? "·"}
       </span>
-      {waits ? "waits for an answer" : spoken(phase)}
+      {waits ? "needs an answer" : spoken(phase)}
     </span>
   );
 }
