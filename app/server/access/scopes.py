@@ -7,6 +7,7 @@ needs `runner`. The only other call that needs it is the contract's `updateStatu
 from collections.abc import Iterable, Mapping
 
 from agent_runner.app.server.access import agent_server_scopes
+from agent_runner.app.server.access.front_end_scopes import FRONT_END_SCOPES
 from agent_runner.status.api_keys import Scope
 
 GRANTS: Mapping[Scope, frozenset[Scope]] = {
@@ -103,6 +104,7 @@ SCOPES: Mapping[str, Scope] = {
     "DELETE /v1/keys/{key_id}": Scope.ADMIN,
     "POST /v1/retention": Scope.ADMIN,
     **agent_server_scopes.AGENT_SERVER_SCOPES,
+    **FRONT_END_SCOPES,
 }
 
 

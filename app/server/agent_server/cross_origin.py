@@ -10,6 +10,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from agent_runner.app.server.agent_server.edge_paths import is_edge
+from agent_runner.app.server.front_ends.front_paths import is_front_end
 
 LOOPBACK = r"https?://(localhost|[a-z0-9-]+\.localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?"
 SHOWN_HEADERS = (
@@ -18,7 +19,7 @@ SHOWN_HEADERS = (
 
 
 class CrossOrigin:
-    """Around the whole application. Only this edge's addresses are answered here."""
+    """Around the whole application. Only the addresses of this edge and of front ends are answered here."""
 
     def __init__(self, app: ASGIApp, *, origins: Iterable[str], known_key: bool) -> None:
         self._app = app
@@ -34,5 +35,5 @@ class CrossOrigin:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        edge = scope["type"] == "http" and is_edge(scope["path"])
+        edge = scope["type"] == "http" and (is_edge(scope["path"]) or is_front_end(scope["path"]))
         await (self._edge if edge else self._app)(scope, receive, send)
