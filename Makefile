@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test test-steady mutants faults fuzz bench bench-peers check check-fresh page coverage format docs site pictures proto lock promises clean stale
+.PHONY: help setup run dev test test-steady mutants faults fuzz bench bench-peers soak check check-fresh page coverage format docs site pictures proto lock promises clean stale
 
 PYTHON ?= python3
 # Most tests wait for processes: more of them than cores run at a time.
@@ -69,6 +69,9 @@ fuzz: $(READY) ## send both edges whatever can be sent: 10,000 HTTP requests, 20
 
 bench: $(READY) ## measure against bare Celery and bare LangGraph in the same run; ONLY=S1,S3 ROUNDS=3
 	@$(BIN)/python -m bench.run --only "$(ONLY)" --rounds "$(or $(ROUNDS),3)" $(ARGS)
+
+soak: $(READY) ## twenty minutes of runs while the worker is killed every minute; MINUTES=20
+	@$(BIN)/python -m bench.soak --minutes "$(or $(MINUTES),20)" $(ARGS)
 
 bench-peers: $(READY) ## measure beside bare Celery and Aegra, in the same rounds; needs Postgres and Redis; ROUNDS=3
 	@$(BIN)/python -m bench.peers --rounds "$(or $(ROUNDS),3)" $(ARGS)

@@ -73,3 +73,14 @@ def spread(ratios: Sequence[float]) -> float:
 def rounded(number: float) -> float:
     """Four significant digits: more would claim what no round can know."""
     return float(f"{number:.4g}")
+
+
+def rise(samples: Sequence[tuple[float, float]], within: float) -> float:
+    """How far the line of least squares through (time, value) rises in `within`, as a part of the mean value."""
+    count = len(samples)
+    at, mean = sum(time for time, _ in samples) / count, sum(value for _, value in samples) / count
+    spread_of_times = sum((time - at) ** 2 for time, _ in samples)
+    if not spread_of_times or not mean:
+        return 0.0
+    slope = sum((time - at) * (value - mean) for time, value in samples) / spread_of_times
+    return slope * within / mean

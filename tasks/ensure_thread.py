@@ -56,13 +56,20 @@ async def _attempts(process: "RunnerProcess", execution_id: str) -> dict[str, An
 
 async def _attempt(process: "RunnerProcess", execution_id: str, begin_id: str) -> dict[str, Any]:
     begun = await process.backend.begin(
-        pb.BeginRequest(execution_id=execution_id, begin_id=begin_id, incarnation=process.incarnation)
+        pb.BeginRequest(
+            execution_id=execution_id,
+            begin_id=begin_id,
+            incarnation=process.incarnation,
+            new_thread_id=new_thread_id(""),
+        )
     )
     if not begun.granted:
         log.info("thread.not_ours", execution_id=execution_id, refusal=begun.refusal)
         return {"execution_id": execution_id, "thread_id": ""}
     thread_id = begun.thread_id or new_thread_id(begun.session_id)
-    await process.backend.done(pb.DoneRequest(execution_id=execution_id, begin_id=begin_id, thread_id=thread_id))
+    if not begun.done:  # an older server
+        done = pb.DoneRequest(execution_id=execution_id, begin_id=begin_id, thread_id=thread_id)
+        await process.backend.done(done)
     log.info(
         "thread.ready",
         execution_id=execution_id,

@@ -14,6 +14,8 @@ from pathlib import Path
 from agent_runner.clients.sandbox.network.allowed_hosts import AllowedHosts
 
 SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
+_OF_THE_SYSTEM = frozenset({"usr", "etc", "proc", "dev", "sys", "boot", "run", *SYSTEM})
+"""Nothing below these directories of the root is let in as a user's entry."""
 ETC = (
     "alternatives", "bash.bashrc", "ca-certificates", "ca-certificates.conf", "debian_version", "fonts", "gai.conf",
     "host.conf", "inputrc", "java", "ld.so.cache", "ld.so.conf", "ld.so.conf.d", "locale.alias", "localtime",
@@ -117,11 +119,9 @@ def write_etc(root_dir: Path, home: Path) -> None:
 def may_show(path: Path, kept_out: Iterable[Path]) -> bool:
     """Whether a user's entry may be let in: a file or a directory that is no part of the system and contains no path of
     `kept_out`."""
-    system = [Path("/usr"), Path("/etc"), Path("/proc"), Path("/dev"), Path("/sys"), Path("/boot"), Path("/run")]
-    system += [Path("/", name) for name in SYSTEM]
     if not (path.is_file() or path.is_dir()):
         return False  # a socket leads to a process of the host
-    inside_system = any(path.is_relative_to(one) or one.is_relative_to(path) for one in system)
+    inside_system = len(path.parts) < 2 or path.parts[1] in _OF_THE_SYSTEM
     return not inside_system and not any(one.is_relative_to(path) for one in kept_out)
 
 

@@ -220,6 +220,8 @@ class Begun:
     execution: Execution | None
     thread_id: str = ""
     """The session's thread, if an earlier turn created it."""
+    done: bool = False
+    """The step has ended with this thread."""
 
 
 WHAT_IS_FOUND = "what is found"

@@ -40,3 +40,8 @@ class Bundle:
     session: Resource | None
     instance: Resource | None
     agent: Resource | None
+
+
+def thread_of(session_id: str) -> str:
+    """The name of a session's thread; empty without a session: such a thread is used once, and its user names it."""
+    return f"thread-{session_id}" if session_id else ""

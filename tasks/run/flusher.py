@@ -35,6 +35,9 @@ class Flusher:
         self._backend = backend
         self._merged = merged
         self._logs: dict[tuple[int, int], RunLog] = {}
+        self._due: dict[RunLog, float] = {}
+        """When each run has something to send (monotonic). A run that says something notes only itself here."""
+        self._sleeps_until = 0.0
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._apart: set[asyncio.Task[None]] = set()
@@ -52,12 +55,12 @@ class Flusher:
     def open(
         self, claim: pb.ClaimReply, *, head: Callable[[], str], on_verdict: Callable[[int], None], token: bytes = b""
     ) -> RunLog:
-        run = RunLog(
+        run: RunLog = RunLog(
             handle=claim.handle,
             fence=claim.fence,
             next_delta=claim.next_delta,
             token=token,
-            wake=self._wake.set,
+            wake=lambda: self._note(run),
             head=head,
             on_verdict=on_verdict,
             merged=self._merged,
@@ -68,6 +71,7 @@ class Flusher:
     def close(self, run: RunLog) -> None:
         run.closed = True
         self._logs.pop((run.handle, run.fence), None)
+        self._note(run)
 
     async def flushed(
         self, run: RunLog, *, down_to_bytes: int = 0, patient: Callable[[], bool] = lambda: False
@@ -77,7 +81,7 @@ class Flusher:
         After FLUSH_S it waits on only while `patient()` is true. The call that ends the run sends the rest.
         """
         run.due_at = 0.0
-        self._wake.set()
+        self._note(run)
         until = time.monotonic() + FLUSH_S
 
         def over() -> bool:
@@ -91,6 +95,7 @@ class Flusher:
     async def rested(self, run: RunLog) -> None:
         """No further send of the run begins. Waits for the answer to the one that is under way, ANSWER_S at most."""
         run.ending = True
+        self._note(run)
         if run.in_flight:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ANSWER_S), self._progress:
@@ -111,11 +116,21 @@ class Flusher:
                 log.exception("flush.failed")
                 await asyncio.sleep(pause_s)
 
+    def _note(self, run: RunLog) -> None:
+        """Call it when the run may be due at another time. Wakes the flusher if that is earlier than it wakes."""
+        at = run.next_due_at
+        if at is None:
+            self._due.pop(run, None)
+            return
+        self._due[run] = at
+        if at < self._sleeps_until:
+            self._wake.set()
+
     async def _wait_until_due(self) -> None:
         while True:
             self._wake.clear()
-            due = [at for run in self._logs.values() if (at := run.next_due_at) is not None]
-            left_s = min(due) - time.monotonic() if due else None
+            self._sleeps_until = min(self._due.values(), default=float("inf"))
+            left_s = self._sleeps_until - time.monotonic() if self._due else None
             if left_s is not None and left_s <= 0:
                 # Runs that add deltas in the same round of the loop share the message.
                 await asyncio.sleep(0)
@@ -127,6 +142,13 @@ class Flusher:
                 return
 
     async def _send(self) -> bool:
+        try:
+            return await self._send_due()
+        finally:
+            for run in self._logs.values():
+                self._note(run)
+
+    async def _send_due(self) -> bool:
         now = time.monotonic()
         request, size, sending = pb.AppendRequest(), 0, []
         for key, run in list(self._logs.items()):
@@ -183,7 +205,7 @@ class Flusher:
             run.not_before = time.monotonic() + PAUSE_MOST_S
         finally:
             run.apart = False
-            self._wake.set()
+            self._note(run)
 
     async def _say(self, request: pb.AppendRequest, runs: Sequence[RunLog]) -> None:
         """One append of these runs, and what its answer says to each."""

@@ -15,7 +15,7 @@ from agent_runner.tasks.run.run import Run
 
 log = event_logger(__name__)
 
-EVERY_S = 0.5
+EVERY_S = 2.0
 EVENTS_AT_LEAST = 5
 
 

@@ -207,7 +207,11 @@ async def open_sandbox(settings: "Settings", run: Run) -> LocalSandbox | None:
         return None
     if settings.sandbox != "local":
         raise SandboxError(f"{settings.sandbox} sandboxes are not available in this version")
-    told, found = run.claim.reply, await own(isolation_of, settings)
+    return await own(_opened, settings, run)
+
+
+def _opened(settings: "Settings", run: Run) -> LocalSandbox:
+    told, found = run.claim.reply, isolation_of(settings)
     sandbox = LocalSandbox(
         sandbox_dir(settings, told.sandbox_id or told.session.metadata.id or told.thread_id),
         workspace=settings.workspace,
@@ -218,7 +222,7 @@ async def open_sandbox(settings: "Settings", run: Run) -> LocalSandbox | None:
         users=found.users,
         limits=limits_of(settings),
     )
-    return await own(sandbox.open)
+    return sandbox.open()
 
 
 def sandbox_dir(settings: "Settings", name: str) -> Path:

@@ -26,6 +26,35 @@ async def test_begin_answers_its_own_delivery_again_and_no_other(store: Store, f
     assert not (await store.begin(execution.id, "b2", "w2")).granted
 
 
+async def test_a_begin_may_end_the_step_too(store: Store, flow: Flow, clock: Clock) -> None:
+    """With a name for a new thread it is begin and done in one: the same thread is told again, also to the session's
+    next turn, and to no other delivery; the clock of the second step runs from then on."""
+    execution = await flow.created()
+    await store.dispatched(execution.id)
+    clock.advance(50)
+    begun = await store.begin(execution.id, "b1", "w1", new_thread_id="once")
+    thread = f"thread-{execution.session_id}"
+    assert (begun.granted, begun.done, begun.thread_id) == (True, True, thread)
+    again = await store.begin(execution.id, "b1", "w1", new_thread_id="other")
+    assert (again.granted, again.done, again.thread_id) == (True, True, thread)
+    assert not (await store.begin(execution.id, "b2", "w2", new_thread_id="other")).granted
+    assert not await store.done(execution.id, "b1", "another")
+    stored = await flow.facts(execution.id)
+    assert (stored.step, stored.thread_id) == (Step.EXECUTE, thread)
+    assert (await store.session_facts(execution.session_id))[0] == thread
+    clock.advance(50)  # longer than the first step's clock would have run
+    assert (await store.claim(execution.id, "c1", "w1")).granted
+
+
+async def test_a_begin_without_a_session_takes_the_given_thread(store: Store, flow: Flow) -> None:
+    """Such a thread is used once."""
+    execution = await flow.created(session_id="")
+    await store.dispatched(execution.id)
+    begun = await store.begin(execution.id, "b1", "w1", new_thread_id="once")
+    assert (begun.done, begun.thread_id) == (True, "once")
+    assert (await flow.facts(execution.id)).thread_id == "once"
+
+
 async def test_done_may_be_repeated_and_stores_the_thread_for_the_session(store: Store, flow: Flow) -> None:
     """The session's next turn is told the thread of the first."""
     execution = await flow.executable()

@@ -37,12 +37,15 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
     async def begin(self, request: pb.BeginRequest, context: Any) -> pb.BeginReply:
         await must_serve_run(self._ctx.store, request.execution_id)
         key = current().key_id
-        begun = await self._ctx.store.begin(request.execution_id, request.begin_id, request.incarnation, key=key)
+        begun = await self._ctx.store.begin(
+            request.execution_id, request.begin_id, request.incarnation, key=key, new_thread_id=request.new_thread_id
+        )
         return pb.BeginReply(
             granted=begun.granted,
             refusal=begun.refusal,
             session_id=begun.execution.session_id if begun.execution else "",
             thread_id=begun.thread_id,
+            done=begun.done,
         )
 
     async def done(self, request: pb.DoneRequest, context: Any) -> pb.DoneReply:

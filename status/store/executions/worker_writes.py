@@ -31,7 +31,7 @@ from agent_runner.status.store.records import (
 )
 from agent_runner.status.store.registry.presence import speaks_for
 from agent_runner.status.store.rows import to_execution, to_resource
-from agent_runner.status.store.run_records import Bundle, NewRows, RunDeltas
+from agent_runner.status.store.run_records import Bundle, NewRows, RunDeltas, thread_of
 from agent_runner.status.store.schema import executions
 from agent_runner.status.store.statements import runs
 from agent_runner.status.store.statements.named import resource_by_id
@@ -43,26 +43,48 @@ MIN_TAIL_BYTES = 256 * 1024
 
 class WorkerWrites(Ending):
     @writes
-    def begin(self, connection: Connection, id: str, begin_id: str, incarnation: str, *, key: str = "") -> Begun:
+    def begin(
+        self,
+        connection: Connection,
+        id: str,
+        begin_id: str,
+        incarnation: str,
+        *,
+        key: str = "",
+        new_thread_id: str = "",
+    ) -> Begun:
         """EnsureThread starts. Granted once; a repeated call with the same `begin_id` is granted again.
 
         `key`: the id of the caller's key; empty for a caller that may act for every worker. Raises `OtherKeysWorker`.
+        `new_thread_id`: the thread of an execution that has no session. If it is given, the step also ends here, as by
+        `done`, with the session's thread or a new one.
         """
+        if new_thread_id:  # the session comes before its executions, in each transaction that takes both
+            self.hold_session(connection, its_id=id)
         its = self.params(its_id=id, begin_id=begin_id, **runs.said_by(incarnation, key))
         row = connection.one(runs.begin(runs.named(incarnation, key)), **its)
         if row is None:
             self._must_speak_for(connection, incarnation, key)
             row = connection.one(by_id(), its_id=id)
+            if row is not None and row.begin_id == begin_id and row.step == Step.EXECUTE.value and new_thread_id:
+                return Begun(granted=True, refusal="", execution=to_execution(row), thread_id=row.thread_id, done=True)
             if row is None or row.begin_id != begin_id or row.step != BEGIN.step.value:
                 return Begun(granted=False, refusal=_why_not(row, BEGIN.step), execution=None)
         facts = connection.one(runs.facts(), its_session=row.session_id)
         thread_id = facts.thread_id if facts else ""
-        return Begun(granted=True, refusal="", execution=to_execution(row), thread_id=thread_id)
+        ends = bool(new_thread_id)
+        if ends:
+            thread_id = thread_id or thread_of(row.session_id) or new_thread_id
+            ends = self._done(connection, id, begin_id, thread_id)
+        return Begun(granted=True, refusal="", execution=to_execution(row), thread_id=thread_id, done=ends)
 
     @writes
     def done(self, connection: Connection, id: str, begin_id: str, thread_id: str) -> bool:
         """EnsureThread ended: the thread is stored, ExecuteGraphton's schedule-to-start runs from now."""
         self.hold_session(connection, its_id=id)
+        return self._done(connection, id, begin_id, thread_id)
+
+    def _done(self, connection: Connection, id: str, begin_id: str, thread_id: str) -> bool:
         moved = connection.one(runs.done(), **self.params(its_id=id, its_begin=begin_id, thread_id=thread_id))
         if moved is None:
             row = self._row(connection, E.id == id, E.begin_id == begin_id, E.thread_id == thread_id, OPEN)

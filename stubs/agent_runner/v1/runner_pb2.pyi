@@ -53,20 +53,24 @@ class BeginRequest(_message.Message):
     EXECUTION_ID_FIELD_NUMBER: _builtins.int
     BEGIN_ID_FIELD_NUMBER: _builtins.int
     INCARNATION_FIELD_NUMBER: _builtins.int
+    NEW_THREAD_ID_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     begin_id: _builtins.str
     """made by the delivery; the same id gets the same answer"""
     incarnation: _builtins.str
+    new_thread_id: _builtins.str
+    """the thread of a run without a session; if it is given, the step also ends in this call"""
     def __init__(
         self,
         *,
         execution_id: _builtins.str = ...,
         begin_id: _builtins.str = ...,
         incarnation: _builtins.str = ...,
+        new_thread_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_id", b"begin_id", "execution_id", b"execution_id", "incarnation", b"incarnation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_id", b"begin_id", "execution_id", b"execution_id", "incarnation", b"incarnation", "new_thread_id", b"new_thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -80,11 +84,14 @@ class BeginReply(_message.Message):
     REFUSAL_FIELD_NUMBER: _builtins.int
     SESSION_ID_FIELD_NUMBER: _builtins.int
     THREAD_ID_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
     granted: _builtins.bool
     refusal: _builtins.str
     session_id: _builtins.str
     thread_id: _builtins.str
     """the session's, if it has one"""
+    done: _builtins.bool
+    """the step has ended with this thread: no `done` follows. An older server does not say it"""
     def __init__(
         self,
         *,
@@ -92,10 +99,11 @@ class BeginReply(_message.Message):
         refusal: _builtins.str = ...,
         session_id: _builtins.str = ...,
         thread_id: _builtins.str = ...,
+        done: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["granted", b"granted", "refusal", b"refusal", "session_id", b"session_id", "thread_id", b"thread_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "granted", b"granted", "refusal", b"refusal", "session_id", b"session_id", "thread_id", b"thread_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.arithmetic import Pair, percentile, ratio, rounded, row, spread
+from bench.arithmetic import Pair, percentile, ratio, rise, rounded, row, spread
 from bench.goals import GOALS, Goal
 from bench.run import MEASUREMENTS, table, write
 
@@ -23,6 +23,13 @@ def test_percentiles_are_values_that_were_measured() -> None:
     values = [float(n) for n in range(100, 0, -1)]
     assert [percentile(values, p) for p in (50, 99, 100)] == [50, 99, 100]
     assert percentile([7.0], 99) == percentile([7.0], 1) == 7.0
+
+
+def test_a_rise_is_the_slope_of_the_best_line() -> None:
+    """As a part of the mean; what goes up and down again does not rise, and one sample says nothing."""
+    assert rise([(0.0, 90.0), (1.0, 100.0), (2.0, 110.0)], 10.0) == pytest.approx(1.0)
+    assert rise([(0.0, 1.0), (1.0, 5.0), (2.0, 1.0)], 10.0) == 0.0
+    assert rise([(3.0, 7.0)], 10.0) == 0.0
 
 
 def test_a_row_holds_the_medians_of_its_rounds() -> None:

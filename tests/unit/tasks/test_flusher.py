@@ -2,7 +2,9 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -130,6 +132,28 @@ async def test_all_runs_share_one_message(flusher: Flusher, server: RunnerServer
         log.add([tool(0)])
     await until(lambda: bool(server.appends))
     assert len(server.appends[0].runs) == 20
+
+
+async def test_a_run_that_speaks_costs_nothing_for_each_other_run(
+    flusher: Flusher, server: RunnerServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The flusher looks at all runs once for each message that it sends, and not for each token."""
+    looks: Counter[int] = Counter()
+    due: Any = vars(RunLog)["next_due_at"]
+
+    def counted(log: RunLog) -> Any:
+        looks[log.handle] += 1
+        return due.fget(log)
+
+    monkeypatch.setattr(RunLog, "next_due_at", property(counted))
+    quiet = [another(flusher, handle) for handle in range(2, 32)]
+    speaks = another(flusher, 1)
+    for number in range(200):
+        speaks.add([text(f"{number} ")])
+        await asyncio.sleep(0)
+    await flusher.flushed(speaks)
+    assert looks[1] >= 200
+    assert max(looks[log.handle] for log in quiet) <= len(server.appends)
 
 
 async def test_the_head_goes_along_when_it_has_moved(flusher: Flusher, server: RunnerServer, run: Heard) -> None:
