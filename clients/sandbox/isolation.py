@@ -13,6 +13,7 @@ from agent_runner.clients.sandbox.limits import Limits
 from agent_runner.clients.sandbox.local import LocalSandbox, SandboxError
 from agent_runner.clients.sandbox.network.allowed_hosts import AllowedHosts
 from agent_runner.clients.sandbox.own_user import OwnUsers
+from agent_runner.clients.sandbox.programs.groups import handed_over, problem
 from agent_runner.clients.sandbox.walls import Walls
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def isolation_of(settings: "Settings") -> Isolation:
     it on an event loop."""
     network, read_only = settings.sandbox_network == "on", settings.readable_in_sandbox
     hosts = settings.sandbox_allowed_hosts if settings.sandbox_network == "listed" else None
-    found = _tried(settings.sandbox_bubblewrap, network, read_only, hosts)
+    groups = settings.sandbox_cgroup or handed_over()
+    found = _tried(settings.sandbox_bubblewrap, network, read_only, hosts, groups)
     if found.walls is not None or os.geteuid() or OwnUsers.of(settings.sandbox_users) is None:
         return found
     return _with_users(found, settings.sandbox_users, settings.data_dir)
@@ -73,6 +75,8 @@ def check_isolation(settings: "Settings") -> Isolation | None:
     """At the start of a worker: None without a local sandbox. Raises NotIsolated where it must not start."""
     if settings.sandbox != "local":
         return None
+    if settings.sandbox_cgroup and (why := problem(settings.sandbox_cgroup)):
+        raise NotIsolated(f"AGENT_RUNNER_SANDBOX_CGROUP cannot be used: {why} (docs/guides/sandbox.md#limits)")
     found = isolation_of(settings)
     if not found.apart and not settings.is_local and not settings.sandbox_unsafe:
         raise NotIsolated(
@@ -111,14 +115,16 @@ def _with_users(found: Isolation, given: str, data_dir: Path) -> Isolation:
 
 
 @lru_cache
-def _tried(bubblewrap: str, network: bool, read_only: tuple[Path, ...], hosts: str | None) -> Isolation:
+def _tried(bubblewrap: str, network: bool, read_only: tuple[Path, ...], hosts: str | None, groups: str) -> Isolation:
     if sys.platform != "linux":
         return Isolation(reason=f"there is no bubblewrap for {sys.platform}")
     program = shutil.which(bubblewrap)
     if program is None:
         return Isolation(reason=f"bubblewrap ({bubblewrap}) is not installed")
     allowed = None if hosts is None else AllowedHosts.of(hosts)
-    walls = Walls(bubblewrap=os.path.abspath(program), network=network, allowed=allowed, read_only=read_only)
+    walls = Walls(
+        bubblewrap=os.path.abspath(program), network=network, allowed=allowed, read_only=read_only, groups=groups
+    )
     with tempfile.TemporaryDirectory(prefix="agent-runner-probe-") as directory:
         box = LocalSandbox(Path(directory, "box"), walls=walls)
         try:

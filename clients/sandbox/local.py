@@ -299,6 +299,7 @@ class LocalSandbox:
                     "limits": self.limits.of_the_run(),
                     "directories": self.quota.directories,
                     "proxy_port": PORT if self.walls.allowed else 0,
+                    "group": self.walls.groups,
                 }
                 try:
                     self._kept = Namespaces(told, self._pipe[0])

@@ -9,8 +9,9 @@ from typing import Any
 
 from agent_runner.clients.sandbox.network.allowed_hosts import AllowedHosts
 from agent_runner.clients.sandbox.network.proxy import Egress
-from agent_runner.clients.sandbox.programs import kernel
+from agent_runner.clients.sandbox.programs import groups, kernel
 from agent_runner.clients.sandbox.programs import start as programs
+from agent_runner.clients.sandbox.programs.watch import too_much_memory
 
 START_S = 15.0
 OWN_PROCESSES = 2
@@ -41,6 +42,8 @@ class Namespaces:
             said, fds = {"failed": f"nothing was heard of it for {START_S:g} s"}, []
         names = said.get("up", ())
         self.namespaces = dict(zip(names, fds, strict=False))
+        self._events: int | None = self.namespaces.pop("events", None)
+        self._memory = int(told["limits"].get("memory", 0))
         self.listener = socket.socket(fileno=fds[len(names)]) if len(fds) > len(names) else None
         """Of the run's network, if it was asked for."""
         self.way_out: Egress | None = None
@@ -72,6 +75,8 @@ class Namespaces:
     def broken(self) -> str:
         """The limit, in words, for which all processes of the run were killed; empty if there is none."""
         with contextlib.suppress(OSError):
+            if not self._broken and self._events is not None and groups.ran_out(self._events):
+                self._broken = too_much_memory(self._memory)
             if not self._broken:
                 self._broken = self._receive()[0].get("broken", "")
         return self._broken
@@ -92,6 +97,9 @@ class Namespaces:
         """Close the descriptors; the processes live on until the run's pipe ends."""
         while self.namespaces:
             os.close(self.namespaces.popitem()[1])
+        if self._events is not None:
+            os.close(self._events)
+            self._events = None
         if self.way_out is not None:
             self.way_out.close()
         elif self.listener is not None:

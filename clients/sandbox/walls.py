@@ -49,6 +49,8 @@ class Walls:
     allowed: AllowedHosts | None = None
     """Hosts that commands reach through the worker's proxy, without a network of their own; None: there is no proxy."""
     read_only: tuple[Path, ...] = ()
+    groups: str = ""
+    """The directory of the cgroup file system below which each run gets a control group; empty: none."""
 
     def command_line(self, root_dir: Path, shown: Iterable[Path]) -> list[str]:
         """Without the program to run. `root_dir` holds `workspace`, `tmp` and `etc`; `shown` are the user's entries.

@@ -52,6 +52,13 @@ class SandboxSettings(BoundSettings):
     sandbox_processes: int = setting(
         "AGENT_RUNNER_SANDBOX_PROCESSES", default=512, ge=0, about="processes and threads of a run's commands; 0: any"
     )
+    sandbox_cgroup: str = setting(
+        "AGENT_RUNNER_SANDBOX_CGROUP",
+        default="",
+        about="a directory of cgroup v2 that was handed over to the worker: there the kernel bounds memory and"
+        " processes of a run's commands together",
+        shown="the one that systemd handed over, if any",
+    )
     sandbox_cpu_s: int = setting(
         "AGENT_RUNNER_SANDBOX_CPU_S", default=3600, ge=0, about="processor time of one process of a command; 0: any"
     )
@@ -70,6 +77,13 @@ class SandboxSettings(BoundSettings):
     def _sandbox_hosts(cls, value: str) -> str:
         AllowedHosts.of(value)
         return value
+
+    @field_validator("sandbox_cgroup", mode="after")
+    @classmethod
+    def _cgroup(cls, value: str) -> str:
+        if value and not os.path.isabs(value):
+            raise ValueError(f"must be an absolute path, not {value!r}")
+        return value.rstrip("/")
 
     @field_validator("sandbox_users", mode="after")
     @classmethod

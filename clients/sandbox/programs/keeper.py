@@ -1,14 +1,15 @@
 """Holds the namespaces of one run: `main RUN_FD SOCKET_FD`, with its input on stdin (marshal): argv, limits,
-directories, proxy_port.
+directories, proxy_port, group (the base of control groups, or empty).
 
 Promise: all processes of a run are in one pid namespace, which ends with the run: when the run's pipe (RUN_FD, whose
 only write end the worker holds) reaches end of file, on SIGTERM, when a limit is broken, and when this program is
 killed.
 
 It sends one JSON object per message over the socket. The first is `{"up": [names]}` with one descriptor per name; with
-a PROXY_PORT one more descriptor follows, a socket that listens on that port in the run's network. After a failure the
-first is `{"failed": words}` instead. When a limit is broken it sends `{"broken": words}`. When this program has ended,
-all processes of the run are gone.
+a PROXY_PORT one more descriptor follows, a socket that listens on that port in the run's network. With a GROUP the
+names `group` and `events` are among them: `cgroup.procs` and `memory.events` of a control group for the run. After a
+failure the first is `{"failed": words}` instead. When a limit is broken it sends `{"broken": words}`. When this program
+has ended, all processes of the run are gone.
 
 It is executed, never imported by the worker; standard library only.
 """
@@ -24,7 +25,7 @@ import subprocess
 import sys
 from typing import Any
 
-from agent_runner.clients.sandbox.programs import kernel
+from agent_runner.clients.sandbox.programs import groups, kernel
 from agent_runner.clients.sandbox.programs.watch import LOOK_S, Watch, usage
 
 START_S = 10.0
@@ -125,6 +126,12 @@ def main(run_fd: int, socket_fd: int) -> int:
     except (_Failed, OSError, ValueError, KeyError) as failure:
         _say(channel, {"failed": str(failure) or type(failure).__name__})
         return 1
+    group: groups.Group | None = None
+    if told["group"]:
+        # Its absence is no failure: a worker that needs groups has tried them when it started.
+        with contextlib.suppress(OSError):
+            group = groups.Group(told["group"], told["limits"])
+            walls.namespaces |= {"group": group.procs, "events": group.events}
     names = list(walls.namespaces)
     try:
         # From here on it can read files that a command has locked, and has no power beyond this sandbox.
@@ -138,6 +145,8 @@ def main(run_fd: int, socket_fd: int) -> int:
         _keep(walls, told, channel, (run_fd, stop_read))
     finally:
         walls.end()
+        if group is not None:
+            group.remove()
     return 0
 
 

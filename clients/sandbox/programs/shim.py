@@ -3,7 +3,8 @@
     argv, env, cwd, umask      the command
     rlimits                    limits of each of its processes, by the names in `kernel.RLIMITS`
     user                       the user and group id to run it as, for a worker of root; 0: the worker's own
-    join                       descriptors of the namespaces to run it in, by name; empty: in those of the worker
+    join                       descriptors of the namespaces to run it in, by name; empty: in those of the worker;
+                               `group`: of cgroup.procs of the control group to run it in
     watch, directories         without namespaces: limits and directories to watch (with them, the keeper does it)
     input, errors              for a service: descriptors of its standard input and error output; else it reads nothing,
                                and both of its outputs are this program's
@@ -54,6 +55,8 @@ def start(told: "dict[str, Any]", inside: bool) -> int:
             os.dup2(told["errors"], 2)
         os.setsid()
         kernel.die_first()
+        if (group := told["join"].get("group")) is not None:
+            os.write(group, b"0")
         if inside:
             enter(told["join"])
         for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):

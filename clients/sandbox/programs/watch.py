@@ -57,7 +57,7 @@ class Watch:
             return f"more than {most} processes and threads (AGENT_RUNNER_SANDBOX_PROCESSES)"
         most = self._limits.get("memory", 0) >> 10
         if most and memory > most and self._proportional(pids) > most:
-            return f"more than {shown(most << 10)} of memory (AGENT_RUNNER_SANDBOX_MEMORY_BYTES)"
+            return too_much_memory(most << 10)
         return self._disk()
 
     def idle(self) -> None:
@@ -97,6 +97,10 @@ class Watch:
         except (OSError, ValueError, IndexError):
             return dict.fromkeys(names, 0)  # the process has just ended
         return found
+
+
+def too_much_memory(most: int) -> str:
+    return f"more than {shown(most)} of memory (AGENT_RUNNER_SANDBOX_MEMORY_BYTES)"
 
 
 def shown(size: int) -> str:
