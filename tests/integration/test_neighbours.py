@@ -14,9 +14,12 @@ import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import httpx
 import pytest
 
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.command_pb2_grpc import AgentExecutionCommandControllerStub
 from agent_runner.status.log.bounds import MAX_SECRETS
 from tests.integration.stack import Stack
 
@@ -97,7 +100,35 @@ def front_matter(stack: Stack, noisy: httpx.Client) -> None:
     assert answer.status_code == 400
 
 
-ACTS: list[Act] = [masked_output, large_messages, streams, slow_senders, health, front_matter]
+def grpc_messages(stack: Stack, noisy: httpx.Client) -> None:
+    """Over gRPC: what is too large, what comes without a key, and more calls at once than are looked at."""
+    large = AgentExecution()
+    large.spec.message = "m" * 2_000_000
+    key = (("authorization", noisy.headers["authorization"]),)
+    with grpc.insecure_channel(f"127.0.0.1:{stack.grpc_port}") as channel:
+        stub = AgentExecutionCommandControllerStub(channel)
+        calls = [stub.create.future(large, metadata=known, timeout=60) for known in (key, ()) * 8]
+        codes = {call.code() for call in calls}
+    assert grpc.StatusCode.UNAUTHENTICATED in codes
+    assert grpc.StatusCode.OK not in codes
+
+
+def much_said(stack: Stack, noisy: httpx.Client) -> None:
+    """A run that always has more to say than one message to the server holds."""
+    lines = "\n".join("$ seq 20000" for _ in range(8))
+    answer = noisy.post("/v1/executions", params={"wait": 60}, json={"message": f"Count.\n{lines}"})
+    assert answer.json()["status"]["phase"] == "EXECUTION_COMPLETED", answer.text
+
+
+def secrets(stack: Stack, noisy: httpx.Client) -> None:
+    """More secrets than a run may have, in number and in bytes."""
+    for env in ({f"S{n}": f"value-{n}" for n in range(MAX_SECRETS + 1)}, {"S": "s" * 40_000}):
+        assert noisy.post("/v1/executions", json={"message": "x", "env": env}).status_code == 400
+
+
+ACTS: list[Act] = [
+    masked_output, large_messages, streams, slow_senders, health, front_matter, grpc_messages, much_said, secrets,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__)
@@ -109,6 +140,7 @@ def test_a_neighbour_is_hardly_noticed(stack: Stack, act: Act) -> None:
             with going_on(act, stack, noisy) as times:
                 beside = median_of_runs(quiet)
             assert times
+            print(f"{act.__name__}: {beside / usual:.2f} x {usual:.3f} s")
             if beside < TIMES_SLOWER * usual:
                 return
             assert left, f"{act.__name__}: a run takes {beside / usual:.1f} times as long"

@@ -1,6 +1,9 @@
 """Pages of lists and of streams are bounded in bytes, whatever their entries hold; JSON of any size holds up nobody."""
 
+import asyncio
 import json
+import random
+import time
 from typing import Any
 
 import httpx
@@ -18,6 +21,7 @@ from tests.unit.server.conftest import Worker, created
 from tests.unit.server.identity import agent
 
 LARGE = 100_000
+LARGE_MESSAGES = 60
 OF_A_PAGE = -(-MAX_PAGE_BYTES // LARGE)
 """The last one begins below the limit."""
 JSON = st.recursive(
@@ -89,3 +93,31 @@ async def test_what_is_no_json_is_refused() -> None:
     with pytest.raises(ValueError, match="JSON"):
         await json_text({"a": [float("nan")]})
     assert json.loads(await json_text({"deep": [[[[[[1]]]]]]})) == {"deep": [[[[[[1]]]]]]}
+
+
+async def test_a_large_answer_holds_up_nobody(http: httpx.AsyncClient, worker: Worker) -> None:
+    """It is written and compressed beside the loop, which has its turn again and again while that goes on."""
+    made = await created(http)
+    run = await worker.claim(made["metadata"]["id"])
+    for number in range(LARGE_MESSAGES):
+        await worker.say(run, random.Random(number).randbytes(LARGE // 2).hex(), number=number)
+    turns = asyncio.create_task(longest_wait())
+    began = time.monotonic()
+    answer = await http.get(f"/v1/executions/{made['metadata']['id']}", headers={"Accept-Encoding": "gzip"})
+    took = time.monotonic() - began
+    turns.cancel()
+    assert answer.headers["content-encoding"] == "gzip"
+    assert len(answer.content) > LARGE_MESSAGES * LARGE
+    assert await turns < took / 3
+
+
+async def longest_wait() -> float:
+    """How long the loop has kept a task waiting that only wants its turn; seconds, when it is cancelled."""
+    longest, last = 0.0, time.monotonic()
+    try:
+        while True:
+            await asyncio.sleep(0)
+            now = time.monotonic()
+            longest, last = max(longest, now - last), now
+    except asyncio.CancelledError:
+        return longest
