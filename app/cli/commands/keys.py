@@ -65,6 +65,10 @@ def create(
         click.echo(json.dumps(made, indent=2, ensure_ascii=False))
         return
     click.echo(f"{made.get('id')}: {name} ({', '.join(scopes)}{f', org {org}' if org else ''}){_until(made)}", err=True)
+    if "runner" in scopes and not queues:
+        click.echo(
+            "It serves every queue; --queue NAME keeps a key to its own (docs/guides/security.md#scopes).", err=True
+        )
     click.echo("The key is shown this once:", err=True)
     click.echo(made.get("key"))
 

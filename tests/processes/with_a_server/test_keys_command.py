@@ -56,6 +56,9 @@ async def test_the_life_of_a_key(settings: Settings, tmp_path: Path) -> None:
         body = json.loads(timed.stdout)
         assert (body["expires_at"] > body["created_at"], body["made_by"]) == (True, "STIGMER_API_KEY")
         assert body["expires_at"][:19] in (await keys(url, ca, "list")).stdout
+        for bound, queue in ((False, []), (True, ["--queue", "q"])):
+            made = await keys(url, ca, "create", "--name", "workers", "--scope", "runner", *queue)
+            assert (made.returncode, "every queue" in made.stderr) == (0, not bound), made.stderr
         for wrong in ("30", "d", "0d", "1y", "-1d"):
             refused = await keys(url, ca, "create", "--name", "x", "--scope", "read", "--expires", wrong)
             assert (refused.returncode, "like 30d" in refused.stderr) == (2, True), refused.stderr
