@@ -18,6 +18,10 @@ COMMANDS = {
         "agent_runner.app.cli.commands.executions:executions",
         "List, get, watch, cancel or redrive executions.",
     ),
+    "schedules": (
+        "agent_runner.app.cli.commands.schedules:schedules",
+        "Executions that begin by the clock: make, list, change, fire.",
+    ),
     "keys": ("agent_runner.app.cli.commands.keys:keys", "Make, list or revoke API keys."),
     "retention": (
         "agent_runner.app.cli.commands.retention_now:retention",

@@ -32,6 +32,7 @@ from agent_runner.app.server.runners.failure_reports import Reports
 from agent_runner.app.server.runners.presence import PresenceBoard
 from agent_runner.app.server.runners.report_pickup import LeftReports
 from agent_runner.app.server.runners.runner_service import RunnerService
+from agent_runner.app.server.schedules.makers import schedule_clock
 from agent_runner.clients.broker.publisher import Publisher
 from agent_runner.clients.broker.start_check import look_at_redis
 from agent_runner.clients.broker.task_ends import TaskEnds
@@ -105,7 +106,8 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
         await wakeups.start()
         resender = Resender(dispatcher, settings.sweep_interval_s)
         services: list[Background] = [
-            pulse, sweeper, resender, Retention.of(ctx), LeftReports(settings, Reports(ctx)), WebhookSender(ctx)
+            pulse, sweeper, resender, Retention.of(ctx), LeftReports(settings, Reports(ctx)), WebhookSender(ctx),
+            schedule_clock(ctx),
         ]  # fmt: skip
         for service in services:
             await up.enter_async_context(service)

@@ -103,6 +103,17 @@ class Problem(Exception):
         return body
 
 
+class FiringTaken(Problem):
+    """A schedule was fired by somebody else, or changed: nothing was made."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            Kind.CONFLICT,
+            "the schedule was fired or changed in between",
+            next_step="Look at its firings, then fire it again.",
+        )
+
+
 def invalid(detail: str, *, next_step: str = "Correct the request and send it again.") -> Problem:
     return Problem(Kind.INVALID_ARGUMENT, detail, next_step=next_step)
 

@@ -143,6 +143,16 @@ class HttpApi:
     async def revoke_key(self, key_id: str) -> Json:
         return await self._call("DELETE", f"/v1/keys/{quote(key_id, safe='')}")
 
+    async def schedules(
+        self, method: str = "GET", *path: str, body: Mapping[str, Any] | None = None, once: bool = False, **params: Any
+    ) -> Json:
+        """A call below `/v1/schedules`. `once`: sent again, it is the same call."""
+        rest: Json = {} if body is None else {"json": dict(body)}
+        if once:
+            rest["headers"] = {"Idempotency-Key": uuid.uuid4().hex}
+        address = "/".join(("/v1/schedules", *(quote(part, safe="") for part in path)))
+        return await self._call(method, address, params={k: v for k, v in params.items() if v}, **rest)
+
     async def workers(self) -> Rows:
         """One entry per worker process that is present or left within a day; its `state` says which."""
         answer = await self._call("GET", "/v1/workers")

@@ -17,6 +17,9 @@ class BoundSettings(AccessSettings):
         le=40 << 20,
         about="pictures and files of one execution together; more get 413",
     )
+    max_schedules: int = setting(
+        "AGENT_RUNNER_MAX_SCHEDULES", default=500, ge=0, about="of one org; more are refused with 429"
+    )
     max_tool_result_bytes: int = setting(
         "AGENT_RUNNER_MAX_TOOL_RESULT_BYTES", default=1 << 18, ge=1, about="a larger result is cut"
     )

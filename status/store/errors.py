@@ -7,6 +7,7 @@ StoreError
 ├── NotItsTurn           it waits for another execution of its session; nobody may report on it yet
 ├── ClaimedNatively      a worker owns it through the runner service; updateStatus is refused
 ├── SlugTaken            another resource of that kind and org has the slug, or the id exists
+├── NotDue               the schedule is not as it was when a firing was decided; nothing was written
 ├── OtherKeysWorker      the worker process was registered with another key
 └── StaleVersion         the resource was changed in between
 """
@@ -46,3 +47,7 @@ class OtherKeysWorker(StoreError):
 
 class StaleVersion(StoreError):
     """The resource was changed by somebody else in between."""
+
+
+class NotDue(StoreError):
+    """Another server fired the schedule, or somebody changed it; nothing was written."""

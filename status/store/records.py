@@ -11,6 +11,7 @@ from agent_runner.status.failures import Code
 from agent_runner.status.log.log import State
 from agent_runner.status.phases import Phase, Step
 from agent_runner.status.requests.multitask import Multitask
+from agent_runner.status.schedules.schedule import Mark
 from agent_runner.status.timeouts import Timeouts
 
 if TYPE_CHECKING:
@@ -69,6 +70,8 @@ class NewExecution:
     """The address to call at its end, encrypted."""
     after_s: float = 0.0
     """It may begin only after this many seconds."""
+    fired: Mark | None = None
+    """It is made by a schedule, and only if the schedule is as this says."""
 
 
 class CreateVerdict(Enum):

@@ -33,7 +33,7 @@ from sqlalchemy import (
 
 from agent_runner.status.store.clock import earliest
 from agent_runner.status.store.postgres import engine_url, is_postgres, suit
-from agent_runner.status.store.tables import client_records, columns
+from agent_runner.status.store.tables import client_records, columns, schedule_records
 from agent_runner.status.store.tables.columns import Big as _Big
 from agent_runner.status.store.tables.columns import count_column as _count
 from agent_runner.status.store.tables.columns import due_column as _due
@@ -312,6 +312,7 @@ api_keys = Table(
 
 threads, assistants = client_records.threads, client_records.assistants
 graph_queries = client_records.graph_queries
+schedules, schedule_firings = schedule_records.schedules, schedule_records.schedule_firings
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_WAIT_S = 60

@@ -13,8 +13,10 @@ from agent_runner.status.store.registry.api_keys import ApiKeys
 from agent_runner.status.store.registry.assistants import Assistants
 from agent_runner.status.store.registry.graph_queries import GraphQueries
 from agent_runner.status.store.registry.presence import Presence
+from agent_runner.status.store.registry.schedules import Schedules
 from agent_runner.status.store.registry.skill_versions import Skills
 from agent_runner.status.store.registry.threads import Threads
+from agent_runner.status.store.turns.firings import Firings
 from agent_runner.status.store.turns.webhook_calls import WebhookCalls
 
 
@@ -35,5 +37,7 @@ class Store(
     Assistants,
     GraphQueries,
     WebhookCalls,
+    Schedules,
+    Firings,
 ):
     """`Store.open(url)` connects lazily; `close()` when done. Every verb may raise `StoreUnavailable`."""

@@ -161,9 +161,3 @@ async def test_a_thread_goes_when_its_time_is_over(sdk: Any, server: RunningServ
         assert time.monotonic() < deadline
         await ThreadExpiry(server.ctx).round()
     assert (await sdk.threads.get(long["thread_id"]))["thread_id"] == long["thread_id"]
-
-
-async def test_crons_are_refused_with_the_reason(sdk: Any) -> None:
-    """501 and a text that says what to do, not a route that is not there."""
-    with pytest.raises(InternalServerError, match="starts no runs by the clock"):
-        await sdk.crons.create("agent-runner", schedule="* * * * *", input={})

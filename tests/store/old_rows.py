@@ -233,7 +233,8 @@ def _made_up(table: Table) -> Row:
 
 def _value(column: "Column[Any]") -> Any:
     for key in column.foreign_keys:
-        return ROWS[key.column.table.name][0][key.column.name]
+        named = ROWS.get(key.column.table.name)
+        return named[0][key.column.name] if named else _value(key.column)
     match column.type:
         case Integer():
             return 1

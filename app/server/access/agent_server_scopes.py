@@ -17,7 +17,7 @@ _READ = (
     *("GET /threads/{thread_id}/history", "GET /store/items", "POST /store/items/search", "POST /store/namespaces"),
     *("GET /threads/{thread_id}/runs", "GET /threads/{thread_id}/stream", "POST /threads/{thread_id}/stream/events"),
     *(f"GET /threads/{{thread_id}}/runs/{{run_id}}{form}" for form in ("", "/join", "/stream")),
-    "GET /runs/{run_id}/stream",
+    *("GET /runs/{run_id}/stream", "POST /runs/crons/search", "POST /runs/crons/count", "GET /runs/crons/{cron_id}"),
 )
 _EXECUTE = (
     *("POST /threads", "PATCH /threads/{thread_id}", "POST /threads/{thread_id}/copy"),
@@ -25,18 +25,14 @@ _EXECUTE = (
     *(f"POST /threads/{{thread_id}}/runs{form}" for form in ("", "/stream", "/wait")),
     *(f"POST /runs{form}" for form in ("", "/stream", "/wait", "/batch", "/cancel")),
     *("POST /threads/{thread_id}/runs/{run_id}/cancel", "DELETE /threads/{thread_id}/runs/{run_id}"),
-    "POST /threads/{thread_id}/commands",
+    *("POST /threads/{thread_id}/commands", "POST /threads/{thread_id}/runs/crons", "POST /runs/crons"),
+    *("PATCH /runs/crons/{cron_id}", "DELETE /runs/crons/{cron_id}"),
 )
 _ADMIN = (
     *("POST /assistants", "PATCH /assistants/{assistant_id}", "DELETE /assistants/{assistant_id}"),
     *("POST /assistants/{assistant_id}/latest", "DELETE /threads/{thread_id}", "POST /threads/prune"),
 )
-_CRONS = (
-    *("POST /threads/{thread_id}/runs/crons", "POST /runs/crons", "POST /runs/crons/search", "POST /runs/crons/count"),
-    *(f"{method} /runs/crons/{{cron_id}}" for method in ("GET", "PATCH", "DELETE")),
-)
 AGENT_SERVER_SCOPES: Mapping[str, Scope] = {
-    **dict.fromkeys(_CRONS, Scope.EXECUTE),
     **dict.fromkeys(_READ, Scope.READ),
     **dict.fromkeys(_EXECUTE, Scope.EXECUTE),
     **dict.fromkeys(_ADMIN, Scope.ADMIN),

@@ -49,6 +49,15 @@ def _collection(route: str, *, write: Scope) -> dict[str, Scope]:
     return rows | dict.fromkeys((f"POST {some}", f"PUT {some}", f"PUT {one}"), write)
 
 
+_A_SCHEDULE = "/v1/schedules/{schedule_id}"
+_OF_SCHEDULE = {
+    "read": [f"GET {_A_SCHEDULE}{part}" for part in ("", "/firings", "/preview")],
+    "execute": [
+        *(f"{method} {_A_SCHEDULE}" for method in ("PATCH", "DELETE")),
+        *(f"POST {_A_SCHEDULE}/{verb}" for verb in ("pause", "resume", "fire")),
+    ],
+}
+"""A schedule is executions to come: who may execute may also end it."""
 _WRITE = ("create", "update", "apply", "delete")
 SCOPES: Mapping[str, Scope] = {
     **_service("agent", "AgentCommandController", {Scope.ADMIN: _WRITE}),
@@ -103,6 +112,8 @@ SCOPES: Mapping[str, Scope] = {
     "GET /v1/keys": Scope.ADMIN,
     "DELETE /v1/keys/{key_id}": Scope.ADMIN,
     "POST /v1/retention": Scope.ADMIN,
+    **dict.fromkeys(("GET /v1/schedules", "POST /v1/schedules/preview", *_OF_SCHEDULE["read"]), Scope.READ),
+    **dict.fromkeys(("POST /v1/schedules", *_OF_SCHEDULE["execute"]), Scope.EXECUTE),
     **agent_server_scopes.AGENT_SERVER_SCOPES,
     **FRONT_END_SCOPES,
 }

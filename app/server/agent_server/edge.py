@@ -25,7 +25,7 @@ def agent_server_routes(edges: Edges) -> Sequence[APIRouter]:
     questions = GraphQuestions(edges.ctx)
     states = ThreadStates(edges.ctx, questions, assistants)
     return [
-        cron_routes(),
+        cron_routes(edges, threads, assistants),
         assistant_routes(assistants),
         graph_shape_routes(edges, assistants, questions),
         run_routes(edges, threads, assistants),

@@ -9,4 +9,5 @@ _UUID = {"format": "uuid"}
 ThreadId = Annotated[str, Path(json_schema_extra=_UUID)]
 RunId = Annotated[str, Path(json_schema_extra=_UUID)]
 AssistantId = Annotated[str, Path(json_schema_extra=_UUID)]
+CronId = Annotated[str, Path(json_schema_extra=_UUID)]
 Uuid = Annotated[str, Field(json_schema_extra=_UUID)]

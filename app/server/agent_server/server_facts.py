@@ -24,7 +24,7 @@ def server_facts(edges: Edges, version: str) -> APIRouter:
     @routes.get("/info", responses={200: answer({"type": "object"})})
     async def info() -> JSONResponse:
         """Versions, and what this server can do."""
-        flags = {"assistants": True, "crons": False, "langsmith": False, "langsmith_tracing_replicas": False}
+        flags = {"assistants": True, "crons": True, "langsmith": False, "langsmith_tracing_replicas": False}
         host = {"kind": "self-hosted", "project_id": None, "host_revision_id": None, "revision_id": None}
         told = {"version": API_VERSION, "flags": flags, "host": {**host, "tenant_id": None}}
         return JSONResponse({**told, "server": "agent-runner", "server_version": version})

@@ -1,14 +1,14 @@
-"""Ids of threads and runs. The API wants UUIDs, our ids end with a ULID: both are the same 128 bits.
+"""Ids of threads, runs and crons. The API wants UUIDs, our ids end with a ULID: both are the same 128 bits.
 
-`ses-<ULID>` is the thread with that UUID, `aex-<ULID>` the run. So nothing has to be stored, an id that a client
-chooses has its session id, and a link in either form finds the same record.
+`ses-<ULID>` is the thread with that UUID, `aex-<ULID>` the run, `sch-<ULID>` the cron. So nothing has to be stored, an
+id that a client chooses has its session id, and a link in either form finds the same record.
 """
 
 import uuid
 
 from ulid import ULID
 
-from agent_runner.app.server.contract.ids import execution_prefix, resource_prefix
+from agent_runner.app.server.contract.ids import SCHEDULE_PREFIX, execution_prefix, resource_prefix
 from agent_runner.app.server.problems import Kind, Problem
 from agent_runner.status.store.records import ResourceKind
 
@@ -32,6 +32,15 @@ def run_uuid(execution_id: str) -> str:
 def execution_of(run_id: str) -> str:
     """The execution's id. Raises UNPROCESSABLE for what is no UUID."""
     return f"{execution_prefix()}-{_ulid_of(run_id, 'run_id')}"
+
+
+def cron_uuid(schedule_id: str) -> str:
+    return _uuid_of(schedule_id)
+
+
+def schedule_of(cron_id: str) -> str:
+    """The schedule's id. Raises UNPROCESSABLE for what is no UUID."""
+    return f"{SCHEDULE_PREFIX}-{_ulid_of(cron_id, 'cron_id')}"
 
 
 def is_uuid(text: str) -> bool:

@@ -27,6 +27,14 @@ def new_execution_id() -> str:
     return _new_id("AgentExecution")
 
 
+SCHEDULE_PREFIX = "sch"
+
+
+def new_schedule_id() -> str:
+    """Schedules are ours, and not of the contract."""
+    return f"{SCHEDULE_PREFIX}-{str(_ulid()).lower()}"
+
+
 def new_resource_id(kind: ResourceKind) -> str:
     return _new_id(kind.value)
 

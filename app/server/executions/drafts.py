@@ -18,16 +18,18 @@ from agent_runner.app.server.contract.message_json import message_of
 from agent_runner.app.server.executions.content import Content, Taken, answer_contents, input_content, message_content
 from agent_runner.app.server.executions.input_rows import input_rows
 from agent_runner.app.server.executions.run_config import check_annotations, put_annotations
-from agent_runner.app.server.executions.view import API_VERSION
+from agent_runner.app.server.executions.view import API_VERSION, GRAPH_ANNOTATION
 from agent_runner.app.server.problems import invalid
+from agent_runner.app.server.resources.sealing import EnvValue
 from agent_runner.status.attachments import Attachment
 from agent_runner.status.log.log import State
 from agent_runner.status.media import Json
 from agent_runner.status.requests.multitask import Multitask
+from agent_runner.status.schedules.schedule import Mark
 from agent_runner.status.store.records import Execution
 from agent_runner.status.timeouts import Timeouts
 
-GRAPH, TIMEOUTS, INPUT = "agent-runner/graph", "agent-runner/timeouts", "agent-runner/input"
+GRAPH, TIMEOUTS, INPUT = GRAPH_ANNOTATION, "agent-runner/timeouts", "agent-runner/input"
 ANSWERS = "agent-runner/answers"
 CONTRACT_FIELDS = frozenset({"api_version", "apiVersion", "kind", "metadata", "spec", "status"})
 SHORT_FIELDS = frozenset(
@@ -82,6 +84,10 @@ class Draft:
     redriven_from: str = ""
     base_checkpoint_id: str | None = None
     resume_checkpoint_id: str = ""
+    fired: Mark | None = None
+    """It is the firing of a schedule."""
+    shares_session: bool = False
+    """A session that is made for it is that of the schedule's later firings too."""
 
 
 def draft_of_json(body: Any, *, idempotency_key: str = "") -> Draft:
@@ -208,6 +214,11 @@ def put_secrets(execution: AgentExecution, env: Mapping[str, str]) -> None:
     for name, value in env.items():
         execution.spec.runtime_env[name].value = value
         execution.spec.runtime_env[name].is_secret = True
+
+
+def env_values(execution: AgentExecution) -> dict[str, EnvValue]:
+    values = execution.spec.runtime_env.items()
+    return {name: EnvValue(value=value.value, is_secret=value.is_secret) for name, value in values}
 
 
 def _text(body: Mapping[str, Any], name: str) -> str:

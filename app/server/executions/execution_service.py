@@ -21,14 +21,22 @@ from agent_runner.app.server.contract.tags import check_tags
 from agent_runner.app.server.contract.texts import MAX_INDEXED, check_text, unfit_texts
 from agent_runner.app.server.executions.after_end import after_end, publish_due
 from agent_runner.app.server.executions.attachments import SETTING, check_weight, words_beside
-from agent_runner.app.server.executions.drafts import GRAPH, Accepted, Draft, draft_of_contract, put_secrets, spoken
+from agent_runner.app.server.executions.drafts import (
+    Accepted,
+    Draft,
+    draft_of_contract,
+    env_values,
+    put_secrets,
+    spoken,
+)
 from agent_runner.app.server.executions.input_rows import input_rows
-from agent_runner.app.server.executions.placement import Place, Placing
+from agent_runner.app.server.executions.placement import Place, Placing, mark_of
 from agent_runner.app.server.executions.redrives import where_to_begin
 from agent_runner.app.server.executions.request_digest import digest_of
 from agent_runner.app.server.executions.updates import amended
-from agent_runner.app.server.executions.view import API_VERSION, CREATED_BY, REQUEST, as_json, execution_from_json
+from agent_runner.app.server.executions.view import API_VERSION, CREATED_BY, REQUEST, execution_from_json, stored_spec
 from agent_runner.app.server.problems import (
+    FiringTaken,
     Kind,
     Problem,
     broker_unavailable,
@@ -38,12 +46,13 @@ from agent_runner.app.server.problems import (
     not_found,
     violated,
 )
-from agent_runner.app.server.resources.sealing import REDACTED, EnvValue, check_env, check_secrets, redacted
+from agent_runner.app.server.resources.sealing import REDACTED, EnvValue, check_env, check_secrets
 from agent_runner.clients.broker.publisher import PublishError
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.clients.tracing.tracing import TRACE
 from agent_runner.status.phases import TERMINAL_PHASES, Step
 from agent_runner.status.questions import AnswerError, answers_for
+from agent_runner.status.store.errors import NotDue
 from agent_runner.status.store.records import CreateVerdict, Execution, ExecutionQuery, NewExecution, Page
 from agent_runner.status.timeouts import Timeouts, TimeoutsError
 
@@ -73,22 +82,13 @@ class Executions:
         self._placing = placing
 
     async def create(self, draft: Draft) -> Accepted:
-        draft.execution.spec.SetInParent()  # the contract lets the spec be left out, but not its message
-        self._check(draft)
-        timeouts = self._timeouts(draft)
-        # The server makes the id. A request with the id of an existing execution means that execution.
-        if (given := draft.execution.metadata.id) and await self._ctx.store.get(given) is not None:
-            raise exists("AgentExecution", given)
-        await self._check_answers(draft)
-        model = draft.execution.spec.execution_config.model_name
-        if not draft.redriven_from:  # a redrive keeps a model that was checked at the first execution
-            check_model_scope(model)
+        timeouts = await self._checked(draft)
         asked = digest_of(draft) if draft.idempotency_key else ""
         place = await self._placing.place(draft)
         try:
-            check_allowed(self._ctx.settings, place, model)
+            check_allowed(self._ctx.settings, place, draft.execution.spec.execution_config.model_name)
             accepted = await self._store(self._new(draft, place, timeouts, asked))
-            if not await self._publish(accepted):
+            if not await self._publish(accepted, firing=draft.fired is not None):
                 accepted = replace(accepted, state=None)
         except Problem:  # refused: there is no row. Another error may leave a row, which needs its session
             await self._placing.undo(place)
@@ -102,6 +102,12 @@ class Executions:
                 next_step="Use a new key for a new request; send the same request to get the same execution.",
             )
         return accepted
+
+    async def check(self, draft: Draft) -> None:
+        """Raises what `create` would refuse now, and makes nothing."""
+        await self._checked(draft)
+        place = await self._placing.foreseen(draft)
+        check_allowed(self._ctx.settings, place, draft.execution.spec.execution_config.model_name)
 
     async def redrive(self, id: str, *, env: Mapping[str, str], begin: str = "", idempotency_key: str = "") -> Accepted:
         """A new execution with the same input, session, model and timeouts. The secrets were removed at the end of the
@@ -217,6 +223,18 @@ class Executions:
         first = await self._ctx.store.read_log(id, 0, 1)
         return first[0].payload if first else {"content": ""}
 
+    async def _checked(self, draft: Draft) -> Timeouts:
+        draft.execution.spec.SetInParent()  # the contract lets the spec be left out, but not its message
+        self._check(draft)
+        timeouts = self._timeouts(draft)
+        # The server makes the id. A request with the id of an existing execution means that execution.
+        if (given := draft.execution.metadata.id) and await self._ctx.store.get(given) is not None:
+            raise exists("AgentExecution", given)
+        await self._check_answers(draft)
+        if not draft.redriven_from:  # a redrive keeps a model that was checked at the first execution
+            check_model_scope(draft.execution.spec.execution_config.model_name)
+        return timeouts
+
     def _check(self, draft: Draft) -> None:
         execution = draft.execution
         settings = self._ctx.settings
@@ -241,7 +259,7 @@ class Executions:
             raise invalid(f"idempotency key: at most {MAX_INDEXED} characters")
         check_tags(execution.metadata.tags, "metadata.tags")
         check_env({name: value.value for name, value in execution.spec.runtime_env.items()}, "spec.runtime_env")
-        check_secrets(_env_of(execution).values(), "spec.runtime_env")
+        check_secrets(env_values(execution).values(), "spec.runtime_env")
 
     async def _check_answers(self, draft: Draft) -> None:
         """Checks that the answers name open questions of the session. Does nothing while its newest execution runs.
@@ -311,11 +329,11 @@ class Executions:
             after=rows.after,
             graph=place.graph,
             model_name=execution.spec.execution_config.model_name,
-            spec=_stored_spec(execution, place.graph)
+            spec=stored_spec(execution, place.graph)
             | {**draft.noted, CREATED_BY: actor()}
             | ({REQUEST: asked} if asked else {})
             | ({TRACE: trace} if (trace := self._ctx.tracing.carried()) else {}),
-            sealed_env=self._sealed(draft),
+            sealed_env=self._ctx.sealing.seal_env(env_values(execution)),
             timeouts=timeouts,
             runner_queue=settings.runner_queue,
             orchestrator_queue=settings.orchestrator_queue,
@@ -323,14 +341,15 @@ class Executions:
             redriven_from=draft.redriven_from,
             base_checkpoint_id=draft.base_checkpoint_id,
             resume_checkpoint_id=draft.resume_checkpoint_id,
-            one_shot=place.fresh,
+            one_shot=place.fresh and not draft.shares_session,
+            fired=mark_of(draft, place),
         )
 
-    def _sealed(self, draft: Draft) -> bytes:
-        return self._ctx.sealing.seal_env(_env_of(draft.execution))
-
     async def _store(self, new: NewExecution) -> Accepted:
-        created = await self._ctx.store.create(new, queue_cap=self._ctx.settings.max_queued)
+        try:
+            created = await self._ctx.store.create(new, queue_cap=self._ctx.settings.max_queued)
+        except NotDue:
+            raise FiringTaken from None
         if created.verdict is CreateVerdict.QUEUE_FULL:
             raise Problem(
                 Kind.TOO_MANY,
@@ -348,7 +367,7 @@ class Executions:
         known = created.verdict is CreateVerdict.KNOWN
         return Accepted(execution=created.execution, known=known, state=created.state)
 
-    async def _publish(self, accepted: Accepted) -> bool:
+    async def _publish(self, accepted: Accepted, *, firing: bool = False) -> bool:
         """Publishes the execution, unless it waits for its session or was published already. False: its row may have
         changed meanwhile.
 
@@ -365,32 +384,13 @@ class Executions:
                 return True
             await self._ctx.dispatcher.publish(execution.id)
         except PublishError as error:
+            if firing:  # nobody could send it again: it stays, and the resender publishes it
+                return True
             cause = str(error)
             await self._ctx.store.withdraw(execution.id)
         if await self._ctx.store.get(execution.id) is None:
             raise broker_unavailable(cause)
         return False
-
-
-def _env_of(execution: AgentExecution) -> dict[str, EnvValue]:
-    values = execution.spec.runtime_env.items()
-    return {name: EnvValue(value=value.value, is_secret=value.is_secret) for name, value in values}
-
-
-def _stored_spec(execution: AgentExecution, graph: str) -> dict[str, Any]:
-    """The part of the contract's AgentExecution that the row keeps: no message (it is in the log), no secret values."""
-    shown = as_json(execution)
-    metadata = {name: value for name, value in shown.get("metadata", {}).items() if name in _KEPT_METADATA}
-    if graph:
-        metadata["annotations"] = {**metadata.get("annotations", {}), GRAPH: graph}
-    spec = {name: value for name, value in shown.get("spec", {}).items() if name in _KEPT_SPEC}
-    if "runtime_env" in spec:
-        spec["runtime_env"] = redacted(spec["runtime_env"])
-    return {"metadata": metadata, "spec": spec}
-
-
-_KEPT_METADATA = ("labels", "annotations", "tags")
-_KEPT_SPEC = ("execution_config", "runtime_env", "callback_token")
 
 
 def _named(id: str) -> str:

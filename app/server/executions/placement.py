@@ -4,13 +4,14 @@ If a session is given: session -> instance -> agent. If an agent is given: agent
 is gone) -> a new session. Else the built-in agent of the org, so that a message alone is enough.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent_runner.app.server.access.principal import default_org, must_own
 from agent_runner.app.server.executions.drafts import GRAPH, Draft
 from agent_runner.app.server.problems import Kind, Problem, failed_precondition, invalid
 from agent_runner.app.server.resources.resource_service import Resources
 from agent_runner.clients.engine.agent_definition import DEFAULT_AGENT
+from agent_runner.status.schedules.schedule import Mark
 from agent_runner.status.store.errors import SlugTaken
 from agent_runner.status.store.executions.purge import subject_of
 from agent_runner.status.store.records import Resource, ResourceKind
@@ -57,6 +58,25 @@ class Placing:
         instance = await self._resources.default_instance(agent)
         return _place(draft, agent, await self._new_session(draft, agent, instance), fresh=True)
 
+    async def foreseen(self, draft: Draft) -> Place:
+        """As `place`, and makes nothing; the session is empty if one would be made."""
+        org = draft.execution.metadata.org or default_org()
+        must_own(org)
+        if session_id := draft.execution.spec.session_id:
+            session, agent, known = await self._found(session_id)
+            if not is_thread(session):
+                return await self.place(draft)
+            agent = await self._agent(draft) if draft.agent else agent
+            return _place(draft, agent, session, fresh=False, known="" if draft.agent or draft.graph else known or "")
+        if draft.agent:
+            agent = await self._resources.named(ResourceKind.AGENT, org, draft.agent)
+            id, slug, graph = agent.id, agent.slug, _annotated(agent)
+        elif draft.default_agent or draft.graph:
+            id, slug, graph = "", BUILT_IN_SLUG, ""
+        else:
+            raise _nowhere()
+        return Place(org=org, session_id="", agent_id=id, agent=slug, graph=draft.graph or graph, fresh=True)
+
     async def _found(self, session_id: str) -> tuple[Resource, Resource, str | None]:
         """The session, its agent and its graph (see `_graph`). Raises what is missing."""
         if place := await self._store.session_place(session_id):
@@ -91,7 +111,7 @@ class Placing:
         if draft.agent:
             return await self._resources.named(ResourceKind.AGENT, org, draft.agent)
         if not (draft.default_agent or draft.graph):
-            raise invalid("spec: session_id or agent_id is required", next_step="Name a session or an agent.")
+            raise _nowhere()
         return await self.built_in(org)
 
     async def built_in(self, org: str) -> Resource:
@@ -151,12 +171,26 @@ def _graph(session: Resource, last: str | None) -> str | None:
 
 
 def _place(draft: Draft, agent: Resource, session: Resource, *, fresh: bool, known: str = "") -> Place:
-    annotated = agent.body.get("metadata", {}).get("annotations", {}).get(GRAPH, "")
     return Place(
         org=session.org or draft.execution.metadata.org or default_org(),
         session_id=session.id,
         agent_id=agent.id,
         agent=agent.slug,
-        graph=draft.graph or known or annotated,
+        graph=draft.graph or known or _annotated(agent),
         fresh=fresh,
     )
+
+
+def _annotated(agent: Resource) -> str:
+    return str(agent.body.get("metadata", {}).get("annotations", {}).get(GRAPH, ""))
+
+
+def _nowhere() -> Problem:
+    return invalid("spec: session_id or agent_id is required", next_step="Name a session or an agent.")
+
+
+def mark_of(draft: Draft, place: Place) -> Mark | None:
+    """The firing of a schedule that the execution is. It names the session if that is the schedule's from now on."""
+    if draft.fired is None or not (place.fresh and draft.shares_session):
+        return draft.fired
+    return replace(draft.fired, session_id=place.session_id)

@@ -14,12 +14,14 @@ from google.protobuf.message import Message
 
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 from agent_runner.app.server.problems import invalid
+from agent_runner.app.server.resources.sealing import redacted
 from agent_runner.status.brief import Brief, brief_metadata
 from agent_runner.status.log.log import State, render, rfc3339
 from agent_runner.status.questions import next_step_of
 from agent_runner.status.store.records import Execution
 
 API_VERSION = "agentic.stigmer.ai/v1"
+GRAPH_ANNOTATION = "agent-runner/graph"
 CREATED_BY = "created_by"
 """Beside `metadata` and `spec` in the row's document: the creator."""
 REQUEST = "request"
@@ -146,3 +148,19 @@ def _updated(execution: Execution, created: str) -> dict[str, Any]:
         return {"updated_at": created, "event": "created"}
     at, by = rfc3339(execution.spec_updated_at), execution.spec_updated_by
     return {"updated_at": at, "event": "updated", "updated_by": {"id": by}}
+
+
+def stored_spec(execution: AgentExecution, graph: str) -> dict[str, Any]:
+    """The part of the contract's AgentExecution that the row keeps: no message (it is in the log), no secret values."""
+    shown = as_json(execution)
+    metadata = {name: value for name, value in shown.get("metadata", {}).items() if name in _KEPT_METADATA}
+    if graph:
+        metadata["annotations"] = {**metadata.get("annotations", {}), GRAPH_ANNOTATION: graph}
+    spec = {name: value for name, value in shown.get("spec", {}).items() if name in _KEPT_SPEC}
+    if "runtime_env" in spec:
+        spec["runtime_env"] = redacted(spec["runtime_env"])
+    return {"metadata": metadata, "spec": spec}
+
+
+_KEPT_METADATA = ("labels", "annotations", "tags")
+_KEPT_SPEC = ("execution_config", "runtime_env", "callback_token")

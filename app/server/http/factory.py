@@ -30,11 +30,14 @@ from agent_runner.app.server.http.routes.page_routes import page_routes
 from agent_runner.app.server.http.routes.resource_routes import resource_routes
 from agent_runner.app.server.http.routes.retention_routes import retention_routes
 from agent_runner.app.server.http.routes.runner_routes import runner_routes
+from agent_runner.app.server.http.routes.schedule_routes import schedule_routes
 from agent_runner.app.server.http.routes.session_routes import session_routes
 from agent_runner.app.server.problems import Kind, Problem, invalid
 from agent_runner.clients.settings.access_settings import DUMMY_LOCAL_KEY
 
-_ROUTES = (resource_routes, session_routes, runner_routes, key_routes, retention_routes, page_routes)
+_ROUTES = (
+    resource_routes, session_routes, runner_routes, key_routes, retention_routes, page_routes, schedule_routes
+)  # fmt: skip
 _KINDS = {404: Kind.NOT_FOUND, 405: Kind.METHOD_NOT_ALLOWED, 413: Kind.TOO_LARGE}
 
 

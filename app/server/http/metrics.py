@@ -46,6 +46,7 @@ class Metrics:
         self._not_taking = Gauge(
             "agent_runner_workers_not_taking", "Worker processes online that take no work", ["queue"], registry=kept
         )
+        self._schedules = Gauge("agent_runner_schedules", "Schedules", ["state"], registry=kept)
         self._store_up = Gauge("agent_runner_store_up", "1 when the database answered this scrape", registry=kept)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -68,6 +69,8 @@ class Metrics:
         counts = await self._store.phase_counts()
         for phase in OPEN_PHASES:
             self._open.labels(phase.name).set(counts.get(phase, 0))
+        for state, count in (await self._store.schedule_states()).items():
+            self._schedules.labels(state).set(count)
         self._oldest.set(await self._store.oldest_open_s())
         online = [w for w in await self._store.workers() if w.gone_at is None and w.disconnected_at is None]
         for gauge in (self._workers, self._slots, self._busy, self._hung, self._not_taking):

@@ -2,6 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from agent_runner.app.server.schedules.firing_counts import FiringCounts
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase
 
@@ -13,6 +14,7 @@ class Ends:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.firings = FiringCounts(self.registry)
         self._ended = Counter(
             "agent_runner_executions_ended", "Executions that ended", ["phase", "code"], registry=self.registry
         )

@@ -10,7 +10,9 @@ from agent_runner.status.log.events import USER_MESSAGE
 from agent_runner.status.log.log import LogRow, State
 from agent_runner.status.phases import TERMINAL_PHASES, Phase
 from agent_runner.status.requests.multitask import Multitask
+from agent_runner.status.schedules.schedule import FiringOutcome
 from agent_runner.status.store.driver.transaction import Connection
+from agent_runner.status.store.errors import NotDue
 from agent_runner.status.store.executions.attachments import put_attachments
 from agent_runner.status.store.executions.ending import LOG_ROW, dumps
 from agent_runner.status.store.executions.tags import put_execution_tags
@@ -18,6 +20,7 @@ from agent_runner.status.store.records import Created, CreateVerdict, NewDelta, 
 from agent_runner.status.store.rows import limits_of, to_execution, to_resource
 from agent_runner.status.store.statements import made
 from agent_runner.status.store.statements.named import resource_by_id
+from agent_runner.status.store.turns.firings import take
 from agent_runner.status.store.turns.several_at_once import Multitasking
 from agent_runner.status.store.verbs import Orgs, reads, verb, writes
 
@@ -49,7 +52,10 @@ def _first_rows(new: NewExecution) -> list[NewDelta]:
 class Creation(Multitasking):
     @verb(orgs=Orgs.WRITES)
     async def create(self, new: NewExecution, *, queue_cap: int = 0) -> Created:
-        """Store an execution and admit it to its session, or queue it there. `queue_cap` 0: no cap on its queue."""
+        """Store an execution and admit it to its session, or queue it there. `queue_cap` 0: no cap on its queue.
+
+        Raises `NotDue` if it is the firing of a schedule that another one has taken.
+        """
         try:
             return await self._create(new, queue_cap)
         except IntegrityError:
@@ -80,6 +86,8 @@ class Creation(Multitasking):
         busy = bool(new.session_id) and self._session_busy(connection, new)
         if busy and new.multitask is Multitask.REJECT:
             return Created(verdict=CreateVerdict.SESSION_BUSY, execution=None)
+        if new.fired and not take(connection, self.params(), new.fired, FiringOutcome.FIRED, execution_id=new.id):
+            raise NotDue  # takes back what was written so far
         superseded: list[Row[Any]] = []
         if new.session_id and new.multitask in (Multitask.INTERRUPT, Multitask.ROLLBACK):
             superseded = self.supersede(connection, new.session_id, new.multitask)

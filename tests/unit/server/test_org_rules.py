@@ -13,6 +13,7 @@ from agent_runner.app.server.access.org_view import RULES, visible
 from agent_runner.app.server.access.principal import Principal, acting_as
 from agent_runner.app.server.problems import Kind, Problem
 from agent_runner.status.attachments import Attachment
+from agent_runner.status.schedules.schedule import Rules, Schedule
 from agent_runner.status.store import schema
 from agent_runner.status.store.records import (
     Execution,
@@ -24,6 +25,7 @@ from agent_runner.status.store.records import (
 )
 from agent_runner.status.store.registry.assistants import Assistant, AssistantQuery
 from agent_runner.status.store.registry.graph_queries import GraphQuery
+from agent_runner.status.store.registry.schedules import SchedulePage, ScheduleQuery
 from agent_runner.status.store.registry.skill_records import SkillVersion
 from agent_runner.status.store.registry.threads import NewThread, ThreadQuery
 from agent_runner.status.store.store import Store
@@ -55,6 +57,7 @@ class World:
     agent: Resource
     skill: Resource
     assistant: Assistant
+    schedule: Schedule
     thread_id: str
 
     def contents(self) -> dict[str, list[Any]]:
@@ -87,6 +90,10 @@ def version(skill: Resource) -> SkillVersion:
     )
 
 
+def schedule(id: str) -> Schedule:
+    return Schedule(id=id, org="b", name="s", rules=Rules(cron="@daily"), next_at=4e9)
+
+
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     url = f"sqlite:///{tmp_path}/store.db"
@@ -100,6 +107,8 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     skill = resource(ResourceKind.SKILL, "skl-1")
     skill = await store.push_skill(skill, version(skill), b"archive")
     assistant = await store.put_assistant(Assistant(org="b", id="a-1", graph="g", name="n"), first=True)
+    planned = await store.add_schedule(schedule("sch-1"), most=9)
+    assert planned is not None
     instance = replace(resource(ResourceKind.AGENT_INSTANCE, "ain-1"), parent_id=agent.id)
     await store.put_resource(instance)
     thread = replace(resource(ResourceKind.SESSION, "ses-thread"), parent_id=instance.id)
@@ -112,6 +121,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         agent=agent,
         skill=skill,
         assistant=assistant,
+        schedule=planned,
         thread_id=session.id,
     )
     await store.close()
@@ -160,6 +170,12 @@ OF_THE_OWNERS: dict[str, Asked] = {
     "put_assistant": lambda s, w: s.put_assistant(w.assistant, first=False),
     "latest_assistant": lambda s, w: s.latest_assistant(w.assistant),
     "delete_assistant": lambda s, w: s.delete_assistant(w.assistant),
+    "add_schedule": lambda s, w: s.add_schedule(schedule("sch-2"), most=9),
+    "find_schedule": lambda s, w: s.find_schedule(w.schedule.id),
+    "list_schedules": lambda s, w: s.list_schedules(ScheduleQuery()),
+    "search_schedules": lambda s, w: s.search_schedules(ScheduleQuery()),
+    "change_schedule": lambda s, w: s.change_schedule(replace(w.schedule, name="n"), read=w.schedule),
+    "delete_schedule": lambda s, w: s.delete_schedule(w.schedule),
     "add_query": lambda s, w: asked_and_read(s, w),
     "push_skill": lambda s, w: s.push_skill(w.skill, version(w.skill), b"archive", expect_version=w.skill.version),
 }
@@ -176,7 +192,7 @@ async def unless_refused(asked: Awaitable[Any]) -> Any:
 def is_nothing(answer: Any) -> bool:
     if (shown := getattr(answer, "executions", getattr(answer, "resources", None))) is not None:
         return not shown and answer.total == 0
-    return not answer
+    return not (answer.schedules if isinstance(answer, SchedulePage) else answer)
 
 
 def test_there_is_a_call_for_every_verb_whose_rule_hides_something() -> None:

@@ -1,6 +1,6 @@
 """Runs are executions: this makes, finds, cancels and removes them in the words of this API."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +12,16 @@ from agent_runner.app.server.agent_server.runs.run_view import IN_PHASES, has_en
 from agent_runner.app.server.agent_server.streams.run_end import RunEnd, run_end
 from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
 from agent_runner.app.server.agent_server.uuids import execution_of, is_uuid, run_uuid, session_of, thread_uuid
+from agent_runner.app.server.contract.ids import new_resource_id
 from agent_runner.app.server.edge_services import Edges
+from agent_runner.app.server.executions.drafts import Draft
 from agent_runner.app.server.log_feed.follow import until_ended
 from agent_runner.app.server.problems import Kind, Problem, invalid
 from agent_runner.clients.web.webhook_address import WebhookPolicy, WebhookRefused
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.records import Execution, ExecutionQuery, ResourceKind, View
-from agent_runner.status.store.registry.threads import Thread
+from agent_runner.status.store.registry.threads import Thread, ThreadStatus
 
 log = event_logger(__name__)
 Json = dict[str, Any]
@@ -59,9 +61,16 @@ class RunService:
         self._ctx, self._executions, self._store = edges.ctx, edges.executions, edges.ctx.store
 
     async def create(
-        self, thread_id: str | None, asked: RunCreate, *, keeps_stream: bool, protocol: bool = False
+        self,
+        thread_id: str | None,
+        asked: RunCreate,
+        *,
+        keeps_stream: bool,
+        protocol: bool = False,
+        amended: Callable[[Draft], Draft] | None = None,
     ) -> Made:
-        """Without a thread it gets one of its own. `protocol`: it was started by the thread protocol.
+        """Without a thread it gets one of its own. `protocol`: it was started by the thread protocol. `amended`: what
+        a cron adds to its draft.
 
         Raises NOT_FOUND, UNPROCESSABLE, INVALID_ARGUMENT, and FAILED_PRECONDITION if the thread is busy and the run
         must not wait."""
@@ -77,7 +86,7 @@ class RunService:
             asked, assistant, target, thread, keeps_stream=keeps_stream, temporary=temporary, protocol=protocol
         )
         try:
-            accepted = await self._executions.create(draft)
+            accepted = await self._executions.create(amended(draft) if amended else draft)
         except Problem as problem:
             if thread_id is None:
                 await self._remove_thread(thread.session_id)
@@ -89,6 +98,19 @@ class RunService:
         if temporary:
             self._ctx.soon(self._tidy_up(accepted.execution))
         return made
+
+    async def check(self, thread_id: str | None, asked: RunCreate) -> None:
+        """Raises what `create` would refuse now, and makes no run and no thread."""
+        await self._threads.prepare()
+        if asked.webhook:
+            self._check_webhook(asked.webhook)
+        assistant = await self._assistants.resolve(asked.assistant_id)
+        target = await self._assistants.target(assistant)
+        thread = _thread_to_be(assistant.org) if thread_id is None else await self._threads.get(thread_id)
+        draft = draft_of_run(asked, assistant, target, thread, keeps_stream=True, temporary=thread_id is None)
+        if thread_id is None:
+            draft.execution.spec.session_id = ""
+        await self._executions.check(draft)
 
     def _check_webhook(self, url: str) -> None:
         settings = self._ctx.settings
@@ -211,3 +233,9 @@ def _busy(problem: Problem, asked: RunCreate) -> Problem:
         "Thread is already running a task. Wait for it to finish, or choose another multitask strategy.",
         next_step='Send "multitask_strategy": "enqueue", "interrupt" or "rollback", or wait for the run to end.',
     )
+
+
+def _thread_to_be(org: str) -> Thread:
+    """In place of the thread that a stateless run will get."""
+    session_id = new_resource_id(ResourceKind.SESSION)
+    return Thread(session_id=session_id, org=org, status=ThreadStatus.IDLE, created_at=0.0, updated_at=0.0)

@@ -37,6 +37,10 @@ class ThreadService:
         """Raises UNPROCESSABLE for what is no UUID."""
         return await self._store.thread(session_of(thread_id))
 
+    async def prepare(self) -> None:
+        """Makes the built-in agent of the caller's org, which threads belong to before their first run."""
+        await self._placing.built_in(default_org())
+
     async def again(self, thread: Thread) -> Thread:
         """As it is now. Raises NOT_FOUND."""
         return await self.get(thread_uuid(thread.session_id))

@@ -8,6 +8,7 @@ from typing import Any
 
 from agent_runner.app.server.executions.run_config import MAX_LIMIT, OURS
 from agent_runner.app.server.http.document.message_schemas import ENV_NAME, TEXT, ref
+from agent_runner.app.server.http.document.schedule_schemas import SCHEDULE_PARTS
 from agent_runner.status.attachments import MAX_ATTACHMENTS
 from agent_runner.status.media import KINDS
 from agent_runner.status.timeouts import CALLER_TIMEOUTS, LEAST_S
@@ -207,6 +208,7 @@ PARTS: Mapping[str, Schema] = {
     "RedriveForm": REDRIVE_FORM,
     "ApiKey": API_KEY,
     "Worker": WORKER,
+    **SCHEDULE_PARTS,
 }
 """The schemas of this module that are referred to by name."""
 

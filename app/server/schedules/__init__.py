@@ -1,0 +1,1 @@
+"""Schedules: executions that begin by the clock."""

@@ -1,0 +1,1 @@
+"""When cron expressions and lists of times are due."""

@@ -1,0 +1,1 @@
+"""What a schedule is, and what is done about its times."""
