@@ -82,9 +82,7 @@ def schedule_routes(edges: Edges) -> APIRouter:
         return JSONResponse(schedule_json(await service.patch(schedule_id, SchedulePatch(paused=False))))
 
     @routes.post("/{schedule_id}/fire", status_code=201, responses={201: answer(ref("AgentExecution"))})
-    async def fire_schedule(
-        schedule_id: str, idempotency_key: IdempotencyKey = ""
-    ) -> Response:
+    async def fire_schedule(schedule_id: str, idempotency_key: IdempotencyKey = "") -> Response:
         """One execution now, also while it is paused or over. Its times stay as they are."""
         fired = await service.fire(schedule_id, idempotency_key=idempotency_key)
         return JSONResponse(await edges.shown(fired.id), status_code=201)
