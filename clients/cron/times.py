@@ -26,6 +26,8 @@ ALIASES = {
     "@hourly": "0 * * * *",
 }
 MOST_CHARACTERS = 200
+LAST = datetime(9999, 12, 30, tzinfo=UTC).timestamp()
+"""Later times have no name in every zone."""
 FORM = (
     "it has five fields (minute, hour, day of month, month, day of week), like '*/5 * * * *' for every five minutes,"
     f" or is one of {', '.join(ALIASES)}"
@@ -80,7 +82,7 @@ def cron_times(expression: str, zone: str) -> CronTimes:
         if len(expression) > MOST_CHARACTERS or len(fields.split()) != 5:
             raise CronSimError("Wrong number of fields")
         CronSim(fields, datetime.now(UTC))
-    except (CronSimError, AssertionError) as error:
+    except (CronSimError, AssertionError, TypeError, ValueError) as error:
         reason = str(error) or "a step needs a number to begin at"
         raise BadTimes(f"Invalid cron schedule {expression[:80]!r}: {reason}; {FORM}") from None
     found = CronTimes(fields=fields, zone=zone_of(zone))
@@ -92,13 +94,15 @@ def cron_times(expression: str, zone: str) -> CronTimes:
 def moment(text: str, zone: str) -> float:
     """The seconds since 1970 of an ISO 8601 time; without an offset it is a time of the zone's clocks. A time that the
     clocks leave out is the one that their old offset gives; of two it is the first. Raises `BadTimes`."""
+    clocks = zone_of(zone)
     try:
         read = datetime.fromisoformat(text)
-        return round((read if read.tzinfo else read.replace(tzinfo=zone_of(zone))).timestamp(), 3)
-    except (ValueError, OverflowError) as error:
-        if isinstance(error, BadTimes):
-            raise
-        raise BadTimes(f"{text[:80]!r} is not a time; write it like 2027-01-31T09:00:00+01:00") from None
+        found = round((read if read.tzinfo else read.replace(tzinfo=clocks)).timestamp(), 3)
+    except (ValueError, OverflowError):
+        found = -1.0
+    if not 0 <= found < LAST:
+        raise BadTimes(f"{text[:80]!r} is not a time; write it like 2027-01-31T09:00:00+01:00")
+    return found
 
 
 @cache

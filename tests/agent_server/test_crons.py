@@ -19,6 +19,7 @@ from tests.integration.stack import Stack
 from tests.support.waiting import eventually
 from tests.unit.server.conftest import KEY, http_client, redis_url, server, settings
 from tests.unit.server.identity import key
+from tests.unit.server.test_create import assert_problem
 from tests.unit.server.test_schedules import Ahead, ahead, history
 
 __all__ = ["ahead", "redis_url", "server", "settings"]
@@ -133,6 +134,10 @@ async def test_a_cron_of_another_org_is_not_there(server: RunningServer) -> None
         async with http_client(server, mine) as http:
             (listed,) = (await http.get("/v1/schedules")).json()["schedules"]
             assert (listed["id"], listed["api"], listed["org"]) == (schedule_of(cron["cron_id"]), "agent_server", "a")
+            for field, value in (("execution", {"message": "m"}), ("session_id", "ses-x"), ("at", ["2999-01-01"])):
+                refused = await http.patch(f"/v1/schedules/{listed['id']}", json={field: value})
+                assert_problem(refused, 400, "INVALID_ARGUMENT")
+            assert (await http.post(f"/v1/schedules/{listed['id']}/pause")).json()["paused"]
             body = {"name": "x", "cron": "@daily", "execution": {"message": "m"}}
             ours = (await http.post("/v1/schedules", json=body)).json()["id"]
         with pytest.raises(NotFoundError):

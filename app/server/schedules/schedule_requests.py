@@ -55,7 +55,7 @@ def apart(sealing: Sealing, request: Mapping[str, Any], before: Schedule | None)
         if not (given := request.get(name)):
             continue
         if isinstance(given, dict):
-            own = kept.get(name) or {}
+            own = kept[name] if isinstance(kept.get(name), dict) else {}
             secrets[name] = {key: own.get(key, value) if value == REDACTED else value for key, value in given.items()}
             shown[name] = dict.fromkeys(given, REDACTED)
         else:

@@ -82,6 +82,11 @@ class ScheduleService:
         """Its times begin anew from now if one of them changes, or if it goes on after a pause."""
 
         def changed(one: Schedule) -> Schedule:
+            if one.edge and (not_here := sorted(_OF_A_CRON & sent.model_fields_set)):
+                raise invalid(
+                    f"{', '.join(not_here)}: the schedule is a cron of the Agent Server API",
+                    next_step="Change it there: PATCH /runs/crons/{cron_id}.",
+                )
             values: dict[str, Any] = {"rules": rules_of(sent, one.rules)}
             values |= {n: v for n in ("name", "paused") if (v := getattr(sent, n)) is not None}
             if sent.session_id is not None:
@@ -105,7 +110,8 @@ class ScheduleService:
             new = changed(one)
             if request_of is not None:
                 new = self._with_request(new, request_of(one), one)
-            new = await self._checked(new)
+            if request_of is not None or _place_of(new) != _place_of(one):
+                new = await self._checked(new)  # anything else, a pause above all, is always possible
             times = {name: getattr(new.rules, name) for name in _TIMES}
             if times != {name: getattr(one.rules, name) for name in _TIMES} or (one.paused and not new.paused):
                 new = await self._from_now(new)
@@ -179,4 +185,9 @@ class ScheduleService:
         return replace(one, next_at=next_at, ended=ended)
 
 
+def _place_of(one: Schedule) -> tuple[str, Overlap]:
+    return one.session_id, one.rules.overlap
+
+
+_OF_A_CRON = {"execution", "session_id", "overlap", "at"}
 _TIMES = ("cron", "at", "timezone", "end_at", "max_firings")

@@ -158,6 +158,8 @@ async def test_a_refused_firing_says_why(http: httpx.AsyncClient, ahead: Ahead) 
     assert "execution_id" not in firing
     by_hand = await http.post(f"/v1/schedules/{one['id']}/fire")
     assert_problem(by_hand, 404, "NOT_FOUND")
+    assert (await http.post(f"/v1/schedules/{one['id']}/pause")).json()["state"] == "paused"
+    assert (await http.post(f"/v1/schedules/{one['id']}/resume")).status_code == 200
     assert [f["kind"] for f in await history(http, one["id"], 2)] == ["hand", "clock"]
     assert (await one_of(http, one["id"]))["state"] == "active"
 

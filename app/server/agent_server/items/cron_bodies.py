@@ -1,8 +1,6 @@
 """The bodies of requests about crons, and a cron as this API shows it."""
 
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
+from typing import Any, Literal
 
 from agent_runner.app.server.agent_server.offsets import iso
 from agent_runner.app.server.agent_server.path_ids import Uuid
@@ -11,14 +9,13 @@ from agent_runner.app.server.agent_server.request_bodies import Body, Limit, Off
 from agent_runner.app.server.agent_server.runs.run_bodies import RunCreate
 from agent_runner.app.server.agent_server.uuids import cron_uuid, thread_uuid
 from agent_runner.app.server.problems import Problem
-from agent_runner.app.server.schedules.schedule_bodies import Text, TimesBody, rules_of, times_of
+from agent_runner.app.server.schedules.schedule_bodies import Moment, Text, TimesBody, rules_of, times_of
 from agent_runner.status.schedules.catch_up import first_after
 from agent_runner.status.schedules.schedule import Rules, Schedule
 
 Json = dict[str, Any]
 Shown = Literal["cron_id", "assistant_id", "thread_id", "on_run_completed", "end_time", "schedule", "timezone",
                 "created_at", "updated_at", "user_id", "payload", "next_run_date", "metadata", "enabled"]  # fmt: skip
-Moment = Annotated[str, Field(max_length=64, json_schema_extra={"format": "date-time"})]
 TIMES = {"schedule": "cron", "timezone": "timezone", "end_time": "end_time"}
 """Fields of a cron, and the schedule's."""
 NO_CRON = ("command", "checkpoint", "checkpoint_id", "if_not_exists", "on_disconnect", "on_completion", "after_seconds",
