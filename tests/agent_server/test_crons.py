@@ -126,7 +126,7 @@ async def test_a_cron_of_another_org_is_not_there(server: RunningServer) -> None
     mine, others = await key(server, "execute", org="a"), await key(server, "execute", org="b")
     url = f"http://127.0.0.1:{server.http_port}"
     async with get_client(url=url, api_key=mine) as a, get_client(url=url, api_key=others) as b:
-        cron = await a.crons.create(GRAPH, schedule="@daily", input={})
+        cron: Any = await a.crons.create(GRAPH, schedule="@daily", input={})
         assert (await a.crons.count(), await b.crons.count()) == (1, 0)
         for call in (b.crons.update(cron["cron_id"], enabled=False), b.crons.delete(cron["cron_id"])):
             with pytest.raises(NotFoundError):

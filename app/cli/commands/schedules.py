@@ -81,7 +81,9 @@ def schedules(ctx: click.Context, server: str | None) -> None:
 @click.option("--org", default="")
 @_as_json
 @click.pass_obj
-def create(asked: Asked, name: str, message: str | None, org: str, paused: bool, as_json: bool, **given: Any) -> None:
+def create(
+    asked: Asked, /, name: str, message: str | None, org: str, paused: bool, as_json: bool, **given: Any
+) -> None:
     """A schedule that sends MESSAGE to an agent or a graph."""
     body: Json = {"name": name, "execution": _execution(message, given), **_rules(given)}
     body |= ({"org": org} if org else {}) | ({"paused": True} if paused else {})
@@ -97,7 +99,9 @@ def create(asked: Asked, name: str, message: str | None, org: str, paused: bool,
 @_all_of(_RULE_OPTIONS)
 @_as_json
 @click.pass_obj
-def update(asked: Asked, schedule_id: str, name: str | None, message: str | None, as_json: bool, **given: Any) -> None:
+def update(
+    asked: Asked, /, schedule_id: str, name: str | None, message: str | None, as_json: bool, **given: Any
+) -> None:
     """Change what is given; the rest stays."""
     execution = _execution(message, given)
     body = _rules(given) | ({"name": name} if name else {}) | ({"execution": execution} if execution else {})
@@ -178,7 +182,7 @@ def history(asked: Asked, schedule_id: str, limit: int, as_json: bool) -> None:
 @click.option("--count", type=click.IntRange(1, 100), default=10, show_default=True)
 @_as_json
 @click.pass_obj
-def preview(asked: Asked, schedule_id: str | None, count: int, as_json: bool, **given: Any) -> None:
+def preview(asked: Asked, /, schedule_id: str | None, count: int, as_json: bool, **given: Any) -> None:
     """The next times of a schedule, or of --cron without one."""
     if schedule_id:
         found = asked(lambda api: api.schedules("GET", schedule_id, "preview", count=count))

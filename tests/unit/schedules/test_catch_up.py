@@ -39,8 +39,8 @@ def test_once_fires_the_last_one() -> None:
 
 def test_all_fires_one_after_the_other_up_to_its_bound() -> None:
     """The last three of six, and then the times to come."""
-    now, due_at, fired = BASE + 5.5 * HOUR, BASE, []
-    passed_over = 0
+    now, due_at, passed_over = BASE + 5.5 * HOUR, BASE, 0
+    fired: list[float] = []
     while due_at <= now:
         decision = decide(RULES[CatchUp.ALL], EVERY_HOUR, due_at=due_at, now=now, fired=len(fired))
         assert decision.fires_for is not None
