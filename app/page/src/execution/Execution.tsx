@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
 import { executionAddress, listAddress } from "../address";
 import { Conversation } from "../conversation/Conversation";
+import { AgentName } from "../parts/AgentName";
 import { Copy, Fact, Note, Phase, useNow } from "../parts/parts";
 import { useLinks } from "../wire/links";
 import type { Execution as Shown } from "../wire/types";
@@ -127,7 +128,7 @@ function Head({ execution, now }: { execution: Shown; now: number }): JSX.Elemen
       </div>
       <h1>{cut(message.split("\n")[0] || "No message", 160)}</h1>
       <dl class="facts">
-        <Fact name="Agent">{!graph && spec.agent_id && <a href={listAddress({ agent: spec.agent_id })}>{spec.agent_id}</a>}</Fact>
+        <Fact name="Agent">{!graph && spec.agent_id && <AgentName id={spec.agent_id} />}</Fact>
         <Fact name="Graph">{graph && <a href={listAddress({ graph })}>{graph}</a>}</Fact>
         <Fact name="Session">
           {spec.session_id && (

@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import type { Execution } from "../wire/types";
 import { between, duration, ended } from "../words";
-import { type Mark, type Span, useSpans } from "./spans";
+import { type Mark, type Span, nameOf, useSpans } from "./spans";
 
 const FEW = 10;
 
@@ -16,7 +16,8 @@ interface Placed {
 export function TimeLine({ execution, version, now }: { execution: Execution; version: number; now: number }): JSX.Element | null {
   const { spans, marks } = useSpans(execution, version);
   const [all, setAll] = useState(false);
-  const placed = useMemo(() => nested(spans), [spans]);
+  const placed = useMemo(() => nested(spans.filter((span) => span.kind !== "model")), [spans]);
+  const names = new Map((execution.status.tool_calls ?? []).map((call) => [call.id, nameOf(call)]));
   const first = Math.min(...spans.map((span) => Date.parse(span.start)));
   if (!spans.length || Number.isNaN(first)) return null;
   const over = ended(execution.status.phase);
@@ -24,7 +25,7 @@ export function TimeLine({ execution, version, now }: { execution: Execution; ve
   const last = Math.max(...spans.map(endOf));
   const whole = Math.max(last - first, 1);
   // A deadline far in the future would press everything else into the corner.
-  const near = marks.filter((mark) => Date.parse(mark.at) <= first + whole * 1.35 && mark.kind !== "heartbeat");
+  const near = marks.filter((mark) => Date.parse(mark.at) <= first + whole * 1.35 && !["heartbeat", "phase"].includes(mark.kind));
   const beats = marks.filter((mark) => mark.kind === "heartbeat");
   const width = Math.max(whole, ...near.map((mark) => Date.parse(mark.at) - first));
   const at = (time: number): string => `${(Math.min(Math.max((time - first) / width, 0), 1) * 100).toFixed(2)}%`;
@@ -35,17 +36,24 @@ export function TimeLine({ execution, version, now }: { execution: Execution; ve
         {shown.map(({ span, depth }) => {
           const [from, to] = [Date.parse(span.start), endOf(span)];
           const took = duration((to - from) / 1000);
+          const name = span.kind === "queue" ? "waits in the queue" : span.kind === "tool" ? (names.get(span.id) ?? span.name) : span.name;
+          const models = spans.filter((one) => one.kind === "model" && one.parentId === span.id);
           return (
-            <li key={span.id} aria-label={`${span.kind.replace("_", "-")} ${span.name}, ${took}, ${span.state ?? ""}`}>
-              <span class={`name depth-${Math.min(depth, 3)}`} title={span.name}>
-                {span.name}
+            <li key={span.id} aria-label={`${span.kind.replace("_", "-")} ${name}, ${took}, ${(span.state ?? "").replace("_", " ")}`}>
+              <span class={`name depth-${Math.min(depth, 3)}`} title={name === span.name ? name : `${name} (${span.name})`}>
+                {name}
               </span>
               <span class="track" aria-hidden="true">
                 <span
                   class={`bar ${span.kind} ${span.state ?? ""}${span.end || over ? "" : " open"}`}
                   style={{ left: at(from), width: `max(3px, ${(((to - from) / width) * 100).toFixed(2)}%)` }}
-                  title={`${span.name}: ${took}`}
+                  title={`${name}: ${took}`}
                 />
+                {models.map((one) => {
+                  const [start, end] = [Date.parse(one.start), endOf(one)];
+                  const wide = `max(2px, ${(((end - start) / width) * 100).toFixed(2)}%)`;
+                  return <span key={one.id} class="bar model" style={{ left: at(start), width: wide }} title={`${one.name}: ${duration((end - start) / 1000)}`} />;
+                })}
                 {span.kind === "run" && beats.map((beat) => <span key={beat.at} class="beat" style={{ left: at(Date.parse(beat.at)) }} title={beat.name} />)}
                 {near.map((mark) => (
                   <span key={mark.kind + mark.name + mark.at} class={`mark ${mark.kind}`} style={{ left: at(Date.parse(mark.at)) }} title={told(mark, first)} />
@@ -73,6 +81,7 @@ export function TimeLine({ execution, version, now }: { execution: Execution; ve
             {all ? "Show fewer" : `Show all ${placed.length}`}
           </button>
         )}
+        {spans.some((span) => span.kind === "model") && <span class="dim model-key">model calls</span>}
         {marks
           .filter((mark) => mark.kind === "deadline")
           .map((mark) => (

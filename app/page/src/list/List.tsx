@@ -16,13 +16,14 @@ export function List({ filters }: { filters: Filters }): JSX.Element {
   const [chosen, choose] = useState<ReadonlySet<string>>(new Set());
   const now = useNow(found.rows.some((row) => !ended(row.phase)));
   const table = useRef<HTMLTableElement>(null);
-  useKeys(table, found.rows, chosen, choose);
+  useKeys(table, found.rows, (id) => toggle(id), () => choose(new Set()));
   useEffect(() => choose(new Set()), [JSON.stringify(filters)]);
-  const toggle = (id: string): void => {
-    const next = new Set(chosen);
-    if (!next.delete(id)) next.add(id);
-    choose(next);
-  };
+  const toggle = (id: string): void =>
+    choose((was) => {
+      const next = new Set(was);
+      if (!next.delete(id)) next.add(id);
+      return next;
+    });
   const all = found.rows.length > 0 && found.rows.every((row) => chosen.has(row.id));
   const chosenRows = found.rows.filter((row) => chosen.has(row.id));
   const filtered = listAddress({ ...filters, page: "" }) !== "#";
@@ -81,8 +82,8 @@ export function List({ filters }: { filters: Filters }): JSX.Element {
 function useKeys(
   table: { current: HTMLTableElement | null },
   rows: Row[],
-  chosen: ReadonlySet<string>,
-  choose: (ids: ReadonlySet<string>) => void,
+  toggle: (id: string) => void,
+  chooseNone: () => void,
 ): void {
   useEffect(() => {
     const pressed = (event: KeyboardEvent): void => {
@@ -97,17 +98,14 @@ function useKeys(
       const step = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 }[event.key];
       const id = here >= 0 ? rows[here]?.id : undefined;
       if (step) links[Math.min(Math.max(here < 0 ? 0 : here + step, 0), links.length - 1)]?.focus();
-      else if (event.key === "x" && id) {
-        const next = new Set(chosen);
-        if (!next.delete(id)) next.add(id);
-        choose(next);
-      } else if (event.key === "/") document.querySelector<HTMLElement>("#search")?.focus();
+      else if (event.key === "x" && id) toggle(id);
+      else if (event.key === "/") document.querySelector<HTMLElement>("#search")?.focus();
       else if (event.key === "Enter" && id && at.matches("tr, td")) go(executionAddress(id));
-      else if (event.key === "Escape" && chosen.size) choose(new Set());
+      else if (event.key === "Escape") chooseNone();
       else return;
       event.preventDefault();
     };
     addEventListener("keydown", pressed);
     return () => removeEventListener("keydown", pressed);
-  }, [rows, chosen]);
+  }, [rows]);
 }

@@ -59,8 +59,9 @@ function path(values: (number | null)[], top: number): string {
         return "";
       }
       const verb = drawing ? "L" : "M";
+      const alone = !drawing && (values[n + 1] ?? null) === null ? "h1.5" : "";
       drawing = true;
-      return `${verb}${(n * step).toFixed(1)} ${(HEIGHT - 2 - (value / top) * (HEIGHT - 8)).toFixed(1)}`;
+      return `${verb}${(n * step).toFixed(1)} ${(HEIGHT - 2 - (value / top) * (HEIGHT - 8)).toFixed(1)}${alone}`;
     })
     .join("");
 }

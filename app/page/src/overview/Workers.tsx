@@ -15,6 +15,7 @@ export function Workers(): JSX.Element {
       <main id="view">{problem ? <Note>{problem}</Note> : <p class="empty">Reading …</p>}</main>
     );
   const online = overview.workers.filter((worker) => worker.online);
+  const gone = overview.workers.filter((worker) => !worker.online && !worker.lastFailedStart);
   return (
     <main id="view" class="workers-view">
       <h1>Workers and queues</h1>
@@ -23,24 +24,37 @@ export function Workers(): JSX.Element {
       {overview.lastHour && <Hour hour={overview.lastHour} />}
       {overview.queues.length > 0 && <Queues overview={overview} />}
       <h2>Workers</h2>
-      <table aria-label="Workers">
-        <thead>
-          <tr>
-            <th>Worker</th>
-            <th>State</th>
-            <th>Slots in use</th>
-            <th>Queue</th>
-            <th class="wide">Last seen</th>
-          </tr>
-        </thead>
-        <tbody>
-          {overview.workers.map((worker) => (
-            <Line key={worker.id} worker={worker} now={now} />
-          ))}
-        </tbody>
-      </table>
-      {!overview.workers.length && <p class="empty">No worker has announced itself.</p>}
+      <Table workers={[...online, ...overview.workers.filter((worker) => !worker.online && worker.lastFailedStart)]} now={now} />
+      {!online.length && <p class="empty">None is online.</p>}
+      {gone.length > 0 && (
+        <details class="gone">
+          <summary>{gone.length} that are gone</summary>
+          <Table workers={gone} now={now} />
+        </details>
+      )}
     </main>
+  );
+}
+
+function Table({ workers, now }: { workers: Worker[]; now: number }): JSX.Element | null {
+  if (!workers.length) return null;
+  return (
+    <table aria-label="Workers">
+      <thead>
+        <tr>
+          <th>Worker</th>
+          <th>State</th>
+          <th>Slots in use</th>
+          <th>Queue</th>
+          <th class="wide">Last seen</th>
+        </tr>
+      </thead>
+      <tbody>
+        {workers.map((worker) => (
+          <Line key={worker.id} worker={worker} now={now} />
+        ))}
+      </tbody>
+    </table>
   );
 }
 

@@ -48,10 +48,17 @@ export async function readPresence(signal: AbortSignal): Promise<Presence> {
   };
 }
 
+const noteOf = (worker: OldWorker): string =>
+  [unwalled(worker.sandbox ?? "") && `Its commands are ${worker.sandbox}.`, worker.not_taking, worker.exit_text].filter(Boolean).join("\n");
+
 async function readOverview(signal: AbortSignal): Promise<Overview> {
   if (whole) {
     try {
-      const found = await read<Overview & { failedStarts?: { queue: string; at?: string; text: string }[] }>("/v1/overview", { signal });
+      const [found, told] = await Promise.all([
+        read<Overview & { failedStarts?: { queue: string; at?: string; text: string }[] }>("/v1/overview", { signal }),
+        read<Told>("/v1/workers", { signal }),
+      ]);
+      const notes = new Map(told.workers.map((worker) => [worker.name, noteOf(worker)]));
       const alone = (found.failedStarts ?? []).map((failure): Worker => ({
         id: "a worker that did not start",
         queue: failure.queue,
@@ -60,7 +67,7 @@ async function readOverview(signal: AbortSignal): Promise<Overview> {
         online: false,
         lastFailedStart: failure,
       }));
-      return { ...found, workers: [...found.workers, ...alone] };
+      return { ...found, workers: [...found.workers.map((worker) => ({ ...worker, note: notes.get(worker.id) })), ...alone] };
     } catch (error) {
       if (!(error instanceof Refused) || ![404, 405].includes(error.status)) throw error;
       whole = false;
@@ -74,7 +81,7 @@ async function readOverview(signal: AbortSignal): Promise<Overview> {
     busy: worker.busy,
     online: worker.state === "online",
     lastSeen: worker.last_seen_at,
-    note: [unwalled(worker.sandbox ?? "") && `Its commands are ${worker.sandbox}.`, worker.not_taking, worker.exit_text].filter(Boolean).join("\n"),
+    note: noteOf(worker),
   }));
   for (const [queue, failure] of Object.entries(startup_failures))
     rows.push({ id: "a worker that did not start", queue, slots: 0, busy: 0, online: false, lastFailedStart: failure });
