@@ -49,7 +49,11 @@ class OneVisitSaver(AsyncSqliteSaver):
     """What is not here (lists, histories) is LangGraph's own, and only reads. `setup` must have been awaited."""
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """`work` on the connection's thread. It may only read."""
+        """`work` on the connection's thread. It may only read.
+
+        It returns no cursor: one that goes away on another thread resets its statement, which the connection may be
+        using again by then.
+        """
         connection = self.conn
         return await connection._execute(lambda: work(connection._conn))  # type: ignore[no-any-return,no-untyped-call]
 
@@ -109,7 +113,7 @@ class OneVisitSaver(AsyncSqliteSaver):
         thread_id, namespace, id = place["thread_id"], place["checkpoint_ns"], checkpoint["id"]
         told = json.dumps(get_checkpoint_metadata(config, metadata), ensure_ascii=False).encode("utf-8", "ignore")
         row = (str(thread_id), namespace, id, place.get("checkpoint_id"), *self.serde.dumps_typed(checkpoint), told)
-        await self.write(lambda connection: connection.execute(_PUT, row))
+        await self.write(lambda connection: connection.execute(_PUT, row).close())
         return {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": id}}
 
     async def aput_writes(
@@ -124,7 +128,7 @@ class OneVisitSaver(AsyncSqliteSaver):
         # A task's ordinary writes count once; errors, interrupts and the like may be told again.
         again = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         statement = f"INSERT OR {'REPLACE' if again else 'IGNORE'} {_WRITE}"
-        await self.write(lambda connection: connection.executemany(statement, rows))
+        await self.write(lambda connection: connection.executemany(statement, rows).close())
 
     async def adelete_thread(self, thread_id: str) -> None:
         def delete(connection: sqlite3.Connection) -> None:

@@ -1,5 +1,7 @@
 """A verb of the memory in SQLite is one visit to its connection's thread."""
 
+import asyncio
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,9 @@ async def test_a_verb_is_one_visit(tmp_path: Path, verb: str, monkeypatch: pytes
         async def counted(*args: Any, **kwargs: Any) -> Any:
             nonlocal visits
             visits += 1
-            return await visit(*args, **kwargs)
+            answer = await visit(*args, **kwargs)
+            assert not isinstance(answer, sqlite3.Cursor)
+            return answer
 
         monkeypatch.setattr(saver.conn, "_execute", counted)
         match verb:
@@ -57,3 +61,19 @@ async def test_what_was_written_is_found(tmp_path: Path) -> None:
         assert older is not None
         assert (older.checkpoint["id"], older.parent_config, older.pending_writes) == ("c1", None, [])
         assert await memory.saver.aget_tuple({"configurable": {**PLACE["configurable"], "thread_id": "other"}}) is None
+
+
+async def test_many_runs_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
+    """They share one connection: what one has finished with must not reset the statement that another is using."""
+    async with await open_saver(f"sqlite:///{tmp_path}/memory.db") as memory:
+
+        async def run(number: int) -> None:
+            place: Any = {"configurable": {"thread_id": f"t{number}", "checkpoint_ns": ""}}
+            for step in range(60):
+                place = await memory.saver.aput(place, {**empty_checkpoint(), "id": f"c{step:03}"}, {}, {})
+                await memory.saver.aput_writes(place, [("a", step)], "task")
+                found = await memory.saver.aget_tuple(place)
+                assert found is not None
+                assert found.pending_writes == [("task", "a", step)]
+
+        await asyncio.gather(*(run(number) for number in range(32)))
