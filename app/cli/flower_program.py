@@ -6,6 +6,7 @@ change in Flower is a POST request. One POST only reads: it fills the table of t
 
 import os
 import sys
+from base64 import b64encode
 from typing import Any
 
 from agent_runner.clients.process.import_path import current_folder_last
@@ -29,15 +30,37 @@ def main() -> int:
     from agent_runner.clients.settings.settings import load_settings
 
     settings = load_settings("flower")
+    if settings.known_key_for_own_user:
+        _take_the_known_key(settings.flower_password.get_secret_value())
     # Flower and Tornado add no log handler if there is one. So their lines have the format of ours.
     set_up_logging(settings.log_level, settings.log_format)
     sys.argv[0] = "celery"
     return celery() or 0
 
 
+def _take_the_known_key(password: str) -> None:
+    """`dummy-local-key` counts as the password for programs of the stack's own user, as it does for the server."""
+    import flower.command
+
+    from agent_runner.clients.process.own_user import FORWARDED, is_own_user
+    from agent_runner.clients.settings.access_settings import DUMMY_LOCAL_KEY
+
+    known, own = (f"Basic {b64encode(f'admin:{word}'.encode()).decode()}" for word in (DUMMY_LOCAL_KEY, password))
+
+    class LocalFlower(flower.command.Flower):  # type: ignore[misc]
+        def find_handler(self, request: Any, **rest: Any) -> Any:
+            forwarded = any(name in request.headers for name in FORWARDED)
+            if request.headers.get("Authorization") == known and not forwarded:
+                connection = request.connection.stream.socket
+                if is_own_user(connection.getpeername()[:2], connection.getsockname()[:2]):
+                    request.headers["Authorization"] = own
+            return super().find_handler(request, **rest)
+
+    flower.command.Flower = LocalFlower
+
+
 def _take_levers_away() -> None:
     import flower.command
-    from flower.app import Flower
     from tornado.web import RequestHandler
 
     class Refused(RequestHandler):
@@ -48,7 +71,7 @@ def _take_levers_away() -> None:
         def check_xsrf_cookie(self) -> None:
             """Not needed: a refused request changes nothing."""
 
-    class ReadOnlyFlower(Flower):  # type: ignore[misc]
+    class ReadOnlyFlower(flower.command.Flower):  # type: ignore[misc]
         def find_handler(self, request: Any, **rest: Any) -> Any:
             if request.method in READING_METHODS or request.path.endswith(READING_POST):
                 return super().find_handler(request, **rest)

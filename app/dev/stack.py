@@ -38,6 +38,7 @@ PORT_WAIT_S = 5.0
 DRAIN_S = 5.0
 """How long running executions may go on when a stack of one machine stops, unless a setting says otherwise."""
 KILL_AFTER_DRAIN_S = 10.0
+KNOWN_KEY = "AGENT_RUNNER_KNOWN_KEY_FOR_OWN_USER"
 SERVER, WORKER, ORCHESTRATOR, FLOWER, REDIS = "server", "worker", "orchestrator", "flower", "redis"
 ONLY_FOR = {
     "AGENT_RUNNER_DATABASE_URL": SERVER,
@@ -65,6 +66,8 @@ class StackPlan:
     """Workers report to the endpoint that is set (a proxy in front of the server), not to the server itself."""
     write: Callable[[str, bytes], None] = lambda role, line: None
     """Takes each line that a role's process writes."""
+    known_key: bool = False
+    """`dummy-local-key` counts as a key that the stack made itself, for programs of its own user."""
     announce: bool = True
     """Tell other commands of this data directory about it (`dev.json`)."""
 
@@ -244,6 +247,9 @@ class Stack:
             ours["AGENT_RUNNER_PAGE_LINKS"] = f"Flower={self.flower_url}/task/{{execution_id}}:execute"
         if not settings.given("drain_timeout_s"):
             ours["AGENT_RUNNER_DRAIN_TIMEOUT_S"] = f"{DRAIN_S:g}"
+        # A command of an agent that reaches this machine's network is a program of this user too.
+        if self.plan.known_key and self.has_own_key and settings.sandbox_network == "off":
+            ours.setdefault(KNOWN_KEY, os.environ.get(KNOWN_KEY, "true"))
         merged = {**os.environ, **ours}
         return {name: value for name, value in merged.items() if ONLY_FOR.get(name, role) == role}
 

@@ -42,6 +42,12 @@ class AccessSettings(EdgeSettings):
         about="links of the live page, NAME=URL with commas; {execution_id} in a URL makes it a link of each execution",
         shown="none; dev adds Flower",
     )
+    known_key_for_own_user: bool = setting(
+        "AGENT_RUNNER_KNOWN_KEY_FOR_OWN_USER",
+        default=False,
+        shown="false; dev with a key of its own: true",
+        about="true: over HTTP on loopback, dummy-local-key counts as the key for programs of the server's own user",
+    )
 
     workers_without_token: bool = setting(
         "AGENT_RUNNER_WORKERS_WITHOUT_TOKEN",

@@ -1,5 +1,6 @@
 """A stack with keys of its own, and Flower that shows without levers, as a user meets them."""
 
+import base64
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 
 from agent_runner.clients.process.local_stack import API_KEY_NAME, FILE_NAME
 from tests.integration.test_command_line import PROGRAM, processes_in
@@ -75,8 +77,8 @@ def test_a_stack_with_keys_of_its_own(tmp_path: Path) -> None:
         data = tmp_path / "data"
         assert [path for path in (data, *data.rglob("*")) if path.lstat().st_mode & 0o077] == []
         assert link == f"{http}/#key={key}"
-        assert [status(http, each) for each in (key, "dummy-local-key", password)] == [200, 401, 401]
-        assert [seen(flower, each) for each in (key, password)] == [401, 200]
+        assert [status(http, each) for each in (key, "dummy-local-key", password)] == [200, 200, 401]
+        assert [seen(flower, each) for each in (key, "dummy-local-key", password)] == [401, 200, 200]
         listed = subprocess.run(
             [sys.executable, str(PROGRAM), "executions", "list"],
             env={"PATH": os.environ["PATH"], "AGENT_RUNNER_DATA_DIR": str(tmp_path / "data")},
@@ -88,6 +90,39 @@ def test_a_stack_with_keys_of_its_own(tmp_path: Path) -> None:
         assert listed.returncode == 0, listed.stderr
     with dev(tmp_path) as (http, _, key_file, _):
         assert json.loads(Path(key_file).read_text())["api_key"] == key
+
+
+def test_the_known_key_opens_nothing_to_others(tmp_path: Path) -> None:
+    """In a stack with a key of its own: not to other users, not behind a proxy, not where a setting refuses it."""
+    with dev(tmp_path) as (http, flower, _, _):
+        assert [status_as_nobody(url, "dummy-local-key") for url in (f"{http}/v1/executions", flower)] == [401, 401]
+        proxied = {"Authorization": "Bearer dummy-local-key", "X-Forwarded-For": "127.0.0.1"}
+        assert httpx.get(f"{http}/v1/executions", headers=proxied).status_code == 401
+    with dev(tmp_path, AGENT_RUNNER_KNOWN_KEY_FOR_OWN_USER="false") as (http, flower, _, _):
+        assert (status(http, "dummy-local-key"), seen(flower, "dummy-local-key")) == (401, 401)
+    with dev(tmp_path, AGENT_RUNNER_SANDBOX_NETWORK="on") as (http, _, _, _):
+        assert status(http, "dummy-local-key") == 401
+
+
+AS_NOBODY = """
+import encodings.idna, os, socket, sys  # all that is needed: another user may not read where Python lies
+os.setuid(65534)
+with socket.create_connection(("127.0.0.1", int(sys.argv[1]))) as connection:
+    connection.sendall(sys.stdin.buffer.read())
+    print(connection.recv(12).split()[1].decode())
+"""
+
+
+def status_as_nobody(url: str, key: str) -> int:
+    """What a program of another user is answered; the test is skipped where none can be started."""
+    if os.getuid() != 0:
+        pytest.skip("only root starts programs of other users")
+    asked = httpx.URL(url)
+    basic = base64.b64encode(f"admin:{key}".encode()).decode()
+    word = f"Bearer {key}" if "/v1/" in url else f"Basic {basic}"
+    head = f"GET {asked.path} HTTP/1.1\r\nHost: {asked.netloc.decode()}\r\nAuthorization: {word}\r\n\r\n"
+    argv = [sys.executable, "-c", AS_NOBODY, str(asked.port)]
+    return int(subprocess.run(argv, input=head.encode(), stdout=subprocess.PIPE, check=True).stdout)
 
 
 def test_a_key_that_the_user_set_is_used(tmp_path: Path) -> None:

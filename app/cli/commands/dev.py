@@ -56,6 +56,7 @@ def dev(
         with_worker=not no_worker,
         with_flower=not no_flower,
         keep_endpoint=True,
+        known_key=True,
         write=_prefixed,
     )
     with written_in(settings.data_dir, option="--data-dir"):

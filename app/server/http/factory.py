@@ -9,6 +9,7 @@ from fastapi.responses import Response
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
+from agent_runner.app.server.access.known_key import KnownKey
 from agent_runner.app.server.agent_server.cross_origin import CrossOrigin
 from agent_runner.app.server.agent_server.edge import agent_server_routes
 from agent_runner.app.server.agent_server.edge_paths import is_edge
@@ -79,11 +80,17 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _not_valid)
     add_inner(app, max_request_bytes=ctx.settings.max_request_bytes)
+    own_user = KnownKey(ctx.settings)
     app.add_middleware(
-        Guard, gate=ctx.gate, metrics=metrics, metrics_open=ctx.settings.metrics_open, tracing=ctx.tracing
+        Guard,
+        gate=ctx.gate,
+        known_key=own_user,
+        metrics=metrics,
+        metrics_open=ctx.settings.metrics_open,
+        tracing=ctx.tracing,
     )
     add_outer(app, origins=ctx.settings.allowed_origins)
-    known_key = ctx.settings.api_key.get_secret_value() in ("", DUMMY_LOCAL_KEY)
+    known_key = own_user.allowed or ctx.settings.api_key.get_secret_value() in ("", DUMMY_LOCAL_KEY)
     app.add_middleware(CrossOrigin, origins=ctx.settings.allowed_origins, known_key=known_key)
     app.add_middleware(KnownHosts, hosts=ctx.settings.hosts)
     return app

@@ -8,6 +8,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent_runner.app.server.access.gate import Gate
+from agent_runner.app.server.access.known_key import KnownKey
 from agent_runner.app.server.access.request_ids import REQUEST_ID, request_id
 from agent_runner.app.server.access.stream_tickets import take_ticket
 from agent_runner.app.server.agent_server.edge_paths import is_edge, is_guarded
@@ -27,8 +28,11 @@ log = event_logger(__name__)
 
 
 class Guard:
-    def __init__(self, app: ASGIApp, *, gate: Gate, metrics: Metrics, metrics_open: bool, tracing: Tracing) -> None:
+    def __init__(
+        self, app: ASGIApp, *, gate: Gate, known_key: KnownKey, metrics: Metrics, metrics_open: bool, tracing: Tracing
+    ) -> None:
         self._app = app
+        self._known_key = known_key
         self._metrics_open = metrics_open
         self._gate = gate
         self._metrics = metrics
@@ -73,7 +77,8 @@ class Guard:
             if ticket:
                 self._gate.enter_by_ticket(ticket, execution_id)
             elif self._guarded(scope["path"]):
-                await self._gate.enter(_key_in(Headers(scope=scope), scope["path"]))
+                given = _key_in(Headers(scope=scope), scope["path"])
+                await self._gate.enter(self._known_key.taken_for(given, scope))
             check_text("the address", scope["path"] + unquote(scope["query_string"].decode("latin-1")))
             await self._app(scope, receive, sent)
         except Exception as error:
