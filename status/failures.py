@@ -73,9 +73,9 @@ FAILURES: dict[Code, Failure] = dict(
             when="nobody claimed it in time",
             detection="the sweeper, at publish + schedule-to-start",
             says="No worker available to execute activity '{activity}' within {limit_s} s on queue '{queue}': {cause}",
-            next_step="Start a worker for this queue (agent-runner worker), or add workers if all slots are busy;"
-            " agent-runner doctor shows which queues have one. Usual causes: no worker runs, the worker failed to"
-            " start, or it listens on another queue.",
+            next_step="Start a worker for this queue (agent-runner worker). If all slots were busy, add workers or give"
+            " each more slots (AGENT_RUNNER_CONCURRENCY). agent-runner doctor shows which queues have a worker. Usual"
+            " causes: no worker runs, the worker failed to start, or it listens on another queue.",
             retryable=True,
         ),
         _row(

@@ -14,9 +14,11 @@ import click
 
 from agent_runner.app.cli.display import Display, SilentDisplay, display_for, ending, failure, phase_of
 from agent_runner.app.cli.exits import EXIT_CANCELLED, EXIT_FAILED
-from agent_runner.clients.backend.http_api import ApiError, HttpApi
+from agent_runner.clients.backend.http_api import PATIENCE_S, ApiError, HttpApi, Json
 from agent_runner.status.phases import Phase
 
+FIRST_WORD_S, NEXT_WORD_S = 2.0, 8.0
+"""A user whose server does not answer reads so after this time, and again each time after that."""
 CANCEL_PATIENCE_S = 30.0
 """How long Ctrl-C waits for the execution's end before it leaves anyway."""
 WHOLE_LOG = 0
@@ -81,7 +83,9 @@ class Terminal:
 
     async def create(self, body: Mapping[str, Any]) -> None:
         """Create the execution and follow it; Ctrl-C cancels it."""
-        created = await self.api.create(dict(body))
+        created = await _told_while_waiting(
+            asyncio.create_task(self.api.create(dict(body))), self.api.url, self._interrupts.asked
+        )
         execution_id = str((created.get("metadata") or {})["id"])
         self.display.note(f"execution {execution_id}")
         await self.follow(execution_id, cancels=True)
@@ -91,6 +95,26 @@ class Terminal:
         self.code = await follow_and_report(
             self.api, execution_id, self.display, self._interrupts, cancels=cancels, as_json=self._as_json
         )
+
+
+async def _told_while_waiting(creating: "asyncio.Task[Json]", url: str, asked: asyncio.Event) -> Json:
+    """The answer to a create. Says on stderr that there is none yet, and that it goes on trying; from then on an
+    interrupt leaves. (Before that it cancels the execution, as soon as that is known.)"""
+    await asyncio.wait({creating}, timeout=FIRST_WORD_S)
+    leaving = asyncio.create_task(asked.wait())
+    waited_s = FIRST_WORD_S
+    try:
+        while not creating.done():
+            left = f"trying until {PATIENCE_S:g} s have passed (Ctrl-C: leave)"
+            click.echo(f"no answer from {url} for {waited_s:g} s; {left}", err=True)
+            await asyncio.wait({creating, leaving}, timeout=NEXT_WORD_S, return_when=asyncio.FIRST_COMPLETED)
+            if leaving.done() and not creating.done():
+                creating.cancel()
+                raise asyncio.CancelledError
+            waited_s += NEXT_WORD_S
+        return await creating
+    finally:
+        leaving.cancel()
 
 
 async def follow(api: HttpApi, execution_id: str, display: Display, interrupts: Interrupts, *, cancels: bool) -> int:
