@@ -36,3 +36,10 @@ def test_the_start_with_ag_ui(served: Stack, tmp_path: Path) -> None:
     said = ran("chat.mjs", served, tmp_path)
     assert "[tool] hello" in said
     assert re.search(r"\d messages", said)
+
+
+def test_the_start_with_the_ai_sdk(served: Stack, tmp_path: Path) -> None:
+    """It shows the tool's output and the text."""
+    said = ran("sdk.mjs", served, tmp_path)
+    assert "[tool] hello" in said
+    assert "the offline demo model" in said

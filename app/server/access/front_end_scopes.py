@@ -8,4 +8,7 @@ FRONT_END_SCOPES: Mapping[str, Scope] = {
     "POST /v1/agui/{agent}": Scope.EXECUTE,
     "GET /v1/agui/{agent}/{thread_id}/stream": Scope.READ,
     "POST /v1/agui/{agent}/{thread_id}/cancel": Scope.EXECUTE,
+    "POST /v1/ai-sdk/{agent}": Scope.EXECUTE,
+    "GET /v1/ai-sdk/{agent}/{chat_id}/stream": Scope.READ,
+    "POST /v1/ai-sdk/{agent}/{chat_id}/cancel": Scope.EXECUTE,
 }

@@ -68,8 +68,11 @@ class FrontRuns:
         draft.execution.metadata.org = held.org
         draft.execution.spec.session_id = held.session_id
         waits = await self.waiting(thread)
-        request = _request(asked.content, waits) if target.graph else RunRequest()
         replaced = asked.instead_of
+        if "answers" in asked.content and not waits.questions:
+            raise invalid("answers: the thread has no open question", next_step="Send a message to begin a new turn.")
+        open_ = waits if replaced is None else State.empty()
+        request = _request(asked.content, open_) if target.graph else RunRequest()
         draft = replace(
             draft,
             agent=target.agent,

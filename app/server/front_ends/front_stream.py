@@ -18,6 +18,8 @@ from agent_runner.status.store.records import Execution
 PING = ": ping\n\n"
 ENDED = ": end\n\n"
 """The last line of every stream that was told to its end: parsers skip it, and one that reconnects knows."""
+UNTOLD = ""
+"""A frame that this reader does not need; it has its number, so that all others have theirs."""
 log = event_logger(__name__)
 
 
@@ -86,7 +88,7 @@ async def _of(row: LogRow, reading: Reading, dialect: Dialect) -> list[str]:
 def _framed(frames: list[str], seq: int, after: Position) -> str:
     """Those after the position, each with its id."""
     placed = ((Position(seq=seq, place=number), data) for number, data in enumerate(frames))
-    return "".join(f"id: {place}\ndata: {data}\n\n" for place, data in placed if place > after)
+    return "".join(f"id: {place}\ndata: {data}\n\n" for place, data in placed if data and place > after)
 
 
 async def watched(

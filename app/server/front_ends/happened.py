@@ -20,6 +20,8 @@ from agent_runner.status.requests.run_request import TASKS, VALUES
 QUESTION = "interrupt"
 """The id of the message with which a run that asks ends; its questions are told at the end."""
 FAILURE = "failure"
+OF_CALL = ":call"
+"""Stands behind a call's id in place of the message that asked for it, if that is of an earlier run."""
 MESSAGES, TODOS = "messages", "todos"
 _ROLES: Mapping[str, h.Role] = {"MESSAGE_AI": "assistant", "MESSAGE_HUMAN": "user"}
 CLOSED = ("TOOL_CALL_COMPLETED", "TOOL_CALL_FAILED")
@@ -132,7 +134,7 @@ class Reading:
         name, scope = str(said.get("name") or "tool"), self._scope(str(said.get("scope") or ""))
         yield from self._close(message)
         if not message:  # a run that goes on after a question: its call was asked for before
-            yield h.ModelBegan(id=f"{id_}:call", scope=scope)
+            yield h.ModelBegan(id=f"{id_}{OF_CALL}", scope=scope)
         self._calls[id_] = name, scope
         args = said.get("args")
         yield h.Called(id=id_, name=name, args={} if args is None else args, message=message, scope=scope)

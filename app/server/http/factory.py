@@ -18,6 +18,7 @@ from agent_runner.app.server.agent_server.server_facts import server_facts
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.front_ends.agui_routes import agui_routes
+from agent_runner.app.server.front_ends.ai_sdk_routes import ai_sdk_routes
 from agent_runner.app.server.http.document.document import allowed_methods, describe
 from agent_runner.app.server.http.guard import METRICS, Guard
 from agent_runner.app.server.http.hosts import KnownHosts
@@ -53,8 +54,8 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
 
     documented = HTTPBearer(auto_error=False, description="STIGMER_API_KEY, or a key of `agent-runner keys`")
     guarded = [Depends(documented), Depends(admitted)]
-    own = (execution_routes(edges, metrics), agui_routes(edges, metrics), *(routes(edges) for routes in _ROUTES))
-    routers = (*own, *agent_server_routes(edges))
+    streaming = [routes(edges, metrics) for routes in (execution_routes, agui_routes, ai_sdk_routes)]
+    routers = (*streaming, *(routes(edges) for routes in _ROUTES), *agent_server_routes(edges))
     for router in routers:
         app.include_router(router, dependencies=guarded)
     app.include_router(readiness_routes(ctx))

@@ -166,3 +166,24 @@ approve = create_agent(
     tools=[send_mail],
     middleware=[HumanInTheLoopMiddleware(interrupt_on={"send_mail": True})],
 )
+
+
+async def broken(state: MessagesState) -> MessagesState:
+    raise ValueError("the answer is not right")
+
+
+async def asking(state: MessagesState) -> Any:
+    return {"messages": [AIMessage(f"you said {interrupt('which one?')}")]}
+
+
+class Slow(GenericFakeChatModel):
+    """A word every fifth of a second."""
+
+    async def _astream(self, *given: Any, **more: Any) -> Any:
+        async for chunk in super()._astream(*given, **more):
+            yield chunk
+            await asyncio.sleep(0.2)
+
+
+breaks, asks_back = alone(broken), alone(asking)
+slow_talk = alone(says(Slow(messages=itertools.repeat("one two three four five six seven eight"))))
