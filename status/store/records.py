@@ -12,6 +12,7 @@ from agent_runner.status.log.log import State
 from agent_runner.status.phases import Phase, Step
 from agent_runner.status.requests.multitask import Multitask
 from agent_runner.status.schedules.schedule import Mark
+from agent_runner.status.store.lists.list_filters import ListFilters
 from agent_runner.status.timeouts import Timeouts
 
 if TYPE_CHECKING:
@@ -191,6 +192,9 @@ class ExecutionQuery(Query):
     """The agent's id; before the service has looked it up, also its slug."""
     waiting: bool | None = None
     """Only executions that wait for a person, or only those that do not."""
+    more: ListFilters = field(default_factory=ListFilters)
+    ids: Sequence[str] = ()
+    """For `summaries_of`: only these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,9 @@
 """The tables. `migrations/` creates them step by step; a test checks that both give the same tables.
 
 Content lives in `execution_log`. `executions` holds the small facts, its deadlines (`due_*`, epoch seconds,
-`FOREVER` when the clock does not run) and the seconds they are computed from (`limit_*`). Lists search in the `*_tags`:
-the same tags are in `spec` and `body`, and are deleted with the row that they belong to. So are attachments, the only
-content outside the log: no reader of a status needs their bytes.
+`FOREVER` when the clock does not run) and the seconds they are computed from (`limit_*`). Lists search in `*_tags` and
+`*_labels`: the same texts are in `spec` and `body`, and are deleted with the row that they belong to. So are
+attachments, the only content outside the log: no reader of a status needs their bytes.
 """
 
 from pathlib import Path
@@ -33,7 +33,7 @@ from sqlalchemy import (
 
 from agent_runner.status.store.clock import earliest
 from agent_runner.status.store.postgres import engine_url, is_postgres, suit
-from agent_runner.status.store.tables import client_records, columns, schedule_records
+from agent_runner.status.store.tables import client_records, columns, label_rows, schedule_records
 from agent_runner.status.store.tables.columns import Big as _Big
 from agent_runner.status.store.tables.columns import count_column as _count
 from agent_runner.status.store.tables.columns import due_column as _due
@@ -124,6 +124,10 @@ Index("ix_executions_session", executions.c.session_id, executions.c.handle.desc
 Index("ix_executions_agent", executions.c.agent_id, executions.c.handle.desc())
 Index("ix_executions_phase", executions.c.phase, executions.c.handle.desc())
 Index("ix_executions_org", executions.c.org, executions.c.handle.desc())
+_CODE, _GRAPH = text("error_code <> ''"), text("graph <> ''")
+_NEWEST = executions.c.handle.desc()
+Index("ix_executions_error_code", executions.c.error_code, _NEWEST, sqlite_where=_CODE, postgresql_where=_CODE)
+Index("ix_executions_graph", executions.c.graph, _NEWEST, sqlite_where=_GRAPH, postgresql_where=_GRAPH)
 _WAITING = text("waiting = 1")
 Index(
     "ix_executions_waiting",
@@ -154,6 +158,8 @@ execution_tags = Table(
     sqlite_with_rowid=False,
 )
 Index("ix_execution_tags_tag", execution_tags.c.tag, execution_tags.c.handle.desc())
+
+execution_labels = label_rows.execution_labels
 
 execution_log = Table(
     "execution_log",

@@ -9,6 +9,7 @@ from agent_runner.status.store.executions.retention import Retention
 from agent_runner.status.store.executions.status_updates import StatusUpdates
 from agent_runner.status.store.executions.sweep import Sweep
 from agent_runner.status.store.executions.worker_writes import WorkerWrites
+from agent_runner.status.store.lists.summaries import Summaries
 from agent_runner.status.store.registry.api_keys import ApiKeys
 from agent_runner.status.store.registry.assistants import Assistants
 from agent_runner.status.store.registry.graph_queries import GraphQueries
@@ -39,5 +40,6 @@ class Store(
     WebhookCalls,
     Schedules,
     Firings,
+    Summaries,
 ):
     """`Store.open(url)` connects lazily; `close()` when done. Every verb may raise `StoreUnavailable`."""

@@ -166,6 +166,7 @@ ROWS: dict[str, list[Row]] = {
         for seq, (kind, payload) in enumerate(log, 1)
     ],
     "execution_snapshots": [{OF: "aex-completed", "seq": 4, "state": dumps(_SNAPSHOT)}],
+    "execution_labels": [{OF: id, "label": f"a:{TEXT}"} for id in LOGS],
     "execution_tags": [{OF: id, "tag": tag} for id in LOGS for tag in ("blue", id)],
     "session_facts": [
         {"session_id": f"ses-{n}", "thread_id": f"thread-{n}", "head_checkpoint_id": f"head-{n}",

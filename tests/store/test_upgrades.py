@@ -17,6 +17,7 @@ from agent_runner.status.api_keys import Scope
 from agent_runner.status.log.log import fold
 from agent_runner.status.phases import Phase, Step
 from agent_runner.status.store import schema
+from agent_runner.status.store.lists.list_filters import ListFilters
 from agent_runner.status.store.records import (
     ExecutionQuery,
     NewDelta,
@@ -154,6 +155,8 @@ async def check_lists(store: Store) -> None:
     assert await ids(agent="agt-1", page_size=2) == newest_first[:2]
     assert await ids(tags=["blue"]) == newest_first
     assert await ids(tags=["blue", "aex-running"]) == ["aex-running"]
+    assert await ids(more=ListFilters(labels=[f"a:{TEXT}"])) == newest_first
+    assert await ids(more=ListFilters(labels=[f"a:{TEXT}"], code="E103")) == []
 
 
 async def check_sessions_and_workers(store: Store) -> None:

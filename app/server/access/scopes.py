@@ -92,6 +92,7 @@ SCOPES: Mapping[str, Scope] = {
     "GET /v1/page": Scope.READ,
     "POST /v1/executions": Scope.EXECUTE,
     "GET /v1/executions": Scope.READ,
+    "GET /v1/executions/counts": Scope.READ,
     "GET /v1/executions/{execution_id}": Scope.READ,
     "DELETE /v1/executions/{execution_id}": Scope.ADMIN,
     "POST /v1/executions/{execution_id}/cancel": Scope.EXECUTE,

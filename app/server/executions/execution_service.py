@@ -35,6 +35,7 @@ from agent_runner.app.server.executions.redrives import where_to_begin
 from agent_runner.app.server.executions.request_digest import digest_of
 from agent_runner.app.server.executions.updates import amended
 from agent_runner.app.server.executions.view import API_VERSION, CREATED_BY, REQUEST, execution_from_json, stored_spec
+from agent_runner.app.server.listing.listing_service import Listing
 from agent_runner.app.server.problems import (
     FiringTaken,
     Kind,
@@ -80,6 +81,7 @@ class Executions:
     def __init__(self, ctx: ServerContext, placing: Placing) -> None:
         self._ctx = ctx
         self._placing = placing
+        self.listing = Listing(ctx.store, placing)
 
     async def create(self, draft: Draft) -> Accepted:
         timeouts = await self._checked(draft)
@@ -181,13 +183,7 @@ class Executions:
 
     async def list(self, query: ExecutionQuery) -> Page:
         """Newest first. Raises INVALID_ARGUMENT."""
-        check_tags(query.tags, "tags")
-        if query.agent:
-            query = replace(query, agent=await self._placing.agent_id(query.org, query.agent))
-        try:
-            return await self._ctx.store.list(query)
-        except ValueError as error:
-            raise invalid(str(error)) from None
+        return await self.listing.entries(query)
 
     async def update(self, message: AgentExecution) -> Execution:
         """Replace name, labels, annotations and tags, also after the end. Never touches the status.

@@ -14,16 +14,14 @@ from agent_runner.status.store.clock import NOW
 from agent_runner.status.store.connection import Transactions
 from agent_runner.status.store.driver.ready import number, ready, text_of
 from agent_runner.status.store.driver.transaction import Connection
-from agent_runner.status.store.executions.tags import executions_with
-from agent_runner.status.store.paging import COUNTED, fitting, inside, key_of, size_of, token_of
+from agent_runner.status.store.lists.selection import counted, handle_in, page_of, selection, token_after
+from agent_runner.status.store.paging import COUNTED, fitting, inside, size_of
 from agent_runner.status.store.records import Execution, ExecutionQuery, Page, View
 from agent_runner.status.store.rows import to_execution
 from agent_runner.status.store.schema import execution_log, execution_snapshots, executions, session_facts
 from agent_runner.status.store.verbs import Orgs, reads
 
 ALL_ROWS = 1 << 62
-LIST = "executions"
-"""The name of the list in the page tokens of executions."""
 
 
 def read_rows(
@@ -158,22 +156,12 @@ class Reading(Transactions):
     @reads(orgs=Orgs.QUERY)
     def list(self, connection: Connection, query: ExecutionQuery) -> Page:
         """Newest first. Raises `ValueError` for a page token that is not ours."""
-        e = executions.c
-        filters = ((e.org, query.org), (e.phase, query.phase), (e.session_id, query.session_id),
-                   (e.agent_id, query.agent))  # fmt: skip
-        chosen = executions_with(query.tags)
-        given = [*chosen.conditions, *(column == value for column, value in filters if value)]
-        if query.orgs:
-            given.append(e.org.in_(query.orgs))
-        if query.waiting is not None:
-            given.append(e.waiting == int(query.waiting))
-        size = size_of(query.page_size)
-        before = [chosen.key < _handle(query.page_token)] if query.page_token else []
-        newest = select(executions).select_from(chosen.source).where(*given, *before).order_by(chosen.key.desc())
-        counted = select(chosen.key).select_from(chosen.source).where(*given).limit(COUNTED).subquery()
-        total = connection.scalar(select(func.count()).select_from(counted)) or 0
-        rows = connection.execute(newest.offset((max(1, query.page) - 1) * size).limit(size + 1)).all()
-        shown = rows[:size]
+        e, chosen, size = executions.c, selection(connection, query), size_of(query.page_size)
+        before = handle_in(query.page_token) if query.page_token else None
+        found = page_of(connection, chosen, size, before=before, skip=(max(1, query.page) - 1) * size)
+        total = counted(connection, chosen, COUNTED)
+        whole_rows = select(executions).where(e.handle.in_(found.handles)).order_by(e.handle.desc())
+        rows = shown = connection.execute(whole_rows).all()
         view, weights = query.view, [_weight(row, query.view) for row in shown]
         if query.max_bytes is not None and view is not View.FITTING:
             shown = shown[: fitting(weights, query.max_bytes)]
@@ -185,7 +173,7 @@ class Reading(Transactions):
         return Page(
             executions=[to_execution(row) for row in shown],
             states=states,
-            next_token=token_of(LIST, str(shown[-1].handle)) if len(rows) > len(shown) else "",
+            next_token=token_after(shown[-1].handle if len(shown) < len(rows) else found.next),
             total=total,
             page_size=size,
         )
@@ -251,11 +239,3 @@ def _contents(connection: Connection, handles: Sequence[int], whole: Collection[
     if cut:
         found |= zip(cut, briefs(connection, cut), strict=True)
     return [found[handle] for handle in handles]
-
-
-def _handle(token: str) -> int:
-    """The handle in a page token. Raises `ValueError`."""
-    key = key_of(LIST, token)
-    if not (key.isascii() and key.isdecimal() and int(key) < 1 << 63):
-        raise ValueError(f"page_token {token[:80]!r} was not made for this list; start again without one")
-    return int(key)

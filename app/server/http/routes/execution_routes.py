@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, aclosing, contextmanager
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -33,20 +34,16 @@ from agent_runner.app.server.http.routes.parameters import (
     IdempotencyKey,
     PageSize,
     PageToken,
-    PhaseName,
     Position,
-    Tags,
     TicketText,
-    Viewed,
     Wait,
-    Waiting,
 )
+from agent_runner.app.server.listing.list_parameters import Asked, ListView
+from agent_runner.app.server.listing.summary_view import COUNTS, ROWS_PAGE, counts_json, row_json
 from agent_runner.app.server.log_feed.follow import until_ended
-from agent_runner.app.server.problems import invalid, known
 from agent_runner.status.log.bounds import MAX_PAGE_BYTES
 from agent_runner.status.log.log import rfc3339
-from agent_runner.status.phases import Phase
-from agent_runner.status.store.records import ExecutionQuery, View
+from agent_runner.status.store.records import View
 
 MAX_WAIT_S = 3600.0
 
@@ -57,7 +54,8 @@ def execution_routes(edges: Edges, metrics: Metrics) -> APIRouter:
     one, add = "/{execution_id}", routes.add_api_route
     redrive = body_of(ref("RedriveForm"), required=False)
     add("", handlers.create, methods=["POST"], status_code=201, openapi_extra=CREATE_BODY, responses={201: _MADE})
-    add("", handlers.list, methods=["GET"], responses={200: answer(page_of("AgentExecution"))})
+    add("", handlers.list, methods=["GET"], responses={200: _LISTED})
+    add("/counts", handlers.counts, methods=["GET"], responses={200: answer(COUNTS)})
     add(one, handlers.get, methods=["GET"], responses={200: _SHOWN})
     add(one, handlers.delete, methods=["DELETE"], responses={200: _SHOWN})
     add(f"{one}/cancel", handlers.cancel, methods=["POST"], status_code=202, responses={202: _SHOWN})
@@ -72,6 +70,7 @@ def execution_routes(edges: Edges, metrics: Metrics) -> APIRouter:
     return routes
 
 
+_LISTED = answer({"anyOf": [page_of("AgentExecution"), ROWS_PAGE]}, "the second form with `view=summary`")
 _SHOWN = answer(ref("AgentExecution"))
 _MADE = streamed(
     answer(
@@ -114,34 +113,23 @@ class ExecutionHandlers:
             return await self._accepted(await self._executions.create(draft), request, wait, place)
 
     async def list(
-        self,
-        tags: Tags,
-        phase: PhaseName = "",
-        session_id: str = "",
-        agent: str = "",
-        waiting_for_input: Waiting = "",
-        org: str = "",
-        page_size: PageSize = 0,
-        page_token: PageToken = "",
-        view: Viewed = "",
+        self, asked: Asked, page_size: PageSize = 0, page_token: PageToken = "", view: ListView = ""
     ) -> Response:
-        """Newest first, without content unless it is asked for (`view=full`). `agent` is an id or a slug; `phase` a
-        name, with or without EXECUTION_."""
-        query = ExecutionQuery(
-            org=org,
-            phase=known("phase", Phase.named, phase) if phase else None,
-            session_id=session_id,
-            agent=agent,
-            waiting=_flag(waiting_for_input, "waiting_for_input"),
-            tags=tags,
-            page_size=page_size,
-            page_token=page_token,
-            view=View(view or View.BRIEF),
-            max_bytes=MAX_PAGE_BYTES,
-        )
-        page = await self._executions.list(query)
-        entries = self._edges.shown_page(page)
-        return await json_answer({"entries": entries, "next_page_token": page.next_token, "total": page.total})
+        """Newest first, without content unless it is asked for (`view=full`); `view=summary` has light rows for people
+        who watch. `agent` is an id or a slug."""
+        asked = replace(asked, page_size=page_size, page_token=page_token)
+        if view == "summary":
+            page = await self._executions.listing.rows(asked)
+            rows = [row_json(row) for row in page.rows]
+            return await json_answer({"executions": rows, "nextPageToken": page.next_token})
+        found = await self._executions.list(replace(asked, view=View(view or View.BRIEF), max_bytes=MAX_PAGE_BYTES))
+        entries = self._edges.shown_page(found)
+        return await json_answer({"entries": entries, "next_page_token": found.next_token, "total": found.total})
+
+    async def counts(self, asked: Asked) -> Response:
+        """How many are in each phase, whatever `phase` says. Counted up to 10,000: of each phase if nothing else is
+        asked for, else of all that match, the newest first."""
+        return JSONResponse(counts_json(await self._executions.listing.counts(asked)))
 
     async def get(self, execution_id: str) -> Response:
         """The execution with its whole status."""
@@ -238,9 +226,3 @@ class ExecutionHandlers:
             async with aclosing(chunks):
                 async for chunk in chunks:
                     yield chunk
-
-
-def _flag(given: str, field: str) -> bool | None:
-    if given.lower() not in ("", "true", "false"):
-        raise invalid(f"{field}: {given[:20]!r} is neither true nor false")
-    return given.lower() == "true" if given else None

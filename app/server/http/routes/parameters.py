@@ -7,7 +7,6 @@ from pydantic import Field
 
 from agent_runner.app.server.contract.tags import MAX_LENGTH, MAX_TAGS
 from agent_runner.app.server.contract.texts import MAX_INDEXED
-from agent_runner.status.phases import PHASE_FORMS
 from agent_runner.status.store.paging import MAX_PAGE
 
 Tags = Annotated[
@@ -27,9 +26,6 @@ Viewed = Annotated[
         description="`full`: entries as their own addresses show them; without it, or `brief`: names and short fields,"
         " texts cut after 200 characters"
     ),
-]
-PhaseName = Annotated[
-    str, Query(description="with or without EXECUTION_", json_schema_extra={"enum": ["", *PHASE_FORMS]})
 ]
 Waiting = Annotated[
     str,

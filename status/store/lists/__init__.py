@@ -1,0 +1,1 @@
+"""What lists and overviews read: filters, light rows, counts, curves. Nothing here writes."""
