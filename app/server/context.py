@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from agent_runner.app.server.access.gate import Gate
 from agent_runner.app.server.after_response import Soon
+from agent_runner.app.server.log_feed.wakeups import Heard
 from agent_runner.app.server.log_feed.watchers import Watchers
 from agent_runner.app.server.maintenance.end_counts import Ends
 from agent_runner.app.server.resources.sealing import Sealing
@@ -46,6 +47,9 @@ class Waker(Protocol):
 
     def subscribe(self, execution_id: str) -> AbstractContextManager[asyncio.Event]:
         """The event is set by a `notify` of this id, here or on another server."""
+
+    def hear(self) -> AbstractContextManager[Heard]:
+        """Collects the ids of all wake-ups."""
 
     async def ping(self) -> None:
         """Raises when Redis does not answer."""

@@ -188,6 +188,7 @@ class State:
             if "content" in said:
                 message["content"] = [said["content"]]
             message["metadata"] = message["metadata"] | (said.get("metadata") or {})
+            message["ended_at"] = at
 
     def _tool_call(self, said: Json, at: float) -> None:
         key = said["id"]

@@ -9,6 +9,7 @@ from agent_runner.status.store.executions.retention import Retention
 from agent_runner.status.store.executions.status_updates import StatusUpdates
 from agent_runner.status.store.executions.sweep import Sweep
 from agent_runner.status.store.executions.worker_writes import WorkerWrites
+from agent_runner.status.store.lists.activity import Activity
 from agent_runner.status.store.lists.summaries import Summaries
 from agent_runner.status.store.registry.api_keys import ApiKeys
 from agent_runner.status.store.registry.assistants import Assistants
@@ -41,5 +42,6 @@ class Store(
     Schedules,
     Firings,
     Summaries,
+    Activity,
 ):
     """`Store.open(url)` connects lazily; `close()` when done. Every verb may raise `StoreUnavailable`."""

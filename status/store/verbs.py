@@ -44,6 +44,7 @@ class Orgs(Enum):
     QUERY = "its query is narrowed to what the caller may see"
     WRITES = "its first argument is a record: its org, and every org that it refers to, is the caller's"
     RESOURCE = "its arguments name a resource: one that the caller cannot see is not there, others must be the caller's"
+    MINE = "its keyword `org` is the caller's, whatever was given"
     FOLLOWS = "it is called again and again about what the caller has read: the caller's key must still hold"
     AFTER_A_READ = "it is called about what the caller has just read, and no caller can name that without"
     NOBODYS = "what it says belongs to no org"

@@ -71,6 +71,10 @@ async def _query(view: _Visible, verb: Call, query: Query) -> Any:
     return await verb(query)
 
 
+async def _mine(view: _Visible, verb: Call, *args: Any, org: str = "", **kwargs: Any) -> Any:
+    return await verb(*args, org=current().org or org, **kwargs)
+
+
 async def _writes(view: _Visible, verb: Call, record: Any, *args: Any, **kwargs: Any) -> Any:
     """The caller must own the record's org, and each org that a resource refers to, except the platform.
 
@@ -105,6 +109,7 @@ RULES: dict[Orgs, Call] = {
     Orgs.FINDS: _finds,
     Orgs.EXECUTION: _execution,
     Orgs.QUERY: _query,
+    Orgs.MINE: _mine,
     Orgs.WRITES: _writes,
     Orgs.RESOURCE: _resource,
     Orgs.FOLLOWS: _follows,

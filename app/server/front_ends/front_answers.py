@@ -15,8 +15,8 @@ from agent_runner.app.server.front_ends.happenings import Json
 from agent_runner.app.server.http.answers import MAX_RESOURCE_BYTES, body_json
 from agent_runner.app.server.http.document.schemas import EVENTS, JSON, STRING, answer, object_of
 from agent_runner.app.server.http.events import HEADERS, MEDIA_TYPE
+from agent_runner.app.server.http.lasting import LastingResponse
 from agent_runner.app.server.http.metrics import Metrics
-from agent_runner.app.server.http.routes.execution_routes import LastingResponse
 from agent_runner.app.server.problems import invalid
 from agent_runner.status.store.records import Execution
 

@@ -28,6 +28,7 @@ from agent_runner.app.server.http.pages import Page
 from agent_runner.app.server.http.readiness import readiness_routes
 from agent_runner.app.server.http.routes.execution_routes import execution_routes
 from agent_runner.app.server.http.routes.key_routes import key_routes
+from agent_runner.app.server.http.routes.listing_routes import listing_routes
 from agent_runner.app.server.http.routes.page_routes import page_routes
 from agent_runner.app.server.http.routes.resource_routes import resource_routes
 from agent_runner.app.server.http.routes.retention_routes import retention_routes
@@ -55,7 +56,8 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
     documented = HTTPBearer(auto_error=False, description="STIGMER_API_KEY, or a key of `agent-runner keys`")
     guarded = [Depends(documented), Depends(admitted)]
     streaming = [routes(edges, metrics) for routes in (execution_routes, agui_routes, ai_sdk_routes)]
-    routers = (*streaming, *(routes(edges) for routes in _ROUTES), *agent_server_routes(edges))
+    first = listing_routes(edges, ctx, metrics)
+    routers = (first, *streaming, *(routes(edges) for routes in _ROUTES), *agent_server_routes(edges))
     for router in routers:
         app.include_router(router, dependencies=guarded)
     app.include_router(readiness_routes(ctx))

@@ -17,10 +17,29 @@ from agent_runner.status.event_logger import event_logger
 
 CHANNEL = "agent_runner:wakeups"
 BATCH = 200
+MOST_HEARD = 1000
 RETRY_S = 1.0
 SILENT_S = 10.0
 """A connection that is silent for this long gets a ping. Without an answer in the same time it is given up."""
 log = event_logger(__name__)
+
+
+class Heard:
+    """Ids of executions that have changed: the newest `MOST_HEARD`, each once."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, None] = {}
+
+    def add(self, execution_id: str) -> None:
+        self._ids.pop(execution_id, None)
+        self._ids[execution_id] = None
+        if len(self._ids) > MOST_HEARD:
+            del self._ids[next(iter(self._ids))]
+
+    def take(self) -> list[str]:
+        """What was heard since the last call."""
+        ids, self._ids = list(self._ids), {}
+        return ids
 
 
 class Wakeups:
@@ -35,6 +54,7 @@ class Wakeups:
         self._grown: dict[str, None] = {}
         """The executions to publish, each once and in order, however long Redis is away."""
         self._to_publish = asyncio.Event()
+        self._hearing: list[Heard] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.connected = False
 
@@ -55,6 +75,7 @@ class Wakeups:
         """Wake the watchers here at once, those of other servers soon. `here` False: those here have the rows."""
         if here:
             self._wake(execution_id)
+        self._note(execution_id)
         self._grown[execution_id] = None
         self._to_publish.set()
 
@@ -71,6 +92,16 @@ class Wakeups:
             if not waiting:
                 self._waiting.pop(execution_id, None)
 
+    @contextmanager
+    def hear(self) -> Iterator["Heard"]:
+        """Collects the ids of all wake-ups, of this server and of others, while the block runs."""
+        heard = Heard()
+        self._hearing.append(heard)
+        try:
+            yield heard
+        finally:
+            self._hearing.remove(heard)
+
     async def ping(self) -> None:
         """Raises when Redis does not answer."""
         await self._redis.ping()
@@ -78,6 +109,10 @@ class Wakeups:
     def _wake(self, execution_id: str) -> None:
         for woken in self._waiting.get(execution_id, ()):
             woken.set()
+
+    def _note(self, execution_id: str) -> None:
+        for heard in self._hearing:
+            heard.add(execution_id)
 
     async def _publish(self) -> None:
         while True:
@@ -119,4 +154,5 @@ class Wakeups:
                 publisher, *ids = message["data"].decode().split()
                 for execution_id in ids if publisher != self._me else ():
                     self._wake(execution_id)
+                    self._note(execution_id)
             asked = message is None

@@ -29,7 +29,8 @@ FIRST_CHARS = 2048
 MESSAGE_CHARS = 120
 MAX_LABELS = 8
 """A line of a list shows so many."""
-MOST_CHANGED = 500
+MOST_CHANGED = 200
+MOST_ASKED = 1000
 _COLUMNS = (
     E.handle, E.id, E.phase, E.error_code, E.agent_id, E.graph, E.session_id, E.created_at, E.dispatchable_at,
     E.claimed_at, E.completed_at, E.progress, E.owner_name, E.attempt, E.waiting,
@@ -48,9 +49,9 @@ class Summaries(Transactions):
     def summaries_of(self, connection: Connection, query: ExecutionQuery) -> Sequence[Summary]:
         """The executions of `query.ids` that match, in whatever phase they are; newest first."""
         chosen = selection(connection, query, phases=False)
-        known = connection.scalars(select(E.handle).where(E.id.in_(query.ids[:MOST_CHANGED])))
+        known = connection.scalars(select(E.handle).where(E.id.in_(query.ids[:MOST_ASKED])))
         given = [*chosen.conditions, chosen.key.in_(known.all())]
-        found = page_of(connection, _among(chosen, given), MOST_CHANGED, before=None)
+        found = page_of(connection, _among(chosen, given), MOST_ASKED, before=None)
         return _rows(connection, found.handles)
 
     @reads(orgs=Orgs.QUERY)
@@ -75,20 +76,18 @@ class Summaries(Transactions):
         return PhaseCounts(phases=told, more=max(told.values(), default=0) >= COUNTED)
 
     @reads
-    def changed_lately(self, connection: Connection, after: int, within_s: float) -> tuple[int, list[str]]:
-        """(the newest handle, ids of executions that were created after `after`, or began or ended in the last
-        `within_s` seconds): at most `MOST_CHANGED` of each. Every part is the end of an index."""
-        newest = int(connection.scalar(select(func.coalesce(func.max(E.handle), 0))) or 0)
-        since = NOW - within_s
+    def changed_lately(self, connection: Connection, within_s: float) -> list[tuple[str, Phase]]:
+        """The id and the phase of what was created, claimed or ended in the last `within_s` seconds: at most
+        `MOST_CHANGED` of each. Every part is the end of an index."""
+        since, newest = NOW - within_s, select(E.id, E.phase, E.created_at).order_by(E.handle.desc())
+        new = newest.limit(MOST_CHANGED).subquery()
         parts = (
-            select(E.id).where(E.handle > after).order_by(E.handle.desc()),
-            select(E.id).where(E.completed_at >= since).order_by(E.completed_at.desc()),
-            select(E.id).where(OPEN, E.phase == Phase.IN_PROGRESS, E.claimed_at >= since),
+            select(new.c.id, new.c.phase).where(new.c.created_at >= since),
+            select(E.id, E.phase).where(OPEN, E.phase == Phase.IN_PROGRESS, E.claimed_at >= since).limit(MOST_CHANGED),
+            select(E.id, E.phase).where(E.completed_at >= since).order_by(E.completed_at.desc()).limit(MOST_CHANGED),
         )
-        ids: dict[str, None] = {}
-        for part in parts:
-            ids |= dict.fromkeys(connection.scalars(part.limit(MOST_CHANGED), self.params()))
-        return newest, list(ids)
+        found = (row for part in parts for row in connection.execute(part, self.params()))
+        return list(dict.fromkeys((row.id, Phase(row.phase)) for row in found))
 
 
 def _among(chosen: Selection, given: Sequence[Any]) -> Selection:

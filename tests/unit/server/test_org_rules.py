@@ -137,6 +137,10 @@ async def asked_and_read(store: Any, world: "World") -> Any:
     return await world.store.find_query("qry-1")
 
 
+async def shown_of(asked: Awaitable[Any], part: str) -> Any:
+    return getattr(await asked, part)
+
+
 Asked = Callable[[Store, World], Awaitable[Any]]
 OF_THE_OWNERS: dict[str, Asked] = {
     "get": lambda s, w: s.get(w.pending.id),
@@ -144,6 +148,11 @@ OF_THE_OWNERS: dict[str, Asked] = {
     "last_of_session": lambda s, w: s.last_of_session(w.pending.session_id),
     "session_place": lambda s, w: s.session_place(w.thread_id),
     "list": lambda s, w: s.list(ExecutionQuery(session_id=w.pending.session_id)),
+    "summaries": lambda s, w: shown_of(s.summaries(ExecutionQuery()), "rows"),
+    "summaries_of": lambda s, w: s.summaries_of(ExecutionQuery(ids=[w.pending.id])),
+    "phase_numbers": lambda s, w: shown_of(s.phase_numbers(ExecutionQuery()), "phases"),
+    "queue_ages": lambda s, w: s.queue_ages(org=""),
+    "runs_since": lambda s, w: s.runs_since(0.0, org=""),
     "attachments": lambda s, w: s.attachments(w.pending.id),
     "attachment": lambda s, w: s.attachment(w.pending.id, "att-1"),
     "create": lambda s, w: s.create(execution("aex-new")),

@@ -19,7 +19,7 @@ from agent_runner.app.server.agent_server.streams.frames import (
 )
 from agent_runner.app.server.agent_server.streams.run_stream import run_frames, view_of
 from agent_runner.app.server.edge_services import Edges
-from agent_runner.app.server.http.routes.execution_routes import LastingResponse
+from agent_runner.app.server.http.lasting import LastingResponse
 from agent_runner.app.server.problems import Problem
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.store.records import Execution

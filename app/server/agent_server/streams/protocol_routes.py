@@ -27,7 +27,7 @@ from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.contract.json_text import WHOLE
 from agent_runner.app.server.http.document.message_schemas import ref
 from agent_runner.app.server.http.document.schemas import STRING, answer, body_of, object_of
-from agent_runner.app.server.http.routes.execution_routes import LastingResponse
+from agent_runner.app.server.http.lasting import LastingResponse
 from agent_runner.app.server.problems import Problem, invalid
 
 Json = dict[str, Any]

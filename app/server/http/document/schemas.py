@@ -236,6 +236,12 @@ def streamed(described: dict[str, Any]) -> dict[str, Any]:
     return {**described, "content": {**described.get("content", {}), EVENTS: {"itemSchema": _EVENT}}}
 
 
+def listened(events: Mapping[str, Schema]) -> dict[str, Any]:
+    """An event stream of these events, by name, without numbers."""
+    each = [_event(name, data, numbered=False) for name, data in events.items()]
+    return {"description": "events, without an end", "content": {EVENTS: {"itemSchema": {"oneOf": each}}}}
+
+
 def _event(name: str, data: Schema, *, numbered: bool = True) -> Schema:
     event = object_of(event={"const": name}, data={**STRING, "contentMediaType": JSON, "contentSchema": data})
     if numbered:

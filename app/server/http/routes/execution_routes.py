@@ -7,7 +7,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
 
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.executions.attachments import attachment
@@ -27,6 +26,7 @@ from agent_runner.app.server.http.document.schemas import (
 )
 from agent_runner.app.server.http.events import HEADERS, MEDIA_TYPE, event_stream
 from agent_runner.app.server.http.large_json import json_answer
+from agent_runner.app.server.http.lasting import LastingResponse
 from agent_runner.app.server.http.metrics import Metrics
 from agent_runner.app.server.http.routes.downloads import download
 from agent_runner.app.server.http.routes.parameters import (
@@ -80,18 +80,6 @@ _MADE = streamed(
         Idempotent_Replayed="`true`: the key was used before, this is the execution of the first call",
     )
 )
-
-
-class LastingResponse(StreamingResponse):
-    """A stream that counts as open until its end, also if its reader has gone before its start."""
-
-    def __init__(self, place: ExitStack, chunks: AsyncIterator[str], **given: Any) -> None:
-        super().__init__(chunks, **given)
-        self._place = place
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._place:
-            await super().__call__(scope, receive, send)
 
 
 class ExecutionHandlers:

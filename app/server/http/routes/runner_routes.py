@@ -13,6 +13,7 @@ from agent_runner.app.server.http.document.schemas import STRING, STRINGS, answe
 from agent_runner.app.server.runners.failure_reports import STEPS_OF_MESSAGE, ExitReport, Name
 from agent_runner.app.server.runners.served_queues import may_fail, must_serve
 from agent_runner.app.server.runners.worker_keys import must_be_mine
+from agent_runner.app.server.runners.worker_states import state_of
 from agent_runner.status.failures import Code
 from agent_runner.status.log.log import rfc3339
 from agent_runner.status.store.records import Worker
@@ -104,12 +105,4 @@ def _worker(worker: Worker, silent_before: float) -> dict[str, Any]:
     )
     wear = ("hung_threads", "not_taking")
     facts = {name: getattr(worker, name) for name in (*names, *wear)}
-    return {**facts, **times, "state": _state(worker, silent_before), "loop_lag_s": round(worker.loop_lag_s, 3)}
-
-
-def _state(worker: Worker, silent_before: float) -> str:
-    if worker.gone_at is not None:
-        return "gone"
-    if worker.disconnected_at is not None:
-        return "disconnected"
-    return "silent" if worker.last_seen_at < silent_before else "online"
+    return {**facts, **times, "state": state_of(worker, silent_before), "loop_lag_s": round(worker.loop_lag_s, 3)}
