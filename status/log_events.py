@@ -124,6 +124,9 @@ _ROWS = (
     _of("task_end.not_told", WARNING, "Flower was not told of an end", "task_id error", "As `task_end.dropped`."),
     _of("task_end.retry", DEBUG, "an end is told again soon", "task_id error", "The broker or Redis is away."),
     _of("task_end.not_repeated", DEBUG, "a stored end was not told", "task_id error", "As `task_end.dropped`."),
+    _of("metrics.served", INFO, "metrics on port {port}", "address port", "Where Prometheus finds this process."),
+    _of("metrics.not_served", WARNING, "no free port for metrics from {port} on", "address port error",
+        "The worker works without them: set another AGENT_RUNNER_WORKER_METRICS_PORT."),
     # The server and its callers
     _of("request.answered", DEBUG, "answered", "method route status duration_s", "One HTTP request."),
     _of("request.failed", ERROR, "an HTTP request failed", "method path", "A bug of ours: report the traceback."),

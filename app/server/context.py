@@ -35,6 +35,9 @@ class Publisher(Protocol):
     async def ask(self, query_id: str, queue: str, within_s: float) -> None:
         """Have a worker answer a question about a graph; raises `PublishError` of `clients.broker`."""
 
+    async def depth(self, queue: str) -> int:
+        """Messages on the broker's queue; raises `PublishError` of `clients.broker`."""
+
     async def resend_due(self) -> None:
         """Publish every row that is due."""
 

@@ -100,6 +100,13 @@ class EdgeSettings(BaseSettings):
         le=60,
         about="so old an answer of /readyz and /metrics may be, however many ask",
     )
+    worker_metrics_port: int = setting(
+        "AGENT_RUNNER_WORKER_METRICS_PORT",
+        default=0,
+        ge=0,
+        lt=1 << 16,
+        about="metrics of a worker, on AGENT_RUNNER_BIND; each further process takes the next free port; 0: none",
+    )
     max_request_bytes: int = setting(
         "AGENT_RUNNER_MAX_REQUEST_BYTES", default=64 << 20, ge=1, about="a larger HTTP request gets 413"
     )

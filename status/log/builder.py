@@ -41,6 +41,8 @@ class StatusBuilder:
         self.events_processed = 0
         self.messages = 0
         self.tool_calls = 0
+        self.models: dict[str, dict[str, int]] = {}
+        """As `usage`, by the model's name."""
         self.usage: dict[str, int] = {}
         """Tokens of all model calls so far: input_tokens, output_tokens, total_tokens."""
         self.interrupted = False
@@ -178,6 +180,8 @@ class StatusBuilder:
         usage = {name: int(n) for name, n in event.usage.items() if isinstance(n, int | float)}
         for name, tokens in usage.items():
             self.usage[name] = self.usage.get(name, 0) + tokens
+            of = self.models.setdefault(event.model, {})
+            of[name] = of.get(name, 0) + tokens
         told = {
             "usage": usage,
             "model": event.model,

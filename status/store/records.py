@@ -193,8 +193,6 @@ class ExecutionQuery(Query):
     waiting: bool | None = None
     """Only executions that wait for a person, or only those that do not."""
     more: ListFilters = field(default_factory=ListFilters)
-    ids: Sequence[str] = ()
-    """For `summaries_of`: only these."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,6 +285,7 @@ class Outcome:
     facts: Mapping[str, Any] = field(default_factory=dict)
     waiting: bool = False
     """It ended with a question to a person."""
+    progress: str = "{}"  # JSON
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

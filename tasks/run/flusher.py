@@ -31,8 +31,12 @@ says again what was stored, is told so, and is repeated."""
 class Flusher:
     """`start` and `stop` on the loop. `open` creates a run's log, `close` removes it. `merged`: text waits a little."""
 
-    def __init__(self, backend: Reporting, *, merged: bool = True) -> None:
+    def __init__(
+        self, backend: Reporting, *, merged: bool = True, on_answer: Callable[[float, int], None] | None = None
+    ) -> None:
+        """`on_answer` is told the seconds and the bytes of each send that was answered."""
         self._backend = backend
+        self._on_answer = on_answer
         self._merged = merged
         self._logs: dict[tuple[int, int], RunLog] = {}
         self._due: dict[RunLog, float] = {}
@@ -212,7 +216,11 @@ class Flusher:
         for run in runs:
             run.in_flight = True
         try:
-            self._take(await self._backend.append(request), request.runs)
+            began = time.monotonic()
+            reply = await self._backend.append(request)
+            if self._on_answer is not None:
+                self._on_answer(time.monotonic() - began, request.ByteSize())
+            self._take(reply, request.runs)
         finally:
             for run in runs:
                 run.in_flight = False

@@ -37,6 +37,8 @@ async def settle(process: "RunnerProcess", run: Run, outcome: Outcome) -> pb.Set
         code=outcome.code.value if outcome.code else "",
         facts_json=outcome.facts_json,
         waiting_for_input=outcome.waiting,
+        progress=pb.Progress(**run.progress() | {"phase": outcome.phase.wire_name}),
+        tokens=_tokens_of(run),
     )
     reply = pb.SettleReply()
     try:
@@ -70,6 +72,15 @@ async def _settled(process: "RunnerProcess", run: Run, request: pb.SettleRequest
             del request.deltas[:]
             request.deltas.extend(told)
     raise AssertionError("unreachable")
+
+
+def _tokens_of(run: Run) -> list[pb.ModelTokens]:
+    return [
+        pb.ModelTokens(
+            model=model, input_tokens=used.get("input_tokens", 0), output_tokens=used.get("output_tokens", 0)
+        )
+        for model, used in run.builder.models.items()
+    ]
 
 
 def _last_of(run: Run) -> dict[str, Any]:

@@ -256,6 +256,8 @@ class Run:
             "messages": self.builder.messages,
             "tool_calls": self.builder.tool_calls,
             "phase": Phase.IN_PROGRESS.wire_name,
+            "input_tokens": self.builder.usage.get("input_tokens", 0),
+            "output_tokens": self.builder.usage.get("output_tokens", 0),
         }
 
     @property

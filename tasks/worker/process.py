@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from agent_runner.clients.settings.settings import Settings
     from agent_runner.clients.tracing.langsmith_traces import LangSmithTraces
     from agent_runner.tasks.run.run import Run
+    from agent_runner.tasks.worker.measures import Measures
 
 log = event_logger(__name__)
 
@@ -69,7 +70,7 @@ class RunnerProcess:
         on_worn_out: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings, self.role, self.incarnation, self.name = settings, role, incarnation, name
-        self.queue = queue
+        self.queue, self._slots = queue, slots
         self.secrets = operator_secrets(settings)
         """The operator's secrets, which no run may show."""
         self.sandbox = sandbox_said(settings) if role == "worker" else ""
@@ -82,6 +83,7 @@ class RunnerProcess:
         self._store: OrgStore | None = None
         self._langsmith: LangSmithTraces | None = None
         self.tracing: Tracing = OFF
+        self.measures: Measures | None = None
         self._reports = FailureReports(settings)
         self._on_blocked, self._on_free = on_blocked, on_free
         self._consuming = True
@@ -136,6 +138,8 @@ class RunnerProcess:
         except Exception as exc:
             log.warning("process.close_failed", error=repr(exc))
         self.loop.stop()
+        if self.measures is not None:
+            self.measures.close()
         self.tracing.close(TRACES_S)
         if self._langsmith is not None:
             self._langsmith.close(TRACES_S)
@@ -177,7 +181,9 @@ class RunnerProcess:
 
     async def _open(self) -> None:
         self.backend = open_reporting(self.settings, self._head_of)
-        self.flusher = Flusher(self.backend, merged=is_native(self.settings))
+        self._measure()
+        told = self.measures.flushed if self.measures else None
+        self.flusher = Flusher(self.backend, merged=is_native(self.settings), on_answer=told)
         self.flusher.start()
         if self.role == "worker":
             from agent_runner.clients.engine.contain import contain
@@ -196,6 +202,16 @@ class RunnerProcess:
             self._store = OrgStore(self.settings.checkpoint_url)
             self.engine = EngineFactory(self.settings, self._memory.saver, self._store)
             run_environment.install()
+
+    def _measure(self) -> None:
+        """Serves the metrics of this process, if a port is set."""
+        if not self.settings.worker_metrics_port or self.role != "worker":
+            return
+        from agent_runner.tasks.worker.measures import Measures
+
+        measures = Measures(busy=lambda: self.busy, lag_s=self.loop.lag, slots=self._slots)
+        if measures.serve(self.settings.bind, self.settings.worker_metrics_port):
+            self.measures = measures
 
     async def _head_of(self, thread_id: str) -> str:
         return await latest_head(self._memory.saver, thread_id) if self._memory is not None else ""

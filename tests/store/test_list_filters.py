@@ -24,7 +24,7 @@ STEPS = 100
 
 
 def asked(size: int = 0, token: str = "", **given: Any) -> ExecutionQuery:
-    own = {name: given.pop(name) for name in ("org", "session_id", "agent", "waiting", "tags", "ids") if name in given}
+    own = {name: given.pop(name) for name in ("org", "session_id", "agent", "waiting", "tags") if name in given}
     return ExecutionQuery(page_size=size, page_token=token, more=ListFilters(**given), **own)
 
 

@@ -78,6 +78,10 @@ class Dispatcher:
         """Have a worker answer a question. Raises `PublishError`."""
         await self._publisher.publish_query(query_id, queue, within_s)
 
+    async def depth(self, queue: str) -> int:
+        """Messages on the broker's queue. Raises `PublishError`."""
+        return await self._publisher.queue_length(queue)
+
     async def resend_due(self) -> None:
         """Publish the due rows: their turn has come, or they were not stamped or not claimed in time.
 

@@ -2,14 +2,27 @@
 
 import asyncio
 from collections import Counter as Tally
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
 
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.http.shared_answer import Fresh
+from agent_runner.clients.broker.publisher import PublishError
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.errors import StoreError
+from agent_runner.status.store.records import Worker
 
+BROKER_WITHIN_S = 1.0
+MOST_QUEUES, MOST_WORKERS = 20, 200
+"""So many have series of their own."""
+WORKER_GAUGES = {
+    "slots": "Slots of this process",
+    "busy": "Slots of it in use",
+    "loop_lag_seconds": "Since its agents' loop last ticked, as it last said",
+    "last_seen_seconds": "Since it was last heard of",
+}
 OPEN_PHASES = (Phase.PENDING, Phase.IN_PROGRESS)
 
 
@@ -17,7 +30,8 @@ class Metrics:
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self, ctx: ServerContext) -> None:
-        self._store = ctx.store
+        self._store, self._dispatcher = ctx.store, ctx.dispatcher
+        self._queues = (ctx.settings.runner_queue, ctx.settings.orchestrator_queue)
         self._scraped = Fresh(self._scrape, for_s=ctx.settings.health_fresh_s, soon=ctx.outliving)
         self._registry = ctx.counted.registry
         kept = self._registry
@@ -47,6 +61,25 @@ class Metrics:
             "agent_runner_workers_not_taking", "Worker processes online that take no work", ["queue"], registry=kept
         )
         self._schedules = Gauge("agent_runner_schedules", "Schedules", ["state"], registry=kept)
+        self._waiting = Gauge(
+            "agent_runner_queue_waiting", "Executions that a worker could take now", ["queue"], registry=kept
+        )
+        self._waited = Gauge(
+            "agent_runner_queue_oldest_waiting_seconds",
+            "How long the oldest of them has waited; 0 when none waits",
+            ["queue"],
+            registry=kept,
+        )
+        self._depth = Gauge(
+            "agent_runner_broker_queue_depth",
+            "Messages on the broker's queue; missing while the broker does not answer",
+            ["queue"],
+            registry=kept,
+        )
+        self._of_workers = {
+            name: Gauge(f"agent_runner_worker_process_{name}", text, ["worker", "queue"], registry=kept)
+            for name, text in WORKER_GAUGES.items()
+        }
         self._store_up = Gauge("agent_runner_store_up", "1 when the database answered this scrape", registry=kept)
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -81,3 +114,30 @@ class Metrics:
             self._busy.labels(queue).set(sum(w.busy for w in online if w.queue == queue))
             self._hung.labels(queue).set(sum(w.hung_threads for w in online if w.queue == queue))
             self._not_taking.labels(queue).set(sum(bool(w.not_taking) for w in online if w.queue == queue))
+        self._tell_workers(online, await self._store.now())
+        ages = {age.queue: age for age in await self._store.queue_ages(org="")}
+        for gauge in (self._waiting, self._waited):
+            gauge.clear()
+        for queue in {*self._queues, *(w.queue for w in online if w.role == "worker"), *ages}:
+            self._waiting.labels(queue).set(ages[queue].waiting if queue in ages else 0)
+            self._waited.labels(queue).set(ages[queue].oldest_s if queue in ages else 0)
+        await self._read_depths({*self._queues, *(w.queue for w in online)})
+
+    def _tell_workers(self, online: Sequence[Worker], now: float) -> None:
+        for gauge in self._of_workers.values():
+            gauge.clear()
+        for one in online[:MOST_WORKERS]:
+            name = (one.name or one.incarnation, one.queue)
+            self._of_workers["slots"].labels(*name).set(one.slots)
+            self._of_workers["busy"].labels(*name).set(one.busy)
+            self._of_workers["loop_lag_seconds"].labels(*name).set(one.loop_lag_s)
+            self._of_workers["last_seen_seconds"].labels(*name).set(max(0.0, now - one.last_seen_at))
+
+    async def _read_depths(self, queues: Iterable[str]) -> None:
+        """A broker that is away costs a scrape `BROKER_WITHIN_S` and no more, however many queues there are."""
+        self._depth.clear()
+        with suppress(TimeoutError, PublishError):
+            async with asyncio.timeout(BROKER_WITHIN_S):
+                for queue in sorted(queues)[:MOST_QUEUES]:
+                    depth = await self._dispatcher.depth(queue)
+                    self._depth.labels(queue).set(depth)

@@ -64,7 +64,7 @@ class Feed:
         if not ids and self.counts:
             return
         with acting_as(self._principal):
-            rows = await self._store.summaries_of(replace(self._query, ids=ids)) if ids else []
+            rows = await self._store.summaries_of(self._about(ids)) if ids else []
             fresh = [shown for row in rows if self._is_new(shown := row_json(row))]
             if fresh:
                 self._tell(_event("rows", {"executions": fresh}))
@@ -73,6 +73,9 @@ class Feed:
                 if counts != self.counts:
                     self.counts = counts
                     self._tell(counts)
+
+    def _about(self, ids: Sequence[str]) -> ExecutionQuery:
+        return replace(self._query, more=replace(self._query.more, ids=ids))
 
     def after(self, number: int) -> list[Frame] | None:
         """The frames after this one; None if some of them are no longer kept."""
@@ -187,7 +190,7 @@ class ChangeFeeds:
 
 
 def _key_of(query: ExecutionQuery) -> str:
-    return repr(replace(query, ids=()))
+    return repr(query)
 
 
 def _event(name: str, data: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from agent_runner.app.server.maintenance.run_measures import RunMeasures
 from agent_runner.app.server.schedules.firing_counts import FiringCounts
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase
@@ -28,6 +29,7 @@ class Ends:
             buckets=DELAY_BUCKETS,
             registry=self.registry,
         )
+        self.runs = RunMeasures(self.registry)
         # Every code is there from the start: an alert on a series that does not exist never fires.
         self._ended.labels(Phase.COMPLETED.name, "")
         for code in Code:

@@ -11,7 +11,7 @@ from typing import Any
 from agent_runner.app.server.access.principal import current
 from agent_runner.app.server.problems import invalid
 from agent_runner.app.server.runners.run_tokens import RunTokens
-from agent_runner.app.server.runners.runner_requests import finite
+from agent_runner.app.server.runners.runner_requests import finite, progress_of
 from agent_runner.app.server.runners.served_queues import must_serve
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.log.plain import plain_text
@@ -148,12 +148,3 @@ class PresenceBoard:
         if self._streams:
             for execution in await self._store.cancels_of(list(self._streams)):
                 self.push_cancel(execution)
-
-
-def progress_of(progress: pb.Progress) -> dict[str, Any]:
-    return {
-        "events_processed": progress.events_processed,
-        "messages": progress.messages,
-        "tool_calls": progress.tool_calls,
-        "phase": progress.phase,
-    }

@@ -3,6 +3,7 @@
 An unknown kind of delta is taken as it is: a newer worker may report more than an older server understands.
 """
 
+import json
 import math
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -68,7 +69,19 @@ def outcome_of(request: pb.SettleRequest) -> Outcome:
         code=code,
         facts=facts_of(request.facts_json),
         waiting=request.waiting_for_input and phase is Phase.COMPLETED,
+        progress=json.dumps(progress_of(request.progress) if request.HasField("progress") else {}),
     )
+
+
+def progress_of(progress: pb.Progress) -> dict[str, Any]:
+    return {
+        "events_processed": progress.events_processed,
+        "messages": progress.messages,
+        "tool_calls": progress.tool_calls,
+        "phase": progress.phase,
+        **({"input_tokens": progress.input_tokens} if progress.input_tokens > 0 else {}),
+        **({"output_tokens": progress.output_tokens} if progress.output_tokens > 0 else {}),
+    }
 
 
 def facts_of(text: str) -> dict[str, Any]:

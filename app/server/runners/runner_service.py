@@ -67,6 +67,7 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         if (execution := claimed.execution) is not None:
             self._presence.tokens.keep(execution.handle, execution.fence, digest_of(token))
             self._ctx.grown(execution.id, execution.last_seq)
+            self._ctx.counted.runs.claimed(execution)
         return await claim_reply(self._ctx, claimed, takes_attachments=request.takes_attachments)
 
     async def _refused(self, execution_id: str, refusal: str) -> pb.ClaimReply:
@@ -87,6 +88,7 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
             answered.append(pb.RunAppended(handle=one.handle, verdict=VERDICTS[result.verdict], next=result.next))
             if result.execution_id and one.deltas:
                 self._ctx.grown(result.execution_id, result.last_seq)
+                self._ctx.counted.runs.said(one.deltas)
                 if result.snapshot_due:
                     self._ctx.soon(self._snapshot(result.execution_id))
         return pb.AppendReply(runs=answered)
@@ -106,6 +108,8 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         )
         follow_up(self._ctx, settled)
         execution = settled.execution
+        if settled.accepted and execution is not None:
+            self._ctx.counted.runs.settled(execution, fence, request)
         return pb.SettleReply(
             accepted=settled.accepted,
             phase=execution.phase if execution else 0,

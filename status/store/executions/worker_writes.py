@@ -306,7 +306,7 @@ class WorkerWrites(Ending):
         """Store the last deltas and the end, in one transaction. A repeated call gets the stored outcome."""
         end = End(phase=outcome.phase, code=outcome.code, facts=outcome.facts, waiting=outcome.waiting)
         self.hold_session(connection, its_handle=handle)
-        its = self.params(**_its(handle, fence, first), **end.values(deltas=len(deltas)))
+        its = self.params(**_its(handle, fence, first), **end.values(deltas=len(deltas)), end_progress=outcome.progress)
         row = connection.one(runs.settle(end.phase, yields=end.yields), **its)
         promoted = ""
         if row is not None:

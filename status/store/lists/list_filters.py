@@ -20,5 +20,7 @@ class ListFilters:
     """Created at this time or later."""
     created_before: float | None = None
     """Created before this time."""
+    ids: Sequence[str] = ()
+    """For `summaries_of`: only these."""
     text: str = ""
     """Part of its id, of its session's id or of the user's message; see `selection.SEARCHED`."""

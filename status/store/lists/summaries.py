@@ -47,9 +47,9 @@ class Summaries(Transactions):
 
     @reads(orgs=Orgs.QUERY)
     def summaries_of(self, connection: Connection, query: ExecutionQuery) -> Sequence[Summary]:
-        """The executions of `query.ids` that match, in whatever phase they are; newest first."""
+        """The executions of `query.more.ids` that match, in whatever phase they are; newest first."""
         chosen = selection(connection, query, phases=False)
-        known = connection.scalars(select(E.handle).where(E.id.in_(query.ids[:MOST_ASKED])))
+        known = connection.scalars(select(E.handle).where(E.id.in_(query.more.ids[:MOST_ASKED])))
         given = [*chosen.conditions, chosen.key.in_(known.all())]
         found = page_of(connection, _among(chosen, given), MOST_ASKED, before=None)
         return _rows(connection, found.handles)

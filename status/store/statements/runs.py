@@ -136,7 +136,9 @@ def beat() -> ClauseElement:
 
 @ready
 def settle(phase: Phase, *, yields: bool) -> ClauseElement:
-    return terminal(SETTLE, phase, *_owned(), yields=yields)
+    last = text_of("end_progress")
+    progress = case((last == "{}", E.progress), else_=last)
+    return terminal(SETTLE, phase, *_owned(), yields=yields).values(progress=progress)
 
 
 @ready

@@ -807,10 +807,15 @@ class Progress(_message.Message):
     MESSAGES_FIELD_NUMBER: _builtins.int
     TOOL_CALLS_FIELD_NUMBER: _builtins.int
     PHASE_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     events_processed: _builtins.int
     messages: _builtins.int
     tool_calls: _builtins.int
     phase: _builtins.str
+    input_tokens: _builtins.int
+    """of all model calls so far; 0: none were reported"""
+    output_tokens: _builtins.int
     def __init__(
         self,
         *,
@@ -818,10 +823,12 @@ class Progress(_message.Message):
         messages: _builtins.int = ...,
         tool_calls: _builtins.int = ...,
         phase: _builtins.str = ...,
+        input_tokens: _builtins.int = ...,
+        output_tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events_processed", b"events_processed", "messages", b"messages", "phase", b"phase", "tool_calls", b"tool_calls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events_processed", b"events_processed", "input_tokens", b"input_tokens", "messages", b"messages", "output_tokens", b"output_tokens", "phase", b"phase", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -954,6 +961,8 @@ class SettleRequest(_message.Message):
     FACTS_JSON_FIELD_NUMBER: _builtins.int
     WAITING_FOR_INPUT_FIELD_NUMBER: _builtins.int
     RUN_TOKEN_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
     handle: _builtins.int
     fence: _builtins.int
     first: _builtins.int
@@ -970,6 +979,14 @@ class SettleRequest(_message.Message):
     """of the claim"""
     @_builtins.property
     def deltas(self) -> _containers.RepeatedCompositeFieldContainer[Global___Delta]: ...
+    @_builtins.property
+    def progress(self) -> Global___Progress:
+        """the last one"""
+
+    @_builtins.property
+    def tokens(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelTokens]:
+        """of the whole attempt, for the server's metrics"""
+
     def __init__(
         self,
         *,
@@ -983,14 +1000,41 @@ class SettleRequest(_message.Message):
         facts_json: _builtins.str = ...,
         waiting_for_input: _builtins.bool = ...,
         run_token: _builtins.bytes = ...,
+        progress: Global___Progress | None = ...,
+        tokens: _abc.Iterable[Global___ModelTokens] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "deltas", b"deltas", "facts_json", b"facts_json", "fence", b"fence", "first", b"first", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "phase", b"phase", "run_token", b"run_token", "waiting_for_input", b"waiting_for_input"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "deltas", b"deltas", "facts_json", b"facts_json", "fence", b"fence", "first", b"first", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "phase", b"phase", "progress", b"progress", "run_token", b"run_token", "tokens", b"tokens", "waiting_for_input", b"waiting_for_input"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SettleRequest: _TypeAlias = SettleRequest  # noqa: Y015
+
+@_typing.final
+class ModelTokens(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    INPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    input_tokens: _builtins.int
+    output_tokens: _builtins.int
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        input_tokens: _builtins.int = ...,
+        output_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_tokens", b"input_tokens", "model", b"model", "output_tokens", b"output_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelTokens: _TypeAlias = ModelTokens  # noqa: Y015
 
 @_typing.final
 class SettleReply(_message.Message):

@@ -15,6 +15,7 @@ from agent_runner.app.server.problems import Kind, Problem
 from agent_runner.status.attachments import Attachment
 from agent_runner.status.schedules.schedule import Rules, Schedule
 from agent_runner.status.store import schema
+from agent_runner.status.store.lists.list_filters import ListFilters
 from agent_runner.status.store.records import (
     Execution,
     ExecutionQuery,
@@ -149,7 +150,7 @@ OF_THE_OWNERS: dict[str, Asked] = {
     "session_place": lambda s, w: s.session_place(w.thread_id),
     "list": lambda s, w: s.list(ExecutionQuery(session_id=w.pending.session_id)),
     "summaries": lambda s, w: shown_of(s.summaries(ExecutionQuery()), "rows"),
-    "summaries_of": lambda s, w: s.summaries_of(ExecutionQuery(ids=[w.pending.id])),
+    "summaries_of": lambda s, w: s.summaries_of(ExecutionQuery(more=ListFilters(ids=[w.pending.id]))),
     "phase_numbers": lambda s, w: shown_of(s.phase_numbers(ExecutionQuery()), "phases"),
     "queue_ages": lambda s, w: s.queue_ages(org=""),
     "runs_since": lambda s, w: s.runs_since(0.0, org=""),
