@@ -84,6 +84,7 @@ def take_pages(at: Addresses) -> None:
     with Browser(1280, 900) as browser:
         browser.open(f"{at.http}/#key={KEY}")
         browser.wait("document.querySelectorAll('#list tr').length > 2 && document.querySelector('#list .IN_PROGRESS')")
+        browser.wait("document.querySelector('.live-how').textContent === 'live'")
         browser.take(IMAGES / "list.png")
         browser.open(f"{at.http}/#{completed}")
         browser.wait("document.querySelector('#view .COMPLETED') && document.querySelectorAll('.call').length > 1")
