@@ -68,6 +68,8 @@ _ROWS = (
     _of("sandbox.walls", INFO, "commands of agents are {walls}", "walls", "What keeps commands apart on this worker."),
     _of("sandbox.no_walls", WARNING, "commands of agents are {walls}", "walls",
         "Commands can reach the worker's files."),
+    _of("flower.not_cancelled", WARNING, "an execution that was revoked in Flower could not be cancelled",
+        "execution_id error", "The server did not answer; press the button again."),
     _of("traces.on", INFO, "traces are sent to {endpoint}", "endpoint service content",
         "OpenTelemetry: spans of requests, executions, model and tool calls, masked."),
     _of("traces.off", WARNING, "no OpenTelemetry traces are sent: {reason}", "reason",

@@ -14,7 +14,7 @@ from agent_runner.clients.broker.task_names import (
     REPORT_FAILURE,
 )
 from agent_runner.clients.tracing.tracing import context_in
-from agent_runner.tasks.body_errors import AlreadyEnded
+from agent_runner.tasks.body_errors import AlreadyEnded, ExecutionError
 from agent_runner.tasks.worker.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _register_runner(app: Celery, place: Workplace) -> None:
         place.put_back_if_leaving()
         return place.wait_for(ensure_thread(place.process, execution_id, context_in(self.request.headers)))
 
-    @app.task(name=EXECUTE_GRAPHTON, shared=False, bind=True, Request=RunRequest)
+    @app.task(name=EXECUTE_GRAPHTON, shared=False, bind=True, Request=RunRequest, throws=(ExecutionError,))
     def run(self: "Task[Any, Any]", execution_id: str) -> dict[str, Any]:
         place.put_back_if_leaving()
         request = self.request

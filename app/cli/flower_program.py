@@ -22,10 +22,10 @@ def main() -> int:
     os.environ["CELERY_LOADER"] = "app"
     # Flower does the same with `flowerconfig.py`.
     os.environ.setdefault("FLOWER_CONF", os.devnull)
-    if sys.argv.pop(1) == "only-shows":
-        _take_levers_away()
+    only_shows = sys.argv.pop(1) == "only-shows"
     from celery.__main__ import main as celery
 
+    from agent_runner.app.flower import buttons, true_events
     from agent_runner.clients.process.logs import set_up_logging
     from agent_runner.clients.settings.settings import load_settings
 
@@ -34,6 +34,11 @@ def main() -> int:
         _take_the_known_key(settings.flower_password.get_secret_value())
     # Flower and Tornado add no log handler if there is one. So their lines have the format of ours.
     set_up_logging(settings.log_level, settings.log_format)
+    true_events.install()
+    if only_shows:
+        _take_levers_away()
+    else:
+        buttons.install(settings)
     sys.argv[0] = "celery"
     return celery() or 0
 

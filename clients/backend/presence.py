@@ -40,6 +40,7 @@ class Pulse:
     every_s: float = BEAT_AT_MOST_EVERY_S
     hung_threads: int = 0
     not_taking: str = ""
+    slots: int = 0
 
 
 class PresenceThread:
@@ -163,6 +164,7 @@ class PresenceThread:
                     loop_lag_s=pulse.loop_lag_s,
                     hung_threads=pulse.hung_threads,
                     not_taking=pulse.not_taking,
+                    slots=pulse.slots,
                 )
             )
 

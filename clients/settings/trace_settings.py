@@ -1,4 +1,6 @@
-"""Settings for traces that are sent to other services. All are off by default."""
+"""Settings for what others are told of executions: traces, which are off by default, and Celery's results."""
+
+from typing import Literal
 
 from pydantic import SecretStr
 
@@ -26,6 +28,11 @@ class TraceSettings(McpSettings):
         "AGENT_RUNNER_TRACE_CONTENT",
         default=False,
         about="true: spans hold messages, arguments and results too, masked",
+    )
+    celery_result: Literal["status", "success"] = setting(
+        "AGENT_RUNNER_CELERY_RESULT",
+        default="status",
+        about="how Celery and Flower see an execution that did not complete: status (FAILURE, REVOKED) or success",
     )
     langsmith_tracing: bool = setting(
         *("LANGSMITH_TRACING", "LANGSMITH_TRACING_V2", "LANGCHAIN_TRACING_V2", "LANGCHAIN_TRACING"),

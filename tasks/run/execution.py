@@ -107,6 +107,7 @@ async def _owned(process: "RunnerProcess", run: Run, progress: Progress) -> dict
         await _undisturbed(progress.stop())
         # A cancel that comes now must not prevent the report of the end.
         result = await _undisturbed(report(process, run, outcome))
+        progress.error = run.error
         await _undisturbed(tidy(process, run, result["phase"]))
         return result
     finally:
@@ -313,7 +314,7 @@ async def report(process: "RunnerProcess", run: Run, outcome: Outcome | HandBack
         outcome = stopped(run.stop_reason or Stop.SHUTDOWN, limit_s=0, open_step="", worker=process.name)
     with process.tracing.span("settle", "client"):
         answer = await settle(process, run, outcome)
-    run.rolled_back = answer.rolled_back
+    run.rolled_back, run.error = answer.rolled_back, answer.error
     phase = Phase(answer.phase).wire_name if answer.phase else ""
     log.info("run.ends", execution_id=run.id, phase=phase, code=answer.code, last_seq=answer.last_seq)
     return {**result, "phase": phase, "code": answer.code, "last_seq": answer.last_seq}

@@ -25,6 +25,8 @@ class Progress:
     def __init__(self, app: Celery, task_id: str, hostname: str) -> None:
         self._app, self._task_id, self._hostname = app, task_id, hostname
         self._told = 0
+        self.error = ""
+        """The text of an end that is no completion, for Celery's result."""
         self._stopped = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 

@@ -139,6 +139,8 @@ class Run:
         self.stop_reason: Stop | None = None
         self.stop_asked = asyncio.Event()
         self.rolled_back = False
+        self.error = ""
+        """What the status says of its end, if it did not complete."""
         """The server said, at its end, that what it did to memory is to be removed."""
         self._silent_s = silent_s
         self.left_threads = ""

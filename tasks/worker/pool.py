@@ -84,6 +84,7 @@ class TaskPool(ThreadPool):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._slots: dict[int, Slot] = {}
+        self.on_resize: Callable[[int], None] | None = None
         self._pids = itertools.count(FIRST_PID)
 
     def on_apply(
@@ -167,6 +168,8 @@ class TaskPool(ThreadPool):
     def _resize(self, limit: int) -> None:
         self.limit = limit
         self.executor._max_workers = limit
+        if self.on_resize is not None:
+            self.on_resize(limit)
 
     def _get_info(self) -> dict[str, Any]:
         stock: dict[str, Any] = super()._get_info()  # type: ignore[misc]
@@ -179,3 +182,20 @@ def _lost(exc: BaseException) -> tuple[int, ExceptionInfo, float]:
         raise WorkerLostError(f"the task's body let out {exc!r}") from exc
     except WorkerLostError:
         return 1, ExceptionInfo(), 0.0
+
+
+def set_slots(state: Any, max: int = 0, min: int = 0) -> dict[str, str]:
+    """Celery's remote command `autoscale`, which its own autoscaler answers with "not enabled".
+
+    Idle slots cost next to nothing, so there is nothing to scale down to: the greatest number is set, at once.
+    """
+    wanted, consumer = max or min, state.consumer
+    if wanted < 1:
+        return {"error": "give the greatest number of slots"}
+    more = wanted - consumer.pool.num_processes
+    if more > 0:
+        consumer.pool.grow(more)
+    elif more < 0:
+        consumer.pool.shrink(-more)
+    consumer._update_prefetch_count(more)
+    return {"ok": f"{wanted} slots"}

@@ -117,6 +117,11 @@ class RunnerProcess:
         if self.role == "worker":
             threading.Thread(target=_warm_up, name="warm up", daemon=True).start()
 
+    def resized(self, slots: int) -> None:
+        """The pool has another size: the server and those who look at it are told. Any thread."""
+        self._slots = slots
+        self._presence.beat_within(BEAT_AT_LEAST_EVERY_S)
+
     def drain(self, reason: str, within_s: float) -> None:
         """Have every run stop at its next step boundary; after `within_s` they are cancelled. Signal-safe."""
         self.draining = True
@@ -233,6 +238,7 @@ class RunnerProcess:
             every_s=min((run.claim.reply.heartbeat_s / 3 for run in runs), default=BEAT_AT_MOST_EVERY_S),
             hung_threads=self._wear.look(),
             not_taking=self._not_taking(),
+            slots=self._slots,
         )
 
     def _not_taking(self) -> str:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 from celery.worker import state as worker_state
+from celery.worker.control import Panel
 
 from agent_runner.clients.broker.start_check import look_at_redis
 from agent_runner.clients.process.logs import end_process
@@ -30,7 +31,7 @@ from agent_runner.tasks.app import Role, queue_of
 from agent_runner.tasks.body_errors import FailureReports
 from agent_runner.tasks.signals import Signals, telling_consumer
 from agent_runner.tasks.worker.departure import LeavingWorker
-from agent_runner.tasks.worker.pool import TaskPool
+from agent_runner.tasks.worker.pool import TaskPool, set_slots
 from agent_runner.tasks.worker.process import RunnerProcess
 from agent_runner.tasks.worker.user_processes import open_to_forks
 from agent_runner.tasks.worker.workplace import Workplace
@@ -102,6 +103,7 @@ class Station:
         signals.worker_shutting_down.connect(lambda **_: self.leave(self._settings.drain_timeout_s), weak=False)
         self._app.conf.worker_consumer = telling_consumer(told)
         self._app.conf.worker_proc_alive_timeout = 60.0
+        Panel.data["autoscale"] = set_slots
         worker = LeavingWorker(
             app=self._app,
             hostname=self._name,
@@ -205,6 +207,8 @@ class Station:
             else:
                 log.warning("sandbox.no_walls", walls=self._isolation.said)
         if not self._forks:
+            pool: Any = self._worker.pool
+            pool.on_resize = self._workplace.process.resized
             self._workplace.process.announce()
 
     def _known(self) -> str:

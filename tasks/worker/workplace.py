@@ -4,7 +4,7 @@ from collections.abc import Coroutine
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from celery.exceptions import Reject, SoftTimeLimitExceeded
+from celery.exceptions import Ignore, Reject, SoftTimeLimitExceeded
 
 from agent_runner.status.failures import Code
 from agent_runner.tasks.body_errors import REVOKED_BY, ExecutionError
@@ -41,7 +41,7 @@ class Workplace:
             raise Reject("the worker is leaving", requeue=True)
 
     def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run it on the event loop and wait in this thread. Raises only ExecutionError.
+        """Run it on the event loop and wait in this thread. Raises only ExecutionError and Ignore.
 
         A MemoryError that reaches Celery ends the whole worker, and a SystemExit takes a slot for ever. Another
         exception may not be picklable and may show a secret. So none of them passes.
@@ -58,7 +58,7 @@ class Workplace:
             except CancelledError:
                 # Terminated while no run could report it yet: in EnsureThread, or before the end of the claim.
                 raise ExecutionError.of(Code.CANCELLED, REVOKED_BY) from None
-        except ExecutionError:
+        except (ExecutionError, Ignore):
             raise
         except BaseException as exc:
             raise ExecutionError.of(Code.WORKER_LOST, f"the task's body failed: {type(exc).__name__}") from None

@@ -39,6 +39,13 @@ class Flower:
         self.http.post(f"/api/task/revoke/{task_id}", params=options).raise_for_status()
 
 
+@contextlib.contextmanager
+def flower_of(stack: Stack) -> Iterator[Flower]:
+    flower = Flower(stack)
+    with contextlib.closing(flower.http):
+        yield flower
+
+
 class Watched:
     """Stacks with Flower and one worker, which the tests of this module share."""
 

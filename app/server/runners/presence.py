@@ -124,6 +124,7 @@ class PresenceBoard:
             busy=request.busy,
             loop_lag_s=lag_s,
             hung_threads=request.hung_threads,
+            slots=max(0, request.slots),
             not_taking=plain_text(request.not_taking[:MAX_REASON_CHARS]),
         )
         told = [pb.RunVerdict(handle=h, fence=f, verdict=VERDICTS[v]) for (h, f), v in answers.items()]

@@ -18,7 +18,7 @@ from agent_runner.app.server.runners.served_queues import may_fail, must_serve_r
 from agent_runner.app.server.runners.worker_keys import must_be_mine
 from agent_runner.app.server.runners.worker_queries import answer_query, take_query
 from agent_runner.status.log.plain import plain_text
-from agent_runner.status.phases import TERMINAL_PHASES, Step
+from agent_runner.status.phases import TERMINAL_PHASES, Phase, Step
 from agent_runner.v1 import runner_pb2 as pb
 from agent_runner.v1 import runner_pb2_grpc
 
@@ -110,7 +110,10 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
         execution = settled.execution
         if settled.accepted and execution is not None:
             self._ctx.counted.runs.settled(execution, fence, request)
+        failed = execution is not None and execution.phase in (Phase.FAILED, Phase.CANCELLED)
+        state = await self._ctx.store.state(execution.id) if execution is not None and failed else None
         return pb.SettleReply(
+            error=state[1].error if state else "",
             accepted=settled.accepted,
             phase=execution.phase if execution else 0,
             code=execution.error_code if execution else "",

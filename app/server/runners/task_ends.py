@@ -9,18 +9,23 @@ from agent_runner.status.phases import Phase
 from agent_runner.status.store.records import Execution
 from agent_runner.status.store.store import Store
 
+NOBODY = "nobody"
+"""The name of the node, in Flower, of executions that ended before any worker had them."""
+
 
 class TaskEndTeller(Protocol):
     def tell(self, end: TaskEnd) -> None: ...
 
 
 async def tell_task_end(store: Store, ends: TaskEndTeller | None, ended: Execution) -> None:
-    """Call it after an end that no worker wrote. It does nothing for a task that no worker had taken.
+    """Call it after an end that no worker wrote.
 
-    `ended` may be the row from before the end: the text of the error is read only if there is a task to report.
+    `ended` may be the row from before the end: the text of the error is read only if there is a task to report. Where
+    no worker had a task, the end is that of ExecuteGraphton at nobody: the copy of a message that comes later ends so,
+    too.
     """
-    task = task_of(ended)
-    if ends is None or not task or not ended.owner_name:
+    task = task_of(ended) if ended.owner_name else EXECUTE_GRAPHTON
+    if ends is None or not task:
         return
     found = await store.state(ended.id)
     if found is None:
@@ -29,10 +34,10 @@ async def tell_task_end(store: Store, ends: TaskEndTeller | None, ended: Executi
     ends.tell(
         TaskEnd(
             task_id=task_id(execution.id, task),
-            worker=execution.owner_name,
+            worker=execution.owner_name or f"{NOBODY}@{execution.runner_queue}",
             text=state.error or execution.phase.wire_name,
             revoked=execution.phase is Phase.CANCELLED,
-            worker_gone=execution.error_code == Code.WORKER_LOST.value,
+            worker_gone=execution.error_code == Code.WORKER_LOST.value or not execution.owner_name,
         )
     )
 

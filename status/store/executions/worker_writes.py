@@ -275,16 +275,15 @@ class WorkerWrites(Ending):
         loop_lag_s: float = 0.0,
         hung_threads: int = 0,
         not_taking: str = "",
+        slots: int = 0,
     ) -> dict[tuple[int, int], RunnerVerdict]:
-        """A heartbeat of the runs of one process. Returns by (handle, fence): go on, cancel, or fenced out."""
+        """A heartbeat of a process. By (handle, fence): go on, cancel, or fenced out. `slots` 0: as the hello said."""
         answers: dict[tuple[int, int], RunnerVerdict] = {}
         said = {"busy": busy, "loop_lag_s": loop_lag_s, "hung_threads": hung_threads, "not_taking": not_taking}
-        connection.run(runs.worker_beat(), **self.params(incarnation=incarnation, **said))
+        connection.run(runs.worker_beat(), **self.params(incarnation=incarnation, slots=slots, **said))
         ordered = sorted(beats, key=lambda beat: beat.handle)  # in the order in which others lock them
-        its = [
-            self.params(its_handle=beat.handle, its_fence=beat.fence, progress=dumps(dict(beat.progress)))
-            for beat in ordered
-        ]
+        given = ((beat.handle, beat.fence, dumps(dict(beat.progress))) for beat in ordered)
+        its = [self.params(its_handle=handle, its_fence=fence, progress=said) for handle, fence, said in given]
         for beat, row in zip(ordered, connection.one_of_each(runs.beat(), its), strict=True):
             verdict = RunnerVerdict.FENCED_OUT
             if row is not None:

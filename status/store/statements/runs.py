@@ -121,7 +121,8 @@ def append() -> ClauseElement:
 def worker_beat() -> ClauseElement:
     said = {"busy": number("busy"), "loop_lag_s": seconds("loop_lag_s"), "hung_threads": number("hung_threads")}
     mine = update(workers).where(workers.c.incarnation == text_of("incarnation"))
-    return mine.values(last_seen_at=NOW, not_taking=text_of("not_taking"), **said)
+    slots = func.coalesce(func.nullif(number("slots"), 0), workers.c.slots)
+    return mine.values(last_seen_at=NOW, not_taking=text_of("not_taking"), slots=slots, **said)
 
 
 @ready

@@ -873,6 +873,7 @@ class BeatRequest(_message.Message):
     BUSY_FIELD_NUMBER: _builtins.int
     LOOP_LAG_S_FIELD_NUMBER: _builtins.int
     HUNG_THREADS_FIELD_NUMBER: _builtins.int
+    SLOTS_FIELD_NUMBER: _builtins.int
     NOT_TAKING_FIELD_NUMBER: _builtins.int
     incarnation: _builtins.str
     busy: _builtins.int
@@ -880,6 +881,8 @@ class BeatRequest(_message.Message):
     """since the agents' loop last ticked"""
     hung_threads: _builtins.int
     """of ended runs, that have not come back"""
+    slots: _builtins.int
+    """runs that fit now; 0: as many as the hello said"""
     not_taking: _builtins.str
     """why this process takes no more work; empty while it does"""
     @_builtins.property
@@ -892,11 +895,12 @@ class BeatRequest(_message.Message):
         busy: _builtins.int = ...,
         loop_lag_s: _builtins.float = ...,
         hung_threads: _builtins.int = ...,
+        slots: _builtins.int = ...,
         not_taking: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["busy", b"busy", "hung_threads", b"hung_threads", "incarnation", b"incarnation", "loop_lag_s", b"loop_lag_s", "not_taking", b"not_taking", "runs", b"runs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["busy", b"busy", "hung_threads", b"hung_threads", "incarnation", b"incarnation", "loop_lag_s", b"loop_lag_s", "not_taking", b"not_taking", "runs", b"runs", "slots", b"slots"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1046,6 +1050,7 @@ class SettleReply(_message.Message):
     LAST_SEQ_FIELD_NUMBER: _builtins.int
     NEXT_FIELD_NUMBER: _builtins.int
     ROLLED_BACK_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
     accepted: _builtins.bool
     """also true for a repeated settle of the same fence"""
     phase: _builtins.int
@@ -1056,6 +1061,8 @@ class SettleReply(_message.Message):
     """accepted false and next above 0: send deltas from here"""
     rolled_back: _builtins.bool
     """what the run did to memory is to be removed"""
+    error: _builtins.str
+    """of an end that is no completion: the text that the status shows"""
     def __init__(
         self,
         *,
@@ -1065,10 +1072,11 @@ class SettleReply(_message.Message):
         last_seq: _builtins.int = ...,
         next: _builtins.int = ...,
         rolled_back: _builtins.bool = ...,
+        error: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "code", b"code", "last_seq", b"last_seq", "next", b"next", "phase", b"phase", "rolled_back", b"rolled_back"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "code", b"code", "error", b"error", "last_seq", b"last_seq", "next", b"next", "phase", b"phase", "rolled_back", b"rolled_back"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -12,7 +12,7 @@ from tests.support.waiting import eventually
 
 @case("F13")
 def agent_raises(scene: Scene) -> None:
-    """E301 for the user, SUCCESS for Celery: an agent's failure is no failure of the task."""
+    """E301 for the user and for Celery: FAILURE, with the text of the status."""
     scene.worker()
     scene.act(
         {"do": "say", "text": "before"},
@@ -24,7 +24,10 @@ def agent_raises(scene: Scene) -> None:
     status = scene.end()
     scene.evidence("the agent says no" in str(status.get("error")), "the agent raised")
     result = eventually(lambda: celery_result(scene), within_s=5, what="Celery's result of ExecuteGraphton")
-    scene.demand(result["status"] == "SUCCESS" and result["result"]["code"] == "E301", f"Celery says {result}")
+    told = json.dumps(result["result"])
+    scene.demand(
+        result["status"] == "FAILURE" and "the agent says no" in told and "E301" in told, f"Celery says {told}"
+    )
 
 
 @case("F14")
