@@ -60,6 +60,12 @@ class Selection:
         merged = union_all(*(select(one.c.handle) for one in each)).subquery()
         return select(merged.c.handle).order_by(merged.c.handle.desc()).limit(most).offset(skip)
 
+    def newest_phases(self, most: int) -> Select[tuple[int]]:
+        """The phases of the newest `most`, whatever phases are asked for. Read where the order is read: Postgres would
+        join what is chosen by handles with the whole table."""
+        phases = select(E.phase).select_from(self.source).where(*self.conditions)
+        return phases.order_by(self.key.desc()).limit(most)
+
     def _newest(self, given: Sequence[ColumnElement[bool]], most: int) -> Select[tuple[int]]:
         handles = select(self.key.label("handle")).select_from(self.source).where(*given)
         return handles.order_by(self.key.desc()).limit(most)

@@ -63,9 +63,9 @@ class Summaries(Transactions):
             found = page_of(connection, chosen, COUNTED, before=None)
             return _counted(connection, found.handles, more=found.next is not None)
         if chosen.narrow:
-            newest = chosen.rows(COUNTED + 1).subquery()
-            of = select(E.phase, func.count().label("n")).select_from(executions).where(E.handle.in_(select(newest)))
-            told = {Phase(row.phase): int(row.n) for row in connection.execute(of.group_by(E.phase))}
+            newest = chosen.newest_phases(COUNTED + 1).subquery().c
+            of = select(newest.phase, func.count().label("n")).group_by(newest.phase)
+            told = {Phase(row.phase): int(row.n) for row in connection.execute(of)}
             return PhaseCounts(phases=told, more=sum(told.values()) > COUNTED)
         each = (select(E.phase).where(E.phase == phase).limit(COUNTED).subquery() for phase in Phase)
         counts = (
