@@ -40,6 +40,7 @@ class Orgs(Enum):
     no caller reaches it."""
 
     FINDS = "what it finds is shown to those who may see its org; for others there is nothing"
+    LISTS = "of the records that it finds those are shown whose org the caller may see"
     EXECUTION = "its first argument is the id of an execution: one of another org is as one that does not exist"
     QUERY = "its query is narrowed to what the caller may see"
     WRITES = "its first argument is a record: its org, and every org that it refers to, is the caller's"

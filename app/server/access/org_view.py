@@ -59,6 +59,11 @@ async def _finds(view: _Visible, verb: Call, *args: Any, **kwargs: Any) -> Any:
     return found if all(sees(part.org) for part in parts if isinstance(part, Resource)) else None
 
 
+async def _lists(view: _Visible, verb: Call, *args: Any, **kwargs: Any) -> Any:
+    await view.confirm()
+    return [record for record in await verb(*args, **kwargs) if sees(record.org)]
+
+
 async def _execution(view: _Visible, verb: Call, id: str, *args: Any, **kwargs: Any) -> Any:
     return await verb(id if await view.is_callers(id) else NO_ID, *args, **kwargs)
 
@@ -107,6 +112,7 @@ async def _as_it_is(view: _Visible, verb: Call, *args: Any, **kwargs: Any) -> An
 
 RULES: dict[Orgs, Call] = {
     Orgs.FINDS: _finds,
+    Orgs.LISTS: _lists,
     Orgs.EXECUTION: _execution,
     Orgs.QUERY: _query,
     Orgs.MINE: _mine,

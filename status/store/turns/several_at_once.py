@@ -135,7 +135,7 @@ class Multitasking(Ending):
         for table in (execution_log, execution_snapshots):
             connection.execute(delete(table).where(table.c.handle.in_(handles)))
 
-    @reads(orgs=Orgs.AFTER_A_READ)
+    @reads(orgs=Orgs.LISTS)
     def runs_of_session(
         self, connection: Connection, session_id: str, *, limit: int, offset: int = 0, phases: Sequence[Phase] = ()
     ) -> list[Execution]:

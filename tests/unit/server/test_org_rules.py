@@ -147,6 +147,7 @@ OF_THE_OWNERS: dict[str, Asked] = {
     "get": lambda s, w: s.get(w.pending.id),
     "state": lambda s, w: s.state(w.pending.id),
     "last_of_session": lambda s, w: s.last_of_session(w.pending.session_id),
+    "runs_of_session": lambda s, w: s.runs_of_session(w.pending.session_id, limit=9),
     "session_place": lambda s, w: s.session_place(w.thread_id),
     "list": lambda s, w: s.list(ExecutionQuery(session_id=w.pending.session_id)),
     "summaries": lambda s, w: shown_of(s.summaries(ExecutionQuery()), "rows"),
