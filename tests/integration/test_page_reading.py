@@ -150,9 +150,10 @@ def test_what_an_agent_writes_can_do_nothing(town: tuple[Stack, Browser]) -> Non
 def test_the_list_is_walked_by_keys(town: tuple[Stack, Browser]) -> None:
     """`j` and `k` walk, `x` chooses, Enter opens, and back leads to the list as it was."""
     stack, page = town
-    first, second = ended(stack, "the first"), ended(stack, "the second")
+    first, second = ended(stack, "walked first"), ended(stack, "walked second")
     at(page, "", f"#list tr[data-id='{second}']")
-    at(page, "?q=the", f"#list tr[data-id='{first}']")
+    page.run("location.hash = '?q=walked'")
+    eventually(lambda: page.run("document.querySelectorAll('#list tr').length") == 2, what="what was searched for")
     focused = "document.activeElement.closest('tr')?.dataset.id"
     page.run("document.activeElement.blur()")
     page.press("j")
@@ -166,7 +167,7 @@ def test_the_list_is_walked_by_keys(town: tuple[Stack, Browser]) -> None:
     page.press("Enter")
     eventually(lambda: page.run("location.hash") == f"#{second}", what="the execution")
     page.run("history.back()")
-    eventually(lambda: page.run("location.hash") == "#?q=the", what="the list again")
+    eventually(lambda: page.run("location.hash") == "#?q=walked", what="the list again")
 
 
 def test_what_is_done_to_several_is_told_for_each(town: tuple[Stack, Browser]) -> None:
@@ -190,6 +191,7 @@ def test_phases_and_searches_stand_in_the_address(town: tuple[Stack, Browser]) -
     stack, page = town
     failed, well = ended(stack, "print it", graph="fails"), ended(stack, "hello again")
     at(page, "", f"#list tr[data-id='{well}']")
+    eventually(lambda: page.run("document.querySelector('.counters .FAILED b').innerText"), what="the counters")
     page.click(".counters a", "failed")
     eventually(lambda: page.run(f"!document.querySelector('#list tr[data-id=\"{well}\"]')"), what="a shorter list")
     assert page.run("location.hash") == "#?phase=EXECUTION_FAILED"
