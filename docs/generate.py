@@ -143,7 +143,7 @@ def _settings_of_timeouts() -> dict[str, str]:
 
 def failures() -> str:
     overview = table(
-        ("code", "category", "when", "how it is seen", "worth another try"),
+        ("code", "category", "when", "how it is seen", "worth sending again", "another attempt"),
         (
             (
                 f"[{f.code.value}](#{f.code.value.lower()}-{f.category.lower()})",
@@ -151,6 +151,7 @@ def failures() -> str:
                 f.when,
                 f.detection,
                 "yes" if f.retryable else "no",
+                f.attempts.value,
             )
             for f in FAILURES.values()
         ),

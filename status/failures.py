@@ -46,6 +46,19 @@ class Code(Enum):
         return code
 
 
+class Attempts(Enum):
+    """Whether a failed attempt may be followed by another one, if the execution has more than one."""
+
+    NEVER = "never"
+    """Another attempt changes nothing, or no attempt had begun."""
+    IF_NAMED = "if it is named"
+    """The codes of the execution's own policy name it."""
+    IF_TRANSIENT = "if its cause passes by itself, or it is named"
+    """Its facts say `transient`, or it is named."""
+    BY_DEFAULT = "by default"
+    """Unless the policy names other codes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """One row. `says` is a format string that is filled with facts. A clause whose fact is unknown is left out."""
@@ -56,14 +69,33 @@ class Failure:
     says: str
     next_step: str
     retryable: bool
+    """Whether it is worth sending again by hand."""
+    attempts: Attempts
 
     @property
     def category(self) -> str:
         return self.code.name
 
 
-def _row(code: Code, *, when: str, detection: str, says: str, next_step: str, retryable: bool) -> tuple[Code, Failure]:
-    return code, Failure(code=code, when=when, detection=detection, says=says, next_step=next_step, retryable=retryable)
+def _row(
+    code: Code,
+    *,
+    when: str,
+    detection: str,
+    says: str,
+    next_step: str,
+    retryable: bool,
+    attempts: Attempts = Attempts.NEVER,
+) -> tuple[Code, Failure]:
+    return code, Failure(
+        code=code,
+        when=when,
+        detection=detection,
+        says=says,
+        next_step=next_step,
+        retryable=retryable,
+        attempts=attempts,
+    )
 
 
 FAILURES: dict[Code, Failure] = dict(
@@ -87,6 +119,7 @@ FAILURES: dict[Code, Failure] = dict(
             next_step="Look at that worker's log around this time; a stopped process, a dead link or a blocked"
             " interpreter all look like this. Send the message again when the worker is healthy.",
             retryable=True,
+            attempts=Attempts.BY_DEFAULT,
         ),
         _row(
             Code.WORKER_LOST,
@@ -97,6 +130,7 @@ FAILURES: dict[Code, Failure] = dict(
             " supervisor. If it was signal 9, look for"
             " an out-of-memory kill and lower AGENT_RUNNER_CONCURRENCY or give the worker more memory.",
             retryable=True,
+            attempts=Attempts.BY_DEFAULT,
         ),
         _row(
             Code.START_TO_CLOSE,
@@ -107,6 +141,7 @@ FAILURES: dict[Code, Failure] = dict(
             next_step="What it had done until then is kept above. Raise start_to_close_s for this execution, or ask for"
             " less in one message. Threads that have not come back wait in a call without a time limit: give it one.",
             retryable=True,
+            attempts=Attempts.IF_NAMED,
         ),
         _row(
             Code.SCHEDULE_TO_CLOSE,
@@ -126,6 +161,7 @@ FAILURES: dict[Code, Failure] = dict(
             next_step="Redrive it to go on from the open step. Raise AGENT_RUNNER_DRAIN_TIMEOUT_S if single steps take"
             " longer.",
             retryable=True,
+            attempts=Attempts.BY_DEFAULT,
         ),
         _row(
             Code.THREAD_BUSY,
@@ -159,6 +195,7 @@ FAILURES: dict[Code, Failure] = dict(
             says="❌ Error: Execution failed: {original_error}",
             next_step="{advice}",
             retryable=True,
+            attempts=Attempts.IF_TRANSIENT,
         ),
         _row(
             Code.SYSTEM,
@@ -167,6 +204,7 @@ FAILURES: dict[Code, Failure] = dict(
             says="System error: activity '{activity}' failed before the agent ran. Original error: {original_error}",
             next_step="{advice}",
             retryable=True,
+            attempts=Attempts.IF_TRANSIENT,
         ),
         _row(
             Code.SKILL,
@@ -191,6 +229,7 @@ FAILURES: dict[Code, Failure] = dict(
             says="The {what} sandbox could not be set up. Original error: {original_error}",
             next_step="agent-runner doctor tells what the sandbox is missing.",
             retryable=True,
+            attempts=Attempts.IF_NAMED,
         ),
         _row(
             Code.ANSWER,
@@ -209,6 +248,7 @@ FAILURES: dict[Code, Failure] = dict(
             next_step="Correct the agent's mcp_servers, or start what it names: docs/guides/mcp.md says what each cause"
             " needs.",
             retryable=True,
+            attempts=Attempts.IF_NAMED,
         ),
         _row(
             Code.BUDGET,
@@ -256,6 +296,9 @@ _DEFAULTS: Mapping[str, str] = {
     "limit_s": "?",
     "silent_s": "?",
 }
+
+RETRIED_CODES = tuple(code for code, failure in FAILURES.items() if failure.attempts is not Attempts.NEVER)
+"""What a policy of attempts may name."""
 
 METADATA_FACTS = (
     "attempt", "worker", "last_heartbeat", "original_error", "next",

@@ -156,6 +156,8 @@ _ROWS = (
         "It fires no more; it can still be fired by hand, or changed."),
     _of("execution.swept", INFO, "ended by the sweeper", "execution_id step",
         "A timeout passed; its error says which."),
+    _of("attempt.failed", WARNING, "an attempt failed, the next one begins in {pause_s} s",
+        "execution_id attempt code pause_s", "The execution has more attempts; its status says why this one failed."),
     _of("sweep.batch_failed", ERROR, "a sweep of several rows failed; they are ended one by one", "",
         "Report the traceback."),
     _of("sweep.row_failed", ERROR, "a row could not be ended", "handle with_facts",

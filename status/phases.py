@@ -1,9 +1,9 @@
 """The state machine of an execution, as data.
 
 An execution has a *phase*, which the published contract shows to everybody, and a *step*, which says what the system
-waits for next. The phase never goes back; the step does once, when a run is handed back to the queue. Every write that
-moves an execution to another step or phase is one of the named transitions in `TRANSITIONS`: `status/store/edges.py`
-makes its statement, and `docs/architecture/state-machine.md` is generated from the same table.
+waits for next. The phase never goes back; the step does where a run goes back to the queue: it is handed back, or tried
+again. Every write that moves an execution to another step or phase is one of the named transitions in `TRANSITIONS`:
+`status/store/edges.py` makes its statement, and `docs/architecture/state-machine.md` is generated from the same table.
 """
 
 from dataclasses import dataclass
@@ -62,7 +62,8 @@ class Step(Enum):
     EXECUTE = "execute"
     """ExecuteGraphton is to be claimed by a worker. Left by `claim`, or by schedule-to-start."""
     RUNNING = "running"
-    """A worker owns the run. Left by `settle` or `report_end`, by `hand_back`, or by one of the run's deadlines."""
+    """A worker owns the run. Left by `settle` or `report_end`, by `hand_back`, by `retry`, or by one of the run's
+    deadlines."""
     SETTLED = "settled"
     """Over. Never left."""
 
@@ -107,6 +108,9 @@ BEGIN = _edge("begin", {Step.ENSURE_THREAD}, Step.THREAD_STARTED, Phase.PENDING)
 DONE = _edge("done", {Step.THREAD_STARTED}, Step.EXECUTE, Phase.PENDING)
 CLAIM = _edge("claim", {Step.EXECUTE}, Step.RUNNING, Phase.IN_PROGRESS, fence=True)
 HAND_BACK = _edge("hand_back", {Step.RUNNING}, Step.EXECUTE, Phase.IN_PROGRESS, fence=True)
+RETRY = _edge("retry", {Step.RUNNING}, Step.EXECUTE, Phase.IN_PROGRESS, fence=True)
+"""An attempt has failed and another one is left: as the owner reports it, or as the server finds it. The next claim is
+not granted before its time, and raises the attempt."""
 SETTLE = _edge("settle", {Step.RUNNING}, Step.SETTLED, *TERMINAL_PHASES, fence=True)
 CANCEL_PENDING = _edge("cancel_pending", _OPEN - {Step.RUNNING}, Step.SETTLED, Phase.CANCELLED, fence=True)
 FAIL = _edge("fail", _OPEN, Step.SETTLED, Phase.FAILED, Phase.CANCELLED, fence=True)
@@ -121,6 +125,6 @@ REPORT_END = _edge("report_end", {Step.RUNNING}, Step.SETTLED, *TERMINAL_PHASES,
 TRANSITIONS = {
     t.name: t
     for t in (
-        ADMIT, BEGIN, DONE, CLAIM, HAND_BACK, SETTLE, CANCEL_PENDING, FAIL, REPORT_FIRST, REPORT, REPORT_END,
+        ADMIT, BEGIN, DONE, CLAIM, HAND_BACK, RETRY, SETTLE, CANCEL_PENDING, FAIL, REPORT_FIRST, REPORT, REPORT_END,
     )
 }  # fmt: skip

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from agent_runner.clients.backend.tls import direct_opener
+from agent_runner.clients.broker.task_names import TaskName
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
 
@@ -55,10 +56,14 @@ class FailureReports:
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         self._opener = direct_opener(settings.tls_ca)
 
-    def tell(self, execution_id: str, code: Code, facts: Mapping[str, Any], *, after_grace: bool = False) -> None:
-        options = {"after_grace": after_grace}
+    def tell(self, task: TaskName, code: Code, facts: Mapping[str, Any], *, after_grace: bool = False) -> None:
+        options = {"after_grace": after_grace, "attempt": task.attempt}
         threading.Thread(
-            target=self.tell_now, args=(execution_id, code, facts), kwargs=options, name="failure report", daemon=True
+            target=self.tell_now,
+            args=(task.execution_id, code, facts),
+            kwargs=options,
+            name="failure report",
+            daemon=True,
         ).start()
 
     def tell_now(
@@ -68,9 +73,11 @@ class FailureReports:
         facts: Mapping[str, Any],
         *,
         after_grace: bool = False,
+        attempt: int = 1,
         tries: int = TELL_TRIES,
     ) -> bool:
-        said = {"execution_id": execution_id, "code": code.value, "facts": dict(facts), "after_grace": after_grace}
+        said: dict[str, Any] = {"execution_id": execution_id, "code": code.value, "facts": dict(facts)}
+        said |= {"after_grace": after_grace} | ({"attempt": attempt} if attempt > 1 else {})
         for left in reversed(range(tries)):
             request = urllib.request.Request(  # noqa: S310 - the settings allow http and https only
                 self._url, json.dumps(said, default=str).encode(), self._headers, method="POST"

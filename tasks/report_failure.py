@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from celery import Celery
 
-from agent_runner.clients.broker.task_names import EXECUTE_GRAPHTON, STEP_OF_TASK
+from agent_runner.clients.broker.task_names import EXECUTE_GRAPHTON, TASK_OF_STEP, named_by
 from agent_runner.clients.process.threads import own
 from agent_runner.clients.reporting.native import BackendError
 from agent_runner.status.failures import Code
@@ -21,7 +21,6 @@ from agent_runner.v1 import runner_pb2 as pb
 if TYPE_CHECKING:
     from agent_runner.tasks.worker.process import RunnerProcess
 
-_TASK_OF_STEP = {step: task for task, step in STEP_OF_TASK.items()}
 _OWN_CODE = re.compile(r"\[(E\d{3})\] (.*)", re.DOTALL)
 
 
@@ -37,16 +36,17 @@ async def report_failure(process: "RunnerProcess", app: Celery, execution_id: st
     """`{execution_id, phase, code, last_seq}` of the execution after the report. Raises ExecutionError."""
     if not execution_id:
         raise ExecutionError.of(Code.BAD_MESSAGE, "Execution ID is required")
-    step = parent_id.rpartition(":")[2]
+    failed = named_by(parent_id)
     found = await own(read_failure, app, parent_id)
-    facts = {"activity": _TASK_OF_STEP.get(step, EXECUTE_GRAPHTON), **found.facts}
+    facts = {"activity": TASK_OF_STEP.get(failed.step, EXECUTE_GRAPHTON), **found.facts}
     request = pb.FailRequest(
         execution_id=execution_id,
         code=found.code.value,
         facts_json=json.dumps(facts),
         after_grace=True,
         # The failure of a copy of EnsureThread says nothing about the run that has started since.
-        step=step if step in _TASK_OF_STEP else "",
+        step=failed.step,
+        attempt=failed.attempt,
     )
     try:
         reply = await process.backend.fail(request)

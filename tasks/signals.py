@@ -8,13 +8,14 @@ import signal
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery import Celery, signals
 from celery.worker.consumer import Consumer
 
-from agent_runner.clients.broker.task_names import EXECUTE_GRAPHTON, STEP_OF_TASK
+from agent_runner.clients.broker.task_names import EXECUTE_GRAPHTON, STEP_OF_TASK, TASK_OF_STEP, TaskName, named_by
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
 from agent_runner.tasks.app import registered
@@ -24,7 +25,6 @@ from agent_runner.tasks.report_failure import judge, lost_words
 log = event_logger(__name__)
 
 EVENTS_WAIT_S = 0.2
-_TASK_OF_STEP = {step: task for task, step in STEP_OF_TASK.items()}
 
 
 class Signals:
@@ -65,13 +65,13 @@ class Signals:
         A terminated run reports its own end, with all its deltas. Where it cannot (EnsureThread, a prefork child that
         was killed or hangs), this report gives the reason, before the loss of the process can be reported.
         """
-        execution_id = _execution_of(request)
-        if expired or not execution_id:
+        task = _task_of(request)
+        if expired or not task.execution_id:
             return
         killed = self._forks and signum in ("SIGKILL", "KILL", signal.SIGKILL)
         speaks = terminated and not killed and getattr(request, "name", "") == EXECUTE_GRAPHTON
         by = {"by": REVOKED_BY}
-        self._reports.tell(execution_id, Code.CANCELLED, by, after_grace=speaks)
+        self._reports.tell(task, Code.CANCELLED, by, after_grace=speaks)
 
     def on_failure(
         self, sender: Any = None, task_id: str = "", exception: BaseException | None = None, **_: Any
@@ -80,42 +80,42 @@ class Signals:
 
         The parent has no request. The execution's id is never read from the arguments: they may be the mistake.
         """
-        execution_id = _execution_of(getattr(sender, "request", None)) or _execution_by(task_id)
+        task = _task_of(getattr(sender, "request", None))
+        task = task if task.execution_id else named_by(task_id)
         activity = getattr(sender, "name", "")
         if exception is None or activity not in STEP_OF_TASK or isinstance(exception, ExecutionError):
             # Our own error is reported by the error callback, after the grace.
             return
         facts: dict[str, Any] = {"activity": activity, "worker": self._worker}
         if isinstance(exception, WorkerLostError):
-            self._reports.tell(execution_id, Code.WORKER_LOST, {**facts, "cause": lost_words(str(exception))})
+            self._reports.tell(task, Code.WORKER_LOST, {**facts, "cause": lost_words(str(exception))})
         elif isinstance(exception, TimeLimitExceeded):
             # The run's own limit passed 10 s before: nothing is left that could report more.
-            self._reports.tell(execution_id, Code.START_TO_CLOSE, facts, after_grace=True)
-        elif execution_id:
+            self._reports.tell(task, Code.START_TO_CLOSE, facts, after_grace=True)
+        elif task.execution_id:
             found = judge(type(exception).__name__, str(exception))
-            self._reports.tell(execution_id, found.code, {**facts, **found.facts}, after_grace=True)
+            self._reports.tell(task, found.code, {**facts, **found.facts}, after_grace=True)
 
     def _tell(self, message: Any, code: Code, **facts: Any) -> None:
         headers: Mapping[str, Any] = getattr(message, "headers", None) or {}
         execution_id = str(headers.get("execution_id") or "")
-        facts.setdefault("activity", _TASK_OF_STEP.get(str(headers.get("step")), str(headers.get("task") or "unknown")))
+        facts.setdefault("activity", TASK_OF_STEP.get(str(headers.get("step")), str(headers.get("task") or "unknown")))
         if not execution_id:
             log.error("message.dropped", queue=self._queue, code=code.value, facts=facts)
             return
-        self._reports.tell(execution_id, code, {**facts, "worker": self._worker})
+        task = TaskName(execution_id=execution_id, attempt=_attempt_in(headers.get("attempt")))
+        self._reports.tell(task, code, {**facts, "worker": self._worker})
 
 
-def _execution_of(request: Any) -> str:
-    """The execution's id from the header, or from the task's id if the request has lost the header."""
-    told = getattr(request, "execution_id", None)
-    if isinstance(told, str) and told:
-        return told
-    return _execution_by(str(getattr(request, "id", "")))
+def _task_of(request: Any) -> TaskName:
+    """From the headers, or from the task's id if the request has lost them."""
+    told, by_id = getattr(request, "execution_id", None), named_by(str(getattr(request, "id", "")))
+    return replace(by_id, execution_id=told) if isinstance(told, str) and told else by_id
 
 
-def _execution_by(task_id: str) -> str:
-    execution_id, colon, step = task_id.rpartition(":")
-    return execution_id if colon and step in _TASK_OF_STEP else ""
+def _attempt_in(header: Any) -> int:
+    """Of a message that may be anybody's."""
+    return header if isinstance(header, int) and not isinstance(header, bool) and header > 1 else 1
 
 
 def telling_consumer(told: Signals) -> type[Consumer]:

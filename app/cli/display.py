@@ -185,6 +185,8 @@ def ending(execution: Mapping[str, Any], story: Story) -> str:
     calls, subs = len(status.get("tool_calls", [])), len(status.get("sub_agent_executions", []))
     counts = [_count(calls, "tool call"), *([_count(subs, "sub-agent")] if subs else [])]
     model = f", model {story.model()}" if story.model() else ""
+    if (tried := (execution.get("attempts") or {}).get("current", 1)) > 1:
+        counts.append(f"{tried} attempts")
     if execution.get("incomplete"):
         phase += " with an answer that is not whole,"
     return f"{phase} {_took(status)}, {', '.join(counts)}{tokens_text(story)}{model}"

@@ -117,6 +117,8 @@ class Story:
             yield from self._tell_call(key)
             if call.get("status") in ("TOOL_CALL_COMPLETED", "TOOL_CALL_FAILED"):
                 yield from self._tell_call_end(key)
+        for failed in ((data.get("execution") or {}).get("attempts") or {}).get("failed") or ():
+            yield from self._tell_attempt(failed)
         for key, message in self.state.messages.items():
             yield from self._tell_text(key, "".join(message["content"]) + "\n", message["type"])
             yield from self._tell_attached(message["metadata"])
@@ -172,6 +174,11 @@ class Story:
 
     def _tell_incomplete(self, said: Payload) -> Iterator[Line]:
         yield Line(text=f"not a whole answer: {said.get('text') or said.get('reason')}", tone=Tone.FAILED)
+
+    def _tell_attempt(self, said: Payload) -> Iterator[Line]:
+        begins = f"; the next one begins in {said['pause_s']:g} s" if "pause_s" in said else ""
+        text = f"attempt {said.get('attempt')} failed: {first_line(str(said.get('error', '')))}{begins}"
+        yield Line(text=text, tone=Tone.FAILED)
 
     def _tell_note(self, said: Payload) -> Iterator[Line]:
         yield Line(text=f"note: {said.get('text', '')}", tone=Tone.RESULT)
@@ -278,7 +285,9 @@ class Story:
         return self._who(str(((call.get("component") or {}).get("metadata") or {}).get("scope") or ""))
 
 
-_BREAKS = frozenset({"phase", "incomplete", "tool_call", "tool_end", "sub_agent", "message_removed", "question"})
+_BREAKS = frozenset(
+    {"phase", "attempt", "incomplete", "tool_call", "tool_end", "sub_agent", "message_removed", "question"}
+)
 """Before these rows unfinished lines are shown as they are, so that the order stays that of the log."""
 _KINDS: Mapping[str, Callable[[Story, Payload], Iterator[Line]]] = {
     "phase": Story._tell_phase,
@@ -293,6 +302,7 @@ _KINDS: Mapping[str, Callable[[Story, Payload], Iterator[Line]]] = {
     "question": Story._tell_question,
     "incomplete": Story._tell_incomplete,
     "note": Story._tell_note,
+    "attempt": Story._tell_attempt,
     "message_edit": Story._tell_rewritten,
     "message_removed": Story._tell_taken_back,
     "tool_edit": Story._tell_rewritten_call,

@@ -143,7 +143,7 @@ def _context(
         task_ends=task_ends,
         tracing=tracing,
     )
-    store.on_end = ctx.counted.count
+    store.on_end, store.on_retry = ctx.counted.count, ctx.counted.retried
     store.on_rows = ctx.watchers.born
     return ctx
 

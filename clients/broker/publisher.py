@@ -75,12 +75,14 @@ class Publisher:
         orchestrator_queue: str,
         timeouts: Timeouts,
         carried: Mapping[str, str] | None = None,
+        *,
+        attempt: int = 1,
     ) -> None:
         """Send the message for `step`: the whole chain, or ExecuteGraphton alone. Raises `PublishError`.
 
         `carried`: headers besides the identity, which hold the trace that the execution belongs to.
         """
-        message = self._message(execution_id, step, runner_queue, orchestrator_queue, timeouts, carried or {})
+        message = self._message(execution_id, step, runner_queue, orchestrator_queue, timeouts, carried or {}, attempt)
         await self._in_time(message.apply_async)
 
     async def publish_cleanup(self, session_id: str, sandbox_id: str, queue: str) -> None:
@@ -131,6 +133,7 @@ class Publisher:
         orchestrator_queue: str,
         timeouts: Timeouts,
         carried: Mapping[str, str],
+        attempt: int,
     ) -> Signature[Any]:
         for queue in (runner_queue, orchestrator_queue):
             self._know(queue)
@@ -145,7 +148,7 @@ class Publisher:
         execute = self._signature(
             EXECUTE_GRAPHTON,
             execution_id,
-            **_identity(execution_id, EXECUTE_GRAPHTON, carried),
+            **_identity(execution_id, EXECUTE_GRAPHTON, carried, attempt),
             soft_time_limit=close_s + SETTLE_BACKSTOP_SOFT_S,
             time_limit=close_s + SETTLE_BACKSTOP_HARD_S,
             **rest,
@@ -183,8 +186,9 @@ class Publisher:
             return int(connection.autoretry(look, max_retries=1)()[0])
 
 
-def _identity(execution_id: str, task: str, carried: Mapping[str, str]) -> dict[str, Any]:
+def _identity(execution_id: str, task: str, carried: Mapping[str, str], attempt: int = 1) -> dict[str, Any]:
+    later = {"attempt": attempt} if attempt > 1 else {}
     return {
-        "task_id": task_id(execution_id, task),
-        "headers": {**carried, "execution_id": execution_id, "step": STEP_OF_TASK[task]},
+        "task_id": task_id(execution_id, task, attempt),
+        "headers": {**carried, "execution_id": execution_id, "step": STEP_OF_TASK[task], **later},
     }

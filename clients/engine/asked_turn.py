@@ -17,7 +17,7 @@ from agent_runner.clients.engine.current import CurrentRun
 from agent_runner.clients.engine.graph_input import graph_input
 from agent_runner.clients.engine.memory.checkpoints import HeadTracking
 from agent_runner.clients.engine.memory.finished_calls import find_finished_calls
-from agent_runner.clients.engine.memory.untold_steps import NO_CHECKPOINT, furthest
+from agent_runner.clients.engine.memory.untold_steps import NO_CHECKPOINT, catch_up
 from agent_runner.clients.engine.turn import Given, HeadMovedError, Turn, call_config, checkpoint_id
 from agent_runner.clients.engine.user_graphs.run_context import RunContext, declared_fields
 from agent_runner.clients.engine.user_graphs.user_graphs import Graph
@@ -38,8 +38,7 @@ async def open_asked_turn(
     if not isinstance(memory, HeadTracking):
         return Turn(input=_input(graph, bundle, given, asked), config=_named(call_config(run, bundle), asked))
     if run.untold:
-        steps = await memory.steps_since(run.thread_id, run.head_checkpoint_id)
-        run.move_head(furthest(steps, run.head_checkpoint_id, run.untold))
+        resume = await catch_up(memory, run) or resume
     latest = checkpoint_id(await graph.aget_state(call_config(run, bundle)))
     if resume:
         if latest != run.head_checkpoint_id:

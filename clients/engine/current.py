@@ -60,6 +60,8 @@ class CurrentRun:
     """The id of the previous execution, if its worker may have written more steps than it could report."""
     go_on_if_found: bool = False
     """If there are such steps, this run continues after them without new input."""
+    execution_id: str = ""
+    attempt: int = 1
     context: RunContext = field(default_factory=RunContext)
     org: str = ""
     resources: AsyncExitStack = field(default_factory=AsyncExitStack)

@@ -24,7 +24,7 @@ from agent_runner.clients.engine.memory.checkpoints import HeadTracking, tracks_
 from agent_runner.clients.engine.memory.finished_calls import find_finished_calls
 from agent_runner.clients.engine.memory.repair import make_whole
 from agent_runner.clients.engine.memory.tool_results import ToolResults
-from agent_runner.clients.engine.memory.untold_steps import NO_CHECKPOINT, furthest
+from agent_runner.clients.engine.memory.untold_steps import NO_CHECKPOINT, catch_up
 from agent_runner.clients.engine.middleware import GateHandler
 from agent_runner.clients.engine.questions import open_questions
 from agent_runner.clients.engine.user_graphs.run_context import RECURSION_LIMIT
@@ -84,7 +84,8 @@ class Given:
 
 
 async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given, *, resume: bool = False) -> Turn:
-    """Input and config of this turn. `resume`: the run was handed back and continues where it stopped.
+    """Input and config of this turn. `resume`: the run was handed back and continues where it stopped. The next attempt
+    of a run does too, if it finds a step of its own.
 
     If the graph waits at the head for an answer (`interrupt()`), the caller's input is that answer. If it stopped at a
     breakpoint, it goes on. Raises GraphError, HeadMovedError, MemoryGone, AnswerError.
@@ -93,10 +94,7 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
     if not isinstance(memory, HeadTracking):
         return await _own_memory_turn(graph, run, bundle, given)
     if run.untold:
-        steps = await memory.steps_since(run.thread_id, run.head_checkpoint_id)
-        found = furthest(steps, run.head_checkpoint_id, run.untold)
-        resume = resume or (run.go_on_if_found and found != run.head_checkpoint_id)
-        run.move_head(found)
+        resume = await catch_up(memory, run) or resume
     head = run.head_checkpoint_id
     if resume:
         latest = await graph.aget_state(call_config(run, bundle))
@@ -148,6 +146,8 @@ async def _own_memory_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given:
     memory: object = graph.checkpointer
     if isinstance(memory, BaseCheckpointSaver):
         latest = await graph.aget_state(call_config(run, bundle), subgraphs=True)
+        if run.attempt > 1 and latest.next and (latest.metadata or {}).get("execution_id") == run.execution_id:
+            return Turn(input=None, config=config)
         if goes_on := _continuation(graph, latest, given):
             return Turn(input=goes_on[0], config=config, expected=_expected(goes_on[0], latest))
     begins = _fresh(graph, bundle, given)

@@ -175,6 +175,22 @@ def explain_model_error(error: BaseException) -> tuple[str, str] | None:
     return told, advice
 
 
+def passing(error: BaseException) -> dict[str, Any]:
+    """`transient`, and `retry_after_s` if the provider names a time, for a model's error that may be over a moment
+    later; else empty."""
+    wait_s, cause = 0.0, None
+    for link in _chain(error):
+        wait_s = wait_s or retry_after_s(getattr(link, "response", None))
+        if cause is None and (isinstance(link, BrokenStream) or _no_answer(link) is not None):
+            cause = BROKE_OFF
+        elif cause is None and isinstance(link, ModelError):
+            return {}
+        cause = cause or _cause_of(link)
+    if cause not in _AGAIN:
+        return {}
+    return {"transient": True} | ({"retry_after_s": wait_s} if wait_s else {})
+
+
 def broken_stream(error: Exception, *, opened: bool, began: bool, client_tries: bool) -> Exception | None:
     """The error to raise for an error in a stream, if another try may help; else None. Also None if the client has
     tried again already: a client that tries by itself does so until the provider's answer opens."""

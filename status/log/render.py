@@ -56,9 +56,12 @@ def _render_message(message: Json, calls: Mapping[str, Json]) -> Json:
 
 
 def _render_call(call: Json) -> Json:
-    shown = {name: value for name, value in call.items() if name != "component"}
+    shown = {name: value for name, value in call.items() if name not in ("component", "possibly_repeated")}
     times = {"started_at": _time(call, "started_at"), "completed_at": _time(call, "completed_at")}
-    return _set(shown, component_metadata=_set(call.get("component") or {}), **times)
+    component = call.get("component") or {}
+    if call.get("possibly_repeated"):
+        component = {**component, "metadata": {**(component.get("metadata") or {}), "possibly_repeated": True}}
+    return _set(shown, component_metadata=_set(component), **times)
 
 
 def _render_sub_agent(sub: Json) -> Json:

@@ -65,6 +65,9 @@ class State:
         self.todos: list[Json] = []
         self.questions: dict[str, Json] = {}
         """The questions to a person with which the execution ended, by id."""
+        self.attempts: list[Json] = []
+        """The attempts that failed and were followed by another one, in order: `attempt`, `error_code`, `error`,
+        `worker`, `ended_at`, `next_at`, and `possibly_repeated`, the calls that were open (`id`, `name`)."""
 
     @classmethod
     def empty(cls) -> Self:
@@ -116,6 +119,7 @@ class State:
             "sub_agents": list(self.sub_agents.values()),
             "todos": self.todos,
             **({"questions": list(self.questions.values())} if self.questions else {}),
+            **({"attempts": self.attempts} if self.attempts else {}),
         }
 
     @classmethod
@@ -137,6 +141,7 @@ class State:
         state.sub_agents = {sub["id"]: dict(sub) for sub in kept["sub_agents"]}
         state.todos = [dict(todo) for todo in kept["todos"]]
         state.questions = {one["id"]: dict(one) for one in kept.get("questions", ())}
+        state.attempts = [dict(one) for one in kept.get("attempts", ())]
         return state
 
     def _phase(self, said: Json, at: float) -> None:
@@ -308,6 +313,16 @@ class State:
     def _question(self, said: Json, at: float) -> None:
         self.questions[said["id"]] = dict(said)
 
+    def _attempt(self, said: Json, at: float) -> None:
+        """An attempt failed and another one is left. What was open is waited for again, and may be done twice."""
+        running = {key: call for key, call in self.tool_calls.items() if call.get("status") == "TOOL_CALL_RUNNING"}
+        for call in running.values():
+            call.update(status="TOOL_CALL_PENDING", possibly_repeated=True)
+        told: Json = {name: said[name] for name in ("attempt", "error_code", "error", "worker") if name in said}
+        pause_s = float(said.get("pause_s") or 0)
+        open_calls = [{"id": key, "name": call.get("name", "")} for key, call in running.items()]
+        self.attempts.append({**told, "ended_at": at, "next_at": at + pause_s, "possibly_repeated": open_calls})
+
     def _output(self, said: Json, at: float) -> None:
         self.output, self.fields = said.get("output"), said.get("fields")
 
@@ -376,4 +391,5 @@ _KINDS = {
     "question": State._question,
     "incomplete": State._incomplete,
     "merge": State._merge,
+    "attempt": State._attempt,
 }

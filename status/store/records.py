@@ -11,6 +11,7 @@ from agent_runner.status.failures import Code
 from agent_runner.status.log.log import State
 from agent_runner.status.phases import Phase, Step
 from agent_runner.status.requests.multitask import Multitask
+from agent_runner.status.requests.retries import RetryPolicy
 from agent_runner.status.schedules.schedule import Mark
 from agent_runner.status.store.lists.list_filters import ListFilters
 from agent_runner.status.timeouts import Timeouts
@@ -33,7 +34,7 @@ class NewExecution:
     timeouts: Timeouts
     runner_queue: str
     orchestrator_queue: str
-    max_attempts: int = 1
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
     input: Any = None
     answers: Mapping[str, Any] = field(default_factory=dict)
     """Answers, by the ids of the session's open questions."""
@@ -102,7 +103,8 @@ class Execution:
     step: Step
     fence: int
     attempt: int
-    max_attempts: int
+    retry: RetryPolicy
+    resumable: int
     claim_id: str
     owner: str
     """The incarnation of the worker process that runs it; empty when none does."""
@@ -129,18 +131,15 @@ class Execution:
     idempotency_key: str
     snapshot_seq: int
     sealed_env: bytes
-    spec_version: int
-    """The version of the fields that its owner may change; 1 at its creation."""
+    spec_version: int  # of the fields that its owner may change; 1 at its creation
     spec_updated_at: float | None
     spec_updated_by: str
     waiting: int
     """1: it ended with questions to a person, and no later execution of its session has answered them."""
     multitask: str
     """What it did to the executions of its session that had not ended: a `Multitask`."""
-    rolled_back: int
-    """1: it and what it did to memory are removed at its end."""
-    not_before: float
-    """It may begin only from then on; 0: at once."""
+    rolled_back: int  # 1: it and what it did to memory are removed at its end
+    not_before: float  # it, or its next attempt, may begin only from then on; 0: at once
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,9 +325,10 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
-    """What one sweep did. `ended` are the executions as they were before their end."""
+    """What one sweep did. `ended`: the executions before their end; `retried`: those with another attempt left."""
 
     ended: Sequence[Execution]
+    retried: Sequence[Execution] = ()
     resumed: bool
     """This tick found a gap in the sweeping and granted amnesty."""
 

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from agent_runner.status.phases import Phase, Step
+from agent_runner.status.requests.retries import RetryPolicy
 from agent_runner.status.store.records import Execution, Resource, ResourceKind, Worker
 from agent_runner.status.store.schema import executions
 from agent_runner.status.timeouts import Timeouts
@@ -28,13 +29,17 @@ def to_execution(row: Any) -> Execution:
         step=Step(row.step),
         timeouts=Timeouts(**dict(zip(_TIMEOUTS, _limits(row), strict=True))),
         progress=json.loads(row.progress) if row.progress != "{}" else {},
+        retry=RetryPolicy.from_json(row.retry, row.max_attempts),
         idempotency_key=row.idempotency_key or "",
         base_checkpoint_id=row.base_checkpoint_id if row.base_given else None,
         sealed_env=row.sealed_env or b"",
     )
 
 
-_MADE = {"spec", "phase", "step", "timeouts", "progress", "idempotency_key", "sealed_env", "base_checkpoint_id"}
+_MADE = {
+    *("spec", "phase", "step", "timeouts", "retry", "progress"),
+    *("idempotency_key", "sealed_env", "base_checkpoint_id"),
+}
 _COPIED = tuple(name for name in Execution.__dataclass_fields__ if name not in _MADE)
 _copied = attrgetter(*_COPIED)
 _TIMEOUTS = tuple(f"{name.removeprefix('limit_')}_s" for name in LIMITS)

@@ -111,6 +111,7 @@ executions = Table(
     Column("webhook", LargeBinary, nullable=True),
     _due("webhook_due_at"),
     _count("webhook_tries"),
+    _name("retry"),
     UniqueConstraint("org", "idempotency_key"),
     sqlite_autoincrement=True,
 )

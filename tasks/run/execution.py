@@ -226,6 +226,8 @@ def _decide(
     stack = run.mask("".join(traceback.format_exception(error)))
     log.warning("run.failed", error=run.mask(f"{type(error).__name__}: {error}"), stack=stack)
     outcome = broke(error, began=run.began, sandbox=process.settings.sandbox, **facts)
+    if not run.began and outcome.code is Code.SYSTEM and is_infrastructure(error):
+        outcome.facts["transient"] = True
     head = run.claim.reply.head_checkpoint_id
     if run.expected and head and run.current.head_checkpoint_id == head:
         outcome.facts.setdefault(
@@ -316,8 +318,10 @@ async def report(process: "RunnerProcess", run: Run, outcome: Outcome | HandBack
         answer = await settle(process, run, outcome)
     run.rolled_back, run.error = answer.rolled_back, answer.error
     phase = Phase(answer.phase).wire_name if answer.phase else ""
-    log.info("run.ends", execution_id=run.id, phase=phase, code=answer.code, last_seq=answer.last_seq)
-    return {**result, "phase": phase, "code": answer.code, "last_seq": answer.last_seq}
+    # An attempt that another one follows ends with its own code, in a phase that is no end.
+    code = outcome.code.value if answer.retried and outcome.code else answer.code
+    log.info("run.ends", execution_id=run.id, phase=phase, code=code, last_seq=answer.last_seq)
+    return {**result, "phase": phase, "code": code, "last_seq": answer.last_seq}
 
 
 async def _close(sandbox: LocalSandbox) -> None:

@@ -8,7 +8,7 @@ from agent_runner.clients.engine.current import BudgetReached
 from agent_runner.clients.engine.memory.postgres_pool import MemoryAway
 from agent_runner.clients.engine.turn import MemoryGone
 from agent_runner.clients.mcp.definition import McpServerError
-from agent_runner.clients.models.errors import explain_model_error
+from agent_runner.clients.models.errors import explain_model_error, passing
 from agent_runner.clients.sandbox.local import SandboxError
 from agent_runner.clients.skills.library import SkillError
 from agent_runner.status.failures import Code
@@ -102,10 +102,11 @@ def broke(error: BaseException, *, began: bool, sandbox: str, **facts: Any) -> O
     if isinstance(error, MemoryGone):
         return failed(Code.SYSTEM, original_error=words(error), advice=MEMORY_GONE, **facts)
     if isinstance(error, MemoryAway):
-        return failed(Code.SYSTEM, original_error=words(error), **facts)
+        return failed(Code.SYSTEM, original_error=words(error), transient=True, **facts)
     facts |= origin_of(error)
     if explained := explain_model_error(error):
         text, advice = explained
+        facts |= passing(error)
         return failed(Code.APPLICATION, original_error=text[:MAX_ERROR_CHARS], advice=advice, **facts)
     code = Code.APPLICATION if began else Code.SYSTEM
     return failed(code, original_error=words(error), **facts)

@@ -105,6 +105,8 @@ class Run:
             head_checkpoint_id=claim.reply.head_checkpoint_id,
             untold=claim.reply.untold_execution_id,
             go_on_if_found=claim.reply.go_on_if_found,
+            execution_id=claim.execution_id,
+            attempt=claim.reply.attempt,
             broken_off=BROKEN_OFF.get(claim.reply.previous_code, ""),
             context=context_with(claim),
             org=claim.reply.org,

@@ -32,6 +32,9 @@ CODE_OF = {
 }
 YIELDS_TO_CANCEL = {"E102", "E103", "E104", "E106"}
 RESEND = 10.0
+RETRIED = {"E102", "E103", "E106"}
+"""What another attempt follows, where the policy names no codes."""
+PAUSE, LONGEST_PAUSE = 2.0, 3.0
 
 
 @dataclass
@@ -43,6 +46,9 @@ class Modelled:
     phase: str = "PENDING"
     fence: int = 0
     attempt: int = 0
+    attempts: int = 1
+    """How many it may have."""
+    not_before: float = 0.0
     numbers: int = 0
     """How many deltas its owners have stored."""
     text: str = ""
@@ -59,6 +65,8 @@ class Modelled:
     owner: str = ""
     settled_by: int = 0
     due: dict[str, float] = field(default_factory=dict)
+    failed: list[tuple[int, str]] = field(default_factory=list)
+    """The attempts that another one followed, with their codes."""
 
     @property
     def over(self) -> bool:
@@ -73,6 +81,7 @@ class Modelled:
 class Swept:
     ended: list[str] = field(default_factory=list)
     codes: list[str] = field(default_factory=list)
+    retried: list[str] = field(default_factory=list)
     resumed: bool = False
 
 
@@ -147,14 +156,16 @@ class Model:
         row.due["cancel"] = self.now + row.limits["cancel"]
         return "asked"
 
-    def fail(self, row: Modelled, code: str, steps: frozenset[str]) -> str:
-        """No steps: any."""
+    def fail(self, row: Modelled, code: str, steps: frozenset[str], attempt: int) -> str:
+        """No steps: any. `attempt`: the one whose task failed."""
         if row.over:
             return "over"
         if steps and row.step not in steps:
             return "other_step"
-        self._end(row, "FAILED", code)
-        return "ended"
+        now = row.attempt if row.step == "running" or row.resumable else row.attempt + 1
+        if now > attempt:
+            return "other_attempt"
+        return "retried" if self._end(row, "FAILED", code) else "ended"
 
     def withdraw(self, row: Modelled) -> str:
         if row.step not in ("waiting", "ensure_thread") or row.stamped is not None:
@@ -196,6 +207,8 @@ class Model:
         if row.step == "execute":
             if min(row.due.get("start", FOREVER), row.due["total"]) <= self.now:
                 return "late"
+            if row.not_before > self.now:
+                return "not_yet"
             row.step, row.phase, row.claim_id, row.owner = "running", "IN_PROGRESS", token, owner
             row.fence += 1
             row.attempt += 0 if row.resumable else 1
@@ -237,9 +250,11 @@ class Model:
                 return "gap"
             self._store(row, said, head)
             end = ("CANCELLED", "E401") if end[0] == "CANCELLED" else end
-            self._end(row, *end, by=fence)
+            if self._end(row, *end, by=fence):
+                return "retried"
             return "yielded" if (row.phase, row.code) != end else "accepted"
-        return "again" if row.over and 0 < fence == row.settled_by else "fenced_out"
+        settled = 0 < fence == row.settled_by and (row.over or not row.resumable)
+        return "again" if settled else "fenced_out"
 
     def hand_back(self, row: Modelled, fence: int, first: int, said: list[str], head: str) -> str:
         if not self._owns(row, fence):
@@ -276,15 +291,13 @@ class Model:
             row.due["lost"] = self.now + row.limits["lost"]
         return "counts" if owned else "noted"
 
-    def exited(self, owner: str) -> list[str]:
-        """The ids of the runs that ended with it and with the children of its pool."""
+    def exited(self, owner: str) -> list[tuple[str, bool]]:
+        """The runs that were lost with it and with the children of its pool, and whether they are tried again."""
         family = {row.owner for row in self.rows if row.owner == owner or row.owner.startswith(f"{owner}.")}
         for gone in [o for o in self.seen if o == owner or o.startswith(f"{owner}.")]:
             self.seen[gone] = False
         lost = [row for member in family for row in self._owned(member)]
-        for row in lost:
-            self._end(row, "FAILED", "E103")
-        return [row.id for row in lost]
+        return [(row.id, self._end(row, "FAILED", "E103")) for row in lost]
 
     def _owned(self, owner: str) -> list[Modelled]:
         return [r for r in self.rows if owner and r.owner == owner and r.step in ("thread_started", "running")]
@@ -298,7 +311,9 @@ class Model:
         self.swept_at = self.now
         while (row := self.next_due()) and min(row.due.values()) <= self.now:
             clock = min((c for c in CLOCKS if c in row.due), key=lambda c: (row.due[c], c != "cancel"))
-            self._end(row, "CANCELLED" if clock == "cancel" else "FAILED", CODE_OF[clock])
+            if self._end(row, "CANCELLED" if clock == "cancel" else "FAILED", CODE_OF[clock]):
+                swept.retried.append(row.id)
+                continue
             swept.ended.append(row.id)
             swept.codes.append(row.code)
         return swept
@@ -316,17 +331,35 @@ class Model:
             for clock in row.due.keys() - {"wait"}:
                 fresh = row.limits["grace" if clock in grace else clock]
                 row.due[clock] = max(row.due[clock], self.now + fresh)
-            row.send_at = self.now if row.to_start else row.send_at
+            row.send_at = max(self.now, row.not_before) if row.to_start else row.send_at
 
     # the end
 
-    def _end(self, row: Modelled, phase: str, code: str, by: int = 0) -> None:
+    def _end(self, row: Modelled, phase: str, code: str, by: int = 0) -> bool:
+        """True: it is not over, because it has another attempt."""
+        if phase == "FAILED" and self._again(row, code, by):
+            return True
         if row.cancelled and code in YIELDS_TO_CANCEL:
             phase, code = "CANCELLED", "E401"
         row.step, row.phase, row.code, row.settled_by, row.due = "settled", phase, code, by, {}
         row.send_at = FOREVER
         row.fence += 1
         self._next()
+        return False
+
+    def _again(self, row: Modelled, code: str, by: int) -> bool:
+        """Its place in the session, and the clock of the whole, stay with it; all of the attempt ends."""
+        at = self.now + min(PAUSE * 2 ** (row.attempt - 1), LONGEST_PAUSE)
+        wanted = code in RETRIED and row.step == "running" and row.attempt < row.attempts
+        if not wanted or row.cancelled or row.due["total"] <= at:
+            return False
+        row.failed.append((row.attempt, code))
+        row.step, row.owner, row.resumable, row.stamped, row.settled_by = "execute", "", False, None, by
+        row.fence += 1
+        row.send_at = row.not_before = at
+        for clock in ("beat", "lost", "run"):
+            row.due.pop(clock, None)
+        return True
 
     def _next(self) -> None:
         """The session's oldest waiting execution gets its turn if nobody else has it."""

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import Step
 from agent_runner.status.requests.multitask import Multitask
+from agent_runner.status.requests.retries import RetryPolicy
 from agent_runner.status.store.records import NewExecution
 from agent_runner.status.timeouts import Timeouts
-from tests.model.execution_model import LIMITS, Modelled
+from tests.model.execution_model import LIMITS, LONGEST_PAUSE, PAUSE, Modelled
 from tests.model.side_by_side import MOST_ROWS, Draw, Known, SideBySide
 
 OFTEN_S, SELDOM_S = 1.0, 60.0
@@ -31,18 +32,28 @@ HELLO: dict[str, Any] = {"queue": "q", "role": "worker", "hostname": "h", "pid":
 
 profiles = st.sampled_from([{}, {"run": 15.0}, {"total": 45.0}])
 """Which limit is short, so that each is the first to pass now and then."""
+attempts = st.sampled_from([1, 1, 2, 3])
 which = st.integers(0, 9)
 
 
 class ServerVerbs(SideBySide):
     def add(
-        self, profile: dict[str, float], *, key: str = "", reject: bool = False, cap: int = 0, id: str = ""
+        self,
+        profile: dict[str, float],
+        *,
+        key: str = "",
+        reject: bool = False,
+        cap: int = 0,
+        id: str = "",
+        tries: int = 1,
     ) -> None:
         if len(self.model.rows) >= MOST_ROWS:
             self.delete_what_is_over()
         limits = LIMITS | profile
         limits["wait"] += len(self.known) * 2**-16  # no two end in the same moment
-        new = Modelled(id=id or f"aex-{uuid.uuid4().hex}", limits=limits, key=key and f"{self.session}-{key}")
+        new = Modelled(
+            id=id or f"aex-{uuid.uuid4().hex}", limits=limits, key=key and f"{self.session}-{key}", attempts=tries
+        )
         asked = NewExecution(
             id=new.id,
             org="o",
@@ -56,6 +67,7 @@ class ServerVerbs(SideBySide):
             orchestrator_queue="o",
             idempotency_key=new.key,
             multitask=Multitask.REJECT if reject else Multitask.ENQUEUE,
+            retry=RetryPolicy(maximum_attempts=tries, initial_interval_s=PAUSE, maximum_interval_s=LONGEST_PAUSE),
         )
         created = self.world.run(self.world.store.create(asked, queue_cap=cap))
         verdict = self.saw("create", self.model.create(new, reject=reject, cap=cap))
@@ -71,7 +83,9 @@ class ServerVerbs(SideBySide):
         profile = {"wait": 15.0} if how == "waits in vain" else draw(profiles)
         pending = sum(row.phase == "PENDING" for row in self.model.rows)
         cap = max(1, pending) if how == "cap" else 0
-        self.add(profile, key="k1" if how == "key" else "", reject=how == "reject", cap=cap, id=taken)
+        self.add(
+            profile, key="k1" if how == "key" else "", reject=how == "reject", cap=cap, id=taken, tries=draw(attempts)
+        )
         if how == "waits in vain" and "wait" in self.model.rows[-1].due:
             self.set_time(self.model.rows[-1].due["wait"])
             self.sweep(SELDOM_S)
@@ -99,10 +113,23 @@ class ServerVerbs(SideBySide):
         steps = draw(
             st.sampled_from([frozenset({"thread_started"}), frozenset({"ensure_thread", "execute"}), frozenset[str]()])
         )
+        code = draw(st.sampled_from([Code.BAD_MESSAGE, Code.WORKER_LOST]))
+        of = max(1, row.attempt - draw(st.sampled_from([0, 0, 1])))
+        self.fails(row, code, steps, of)
+
+    def fails(self, row: Modelled, code: Code, steps: frozenset[str], attempt: int) -> None:
         only = frozenset(STEPS[step] for step in steps)
-        failed = self.world.run(self.world.store.fail(row.id, Code.BAD_MESSAGE, {}, only_steps=only))
-        assert failed.accepted == (self.saw("fail", self.model.fail(row, "E202", steps)) == "ended")
+        failed = self.world.run(self.world.store.fail(row.id, code, {}, only_steps=only, attempt=attempt))
+        verdict = self.saw("fail", self.model.fail(row, code.value, steps, attempt))
+        assert failed.accepted == (verdict in ("ended", "retried"))
         self.touch_open()
+
+    def told_late(self, draw: Draw) -> None:
+        """A failed attempt is reported again while the next one waits or runs."""
+        row = self.row(draw(which))
+        if row.failed:
+            number, code = row.failed[-1]
+            self.fails(row, Code(code), frozenset({"execute", "running"}), number)
 
     def withdraw(self, draw: Draw) -> None:
         if draw(st.booleans()):
@@ -139,13 +166,16 @@ class ServerVerbs(SideBySide):
             if draw(st.booleans()):
                 self.disconnect(owner)
         elif what == "exited":
-            ended = self.world.run(self.world.store.exited(owner, "signal 9"))
-            lost = self.model.exited(owner)
-            assert [e.id for e in ended] == lost
-            self.saw("exited", "ended" if lost else "nothing")
+            self.exits(owner)
         else:
             self.disconnect(owner)
             self.is_back(owner, draw(st.sampled_from([LIMITS["lost"], LIMITS["lost"] - 0.5, 0.0])))
+
+    def exits(self, owner: str) -> None:
+        ended = self.world.run(self.world.store.exited(owner, "signal 9"))
+        lost = self.model.exited(owner)
+        assert [e.id for e in ended] == [id for id, _ in lost]
+        self.saw("exited", ("retried" if any(again for _, again in lost) else "ended") if lost else "nothing")
 
     def disconnect(self, owner: str) -> None:
         self.world.run(self.world.store.disconnected(owner, LIMITS["lost"]))

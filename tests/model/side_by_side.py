@@ -73,7 +73,10 @@ class SideBySide(RuleBasedStateMachine):
         ticked = self.world.run(self.world.store.tick(period_s=period_s))
         swept = self.model.sweep(max(5.0, 5 * period_s))
         assert [e.id for e in ticked.ended] == swept.ended
+        assert [e.id for e in ticked.retried] == swept.retried
         assert ticked.resumed == swept.resumed
+        for _ in swept.retried:
+            self.saw("sweep", "retried")
         for code in swept.codes or ["nothing"]:
             self.saw("sweep", code)
         if swept.resumed:
@@ -108,6 +111,7 @@ class SideBySide(RuleBasedStateMachine):
         said = [m.get("content", "") for m in status["messages"] if m["type"] != "MESSAGE_SYSTEM"]
         assert said == (["hello", row.text] if row.numbers else ["hello"])
         assert status["phase"] == execution.phase.wire_name
+        assert [(one["attempt"], one["error_code"]) for one in state.attempts] == row.failed
 
     def folded(self, log: list[LogRow], start: State | None) -> State:
         """Nothing comes after the terminal row."""

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
-from tests.model.server_verbs import profiles
+from tests.model.server_verbs import attempts, profiles
 from tests.model.worker_verbs import WorkerVerbs
 from tests.model.world import World
 
@@ -19,11 +19,13 @@ SHARES = {
     "delivery_is_early": 3,
     "delivery_comes_twice": 2,
     "delivery_comes_late": 1,
-    "create": 4,
+    "create": 5,
     "publish_again": 1,
     "publish_what_is_due": 2,
     "cancel": 4,
     "fail": 2,
+    "told_late": 2,
+    "attempt_fails": 4,
     "withdraw": 2,
     "delete": 1,
     "presence": 6,
@@ -34,13 +36,21 @@ SHARES = {
 
 
 class StoreAndModel(WorkerVerbs):
-    @initialize(profile=profiles, steps=st.sampled_from([5, 5, 5, 2, 0]), behind=st.integers(0, 2), later=profiles)
-    def begin_somewhere(self, profile: dict[str, float], steps: int, behind: int, later: dict[str, float]) -> None:
+    @initialize(
+        profile=profiles,
+        steps=st.sampled_from([5, 5, 5, 2, 0]),
+        behind=st.integers(0, 2),
+        later=profiles,
+        tries=attempts,
+    )
+    def begin_somewhere(
+        self, profile: dict[str, float], steps: int, behind: int, later: dict[str, float], tries: int
+    ) -> None:
         """Mostly at a run that a worker has claimed."""
         self.agree = False
         for owner in self.owners[:2]:
             self.hello(owner)
-        self.add(profile, key="k1")
+        self.add(profile, key="k1", tries=tries)
         self.way_on(self.owners[0], {}, steps)
         for _ in range(behind):
             self.add(later)

@@ -54,6 +54,8 @@ class WorkerVerbs(ServerVerbs):
             self.next_step(owner)
 
     def next_step(self, owner: str) -> None:
+        if early := max((row.not_before for row in self.model.rows if row.step == "execute"), default=0.0):
+            self.set_time(early)
         for row in [row for row in self.model.rows if row.step not in ("waiting", "settled", "running")]:
             if row.to_start and row.stamped is None:
                 self.dispatch(row)
@@ -175,7 +177,7 @@ class WorkerVerbs(ServerVerbs):
         if claimed.execution:
             assert (claimed.execution.fence, claimed.execution.attempt) == (row.fence, row.attempt)
             assert claimed.execution.runner_seq == row.numbers
-            begins_at = self.model.head if row.resumable else row.base
+            begins_at = self.model.head if row.resumable or row.attempt > 1 else row.base
             assert (claimed.resume, claimed.head_checkpoint_id) == (row.resumable, begins_at)
 
     # append, beat, hand back, settle
@@ -240,12 +242,43 @@ class WorkerVerbs(ServerVerbs):
             handle = self.known[row.id].handle
             answer = self.world.run(self.world.store.settle(handle, fence, first, deltas, head, outcome))
             verdict = self.saw("settle", self.model.settle(row, fence, first, words, head, (phase.name, code)))
-            assert answer.accepted == (verdict in ("accepted", "yielded", "again"))
+            assert answer.accepted == (verdict in ("accepted", "retried", "yielded", "again"))
             assert answer.next == row.numbers or verdict != "gap"
             if answer.accepted and answer.execution:
                 assert (answer.execution.phase.name, answer.execution.error_code) == (row.phase, row.code)
 
         return call
+
+    def attempt_fails(self, draw: Draw) -> None:
+        """Of an execution with several; then its message comes before its time, or at its time, or it is cancelled."""
+        rows = [row for row in self.model.rows if row.step == "running" and row.attempt < row.attempts]
+        if not rows:
+            self.delete_what_is_over()
+            self.add(draw(profiles), tries=3)
+            self.way_on(self.owners[0], {})
+        for row in [row for row in self.model.rows if row.step == "running"]:
+            self.touch_open()
+            how = draw(st.sampled_from(["E106", "silence", "E301", "exit", "report"]))
+            if how == "silence":
+                self.says_nothing(draw)
+            elif how == "exit":
+                self.exits(row.owner)
+            elif how == "report":
+                self.fails(row, Code.WORKER_LOST, frozenset({"execute", "running"}), row.attempt)
+            else:
+                self.told(draw, "settle", self.settles(row, row.fence, row.numbers, 1, draw(heads), how))
+            then = draw(st.sampled_from(["early", "on time", "cancel", "outage", "told late", "nothing"]))
+            if then == "early":
+                self.claims(row, "t3", self.owners[1])
+            elif then == "on time":
+                self.way_on(self.owners[1], {}, 2)
+            elif then == "cancel":
+                self.ask_to_cancel(row)
+            elif then == "told late" and row.failed:
+                self.fails(row, Code.WORKER_LOST, frozenset({"execute", "running"}), row.failed[-1][0])
+            elif then == "outage":
+                self.set_time(self.model.now + 0.5)
+                self.sweep(0.0)
 
     def cancel(self, draw: Draw) -> None:
         """Half of them of what runs; then its worker does something, or does not."""

@@ -7,6 +7,7 @@ from sqlalchemy import update
 
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import REPORT, REPORT_END, REPORT_FIRST, TRANSITIONS, Phase, Step, Transition
+from agent_runner.status.requests.retries import RetryPolicy
 from agent_runner.status.store.edges import take
 from agent_runner.status.store.executions.ending import E, End
 from agent_runner.status.store.records import Execution, ExecutionQuery, Outcome
@@ -21,20 +22,20 @@ from tests.support.tables import change
 COMPLETED = Outcome(phase=Phase.COMPLETED)
 
 
-async def at_step(flow: Flow, step: Step) -> Execution:
+async def at_step(flow: Flow, step: Step, **given: object) -> Execution:
     """An execution in this step, with every token that its calls need."""
     if step is Step.WAITING:
-        await flow.claimed(session_id="ses-t")
-        return await flow.created(session_id="ses-t")
+        await flow.claimed("w1", session_id="ses-t", **given)
+        return await flow.created(session_id="ses-t", **given)
     if step is Step.ENSURE_THREAD:
-        execution = await flow.created()
+        execution = await flow.created(**given)
     elif step is Step.THREAD_STARTED:
-        execution = await flow.created()
+        execution = await flow.created(**given)
         assert (await flow.store.begin(execution.id, "b0", "w1")).granted
     elif step is Step.EXECUTE:
-        execution = await flow.executable()
+        execution = await flow.executable(**given)
     else:
-        claimed = (await flow.claimed()).execution
+        claimed = (await flow.claimed("w1", **given)).execution
         assert claimed is not None
         execution = claimed
         if step is Step.SETTLED:
@@ -65,6 +66,10 @@ async def hand_back(store: Store, e: Execution) -> None:
     await store.hand_back(e.handle, e.fence, e.runner_seq, [], "", "deploy")
 
 
+async def retry(store: Store, e: Execution) -> None:
+    await store.fail(e.id, Code.WORKER_LOST, {}, only_steps=frozenset({Step.RUNNING}))
+
+
 async def settle(store: Store, e: Execution) -> None:
     await store.settle(e.handle, e.fence, e.runner_seq, [], "", COMPLETED)
 
@@ -78,7 +83,7 @@ async def fail(store: Store, e: Execution) -> None:
 
 
 VERBS: dict[str, Callable[[Store, Execution], Awaitable[None]]] = {
-    f.__name__: f for f in (admit, begin, done, claim, hand_back, settle, cancel_pending, fail)
+    f.__name__: f for f in (admit, begin, done, claim, hand_back, retry, settle, cancel_pending, fail)
 }
 REPORTED = {REPORT_FIRST.name, REPORT.name, REPORT_END.name}
 """One verb, `merge_status`, takes one or two of these: tests/store/test_reported.py."""
@@ -126,7 +131,7 @@ async def test_the_store_takes_each_edge_where_the_table_says(
     store: Store, flow: Flow, edge: Transition, step: Step
 ) -> None:
     """From its sources it leads to its step, one of its phases, and the next fence; from elsewhere nowhere."""
-    before = await at_step(flow, step)
+    before = await at_step(flow, step, retry=RetryPolicy(maximum_attempts=2))
     assert before.step is step
     await VERBS[edge.name](store, before)
     after = await flow.facts(before.id)

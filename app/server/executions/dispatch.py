@@ -56,6 +56,7 @@ class Dispatcher:
                 execution.orchestrator_queue,
                 execution.timeouts,
                 self._tracing.carried(),
+                attempt=max(1, execution.attempt if execution.resumable else execution.attempt + 1),
             )
         await self._store.dispatched(execution.id)
 

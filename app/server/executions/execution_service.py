@@ -331,6 +331,7 @@ class Executions:
             | ({TRACE: trace} if (trace := self._ctx.tracing.carried()) else {}),
             sealed_env=self._ctx.sealing.seal_env(env_values(execution)),
             timeouts=timeouts,
+            retry=place.retry,
             runner_queue=settings.runner_queue,
             orchestrator_queue=settings.orchestrator_queue,
             idempotency_key=draft.idempotency_key,

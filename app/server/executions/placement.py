@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 
 from agent_runner.app.server.access.principal import default_org, must_own
 from agent_runner.app.server.executions.drafts import GRAPH, Draft
+from agent_runner.app.server.executions.run_config import retry_policy
 from agent_runner.app.server.problems import Kind, Problem, failed_precondition, invalid
 from agent_runner.app.server.resources.resource_service import Resources
 from agent_runner.clients.engine.agent_definition import DEFAULT_AGENT
+from agent_runner.status.requests.retries import RetryPolicy
 from agent_runner.status.schedules.schedule import Mark
 from agent_runner.status.store.errors import SlugTaken
 from agent_runner.status.store.executions.purge import subject_of
@@ -32,6 +34,7 @@ class Place:
     graph: str
     fresh: bool
     """The session was made for this execution."""
+    retry: RetryPolicy
 
 
 class Placing:
@@ -75,7 +78,9 @@ class Placing:
             id, slug, graph = "", BUILT_IN_SLUG, ""
         else:
             raise _nowhere()
-        return Place(org=org, session_id="", agent_id=id, agent=slug, graph=draft.graph or graph, fresh=True)
+        return Place(
+            org=org, session_id="", agent_id=id, agent=slug, graph=draft.graph or graph, fresh=True, retry=RetryPolicy()
+        )
 
     async def _found(self, session_id: str) -> tuple[Resource, Resource, str | None]:
         """The session, its agent and its graph (see `_graph`). Raises what is missing."""
@@ -171,6 +176,7 @@ def _graph(session: Resource, last: str | None) -> str | None:
 
 
 def _place(draft: Draft, agent: Resource, session: Resource, *, fresh: bool, known: str = "") -> Place:
+    agents = agent.body.get("metadata", {}).get("annotations", {})
     return Place(
         org=session.org or draft.execution.metadata.org or default_org(),
         session_id=session.id,
@@ -178,6 +184,7 @@ def _place(draft: Draft, agent: Resource, session: Resource, *, fresh: bool, kno
         agent=agent.slug,
         graph=draft.graph or known or _annotated(agent),
         fresh=fresh,
+        retry=retry_policy(agents, draft.execution.metadata.annotations),
     )
 
 

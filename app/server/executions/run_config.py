@@ -10,6 +10,7 @@ from agent_runner.app.server.problems import invalid
 from agent_runner.clients.mcp import options
 from agent_runner.clients.models import budget
 from agent_runner.status import run_config
+from agent_runner.status.requests import retries
 from agent_runner.status.run_config import CONFIG, CONTEXT, MAX_LIMIT, OURS, RunConfigError
 
 __all__ = ["CONFIG", "CONTEXT", "MAX_LIMIT", "OURS", "check_annotations", "check_config", "merged", "put_annotations"]
@@ -33,14 +34,24 @@ def check_annotations(annotations: Mapping[str, str]) -> None:
         run_config.given_in(annotations, _read)
     with _told():
         budget.budget_of(annotations.get(budget.ANNOTATION, ""))
+        retries.policy_of({}, annotations)
     try:
         options.options_of(annotations.get(options.ANNOTATION, ""))
     except options.ToolServerOptionsError as error:
         raise invalid(str(error), next_step="docs/guides/mcp.md has the fields of this annotation.") from None
 
 
-def put_annotations(annotations: Any, context: Any, config: Any) -> None:
-    """Writes the short form's `context` and `config` into the annotations that keep them."""
+def retry_policy(agent: Mapping[str, str], execution: Mapping[str, str]) -> retries.RetryPolicy:
+    """The policy of an execution, from its annotations and its agent's. Raises INVALID_ARGUMENT."""
+    with _told():
+        return retries.policy_of(agent, execution)
+
+
+def put_annotations(annotations: Any, context: Any, config: Any, retry: Any = None) -> None:
+    """Writes the short form's `context`, `config` and `retry` into the annotations that keep them."""
+    if retry is not None:
+        with _told():
+            annotations[retries.ANNOTATION] = json.dumps(retries.checked(retry, "retry"))
     if context is not None:
         annotations[CONTEXT] = json.dumps(check_context(context), ensure_ascii=False)
     if config is not None:
@@ -61,7 +72,7 @@ def _read(text: str, what: str) -> Any:
 def _told() -> Iterator[None]:
     try:
         yield
-    except budget.BudgetError as error:
+    except (budget.BudgetError, retries.RetryError) as error:
         raise invalid(str(error)) from None
     except RunConfigError as error:
         raise (invalid(str(error), next_step=error.next_step) if error.next_step else invalid(str(error))) from None

@@ -1,8 +1,8 @@
 """An execution as its readers see it: the row and the folded log, as the contract's AgentExecution.
 
 `execution_json` is protobuf JSON with the original field names, plus `waiting_for_input`. If there are any, it also has
-`output`, `incomplete`, `questions`, `next_step`, `sandbox` and `redriven_from`. `execution_message` is the same as a
-message, without these fields.
+`output`, `incomplete`, `questions`, `next_step`, `sandbox`, `attempts` and `redriven_from`. `execution_message` is the
+same as a message, without these fields.
 """
 
 import json
@@ -17,6 +17,7 @@ from agent_runner.app.server.problems import invalid
 from agent_runner.app.server.resources.sealing import redacted
 from agent_runner.status.brief import Brief, brief_metadata
 from agent_runner.status.log.log import State, render, rfc3339
+from agent_runner.status.phases import TERMINAL_PHASES, Step
 from agent_runner.status.questions import next_step_of
 from agent_runner.status.store.records import Execution
 
@@ -29,7 +30,9 @@ REQUEST = "request"
 MAX_RECURSION, MAX_LEVELS = 66, 34
 """Readers of protobuf stop at a depth of 100. An object in a struct takes three levels of it and two recursions of the
 parser. A list or an event around the execution takes some too. The second number is levels of JSON."""
-EXTRAS = ("output", "incomplete", "redriven_from", "waiting_for_input", "questions", "next_step", "sandbox")
+EXTRAS = (
+    "output", "incomplete", "redriven_from", "waiting_for_input", "questions", "next_step", "sandbox", "attempts",
+)  # fmt: skip
 """The fields that our JSON has and the contract has not."""
 
 
@@ -61,6 +64,23 @@ def execution_json(execution: Execution, state: State) -> dict[str, Any]:
         shown["sandbox"] = state.sandbox
     if execution.redriven_from:
         shown["redriven_from"] = execution.redriven_from
+    if execution.retry.maximum_attempts > 1:
+        shown["attempts"] = attempts_json(execution, state)
+    return shown
+
+
+def attempts_json(execution: Execution, state: State) -> dict[str, Any]:
+    """`current` and `maximum`; `failed`: the attempts before, with their reasons; `next_at` while the next one waits
+    for its time. For executions that may have more than one."""
+    shown: dict[str, Any] = {"current": execution.attempt, "maximum": execution.retry.maximum_attempts}
+    names = ("attempt", "error_code", "error", "worker", "possibly_repeated")
+    shown["failed"] = [
+        {name: one[name] for name in names if one.get(name)} | {"ended_at": rfc3339(one["ended_at"])}
+        for one in state.attempts
+    ]
+    waits = execution.phase not in TERMINAL_PHASES and execution.step is Step.EXECUTE
+    if waits and state.attempts and state.attempts[-1].get("attempt") == execution.attempt:
+        shown["next_at"] = rfc3339(state.attempts[-1]["next_at"])
     return shown
 
 
@@ -82,6 +102,8 @@ def brief_json(execution: Execution, told: Brief) -> dict[str, Any]:
     }
     if told.incomplete:
         shown["incomplete"] = dict(told.incomplete)
+    if execution.retry.maximum_attempts > 1:
+        shown["attempts"] = {"current": execution.attempt, "maximum": execution.retry.maximum_attempts}
     if execution.redriven_from:
         shown["redriven_from"] = execution.redriven_from
     return shown

@@ -11,7 +11,12 @@ from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecu
 from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceId
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.executions.drafts import draft_of_contract
-from agent_runner.app.server.executions.view import as_json, execution_from_json, execution_message
+from agent_runner.app.server.executions.view import (
+    as_json,
+    attempts_json,
+    execution_from_json,
+    execution_message,
+)
 from agent_runner.app.server.grpc_api.paging import asked, pages, say_next
 from agent_runner.app.server.log_feed.follow import Snapshot, Updates, follow, snapshot, states
 from agent_runner.app.server.log_feed.log_ends import End, phase_of
@@ -162,7 +167,18 @@ def _beside_the_contract(shown: Snapshot) -> dict[str, Any]:
     """The facts of an execution that our own messages have and the contract's messages have not."""
     less = shown.state.incomplete
     said = own.Incomplete(reason=less["reason"], text=less["text"]) if less else None
-    return {"waiting_for_input": bool(shown.execution.waiting), "incomplete": said}
+    return {"waiting_for_input": bool(shown.execution.waiting), "incomplete": said, "attempts": _attempts(shown)}
+
+
+def _attempts(shown: Snapshot) -> own.Attempts | None:
+    if shown.execution.retry.maximum_attempts == 1:
+        return None
+    told = attempts_json(shown.execution, shown.state)
+    failed = [
+        own.FailedAttempt(**{**one, "possibly_repeated": [call["id"] for call in one.get("possibly_repeated", ())]})
+        for one in told["failed"]
+    ]
+    return own.Attempts(**{**told, "failed": failed})
 
 
 def _watch_updates(rows: Sequence[LogRow]) -> list[own.WatchEvent]:

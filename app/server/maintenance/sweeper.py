@@ -56,10 +56,12 @@ class Sweeper(Background):
         for execution in swept.ended:
             log.info("execution.swept", execution_id=execution.id, step=execution.step.value)
             self._wakeups.notify(execution.id)
+        for execution in swept.retried:
+            self._wakeups.notify(execution.id)
         await self._store.admit_due()  # the resender publishes them at its next round
         await self._store.remove_rolled_back()
         await self._presence.push_cancels()
-        for execution in swept.ended:  # last, because nobody waits for it
+        for execution in [*swept.ended, *swept.retried]:  # last, because nobody waits for it
             await tell_task_end(self._store, self._task_ends, execution)
 
     round = tick

@@ -73,10 +73,17 @@ class Reports:
         return any(w.gone_at is None and w.disconnected_at is None for w in workers)
 
     async def failure(
-        self, id: str, code: str, facts: Mapping[str, Any], *, step: str = "", after_grace: bool = False
+        self,
+        id: str,
+        code: str,
+        facts: Mapping[str, Any],
+        *,
+        step: str = "",
+        after_grace: bool = False,
+        attempt: int = 1,
     ) -> Settled | None:
-        """Ends an execution that its task could not end. With `after_grace` it returns None and does so later, because
-        a truer reason may arrive.
+        """Ends an execution that its task could not end, unless it has gone on to a later attempt than this. With
+        `after_grace` it returns None and does so later, because a truer reason may arrive.
         """
         failed = known("code", Code.of, code)
         if step and step not in STEPS_OF_MESSAGE:
@@ -85,18 +92,22 @@ class Reports:
         if failed in NOT_STARTED_CODES:
             steps &= TO_START
         if not after_grace:
-            return await self._fail(id, failed, facts, steps)
+            return await self._fail(id, failed, facts, steps, attempt)
         if await self._ctx.store.get(id) is None:
             raise not_found("AgentExecution", id)
-        self._ctx.soon(self._fail_later(id, failed, facts, steps))
+        self._ctx.soon(self._fail_later(id, failed, facts, steps, attempt))
         return None
 
-    async def _fail_later(self, id: str, code: Code, facts: Mapping[str, Any], steps: frozenset[Step]) -> None:
+    async def _fail_later(
+        self, id: str, code: Code, facts: Mapping[str, Any], steps: frozenset[Step], attempt: int
+    ) -> None:
         await asyncio.sleep(self._ctx.settings.worker_lost_grace_s)
-        await self._fail(id, code, facts, steps)
+        await self._fail(id, code, facts, steps, attempt)
 
-    async def _fail(self, id: str, code: Code, facts: Mapping[str, Any], steps: frozenset[Step]) -> Settled:
-        settled = await self._ctx.store.fail(id, code, facts, only_steps=steps)
+    async def _fail(
+        self, id: str, code: Code, facts: Mapping[str, Any], steps: frozenset[Step], attempt: int
+    ) -> Settled:
+        settled = await self._ctx.store.fail(id, code, facts, only_steps=steps, attempt=attempt)
         if settled.execution is None:
             raise not_found("AgentExecution", id)
         if settled.accepted:

@@ -36,7 +36,7 @@ _NEEDED: Mapping[str, tuple[str, ...]] = {
     "incomplete": ("reason",),
 }
 """The kinds of deltas that a worker sends, and the fields that each must have."""
-_SERVERS_OWN = frozenset({"phase", "merge"})
+_SERVERS_OWN = frozenset({"phase", "merge", "attempt"})
 """Kinds that only the server writes: the row decides on them (L6)."""
 _TEXTS = (
     *("id", "text", "content", "type", "status", "name", "message", "scope", "input", "result", "error"),

@@ -120,6 +120,7 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
             last_seq=execution.last_seq if execution else 0,
             next=settled.next,
             rolled_back=bool(execution and execution.rolled_back),
+            retried=bool(settled.accepted and execution and execution.phase not in TERMINAL_PHASES),
         )
 
     async def handBack(self, request: pb.HandBackRequest, context: Any) -> pb.HandBackReply:  # noqa: N802
@@ -145,6 +146,7 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
             facts_of(request.facts_json),
             step=request.step,
             after_grace=request.after_grace,
+            attempt=max(1, request.attempt),
         )
         execution = settled.execution if settled else await self._ctx.store.get(request.execution_id)
         return pb.FailReply(

@@ -67,6 +67,13 @@ class HeadTracking(ABC):
     async def steps_since(self, thread_id: str, checkpoint_id: str) -> list[Step]:
         """The steps of the main conversation after this checkpoint, oldest first."""
 
+    async def step_at(self, thread_id: str, checkpoint_id: str) -> Step | None:
+        """The step with this id; None if it is not in the store."""
+        saver = cast("BaseCheckpointSaver[str]", self)
+        place = {"thread_id": thread_id, "checkpoint_ns": "", "checkpoint_id": checkpoint_id}
+        found = await saver.aget_tuple({"configurable": place})
+        return step(checkpoint_id, None, cast("Mapping[str, Any]", found.metadata)) if found else None
+
     async def aput(
         self,
         config: RunnableConfig,

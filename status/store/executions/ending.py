@@ -37,6 +37,7 @@ from agent_runner.status.store.records import NewDelta, Settled
 from agent_runner.status.store.rows import to_execution
 from agent_runner.status.store.run_records import NewRows
 from agent_runner.status.store.schema import execution_log, execution_snapshots, executions, session_facts
+from agent_runner.status.store.turns.attempts import ROWS, attempt_of_message, next_attempt, retry, rows_about
 from agent_runner.status.store.verbs import writes
 from agent_runner.status.timeouts import TimeoutType
 
@@ -132,6 +133,39 @@ class Ending(Reading):
     on_rows: Callable[[NewRows], None] | None = None
     """Called with rows that were appended, once they are durable. Not for all: those that the server writes by itself
     for many executions are only in the store."""
+    on_retry: Callable[[str, int, Code, float], None] | None = None
+    """Called once for each failed attempt that is followed by another one: the execution's id, the attempt, its code,
+    and the seconds until the next one."""
+
+    def try_again(
+        self,
+        connection: Connection,
+        row: Row[Any] | None,
+        end: End,
+        deltas: Sequence[NewDelta] = (),
+        *,
+        first: int | None = None,
+        due: bool = False,
+    ) -> Row[Any] | None:
+        """Take the execution to its next attempt, if there is one after this end. None: it ends. `row`: as it is now;
+        the session is held. `first`: the number of `deltas[0]`, if its owner reports the end. `due`: as `retry`."""
+        if row is None or end.phase is not Phase.FAILED or (again := next_attempt(row, end.code, end.facts)) is None:
+            return None
+        its = {"its_handle": row.handle, "its_fence": row.fence, "pause_s": again.pause_s, "count": len(deltas)}
+        if first is not None:
+            its["its_first"] = first
+        rows = len(deltas) + ROWS
+        taken: Row[Any] | None = connection.one(
+            retry(owned=first is not None, due=due), **self.params(**its, rows=rows)
+        )
+        if taken is None:
+            return None
+        about = [NewDelta(kind=kind, payload=dumps(payload)) for kind, payload in rows_about(taken, again)]
+        told = [*((row.fence, delta) for delta in deltas), *((taken.fence, delta) for delta in about)]
+        self.write_log(connection, row, taken.last_seq - rows, told)
+        if (told_of := self.on_retry) is not None:
+            connection.after_commit(lambda: told_of(taken.id, taken.attempt, again.code, again.pause_s))
+        return taken
 
     def finish(self, connection: Connection, row: Row[Any], end: End, deltas: Sequence[NewDelta]) -> str:
         """The writes after the terminal one, in its transaction. Returns the id of the session's next one, or ''."""
@@ -271,16 +305,27 @@ class Ending(Reading):
         facts: Mapping[str, Any],
         *,
         only_steps: frozenset[Step] = FAIL.sources,
+        attempt: int | None = None,
     ) -> Settled:
-        """End an execution from the server's side. A row that is terminal, or in another step, stays as it is."""
+        """End an execution from the server's side, or its attempt if another one is left. A row that is terminal, or in
+        another step, stays as it is. So does one that has gone on to another attempt than the given one."""
         end = End(phase=Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED, code=code, facts=facts)
         in_step: ColumnElement[bool] = E.step.in_([s.value for s in only_steps]) if only_steps else true()
+        not_before_it = true() if attempt is None else attempt_of_message() <= attempt
+        mine = and_(E.id == id, in_step, not_before_it)
         self.hold_session(connection, its_id=id)
-        ended = self.end_row(connection, end, and_(E.id == id, in_step))
+        if again := self.try_again(connection, self._failing(connection, mine), end):
+            return Settled(accepted=True, execution=to_execution(again))
+        ended = self.end_row(connection, end, mine)
         row = connection.one(by_id(), its_id=id)
         return Settled(
             accepted=ended is not None, execution=to_execution(row) if row else None, promoted=ended[1] if ended else ""
         )
+
+    def _failing(self, connection: Connection, mine: ColumnElement[bool]) -> Row[Any] | None:
+        """The row, if it may have a next attempt."""
+        running = select(executions).where(mine, E.step == Step.RUNNING.value, E.max_attempts > E.attempt)
+        return connection.execute(running).one_or_none()
 
 
 LOG_ROW = Ready(insert(execution_log).values(at=NOW), columns=("handle", "seq", "fence", "kind", "payload"))

@@ -9,6 +9,7 @@ is old, so the first server that comes back grants the amnesty first.
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, case, delete, exists, func, or_, select, update
@@ -41,27 +42,33 @@ _CONTEXTS_OF_ENDED = delete(resources).where(
 """The contexts that an operator gave for an execution are deleted after its end; there are hardly ever any."""
 
 
+Swept = tuple[Execution, bool]
+"""As it was before, and whether it goes on to another attempt instead of its end."""
+
+
 class Sweep(Ending):
     @verb
     async def tick(self, *, period_s: float) -> Tick:
         """`alive`, then `sweep`."""
         resumed = await self.alive(period_s=period_s)
         swept = await self.sweep(period_s=period_s)
-        return Tick(ended=swept.ended, resumed=resumed or swept.resumed)
+        return replace(swept, resumed=resumed or swept.resumed)
 
     @verb
     async def sweep(self, *, period_s: float) -> Tick:
         """End every execution whose deadline has passed. After a time without a live server the amnesty comes first."""
         ended: list[Execution] = []
+        retried: list[Execution] = []
         resumed = False
         while True:
             batch = await self._sweep_batch(_is_fresh(period_s))
             if batch is None:
                 resumed = await self.alive(period_s=period_s) or resumed
                 continue
-            ended += batch
+            ended += [execution for execution, again in batch if not again]
+            retried += [execution for execution, again in batch if again]
             if len(batch) < BATCH:
-                return Tick(ended=ended, resumed=resumed)
+                return Tick(ended=ended, retried=retried, resumed=resumed)
 
     @writes
     def alive(self, connection: Connection, *, period_s: float) -> bool:
@@ -95,13 +102,13 @@ class Sweep(Ending):
                 due_start_to_close=at_least(E.due_start_to_close, E.limit_settle_grace),
                 due_schedule_to_close=at_least(E.due_schedule_to_close, E.limit_settle_grace),
                 due_cancel=at_least(E.due_cancel, E.limit_settle_grace),
-                next_dispatch_at=case((E.step.in_(TO_START), NOW), else_=E.next_dispatch_at),
+                next_dispatch_at=case((E.step.in_(TO_START), latest(E.not_before, NOW)), else_=E.next_dispatch_at),
             ),
             self.params(),
         )
 
-    async def _sweep_batch(self, fresh: ColumnElement[bool]) -> list[Execution] | None:
-        """The executions that one transaction ended; None if the alive stamp is old, so the amnesty must come first."""
+    async def _sweep_batch(self, fresh: ColumnElement[bool]) -> list[Swept] | None:
+        """What one transaction did; None if the alive stamp is old, so the amnesty must come first."""
         handles = await self._overdue(fresh)  # most ticks find nothing: do not take the writer for that
         if not handles:
             return handles if handles is None else []
@@ -124,7 +131,7 @@ class Sweep(Ending):
     @writes
     def _end_all(
         self, connection: Connection, handles: Sequence[int], fresh: ColumnElement[bool], *, with_facts: bool = True
-    ) -> list[Execution]:
+    ) -> list[Swept]:
         return self._end_rows(connection, self._due(connection, handles, fresh), with_facts=with_facts)
 
     def _due(self, connection: Connection, handles: Sequence[int], fresh: ColumnElement[bool]) -> list[Row[Any]]:
@@ -140,16 +147,22 @@ class Sweep(Ending):
             due = due.where(or_(E.session_id.in_(sessions), unknown)).with_for_update(skip_locked=True, of=executions)
         return list(connection.execute(due, self.params()))
 
-    def _end_rows(
-        self, connection: Connection, rows: Sequence[Row[Any]], *, with_facts: bool = True
-    ) -> list[Execution]:
-        ended: list[Execution] = []
+    def _end_rows(self, connection: Connection, rows: Sequence[Row[Any]], *, with_facts: bool = True) -> list[Swept]:
+        swept: list[Swept] = []
         nobody: dict[str, str] = {}
         for wave in _waves(rows):
-            ends = [(row.handle, self._end_of(connection, row, nobody, with_facts=with_facts)) for row in wave]
-            taken = self.end_due(connection, ends)
-            ended += [to_execution(row) for row, end in zip(wave, taken, strict=True) if end is not None and with_facts]
-        return ended
+            ends = [(row, self._end_of(connection, row, nobody, with_facts=with_facts)) for row in wave]
+            again = [self.try_again(connection, row, end, due=True) is not None for row, end in ends]
+            over = [(row, end) for (row, end), retried in zip(ends, again, strict=True) if not retried]
+            taken = self.end_due(connection, [(row.handle, end) for row, end in over])
+            done = {row.handle for (row, _), end in zip(over, taken, strict=True) if end is not None}
+            if with_facts:
+                swept += [
+                    (to_execution(row), retried)
+                    for (row, _), retried in zip(ends, again, strict=True)
+                    if retried or row.handle in done
+                ]
+        return swept
 
     def _end_of(self, connection: Connection, row: Row[Any], nobody: dict[str, str], *, with_facts: bool) -> End:
         # After an amnesty several deadlines may be equal: then the user's cancel is the reason.
@@ -159,9 +172,9 @@ class Sweep(Ending):
         facts = self._facts(connection, row, passed, nobody) if with_facts else {}
         return End(phase=phase, code=code, facts=facts, late_s=row.now_at - row.next_deadline)
 
-    async def _one_by_one(self, handles: Sequence[int], fresh: ColumnElement[bool]) -> list[Execution]:
+    async def _one_by_one(self, handles: Sequence[int], fresh: ColumnElement[bool]) -> list[Swept]:
         """Ends each row in a transaction of its own; without its facts, if they cannot be read."""
-        ended: list[Execution] = []
+        ended: list[Swept] = []
         for handle in handles:
             for with_facts in (True, False):
                 try:

@@ -35,6 +35,8 @@ from agent_runner.status.store.run_records import Bundle, NewRows, RunDeltas, th
 from agent_runner.status.store.schema import executions
 from agent_runner.status.store.statements import runs
 from agent_runner.status.store.statements.named import resource_by_id
+from agent_runner.status.store.turns.beginning import untold_by
+from agent_runner.status.store.turns.run_refusals import unapplied, why_not
 from agent_runner.status.store.verbs import reads, verb, writes
 
 MIN_TAIL_BYTES = 256 * 1024
@@ -69,7 +71,7 @@ class WorkerWrites(Ending):
             if row is not None and row.begin_id == begin_id and row.step == Step.EXECUTE.value and new_thread_id:
                 return Begun(granted=True, refusal="", execution=to_execution(row), thread_id=row.thread_id, done=True)
             if row is None or row.begin_id != begin_id or row.step != BEGIN.step.value:
-                return Begun(granted=False, refusal=_why_not(row, BEGIN.step), execution=None)
+                return Begun(granted=False, refusal=why_not(row, BEGIN.step), execution=None)
         facts = connection.one(runs.facts(), its_session=row.session_id)
         thread_id = facts.thread_id if facts else ""
         ends = bool(new_thread_id)
@@ -116,7 +118,7 @@ class WorkerWrites(Ending):
             row = connection.one(by_id(), its_id=id)
             again = row is not None and row.claim_id == claim_id and row.step == CLAIM.step.value
             if row is None or not again or not compare_digest(row.run_token, token_digest):
-                return Claimed(granted=False, refusal=_why_not(row, CLAIM.step), execution=None)
+                return Claimed(granted=False, refusal=why_not(row, CLAIM.step), execution=None)
         elif not row.resumable:
             told: dict[str, Any] = {"phase": Phase.IN_PROGRESS.wire_name, "attempt": row.attempt}
             phase = NewDelta(kind="phase", payload=dumps(told | ({"sandbox": sandbox} if sandbox else {})))
@@ -134,8 +136,8 @@ class WorkerWrites(Ending):
             sandbox_id=(facts.sandbox_id if facts else "") or row.id,
             resume=resume,
             previous_code=previous.error_code if previous else "",
-            untold_execution_id=(untold := _untold(row, previous)),
-            go_on_if_found=bool(untold) and row.resume_checkpoint_id == WHAT_IS_FOUND,
+            untold_execution_id=(untold := untold_by(row, previous)),
+            go_on_if_found=bool(untold) and (row.resume_checkpoint_id == WHAT_IS_FOUND or row.attempt > 1),
             rolled_back=rolled_back,
             bundle=self._bundle(connection, row),
         )
@@ -174,13 +176,15 @@ class WorkerWrites(Ending):
             raise OtherKeysWorker(incarnation)
 
     def _begins_at(self, connection: Connection, row: Row[Any], head: str) -> tuple[str, bool]:
-        """(the checkpoint to begin at, whether to continue without new input). Stored for attempts and redrives."""
+        """(the checkpoint to begin at, whether to continue without new input). Stored for redrives."""
         if row.resumable:
             return head, True
+        if row.attempt > 1:
+            # The worker finds out how far the attempts before have come: the last may have reported less than it did.
+            return head, head != "" and head == row.resume_checkpoint_id
         if row.resume_checkpoint_id not in ("", WHAT_IS_FOUND) and row.attempt == 1:
             return row.resume_checkpoint_id, True
         if row.base_given:
-            # Also for the next attempt: otherwise the first one's additions to memory would be there twice.
             return row.base_checkpoint_id, False
         connection.run(runs.base(), its_handle=row.handle, base_checkpoint_id=head)
         return head, False
@@ -242,7 +246,7 @@ class WorkerWrites(Ending):
             one, count = said[n], len(said[n].deltas)
             if row is None:
                 stored = connection.one(by_handle(), its_handle=one.handle)
-                answers[n] = _unapplied(stored, one.fence, one.first, count)
+                answers[n] = unapplied(stored, one.fence, one.first, count)
                 continue
             if one.handle == last:  # its edits are to find its own rows
                 connection.run_many(LOG_ROW, rows)
@@ -302,9 +306,16 @@ class WorkerWrites(Ending):
         head: str,
         outcome: Outcome,
     ) -> Settled:
-        """Store the last deltas and the end, in one transaction. A repeated call gets the stored outcome."""
+        """Store the last deltas and the end, in one transaction; or the end of the attempt, if another one is left. A
+        repeated call gets the stored outcome."""
         end = End(phase=outcome.phase, code=outcome.code, facts=outcome.facts, waiting=outcome.waiting)
         self.hold_session(connection, its_handle=handle)
+        if end.phase is Phase.FAILED:
+            now = connection.one(by_handle(), its_handle=handle)
+            mine = now if now is not None and (now.fence, now.runner_seq) == (fence, first) else None
+            if (again := self.try_again(connection, mine, end, deltas, first=first)) is not None:
+                self._set_head(connection, again, head)
+                return Settled(accepted=True, execution=to_execution(again))
         its = self.params(**_its(handle, fence, first), **end.values(deltas=len(deltas)), end_progress=outcome.progress)
         row = connection.one(runs.settle(end.phase, yields=end.yields), **its)
         promoted = ""
@@ -315,9 +326,10 @@ class WorkerWrites(Ending):
         stored = row if told else connection.one(by_handle(), its_handle=handle)
         if stored is None:
             return Settled(accepted=False, execution=None)
-        mine = row is not None or (0 < fence == stored.settled_fence and stored.step == Step.SETTLED.value)
-        gap = stored.runner_seq if stored.fence == fence and not mine else 0
-        return Settled(accepted=mine, execution=to_execution(stored), next=gap, promoted=promoted)
+        over = stored.step == Step.SETTLED.value or not stored.resumable  # else it was handed back
+        settled = row is not None or (0 < fence == stored.settled_fence and over)
+        gap = stored.runner_seq if stored.fence == fence and not settled else 0
+        return Settled(accepted=settled, execution=to_execution(stored), next=gap, promoted=promoted)
 
     @writes
     def hand_back(
@@ -364,36 +376,3 @@ class WorkerWrites(Ending):
 
 def _its(handle: int, fence: int, first: int) -> dict[str, int]:
     return {"its_handle": handle, "its_fence": fence, "its_first": first}
-
-
-def _unapplied(row: Row[Any] | None, fence: int, first: int, count: int) -> Appended:
-    """Why an append did not match: not the owner, already stored, or a gap."""
-    if row is None or row.fence != fence or row.step != Step.RUNNING.value:
-        return Appended(verdict=RunnerVerdict.FENCED_OUT, next=0, last_seq=0, execution_id=row.id if row else "")
-    if row.runner_seq < first + count:
-        verdict = RunnerVerdict.GAP
-    else:
-        verdict = RunnerVerdict.OK if row.cancel_requested_at is None else RunnerVerdict.CANCEL
-    return Appended(
-        verdict=verdict,
-        next=row.runner_seq,
-        last_seq=row.last_seq,
-        execution_id=row.id,
-    )
-
-
-def _untold(row: Row[Any], previous: Row[Any] | None) -> str:
-    """The id of the execution before, if the server ended it; empty for a run that begins before that one."""
-    if previous is None or previous.settled_fence or row.resumable or row.attempt > 1:
-        return ""
-    return str(previous.id) if row.resume_checkpoint_id or not row.redriven_from else ""
-
-
-def _why_not(row: Row[Any] | None, wanted: Step) -> str:
-    if row is None:
-        return "no such execution"
-    if row.phase >= Phase.COMPLETED:
-        return f"it has ended ({Phase(row.phase).name} {row.error_code})".replace(" )", ")")
-    if row.step == wanted.value:
-        return f"another delivery of it runs on {row.owner_name}"
-    return f"it is in step {row.step}, or its deadline has passed"

@@ -123,7 +123,8 @@ class Presence(Ending):
 
     @writes
     def exited(self, connection: Connection, incarnation: str, text: str) -> list[Execution]:
-        """A process died; `text` says how ("signal 9"). Its runs end now, and those of its prefork children, too."""
+        """A process died; `text` says how ("signal 9"). Its runs end now, or go on to their next attempt; those of its
+        prefork children, too. Returns them as they were before."""
         child, w = f"{incarnation}.", workers.c
         mine = or_(w.incarnation == incarnation, w.incarnation.startswith(child, autoescape=True))
         owned = or_(E.owner == incarnation, E.owner.startswith(child, autoescape=True))
@@ -147,7 +148,8 @@ class Presence(Ending):
                 "last_heartbeat": row.last_beat_at and rfc3339(row.last_beat_at),
             }
             end = End(phase=Phase.FAILED, code=Code.WORKER_LOST, facts=facts)
-            if self.end_row(connection, end, E.handle == row.handle, E.fence == row.fence):
+            again = self.try_again(connection, row, end)
+            if again or self.end_row(connection, end, E.handle == row.handle, E.fence == row.fence):
                 ended.append(to_execution(row))
         return ended
 

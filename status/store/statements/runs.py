@@ -85,6 +85,7 @@ def claim(names: int) -> ClauseElement:
         E.id == text_of("its_id"),
         E.due_schedule_to_start > NOW,
         E.due_schedule_to_close > NOW,
+        E.not_before <= NOW,  # a message that comes twice must not begin the next attempt before its time
         *_may_speak(names),
         attempt=case((E.resumable == 1, E.attempt), else_=E.attempt + 1),
         claim_id=text_of("claim_id"),

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from agent_runner.ai.stigmer.agentic.agentexecution.v1 import api_pb2 as ai_dot_stigmer_dot_agentic_dot_agentexecution_dot_v1_dot_api__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n agent_runner/v1/executions.proto\x12\x0f\x61gent_runner.v1\x1a.ai/stigmer/agentic/agentexecution/v1/api.proto\"%\n\rCancelRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\"\x1c\n\x0b\x43\x61ncelReply\x12\r\n\x05phase\x18\x01 \x01(\x05\"6\n\x0cWatchRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x10\n\x08\x66rom_seq\x18\x02 \x01(\x03\"*\n\nIncomplete\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"\xac\x01\n\x08Snapshot\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12G\n\texecution\x18\x02 \x01(\x0b\x32\x34.ai.stigmer.agentic.agentexecution.v1.AgentExecution\x12\x19\n\x11waiting_for_input\x18U \x01(\x08\x12/\n\nincomplete\x18V \x01(\x0b\x32\x1b.agent_runner.v1.Incomplete\"^\n\x06Update\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\n\n\x02\x61t\x18\x02 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x03 \x01(\x03\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x0f\n\x07payload\x18\x05 \x01(\x0c\x12\r\n\x05phase\x18\x06 \x01(\x05\"\x81\x01\n\x03\x45nd\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\r\n\x05phase\x18\x02 \x01(\x05\x12\x12\n\nerror_code\x18\x03 \x01(\t\x12\x19\n\x11waiting_for_input\x18W \x01(\x08\x12/\n\nincomplete\x18X \x01(\x0b\x32\x1b.agent_runner.v1.Incomplete\"\x93\x01\n\nWatchEvent\x12-\n\x08snapshot\x18\x01 \x01(\x0b\x32\x19.agent_runner.v1.SnapshotH\x00\x12)\n\x06update\x18\x02 \x01(\x0b\x32\x17.agent_runner.v1.UpdateH\x00\x12#\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x14.agent_runner.v1.EndH\x00\x42\x06\n\x04what\"\x97\x01\n\x0eRedriveRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x35\n\x03\x65nv\x18\x02 \x03(\x0b\x32(.agent_runner.v1.RedriveRequest.EnvEntry\x12\x0c\n\x04\x66rom\x18( \x01(\t\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32\xfd\x01\n\nExecutions\x12\x46\n\x06\x63\x61ncel\x12\x1e.agent_runner.v1.CancelRequest\x1a\x1c.agent_runner.v1.CancelReply\x12\x45\n\x05watch\x12\x1d.agent_runner.v1.WatchRequest\x1a\x1b.agent_runner.v1.WatchEvent0\x01\x12`\n\x07redrive\x12\x1f.agent_runner.v1.RedriveRequest\x1a\x34.ai.stigmer.agentic.agentexecution.v1.AgentExecutionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n agent_runner/v1/executions.proto\x12\x0f\x61gent_runner.v1\x1a.ai/stigmer/agentic/agentexecution/v1/api.proto\"%\n\rCancelRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\"\x1c\n\x0b\x43\x61ncelReply\x12\r\n\x05phase\x18\x01 \x01(\x05\"6\n\x0cWatchRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x10\n\x08\x66rom_seq\x18\x02 \x01(\x03\"*\n\nIncomplete\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x80\x01\n\rFailedAttempt\x12\x0f\n\x07\x61ttempt\x18\x01 \x01(\x05\x12\x12\n\nerror_code\x18\x02 \x01(\t\x12\r\n\x05\x65rror\x18\x03 \x01(\t\x12\x0e\n\x06worker\x18\x04 \x01(\t\x12\x10\n\x08\x65nded_at\x18\x05 \x01(\t\x12\x19\n\x11possibly_repeated\x18\x06 \x03(\t\"m\n\x08\x41ttempts\x12\x0f\n\x07\x63urrent\x18\x01 \x01(\x05\x12\x0f\n\x07maximum\x18\x02 \x01(\x05\x12.\n\x06\x66\x61iled\x18\x03 \x03(\x0b\x32\x1e.agent_runner.v1.FailedAttempt\x12\x0f\n\x07next_at\x18\x04 \x01(\t\"\xd9\x01\n\x08Snapshot\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12G\n\texecution\x18\x02 \x01(\x0b\x32\x34.ai.stigmer.agentic.agentexecution.v1.AgentExecution\x12\x19\n\x11waiting_for_input\x18U \x01(\x08\x12/\n\nincomplete\x18V \x01(\x0b\x32\x1b.agent_runner.v1.Incomplete\x12+\n\x08\x61ttempts\x18n \x01(\x0b\x32\x19.agent_runner.v1.Attempts\"^\n\x06Update\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\n\n\x02\x61t\x18\x02 \x01(\t\x12\r\n\x05\x66\x65nce\x18\x03 \x01(\x03\x12\x0c\n\x04kind\x18\x04 \x01(\t\x12\x0f\n\x07payload\x18\x05 \x01(\x0c\x12\r\n\x05phase\x18\x06 \x01(\x05\"\xae\x01\n\x03\x45nd\x12\x0b\n\x03seq\x18\x01 \x01(\x03\x12\r\n\x05phase\x18\x02 \x01(\x05\x12\x12\n\nerror_code\x18\x03 \x01(\t\x12\x19\n\x11waiting_for_input\x18W \x01(\x08\x12/\n\nincomplete\x18X \x01(\x0b\x32\x1b.agent_runner.v1.Incomplete\x12+\n\x08\x61ttempts\x18n \x01(\x0b\x32\x19.agent_runner.v1.Attempts\"\x93\x01\n\nWatchEvent\x12-\n\x08snapshot\x18\x01 \x01(\x0b\x32\x19.agent_runner.v1.SnapshotH\x00\x12)\n\x06update\x18\x02 \x01(\x0b\x32\x17.agent_runner.v1.UpdateH\x00\x12#\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x14.agent_runner.v1.EndH\x00\x42\x06\n\x04what\"\x97\x01\n\x0eRedriveRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x35\n\x03\x65nv\x18\x02 \x03(\x0b\x32(.agent_runner.v1.RedriveRequest.EnvEntry\x12\x0c\n\x04\x66rom\x18( \x01(\t\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x32\xfd\x01\n\nExecutions\x12\x46\n\x06\x63\x61ncel\x12\x1e.agent_runner.v1.CancelRequest\x1a\x1c.agent_runner.v1.CancelReply\x12\x45\n\x05watch\x12\x1d.agent_runner.v1.WatchRequest\x1a\x1b.agent_runner.v1.WatchEvent0\x01\x12`\n\x07redrive\x12\x1f.agent_runner.v1.RedriveRequest\x1a\x34.ai.stigmer.agentic.agentexecution.v1.AgentExecutionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,18 +42,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHREQUEST']._serialized_end=224
   _globals['_INCOMPLETE']._serialized_start=226
   _globals['_INCOMPLETE']._serialized_end=268
-  _globals['_SNAPSHOT']._serialized_start=271
-  _globals['_SNAPSHOT']._serialized_end=443
-  _globals['_UPDATE']._serialized_start=445
-  _globals['_UPDATE']._serialized_end=539
-  _globals['_END']._serialized_start=542
-  _globals['_END']._serialized_end=671
-  _globals['_WATCHEVENT']._serialized_start=674
-  _globals['_WATCHEVENT']._serialized_end=821
-  _globals['_REDRIVEREQUEST']._serialized_start=824
-  _globals['_REDRIVEREQUEST']._serialized_end=975
-  _globals['_REDRIVEREQUEST_ENVENTRY']._serialized_start=933
-  _globals['_REDRIVEREQUEST_ENVENTRY']._serialized_end=975
-  _globals['_EXECUTIONS']._serialized_start=978
-  _globals['_EXECUTIONS']._serialized_end=1231
+  _globals['_FAILEDATTEMPT']._serialized_start=271
+  _globals['_FAILEDATTEMPT']._serialized_end=399
+  _globals['_ATTEMPTS']._serialized_start=401
+  _globals['_ATTEMPTS']._serialized_end=510
+  _globals['_SNAPSHOT']._serialized_start=513
+  _globals['_SNAPSHOT']._serialized_end=730
+  _globals['_UPDATE']._serialized_start=732
+  _globals['_UPDATE']._serialized_end=826
+  _globals['_END']._serialized_start=829
+  _globals['_END']._serialized_end=1003
+  _globals['_WATCHEVENT']._serialized_start=1006
+  _globals['_WATCHEVENT']._serialized_end=1153
+  _globals['_REDRIVEREQUEST']._serialized_start=1156
+  _globals['_REDRIVEREQUEST']._serialized_end=1307
+  _globals['_REDRIVEREQUEST_ENVENTRY']._serialized_start=1265
+  _globals['_REDRIVEREQUEST_ENVENTRY']._serialized_end=1307
+  _globals['_EXECUTIONS']._serialized_start=1310
+  _globals['_EXECUTIONS']._serialized_end=1563
 # @@protoc_insertion_point(module_scope)

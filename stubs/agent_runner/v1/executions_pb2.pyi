@@ -107,6 +107,79 @@ class Incomplete(_message.Message):
 Global___Incomplete: _TypeAlias = Incomplete  # noqa: Y015
 
 @_typing.final
+class FailedAttempt(_message.Message):
+    """An attempt that failed and was followed by another one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    ERROR_CODE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    WORKER_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    POSSIBLY_REPEATED_FIELD_NUMBER: _builtins.int
+    attempt: _builtins.int
+    error_code: _builtins.str
+    error: _builtins.str
+    worker: _builtins.str
+    ended_at: _builtins.str
+    """RFC 3339"""
+    @_builtins.property
+    def possibly_repeated(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """the ids of the tool calls that were open then"""
+
+    def __init__(
+        self,
+        *,
+        attempt: _builtins.int = ...,
+        error_code: _builtins.str = ...,
+        error: _builtins.str = ...,
+        worker: _builtins.str = ...,
+        ended_at: _builtins.str = ...,
+        possibly_repeated: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "ended_at", b"ended_at", "error", b"error", "error_code", b"error_code", "possibly_repeated", b"possibly_repeated", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FailedAttempt: _TypeAlias = FailedAttempt  # noqa: Y015
+
+@_typing.final
+class Attempts(_message.Message):
+    """Left out for an execution that has one attempt only."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CURRENT_FIELD_NUMBER: _builtins.int
+    MAXIMUM_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    NEXT_AT_FIELD_NUMBER: _builtins.int
+    current: _builtins.int
+    """0 before the first one"""
+    maximum: _builtins.int
+    next_at: _builtins.str
+    """RFC 3339, while the next one waits for its time"""
+    @_builtins.property
+    def failed(self) -> _containers.RepeatedCompositeFieldContainer[Global___FailedAttempt]: ...
+    def __init__(
+        self,
+        *,
+        current: _builtins.int = ...,
+        maximum: _builtins.int = ...,
+        failed: _abc.Iterable[Global___FailedAttempt] | None = ...,
+        next_at: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "failed", b"failed", "maximum", b"maximum", "next_at", b"next_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Attempts: _TypeAlias = Attempts  # noqa: Y015
+
+@_typing.final
 class Snapshot(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -114,6 +187,7 @@ class Snapshot(_message.Message):
     EXECUTION_FIELD_NUMBER: _builtins.int
     WAITING_FOR_INPUT_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     waiting_for_input: _builtins.bool
     """it ended with questions that nobody has answered yet"""
@@ -123,6 +197,8 @@ class Snapshot(_message.Message):
     def incomplete(self) -> Global___Incomplete:
         """left out where the answer is whole"""
 
+    @_builtins.property
+    def attempts(self) -> Global___Attempts: ...
     def __init__(
         self,
         *,
@@ -130,10 +206,11 @@ class Snapshot(_message.Message):
         execution: _api_pb2.AgentExecution | None = ...,
         waiting_for_input: _builtins.bool = ...,
         incomplete: Global___Incomplete | None = ...,
+        attempts: Global___Attempts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution", "incomplete", b"incomplete"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "execution", b"execution", "incomplete", b"incomplete"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution", "incomplete", b"incomplete", "seq", b"seq", "waiting_for_input", b"waiting_for_input"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "execution", b"execution", "incomplete", b"incomplete", "seq", b"seq", "waiting_for_input", b"waiting_for_input"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -185,12 +262,15 @@ class End(_message.Message):
     ERROR_CODE_FIELD_NUMBER: _builtins.int
     WAITING_FOR_INPUT_FIELD_NUMBER: _builtins.int
     INCOMPLETE_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     phase: _builtins.int
     error_code: _builtins.str
     waiting_for_input: _builtins.bool
     @_builtins.property
     def incomplete(self) -> Global___Incomplete: ...
+    @_builtins.property
+    def attempts(self) -> Global___Attempts: ...
     def __init__(
         self,
         *,
@@ -199,10 +279,11 @@ class End(_message.Message):
         error_code: _builtins.str = ...,
         waiting_for_input: _builtins.bool = ...,
         incomplete: Global___Incomplete | None = ...,
+        attempts: Global___Attempts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["incomplete", b"incomplete"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "incomplete", b"incomplete"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_code", b"error_code", "incomplete", b"incomplete", "phase", b"phase", "seq", b"seq", "waiting_for_input", b"waiting_for_input"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "error_code", b"error_code", "incomplete", b"incomplete", "phase", b"phase", "seq", b"seq", "waiting_for_input", b"waiting_for_input"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

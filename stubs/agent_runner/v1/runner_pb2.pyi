@@ -1051,6 +1051,7 @@ class SettleReply(_message.Message):
     NEXT_FIELD_NUMBER: _builtins.int
     ROLLED_BACK_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    RETRIED_FIELD_NUMBER: _builtins.int
     accepted: _builtins.bool
     """also true for a repeated settle of the same fence"""
     phase: _builtins.int
@@ -1063,6 +1064,8 @@ class SettleReply(_message.Message):
     """what the run did to memory is to be removed"""
     error: _builtins.str
     """of an end that is no completion: the text that the status shows"""
+    retried: _builtins.bool
+    """accepted, and another attempt follows: the execution has not ended"""
     def __init__(
         self,
         *,
@@ -1073,10 +1076,11 @@ class SettleReply(_message.Message):
         next: _builtins.int = ...,
         rolled_back: _builtins.bool = ...,
         error: _builtins.str = ...,
+        retried: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "code", b"code", "error", b"error", "last_seq", b"last_seq", "next", b"next", "phase", b"phase", "rolled_back", b"rolled_back"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "code", b"code", "error", b"error", "last_seq", b"last_seq", "next", b"next", "phase", b"phase", "retried", b"retried", "rolled_back", b"rolled_back"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1149,12 +1153,15 @@ class FailRequest(_message.Message):
     FACTS_JSON_FIELD_NUMBER: _builtins.int
     AFTER_GRACE_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     code: _builtins.str
     facts_json: _builtins.str
     after_grace: _builtins.bool
     """wait for the worker-lost grace; a truer reason may arrive"""
     step: _builtins.str
+    attempt: _builtins.int
+    """of the task that failed; 0: the first one"""
     def __init__(
         self,
         *,
@@ -1163,10 +1170,11 @@ class FailRequest(_message.Message):
         facts_json: _builtins.str = ...,
         after_grace: _builtins.bool = ...,
         step: _builtins.str = ...,
+        attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_grace", b"after_grace", "code", b"code", "execution_id", b"execution_id", "facts_json", b"facts_json", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after_grace", b"after_grace", "attempt", b"attempt", "code", b"code", "execution_id", b"execution_id", "facts_json", b"facts_json", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

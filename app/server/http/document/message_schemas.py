@@ -49,6 +49,42 @@ def ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+ATTEMPTS: Schema = {
+    "type": "object",
+    "description": "of an execution that may have more than one; lists leave `failed` and `next_at` out",
+    "required": ["current", "maximum"],
+    "properties": {
+        "current": {**_COUNT, "description": "0 before the first one"},
+        "maximum": _COUNT,
+        "next_at": {"type": "string", "format": "date-time", "description": "when the next one may begin"},
+        "failed": {
+            "type": "array",
+            "description": "the attempts that were followed by another one",
+            "items": {
+                "type": "object",
+                "required": ["attempt", "error_code", "error", "ended_at"],
+                "properties": {
+                    "attempt": _COUNT,
+                    "error_code": {"type": "string"},
+                    "error": {"type": "string"},
+                    "worker": {"type": "string"},
+                    "ended_at": {"type": "string", "format": "date-time"},
+                    "possibly_repeated": {
+                        "type": "array",
+                        "description": "the tool calls that were open: the next attempt may have made them again",
+                        "items": {
+                            "type": "object",
+                            "properties": {"id": {"type": "string"}, "name": {"type": "string"}},
+                        },
+                    },
+                },
+            },
+        },
+    },
+}
+
+
 @cache
 def message_components() -> Mapping[str, Schema]:
     """All schemas, by name."""
@@ -93,6 +129,7 @@ def message_components() -> Mapping[str, Schema]:
             "description": "what its commands ran in: isolated; a user of its own, not isolated, and why; none",
         },
         "redriven_from": {"type": "string", "description": "the id of the execution that this one repeats"},
+        "attempts": ATTEMPTS,
     }
     shown.parts["AgentExecution"] = execution
     sent.parts["AgentExecutionInput"] = sent.resource(AgentExecution.DESCRIPTOR) | {"anyOf": _PLACES}

@@ -10,7 +10,9 @@ from agent_runner.app.server.executions.run_config import MAX_LIMIT, OURS
 from agent_runner.app.server.http.document.message_schemas import ENV_NAME, TEXT, ref
 from agent_runner.app.server.http.document.schedule_schemas import SCHEDULE_PARTS
 from agent_runner.status.attachments import MAX_ATTACHMENTS
+from agent_runner.status.failures import RETRIED_CODES
 from agent_runner.status.media import KINDS
+from agent_runner.status.requests.retries import LARGEST_COEFFICIENT, LEAST_PAUSE_S, LONGEST_PAUSE_S, MOST_ATTEMPTS
 from agent_runner.status.timeouts import CALLER_TIMEOUTS, LEAST_S
 
 Schema = dict[str, Any]
@@ -55,6 +57,18 @@ _SHORT: Mapping[str, Schema] = {
             "max_concurrency": {"type": ["integer", "null"], "minimum": 1, "maximum": MAX_LIMIT},
         },
         "description": "LangGraph's config of this run",
+    },
+    "retry": {
+        "type": ["object", "null"],
+        "additionalProperties": False,
+        "properties": {
+            "maximum_attempts": {"type": "integer", "minimum": 1, "maximum": MOST_ATTEMPTS},
+            "initial_interval_s": {"type": "number", "minimum": LEAST_PAUSE_S, "maximum": LONGEST_PAUSE_S},
+            "backoff_coefficient": {"type": "number", "minimum": 1, "maximum": LARGEST_COEFFICIENT},
+            "maximum_interval_s": {"type": "number", "minimum": LEAST_PAUSE_S, "maximum": LONGEST_PAUSE_S},
+            "codes": {"type": "array", "minItems": 1, "items": {"enum": [code.value for code in RETRIED_CODES]}},
+        },
+        "description": "how often it may be tried, and after which failures; without it once",
     },
     "org": {**_TEXT, "description": "without it the key's, else `local`"},
 }

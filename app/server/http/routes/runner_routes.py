@@ -1,11 +1,12 @@
 """The list of workers and reports about them: `/v1/workers`, `/v1/runner/exits`, `/v1/runner/failures`."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from agent_runner.app.server.contract.json_text import WHOLE
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.http.answers import body_model
 from agent_runner.app.server.http.document.message_schemas import ref
@@ -16,6 +17,7 @@ from agent_runner.app.server.runners.worker_keys import must_be_mine
 from agent_runner.app.server.runners.worker_states import state_of
 from agent_runner.status.failures import Code
 from agent_runner.status.log.log import rfc3339
+from agent_runner.status.requests.retries import MOST_ATTEMPTS
 from agent_runner.status.store.records import Worker
 
 
@@ -29,6 +31,7 @@ class FailureReport(BaseModel):
     facts: dict[str, Any] = Field(default_factory=dict)
     after_grace: bool = False
     step: str = Field(default="", json_schema_extra={"enum": ["", *STEPS_OF_MESSAGE]})
+    attempt: Annotated[int, Field(ge=1, le=MOST_ATTEMPTS), WHOLE] = 1
 
 
 _STARTS: dict[str, Any] = {"type": "object", "additionalProperties": object_of(at=STRING, text=STRING)}
@@ -71,7 +74,12 @@ def runner_routes(edges: Edges) -> APIRouter:
         report = await body_model(request, FailureReport)
         await may_fail(edges.ctx.store, report.execution_id)
         settled = await edges.reports.failure(
-            report.execution_id, str(report.code), report.facts, step=report.step, after_grace=report.after_grace
+            report.execution_id,
+            str(report.code),
+            report.facts,
+            step=report.step,
+            after_grace=report.after_grace,
+            attempt=report.attempt,
         )
         execution = settled.execution if settled else None
         body = {
