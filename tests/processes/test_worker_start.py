@@ -67,6 +67,7 @@ def test_a_broker_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.promise("3.04")
+@pytest.mark.promise("3.27")
 def test_a_module_that_cannot_be_imported(tmp_path: Path) -> None:
     """Import Error, also when it is one of the Celery side's own dependencies."""
     (tmp_path / "broken").mkdir()
