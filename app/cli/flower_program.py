@@ -30,8 +30,6 @@ def main() -> int:
     from agent_runner.clients.settings.settings import load_settings
 
     settings = load_settings("flower")
-    if settings.known_key_for_own_user:
-        _take_the_known_key(settings.flower_password.get_secret_value())
     # Flower and Tornado add no log handler if there is one. So their lines have the format of ours.
     set_up_logging(settings.log_level, settings.log_format)
     true_events.install()
@@ -39,6 +37,8 @@ def main() -> int:
         _take_levers_away()
     else:
         buttons.install(settings)
+    if settings.known_key_for_own_user:
+        _take_the_known_key(settings.flower_password.get_secret_value())
     sys.argv[0] = "celery"
     return celery() or 0
 
