@@ -108,12 +108,12 @@ def test_the_workers_redis_connections_are_killed(shared: Stack) -> None:
 
 
 def test_a_reply_is_lost_after_the_commit(stack: Stack) -> None:
-    """The replies of begin, done, claim, append and settle are dropped once each: nothing happens twice."""
+    """The replies of begin, claim, append and settle are dropped once each: nothing happens twice."""
     port = free_port()
     with GrpcProxy(port, stack.grpc_port) as proxy:
         stack.start_worker(STIGMER_BACKEND_ENDPOINT=f"127.0.0.1:{port}")
         witnessed = Witnessed(stack)
-        calls = ("begin", "done", "claim", "append", "settle")
+        calls = ("begin", "claim", "append", "settle")
         for call in calls:
             proxy.lose_reply(call)
         id = witnessed.start()

@@ -12,6 +12,7 @@ import redis
 
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.command_pb2_grpc import AgentExecutionCommandControllerStub
+from tests.integration.rabbitmq import EVERY_BROKER
 from tests.integration.stack import KEY, Stack
 from tests.integration.test_canary import Canaries, door, message, session_with_secrets
 from tests.support.otlp_receiver import Receiver, Seen, receiver
@@ -57,9 +58,6 @@ def tree(spans: list[Seen], below: str = CALLERS_SPAN) -> list[Any]:
         inner = tree(spans, span.span_id)
         found.append((span.name, inner) if inner else span.name)
     return found
-
-
-EVERY_BROKER = pytest.mark.parametrize("broker", ["redis", "rabbitmq"], indirect=True)
 
 
 @EVERY_BROKER

@@ -40,7 +40,7 @@ def test_help_is_light() -> None:
     assert "LOADED []" in done.stdout
     listed = [line.split()[0] for line in done.stdout.split("Commands:")[1].splitlines() if line.startswith("  ")]
     assert listed == [
-        "run", "dev", "server", "worker", "orchestrator", "flower", "apply", "executions", "keys",
+        "run", "dev", "server", "worker", "orchestrator", "flower", "apply", "executions", "schedules", "keys",
         "retention", "doctor", "migrate",
     ]  # fmt: skip
 

@@ -62,7 +62,10 @@ class OneVisitSaver(AsyncSqliteSaver):
         return await finished(self._transaction(work))
 
     async def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await self.read(lambda connection: _whole(connection, work))
+        # LangGraph's own readers hold the lock while a cursor of theirs is open. A write that begins meanwhile would
+        # fail at once ("database is locked") if another process has written since: it cannot wait in an old snapshot.
+        async with self.lock:
+            return await self.read(lambda connection: _whole(connection, work))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         place = config["configurable"]

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,24 @@ async def test_a_verb_is_one_visit(tmp_path: Path, verb: str, monkeypatch: pytes
             case "delete":
                 await saver.adelete_thread("t")
         assert visits == 1
+
+
+async def test_a_write_waits_for_an_open_list(tmp_path: Path) -> None:
+    """Another process writes while a list is read here: the next write waits for the list and succeeds."""
+    url = f"sqlite:///{tmp_path}/memory.db"
+    async with await open_saver(url) as here, await open_saver(url) as elsewhere:
+        for number in range(300):  # more than aiosqlite fetches at a time
+            await here.saver.aput(PLACE, {**empty_checkpoint(), "id": f"c{number:03}"}, {}, {})
+        listing = here.saver.alist(PLACE)
+        assert isinstance(listing, AsyncGenerator)
+        await anext(listing)
+        await elsewhere.saver.aput(PLACE, {**empty_checkpoint(), "id": "d1"}, {}, {})
+        writing = asyncio.create_task(here.saver.aput(PLACE, {**empty_checkpoint(), "id": "d2"}, {}, {}))
+        await asyncio.wait({writing}, timeout=0.2)
+        await listing.aclose()
+        await writing
+        assert (found := await elsewhere.saver.aget_tuple(PLACE)) is not None
+        assert found.checkpoint["id"] == "d2"
 
 
 async def test_what_was_written_is_found(tmp_path: Path) -> None:

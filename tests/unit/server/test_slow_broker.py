@@ -37,7 +37,7 @@ class SlowPublisher:
         self.sent: Counter[str] = Counter()
         self._threads = asyncio.Semaphore(4)
 
-    async def publish(self, execution_id: str, *_: Any) -> None:
+    async def publish(self, execution_id: str, *_: Any, **__: Any) -> None:
         async with self._threads:
             await asyncio.sleep(SLOW_S)
         self.sent[execution_id] += 1
