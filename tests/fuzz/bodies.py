@@ -36,6 +36,11 @@ _RUN = {
     "after_seconds": 0.1,
 }
 _ENV = {"data": {"A": {"value": "1", "is_secret": True}}}
+_MANY = ({"ids": ["aex-none", "aex-other"]},)
+_CRON = {"cron": "*/5 * * * *", "timezone": "Europe/Berlin", "end_time": "2090-01-31T09:00:00+01:00", "max_firings": 3}
+_SCHEDULE = {"name": "n", "execution": {"message": "$ true", "env": {"A": "b"}}, "overlap": "fresh", "grace_s": 1.5}
+_CHAT = {"id": "u1", "role": "user", "parts": [{"type": "text", "text": "$ true"}], "metadata": _FREE}
+_OPTIONS = {"model": "m", "on_disconnect": "cancel", "context": _FREE}
 GOOD: Mapping[str, Sequence[Any]] = {
     "executions": (
         {"message": "$ true", "env": {"A": "b"}, "timeouts": {"heartbeat_s": 0.5}, "org": "local", "model": "m"},
@@ -45,6 +50,30 @@ GOOD: Mapping[str, Sequence[Any]] = {
             {"message": "m", "agent_id": "agent-runner", "runtime_env": _ENV["data"], "callback_token": "YQ=="},
             "api_resource_owner_scope_unspecified",
         ),
+    ),
+    "executions:cancel": _MANY,
+    "executions:redrive": _MANY,
+    "executions:delete": _MANY,
+    "schedules": (
+        {**_SCHEDULE, **_CRON, "catch_up": "all", "catch_up_limit": 5, "paused": True},
+        {**_SCHEDULE, "at": ["2090-01-31T09:00:00", "2091-01-31T09:00:00Z"], "timezone": "UTC", "org": "local"},
+    ),
+    "preview": ({**_CRON, "count": 5},),
+    "agui": (
+        {
+            "threadId": "t1",
+            "runId": "r1",
+            "messages": [{"id": "u1", "role": "user", "content": [{"type": "text", "text": "$ true"}]}],
+            "state": _FREE,
+            "tools": [{"name": "n", "description": "d", "parameters": _FREE}],
+            "context": [{"description": "d", "value": "v"}],
+            "forwardedProps": {"agent_runner": _OPTIONS},
+        },
+        {"threadId": "t1", "runId": "r2", "messages": [], "resume": [{"interruptId": "q", "status": "resolved"}]},
+    ),
+    "ai-sdk": (
+        {"id": "c1", "messages": [_CHAT], "trigger": "submit-message", "agent_runner": _OPTIONS},
+        {"id": "c1", "messages": [_CHAT], "answers": {"q": _FREE}},
     ),
     "redrive": ({"env": {"A": "b"}},),
     "keys": ({"name": "k", "scopes": ["read"], "org": "o"},),
@@ -63,6 +92,9 @@ GOOD: Mapping[str, Sequence[Any]] = {
     "latest": ({"version": 1},),
     "threads": ({"metadata": _FREE, "if_exists": "do_nothing", "ttl": {"ttl": 1.5, "strategy": "delete"}},),
     "runs": (_RUN, {"assistant_id": "agent-runner", "command": {"resume": _FREE}, "durability": "exit"}),
+    "crons": (
+        {**_RUN, "schedule": "0 9 * * 1-5", "timezone": "Europe/Berlin", "enabled": False, "on_run_completed": "keep"},
+    ),
     "batch": ([_RUN, _RUN],),
     "cancel": ({"status": "all"}, {"thread_id": str(UUID(int=1)), "run_ids": [str(UUID(int=2))]}),
     "commands": ({"id": 1, "method": "run.start", "params": {"assistant_id": "agent-runner", "input": _FREE}},),
@@ -121,7 +153,8 @@ def fuzz_bodies(stack: Stack, *, requests: int, seed: int) -> WebReport:
     for number in range(requests):
         path, method, described = routes[number % len(routes)]
         body = _body(path, numbers)
-        address = path.replace("{execution_id}", "aex-none").replace("{name}", "agent-runner")
+        address = path.replace("{execution_id}", "aex-none")
+        address = address.replace("{name}", "agent-runner").replace("{agent}", "agent-runner")
         if path != ENDLESS:
             address = address.replace("{thread_id}", thread_id)
         headers = {"Content-Type": numbers.choice(TYPES)}

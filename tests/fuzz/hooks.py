@@ -18,6 +18,12 @@ EXPLAINED = (
     "Key is required",
     "Invalid filter key",
     "Unsupported operator",  # of the store's filters, in LangGraph's words
+    "session: is not what session_id says",  # two parameters that name one thing
+    "Invalid cron schedule",  # a language of its own, and times that never come
+    "Invalid timezone",  # a name of the zones that are installed
+    "the schedule has no time to come",  # all of its times are past
+    "messages: there is no message of the user",  # the chat's last words are nobody's
+    "messages: the last one is the assistant's",  # without responses to what waits for approval
 )
 """How a refusal of what the document allows may begin: rules that no schema can say."""
 ACCEPTED = frozenset({401, 403, 404, 409, 429, 503})

@@ -21,6 +21,7 @@ from agent_runner.app.server.front_ends.front_answers import (
 )
 from agent_runner.app.server.front_ends.front_paths import AGUI
 from agent_runner.app.server.front_ends.front_runs import name_of, noted_of
+from agent_runner.app.server.http.document.front_end_schemas import AGUI_FORM
 from agent_runner.app.server.http.document.schemas import STRING, body_of
 from agent_runner.app.server.http.metrics import Metrics
 from agent_runner.app.server.problems import Kind, Problem
@@ -29,27 +30,12 @@ from agent_runner.status.store.records import Execution
 Responses = dict[int | str, dict[str, Any]]
 _EVENT = {"type": "object", "required": ["type"], "properties": {"type": STRING}}
 _EVENTS: Responses = {200: frames_of("events of AG-UI 1.0", _EVENT)}
-_BODY = {
-    "type": "object",
-    "required": ["threadId", "runId", "messages"],
-    "properties": {
-        "threadId": STRING,
-        "runId": STRING,
-        "messages": {"type": "array", "items": {"type": "object"}},
-        "state": {},
-        "tools": {"type": "array", "items": {"type": "object"}},
-        "context": {"type": "array", "items": {"type": "object"}},
-        "forwardedProps": {},
-        "resume": {"type": "array", "items": {"type": "object"}},
-    },
-    "description": "AG-UI's RunAgentInput",
-}
 
 
 def agui_routes(edges: Edges, metrics: Metrics) -> APIRouter:
     do, routes = AgUiHandlers(FrontAnswers(edges, metrics)), APIRouter(prefix=AGUI, tags=["front ends"])
     add, one = routes.add_api_route, "/{agent}/{thread_id}"
-    add("/{agent}", do.run, methods=["POST"], openapi_extra=body_of(_BODY), response_class=StreamingResponse,
+    add("/{agent}", do.run, methods=["POST"], openapi_extra=body_of(AGUI_FORM), response_class=StreamingResponse,
         responses=_EVENTS)  # fmt: skip
     add(f"{one}/stream", do.follow, methods=["GET"], response_class=StreamingResponse, responses=_EVENTS)
     add(f"{one}/cancel", do.cancel, methods=["POST"], status_code=202, responses={202: CANCELLED})

@@ -22,6 +22,7 @@ from agent_runner.app.server.front_ends.front_answers import (
 from agent_runner.app.server.front_ends.front_paths import AI_SDK
 from agent_runner.app.server.front_ends.front_runs import noted_of
 from agent_runner.app.server.front_ends.happenings import Json
+from agent_runner.app.server.http.document.front_end_schemas import AI_SDK_FORM
 from agent_runner.app.server.http.document.schemas import STRING, body_of
 from agent_runner.app.server.http.metrics import Metrics
 from agent_runner.status.phases import TERMINAL_PHASES
@@ -31,35 +32,12 @@ Responses = dict[int | str, dict[str, Any]]
 _CHUNK = {"type": "object", "required": ["type"], "properties": {"type": STRING}}
 _CHUNKS: Responses = {200: frames_of("chunks of a UI message stream", _CHUNK)}
 _RESUMED: Responses = {**_CHUNKS, 204: {"description": "no run of this chat is open"}}
-_PART = {"type": "object", "required": ["type"], "properties": {"type": STRING}}
-_MESSAGE = {
-    "type": "object",
-    "required": ["id", "role", "parts"],
-    "properties": {
-        "id": STRING,
-        "role": {"enum": ["user", "assistant", "system"]},
-        "parts": {"type": "array", "items": _PART},
-    },
-}
-_BODY = {
-    "type": "object",
-    "required": ["id", "messages"],
-    "properties": {
-        "id": {**STRING, "description": "the chat's"},
-        "messages": {"type": "array", "minItems": 1, "items": _MESSAGE},
-        "trigger": {"enum": ["submit-message", "regenerate-message"]},
-        "messageId": STRING,
-        "answers": {"type": "object", "description": "answers to open questions, by their ids"},
-        "agent_runner": {"type": "object", "description": "options of the run"},
-    },
-    "description": "what `DefaultChatTransport` sends",
-}
 
 
 def ai_sdk_routes(edges: Edges, metrics: Metrics) -> APIRouter:
     do, routes = AiSdkHandlers(FrontAnswers(edges, metrics)), APIRouter(prefix=AI_SDK, tags=["front ends"])
     add, one = routes.add_api_route, "/{agent}/{chat_id}"
-    add("/{agent}", do.send, methods=["POST"], openapi_extra=body_of(_BODY), response_class=StreamingResponse,
+    add("/{agent}", do.send, methods=["POST"], openapi_extra=body_of(AI_SDK_FORM), response_class=StreamingResponse,
         responses=_CHUNKS)  # fmt: skip
     add(f"{one}/stream", do.resume, methods=["GET"], response_class=StreamingResponse, responses=_RESUMED)
     add(f"{one}/cancel", do.cancel, methods=["POST"], status_code=202, responses={202: CANCELLED})

@@ -11,7 +11,10 @@ from agent_runner.status.schedules.schedule import CatchUp, Overlap, Rules
 
 Json = dict[str, Any]
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")]
-Moment = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f]*$", json_schema_extra={"format": "date-time"})]
+Expression = Annotated[Text, Field(min_length=1, pattern=r"^[^\x00-\x1f]*[^\x00-\x1f\s][^\x00-\x1f]*$")]
+"""Of cron, where one must be given."""
+_SINCE_1970 = {"format": "date-time", "pattern": "^$|^(19[7-9][0-9]|[2-9][0-9]{3})-"}
+Moment = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f]*$", json_schema_extra=_SINCE_1970)]
 MOST_TIMES, MOST_GRACE_S = 100, 7 * 86_400.0
 
 

@@ -9,7 +9,7 @@ from agent_runner.app.server.agent_server.request_bodies import Body, Limit, Off
 from agent_runner.app.server.agent_server.runs.run_bodies import RunCreate
 from agent_runner.app.server.agent_server.uuids import cron_uuid, thread_uuid
 from agent_runner.app.server.problems import Problem
-from agent_runner.app.server.schedules.schedule_bodies import Moment, Text, TimesBody, rules_of, times_of
+from agent_runner.app.server.schedules.schedule_bodies import Expression, Moment, Text, TimesBody, rules_of, times_of
 from agent_runner.status.schedules.catch_up import first_after
 from agent_runner.status.schedules.schedule import Rules, Schedule
 
@@ -36,7 +36,15 @@ class CronPatch(RunCreate):
 
 class CronCreate(CronPatch):
     assistant_id: str
-    schedule: Text
+    schedule: Expression
+
+
+PATCH_FORM: Json = {
+    **CronPatch.model_json_schema(),
+    "anyOf": [{"required": [name]} for name in CronPatch.model_fields],
+    "description": "one of these fields at least",
+}
+"""As `/openapi.json` describes it: a patch without any field that is known is refused."""
 
 
 class CronCount(Body):

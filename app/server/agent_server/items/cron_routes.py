@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, Response
 from agent_runner.app.server.access.principal import default_org
 from agent_runner.app.server.agent_server.assistants.assistant_service import AssistantService, is_within
 from agent_runner.app.server.agent_server.items.cron_bodies import (
+    PATCH_FORM,
     CronCount,
     CronCreate,
     CronPatch,
@@ -156,6 +157,6 @@ def cron_routes(edges: Edges, threads: ThreadService, assistants: AssistantServi
     add("/runs/crons/search", do.search, methods=["POST"], openapi_extra=body_of(CronSearch.model_json_schema()))
     add("/runs/crons/count", do.count, methods=["POST"], openapi_extra=body_of(CronCount.model_json_schema()))
     add(one, do.get, methods=["GET"])
-    add(one, do.patch, methods=["PATCH"], openapi_extra=body_of(CronPatch.model_json_schema()))
+    add(one, do.patch, methods=["PATCH"], openapi_extra=body_of(PATCH_FORM))
     add(one, do.delete, methods=["DELETE"], status_code=204, response_class=Response)
     return routes

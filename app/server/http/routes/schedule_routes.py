@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.http.answers import body_model
 from agent_runner.app.server.http.document.message_schemas import ref
+from agent_runner.app.server.http.document.schedule_forms import NEW_FORM, PATCH_FORM, PREVIEW_FORM
 from agent_runner.app.server.http.document.schedule_schemas import COMING
 from agent_runner.app.server.http.document.schemas import STRING, answer, body_of, object_of
 from agent_runner.app.server.http.routes.parameters import IdempotencyKey, PageSize, PageToken
@@ -35,7 +36,7 @@ def schedule_routes(edges: Edges) -> APIRouter:
     service = ScheduleService(edges, makers_of(edges))
     made: dict[int | str, dict[str, Any]] = {201: answer(ref("Schedule"))}
 
-    @routes.post("", status_code=201, openapi_extra=body_of(NewSchedule.model_json_schema()), responses=made)
+    @routes.post("", status_code=201, openapi_extra=body_of(NEW_FORM), responses=made)
     async def create_schedule(request: Request) -> Response:
         """A new schedule. What a firing would be refused for now is refused here."""
         new = await service.create(await body_model(request, NewSchedule))
@@ -48,7 +49,7 @@ def schedule_routes(edges: Edges) -> APIRouter:
         shown = [schedule_json(one) for one in page.schedules]
         return JSONResponse({"schedules": shown, "next_page_token": page.next_token})
 
-    @routes.post("/preview", openapi_extra=body_of(Preview.model_json_schema()), responses=_TIMES)
+    @routes.post("/preview", openapi_extra=body_of(PREVIEW_FORM), responses=_TIMES)
     async def preview_times(request: Request) -> Response:
         """The next times of a schedule that is not made."""
         sent = await body_model(request, Preview)
@@ -59,7 +60,7 @@ def schedule_routes(edges: Edges) -> APIRouter:
     async def get_schedule(schedule_id: str) -> Response:
         return JSONResponse(schedule_json(await service.get(schedule_id)))
 
-    @routes.patch("/{schedule_id}", openapi_extra=body_of(SchedulePatch.model_json_schema()), responses=_ONE)
+    @routes.patch("/{schedule_id}", openapi_extra=body_of(PATCH_FORM), responses=_ONE)
     async def change_schedule(schedule_id: str, request: Request) -> Response:
         """What is left out stays. `execution` is replaced as a whole; a secret that is sent as `***` is kept."""
         sent = await body_model(request, SchedulePatch)
