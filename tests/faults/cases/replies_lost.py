@@ -1,4 +1,4 @@
-"""F37: the server has done it, and its answer is lost: create (HTTP and gRPC), begin, done, claim, append, settle."""
+"""F37: the server has done it, and its answer is lost: create (HTTP and gRPC), begin, claim, append, settle."""
 
 import json
 import socket
@@ -18,7 +18,7 @@ from tests.integration.stack import KEY, Json
 from tests.support.waiting import eventually
 
 CREATE = "/ai.stigmer.agentic.agentexecution.v1.AgentExecutionCommandController/create"
-CALLS = {"begin": 1, "done": 1, "claim": 2, "append": 3, "settle": 2}
+CALLS = {"begin": 1, "claim": 2, "append": 3, "settle": 2}
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 

@@ -49,7 +49,7 @@ def backend_down_for_longer(scene: Scene) -> None:
 
 @case("F15/silent")
 def nobody_can_tell(scene: Scene) -> None:
-    """The step began and the worker never hears of it, and no orchestrator is there to say so."""
+    """The step is done and the worker never hears of it, and no orchestrator is there: the server goes on by itself."""
     port = fresh_port()
     with GrpcProxy(port, scene.stack.grpc_port) as proxy:
         worker = scene.worker(STIGMER_BACKEND_ENDPOINT=f"127.0.0.1:{port}")
