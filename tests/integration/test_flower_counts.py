@@ -56,7 +56,8 @@ def lost(stack: Stack, worker: Process, number: int) -> list[str]:
     """Runs whose worker is killed, and its supervisor stopped after it."""
     ids = in_their_tools(stack, number)
     child = worker.child()
-    for process in [*child.children(recursive=True), child]:
+    # The worker first: a run whose command is killed before it goes on, and may end well.
+    for process in [child, *child.children(recursive=True)]:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     end_of_all(stack, ids)
