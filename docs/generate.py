@@ -1,4 +1,4 @@
-"""Writes the parts of docs/ that come from the code, and `.env.example`. Run by `make docs`.
+"""Writes what comes from the code: parts of docs/, `.env.example` and the types of clients/js. Run by `make docs`.
 
 A generated part of a document stands between two comments, `<!-- generated: NAME -->` and `<!-- end -->`; the rest
 of the document is written by hand. With `--check` nothing is written; the exit status is 1 when something differs.
@@ -20,6 +20,7 @@ from agent_runner.status.failures import FAILURES
 from agent_runner.status.log_events import CONTEXT_FIELDS, LOG_EVENTS
 from agent_runner.status.phases import TERMINAL_PHASES, TRANSITIONS, Phase, Step
 from agent_runner.status.timeouts import CALLER_TIMEOUTS, TIMEOUT_CODES, Timeouts, TimeoutType
+from docs.typescript import event_types
 
 ROOT = Path(__file__).resolve().parent.parent
 PART = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -218,7 +219,12 @@ def env_example() -> str:
     return "\n".join(lines) + "\n"
 
 
+def conversation_page() -> str:
+    return f"```html\n{(ROOT / 'docs/examples/live-conversation/index.html').read_text()}```\n"
+
+
 PARTS: dict[str, Callable[[], str]] = {
+    "conversation-page": conversation_page,
     "diagram": diagram,
     "transitions": transitions,
     "phases": phases,
@@ -234,7 +240,7 @@ PARTS: dict[str, Callable[[], str]] = {
 
 def generated() -> dict[Path, str]:
     """Each file that holds something generated, with the content it should have."""
-    found = {ROOT / ".env.example": env_example()}
+    found = {ROOT / ".env.example": env_example(), ROOT / "clients/js/events.d.ts": event_types()}
     used: set[str] = set()
     for path in sorted((ROOT / "docs").rglob("*.md")):
         text = path.read_text()

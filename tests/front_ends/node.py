@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-PACKAGES = ("@ag-ui/client@1.0.0", "ai@7.0.173")
+PACKAGES = ("@ag-ui/client@1.0.0", "ai@7.0.173", "typescript@7.0.2")
 INSTALL_S, RUN_S = 240, 120
 HERE = Path(__file__).parent
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from agent_runner.app.server.http.document.message_schemas import ref
 from agent_runner.app.server.http.document.schemas import STRING, Schema, object_of
 from agent_runner.status.log.log import rfc3339
 from agent_runner.status.phases import Phase
@@ -40,8 +41,8 @@ def _time(at: float | None) -> str | None:
 
 _WHOLE: Schema = {"type": "integer", "minimum": 0}
 _AT: Schema = {"type": "string", "format": "date-time"}
-_ROW: Schema = object_of(id=STRING, phase=STRING, createdAt=_AT, attempt=_WHOLE)
-_ROW["properties"] |= {
+ROW: Schema = object_of(id=STRING, phase=STRING, createdAt=_AT, attempt=_WHOLE)
+ROW["properties"] |= {
     "code": {**STRING, "description": "of a failure"},
     "message": {**STRING, "description": "its beginning"},
     "agent": {**STRING, "description": "slug; the id of an agent that is gone"},
@@ -55,8 +56,16 @@ _ROW["properties"] |= {
     "labels": {"type": "object", "additionalProperties": STRING},
     "waitingForInput": {"const": True},
 }
-ROWS: Schema = {"type": "array", "items": _ROW}
-ROWS_PAGE: Schema = object_of(executions=ROWS, nextPageToken={**STRING, "description": "empty on the last page"})
+
+
+def rows_of(row: Schema) -> Schema:
+    return {"type": "array", "items": row}
+
+
+ROWS_PAGE: Schema = object_of(
+    executions=rows_of(ref("ExecutionRow")),
+    nextPageToken={**STRING, "description": "empty on the last page"},
+)
 COUNTS: Schema = object_of(
     phases={"type": "object", "additionalProperties": _WHOLE},
     more={"type": "boolean", "description": "there are more than were counted"},

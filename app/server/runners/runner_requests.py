@@ -11,33 +11,17 @@ from typing import Any
 from agent_runner.app.server.contract.json_text import read_object
 from agent_runner.app.server.problems import invalid, known
 from agent_runner.status.failures import Code
+from agent_runner.status.log.row_kinds import ROW_KINDS, Writer
 from agent_runner.status.phases import TERMINAL_PHASES, Phase
 from agent_runner.status.store.records import NewDelta, Outcome
 from agent_runner.status.store.run_records import RunDeltas
 from agent_runner.v1 import runner_pb2 as pb
 
+_SERVERS_OWN = frozenset(kind.name for kind in ROW_KINDS.values() if kind.writer is Writer.SERVER)
 _NEEDED: Mapping[str, tuple[str, ...]] = {
-    "message": ("id",),
-    "text": ("id", "text"),
-    "message_end": ("id",),
-    "tool_call": ("id",),
-    "tool_end": ("id", "status"),
-    "sub_agent": ("id",),
-    "todos": ("todos",),
-    "output": (),
-    "history": ("kept",),
-    "message_edit": ("id", "content"),
-    "message_removed": ("id",),
-    "message_scope": ("id", "scope"),
-    "message_moved": ("id",),
-    "tool_edit": ("id",),
-    "tool_removed": ("id",),
-    "question": ("id",),
-    "incomplete": ("reason",),
+    kind.name: kind.needed for kind in ROW_KINDS.values() if kind.checked and kind.name not in _SERVERS_OWN
 }
 """The kinds of deltas that a worker sends, and the fields that each must have."""
-_SERVERS_OWN = frozenset({"phase", "merge", "attempt"})
-"""Kinds that only the server writes: the row decides on them (L6)."""
 _TEXTS = (
     *("id", "text", "content", "type", "status", "name", "message", "scope", "input", "result", "error"),
     *("after", "reason"),

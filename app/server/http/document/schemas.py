@@ -245,25 +245,6 @@ def answer(schema: Schema, description: str = "done", **headers: str) -> dict[st
     return described
 
 
-def streamed(described: dict[str, Any]) -> dict[str, Any]:
-    """The same answer, which may also be an event stream."""
-    return {**described, "content": {**described.get("content", {}), EVENTS: {"itemSchema": _EVENT}}}
-
-
-def listened(events: Mapping[str, Schema]) -> dict[str, Any]:
-    """An event stream of these events, by name, without numbers."""
-    each = [_event(name, data, numbered=False) for name, data in events.items()]
-    return {"description": "events, without an end", "content": {EVENTS: {"itemSchema": {"oneOf": each}}}}
-
-
-def _event(name: str, data: Schema, *, numbered: bool = True) -> Schema:
-    event = object_of(event={"const": name}, data={**STRING, "contentMediaType": JSON, "contentSchema": data})
-    if numbered:
-        event["properties"]["id"] = {**STRING, "pattern": "^[0-9]+$", "description": "the `seq` of the log"}
-        event["required"] += ["id"]
-    return event
-
-
 def _inlined(schema: Any, known: Mapping[str, Schema]) -> Any:
     if isinstance(schema, list):
         return [_inlined(part, known) for part in schema]
@@ -296,14 +277,4 @@ def page_of(name: str) -> Schema:
     )
 
 
-_UPDATE = object_of(seq=_WHOLE, at=_TIME, fence=_WHOLE, kind=STRING, payload={"type": "object"})
-_UPDATE["properties"]["phase"] = {**STRING, "description": "the phase that begins with this row, if one does"}
-_EVENT: Schema = {
-    "oneOf": [
-        _event("snapshot", object_of(seq=_WHOLE, execution=ref("AgentExecution"))),
-        _event("update", _UPDATE),
-        _event("end", object_of(seq=_WHOLE, phase=STRING, error_code=STRING)),
-        _event("error", ref("Problem"), numbered=False),
-    ]
-}
 CREATE_BODY = body_of(CREATE_FORMS)

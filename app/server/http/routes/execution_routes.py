@@ -13,6 +13,7 @@ from agent_runner.app.server.executions.attachments import attachment
 from agent_runner.app.server.executions.drafts import Accepted, draft_of_json, redrive_of
 from agent_runner.app.server.executions.execution_service import create_bytes, create_limits
 from agent_runner.app.server.http.answers import body_json
+from agent_runner.app.server.http.document.event_schemas import streamed
 from agent_runner.app.server.http.document.message_schemas import ref
 from agent_runner.app.server.http.document.schemas import (
     BYTES,
@@ -22,7 +23,6 @@ from agent_runner.app.server.http.document.schemas import (
     answer,
     body_of,
     page_of,
-    streamed,
 )
 from agent_runner.app.server.http.events import HEADERS, MEDIA_TYPE, event_stream
 from agent_runner.app.server.http.large_json import json_answer

@@ -11,7 +11,8 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.http.answers import body_model
-from agent_runner.app.server.http.document.schemas import answer, body_of, listened
+from agent_runner.app.server.http.document.event_schemas import listened
+from agent_runner.app.server.http.document.schemas import answer, body_of
 from agent_runner.app.server.http.events import HEADERS, MEDIA_TYPE
 from agent_runner.app.server.http.large_json import json_answer
 from agent_runner.app.server.http.lasting import LastingResponse
@@ -20,14 +21,8 @@ from agent_runner.app.server.listing.bulk_calls import RESULTS, Ids, each
 from agent_runner.app.server.listing.change_feed import ChangeFeeds
 from agent_runner.app.server.listing.list_parameters import Asked
 from agent_runner.app.server.listing.overview import OVERVIEW, Overviews
-from agent_runner.app.server.listing.summary_view import COUNTS, ROWS
 from agent_runner.app.server.listing.time_line import TIME_LINE, time_line
 from agent_runner.app.server.log_feed.follow import snapshot
-
-_CHANGES = {
-    "rows": {"type": "object", "required": ["executions"], "properties": {"executions": ROWS}},
-    "counts": COUNTS,
-}
 
 
 def listing_routes(edges: Edges, server: ServerContext, metrics: Metrics) -> APIRouter:
@@ -38,7 +33,7 @@ def listing_routes(edges: Edges, server: ServerContext, metrics: Metrics) -> API
     many: dict[str, Any] = {"openapi_extra": body_of(Ids.model_json_schema()), "responses": {200: answer(RESULTS)}}
 
     @routes.get("/executions/changes", tags=["executions"], response_class=StreamingResponse,
-                responses={200: listened(_CHANGES)})  # fmt: skip
+                responses={200: listened()})  # fmt: skip
     async def changes(asked: Asked) -> Response:
         """Server-sent events, without an end: `rows` that are new or changed, at most once a second, and `counts`. A
         row that has changed its phase comes whatever `phase` is asked for."""
