@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -40,10 +40,9 @@ class Site:
 class Handler(SimpleHTTPRequestHandler):
     """Files, and tickets for the executions that its pages ask for, as one's own server would give them."""
 
-    extensions_map: ClassVar = {**SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript"}
-
     def __init__(self, *args: Any, site: list[Site], **named: Any) -> None:
         self.site = site
+        self.extensions_map = {**self.extensions_map, ".mjs": "text/javascript"}
         super().__init__(*args, **named)
 
     def do_GET(self) -> None:
