@@ -73,6 +73,7 @@ def test_the_types_are_those_of_the_client(tmp_path: Path) -> None:
     """By TypeScript's own compiler: right programs are accepted, wrong ones refused, and each member is declared."""
     shutil.copytree(CLIENT, tmp_path / "client")
     shutil.copy(SCRIPTS / "typed.ts", tmp_path)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
     (tmp_path / "node_modules").symlink_to(packages() / "node_modules")
     options = ["--noEmit", "--strict", "--target", "es2022", "--module", "nodenext", "--types", "", "--lib"]
     argv = ["node_modules/.bin/tsc", *options, "es2022,dom,dom.iterable", "typed.ts"]
