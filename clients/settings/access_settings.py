@@ -7,6 +7,7 @@ from pydantic import SecretStr, field_validator
 
 from agent_runner.clients.settings.edge_settings import EdgeSettings
 from agent_runner.clients.settings.environment import setting
+from agent_runner.clients.settings.server_of_graphs import REFUSED
 
 DUMMY_LOCAL_KEY = "dummy-local-key"
 MIN_KEY_CHARS = 24
@@ -65,6 +66,20 @@ class AccessSettings(EdgeSettings):
     allowed_graphs: str = setting(
         "AGENT_RUNNER_ALLOWED_GRAPHS", default="", about="the same for your own graphs", shown="any"
     )
+    graphs_without: str = setting(
+        "AGENT_RUNNER_GRAPHS_WITHOUT",
+        default="",
+        about="entries of langgraph.json without which the server may start, with commas: auth, http.app, ...",
+        shown="none",
+    )
+
+    @field_validator("graphs_without", mode="after")
+    @classmethod
+    def _graphs_without(cls, value: str) -> str:
+        for name in _split(value):
+            if name not in REFUSED:
+                raise ValueError(f"must be names of {', '.join(REFUSED)}, not {name!r}")
+        return value
 
     @field_validator("allowed_hosts", mode="after")
     @classmethod

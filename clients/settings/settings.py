@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from agent_runner.clients.process.local_stack import running_stack
 from agent_runner.clients.settings.access_settings import DUMMY_LOCAL_KEY
 from agent_runner.clients.settings.environment import NamedVariables, load_env_file, names_of, setting, shown
+from agent_runner.clients.settings.server_of_graphs import ServerOfGraphs, server_of_graphs
 from agent_runner.clients.settings.service_urls import check_postgres, normal_redis, problem
 from agent_runner.clients.settings.trace_settings import TraceSettings
 from agent_runner.status.timeouts import (
@@ -232,6 +233,11 @@ class Settings(TraceSettings):
         ensure_thread_s = ensure_thread_total_s(self.ensure_thread_timeout_s, self.ensure_thread_backoff_s)
         return Timeouts(**given, ensure_thread_s=ensure_thread_s)
 
+    @property
+    def server_of_graphs(self) -> ServerOfGraphs:
+        """What `langgraph.json` asks of the server, as the file is now."""
+        return server_of_graphs(self.graphs, without=(name.strip() for name in self.graphs_without.split(",")))
+
     def given(self, field: str) -> bool:
         """Whether this field was set: by the environment, `.env`, a running stack or the caller."""
         return field in self.model_fields_set
@@ -253,6 +259,8 @@ class Settings(TraceSettings):
         paths = frozenset({"sandbox_read_only", "data_dir"})
         found += [(paths, text) for text in self.read_only_problems(self.data_dir)]
         found += self.tls_problems(serves=role == "server")
+        if role in ROLES_THAT_SERVE:
+            found += [(frozenset({"graphs"}), text) for text in self.server_of_graphs.problems]
         makes_its_key = role == "dev" and not self.given("api_key")
         if role in ROLES_THAT_SERVE and self.api_key.get_secret_value() and not makes_its_key:
             found += self.key_problems(self.api_key)

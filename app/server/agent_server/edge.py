@@ -19,17 +19,20 @@ from agent_runner.app.server.edge_services import Edges
 
 
 def agent_server_routes(edges: Edges) -> Sequence[APIRouter]:
-    """All of them need a key; `/ok` and `/info`, which do not, are `server_facts`."""
+    """All of them need a key; `/ok` and `/info`, which do not, are `server_facts`. Groups that `http.disable_*` of
+    langgraph.json leaves out are not there."""
     assistants = AssistantService(edges.ctx)
     threads = ThreadService(edges)
     questions = GraphQuestions(edges.ctx)
     states = ThreadStates(edges.ctx, questions, assistants)
-    return [
-        cron_routes(edges, threads, assistants),
-        assistant_routes(assistants),
-        graph_shape_routes(edges, assistants, questions),
-        run_routes(edges, threads, assistants),
-        thread_routes(threads, states),
-        state_routes(threads, states),
-        store_routes(questions),
+    groups = [
+        ("runs", cron_routes(edges, threads, assistants)),
+        ("assistants", assistant_routes(assistants)),
+        ("assistants", graph_shape_routes(edges, assistants, questions)),
+        ("runs", run_routes(edges, threads, assistants)),
+        ("threads", thread_routes(threads, states)),
+        ("threads", state_routes(threads, states)),
+        ("store", store_routes(questions)),
     ]
+    hidden = edges.ctx.settings.server_of_graphs.hidden
+    return [routes for group, routes in groups if group not in hidden]

@@ -94,7 +94,8 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
     )
     add_outer(app, origins=ctx.settings.allowed_origins)
     known_key = own_user.allowed or ctx.settings.api_key.get_secret_value() in ("", DUMMY_LOCAL_KEY)
-    app.add_middleware(CrossOrigin, origins=ctx.settings.allowed_origins, known_key=known_key)
+    asked = ctx.settings.server_of_graphs
+    app.add_middleware(CrossOrigin, origins=ctx.settings.allowed_origins, known_key=known_key, asked=asked)
     app.add_middleware(KnownHosts, hosts=ctx.settings.hosts)
     return app
 

@@ -74,6 +74,8 @@ class RunService:
 
         Raises NOT_FOUND, UNPROCESSABLE, INVALID_ARGUMENT, and FAILED_PRECONDITION if the thread is busy and the run
         must not wait."""
+        if asked.webhook and "webhooks" in self._ctx.settings.server_of_graphs.hidden:
+            asked = asked.model_copy(update={"webhook": None})
         if asked.webhook:
             self._check_webhook(asked.webhook)
         assistant = await self._assistants.resolve(asked.assistant_id)
