@@ -90,7 +90,7 @@ def broker_unreachable(scene: Scene) -> None:
         scene.demand("Connection refused" in json.dumps(failures), f"the failed start is not recorded: {failures}")
         scene.evidence(link.accepted == 0 and BANNER in worker.output(), "the worker found no broker")
         tried = f"{BANNER}: Initialisation"
-        eventually(lambda: worker.output().count(tried) >= 2, within_s=6, what="a second try")
+        eventually(lambda: worker.output().count(tried) >= 2, within_s=15, what="a second try")
         scene.demand(worker.output().count(tried) <= 4, "it tries without back-off")
         scene.demand(worker.popen.poll() is None, "the supervisor gave up")
         link.heal()
