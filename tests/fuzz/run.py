@@ -37,18 +37,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"Postgres: not without {POSTGRES}")
             continue
         if options.requests:
-            failed += _http(name, url, options.requests // share, options.seed)
+            failed += _http(name, url, options.requests // share, options.seed, options.paths)
         if options.calls:
             failed += _grpc(name, url, options.calls // share, options.seed)
     print("FAILED" if failed else "PASSED", f"{failed} failures; SEED={options.seed}")
     return 1 if failed else 0
 
 
-def _http(database: str, url: str, requests: int, seed: int) -> int:
+def _http(database: str, url: str, requests: int, seed: int, paths: str) -> int:
     began = time.monotonic()
     with fuzzed(url, **QUICK_ENDS) as stack:
         odd = fuzz_bodies(stack, requests=requests // BODIES_SHARE, seed=seed)
-        report = fuzz_http(stack, requests=requests, seed=seed, examples=EXAMPLES)
+        report = fuzz_http(stack, requests=requests, seed=seed, examples=EXAMPLES, paths=paths)
     took = time.monotonic() - began
     print(f"\nHTTP on {database}: {report.requests.total()} requests, {report.operations} operations, in {took:.0f} s")
     _table(sorted(report.requests.items()))
@@ -85,6 +85,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make fuzz", description="send both edges whatever can be sent")
     parser.add_argument("--requests", type=int, default=REQUESTS, help="HTTP, at least")
     parser.add_argument("--calls", type=int, default=CALLS, help="gRPC")
+    parser.add_argument("--paths", default="", help="HTTP only to paths that this regular expression finds")
     parser.add_argument("--seed", type=int, default=int(time.time()) % 1_000_000)
     return parser.parse_args(arguments)
 

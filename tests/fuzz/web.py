@@ -29,11 +29,12 @@ class WebReport:
     failures: list[str] = field(default_factory=list)
 
 
-def fuzz_http(stack: Stack, *, requests: int, seed: int, examples: int, phases: str = "") -> WebReport:
-    """Rounds with other random numbers each, until the server has answered so many requests."""
+def fuzz_http(stack: Stack, *, requests: int, seed: int, examples: int, phases: str = "", paths: str = "") -> WebReport:
+    """Rounds with other random numbers each, until the server has answered so many requests. `paths`: a regular
+    expression of the paths that are sent to; all of the description when it is empty."""
     report = WebReport()
     while not report.failures:
-        found = _round(stack, seed, examples, phases)
+        found = _round(stack, seed, examples, phases, paths)
         report.failures += [found] if found else []
         report.requests, report.routes = answered(stack)
         if report.requests.total() >= requests:
@@ -41,7 +42,12 @@ def fuzz_http(stack: Stack, *, requests: int, seed: int, examples: int, phases: 
         # Examples and coverage are the same every time: once is enough.
         seed, phases = seed + 1, "fuzzing,stateful"
     described = stack.http.get("/openapi.json").json()["paths"]
-    operations = {f"{method.upper()} {path}" for path, methods in described.items() for method in methods}
+    operations = {
+        f"{method.upper()} {path}"
+        for path, methods in described.items()
+        if re.search(paths, path)
+        for method in methods
+    }
     report.operations = len(operations)
     report.failures += [f"{operation} was never called" for operation in sorted(operations - set(report.routes))]
     report.failures += left_behind(stack)
@@ -60,7 +66,7 @@ def answered(stack: Stack) -> tuple[Counter[str], Counter[str]]:
     return by_status, by_route
 
 
-def _round(stack: Stack, seed: int, examples: int, phases: str) -> str:
+def _round(stack: Stack, seed: int, examples: int, phases: str, paths: str) -> str:
     """What it printed about failures; empty when there were none."""
     command = [sys.executable, "-c", PROGRAM, "--config-file", str(HERE / "schemathesis.toml"), "run"]
     options = {
@@ -70,6 +76,7 @@ def _round(stack: Stack, seed: int, examples: int, phases: str) -> str:
         "--generation-database": "none",
         "--output-truncate": "false",
         **({"--phases": phases} if phases else {}),
+        **({"--include-path-regex": paths} if paths else {}),
     }
     given = [part for option in options.items() for part in option]
     url = f"http://127.0.0.1:{stack.http_port}/openapi.json"
