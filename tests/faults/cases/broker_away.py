@@ -3,6 +3,7 @@
 With RabbitMQ as broker, Redis still carries wake-ups and results: what happens to the one happens to both.
 """
 
+import contextlib
 import signal
 import time
 
@@ -158,11 +159,13 @@ def _wait(seconds: float) -> None:
 def _kill_connections(scene: Scene, worker: Process) -> int:
     """CLIENT KILL for every connection of the worker's processes; how many there were."""
     child = worker.child()
-    ports = {
-        connection.laddr.port
-        for process in (child, *child.children())
-        for connection in process.net_connections("tcp")
-        if connection.raddr and connection.raddr.port == scene.stack.redis_port
-    }
+    ports = set()
+    for process in (child, *child.children()):
+        with contextlib.suppress(psutil.NoSuchProcess):  # a command of a run that has just ended
+            ports |= {
+                connection.laddr.port
+                for connection in process.net_connections("tcp")
+                if connection.raddr and connection.raddr.port == scene.stack.redis_port
+            }
     with redis.Redis(port=scene.stack.redis_port) as client:
         return sum(client.client_kill_filter(addr=f"127.0.0.1:{port}") for port in ports)
