@@ -2,12 +2,13 @@
 
 import ipaddress
 import re
+from pathlib import Path
 
 from pydantic import SecretStr, field_validator
 
 from agent_runner.clients.settings.edge_settings import EdgeSettings
 from agent_runner.clients.settings.environment import setting
-from agent_runner.clients.settings.server_of_graphs import REFUSED
+from agent_runner.clients.settings.server_of_graphs import REFUSED, ServerOfGraphs, server_of_graphs
 
 DUMMY_LOCAL_KEY = "dummy-local-key"
 MIN_KEY_CHARS = 24
@@ -63,6 +64,9 @@ class AccessSettings(EdgeSettings):
         about="models that an execution may name: patterns with commas, ORG=PATTERN, ORG/AGENT=PATTERN",
         shown="any",
     )
+    graphs: Path = setting(
+        "AGENT_RUNNER_GRAPHS", default=Path("langgraph.json"), about="your own graphs", shown="./langgraph.json"
+    )
     allowed_graphs: str = setting(
         "AGENT_RUNNER_ALLOWED_GRAPHS", default="", about="the same for your own graphs", shown="any"
     )
@@ -80,6 +84,11 @@ class AccessSettings(EdgeSettings):
             if name not in REFUSED:
                 raise ValueError(f"must be names of {', '.join(REFUSED)}, not {name!r}")
         return value
+
+    @property
+    def server_of_graphs(self) -> ServerOfGraphs:
+        """What `langgraph.json` asks of the server, as the file is now."""
+        return server_of_graphs(self.graphs, without=_split(self.graphs_without))
 
     @field_validator("allowed_hosts", mode="after")
     @classmethod

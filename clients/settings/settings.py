@@ -18,7 +18,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from agent_runner.clients.process.local_stack import running_stack
 from agent_runner.clients.settings.access_settings import DUMMY_LOCAL_KEY
 from agent_runner.clients.settings.environment import NamedVariables, load_env_file, names_of, setting, shown
-from agent_runner.clients.settings.server_of_graphs import ServerOfGraphs, server_of_graphs
 from agent_runner.clients.settings.service_urls import check_postgres, normal_redis, problem
 from agent_runner.clients.settings.trace_settings import TraceSettings
 from agent_runner.status.timeouts import (
@@ -159,7 +158,6 @@ class Settings(TraceSettings):
         default="async",
         about="a step is in memory: sync (before the next), async, exit (at the end)",
     )
-    graphs: Path = _own("GRAPHS", default=Path("langgraph.json"), about="your own graphs", shown="./langgraph.json")
     sandbox: Literal["local", "docker", "daytona", "none"] = _own(
         "SANDBOX", default="local", about="local, docker, daytona or none"
     )
@@ -232,11 +230,6 @@ class Settings(TraceSettings):
         given = {ours: getattr(self, name) for name, ours in _TIMEOUT_FIELDS.items()}
         ensure_thread_s = ensure_thread_total_s(self.ensure_thread_timeout_s, self.ensure_thread_backoff_s)
         return Timeouts(**given, ensure_thread_s=ensure_thread_s)
-
-    @property
-    def server_of_graphs(self) -> ServerOfGraphs:
-        """What `langgraph.json` asks of the server, as the file is now."""
-        return server_of_graphs(self.graphs, without=(name.strip() for name in self.graphs_without.split(",")))
 
     def given(self, field: str) -> bool:
         """Whether this field was set: by the environment, `.env`, a running stack or the caller."""
