@@ -15,7 +15,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from agent_runner.clients.settings.settings import Settings, describe_settings
+from agent_runner.clients.settings.settings import Settings
+from agent_runner.clients.settings.settings_table import describe_settings
 from agent_runner.status.failures import FAILURES
 from agent_runner.status.log_events import CONTEXT_FIELDS, LOG_EVENTS
 from agent_runner.status.phases import TERMINAL_PHASES, TRANSITIONS, Phase, Step

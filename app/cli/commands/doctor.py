@@ -23,7 +23,7 @@ def doctor(as_json: bool, show_settings: bool) -> None:
     except SettingsError as error:
         settings, problems = error.settings, error.problems
     if show_settings:
-        from agent_runner.clients.settings.settings import describe_settings
+        from agent_runner.clients.settings.settings_table import describe_settings
 
         _show_settings(describe_settings(settings), problems, as_json=as_json)
         sys.exit(EXIT_USAGE if problems else 0)

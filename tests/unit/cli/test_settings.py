@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from agent_runner.clients.process.local_stack import FILE_NAME, LOCK_NAME
-from agent_runner.clients.settings.settings import Settings, SettingsError, describe_settings, load_settings
+from agent_runner.clients.settings.settings import Settings, SettingsError, load_settings
+from agent_runner.clients.settings.settings_table import describe_settings
 from agent_runner.status.timeouts import Timeouts
 
 
