@@ -1,5 +1,6 @@
 """F43 and F44: Redis is full, or a worker's user may do nothing there, for a while."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -76,10 +77,15 @@ def permission_withdrawn(scene: Scene) -> None:
         scene.evidence(refused, "Redis refused commands of the worker")
         client.execute_command("ACL", "SETUSER", "worker", "+@all")
         queued.check()
-        eventually(lambda: not client.hlen("unacked"), what="every ack")
+        eventually(lambda: not client.hlen("unacked"), what=lambda: f"every ack; left: {_left(client)}")
     BrokerHand(scene).empties()
     scene.next_works()
     scene.demand(worker.popen.poll() is None, "the worker ended")
+
+
+def _left(client: Any) -> list[str]:
+    """The ids of the tasks whose messages are not acknowledged."""
+    return [json.loads(one)[0]["headers"]["id"] for one in client.hvals("unacked")]
 
 
 def _open(gate: Gate, runs: list[Once]) -> None:
