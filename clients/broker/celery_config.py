@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from celery import Celery
 from kombu import Queue
 
-from agent_runner.clients.broker import rabbitmq_transport, redis_transport
+from agent_runner.clients.broker import rabbitmq_transport, redis_transport, result_store
 
 if TYPE_CHECKING:
     from agent_runner.clients.settings.settings import Settings
@@ -112,5 +112,6 @@ def new_celery(settings: "Settings", *, main: str = "agent_runner") -> Celery:
     redis_transport.register()
     rabbitmq_transport.register()
     app = Celery(main, set_as_current=False)
+    result_store.register(app)
     app.conf.update(celery_config(settings))
     return app

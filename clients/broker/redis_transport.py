@@ -31,6 +31,10 @@ PAUSE_AFTER_FAILURE_S = 1.0
 """Acks come from the consumer's own thread: a Redis that does not answer must not hold it up once per ack."""
 
 
+REFUSALS = (redis.exceptions.OutOfMemoryError, redis.exceptions.NoPermissionError)
+"""Redis answers, but does not do it: it is full, or its user may not. Both can pass without a restart of ours."""
+
+
 class Acks:
     """The acks of one Redis database that are not written yet, and a separate client to write them."""
 
@@ -92,11 +96,10 @@ class QoS(stock.QoS):
     _flush: Any
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """A full Redis cannot record a delivery; then the row in the database is the record, and the server sends it
-        again."""
+        """Where Redis refuses to record a delivery, the row in the database is the record, and the server sends again."""
         try:
             super().append(message, delivery_tag)
-        except redis.exceptions.OutOfMemoryError as exc:
+        except REFUSALS as exc:
             log.warning("delivery.not_noted", error=exc)
             virtual.QoS.append(self, message, delivery_tag)
 
@@ -105,10 +108,10 @@ class QoS(stock.QoS):
         virtual.QoS.ack(self, delivery_tag)
 
     def restore_visible(self, *args: Any, **kwargs: Any) -> None:
-        """Put back messages that nobody acked for too long. A full Redis refuses the lock; the next try comes soon."""
+        """Put back messages that nobody acked for too long. Redis may refuse the lock; the next try comes soon."""
         try:
             super().restore_visible(*args, **kwargs)
-        except redis.exceptions.OutOfMemoryError as exc:
+        except REFUSALS as exc:
             log.debug("delivery.not_restored", error=exc)
 
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
