@@ -96,7 +96,7 @@ class QoS(stock.QoS):
     _flush: Any
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Where Redis refuses to record a delivery, the row in the database is its record, and the server sends again."""
+        """Where Redis refuses to note a delivery, the row in the database is its record, and the server sends again."""
         try:
             super().append(message, delivery_tag)
         except REFUSALS as exc:
