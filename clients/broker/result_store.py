@@ -25,7 +25,7 @@ OUTAGES = (redis.RedisError, OSError, BackendError, OperationalError)
 SCHEMES = ("redis", "rediss")
 
 
-class ResultStore(RedisBackend):  # type: ignore[misc]
+class ResultStore(RedisBackend):
     """Raises nothing for an outage when it stores; reads raise as ever."""
 
     def store_result(self, task_id: str, result: Any, state: str, *args: Any, **kwargs: Any) -> Any:
