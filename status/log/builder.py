@@ -22,6 +22,7 @@ from agent_runner.status.log.log import Delta
 from agent_runner.status.log.open_parts import OpenCall, OpenMessage, within
 from agent_runner.status.log.plain import MAX_ENCODED, Room, note_of, plain, plain_text, result_text, shown_text
 from agent_runner.status.log.tool_names import SUB_AGENT_TOOL, TODO_TOOL, component, display_name
+from agent_runner.status.log.usage import Priced, Usage
 
 MAX_ERROR_CHARS = 1000
 _TODOS = "todos"
@@ -37,14 +38,12 @@ class StatusBuilder:
         max_output_bytes: int = DEFAULT_MAX_OUTPUT_BYTES,
         max_encoded_bytes: int = DEFAULT_MAX_ENCODED_BYTES,
         custom: CustomLimits | None = None,
+        priced: Priced | None = None,
     ) -> None:
         self.events_processed = 0
         self.messages = 0
         self.tool_calls = 0
-        self.models: dict[str, dict[str, int]] = {}
-        """As `usage`, by the model's name."""
-        self.usage: dict[str, int] = {}
-        """Tokens of all model calls so far: input_tokens, output_tokens, total_tokens."""
+        self.used = Usage(priced)
         self.interrupted = False
         self._max_bytes = max_tool_result_bytes
         self._max_encoded = max_encoded_bytes
@@ -178,12 +177,10 @@ class StatusBuilder:
 
     def _message_metadata(self, event: events.MessageFinished) -> dict[str, Any]:
         usage = {name: int(n) for name, n in event.usage.items() if isinstance(n, int | float)}
-        for name, tokens in usage.items():
-            self.usage[name] = self.usage.get(name, 0) + tokens
-            of = self.models.setdefault(event.model, {})
-            of[name] = of.get(name, 0) + tokens
+        cost = self.used.add(event.model, usage)
         told = {
             "usage": usage,
+            "cost": cost.as_json() if cost else None,
             "model": event.model,
             "finish_reason": event.finish_reason,
             "reasoning": plain(event.reasoning, max_bytes=self._max_bytes),

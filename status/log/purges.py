@@ -16,7 +16,7 @@ EDITS = frozenset({"message_edit", "message_removed", "tool_edit", "tool_removed
 MESSAGE_ROWS = frozenset({"message", "text", "message_end", "message_edit"})
 CALL_ROWS = frozenset({"tool_call", "tool_end", "tool_edit", "sub_agent"})
 PURGED = "purged"
-KEPT_METADATA = frozenset({"usage", "model", "finish_reason", "scope", "incomplete", "edited"})
+KEPT_METADATA = frozenset({"usage", "cost", "model", "finish_reason", "scope", "incomplete", "edited"})
 """The metadata that a rewritten message keeps. Other metadata may contain its text: reasoning, a refusal, an input."""
 _ARGS, _RESULT = {"args", "component", "input"}, {"result", "error", "output"}
 

@@ -23,6 +23,7 @@ from agent_runner.clients.engine.stream.event_stream import run_events
 from agent_runner.clients.engine.stream.graph_parts import GraphParts
 from agent_runner.clients.engine.turn import next_nodes
 from agent_runner.clients.engine.user_graphs.graph_functions import close
+from agent_runner.clients.models.prices import prices_of
 from agent_runner.clients.reporting.native import BackendError, BackendUnavailable
 from agent_runner.clients.sandbox.local import LocalSandbox
 from agent_runner.status.event_logger import bind, bound, event_logger, masked_by
@@ -92,6 +93,7 @@ async def _execute(process: "RunnerProcess", claim: Claim, progress: Progress) -
             rows=process.settings.max_custom_events,
             run_bytes=process.settings.max_custom_bytes,
         ),
+        priced=prices_of(process.settings.prices),
         stream=StreamLimits(part_bytes=process.settings.max_output_bytes, run_bytes=process.settings.max_stream_bytes),
     )
     with masked_by(run.mask):

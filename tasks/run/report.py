@@ -75,11 +75,16 @@ async def _settled(process: "RunnerProcess", run: Run, request: pb.SettleRequest
 
 
 def _tokens_of(run: Run) -> list[pb.ModelTokens]:
+    said = run.builder.used
     return [
         pb.ModelTokens(
-            model=model, input_tokens=used.get("input_tokens", 0), output_tokens=used.get("output_tokens", 0)
+            model=model,
+            input_tokens=used.get("input_tokens", 0),
+            output_tokens=used.get("output_tokens", 0),
+            cached_tokens=used.get("cached_tokens", 0),
+            **({"cost": cost.amount, "currency": cost.currency} if (cost := said.costs.get(model)) else {}),
         )
-        for model, used in run.builder.models.items()
+        for model, used in said.models.items()
     ]
 
 

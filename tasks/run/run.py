@@ -26,6 +26,7 @@ from agent_runner.status.log.custom import CustomLimits
 from agent_runner.status.log.events import Event, MessageBroken, MessageFinished, StreamPart
 from agent_runner.status.log.log import Delta
 from agent_runner.status.log.stream_parts import StreamLimits, StreamRows
+from agent_runner.status.log.usage import Priced
 from agent_runner.status.phases import Phase
 from agent_runner.status.requests.run_request import RunRequest
 from agent_runner.tasks.run.masked_texts import MaskedChunks, MaskedTexts
@@ -94,6 +95,7 @@ class Run:
         custom: CustomLimits | None = None,
         stream: StreamLimits | None = None,
         secrets: Iterable[str] = (),
+        priced: Priced | None = None,
     ) -> None:
         self.claim = claim
         self.mask = Mask([*(claim.reply.env[name] for name in claim.reply.secret_names), *secrets])
@@ -117,6 +119,7 @@ class Run:
             max_output_bytes=claim.reply.max_output_bytes or DEFAULT_MAX_OUTPUT_BYTES,
             max_encoded_bytes=claim.reply.max_encoded_bytes or DEFAULT_MAX_ENCODED_BYTES,
             custom=custom,
+            priced=priced,
         )
         self.asked = RunRequest.from_json(json.loads(told)) if (told := claim.reply.asked_json) else None
         self.parts: GraphParts | None = None
@@ -260,8 +263,9 @@ class Run:
             "messages": self.builder.messages,
             "tool_calls": self.builder.tool_calls,
             "phase": Phase.IN_PROGRESS.wire_name,
-            "input_tokens": self.builder.usage.get("input_tokens", 0),
-            "output_tokens": self.builder.usage.get("output_tokens", 0),
+            "input_tokens": self.builder.used.tokens.get("input_tokens", 0),
+            "output_tokens": self.builder.used.tokens.get("output_tokens", 0),
+            **({"cost": cost.amount, "currency": cost.currency} if (cost := self.builder.used.cost) else {}),
         }
 
     @property

@@ -46,6 +46,9 @@ export function compact(number: number): string {
 export const tokensIn = (tokens: { input?: number; output?: number } | undefined): string =>
   tokens && (tokens.input || tokens.output) ? `${compact(tokens.input ?? 0)} / ${compact(tokens.output ?? 0)}` : "";
 
+export const money = (cost: { amount: number; currency: string } | undefined): string =>
+  cost ? `${cost.amount >= 1 ? cost.amount.toFixed(2) : cost.amount.toLocaleString("en", { maximumSignificantDigits: 3 })} ${cost.currency}` : "";
+
 export const cut = (text: string, most: number): string => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
 /** The kept phrase of errors begins with a sign that many fonts lack; the page has signs of its own. */
 export const plain = (text: string | undefined): string => (text ?? "").replace(/^\u274c\ufe0f?\s*/u, "");

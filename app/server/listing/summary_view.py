@@ -23,6 +23,7 @@ def row_json(row: Summary) -> dict[str, Any]:
         "endedAt": _time(row.ended_at),
         "waitSeconds": None if row.wait_s is None else round(row.wait_s, 3),
         "tokens": {"input": row.input_tokens, "output": row.output_tokens} if row.input_tokens is not None else None,
+        "cost": dict(row.cost) if row.cost else None,
         "worker": row.worker,
         "attempt": row.attempt,
         "labels": dict(row.labels),
@@ -52,6 +53,10 @@ ROW["properties"] |= {
     "endedAt": _AT,
     "waitSeconds": {"type": "number", "description": "until a worker took it"},
     "tokens": object_of(input=_WHOLE, output=_WHOLE),
+    "cost": {
+        **object_of(amount={"type": "number", "minimum": 0}, currency=STRING),
+        "description": "of the last attempt's model calls; missing where a price is not known",
+    },
     "worker": STRING,
     "labels": {"type": "object", "additionalProperties": STRING},
     "waitingForInput": {"const": True},

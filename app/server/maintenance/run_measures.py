@@ -4,12 +4,13 @@ from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from agent_runner.app.server.runners.runner_requests import cost_of
 from agent_runner.status.store.records import Execution, NewDelta
 from agent_runner.v1 import runner_pb2 as pb
 
 WAIT_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 RUN_BUCKETS = (0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
-MOST_MODELS = 100
+MOST_MODELS, MOST_CURRENCIES = 100, 10
 OTHER = "other"
 """Stands for the models after the first `MOST_MODELS`, so that callers cannot make series without end."""
 MODEL_CHARS = 100
@@ -38,6 +39,13 @@ class RunMeasures:
             ["model", "kind"],
             registry=registry,
         )
+        self._cost = Counter(
+            "agent_runner_cost",
+            "What these tokens cost, by model and currency; models without a price have no series",
+            ["model", "currency"],
+            registry=registry,
+        )
+        self._currencies: set[str] = set()
         self._bytes = Counter(
             "agent_runner_log_bytes", "Bytes of what runs said, as it is stored in their logs", registry=registry
         )
@@ -65,9 +73,17 @@ class RunMeasures:
             model = self._known(used.model[:MODEL_CHARS])
             self._tokens.labels(model, "input").inc(max(0, used.input_tokens))
             self._tokens.labels(model, "output").inc(max(0, used.output_tokens))
+            if (cost := cost_of(used)) and self._is_known(cost.currency):
+                self._cost.labels(model, cost.currency).inc(cost.amount)
 
     def said(self, deltas: Iterable[NewDelta]) -> None:
         self._bytes.inc(sum(len(delta.payload) for delta in deltas))
+
+    def _is_known(self, currency: str) -> bool:
+        """Sums of several currencies would mean nothing, so those after `MOST_CURRENCIES` are not counted."""
+        if len(self._currencies) < MOST_CURRENCIES:
+            self._currencies.add(currency)
+        return currency in self._currencies
 
     def _known(self, model: str) -> str:
         if model not in self._models:

@@ -10,8 +10,10 @@ from typing import Any
 
 from agent_runner.app.server.contract.json_text import read_object
 from agent_runner.app.server.problems import invalid, known
+from agent_runner.clients.models.prices import MOST_CURRENCY_CHARS
 from agent_runner.status.failures import Code
 from agent_runner.status.log.row_kinds import ROW_KINDS, Writer
+from agent_runner.status.log.usage import Cost
 from agent_runner.status.phases import TERMINAL_PHASES, Phase
 from agent_runner.status.store.records import NewDelta, Outcome
 from agent_runner.status.store.run_records import RunDeltas
@@ -65,7 +67,15 @@ def progress_of(progress: pb.Progress) -> dict[str, Any]:
         "phase": progress.phase,
         **({"input_tokens": progress.input_tokens} if progress.input_tokens > 0 else {}),
         **({"output_tokens": progress.output_tokens} if progress.output_tokens > 0 else {}),
+        **({"cost": cost.as_json()} if (cost := cost_of(progress)) else {}),
     }
+
+
+def cost_of(told: pb.Progress | pb.ModelTokens) -> Cost | None:
+    """What a worker says that calls cost. None where it names no price, or an amount that is none."""
+    if not told.currency or not math.isfinite(told.cost) or told.cost < 0:
+        return None
+    return Cost(amount=told.cost, currency=told.currency[:MOST_CURRENCY_CHARS])
 
 
 def facts_of(text: str) -> dict[str, Any]:

@@ -54,8 +54,11 @@ def reasoning_of(message: AIMessage) -> str:
 
 
 def usage_of(message: AIMessage) -> dict[str, int]:
+    """`cached_tokens` are those of `input_tokens` that the provider read from its cache; missing where it says none."""
     usage: Mapping[str, Any] = message.usage_metadata or {}
-    return {name: n for name, n in usage.items() if name in ("input_tokens", "output_tokens", "total_tokens")}
+    told = {name: n for name, n in usage.items() if name in ("input_tokens", "output_tokens", "total_tokens")}
+    cached = (usage.get("input_token_details") or {}).get("cache_read")
+    return {**told, "cached_tokens": cached} if cached else told
 
 
 def model_of(message: AIMessage) -> str:

@@ -154,6 +154,7 @@ def _summary(row: Row[Any], said: str, agent: str, labels: dict[str, str]) -> Su
         wait_s=max(0.0, begun - row.dispatchable_at) if first else None,
         input_tokens=progress.get("input_tokens"),
         output_tokens=progress.get("output_tokens"),
+        cost=progress.get("cost"),
         worker=row.owner_name if begun is not None else "",
         attempt=row.attempt,
         labels=labels,

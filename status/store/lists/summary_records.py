@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from agent_runner.status.phases import Phase
 
@@ -28,6 +29,8 @@ class Summary:
     input_tokens: int | None
     output_tokens: int | None
     """None: not reported."""
+    cost: Mapping[str, Any] | None
+    """`amount` and `currency`. None: not known."""
     worker: str
     attempt: int
     labels: Mapping[str, str]

@@ -809,6 +809,8 @@ class Progress(_message.Message):
     PHASE_FIELD_NUMBER: _builtins.int
     INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
     events_processed: _builtins.int
     messages: _builtins.int
     tool_calls: _builtins.int
@@ -816,6 +818,10 @@ class Progress(_message.Message):
     input_tokens: _builtins.int
     """of all model calls so far; 0: none were reported"""
     output_tokens: _builtins.int
+    cost: _builtins.float
+    """of all model calls so far, in `currency`; counts only with it"""
+    currency: _builtins.str
+    """empty: some call has no price"""
     def __init__(
         self,
         *,
@@ -825,10 +831,12 @@ class Progress(_message.Message):
         phase: _builtins.str = ...,
         input_tokens: _builtins.int = ...,
         output_tokens: _builtins.int = ...,
+        cost: _builtins.float = ...,
+        currency: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events_processed", b"events_processed", "input_tokens", b"input_tokens", "messages", b"messages", "output_tokens", b"output_tokens", "phase", b"phase", "tool_calls", b"tool_calls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost", b"cost", "currency", b"currency", "events_processed", b"events_processed", "input_tokens", b"input_tokens", "messages", b"messages", "output_tokens", b"output_tokens", "phase", b"phase", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1022,19 +1030,31 @@ class ModelTokens(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     INPUT_TOKENS_FIELD_NUMBER: _builtins.int
     OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
+    CACHED_TOKENS_FIELD_NUMBER: _builtins.int
+    COST_FIELD_NUMBER: _builtins.int
+    CURRENCY_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     input_tokens: _builtins.int
     output_tokens: _builtins.int
+    cached_tokens: _builtins.int
+    """of input_tokens"""
+    cost: _builtins.float
+    """of all calls with a price, in `currency`; counts only with it"""
+    currency: _builtins.str
+    """empty: there is no price for this model"""
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
         input_tokens: _builtins.int = ...,
         output_tokens: _builtins.int = ...,
+        cached_tokens: _builtins.int = ...,
+        cost: _builtins.float = ...,
+        currency: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_tokens", b"input_tokens", "model", b"model", "output_tokens", b"output_tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cached_tokens", b"cached_tokens", "cost", b"cost", "currency", b"currency", "input_tokens", b"input_tokens", "model", b"model", "output_tokens", b"output_tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -51,7 +51,7 @@ async def told(model: BaseChatModel, ran: list[str], source: Any = None) -> dict
     except Exception as error:
         deltas += builder.break_off()
         outcome = broke(error, began=True, sandbox="none")
-    return _seen(deltas, outcome, builder.usage)
+    return _seen(deltas, outcome, builder.used.tokens)
 
 
 def _seen(deltas: Sequence[Delta], outcome: Outcome, usage: dict[str, int]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from agent_runner.app.server.composition import RunningServer
 from agent_runner.app.server.http import metrics
-from agent_runner.app.server.maintenance.run_measures import MOST_MODELS, OTHER, RunMeasures
+from agent_runner.app.server.maintenance.run_measures import MOST_CURRENCIES, MOST_MODELS, OTHER, RunMeasures
 from agent_runner.clients.broker.publisher import PublishError
 from agent_runner.status.store.records import NewDelta
 from agent_runner.tasks.worker.measures import Measures
@@ -29,7 +29,7 @@ def value(text: str, series: str) -> float | None:
 
 async def test_a_run_over_grpc(server: RunningServer, http: httpx.AsyncClient, channel: grpc.aio.Channel) -> None:
     """Its wait, its time, its tokens by model and its bytes are counted once, however often its end is reported; the
-    list shows its tokens."""
+    list shows its tokens and their cost."""
     id = (await created(http))["metadata"]["id"]
     queue = server.ctx.settings.runner_queue
     runner = runner_pb2_grpc.RunnerStub(channel)
@@ -48,8 +48,8 @@ async def test_a_run_over_grpc(server: RunningServer, http: httpx.AsyncClient, c
     settle = pb.SettleRequest(
         handle=claim.handle, fence=claim.fence, run_token=token, phase=3,
         deltas=[pb.Delta(kind="message", payload=b'{"id":"a1","content":"hi"}')],
-        progress=pb.Progress(input_tokens=12, output_tokens=3),
-        tokens=[pb.ModelTokens(model="gpt", input_tokens=12, output_tokens=3)],
+        progress=pb.Progress(input_tokens=12, output_tokens=3, cost=0.25, currency="EUR"),
+        tokens=[pb.ModelTokens(model="gpt", input_tokens=12, output_tokens=3, cost=0.25, currency="EUR")],
     )  # fmt: skip
     for _ in range(2):
         assert (await runner.settle(settle, metadata=mine)).accepted
@@ -62,6 +62,8 @@ async def test_a_run_over_grpc(server: RunningServer, http: httpx.AsyncClient, c
     assert value(told, f'agent_runner_queue_waiting{{queue="{queue}"}}') == 0
     (row,) = (await http.get("/v1/executions", params={"view": "summary"})).json()["executions"]
     assert row["tokens"] == {"input": 12, "output": 3}
+    assert row["cost"] == {"amount": 0.25, "currency": "EUR"}
+    assert value(told, 'agent_runner_cost_total{currency="EUR",model="gpt"}') == 0.25
 
 
 async def test_a_broker_that_does_not_answer(server: RunningServer, http: httpx.AsyncClient, monkeypatch: Any) -> None:
@@ -101,6 +103,7 @@ def test_series_of_models_are_bounded() -> None:
     told = generate_latest(registry).decode()
     assert told.count('kind="input"') == 2 * (MOST_MODELS + 1), "each total has a line for its creation, too"
     assert value(told, f'agent_runner_tokens_total{{kind="input",model="{OTHER}"}}') == MOST_MODELS
+    assert "agent_runner_cost_total{" not in told
     measures.said([replace(NewDelta(kind="text", payload="12345"))])
     assert value(generate_latest(registry).decode(), "agent_runner_log_bytes_total") == 5
 
@@ -123,3 +126,17 @@ async def test_a_worker_serves_its_own() -> None:
     finally:
         for one in made:
             one.close()
+
+
+def test_series_of_currencies_are_bounded_and_amounts_are_numbers() -> None:
+    """What has no currency, is less than nothing or no number is not counted, nor are currencies without end."""
+    registry = CollectorRegistry()
+    measures = RunMeasures(registry)
+    ended: Any = SimpleNamespace(handle=1, claimed_at=None, completed_at=None, phase=None)
+    told = [(1.0, ""), (-1.0, "A"), (float("nan"), "A"), (float("inf"), "A")]
+    told += [(0.5, f"C{n}") for n in range(2 * MOST_CURRENCIES)]
+    used = [pb.ModelTokens(model="m", cost=cost, currency=currency) for cost, currency in told]
+    measures.settled(ended, 1, pb.SettleRequest(tokens=used))
+    text = generate_latest(registry).decode()
+    assert text.count("agent_runner_cost_total{") == MOST_CURRENCIES
+    assert value(text, 'agent_runner_cost_total{currency="C0",model="m"}') == 0.5

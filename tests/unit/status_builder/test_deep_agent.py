@@ -50,7 +50,7 @@ async def test_a_full_run_fills_all_four_lists() -> None:
     assert [sub["output"] for sub in told.status["sub_agent_executions"]] == ["Alpha result.", "Beta result."]
     assert told.builder.messages == 10
     assert told.builder.tool_calls == 8
-    assert told.builder.usage["input_tokens"] == 100
+    assert told.builder.used.tokens["input_tokens"] == 100
     assert told.builder.open_step() == ""
 
 

@@ -40,7 +40,7 @@ def plain(told: Told) -> Any:
     main = [m for m in status.get("messages", []) if not m.get("metadata", {}).get("scope")]
     status["messages"] = main + sorted(by_scope, key=str)
     status["tool_calls"] = sorted(status.get("tool_calls", []), key=lambda c: str(c["id"]))
-    return status, told.builder.tool_calls, told.builder.usage, told.builder.interrupted, repr(told.error)
+    return status, told.builder.tool_calls, told.builder.used.tokens, told.builder.interrupted, repr(told.error)
 
 
 _QUESTION = in_turn(said("I ask.", ("q", "ask_person", {"question": "Red or blue?"})), said("Ok."))

@@ -8,7 +8,7 @@ import { AgentName } from "../parts/AgentName";
 import { Copy, Fact, Note, Phase, useNow } from "../parts/parts";
 import { useLinks } from "../wire/links";
 import type { Execution as Shown } from "../wire/types";
-import { between, codeIn, count, cut, duration, ended, moment, spoken, whole } from "../words";
+import { between, codeIn, count, cut, duration, ended, moment, money, spoken, whole } from "../words";
 import { Actions } from "./Actions";
 import { Failure } from "./Failure";
 import { Neighbours } from "./Neighbours";
@@ -147,6 +147,7 @@ function Head({ execution, now }: { execution: Shown; now: number }): JSX.Elemen
         <Fact name="Waited">{duration(waited)}</Fact>
         <Fact name={over ? "Ran" : "Runs for"}>{duration(ran)}</Fact>
         <Fact name="Tokens in / out">{sum.input || sum.output ? `${count(sum.input)} / ${count(sum.output)}` : ""}</Fact>
+        <Fact name="Cost">{money(sum.cost)}</Fact>
         <Fact name="Model">{sum.models.join(", ") || spec.execution_config?.model_name}</Fact>
         <Fact name="Attempt">{sum.attempt}</Fact>
         <Fact name="Worker">{sum.worker}</Fact>

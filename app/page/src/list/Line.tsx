@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { type Filters, executionAddress, listAddress } from "../address";
 import { Phase } from "../parts/parts";
 import type { Row } from "../wire/types";
-import { between, cut, duration, ended, moment, tokensIn, whole } from "../words";
+import { between, cut, duration, ended, moment, money, tokensIn, whole } from "../words";
 
 interface Given {
   row: Row;
@@ -12,9 +12,11 @@ interface Given {
   chosen: boolean;
   toggle: (id: string) => void;
   filters: Filters;
+  /** Whether the list has a column of costs. */
+  priced: boolean;
 }
 
-export function Line({ row, now, chosen, toggle, filters }: Given): JSX.Element {
+export function Line({ row, now, chosen, toggle, filters, priced }: Given): JSX.Element {
   const runs = !ended(row.phase);
   const took = row.startedAt ? between(row.startedAt, row.endedAt ?? (runs ? now : undefined)) : undefined;
   const waited = row.waitSeconds ?? between(row.createdAt, row.startedAt ?? row.endedAt ?? (runs ? now : undefined));
@@ -54,6 +56,7 @@ export function Line({ row, now, chosen, toggle, filters }: Given): JSX.Element 
         {took === undefined && row.phase === "EXECUTION_PENDING" ? <span class="dim">waits {duration(waited)}</span> : duration(took ?? waited)}
       </td>
       <td class="c-tokens">{tokensIn(row.tokens)}</td>
+      {priced && <td class="c-cost">{money(row.cost)}</td>}
       <td class="c-worker" title={row.worker}>
         {row.worker && cut(row.worker, 20)}
         {(row.attempt ?? 1) > 1 && <span class="dim"> · attempt {row.attempt}</span>}

@@ -26,6 +26,7 @@ export function List({ filters }: { filters: Filters }): JSX.Element {
     });
   const all = found.rows.length > 0 && found.rows.every((row) => chosen.has(row.id));
   const chosenRows = found.rows.filter((row) => chosen.has(row.id));
+  const priced = found.rows.some((row) => row.cost);
   const filtered = listAddress({ ...filters, page: "" }) !== "#";
   return (
     <main id="view" class="list-view">
@@ -52,13 +53,14 @@ export function List({ filters }: { filters: Filters }): JSX.Element {
             <th class="c-started">Created</th>
             <th class="c-duration">Duration</th>
             <th class="c-tokens">Tokens in / out</th>
+            {priced && <th class="c-cost">Cost</th>}
             <th class="c-worker">Worker</th>
             <th class="c-code">Code</th>
           </tr>
         </thead>
         <tbody id="list">
           {found.rows.map((row) => (
-            <Line key={row.id} row={row} now={now} chosen={chosen.has(row.id)} toggle={toggle} filters={filters} />
+            <Line key={row.id} row={row} now={now} chosen={chosen.has(row.id)} toggle={toggle} filters={filters} priced={priced} />
           ))}
         </tbody>
       </table>

@@ -24,11 +24,18 @@ export interface Attachment {
   url?: string;
 }
 
+/** Where the operator named a price. */
+export interface Cost {
+  amount: number;
+  currency: string;
+}
+
 export interface MessageMetadata {
   message_id?: string;
   scope?: string;
   model?: string;
   usage?: { input_tokens?: number; output_tokens?: number };
+  cost?: Cost;
   attachments?: Attachment[];
   error_code?: string;
   category?: string;
@@ -118,6 +125,7 @@ export interface Row {
   endedAt?: string;
   waitSeconds?: number;
   tokens?: { input?: number; output?: number };
+  cost?: Cost;
   worker?: string;
   attempt?: number;
   labels?: { [name: string]: string };
