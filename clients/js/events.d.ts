@@ -627,6 +627,11 @@ export type ExecutionRow = {
     input: number;
     output: number;
   };
+  /** of the last attempt's model calls; missing where a price is not known */
+  cost?: {
+    amount: number;
+    currency: string;
+  };
   worker?: string;
   labels?: { [name: string]: string };
   waitingForInput?: true;

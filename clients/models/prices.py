@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from agent_runner.status.log.usage import Cost
+from agent_runner.status.usage.model_usage import Cost
 
 PER = 1_000_000
 FIELDS = {"model", "currency", "input", "output", "cached"}
@@ -87,11 +87,10 @@ def _price(row: Any, number: int) -> Price:
         amount = row.get(name, 0)
         if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount < math.inf:
             raise ValueError(f"must have a number from 0 for {name} in row {number}")
-    cached = row.get("cached", row["input"])
     return Price(
         model=row["model"],
         currency=row["currency"].strip(),
         input=float(row["input"]),
         output=float(row["output"]),
-        cached=float(cached),
+        cached=float(row["cached"] if "cached" in row else row["input"]),
     )

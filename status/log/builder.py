@@ -22,7 +22,7 @@ from agent_runner.status.log.log import Delta
 from agent_runner.status.log.open_parts import OpenCall, OpenMessage, within
 from agent_runner.status.log.plain import MAX_ENCODED, Room, note_of, plain, plain_text, result_text, shown_text
 from agent_runner.status.log.tool_names import SUB_AGENT_TOOL, TODO_TOOL, component, display_name
-from agent_runner.status.log.usage import Priced, Usage
+from agent_runner.status.usage.model_usage import Priced, Usage
 
 MAX_ERROR_CHARS = 1000
 _TODOS = "todos"

@@ -1,11 +1,13 @@
 """The last report of a run: settle it, or hand it back."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from agent_runner.clients.reporting.native import BackendError, BackendRefused, BackendUnavailable
 from agent_runner.clients.reporting.port import is_native
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
+from agent_runner.status.usage.model_usage import Cost
 from agent_runner.tasks.body_errors import ExecutionError
 from agent_runner.tasks.run.outcome import HandBack, Outcome
 from agent_runner.tasks.run.run import Run
@@ -76,16 +78,18 @@ async def _settled(process: "RunnerProcess", run: Run, request: pb.SettleRequest
 
 def _tokens_of(run: Run) -> list[pb.ModelTokens]:
     said = run.builder.used
-    return [
-        pb.ModelTokens(
-            model=model,
-            input_tokens=used.get("input_tokens", 0),
-            output_tokens=used.get("output_tokens", 0),
-            cached_tokens=used.get("cached_tokens", 0),
-            **({"cost": cost.amount, "currency": cost.currency} if (cost := said.costs.get(model)) else {}),
-        )
-        for model, used in said.models.items()
-    ]
+    return [_model_tokens(model, used, said.costs.get(model)) for model, used in said.models.items()]
+
+
+def _model_tokens(model: str, used: Mapping[str, int], cost: Cost | None) -> pb.ModelTokens:
+    return pb.ModelTokens(
+        model=model,
+        input_tokens=used.get("input_tokens", 0),
+        output_tokens=used.get("output_tokens", 0),
+        cached_tokens=used.get("cached_tokens", 0),
+        cost=cost.amount if cost else 0,
+        currency=cost.currency if cost else "",
+    )
 
 
 def _last_of(run: Run) -> dict[str, Any]:

@@ -26,9 +26,9 @@ from agent_runner.status.log.custom import CustomLimits
 from agent_runner.status.log.events import Event, MessageBroken, MessageFinished, StreamPart
 from agent_runner.status.log.log import Delta
 from agent_runner.status.log.stream_parts import StreamLimits, StreamRows
-from agent_runner.status.log.usage import Priced
 from agent_runner.status.phases import Phase
 from agent_runner.status.requests.run_request import RunRequest
+from agent_runner.status.usage.model_usage import Priced
 from agent_runner.tasks.run.masked_texts import MaskedChunks, MaskedTexts
 from agent_runner.tasks.run.run_log import RunLog
 from agent_runner.tasks.run.stops import Stop

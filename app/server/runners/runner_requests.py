@@ -13,10 +13,10 @@ from agent_runner.app.server.problems import invalid, known
 from agent_runner.clients.models.prices import MOST_CURRENCY_CHARS
 from agent_runner.status.failures import Code
 from agent_runner.status.log.row_kinds import ROW_KINDS, Writer
-from agent_runner.status.log.usage import Cost
 from agent_runner.status.phases import TERMINAL_PHASES, Phase
 from agent_runner.status.store.records import NewDelta, Outcome
 from agent_runner.status.store.run_records import RunDeltas
+from agent_runner.status.usage.model_usage import Cost
 from agent_runner.v1 import runner_pb2 as pb
 
 _SERVERS_OWN = frozenset(kind.name for kind in ROW_KINDS.values() if kind.writer is Writer.SERVER)

@@ -13,7 +13,7 @@ from agent_runner.clients.models.prices import Prices
 from agent_runner.clients.settings.settings import SettingsError, load_settings
 from agent_runner.status.log.builder import StatusBuilder
 from agent_runner.status.log.events import MessageFinished
-from agent_runner.status.log.usage import Cost, Usage
+from agent_runner.status.usage.model_usage import Cost, Usage
 
 LARGE = {"model": "large-*", "currency": "USD", "input": 3, "output": 15, "cached": 0.3}
 TABLE = json.dumps(
