@@ -58,7 +58,7 @@ class Step(Enum):
     ENSURE_THREAD = "ensure_thread"
     """EnsureThread is to be started by a worker. Left by `begin`, or by schedule-to-start."""
     THREAD_STARTED = "thread_started"
-    """EnsureThread runs. Left by `done`, or by the step's own deadline if its worker died."""
+    """EnsureThread runs. Left by `done`, or by the step's own deadline if its worker died, also by `retry_thread`."""
     EXECUTE = "execute"
     """ExecuteGraphton is to be claimed by a worker. Left by `claim`, or by schedule-to-start."""
     RUNNING = "running"
@@ -111,6 +111,9 @@ HAND_BACK = _edge("hand_back", {Step.RUNNING}, Step.EXECUTE, Phase.IN_PROGRESS, 
 RETRY = _edge("retry", {Step.RUNNING}, Step.EXECUTE, Phase.IN_PROGRESS, fence=True)
 """An attempt has failed and another one is left: as the owner reports it, or as the server finds it. The next claim is
 not granted before its time, and raises the attempt."""
+RETRY_THREAD = _edge("retry_thread", {Step.THREAD_STARTED}, Step.ENSURE_THREAD, Phase.PENDING)
+"""The worker was lost before the run was claimed. That was an attempt, too: the next one begins with EnsureThread. No
+fence was given yet, so none is raised; a late worker is refused by its begin id."""
 SETTLE = _edge("settle", {Step.RUNNING}, Step.SETTLED, *TERMINAL_PHASES, fence=True)
 CANCEL_PENDING = _edge("cancel_pending", _OPEN - {Step.RUNNING}, Step.SETTLED, Phase.CANCELLED, fence=True)
 FAIL = _edge("fail", _OPEN, Step.SETTLED, Phase.FAILED, Phase.CANCELLED, fence=True)
@@ -125,6 +128,7 @@ REPORT_END = _edge("report_end", {Step.RUNNING}, Step.SETTLED, *TERMINAL_PHASES,
 TRANSITIONS = {
     t.name: t
     for t in (
-        ADMIT, BEGIN, DONE, CLAIM, HAND_BACK, RETRY, SETTLE, CANCEL_PENDING, FAIL, REPORT_FIRST, REPORT, REPORT_END,
+        ADMIT, BEGIN, DONE, CLAIM, HAND_BACK, RETRY, RETRY_THREAD, SETTLE, CANCEL_PENDING, FAIL, REPORT_FIRST, REPORT,
+        REPORT_END,
     )
 }  # fmt: skip

@@ -158,7 +158,7 @@ class Publisher:
         ensure = self._signature(
             ENSURE_THREAD,
             execution_id,
-            **_identity(execution_id, ENSURE_THREAD, carried),
+            **_identity(execution_id, ENSURE_THREAD, carried, attempt),
             soft_time_limit=timeouts.ensure_thread_s + SETTLE_BACKSTOP_SOFT_S,
             time_limit=timeouts.ensure_thread_s + SETTLE_BACKSTOP_HARD_S,
             **rest,

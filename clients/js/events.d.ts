@@ -153,6 +153,8 @@ export type AgentExecution = {
       })[];
     })[];
   };
+  /** while it waits for its org's turn: `org`, `priority` and `waiting_since` */
+  turn?: { [name: string]: unknown };
 };
 
 /** The execution is in another phase. The last row of a log is the one with a terminal phase. */

@@ -8,11 +8,11 @@ from pydantic import field_validator
 
 from agent_runner.clients.sandbox.network.allowed_hosts import AllowedHosts
 from agent_runner.clients.sandbox.own_user import OwnUsers
-from agent_runner.clients.settings.bound_settings import BoundSettings
 from agent_runner.clients.settings.environment import setting
+from agent_runner.clients.settings.turn_settings import TurnSettings
 
 
-class SandboxSettings(BoundSettings):
+class SandboxSettings(TurnSettings):
     sandbox_network: Literal["off", "on", "listed"] = setting(
         "AGENT_RUNNER_SANDBOX_NETWORK",
         default="off",

@@ -72,6 +72,7 @@ class NewExecution:
     """The address to call at its end, encrypted."""
     after_s: float = 0.0
     """It may begin only after this many seconds."""
+    priority: int = 0  # see `FairTurns`
     fired: Mark | None = None
     """It is made by a schedule, and only if the schedule is as this says."""
 
@@ -134,12 +135,12 @@ class Execution:
     spec_version: int  # of the fields that its owner may change; 1 at its creation
     spec_updated_at: float | None
     spec_updated_by: str
-    waiting: int
-    """1: it ended with questions to a person, and no later execution of its session has answered them."""
-    multitask: str
-    """What it did to the executions of its session that had not ended: a `Multitask`."""
+    waiting: int  # 1: it ended with questions to a person that no later execution of its session has answered
+    multitask: str  # what it did to the executions of its session that had not ended: a `Multitask`
     rolled_back: int  # 1: it and what it did to memory are removed at its end
     not_before: float  # it, or its next attempt, may begin only from then on; 0: at once
+    priority: int
+    ready_at: float  # since then it waits for its org's turn; 0: it does not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -391,9 +392,7 @@ class ResourceQuery(Query):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResourcePage:
-    """As `Page`."""
-
+class ResourcePage:  # as `Page`
     resources: Sequence[Resource]
     next_token: str
     total: int

@@ -33,7 +33,7 @@ from sqlalchemy import (
 
 from agent_runner.status.store.clock import earliest
 from agent_runner.status.store.postgres import engine_url, is_postgres, suit
-from agent_runner.status.store.tables import client_records, columns, label_rows, schedule_records
+from agent_runner.status.store.tables import client_records, columns, label_rows, schedule_records, turn_records
 from agent_runner.status.store.tables.columns import Big as _Big
 from agent_runner.status.store.tables.columns import count_column as _count
 from agent_runner.status.store.tables.columns import due_column as _due
@@ -112,6 +112,8 @@ executions = Table(
     _due("webhook_due_at"),
     _count("webhook_tries"),
     _name("retry"),
+    _count("priority"),
+    Column("ready_at", Double, nullable=False, server_default="0"),
     UniqueConstraint("org", "idempotency_key"),
     sqlite_autoincrement=True,
 )
@@ -144,6 +146,7 @@ _WEBHOOK = text("webhook is not null")
 Index("ix_executions_webhook_due_at", executions.c.webhook_due_at, sqlite_where=_WEBHOOK, postgresql_where=_WEBHOOK)
 _ENDED = text("completed_at is not null")
 Index("ix_executions_completed_at", executions.c.completed_at, sqlite_where=_ENDED, postgresql_where=_ENDED)
+turn_records.index_turns(executions)
 
 execution_tags = Table(
     "execution_tags",
@@ -319,6 +322,7 @@ api_keys = Table(
 
 threads, assistants = client_records.threads, client_records.assistants
 graph_queries = client_records.graph_queries
+org_turns = turn_records.org_turns
 schedules, schedule_firings = schedule_records.schedules, schedule_records.schedule_firings
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -19,6 +19,7 @@ from agent_runner.status.store.registry.schedules import Schedules
 from agent_runner.status.store.registry.skill_versions import Skills
 from agent_runner.status.store.registry.threads import Threads
 from agent_runner.status.store.turns.firings import Firings
+from agent_runner.status.store.turns.taking_turns import TakingTurns
 from agent_runner.status.store.turns.webhook_calls import WebhookCalls
 
 
@@ -43,5 +44,6 @@ class Store(
     Firings,
     Summaries,
     Activity,
+    TakingTurns,
 ):
     """`Store.open(url)` connects lazily; `close()` when done. Every verb may raise `StoreUnavailable`."""

@@ -168,7 +168,7 @@ class Model:
         return "retried" if self._end(row, "FAILED", code) else "ended"
 
     def withdraw(self, row: Modelled) -> str:
-        if row.step not in ("waiting", "ensure_thread") or row.stamped is not None:
+        if row.step not in ("waiting", "ensure_thread") or row.stamped is not None or row.attempt:
             return "refused"
         self.rows.remove(row)
         self._next()
@@ -183,7 +183,7 @@ class Model:
     # a worker
 
     def begin(self, row: Modelled, token: str, owner: str) -> str:
-        if row.step == "ensure_thread" and row.due.get("start", FOREVER) > self.now:
+        if row.step == "ensure_thread" and row.due.get("start", FOREVER) > self.now >= row.not_before:
             row.step, row.begin_id, row.owner, row.send_at = "thread_started", token, owner, FOREVER
             row.due.pop("start", None)
             row.due["thread"] = self.now + row.limits["thread"]
@@ -349,15 +349,21 @@ class Model:
 
     def _again(self, row: Modelled, code: str, by: int) -> bool:
         """Its place in the session, and the clock of the whole, stay with it; all of the attempt ends."""
-        at = self.now + min(PAUSE * 2 ** (row.attempt - 1), LONGEST_PAUSE)
-        wanted = code in RETRIED and row.step == "running" and row.attempt < row.attempts
+        begun = row.step == "thread_started"
+        attempt = row.attempt + begun
+        at = self.now + min(PAUSE * 2 ** (attempt - 1), LONGEST_PAUSE)
+        wanted = code in RETRIED and row.step in ("thread_started", "running") and attempt < row.attempts
         if not wanted or row.cancelled or row.due["total"] <= at:
             return False
-        row.failed.append((row.attempt, code))
-        row.step, row.owner, row.resumable, row.stamped, row.settled_by = "execute", "", False, None, by
-        row.fence += 1
+        row.failed.append((attempt, code))
+        if begun:  # no claim has counted it
+            row.step, row.attempt, row.begin_id = "ensure_thread", attempt, ""
+        else:
+            row.step, row.resumable, row.settled_by = "execute", False, by
+            row.fence += 1
+        row.owner, row.stamped = "", None
         row.send_at = row.not_before = at
-        for clock in ("beat", "lost", "run"):
+        for clock in ("beat", "lost", "run", "thread"):
             row.due.pop(clock, None)
         return True
 

@@ -177,7 +177,7 @@ class WorkerVerbs(ServerVerbs):
         if claimed.execution:
             assert (claimed.execution.fence, claimed.execution.attempt) == (row.fence, row.attempt)
             assert claimed.execution.runner_seq == row.numbers
-            begins_at = self.model.head if row.resumable or row.attempt > 1 else row.base
+            begins_at = self.model.head if row.resumable or (row.attempt > 1 and row.fence > 1) else row.base
             assert (claimed.resume, claimed.head_checkpoint_id) == (row.resumable, begins_at)
 
     # append, beat, hand back, settle

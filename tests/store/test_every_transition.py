@@ -70,6 +70,10 @@ async def retry(store: Store, e: Execution) -> None:
     await store.fail(e.id, Code.WORKER_LOST, {}, only_steps=frozenset({Step.RUNNING}))
 
 
+async def retry_thread(store: Store, e: Execution) -> None:
+    await store.fail(e.id, Code.WORKER_LOST, {}, only_steps=frozenset({Step.THREAD_STARTED}))
+
+
 async def settle(store: Store, e: Execution) -> None:
     await store.settle(e.handle, e.fence, e.runner_seq, [], "", COMPLETED)
 
@@ -83,7 +87,7 @@ async def fail(store: Store, e: Execution) -> None:
 
 
 VERBS: dict[str, Callable[[Store, Execution], Awaitable[None]]] = {
-    f.__name__: f for f in (admit, begin, done, claim, hand_back, retry, settle, cancel_pending, fail)
+    f.__name__: f for f in (admit, begin, done, claim, hand_back, retry, retry_thread, settle, cancel_pending, fail)
 }
 REPORTED = {REPORT_FIRST.name, REPORT.name, REPORT_END.name}
 """One verb, `merge_status`, takes one or two of these: tests/store/test_reported.py."""

@@ -255,3 +255,55 @@ async def test_an_execution_of_an_older_release_has_one_attempt(store: Store, fl
     """A row without a policy reads as one attempt."""
     assert RetryPolicy.from_json("", 0) == RetryPolicy()
     assert (await running(flow, retry=RetryPolicy())).retry == RetryPolicy()
+
+
+@pytest.mark.parametrize("how", ["exit", "silence", "report"])
+async def test_a_worker_lost_in_ensure_thread_is_an_attempt(store: Store, flow: Flow, clock: Clock, how: str) -> None:
+    """Nothing of the agent had begun, so the next attempt begins at the start; the late worker is refused, and the
+    third loss is the end."""
+    await store.tick(period_s=1)
+    execution = await flow.created(retry=THREE)
+    for attempt, pause_s in ((1, 2.0), (2, 5.0)):
+        await lose_in_ensure_thread(store, clock, execution, attempt, how)
+        lost = await flow.facts(execution.id)
+        assert (lost.step, lost.phase, lost.attempt, lost.fence) == (Step.ENSURE_THREAD, Phase.PENDING, attempt, 0)
+        assert not await store.done(execution.id, f"b{attempt}", "thread-late")
+        assert not (await store.begin(execution.id, "early", "w9")).granted
+        assert (await store.withdraw(execution.id), await store.due_for_dispatch()) == (False, [])
+        clock.advance(pause_s)
+        assert [one.id for one in await store.due_for_dispatch()] == [execution.id]
+    await lose_in_ensure_thread(store, clock, execution, 3, how)
+    assert (await flow.facts(execution.id)).phase is Phase.FAILED
+    found = await store.state(execution.id)
+    assert found is not None
+    assert [one["attempt"] for one in found[1].attempts] == [1, 2]
+
+
+async def lose_in_ensure_thread(store: Store, clock: Clock, execution: Execution, attempt: int, how: str) -> None:
+    await store.dispatched(execution.id)
+    assert (await store.begin(execution.id, f"b{attempt}", f"w{attempt}")).granted
+    if how == "exit":
+        assert [one.id for one in await store.exited(f"w{attempt}", "signal 9")] == [execution.id]
+    elif how == "report":
+        only = frozenset({Step.ENSURE_THREAD, Step.THREAD_STARTED})
+        assert (await store.fail(execution.id, Code.WORKER_LOST, {}, only_steps=only, attempt=attempt)).accepted
+    else:
+        for _ in range(30):  # without an amnesty
+            clock.advance(execution.timeouts.ensure_thread_s / 29)
+            await store.alive(period_s=1)
+        swept = await store.sweep(period_s=1)
+        assert [one.id for one in (*swept.retried, *swept.ended)] == [execution.id]
+
+
+async def test_after_a_loss_in_ensure_thread_the_run_is_a_first_one(store: Store, flow: Flow, clock: Clock) -> None:
+    """The claim counts it as the second attempt, and looks in memory for nothing that it had done."""
+    execution = await flow.created(retry=THREE)
+    await lose_in_ensure_thread(store, clock, execution, 1, "exit")
+    clock.advance(2)
+    await store.dispatched(execution.id)
+    assert (await store.begin(execution.id, "b2", "w2", new_thread_id="t")).done
+    claimed = await store.claim(execution.id, "c2", "w2")
+    assert claimed.execution is not None
+    assert (claimed.execution.attempt, claimed.execution.fence) == (2, 1)
+    assert (claimed.resume, claimed.untold_execution_id, claimed.go_on_if_found) == (False, "", False)
+    assert claimed.execution.base_checkpoint_id is None or claimed.head_checkpoint_id == ""

@@ -23,6 +23,7 @@ from agent_runner.app.cli.secret_options import env_option, secrets_of
 from agent_runner.clients.process.local_stack import stack_runs
 from agent_runner.clients.process.private_files import keep_private
 from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.requests.fair_turns import HIGHEST, LOWEST
 from agent_runner.status.requests.retries import MOST_ATTEMPTS
 
 
@@ -50,13 +51,19 @@ class Request:
     metavar="N",
     help="It may be tried N times: a lost worker or a model that is away is not its end.",
 )
+@click.option(
+    "--priority",
+    type=click.IntRange(LOWEST, HIGHEST),
+    metavar="N",
+    help="Where orgs take turns: before its org's other executions (more than 0), or after them.",
+)
 @click.option("--org", metavar="ORG", help="The organisation it belongs to.")
 @click.option("--server", metavar="URL", help="A server that runs; else AGENT_RUNNER_HTTP_URL, else one for this run.")
 @click.option("--json", "as_json", is_flag=True, help="The final execution as JSON on stdout and nothing else there.")
 def run(
     message: str | None, agent: str | None, graph: str | None, session: str | None, model: str | None,
     attach: tuple[str, ...], env: tuple[str, ...], env_file: tuple[Path, ...], input_: str | None,
-    attempts: int | None, org: str | None, server: str | None, as_json: bool,
+    attempts: int | None, priority: int | None, org: str | None, server: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run MESSAGE and show it live. Ctrl-C cancels it.
 
@@ -70,6 +77,7 @@ def run(
     body = {
         "message": message_with(message, attach), "input": _json(input_), "agent": None if agent_file else agent,
         "graph": graph, "session_id": session, "model": model, "env": secrets_of(env, env_file), "org": org,
+        "priority": priority,
         "retry": {"maximum_attempts": attempts} if attempts else None,
     }  # fmt: skip
     sent = {k: v for k, v in body.items() if v or (k == "input" and v is not None)}

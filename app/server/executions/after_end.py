@@ -1,4 +1,4 @@
-"""The work after an execution's end: readers wake, and due rows are published (the session's next execution)."""
+"""The work after an execution's end: readers wake, and what comes next is published: of its session, or of any org."""
 
 from agent_runner.app.server.context import ServerContext
 from agent_runner.status.store.records import Execution, Settled
@@ -8,7 +8,7 @@ def follow_up(ctx: ServerContext, settled: Settled) -> None:
     """Call it after a write that may have ended an execution."""
     if settled.execution is not None:
         ctx.grown(settled.execution.id, settled.execution.last_seq)
-    if settled.promoted:
+    if settled.promoted or ctx.settings.takes_turns:
         publish_due(ctx)
 
 
@@ -19,5 +19,6 @@ def after_end(ctx: ServerContext, execution: Execution) -> None:
 
 
 def publish_due(ctx: ServerContext) -> None:
-    """Publish every due row now, instead of at the next round of the resender. Each row is taken by one server."""
+    """Publish what has its turn, and every due row, now: instead of at the next round of the resender. Each row is
+    taken by one server."""
     ctx.soon(ctx.dispatcher.resend_due())

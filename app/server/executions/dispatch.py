@@ -97,6 +97,8 @@ class Dispatcher:
             while self._asked_again:
                 self._asked_again = False
                 try:
+                    while turns := await self._store.take_turns(AT_ONCE):
+                        await self._send_all(turns)
                     while due := await self._store.due_for_dispatch(AT_ONCE):
                         await self._send_all(due)
                 except (PublishError, StoreUnavailable) as error:

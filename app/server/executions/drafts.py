@@ -35,7 +35,7 @@ CONTRACT_FIELDS = frozenset({"api_version", "apiVersion", "kind", "metadata", "s
 SHORT_FIELDS = frozenset(
     {
         *("message", "input", "answers", "agent", "session_id", "graph", "model", "env", "timeouts", "org"),
-        *("context", "config", "retry"),
+        *("context", "config", "retry", "priority"),
     }
 )
 
@@ -154,7 +154,7 @@ def _short(body: Mapping[str, Any], idempotency_key: str) -> Draft:
     if model := _text(body, "model"):
         execution.spec.execution_config.model_name = model
     put_secrets(execution, env_of(body))
-    put_annotations(execution.metadata.annotations, body.get("context"), body.get("config"), body.get("retry"))
+    put_annotations(execution.metadata.annotations, body)
     return Draft(
         execution=execution,
         agent=_text(body, "agent"),

@@ -332,6 +332,7 @@ class Executions:
             sealed_env=self._ctx.sealing.seal_env(env_values(execution)),
             timeouts=timeouts,
             retry=place.retry,
+            priority=place.priority,
             runner_queue=settings.runner_queue,
             orchestrator_queue=settings.orchestrator_queue,
             idempotency_key=draft.idempotency_key,
@@ -372,6 +373,8 @@ class Executions:
         withdraw the row that both would return.
         """
         execution = accepted.execution
+        if execution.ready_at:
+            publish_due(self._ctx)
         if execution.step is not Step.ENSURE_THREAD or execution.dispatched_at is not None:
             return True
         cause = "the first call with this idempotency key could not publish it"

@@ -10,7 +10,7 @@ from agent_runner.app.server.problems import invalid
 from agent_runner.clients.mcp import options
 from agent_runner.clients.models import budget
 from agent_runner.status import run_config
-from agent_runner.status.requests import retries
+from agent_runner.status.requests import fair_turns, retries
 from agent_runner.status.run_config import CONFIG, CONTEXT, MAX_LIMIT, OURS, RunConfigError
 
 __all__ = ["CONFIG", "CONTEXT", "MAX_LIMIT", "OURS", "check_annotations", "check_config", "merged", "put_annotations"]
@@ -35,6 +35,7 @@ def check_annotations(annotations: Mapping[str, str]) -> None:
     with _told():
         budget.budget_of(annotations.get(budget.ANNOTATION, ""))
         retries.policy_of({}, annotations)
+        fair_turns.priority_of({}, annotations)
     try:
         options.options_of(annotations.get(options.ANNOTATION, ""))
     except options.ToolServerOptionsError as error:
@@ -47,8 +48,18 @@ def retry_policy(agent: Mapping[str, str], execution: Mapping[str, str]) -> retr
         return retries.policy_of(agent, execution)
 
 
-def put_annotations(annotations: Any, context: Any, config: Any, retry: Any = None) -> None:
-    """Writes the short form's `context`, `config` and `retry` into the annotations that keep them."""
+def priority(agent: Mapping[str, str], execution: Mapping[str, str]) -> int:
+    """The priority of an execution in its org. Raises INVALID_ARGUMENT."""
+    with _told():
+        return fair_turns.priority_of(agent, execution)
+
+
+def put_annotations(annotations: Any, body: Mapping[str, Any]) -> None:
+    """Writes the short form's `context`, `config`, `retry` and `priority` into the annotations that keep them."""
+    context, config, retry = (body.get(name) for name in ("context", "config", "retry"))
+    if (urgent := body.get("priority")) is not None:
+        with _told():
+            annotations[fair_turns.ANNOTATION] = str(fair_turns.checked(urgent, "priority"))
     if retry is not None:
         with _told():
             annotations[retries.ANNOTATION] = json.dumps(retries.checked(retry, "retry"))
@@ -72,7 +83,7 @@ def _read(text: str, what: str) -> Any:
 def _told() -> Iterator[None]:
     try:
         yield
-    except (budget.BudgetError, retries.RetryError) as error:
+    except (budget.BudgetError, retries.RetryError, fair_turns.PriorityError) as error:
         raise invalid(str(error)) from None
     except RunConfigError as error:
         raise (invalid(str(error), next_step=error.next_step) if error.next_step else invalid(str(error))) from None

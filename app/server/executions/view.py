@@ -1,8 +1,7 @@
 """An execution as its readers see it: the row and the folded log, as the contract's AgentExecution.
 
 `execution_json` is protobuf JSON with the original field names, plus `waiting_for_input`. If there are any, it also has
-`output`, `incomplete`, `questions`, `next_step`, `sandbox`, `attempts` and `redriven_from`. `execution_message` is the
-same as a message, without these fields.
+the other fields of `EXTRAS`. `execution_message` is the same as a message, without these fields.
 """
 
 import json
@@ -32,6 +31,7 @@ MAX_RECURSION, MAX_LEVELS = 66, 34
 parser. A list or an event around the execution takes some too. The second number is levels of JSON."""
 EXTRAS = (
     "output", "incomplete", "redriven_from", "waiting_for_input", "questions", "next_step", "sandbox", "attempts",
+    "turn",
 )  # fmt: skip
 """The fields that our JSON has and the contract has not."""
 
@@ -66,7 +66,15 @@ def execution_json(execution: Execution, state: State) -> dict[str, Any]:
         shown["redriven_from"] = execution.redriven_from
     if execution.retry.maximum_attempts > 1:
         shown["attempts"] = attempts_json(execution, state)
-    return shown
+    return shown | turn_json(execution)
+
+
+def turn_json(execution: Execution) -> dict[str, Any]:
+    """`turn`, while it waits for its org's turn."""
+    if not execution.ready_at:
+        return {}
+    since = rfc3339(execution.ready_at)
+    return {"turn": {"org": execution.org, "priority": execution.priority, "waiting_since": since}}
 
 
 def attempts_json(execution: Execution, state: State) -> dict[str, Any]:
@@ -78,7 +86,7 @@ def attempts_json(execution: Execution, state: State) -> dict[str, Any]:
         {name: one[name] for name in names if one.get(name)} | {"ended_at": rfc3339(one["ended_at"])}
         for one in state.attempts
     ]
-    waits = execution.phase not in TERMINAL_PHASES and execution.step is Step.EXECUTE
+    waits = execution.phase not in TERMINAL_PHASES and execution.step in (Step.ENSURE_THREAD, Step.EXECUTE)
     if waits and state.attempts and state.attempts[-1].get("attempt") == execution.attempt:
         shown["next_at"] = rfc3339(state.attempts[-1]["next_at"])
     return shown
@@ -106,7 +114,7 @@ def brief_json(execution: Execution, told: Brief) -> dict[str, Any]:
         shown["attempts"] = {"current": execution.attempt, "maximum": execution.retry.maximum_attempts}
     if execution.redriven_from:
         shown["redriven_from"] = execution.redriven_from
-    return shown
+    return shown | turn_json(execution)
 
 
 def execution_message(execution: Execution, state: State) -> AgentExecution:

@@ -31,6 +31,7 @@ class Metrics:
 
     def __init__(self, ctx: ServerContext) -> None:
         self._store, self._dispatcher = ctx.store, ctx.dispatcher
+        self._takes_turns = ctx.settings.takes_turns
         self._queues = (ctx.settings.runner_queue, ctx.settings.orchestrator_queue)
         self._scraped = Fresh(self._scrape, for_s=ctx.settings.health_fresh_s, soon=ctx.outliving)
         self._registry = ctx.counted.registry
@@ -66,6 +67,15 @@ class Metrics:
         )
         self._waited = Gauge(
             "agent_runner_queue_oldest_waiting_seconds",
+            "How long the oldest of them has waited; 0 when none waits",
+            ["queue"],
+            registry=kept,
+        )
+        self._turns = Gauge(
+            "agent_runner_turn_waiting", "Executions that wait for their org's turn", ["queue"], registry=kept
+        )
+        self._turn_waited = Gauge(
+            "agent_runner_turn_oldest_waiting_seconds",
             "How long the oldest of them has waited; 0 when none waits",
             ["queue"],
             registry=kept,
@@ -121,7 +131,18 @@ class Metrics:
         for queue in {*self._queues, *(w.queue for w in online if w.role == "worker"), *ages}:
             self._waiting.labels(queue).set(ages[queue].waiting if queue in ages else 0)
             self._waited.labels(queue).set(ages[queue].oldest_s if queue in ages else 0)
+        await self._read_turns()
         await self._read_depths({*self._queues, *(w.queue for w in online)})
+
+    async def _read_turns(self) -> None:
+        """No series where orgs do not take turns."""
+        for gauge in (self._turns, self._turn_waited):
+            gauge.clear()
+        standings = await self._store.turn_standings(org="") if self._takes_turns else ()
+        for queue in {one.queue for one in standings}:
+            of = [one for one in standings if one.queue == queue]
+            self._turns.labels(queue).set(sum(one.ready for one in of))
+            self._turn_waited.labels(queue).set(max(one.oldest_s for one in of))
 
     def _tell_workers(self, online: Sequence[Worker], now: float) -> None:
         for gauge in self._of_workers.values():

@@ -14,6 +14,7 @@ from agent_runner.app.server.listing.last_hour import LastHour
 from agent_runner.app.server.runners.worker_states import state_of
 from agent_runner.status.log.log import rfc3339
 from agent_runner.status.store.records import Worker
+from agent_runner.status.store.turns.taking_turns import OrgStanding
 
 MAX_ORGS = 64
 """Curves are kept for so many orgs. Another one's are read anew."""
@@ -52,6 +53,9 @@ class Overviews:
         workers.sort(key=lambda shown: not shown["online"])
         hour.take(now, await store.runs_since(hour.since(now), org=org))
         ages = {age.queue: age for age in await store.queue_ages(org=org)}
+        turns: dict[str, list[dict[str, Any]]] = {}
+        for one in await store.turn_standings(org=org) if self._ctx.settings.takes_turns else ():
+            turns.setdefault(one.queue, []).append(_turn(one))
         served = {str(shown["queue"]) for shown in workers if shown["online"] and shown["role"] == "worker"}
         return {
             "workers": workers[:MAX_WORKERS],
@@ -65,10 +69,21 @@ class Overviews:
                     "waiting": ages[name].waiting if name in ages else 0,
                     "oldestWaitingSeconds": round(ages[name].oldest_s, 3) if name in ages else 0,
                 }
-                for name in sorted(served | ages.keys())
+                | ({"turns": turns[name]} if name in turns else {})
+                for name in sorted(served | ages.keys() | turns.keys())
             ],
             "lastHour": hour.as_json(now),
         }
+
+
+def _turn(one: OrgStanding) -> dict[str, Any]:
+    return {
+        "org": one.org,
+        "waiting": one.ready,
+        "oldestWaitingSeconds": round(one.oldest_s, 3),
+        "published": one.published,
+        "underWay": one.under_way,
+    }
 
 
 def _worker(worker: Worker, silent_before: float) -> dict[str, Any]:
@@ -96,6 +111,12 @@ def _all(item: Schema) -> Schema:
     return {"type": "array", "items": item}
 
 
+_LONGEST: Schema = {"type": "number", "minimum": 0}
+_QUEUE = object_of(name=STRING, waiting=_WHOLE, oldestWaitingSeconds=_LONGEST)
+_QUEUE["properties"]["turns"] = {
+    **_all(object_of(org=STRING, waiting=_WHOLE, oldestWaitingSeconds=_LONGEST, published=_WHOLE, underWay=_WHOLE)),
+    "description": "where orgs take turns: what of each waits for its turn, is on the broker, and has not ended",
+}
 OVERVIEW: Schema = object_of(
     workers=_all(
         object_of(
@@ -105,7 +126,7 @@ OVERVIEW: Schema = object_of(
         )
     ),
     failedStarts=_all(object_of(queue=STRING, role=STRING, at=_AT, text=STRING)),
-    queues=_all(object_of(name=STRING, waiting=_WHOLE, oldestWaitingSeconds={"type": "number", "minimum": 0})),
+    queues=_all(_QUEUE),
     lastHour=object_of(
         bucketSeconds=_WHOLE,
         started={**_all(_WHOLE), "description": "each minute; the last one has just begun"},

@@ -93,10 +93,11 @@ class Creation(Multitasking):
             superseded = self.supersede(connection, new.session_id, new.multitask)
             busy = any(row.phase not in TERMINAL_PHASES for row in superseded)
         later = new.after_s > 0
+        is_ready = self.turns.on and not busy and not later
         waits = {"wait_s": new.timeouts.thread_wait_s + new.after_s, "close_s": new.timeouts.schedule_to_close_s}
         first = _first_rows(new)
         row = connection.only(
-            made.row(waits=busy or later, later=later),
+            made.row(waits=busy or later or self.turns.on, later=later, is_ready=is_ready),
             **self.params(**waits, after_s=new.after_s),
             id=new.id,
             org=new.org,
@@ -115,6 +116,7 @@ class Creation(Multitasking):
             sealed_env=new.sealed_env or None,
             max_attempts=new.retry.maximum_attempts,
             retry=new.retry.to_json(),
+            priority=new.priority,
             runner_queue=new.runner_queue,
             orchestrator_queue=new.orchestrator_queue,
             last_seq=len(first),

@@ -17,8 +17,6 @@ from sqlalchemy import (
     and_,
     case,
     delete,
-    exists,
-    func,
     insert,
     select,
     true,
@@ -26,7 +24,8 @@ from sqlalchemy import (
 )
 
 from agent_runner.status.failures import Code, describe
-from agent_runner.status.phases import ADMIT, FAIL, SETTLE, TERMINAL_PHASES, Phase, Step, Transition
+from agent_runner.status.phases import FAIL, SETTLE, TERMINAL_PHASES, Phase, Step, Transition
+from agent_runner.status.requests.fair_turns import FairTurns
 from agent_runner.status.store.clock import FOREVER, NOW
 from agent_runner.status.store.driver.ready import Ready, number, ready, text_of
 from agent_runner.status.store.driver.transaction import Connection
@@ -37,13 +36,21 @@ from agent_runner.status.store.records import NewDelta, Settled
 from agent_runner.status.store.rows import to_execution
 from agent_runner.status.store.run_records import NewRows
 from agent_runner.status.store.schema import execution_log, execution_snapshots, executions, session_facts
-from agent_runner.status.store.turns.attempts import ROWS, attempt_of_message, next_attempt, retry, rows_about
+from agent_runner.status.store.turns.admission import admit, make_ready
+from agent_runner.status.store.turns.attempts import (
+    ROWS,
+    attempt_of_message,
+    next_attempt,
+    retry,
+    retry_thread,
+    rows_about,
+)
 from agent_runner.status.store.verbs import writes
 from agent_runner.status.timeouts import TimeoutType
 
 E = executions.c
 OPEN = E.phase < min(TERMINAL_PHASES)
-NO_DEADLINES = {t.column: FOREVER for t in TimeoutType} | {"next_dispatch_at": FOREVER}
+NO_DEADLINES = {t.column: FOREVER for t in TimeoutType} | {"next_dispatch_at": FOREVER, "ready_at": 0.0}
 ATTEMPT_CODES = frozenset({Code.HEARTBEAT, Code.WORKER_LOST, Code.START_TO_CLOSE, Code.WORKER_SHUTDOWN})
 """Failures that the cancel itself may cause: while a cancel is pending, the execution ends CANCELLED instead."""
 SMALL_TAIL_BYTES = 4096
@@ -128,6 +135,8 @@ def closing_rows(row: Row[Any], end: End) -> tuple[Phase, list[NewDelta]]:
 
 
 class Ending(Reading):
+    turns: FairTurns = FairTurns()
+    """How orgs take turns. Every server of a store has the same."""
     on_end: Callable[[Phase, Code | None, float | None], None] | None = None
     """Called once for each end that this store writes, for counting."""
     on_rows: Callable[[NewRows], None] | None = None
@@ -151,13 +160,14 @@ class Ending(Reading):
         the session is held. `first`: the number of `deltas[0]`, if its owner reports the end. `due`: as `retry`."""
         if row is None or end.phase is not Phase.FAILED or (again := next_attempt(row, end.code, end.facts)) is None:
             return None
-        its = {"its_handle": row.handle, "its_fence": row.fence, "pause_s": again.pause_s, "count": len(deltas)}
-        if first is not None:
-            its["its_first"] = first
         rows = len(deltas) + ROWS
-        taken: Row[Any] | None = connection.one(
-            retry(owned=first is not None, due=due), **self.params(**its, rows=rows)
-        )
+        its = self.params(its_handle=row.handle, pause_s=again.pause_s, rows=rows)
+        if row.step == Step.THREAD_STARTED.value:
+            statement, its = retry_thread(due=due), its | {"its_begin": row.begin_id}
+        else:
+            statement = retry(owned=first is not None, due=due)
+            its |= {"its_fence": row.fence, "count": len(deltas)} | ({} if first is None else {"its_first": first})
+        taken: Row[Any] | None = connection.one(statement, **its)
         if taken is None:
             return None
         about = [NewDelta(kind=kind, payload=dumps(payload)) for kind, payload in rows_about(taken, again)]
@@ -196,7 +206,7 @@ class Ending(Reading):
         for row, end in ended:
             self._after_end(connection, row, end, Phase(row.phase), large=is_large(row, ()))
         sessions = [self.params(its_session=row.session_id) for row, _ in ended if row.session_id]
-        connection.one_of_each(_admit(), sessions)
+        connection.one_of_each(self._next_of_session(), sessions)
         return found
 
     def _after_end(self, connection: Connection, row: Row[Any], end: End, phase: Phase, *, large: bool) -> None:
@@ -272,14 +282,18 @@ class Ending(Reading):
         return list(connection.scalars(held.with_for_update(skip_locked=not wait)))
 
     def promote(self, connection: Connection, session_id: str) -> str:
-        """Admit the oldest waiting execution of a session in which no other one is active (FIFO). Its id, or ''.
+        """Admit the oldest waiting execution of a session in which no other one is active (FIFO), or make it ready for
+        its org's turn. Its id, or ''.
 
         The caller's transaction must hold the session (`hold_sessions`).
         """
         if not session_id:
             return ""
-        row = connection.one(_admit(), **self.params(its_session=session_id))
+        row = connection.one(self._next_of_session(), **self.params(its_session=session_id))
         return str(row.id) if row else ""
+
+    def _next_of_session(self) -> Ready:
+        return make_ready() if self.turns.on else admit()
 
     def end_row(
         self, connection: Connection, end: End, *conditions: ColumnElement[bool], edge: Transition = FAIL
@@ -324,8 +338,8 @@ class Ending(Reading):
 
     def _failing(self, connection: Connection, mine: ColumnElement[bool]) -> Row[Any] | None:
         """The row, if it may have a next attempt."""
-        running = select(executions).where(mine, E.step == Step.RUNNING.value, E.max_attempts > E.attempt)
-        return connection.execute(running).one_or_none()
+        begun = E.step.in_((Step.THREAD_STARTED.value, Step.RUNNING.value))
+        return connection.execute(select(executions).where(mine, begun, E.max_attempts > E.attempt)).one_or_none()
 
 
 LOG_ROW = Ready(insert(execution_log).values(at=NOW), columns=("handle", "seq", "fence", "kind", "payload"))
@@ -363,26 +377,6 @@ def _drop_snapshot() -> ClauseElement:
 def _snapshot_written() -> ClauseElement:
     sizes = {"snapshot_seq": number("at_seq"), "snapshot_bytes": number("size"), "tail_bytes": 0}
     return update(executions).where(E.handle == number("its_handle")).values(**sizes)
-
-
-@ready
-def _admit() -> ClauseElement:
-    other, its_session = executions.alias("other"), text_of("its_session")
-    waiting = select(func.min(E.handle)).where(
-        E.session_id == its_session, E.step == Step.WAITING.value, E.not_before <= NOW
-    )
-    held = exists().where(
-        other.c.session_id == its_session, other.c.phase < min(TERMINAL_PHASES), other.c.step != Step.WAITING.value
-    )
-    return take(
-        ADMIT,
-        E.handle == waiting.scalar_subquery(),
-        ~held,
-        dispatchable_at=NOW,
-        due_thread_wait=FOREVER,
-        due_schedule_to_close=NOW + E.limit_schedule_to_close,
-        next_dispatch_at=NOW,
-    )
 
 
 def is_large(row: Row[Any], deltas: Sequence[NewDelta]) -> bool:

@@ -76,7 +76,8 @@ class Outbox(Ending):
     @verb(orgs=Orgs.AFTER_A_READ)
     async def withdraw(self, id: str) -> bool:
         """Remove an execution that could not be published, only if it was never published and never started."""
-        never = and_(E.dispatched_at.is_(None), E.step.in_((Step.WAITING.value, Step.ENSURE_THREAD.value)))
+        before = E.step.in_((Step.WAITING.value, Step.ENSURE_THREAD.value))
+        never = and_(E.dispatched_at.is_(None), E.attempt == 0, before)
         return await self._remove(id, never)
 
     @verb(orgs=Orgs.EXECUTION)

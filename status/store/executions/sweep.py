@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, case, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, case, delete, exists, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -29,6 +29,8 @@ from agent_runner.status.store.executions.reading import folded
 from agent_runner.status.store.records import Execution, ResourceKind, Tick
 from agent_runner.status.store.rows import to_execution
 from agent_runner.status.store.schema import executions, resources, session_facts, startup_failures, sweeper, workers
+from agent_runner.status.store.tables.turn_records import ADMITTED as UNDER_WAY
+from agent_runner.status.store.tables.turn_records import READY
 from agent_runner.status.store.verbs import reads, verb, writes
 from agent_runner.status.timeouts import TIMEOUT_CODES, TimeoutType
 
@@ -168,6 +170,8 @@ class Sweep(Ending):
         # After an amnesty several deadlines may be equal: then the user's cancel is the reason.
         passed = min(TimeoutType, key=lambda t: (row._mapping[t.column], t is not TimeoutType.CANCEL))
         code = TIMEOUT_CODES[passed]
+        if passed is TimeoutType.THREAD_WAIT and row.ready_at:  # its session was free
+            code = Code.SCHEDULE_TO_START
         phase = Phase.CANCELLED if code is Code.CANCELLED else Phase.FAILED
         facts = self._facts(connection, row, passed, nobody) if with_facts else {}
         return End(phase=phase, code=code, facts=facts, late_s=row.now_at - row.next_deadline)
@@ -200,7 +204,8 @@ class Sweep(Ending):
             case TimeoutType.SCHEDULE_TO_START:
                 if row.runner_queue not in nobody:
                     nobody[row.runner_queue] = self._nobody(connection, row)
-                facts |= {"limit_s": row.limit_schedule_to_start, "cause": nobody[row.runner_queue]}
+                cause = nobody[row.runner_queue] + self._turn_waited(row)
+                facts |= {"limit_s": row.limit_schedule_to_start, "cause": cause}
             case TimeoutType.HEARTBEAT | TimeoutType.ENSURE_THREAD:
                 heard = row.last_beat_at or row.now_at - row.limit_ensure_thread
                 facts |= {
@@ -218,6 +223,8 @@ class Sweep(Ending):
                 facts["limit_s"] = row.limit_start_to_close
             case TimeoutType.SCHEDULE_TO_CLOSE:
                 facts["limit_s"] = row.limit_schedule_to_close
+            case TimeoutType.THREAD_WAIT if row.ready_at:
+                facts |= {"limit_s": row.limit_thread_wait, "cause": self._turn_missed(connection, row)}
             case TimeoutType.THREAD_WAIT:
                 facts |= {"limit_s": row.limit_thread_wait, "blocker": self._blocker(connection, row)}
             case TimeoutType.CANCEL:
@@ -245,6 +252,24 @@ class Sweep(Ending):
             return "no worker ever connected (none is running, it failed to start, or it listens on another queue)"
         now = connection.scalar(select(NOW), self.params())
         return f"no worker is online; the last one was heard {round(now - ever)} s ago"
+
+    def _turn_waited(self, row: Row[Any]) -> str:
+        waited = (row.dispatchable_at or row.created_at) - row.created_at
+        if not self.turns.on or waited < 1 or row.attempt:
+            return ""
+        return f" (its wait of {round(waited)} s for its session's and its org's turn is not part of this)"
+
+    def _turn_missed(self, connection: Connection, row: Row[Any]) -> str:
+        """Why its org's turn did not come for it."""
+        mine = (E.runner_queue == row.runner_queue, E.org == row.org)
+        under_way = connection.scalar(select(func.count()).where(UNDER_WAY, *mine))
+        first = or_(E.priority > row.priority, and_(E.priority == row.priority, E.handle < row.handle))
+        before = connection.scalar(select(func.count()).where(READY, *mine, first))
+        waited = round(row.now_at - row.ready_at)
+        return (
+            f"it waited {waited} s for the turn of its org '{row.org}', of which {under_way} executions were under way"
+            f" and {before} waited before it"
+        )
 
     def _blocker(self, connection: Connection, row: Row[Any]) -> str:
         held = (

@@ -35,7 +35,7 @@ from agent_runner.status.store.run_records import Bundle, NewRows, RunDeltas, th
 from agent_runner.status.store.schema import executions
 from agent_runner.status.store.statements import runs
 from agent_runner.status.store.statements.named import resource_by_id
-from agent_runner.status.store.turns.beginning import untold_by
+from agent_runner.status.store.turns.beginning import is_repeated, untold_by
 from agent_runner.status.store.turns.run_refusals import unapplied, why_not
 from agent_runner.status.store.verbs import reads, verb, writes
 
@@ -137,7 +137,7 @@ class WorkerWrites(Ending):
             resume=resume,
             previous_code=previous.error_code if previous else "",
             untold_execution_id=(untold := untold_by(row, previous)),
-            go_on_if_found=bool(untold) and (row.resume_checkpoint_id == WHAT_IS_FOUND or row.attempt > 1),
+            go_on_if_found=bool(untold) and (row.resume_checkpoint_id == WHAT_IS_FOUND or is_repeated(row)),
             rolled_back=rolled_back,
             bundle=self._bundle(connection, row),
         )
@@ -179,10 +179,10 @@ class WorkerWrites(Ending):
         """(the checkpoint to begin at, whether to continue without new input). Stored for redrives."""
         if row.resumable:
             return head, True
-        if row.attempt > 1:
+        if is_repeated(row):
             # The worker finds out how far the attempts before have come: the last may have reported less than it did.
             return head, head != "" and head == row.resume_checkpoint_id
-        if row.resume_checkpoint_id not in ("", WHAT_IS_FOUND) and row.attempt == 1:
+        if row.resume_checkpoint_id not in ("", WHAT_IS_FOUND) and row.fence == 1:
             return row.resume_checkpoint_id, True
         if row.base_given:
             return row.base_checkpoint_id, False

@@ -19,11 +19,12 @@ from agent_runner.status.timeouts import RESEND_UNSTAMPED_S
 GIVEN = (
     *("id", "org", "session_id", "agent_id", "name", "slug", "graph", "model_name", "redriven_from"),
     *("base_checkpoint_id", "base_given", "resume_checkpoint_id", "idempotency_key", "spec", "sealed_env"),
-    *("max_attempts", "runner_queue", "orchestrator_queue", "last_seq", "multitask", "webhook", "retry", *LIMITS),
+    *("max_attempts", "runner_queue", "orchestrator_queue", "last_seq", "multitask", "webhook", "retry", "priority"),
+    *LIMITS,
 )
 
 
-def _row(*, waits: bool, later: bool) -> Ready:
+def _row(*, waits: bool, later: bool, is_ready: bool) -> Ready:
     clocks: dict[str, Any] = (
         {**started(Step.WAITING), "due_thread_wait": NOW + seconds("wait_s")}
         if waits
@@ -36,15 +37,22 @@ def _row(*, waits: bool, later: bool) -> Ready:
     )
     if later:
         clocks["not_before"] = NOW + seconds("after_s")
+    if is_ready:
+        clocks["ready_at"] = NOW
     return Ready(executions.insert().values(created_at=NOW, **clocks).returning(executions), columns=GIVEN)
 
 
-_ROWS = {(waits, later): _row(waits=waits, later=later) for waits in (False, True) for later in (False, True)}
+_ROWS = {
+    (waits, later, is_ready): _row(waits=waits, later=later, is_ready=is_ready)
+    for waits, later in ((False, False), (True, False), (True, True))
+    for is_ready in (False, True)
+}
 
 
-def row(*, waits: bool, later: bool) -> Ready:
-    """The new row: admitted to its session, or waiting in it. `later`: it may begin only after `after_s`."""
-    return _ROWS[waits, later]
+def row(*, waits: bool, later: bool, is_ready: bool) -> Ready:
+    """The new row: admitted to its session, or waiting in it. `later`: it may begin only after `after_s`. `is_ready`:
+    its session is free, and it waits for its org's turn."""
+    return _ROWS[waits, later, is_ready]
 
 
 @ready

@@ -52,6 +52,7 @@ def begin(names: int) -> ClauseElement:
         BEGIN,
         E.id == text_of("its_id"),
         E.due_schedule_to_start > NOW,
+        E.not_before <= NOW,  # as at the claim
         *_may_speak(names),
         begin_id=text_of("begin_id"),
         owner=text_of("incarnation"),

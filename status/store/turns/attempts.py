@@ -11,10 +11,10 @@ from typing import Any
 from sqlalchemy import ClauseElement, ColumnElement, Row, case, or_
 
 from agent_runner.status.failures import Code, describe
-from agent_runner.status.phases import RETRY, Step
+from agent_runner.status.phases import RETRY, RETRY_THREAD, Step
 from agent_runner.status.requests.retries import RetryPolicy
 from agent_runner.status.store.clock import FOREVER, NOW
-from agent_runner.status.store.driver.ready import number, ready, seconds
+from agent_runner.status.store.driver.ready import number, ready, seconds, text_of
 from agent_runner.status.store.edges import take
 from agent_runner.status.store.schema import executions
 
@@ -34,14 +34,21 @@ class NextAttempt:
 
 def next_attempt(row: Row[Any], code: Code | None, facts: Mapping[str, Any]) -> NextAttempt | None:
     """The attempt after one that failed so. None: the failure is the end. `row`: before its end."""
-    if code is None or row.step != Step.RUNNING.value or not row.claim_id:
-        return None  # what reports by `updateStatus` claims nothing, and would not see a second attempt
-    if row.attempt >= row.max_attempts or row.cancel_requested_at is not None:
+    attempt = attempt_that_fails(row)
+    if code is None or not attempt or attempt >= row.max_attempts or row.cancel_requested_at is not None:
         return None
     policy = RetryPolicy.from_json(row.retry, row.max_attempts)
     if not policy.retries(code, facts):
         return None
-    return NextAttempt(code=code, facts=facts, pause_s=policy.pause_s(row.attempt, facts))
+    return NextAttempt(code=code, facts=facts, pause_s=policy.pause_s(attempt, facts))
+
+
+def attempt_that_fails(row: Row[Any]) -> int:
+    """The number of the attempt that a worker has begun; 0: none has. The claim counts it, so in EnsureThread it is not
+    counted yet. What reports by `updateStatus` claims nothing, and would not see a second attempt."""
+    if row.step == Step.THREAD_STARTED.value:
+        return int(row.attempt) + 1
+    return int(row.attempt) if row.step == Step.RUNNING.value and row.claim_id else 0
 
 
 @ready
@@ -69,6 +76,32 @@ def retry(*, owned: bool, due: bool = False) -> ClauseElement:
         due_heartbeat=FOREVER,
         due_worker_lost=FOREVER,
         due_start_to_close=FOREVER,
+        dispatched_at=None,
+        next_dispatch_at=begins,
+        not_before=begins,
+    )
+
+
+@ready
+def retry_thread(*, due: bool = False) -> ClauseElement:
+    """As `retry`, for a worker that was lost in EnsureThread. Parameter besides: `its_begin`."""
+    mine: list[ColumnElement[bool]] = [E.handle == number("its_handle"), E.begin_id == text_of("its_begin")]
+    if due:
+        mine.append(E.next_deadline <= NOW)
+    begins = NOW + seconds("pause_s")
+    return take(
+        RETRY_THREAD,
+        *mine,
+        E.attempt + 1 < E.max_attempts,
+        E.cancel_requested_at.is_(None),
+        E.rolled_back == 0,
+        E.due_schedule_to_close > begins,
+        attempt=E.attempt + 1,
+        begin_id="",
+        owner="",
+        last_seq=E.last_seq + number("rows"),
+        due_ensure_thread=FOREVER,
+        due_worker_lost=FOREVER,
         dispatched_at=None,
         next_dispatch_at=begins,
         not_before=begins,

@@ -18,6 +18,7 @@ from agent_runner.status.store.executions.ending import OPEN, E, End, Ending
 from agent_runner.status.store.records import Execution
 from agent_runner.status.store.rows import to_execution
 from agent_runner.status.store.schema import execution_log, execution_snapshots, executions, session_facts
+from agent_runner.status.store.tables.turn_records import READY
 from agent_runner.status.store.verbs import Orgs, reads, verb, writes
 
 SUPERSEDED = "a newer execution of its session"
@@ -95,11 +96,12 @@ class Multitasking(Ending):
     def _sessions_due(self, connection: Connection) -> list[str]:
         due = and_(E.step == Step.WAITING.value, E.not_before > 0, E.not_before <= NOW)
         other = executions.alias("active")
-        free = ~exists().where(
-            other.c.session_id == E.session_id,
-            other.c.phase < min(TERMINAL_PHASES),
-            other.c.step != Step.WAITING.value,
-        )
+        active = other.c.step != Step.WAITING.value
+        if self.turns.on:
+            active = or_(active, other.c.ready_at > 0)
+        else:  # what a server has left that let orgs take turns
+            due = or_(due, and_(READY, E.step == Step.WAITING.value))
+        free = ~exists().where(other.c.session_id == E.session_id, other.c.phase < min(TERMINAL_PHASES), active)
         return list(connection.scalars(select(E.session_id).where(due, free).distinct().limit(BATCH), self.params()))
 
     @writes

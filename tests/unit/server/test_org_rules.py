@@ -155,6 +155,7 @@ OF_THE_OWNERS: dict[str, Asked] = {
     "phase_numbers": lambda s, w: shown_of(s.phase_numbers(ExecutionQuery()), "phases"),
     "queue_ages": lambda s, w: s.queue_ages(org=""),
     "runs_since": lambda s, w: s.runs_since(0.0, org=""),
+    "turn_standings": lambda s, w: s.turn_standings(org=""),
     "attachments": lambda s, w: s.attachments(w.pending.id),
     "attachment": lambda s, w: s.attachment(w.pending.id, "att-1"),
     "create": lambda s, w: s.create(execution("aex-new")),

@@ -49,7 +49,7 @@ def draft_of_run(
     context = {**(assistant.context or {}), **(asked.context or {})} or None
     metadata = metadata_of(asked, assistant, thread)
     config, checkpoint_id = config_of(asked, assistant, metadata)
-    put_annotations(execution.metadata.annotations, context, config or None)
+    put_annotations(execution.metadata.annotations, {"context": context, "config": config or None})
     request = RunRequest(
         parts=parts_of(asked.modes) if keeps_stream else (),
         subgraphs=asked.stream_subgraphs,

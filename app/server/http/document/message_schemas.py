@@ -130,6 +130,10 @@ def message_components() -> Mapping[str, Schema]:
         },
         "redriven_from": {"type": "string", "description": "the id of the execution that this one repeats"},
         "attempts": ATTEMPTS,
+        "turn": {
+            "type": "object",
+            "description": "while it waits for its org's turn: `org`, `priority` and `waiting_since`",
+        },
     }
     shown.parts["AgentExecution"] = execution
     sent.parts["AgentExecutionInput"] = sent.resource(AgentExecution.DESCRIPTOR) | {"anyOf": _PLACES}

@@ -12,6 +12,7 @@ from agent_runner.app.server.http.document.schedule_schemas import SCHEDULE_PART
 from agent_runner.status.attachments import MAX_ATTACHMENTS
 from agent_runner.status.failures import RETRIED_CODES
 from agent_runner.status.media import KINDS
+from agent_runner.status.requests.fair_turns import HIGHEST, LOWEST
 from agent_runner.status.requests.retries import LARGEST_COEFFICIENT, LEAST_PAUSE_S, LONGEST_PAUSE_S, MOST_ATTEMPTS
 from agent_runner.status.timeouts import CALLER_TIMEOUTS, LEAST_S
 
@@ -69,6 +70,12 @@ _SHORT: Mapping[str, Schema] = {
             "codes": {"type": "array", "minItems": 1, "items": {"enum": [code.value for code in RETRIED_CODES]}},
         },
         "description": "how often it may be tried, and after which failures; without it once",
+    },
+    "priority": {
+        "type": ["integer", "null"],
+        "minimum": LOWEST,
+        "maximum": HIGHEST,
+        "description": "inside its org, where orgs take turns: the higher comes first; 0 by default",
     },
     "org": {**_TEXT, "description": "without it the key's, else `local`"},
 }
