@@ -3,9 +3,10 @@
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -44,7 +45,10 @@ class Check:
 
 def check_all(settings: Settings, problems: list[str]) -> list[Check]:
     """Runs all checks at the same time. Each has its own limit of a few seconds."""
+    from agent_runner.app.cli.preflight import check_graphs, check_keys, check_names
+
     checks: list[Callable[[Settings], Check | list[Check]]] = [
+        check_names, check_keys, check_graphs,
         check_broker, check_redis, check_database, check_checkpoints, check_store, check_backend,
         check_reporting, check_model, check_sandbox, check_server,
     ]  # fmt: skip
@@ -198,16 +202,38 @@ def _server_and_workers(settings: Settings) -> list[Check]:
     except ApiError as error:
         down = Check(name="server", up=False, why=str(error), fix=START_SERVER)
         return [down, *(_nobody(role, queue, "the server cannot be asked") for role, queue in queues.items())]
-    why = settings.http_url if health.get("ready") else f"{settings.http_url} is not ready: {_details(health)}"
-    server = Check(
-        name="server", up=bool(health.get("ready")), why=why, fix="" if health.get("ready") else "See its log."
-    )
-    return [server, *(_online(role, queue, workers) for role, queue in queues.items())]
+    if isinstance(workers, ApiError):
+        return _refused(settings, health, workers)
+    return [_server(settings, health), *(_online(role, queue, workers) for role, queue in queues.items())]
 
 
-async def _ask(settings: Settings) -> tuple[dict[str, Any], Rows]:
+async def _ask(settings: Settings) -> tuple[dict[str, Any], Rows | ApiError]:
+    """What the server says of itself, and its workers, or why it does not tell this key."""
     async with HttpApi(settings.http_url, settings.api_key.get_secret_value(), settings.tls_ca) as api:
-        return await api.health(), await api.workers()
+        health = await api.health()
+        try:
+            return health, await api.workers()
+        except ApiError as error:
+            if error.status not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+                raise
+            return health, error
+
+
+def _refused(settings: Settings, health: Mapping[str, Any], error: ApiError) -> list[Check]:
+    """The server answers, and not to this key. A key of a worker may do less than list workers: no fault."""
+    server = _server(settings, health)
+    if error.status == HTTPStatus.FORBIDDEN:
+        why = f"good, but it may not list workers ({error})"
+        return [server, Check(name="key", up=True, why=why, required=False)]
+    why = f"{settings.http_url} refuses STIGMER_API_KEY ({error})"
+    fix = "Set STIGMER_API_KEY to the server's own, or to one that it made: agent-runner keys create, on the server."
+    return [server, Check(name="key", up=False, why=why, fix=fix)]
+
+
+def _server(settings: Settings, health: Mapping[str, Any]) -> Check:
+    ready = bool(health.get("ready"))
+    why = settings.http_url if ready else f"{settings.http_url} is not ready: {_details(health)}"
+    return Check(name="server", up=ready, why=why, fix="" if ready else "See its log.")
 
 
 def _online(role: str, queue: str, workers: Rows) -> Check:
@@ -310,7 +336,7 @@ def _safely(check: Callable[[Settings], Check | list[Check]], settings: Settings
         )
 
 
-def _details(health: dict[str, Any]) -> str:
+def _details(health: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}: {value}" for name, value in health.items() if name != "ready") or "it does not say why"
 
 
