@@ -46,8 +46,7 @@ def image(folder: Path) -> dict[str, str]:
 
 def test_an_image_with_graphs_of_ones_own(tmp_path: Path) -> None:
     """Server, worker, orchestrator and Flower start; the example's graph runs to its end; nothing wanted to write."""
-    variables = image(tmp_path / "image")
-    (tmp_path / "data").mkdir()
+    variables = image(tmp_path / "data" / "image")
     settings = {"MODE": "production", "AGENT_RUNNER_SANDBOX": "none", "FLOWER_PORT": "0", **variables}
     with Contained.open(tmp_path / "data", **settings) as stack:
         others = [stack.start("orchestrator"), stack.start("flower", AGENT_RUNNER_FLOWER_PASSWORD="x" * 32)]

