@@ -91,12 +91,12 @@ def test_a_local_stack_needs_no_key(clean_environment: Path) -> None:
     assert check_keys(loaded()) == []
 
 
-def document(**given: Any) -> Callable[[Path], None]:
-    return lambda folder: (folder / "langgraph.json").write_text(json.dumps({"graphs": GRAPHS, **given})) and None
+def document(**given: Any) -> Callable[[Path], object]:
+    return lambda folder: (folder / "langgraph.json").write_text(json.dumps({"graphs": GRAPHS, **given}))
 
 
-def source(text: str) -> Callable[[Path], None]:
-    return lambda folder: (folder / "flow.py").write_text(NEVER_RUN + text) and None
+def source(text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / "flow.py").write_text(NEVER_RUN + text)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def source(text: str) -> Callable[[Path], None]:
     ],
 )
 def test_graphs_that_will_not_load(
-    broken: Callable[[Path], None], said: str, fix: str, mended: Callable[[Path], None], clean_environment: Path
+    broken: Callable[[Path], object], said: str, fix: str, mended: Callable[[Path], object], clean_environment: Path
 ) -> None:
     """Each is told before a run finds it out, without running any of it; mended, the graphs are named."""
     source("if True:\n    graph = object()\n")(clean_environment)
