@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr, field_validator
-from pydantic_settings import BaseSettings
 
-from agent_runner.clients.settings.environment import setting
+from agent_runner.clients.settings.environment import NamedSettings, setting
 
 
-class EdgeSettings(BaseSettings):
+class EdgeSettings(NamedSettings):
     bind: str = setting(
         "AGENT_RUNNER_BIND", default="127.0.0.1", about="the address that the server listens on; 0.0.0.0 for all"
     )

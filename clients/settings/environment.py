@@ -1,19 +1,18 @@
 """Settings fields that are read from named environment variables, and the `.env` file.
 
-A field made by `setting` names its variables itself. (The stock source of pydantic-settings would also read WORKSPACE
-or POOL for fields of those names, which other programs set.)
+A field made by `setting` names its variables itself. (pydantic-settings would also read WORKSPACE or POOL for fields of
+those names, which other programs set, and to import it takes longer than to import pydantic and to read all settings.)
 """
 
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.fields import FieldInfo
-from pydantic_settings import PydanticBaseSettingsSource
 
 from agent_runner.clients.settings.service_urls import without_password
 
@@ -33,16 +32,32 @@ def names_of(field: FieldInfo) -> list[str]:
     return [str(name) for name in extra["env"]] if isinstance(extra, dict) and isinstance(extra["env"], list) else []
 
 
-class NamedVariables(PydanticBaseSettingsSource):
-    """A source of settings: reads only the variables that the fields name; an empty one counts as not set."""
+class NamedSettings(BaseModel):
+    """A field that is not given is read from the first of its variables that is set and not empty.
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        value = next((os.environ[name] for name in names_of(field) if os.environ.get(name)), None)
-        return value, field_name, False
+    Defaults are validated as given values are. The schema is built with the first instance, so not for base classes.
+    """
 
-    def __call__(self) -> dict[str, Any]:
-        values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
-        return {name: value for name, value in values.items() if value is not None}
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        str_strip_whitespace=True,
+        allow_inf_nan=False,
+        validate_default=True,
+        defer_build=True,
+    )
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**{**in_environment(type(self).model_fields), **given})
+
+
+def in_environment(fields: Mapping[str, FieldInfo]) -> dict[str, str]:
+    """The fields whose variables are set."""
+    values = {
+        name: next((os.environ[variable] for variable in names_of(field) if os.environ.get(variable)), None)
+        for name, field in fields.items()
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 OTHERS = re.compile(r"(?i)(HTTPS?|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR)|FLOWER_[A-Z_]+|AGENT_RUNNER_[A-Z_]+|TZ")

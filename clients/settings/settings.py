@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agent_runner.clients.process.local_stack import running_stack
 from agent_runner.clients.settings.access_settings import DUMMY_LOCAL_KEY
-from agent_runner.clients.settings.environment import NamedVariables, load_env_file, names_of, setting, shown
+from agent_runner.clients.settings.environment import in_environment, load_env_file, names_of, setting, shown
 from agent_runner.clients.settings.service_urls import check_postgres, normal_redis, problem
 from agent_runner.clients.settings.trace_settings import TraceSettings
 from agent_runner.status.timeouts import (
@@ -59,8 +58,6 @@ def _queue(name: str, default: str, about: str) -> Any:
 
 class Settings(TraceSettings):
     """Frozen. Seconds are floats, paths are absolute, secrets are `SecretStr`; `repr` shows no secret."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
     mode: str = setting("MODE", default="local", about="local: one machine, defaults for everything; else production")
     data_dir: Path = _own(
@@ -211,12 +208,6 @@ class Settings(TraceSettings):
         check_postgres(value)
         return normal_redis(value)
 
-    @classmethod
-    def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, NamedVariables(settings_cls)
-
     def __repr_args__(self) -> Any:
         return [(name, shown(getattr(self, name))) for name in type(self).model_fields]
 
@@ -310,7 +301,7 @@ def load_settings(role: Role, *, env_file: Path | None = None) -> Settings:
     Other variables of `.env` are ignored, except those that `environment.OTHERS` names (proxies, certificates).
     """
     load_env_file(Settings.model_fields.values(), env_file)
-    values = NamedVariables(Settings)()
+    values = in_environment(Settings.model_fields)
     settings, bad, problems = _validated(values)
     if role not in ROLES_OF_A_STACK and settings.is_local and not problems:
         settings = _with_running_stack(settings, values)

@@ -1,5 +1,6 @@
 """`/v1/ai-sdk/{agent}`: chats of Vercel's AI SDK (`useChat` with `DefaultChatTransport`)."""
 
+import asyncio
 from contextlib import ExitStack
 from typing import Any
 from urllib.parse import quote
@@ -8,7 +9,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 
 from agent_runner.app.server.edge_services import Edges
-from agent_runner.app.server.front_ends.agui_history import messages_of
 from agent_runner.app.server.front_ends.ai_sdk_chunks import UiMessage
 from agent_runner.app.server.front_ends.ai_sdk_input import asked_of, chat_of
 from agent_runner.app.server.front_ends.front_answers import (
@@ -92,6 +92,7 @@ class AiSdkHandlers:
 
     def _dialect(self, execution: Execution, noted: Json, *, goes_on: bool) -> UiMessage:
         async def conversation() -> list[Json]:
+            messages_of = await asyncio.to_thread(_history)
             told = await messages_of(self._answers.ctx, execution.session_id, execution.handle, whole=True)
             return [one.model_dump(by_alias=True) for one in told]
 
@@ -101,3 +102,10 @@ class AiSdkHandlers:
         return UiMessage(
             str(noted.get("answer_id") or execution.id), facts, conversation, denied=denied, known_calls=known
         )
+
+
+def _history() -> Any:
+    """The conversation's form is AG-UI's. Its library is imported when somebody needs it (see `agui_routes.py`)."""
+    from agent_runner.app.server.front_ends.agui_history import messages_of
+
+    return messages_of

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from agent_runner.app.server.agent_server.edge_paths import is_edge, is_guarded
 from agent_runner.app.server.http.answers import PROBLEM
 from agent_runner.app.server.http.document.event_schemas import EVENT_PARTS
+from agent_runner.app.server.http.document.front_end_schemas import agui_parts
 from agent_runner.app.server.http.document.message_schemas import TEXT, message_components, ref
 from agent_runner.app.server.http.document.schemas import JSON, PARTS, STRING, Schema, object_of
 from agent_runner.app.server.problems import Kind
@@ -55,7 +56,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
     made = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's errors; ours is a Problem
         made.pop(name, None)
-    made |= {**message_components(), **PARTS, **EVENT_PARTS, "Problem": PROBLEM_SCHEMA, "Refusal": REFUSAL_SCHEMA}
+    made |= {**message_components(), **PARTS, **EVENT_PARTS, **agui_parts()}
+    made |= {"Problem": PROBLEM_SCHEMA, "Refusal": REFUSAL_SCHEMA}
     used: set[tuple[int, bool]] = set()
     for path, operations in document["paths"].items():
         for method, operation in operations.items():

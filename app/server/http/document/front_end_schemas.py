@@ -2,11 +2,9 @@
 
 from typing import Any
 
-from ag_ui.core import types as t
-
 from agent_runner.app.server.front_ends.front_runs import MAX_ID_CHARS, ON_DISCONNECT, OPTIONS
-from agent_runner.app.server.http.document.message_schemas import TEXT
-from agent_runner.app.server.http.document.schemas import MESSAGE_FORM, STRING
+from agent_runner.app.server.http.document.message_schemas import TEXT, ref
+from agent_runner.app.server.http.document.schemas import MESSAGE_FORM, STRING, inlined
 
 Schema = dict[str, Any]
 _OURS = "agent_runner"
@@ -42,12 +40,18 @@ def _is_keyword(schema: Schema) -> bool:
     return not all(isinstance(one, dict) for one in schema.values())
 
 
-def _agui() -> Schema:
-    schema: Schema = _bare(t.RunAgentInput.model_json_schema(by_alias=True))
+AGUI_BODY = ref("RunAgentInput")
+
+
+def agui_parts() -> dict[str, Schema]:
+    """The schema of that name. Imports AG-UI's library, which the server does without until somebody needs it."""
+    from ag_ui.core import types as t
+
+    schema: Schema = inlined(_bare(t.RunAgentInput.model_json_schema(by_alias=True)))
     fields = schema["properties"]
     fields |= {"threadId": _ID, "runId": _ID}
     fields["forwardedProps"] = {"properties": {_OURS: _OPTIONS}}
-    return {**schema, "description": "AG-UI's RunAgentInput"}
+    return {"RunAgentInput": {**schema, "description": "AG-UI's RunAgentInput"}}
 
 
 _PART: Schema = {
@@ -75,7 +79,6 @@ _MESSAGE: Schema = {
         "parts": {"type": "array", "items": _PART},
     },
 }
-AGUI_FORM = _agui()
 AI_SDK_FORM: Schema = {
     "type": "object",
     "required": ["id", "messages"],

@@ -4,6 +4,7 @@ The contract's messages are described by `message_schemas.py`, refusals by `docu
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from agent_runner.app.server.executions.run_config import MAX_LIMIT, OURS
@@ -239,8 +240,8 @@ CREATE_FORMS: Schema = {"anyOf": [ref(name) for name in _FORMS]}
 
 
 def body_of(schema: Schema, *, required: bool = True) -> Schema:
-    """`openapi_extra` for a JSON body. References to a model's own definitions are replaced by these definitions."""
-    return {"requestBody": {"required": required, "content": {JSON: {"schema": _inlined(schema, {})}}}}
+    """`openapi_extra` for a JSON body. A model's own definitions are put where they are used."""
+    return {"requestBody": {"required": required, "content": {JSON: {"schema": inlined(schema)}}}}
 
 
 def answer(schema: Schema, description: str = "done", **headers: str) -> dict[str, Any]:
@@ -252,16 +253,17 @@ def answer(schema: Schema, description: str = "done", **headers: str) -> dict[st
     return described
 
 
-def _inlined(schema: Any, known: Mapping[str, Schema]) -> Any:
+def inlined(schema: Any, known: Mapping[str, Schema] = MappingProxyType({})) -> Any:
+    """The schema with its definitions, and those of `known`, in place of the references to them."""
     if isinstance(schema, list):
-        return [_inlined(part, known) for part in schema]
+        return [inlined(part, known) for part in schema]
     if not isinstance(schema, dict):
         return schema
     known = {**known, **schema.get("$defs", {})}
     reference = schema.get("$ref", "")
     if isinstance(reference, str) and reference.startswith("#/$defs/"):
-        return _inlined(known[reference.removeprefix("#/$defs/")], known)
-    return {name: _inlined(part, known) for name, part in schema.items() if name != "$defs"}
+        return inlined(known[reference.removeprefix("#/$defs/")], known)
+    return {name: inlined(part, known) for name, part in schema.items() if name != "$defs"}
 
 
 def object_of(**properties: Schema) -> Schema:
