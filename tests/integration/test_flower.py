@@ -82,10 +82,18 @@ def flower(stack: Stack, watched: Watched) -> Flower:
 
 
 def in_the_tool(stack: Stack, flower: Flower) -> str:
-    id = str(stack.create(SLOW)["metadata"]["id"])
-    eventually(lambda: len(stack.get(id)["status"].get("tool_calls", ())) == 2, what="the second tool")
-    flower.until(f"{id}:execute", lambda t: t["state"] in ("STARTED", "PROGRESS"), "Flower to see it run")
+    (id,) = in_their_tools(stack, flower, 1)
     return id
+
+
+def in_their_tools(stack: Stack, flower: Flower, number: int) -> list[str]:
+    """So many executions that run, each in its second tool."""
+    ids = [str(stack.create(SLOW)["metadata"]["id"]) for _ in range(number)]
+    for id in ids:
+        begun = lambda id=id: len(stack.get(id)["status"].get("tool_calls", ())) == 2  # noqa: E731
+        eventually(begun, within_s=60, what=lambda id=id: f"the second tool of {id}: {stack.get(id)['status']}")
+        flower.until(f"{id}:execute", lambda t: t["state"] in ("STARTED", "PROGRESS"), "Flower to see it run")
+    return ids
 
 
 def completes(stack: Stack) -> None:
@@ -132,7 +140,7 @@ def test_terminate_is_an_operators_cancel(stack: Stack, flower: Flower) -> None:
 
 def test_revoke_before_it_runs_is_an_operators_cancel(stack: Stack, flower: Flower) -> None:
     """A task that waits for a slot is revoked: CANCELLED as soon as a worker meets it, and never run."""
-    held = [in_the_tool(stack, flower) for _ in range(2)]
+    held = in_their_tools(stack, flower, 2)
     waiting = str(stack.create("$ echo never")["metadata"]["id"])
     task_id = f"{waiting}:ensure_thread"
     flower.until(task_id, lambda t: t["state"] in RUNNING, "the task that waits")

@@ -8,7 +8,7 @@ import pytest
 from agent_runner.app.flower.buttons import BUTTONS, RATE_LIMIT, RESTARTS, TIME_LIMIT
 from tests.integration.shared import SharedStacks
 from tests.integration.stack import Json, Process, Stack
-from tests.integration.test_flower import Flower, completes, flower_of, in_the_tool
+from tests.integration.test_flower import Flower, completes, flower_of, in_the_tool, in_their_tools
 from tests.support.waiting import eventually
 
 POOL = {"AGENT_RUNNER_CONCURRENCY": "2"}
@@ -66,7 +66,7 @@ def press(flower: Flower, path: str, options: dict[str, str] | None = None, *, s
 
 def queued(stack: Stack, flower: Flower) -> tuple[str, list[str]]:
     """An execution that waits for a slot, and those that hold all of them."""
-    held = [in_the_tool(stack, flower) for _ in range(worker_of(stack)["slots"])]
+    held = in_their_tools(stack, flower, worker_of(stack)["slots"])
     return str(stack.create("$ echo waited")["metadata"]["id"]), held
 
 
@@ -129,7 +129,7 @@ def test_the_pool_has_the_number(
     eventually(lambda: worker_of(stack)["slots"] == wanted, what=f"{wanted} slots; there are {worker_of(stack)}")
     assert f'agent_runner_worker_slots{{queue="{stack.runner_queue}"}} {wanted}.0' in stack.http.get("/metrics").text
     assert stack.phase(running) == "EXECUTION_IN_PROGRESS"
-    more = [in_the_tool(stack, flower) for _ in range(wanted - 1)]
+    more = in_their_tools(stack, flower, wanted - 1)
     waiting = str(stack.create("$ echo waited")["metadata"]["id"])
     let_go(stack, [running, *more])
     assert stack.wait_for(waiting)["status"]["phase"] == "EXECUTION_COMPLETED"
