@@ -90,10 +90,17 @@ def in_their_tools(stack: Stack, flower: Flower, number: int) -> list[str]:
     """So many executions that run, each in its second tool."""
     ids = [str(stack.create(SLOW)["metadata"]["id"]) for _ in range(number)]
     for id in ids:
-        begun = lambda id=id: len(stack.get(id)["status"].get("tool_calls", ())) == 2  # noqa: E731
-        eventually(begun, within_s=60, what=lambda id=id: f"the second tool of {id}: {stack.get(id)['status']}")
-        flower.until(f"{id}:execute", lambda t: t["state"] in ("STARTED", "PROGRESS"), "Flower to see it run")
+        wait_for_its_tool(stack, flower, id)
     return ids
+
+
+def wait_for_its_tool(stack: Stack, flower: Flower, id: str) -> None:
+    eventually(
+        lambda: len(stack.get(id)["status"].get("tool_calls", ())) == 2,
+        within_s=60,
+        what=lambda: f"the second tool of {id}: {stack.get(id)['status']}",
+    )
+    flower.until(f"{id}:execute", lambda t: t["state"] in ("STARTED", "PROGRESS"), "Flower to see it run")
 
 
 def completes(stack: Stack) -> None:
