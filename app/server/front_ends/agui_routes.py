@@ -14,7 +14,7 @@ from agent_runner.app.server.http.document.schemas import STRING, body_of
 from agent_runner.app.server.http.metrics import Metrics
 
 if TYPE_CHECKING:
-    from agent_runner.app.server.front_ends.agui_runs import AgUiRuns
+    from agent_runner.app.server.front_ends.agui.agui_runs import AgUiRuns
 
 Responses = dict[int | str, dict[str, Any]]
 _EVENT = {"type": "object", "required": ["type"], "properties": {"type": STRING}}
@@ -58,6 +58,6 @@ class AgUiHandlers:
         return self._opened
 
     def _open(self) -> "AgUiRuns":
-        from agent_runner.app.server.front_ends.agui_runs import AgUiRuns
+        from agent_runner.app.server.front_ends.agui.agui_runs import AgUiRuns
 
         return AgUiRuns(self._answers)

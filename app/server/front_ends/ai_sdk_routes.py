@@ -106,6 +106,6 @@ class AiSdkHandlers:
 
 def _history() -> Any:
     """The conversation's form is AG-UI's. Its library is imported when somebody needs it (see `agui_routes.py`)."""
-    from agent_runner.app.server.front_ends.agui_history import messages_of
+    from agent_runner.app.server.front_ends.agui.agui_history import messages_of
 
     return messages_of

@@ -6,9 +6,9 @@ from ag_ui.core import types as t
 from fastapi import Request
 from fastapi.responses import Response
 
-from agent_runner.app.server.front_ends.agui_events import AgUi
-from agent_runner.app.server.front_ends.agui_history import messages_of
-from agent_runner.app.server.front_ends.agui_input import asked_of, input_of
+from agent_runner.app.server.front_ends.agui.agui_events import AgUi
+from agent_runner.app.server.front_ends.agui.agui_history import messages_of
+from agent_runner.app.server.front_ends.agui.agui_input import asked_of, input_of
 from agent_runner.app.server.front_ends.front_answers import FrontAnswers, address
 from agent_runner.app.server.front_ends.front_paths import AGUI
 from agent_runner.app.server.front_ends.front_runs import name_of, noted_of

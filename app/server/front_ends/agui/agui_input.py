@@ -10,7 +10,7 @@ from typing import Any
 from ag_ui.core import types as t
 from pydantic import ValidationError
 
-from agent_runner.app.server.front_ends.agui_events import result_id
+from agent_runner.app.server.front_ends.agui.agui_events import result_id
 from agent_runner.app.server.front_ends.front_runs import Asked, FrontRuns, name_of, noted_of
 from agent_runner.app.server.front_ends.happenings import Json
 from agent_runner.app.server.problems import invalid
