@@ -199,6 +199,7 @@ async def _start_http(ctx: ServerContext) -> tuple[uvicorn.Server, int, asyncio.
         http=partial(Connection, limits),  # type: ignore[arg-type]  # is called like the class
         log_config=None,
         access_log=False,
+        ws="none",
         timeout_graceful_shutdown=int(STOP_GRACE_S),
         ssl_certfile=ctx.settings.tls_cert,
         ssl_keyfile=ctx.settings.tls_key,

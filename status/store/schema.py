@@ -6,7 +6,6 @@ Content lives in `execution_log`. `executions` holds the small facts, its deadli
 attachments, the only content outside the log: no reader of a status needs their bytes.
 """
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import (
@@ -40,6 +39,7 @@ from agent_runner.status.store.tables.columns import due_column as _due
 from agent_runner.status.store.tables.columns import seconds_column as _seconds
 from agent_runner.status.store.tables.columns import text_column as _name
 from agent_runner.status.store.tables.columns import when_column as _when
+from agent_runner.status.store.tables.revisions import MIGRATIONS, newest_revision, revision_in
 from agent_runner.status.timeouts import TimeoutType
 
 if TYPE_CHECKING:
@@ -325,7 +325,6 @@ graph_queries = client_records.graph_queries
 org_turns = turn_records.org_turns
 schedules, schedule_firings = schedule_records.schedules, schedule_records.schedule_firings
 
-MIGRATIONS = Path(__file__).parent / "migrations"
 MIGRATION_WAIT_S = 60
 """How long a migration waits for another one, on SQLite; on Postgres it waits without a limit."""
 
@@ -342,8 +341,6 @@ def _engine(url: str) -> Engine:
 
 def migrate(url: str) -> None:
     """Bring the database to the newest revision, or leave it as it is. Safe to call from several servers at once."""
-    from alembic import command
-
     engine = _engine(url)
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
@@ -351,6 +348,10 @@ def migrate(url: str) -> None:
         with engine.connect() as connection, connection.begin():
             if engine.dialect.name == "postgresql":
                 connection.execute(text("select pg_advisory_xact_lock(hashtext('agent_runner.migrate'))"))
+            if revision_in(connection) == newest_revision():
+                return  # as at most starts of a server: what Alembic imports is a tenth of what the server does then
+            from alembic import command
+
             command.upgrade(_alembic(connection), "head")
     finally:
         engine.dispose()
@@ -373,17 +374,12 @@ def _prepare_sqlite(engine: Engine) -> None:
 
 def revision(url: str) -> tuple[str, str]:
     """(the database's revision or '', the newest one)."""
-    from alembic.runtime.migration import MigrationContext
-    from alembic.script import ScriptDirectory
-
     engine = _engine(url)
     try:
         with engine.connect() as connection:
-            current = MigrationContext.configure(connection).get_current_revision() or ""
-            newest = ScriptDirectory.from_config(_alembic(connection)).get_current_head() or ""
+            return revision_in(connection), newest_revision()
     finally:
         engine.dispose()
-    return current, newest
 
 
 def _alembic(connection: Connection) -> "Config":

@@ -1,5 +1,7 @@
 """The migrations lead to the tables, from nothing and from the first schema with data in it."""
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -7,11 +9,13 @@ from typing import Any
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, create_engine, select
 
 from agent_runner.status.store import schema
 from agent_runner.status.store.records import Execution
 from agent_runner.status.store.store import Store
+from agent_runner.status.store.tables.revisions import newest_revision
 from tests.store.conftest import Clock, Flow
 
 DAY = 86_400.0
@@ -39,6 +43,28 @@ def test_the_migrations_make_the_tables(empty_url: str) -> None:
     """After all migrations there is no difference to the tables that the code works with."""
     schema.migrate(empty_url)
     assert differences(empty_url) == []
+
+
+def test_the_newest_revision_is_the_last_of_the_chain(empty_url: str) -> None:
+    """The names of the files agree with what Alembic makes of them, and with what it writes."""
+    engine = create_engine(schema.sync_url(empty_url))
+    try:
+        with engine.connect() as connection:
+            chain = ScriptDirectory.from_config(schema._alembic(connection))
+            assert [newest_revision()] == chain.get_heads()
+    finally:
+        engine.dispose()
+    assert schema.revision(empty_url) == ("", newest_revision())
+    schema.migrate(empty_url)
+    assert schema.revision(empty_url) == (newest_revision(), newest_revision())
+
+
+def test_a_current_database_needs_no_alembic(empty_url: str) -> None:
+    """A server that starts on one does not import it; one that starts on an older one does."""
+    program = "import sys; from agent_runner.status.store.schema import migrate; migrate(sys.argv[1]);"
+    command = [sys.executable, "-P", "-c", f"{program} print('alembic' in sys.modules)", empty_url]
+    said = [subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() for _ in range(2)]
+    assert said == ["True", "False"]
 
 
 async def stored_under(revision: str, url: str, newest: str, clock: Clock) -> Execution:
