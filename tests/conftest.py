@@ -5,12 +5,25 @@ Compiled bytecode is kept. Without it, every process that a test starts compiles
 
 import os
 import sys
+from pathlib import Path
+
+import pytest
+
+from tests.order import by_module, in_parts, part_count
 
 for _name in [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy", "no_proxy")]:
     del os.environ[_name]  # before anything is imported: clients read them when they are made
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+
+@pytest.hookimpl(trylast=True)  # after the order was made random
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With xdist: slow tests first, in each process."""
+    if parts := part_count():
+        root = Path(__file__).parent
+        items[:] = in_parts(by_module(items, lambda item: os.path.relpath(item.path, root)), parts)
 
 
 def pytest_sessionfinish() -> None:

@@ -27,11 +27,12 @@ from agent_runner.status.store.records import (
     RunnerVerdict,
 )
 from agent_runner.status.store.store import Store
+from agent_runner.status.store.tables.revisions import MIGRATIONS
 from tests.store.conftest import Clock, Flow
 from tests.store.old_rows import BLOB, LOGS, ROWS, T0, TEXT, Row, fill
 from tests.store.test_migrations import differences, migrate_to
 
-REVISIONS = [s.revision for s in ScriptDirectory(str(schema.MIGRATIONS)).walk_revisions()][::-1]
+REVISIONS = [s.revision for s in ScriptDirectory(str(MIGRATIONS)).walk_revisions()][::-1]
 NEWEST = REVISIONS[-1]
 MIGRATE = """
 import sys, alembic.command, alembic.config
