@@ -128,6 +128,10 @@ def timeouts() -> str:
                 setting,
             )
         )
+        if timeout is TimeoutType.SCHEDULE_TO_START:
+            busy = f"`{settings['busy_to_start_s']}`, or `busy_to_start_s` of one execution"
+            starts = "the same, while a worker of the queue is at work"
+            rows.append(("busy-to-start", "as the one above", starts, stops, f"{code.value} {code.name}", busy))
     return table(("timeout", "default", "its clock starts with", "and stops with", "else", "set by"), rows)
 
 

@@ -103,10 +103,11 @@ FAILURES: dict[Code, Failure] = dict(
         _row(
             Code.SCHEDULE_TO_START,
             when="nobody claimed it in time",
-            detection="the sweeper, at publish + schedule-to-start",
+            detection="the sweeper, at publish + schedule-to-start (+ busy-to-start while workers are at work)",
             says="No worker available to execute activity '{activity}' within {limit_s} s on queue '{queue}': {cause}",
             next_step="Start a worker for this queue (agent-runner worker). If all slots were busy, add workers or give"
-            " each more slots (AGENT_RUNNER_CONCURRENCY). agent-runner doctor shows which queues have a worker. Usual"
+            " each more slots (AGENT_RUNNER_CONCURRENCY), or let executions wait longer for workers that are at work"
+            " (AGENT_RUNNER_BUSY_TO_START_TIMEOUT_S). agent-runner doctor shows which queues have a worker. Usual"
             " causes: no worker runs, the worker failed to start, or it listens on another queue. If it waited for its"
             " org's turn, let the org's other executions end, or raise its caps (AGENT_RUNNER_ORG_RUNNING_MAX).",
             retryable=True,

@@ -70,6 +70,9 @@ class Timeouts:
     """The seconds one execution runs under. Field names are those of the HTTP short form."""
 
     schedule_to_start_s: float = 60.0
+    busy_to_start_s: float = 0.0
+    """How long it may wait while workers of its queue are at work; 0: no longer than `schedule_to_start_s`, which is
+    the limit where no worker is. Never less than that."""
     heartbeat_s: float = 30.0
     start_to_close_s: float = 600.0
     schedule_to_close_s: float = 900.0
@@ -81,30 +84,37 @@ class Timeouts:
 
     def problems(self, *, max_run_s: float = 3600.0) -> list[str]:
         """Every rule these values break, in words; empty when they agree with each other."""
-        found = [f"{f.name} must be at least {LEAST_S:g}" for f in fields(self) if getattr(self, f.name) < LEAST_S]
+        given = [f.name for f in fields(self) if f.name != "busy_to_start_s" or self.busy_to_start_s]
+        found = [f"{name} must be at least {LEAST_S:g}" for name in given if getattr(self, name) < LEAST_S]
         if not self.heartbeat_s < self.start_to_close_s:
             found.append("heartbeat_s must be below start_to_close_s")
         if self.start_to_close_s > max_run_s:
             found.append(f"start_to_close_s must be at most {max_run_s:g} (AGENT_RUNNER_MAX_RUN_S)")
-        least = 2 * self.schedule_to_start_s + self.ensure_thread_s + self.start_to_close_s + self.settle_grace_s
-        if not self.schedule_to_close_s > least:
+        if not self.schedule_to_close_s > (least := self._least()):
+            waits = "busy_to_start_s" if self.start_within_s > self.schedule_to_start_s else "schedule_to_start_s"
             found.append(
-                f"schedule_to_close_s must be above {least:g} (2 x schedule_to_start_s + {self.ensure_thread_s:g} for"
+                f"schedule_to_close_s must be above {least:g} (2 x {waits} + {self.ensure_thread_s:g} for"
                 " EnsureThread + start_to_close_s + settle_grace_s), or it would cut a run that is within its limits"
             )
         return found
 
     def overridden(self, given: dict[str, float], *, max_run_s: float = 3600.0) -> "Timeouts":
-        """A copy with `given`, at most the four timeouts of a caller. Raises `TimeoutsError` with every broken rule.
+        """A copy with `given`, at most the timeouts of a caller. Raises `TimeoutsError` with every broken rule.
 
-        If start-to-close or schedule-to-start is given alone, schedule-to-close changes with it and stays above it.
+        If another one than schedule-to-close is given alone, schedule-to-close changes with it and stays above it.
         """
         unknown = sorted(set(given) - CALLER_TIMEOUTS)
         if unknown:
             raise TimeoutsError(
                 f"unknown timeouts {', '.join(unknown)}; known are {', '.join(sorted(CALLER_TIMEOUTS))}"
             )
-        longest = {"schedule_to_start_s": max_run_s, "schedule_to_close_s": 4 * max_run_s + self.ensure_thread_s}
+        if given.get("busy_to_start_s", LEAST_S) < LEAST_S:
+            raise TimeoutsError(f"busy_to_start_s must be at least {LEAST_S:g}")
+        longest = {
+            "schedule_to_start_s": max_run_s,
+            "busy_to_start_s": max_run_s,
+            "schedule_to_close_s": 4 * max_run_s + self.ensure_thread_s,
+        }
         if above := [name for name in sorted(given) if given[name] > longest.get(name, math.inf)]:
             # L1: every execution ends. A deadline that is years away does not ensure that.
             said = [f"{name} must be at most {longest[name]:g} (from AGENT_RUNNER_MAX_RUN_S)" for name in above]
@@ -120,7 +130,12 @@ class Timeouts:
         return result
 
     def _least(self) -> float:
-        return 2 * self.schedule_to_start_s + self.ensure_thread_s + self.start_to_close_s + self.settle_grace_s
+        return 2 * self.start_within_s + self.ensure_thread_s + self.start_to_close_s + self.settle_grace_s
+
+    @property
+    def start_within_s(self) -> float:
+        """The longest that a step may wait for a worker."""
+        return max(self.schedule_to_start_s, self.busy_to_start_s)
 
     @property
     def beat_every_s(self) -> float:
@@ -131,4 +146,6 @@ class Timeouts:
         return asdict(self)
 
 
-CALLER_TIMEOUTS = frozenset({"schedule_to_start_s", "heartbeat_s", "start_to_close_s", "schedule_to_close_s"})
+CALLER_TIMEOUTS = frozenset(
+    {"schedule_to_start_s", "busy_to_start_s", "heartbeat_s", "start_to_close_s", "schedule_to_close_s"}
+)

@@ -142,7 +142,7 @@ class Publisher:
         close_s = timeouts.start_to_close_s
         rest: dict[str, Any] = {
             "queue": runner_queue,
-            "expires": timeouts.schedule_to_start_s + RUBBISH_AFTER_S,
+            "expires": timeouts.start_within_s + RUBBISH_AFTER_S,
             "link_error": [report],
         }
         execute = self._signature(

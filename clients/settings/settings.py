@@ -107,8 +107,9 @@ class Settings(TraceSettings):
         "AGENT_EXECUTION_STIGMER_TASK_QUEUE", "agent_execution_stigmer", "the orchestrators' queue"
     )
 
-    schedule_to_start_timeout_s: float = _own(
-        "SCHEDULE_TO_START_TIMEOUT_S", default=60.0, gt=0, about="publish to claim"
+    schedule_to_start_timeout_s: float = _own("SCHEDULE_TO_START_TIMEOUT_S", default=60.0, gt=0, about="to the claim")
+    busy_to_start_timeout_s: float = _own(
+        "BUSY_TO_START_TIMEOUT_S", default=0.0, ge=0, about="the same while the queue's workers are busy; 0: no longer"
     )
     heartbeat_timeout_s: float = _own("HEARTBEAT_TIMEOUT_S", default=30.0, gt=0, about="longest silence of a worker")
     start_to_close_timeout_s: float = _own("START_TO_CLOSE_TIMEOUT_S", default=600.0, gt=0, about="claim to end")
@@ -151,9 +152,7 @@ class Settings(TraceSettings):
     )
     engine: Literal["deepagents", "graphton"] = _own("ENGINE", default="deepagents", about="deepagents or graphton")
     durability: Literal["sync", "async", "exit"] = _own(
-        "DURABILITY",
-        default="async",
-        about="a step is in memory: sync (before the next), async, exit (at the end)",
+        "DURABILITY", default="async", about="a step is in memory: sync (before the next), async, exit (at the end)"
     )
     sandbox: Literal["local", "docker", "daytona", "none"] = _own(
         "SANDBOX", default="local", about="local, docker, daytona or none"
@@ -258,6 +257,7 @@ class Settings(TraceSettings):
 
 _TIMEOUT_FIELDS = {
     "schedule_to_start_timeout_s": "schedule_to_start_s",
+    "busy_to_start_timeout_s": "busy_to_start_s",
     "heartbeat_timeout_s": "heartbeat_s",
     "start_to_close_timeout_s": "start_to_close_s",
     "schedule_to_close_timeout_s": "schedule_to_close_s",

@@ -83,6 +83,7 @@ executions = Table(
             "ensure_thread",
         )
     ],
+    Column("limit_busy_to_start", Double, nullable=False, server_default="0"),
     Column("created_at", Double, nullable=False),
     *[
         _when(n)

@@ -23,7 +23,7 @@ from agent_runner.status.phases import Phase, Step
 from agent_runner.status.store.clock import FOREVER, NOW, latest
 from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.errors import StoreUnavailable
-from agent_runner.status.store.executions.ending import OPEN, E, End, Ending
+from agent_runner.status.store.executions.ending import OPEN, E, End
 from agent_runner.status.store.executions.outbox import TO_START
 from agent_runner.status.store.executions.reading import folded
 from agent_runner.status.store.records import Execution, ResourceKind, Tick
@@ -31,6 +31,7 @@ from agent_runner.status.store.rows import to_execution
 from agent_runner.status.store.schema import executions, resources, session_facts, startup_failures, sweeper, workers
 from agent_runner.status.store.tables.turn_records import ADMITTED as UNDER_WAY
 from agent_runner.status.store.tables.turn_records import READY
+from agent_runner.status.store.turns.busy_workers import BusyWorkers
 from agent_runner.status.store.verbs import reads, verb, writes
 from agent_runner.status.timeouts import TIMEOUT_CODES, TimeoutType
 
@@ -44,11 +45,11 @@ _CONTEXTS_OF_ENDED = delete(resources).where(
 """The contexts that an operator gave for an execution are deleted after its end; there are hardly ever any."""
 
 
-Swept = tuple[Execution, bool]
-"""As it was before, and whether it goes on to another attempt instead of its end."""
+Swept = tuple[Execution, bool | None]
+"""As it was before, and whether it goes on to another attempt instead of its end; None: it waits for busy workers."""
 
 
-class Sweep(Ending):
+class Sweep(BusyWorkers):
     @verb
     async def tick(self, *, period_s: float) -> Tick:
         """`alive`, then `sweep`."""
@@ -67,7 +68,7 @@ class Sweep(Ending):
             if batch is None:
                 resumed = await self.alive(period_s=period_s) or resumed
                 continue
-            ended += [execution for execution, again in batch if not again]
+            ended += [execution for execution, again in batch if again is False]
             retried += [execution for execution, again in batch if again]
             if len(batch) < BATCH:
                 return Tick(ended=ended, retried=retried, resumed=resumed)
@@ -150,9 +151,10 @@ class Sweep(Ending):
         return list(connection.execute(due, self.params()))
 
     def _end_rows(self, connection: Connection, rows: Sequence[Row[Any]], *, with_facts: bool = True) -> list[Swept]:
-        swept: list[Swept] = []
         nobody: dict[str, str] = {}
-        for wave in _waves(rows):
+        waits_on = self.wait_on(connection, rows)
+        swept: list[Swept] = [(to_execution(row), None) for row in rows if row.handle in waits_on]
+        for wave in _waves([row for row in rows if row.handle not in waits_on]):
             ends = [(row, self._end_of(connection, row, nobody, with_facts=with_facts)) for row in wave]
             again = [self.try_again(connection, row, end, due=True) is not None for row, end in ends]
             over = [(row, end) for (row, end), retried in zip(ends, again, strict=True) if not retried]
@@ -204,8 +206,12 @@ class Sweep(Ending):
             case TimeoutType.SCHEDULE_TO_START:
                 if row.runner_queue not in nobody:
                     nobody[row.runner_queue] = self._nobody(connection, row)
-                cause = nobody[row.runner_queue] + self._turn_waited(row)
-                facts |= {"limit_s": row.limit_schedule_to_start, "cause": cause}
+                waited = row.now_at - (row.dispatched_at or row.now_at) >= row.limit_busy_to_start > 0
+                limit_s = max(row.limit_busy_to_start, row.limit_schedule_to_start)
+                facts |= {
+                    "limit_s": limit_s if waited else row.limit_schedule_to_start,
+                    "cause": nobody[row.runner_queue] + self._turn_waited(row),
+                }
             case TimeoutType.HEARTBEAT | TimeoutType.ENSURE_THREAD:
                 heard = row.last_beat_at or row.now_at - row.limit_ensure_thread
                 facts |= {

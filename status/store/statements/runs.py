@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ClauseElement, ColumnElement, case, func, select, update
+from sqlalchemy import ClauseElement, ColumnElement, and_, case, func, or_, select, update
 
 from agent_runner.status.phases import BEGIN, CLAIM, DONE, HAND_BACK, SETTLE, Phase, Step
 from agent_runner.status.store.clock import FOREVER, NOW
@@ -40,6 +40,12 @@ def _may_speak(names: int) -> list[ColumnElement[bool]]:
     return [func.coalesce(registered.scalar_subquery(), key) == key]
 
 
+def _in_time() -> ColumnElement[bool]:
+    """Whether a worker may still take the step. Its limit for busy workers counts: whoever takes it was one."""
+    within = and_(E.due_schedule_to_start < FOREVER, E.dispatched_at + E.limit_busy_to_start > NOW)
+    return or_(E.due_schedule_to_start > NOW, within)
+
+
 def _worker_name() -> Any:
     incarnation = text_of("incarnation")
     name = select(workers.c.name).where(workers.c.incarnation == incarnation).scalar_subquery()
@@ -51,7 +57,7 @@ def begin(names: int) -> ClauseElement:
     return take(
         BEGIN,
         E.id == text_of("its_id"),
-        E.due_schedule_to_start > NOW,
+        _in_time(),
         E.not_before <= NOW,  # as at the claim
         *_may_speak(names),
         begin_id=text_of("begin_id"),
@@ -84,7 +90,7 @@ def claim(names: int) -> ClauseElement:
     return take(
         CLAIM,
         E.id == text_of("its_id"),
-        E.due_schedule_to_start > NOW,
+        _in_time(),
         E.due_schedule_to_close > NOW,
         E.not_before <= NOW,  # a message that comes twice must not begin the next attempt before its time
         *_may_speak(names),

@@ -31,12 +31,13 @@ def sound(draw: st.DrawFn) -> Timeouts:
 
 def least(t: Timeouts) -> float:
     """What schedule-to-close must exceed, from the design."""
-    return 2 * t.schedule_to_start_s + t.ensure_thread_s + t.start_to_close_s + t.settle_grace_s
+    return 2 * max(t.schedule_to_start_s, t.busy_to_start_s) + t.ensure_thread_s + t.start_to_close_s + t.settle_grace_s
 
 
 def agree(t: Timeouts, max_run_s: float) -> bool:
     """The rules of the design, a second time."""
-    large_enough = all(getattr(t, name) >= LEAST_S for name in NAMES)
+    unset = {"busy_to_start_s"} if t.busy_to_start_s == 0 else set()
+    large_enough = all(getattr(t, name) >= LEAST_S for name in NAMES if name not in unset)
     return large_enough and t.heartbeat_s < t.start_to_close_s <= max_run_s and t.schedule_to_close_s > least(t)
 
 
@@ -92,7 +93,8 @@ def test_every_value_that_is_not_positive_is_named(timeouts: Timeouts) -> None:
     """All of them at once, so that nobody mends one after the other."""
     said = timeouts.problems()
     for name in NAMES:
-        assert (f"{name} must be at least 0.001" in said) == (getattr(timeouts, name) < 0.001)
+        unset = name == "busy_to_start_s" and timeouts.busy_to_start_s == 0
+        assert (f"{name} must be at least 0.001" in said) == (getattr(timeouts, name) < 0.001 and not unset)
 
 
 @given(any_timeouts, st.floats(0, 5000))
@@ -132,6 +134,13 @@ def test_the_rest_is_not_for_callers(name: str) -> None:
         Timeouts().overridden({name: 1.0})
 
 
+def test_a_caller_gives_a_real_limit_for_busy_workers() -> None:
+    """0 is the operator's word for none; below schedule-to-start it changes nothing."""
+    with pytest.raises(TimeoutsError, match=r"busy_to_start_s must be at least 0\.001"):
+        Timeouts().overridden({"busy_to_start_s": 0.0})
+    assert Timeouts().overridden({"busy_to_start_s": 5.0}).start_within_s == Timeouts().schedule_to_start_s
+
+
 def test_the_defaults_agree() -> None:
     """Nobody has to set anything."""
     assert Timeouts().problems() == []
@@ -142,6 +151,7 @@ def test_the_defaults_agree() -> None:
     ("given", "named"),
     [
         ({"schedule_to_start_s": 101.0}, "schedule_to_start_s must be at most 100"),
+        ({"busy_to_start_s": 101.0}, "busy_to_start_s must be at most 100"),
         ({"schedule_to_close_s": 506.0}, "schedule_to_close_s must be at most 505"),
         ({"schedule_to_close_s": math.inf}, "schedule_to_close_s must be at most 505"),
         ({"start_to_close_s": 101.0}, "start_to_close_s must be at most 100"),

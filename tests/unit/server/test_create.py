@@ -297,3 +297,22 @@ async def newest(http: httpx.AsyncClient, message: str) -> str:
                 if entry["spec"]["message"] == message:
                     return str(entry["metadata"]["id"])
             await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("form", ["short", "contract"])
+async def test_how_long_busy_workers_are_waited_for(http: httpx.AsyncClient, server: RunningServer, form: str) -> None:
+    """Given as the other timeouts, in both forms; the total follows it."""
+    given = {"busy_to_start_s": 700.0}
+    body: dict[str, Any] = {"message": "hello", "timeouts": given}
+    if form == "contract":
+        made = (await http.post("/v1/executions", json={"message": "hello"})).json()
+        annotations = {"agent-runner/timeouts": json.dumps(given)}
+        body = {name: made[name] for name in ("api_version", "kind")}
+        body |= {"metadata": {"name": "busy", "annotations": annotations}}
+        body |= {"spec": {"agent_id": made["spec"]["agent_id"], "message": "hello"}}
+    answer = await http.post("/v1/executions", json=body)
+    assert answer.status_code == 201, answer.text
+    kept = await server.ctx.store.get(answer.json()["metadata"]["id"])
+    assert kept is not None
+    assert (kept.timeouts.schedule_to_start_s, kept.timeouts.start_within_s) == (60.0, 700.0)
+    assert kept.timeouts.schedule_to_close_s > 1400
