@@ -225,7 +225,7 @@ class Stack:
         process = self.start("worker", **extra)
         eventually(
             lambda: {w["incarnation"] for w in self.workers()} - before,
-            within_s=40,
+            within_s=90,
             what=f"a new worker; it printed:\n{process.output()[-3000:]}",
         )
         return process
@@ -236,7 +236,7 @@ class Stack:
         except httpx.HTTPError:
             return False
 
-    def wait_ready(self, within_s: float = 30.0) -> None:
+    def wait_ready(self, within_s: float = 90.0) -> None:
         try:
             eventually(self._up, within_s=within_s, what="the server to answer")
         except AssertionError as late:
