@@ -20,6 +20,7 @@ from agent_runner.clients.settings.settings_table import describe_settings
 from agent_runner.status.failures import FAILURES
 from agent_runner.status.log_events import CONTEXT_FIELDS, LOG_EVENTS
 from agent_runner.status.phases import TERMINAL_PHASES, TRANSITIONS, Phase, Step
+from agent_runner.status.requests.model_failures import FALLBACKS
 from agent_runner.status.timeouts import CALLER_TIMEOUTS, TIMEOUT_CODES, Timeouts, TimeoutType
 from docs.typescript import event_types
 
@@ -57,6 +58,13 @@ def model_scenarios() -> str:
             f"### {file.stem}\n\nSeen with {packages}.\n\n" + table(("scenario", "ends", "what is seen", "ran"), rows)
         )
     return "\n".join(parts)
+
+
+def fallbacks() -> str:
+    rows = (
+        (f"`{failure.value}`", row.when, "yes" if row.taken else "no", row.why) for failure, row in FALLBACKS.items()
+    )
+    return table(("cause", "when", "the next model is asked", "why"), rows)
 
 
 def _looks(seen: dict[str, Any]) -> tuple[str, str, str]:
@@ -237,6 +245,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "failures": failures,
     "settings": settings,
     "model-scenarios": model_scenarios,
+    "fallbacks": fallbacks,
     "sandbox-contract": sandbox_contract,
     "log-context": log_context,
     "log-events": log_events,

@@ -220,6 +220,8 @@ _ROWS = (
         "A database, a sandbox or a network was not there."),
     _of("run.failed", WARNING, "the agent failed", "error stack",
         "The execution's own error says the same; the traceback below the line is whole and masked."),
+    _of("model.failed", WARNING, "model {model} gave no answer ({cause}); the next one is asked", "model cause error",
+        "The models of the agent in their order (`agent-runner/fallback-models`)."),
     _of("run.position_unknown", DEBUG, "where the run stands is not known", "execution_id error",
         "The error has no `next`."),
     _of("run.cancel_ignored", ERROR, "the run ignores its cancel; it is given up", "execution_id open_step",

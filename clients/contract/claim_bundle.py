@@ -21,11 +21,12 @@ from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceRefere
 from agent_runner.clients.backend.channel import Patience
 from agent_runner.clients.contract.channel import ContractError, ContractUnavailable, UnresolvedReference
 from agent_runner.clients.contract.clients import ContractClients
-from agent_runner.clients.models.budget import ANNOTATION as BUDGET
 from agent_runner.clients.models.budget import BudgetError, merged_budget
 from agent_runner.clients.skills.archive import SkillArchiveError, in_folders, read_skill_md
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
+from agent_runner.status.requests.model_order import ANNOTATION as FALLBACKS
+from agent_runner.status.requests.model_order import ModelOrderError, merged_models
 from agent_runner.status.run_config import RunConfigError, merged
 from agent_runner.status.timeouts import Timeouts, TimeoutsError
 from agent_runner.v1 import runner_pb2 as pb
@@ -141,13 +142,15 @@ async def _resolve(
 
 
 def _give_graph(reply: pb.ClaimReply, agents_own: Mapping[str, str], own: Mapping[str, str]) -> None:
-    """Fill in context, config and budget from the annotations, which only our own server has checked. Raises
+    """Fill in context, config, budget and models from the annotations, which only our own server has checked. Raises
     Unresolved."""
     try:
         context, config = merged(agents_own, own)
         if limits := merged_budget(agents_own, own):
-            reply.agent.metadata.annotations[BUDGET] = limits
-    except (RunConfigError, BudgetError) as error:
+            reply.agent.metadata.annotations.update(limits)
+        if (models := merged_models(agents_own, own)) is not None:
+            reply.agent.metadata.annotations[FALLBACKS] = models
+    except (RunConfigError, BudgetError, ModelOrderError) as error:
         raise Unresolved(str(error)) from None
     reply.context_json = "" if context is None else json.dumps(context, ensure_ascii=False)
     reply.config_json = json.dumps(config, ensure_ascii=False) if config else ""

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from agent_runner.status.requests.approvals import ApprovalRule
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SkillSpec:
@@ -47,15 +49,24 @@ class Bundle:
     """Hashable: equal bundles share one compiled graph.
 
     `graph` names an entry of `langgraph.json`; then the other fields are not used. If `instructions` and `sub_agents`
-    are both empty, those of `DEFAULT_AGENT` are used. If `model_name` is empty, the settings choose the model.
+    are both empty, those of `DEFAULT_AGENT` are used. If `model_name` is empty, the settings choose the model; if
+    `fallback_models` is None, also those that stand in for it.
     """
 
     instructions: str = ""
     sub_agents: tuple[SubAgentSpec, ...] = ()
     model_name: str = ""
+    fallback_models: tuple[str, ...] | None = None
     graph: str = ""
     skills: tuple[SkillSpec, ...] = ()
     tools: tuple[ToolSpec, ...] = ()
+    approvals: tuple[ApprovalRule, ...] = ()
+
+    @property
+    def tool_names(self) -> frozenset[str]:
+        """Of the agent and of its sub-agents."""
+        served = (*self.tools, *(tool for sub in self.sub_agents for tool in sub.tools))
+        return OWN_TOOLS | {tool.shown for tool in served}
 
 
 DEFAULT_AGENT = Bundle(

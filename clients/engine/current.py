@@ -14,6 +14,7 @@ from agent_runner.clients.engine.memory.trail import Trail
 from agent_runner.clients.engine.user_graphs.run_context import RunContext
 from agent_runner.clients.masking.mask import Mask
 from agent_runner.clients.models.budget import Spent
+from agent_runner.clients.models.order.model_call import FailedModel
 from agent_runner.clients.sandbox.local import LocalSandbox
 
 
@@ -71,6 +72,11 @@ class CurrentRun:
     finished_calls: Mapping[str, Any] = field(default_factory=dict)
     """The saved results of tool calls in the step that this run continues, by their result ids (`tool_results.py`)."""
     spent: Spent = field(default_factory=Spent)
+    budget_questions: frozenset[str] = frozenset()
+    """The ids of questions about a budget that were open when the run began."""
+    failed_models: dict[str, FailedModel] = field(default_factory=dict)
+    """The models that gave no answer in this run, by their names in the agent's order."""
+    on_failed_model: Callable[[FailedModel], None] | None = None
     doing: str = ""
     """The part of the set-up that is running now and may take long, in words; empty if there is none."""
 

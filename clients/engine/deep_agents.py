@@ -18,11 +18,13 @@ from langgraph.graph.state import CompiledStateGraph
 from pydantic import BaseModel, Field
 
 from agent_runner.clients.engine.agent_definition import DEFAULT_AGENT, Bundle, SubAgentSpec, ToolSpec
+from agent_runner.clients.engine.approvals.tool_approvals import ToolApprovals
 from agent_runner.clients.engine.contain import guard_nodes
 from agent_runner.clients.engine.memory.serializer import remembering
 from agent_runner.clients.engine.middleware import RunGuard
 from agent_runner.clients.engine.skills_prompt import skills_prompt
 from agent_runner.clients.engine.user_graphs.half_imports import bear_half_imports
+from agent_runner.clients.models.order.fallbacks import ModelOrder
 from agent_runner.clients.sandbox.backend import CurrentSandboxBackend
 
 GENERAL_PURPOSE = SubAgentSpec(
@@ -49,11 +51,17 @@ class ExecuteArguments(BaseModel):
 
 
 def build_deep_agent(
-    bundle: Bundle, model: BaseChatModel, saver: BaseCheckpointSaver[Any] | None, *, sandboxed: bool = True
+    bundle: Bundle,
+    model: BaseChatModel,
+    saver: BaseCheckpointSaver[Any] | None,
+    *,
+    sandboxed: bool = True,
+    order: ModelOrder | None = None,
 ) -> CompiledStateGraph[Any, Any, Any, Any]:
     """A graph that holds nothing of one run, so concurrent runs may share it. Takes tens of milliseconds of CPU.
 
-    Without a sandbox there are no commands, and files are kept in the conversation's state.
+    `order`: the models that are asked, one after the other; without it `model` alone. Without a sandbox there are no
+    commands, and files are kept in the conversation's state.
     """
     bear_half_imports()
     agent = bundle if bundle.instructions or bundle.sub_agents else DEFAULT_AGENT
@@ -69,10 +77,11 @@ def build_deep_agent(
         [*own, *(served[one] for one in bundle.tools)],
         system_prompt=_join(agent.instructions, note, skills),
         subagents=[
-            _sub_agent(spec, backend, note, [*own, *(served[one] for one in spec.tools)]) for spec in specs.values()
+            _sub_agent(spec, backend, note, [*own, *(served[one] for one in spec.tools)], bundle, order)
+            for spec in specs.values()
         ],
         backend=backend,
-        middleware=[TodoListMiddleware(), *_around(backend, frozenset(specs))],
+        middleware=[TodoListMiddleware(), *_around(backend, bundle, order, frozenset(specs), main=True)],
         checkpointer=saver,
     )
     if saver is not None:
@@ -91,22 +100,38 @@ def _served(agent: Bundle, bundle: Bundle) -> dict[ToolSpec, BaseTool]:
     return {spec: tool_of(spec) for spec in specs}
 
 
-def _sub_agent(spec: SubAgentSpec, backend: BackendProtocol, note: str, tools: list[BaseTool]) -> SubAgent:
+def _sub_agent(
+    spec: SubAgentSpec,
+    backend: BackendProtocol,
+    note: str,
+    tools: list[BaseTool],
+    bundle: Bundle,
+    order: ModelOrder | None,
+) -> SubAgent:
     return SubAgent(
         name=spec.name,
         description=spec.description or spec.name,
         system_prompt=_join(spec.instructions, note, skills_prompt(spec.skills)),
         tools=tools,
-        middleware=list(_around(backend)),
+        middleware=list(_around(backend, bundle, order)),
     )
 
 
-def _around(backend: BackendProtocol, sub_agents: frozenset[str] = frozenset()) -> Sequence[AgentMiddleware[Any, Any]]:
-    """The file tools and our guard. deepagents' own `execute` is left out: it reports a failed command as a success."""
+def _around(
+    backend: BackendProtocol,
+    bundle: Bundle,
+    order: ModelOrder | None,
+    sub_agents: frozenset[str] = frozenset(),
+    *,
+    main: bool = False,
+) -> Sequence[AgentMiddleware[Any, Any]]:
+    """The file tools, approvals and our guard. deepagents' own `execute` is left out: it reports a failed command as a
+    success."""
     files = FilesystemMiddleware(
         backend=backend, tools=["ls", "read_file", "write_file", "edit_file", "delete", "glob", "grep"]
     )
-    return (files, RunGuard(sub_agents))
+    asking = [ToolApprovals(bundle.approvals, bundle.tool_names, main=main)] if bundle.approvals else []
+    return (files, *asking, RunGuard(sub_agents, order))
 
 
 def _join(*parts: str) -> str:

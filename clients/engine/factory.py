@@ -11,8 +11,10 @@ from agent_runner.clients.engine.memory.finished_calls import answer_finished_ca
 from agent_runner.clients.engine.store.org_store import OrgStore
 from agent_runner.clients.engine.user_graphs.user_graphs import Graph, UserGraphs
 from agent_runner.clients.models.cascade import ModelSettings, build_model
+from agent_runner.clients.models.order.fallbacks import ModelOrder
 from agent_runner.clients.process.shared_work import SharedWork
 from agent_runner.clients.process.threads import own
+from agent_runner.status.requests.model_order import names_of
 
 MAX_CACHED = 64
 
@@ -32,6 +34,8 @@ class EngineSettings(ModelSettings, Protocol):
     def configurable(self) -> str: ...
     @property
     def sandbox(self) -> str: ...
+    @property
+    def fallback_models(self) -> str: ...
 
 
 class EngineFactory:
@@ -71,6 +75,11 @@ class EngineFactory:
             )
         from agent_runner.clients.engine.deep_agents import build_deep_agent
 
-        model, line = build_model(self._settings, bundle.model_name)
+        others = bundle.fallback_models
+        if others is None:
+            others = names_of(self._settings.fallback_models) or ()
+        names = tuple(dict.fromkeys((bundle.model_name, *others)))
+        order = ModelOrder(self._settings, names) if len(names) > 1 else None
+        model, line = order.first_built() if order else build_model(self._settings, bundle.model_name)
         sandboxed = self._settings.sandbox != "none"
-        return build_deep_agent(bundle, model, self._saver, sandboxed=sandboxed), line
+        return build_deep_agent(bundle, model, self._saver, sandboxed=sandboxed, order=order), line

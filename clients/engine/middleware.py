@@ -8,8 +8,11 @@ Tool errors: an exception of a tool becomes a failed tool message, masked, and t
 `StopRun` and a BaseException that is no Exception still end the run.
 """
 
+import asyncio
+import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -21,12 +24,16 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.types import Command
 from pydantic import ValidationError
 
+from agent_runner.clients.engine.approvals.budget_question import stopped_by_a_person
 from agent_runner.clients.engine.contain import contained
 from agent_runner.clients.engine.current import BudgetReached, StopRun, current_run
+from agent_runner.clients.engine.stream.messages import model_of, usage_of
 from agent_runner.clients.masking.mask import Mask
 from agent_runner.clients.models.endings import NOT_MADE, reason_of, refused_in, with_refused
 from agent_runner.clients.models.errors import ModelError
+from agent_runner.clients.models.order.fallbacks import ModelOrder
 from agent_runner.clients.models.provider_words import fields_of
+from agent_runner.status.log.tool_names import SUB_AGENT_TOOL
 
 REFUSED_MOST = 3
 PAUSES_MOST = 8
@@ -34,19 +41,22 @@ PAUSES_MOST = 8
 
 
 class RunGuard(AgentMiddleware[Any, Any, Any]):
-    """`sub_agents`: the names that `task` knows; a call for another one fails instead of answering with a hint."""
+    """`sub_agents`: the names that `task` knows; a call for another one fails instead of answering with a hint.
+    `order`: the models to ask, one after the other; without it the graph's own."""
 
-    def __init__(self, sub_agents: frozenset[str] = frozenset()) -> None:
+    def __init__(self, sub_agents: frozenset[str] = frozenset(), order: ModelOrder | None = None) -> None:
         super().__init__()
         self._sub_agents = sub_agents
+        self._order = order
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
         """Keep refused calls in the message: each gets an error as its result, and the model is asked again. Without
         them LangChain would end the turn. If the provider paused a turn, the model is asked to continue it."""
-        await _begin_model_call()
-        response = await handler(request)
+        if stopped := await _may_ask_the_model():
+            return ModelResponse(result=[AIMessage(stopped)])
+        response = await self._asked(request, handler)
         _count(response.result)
         said: list[AnyMessage] = []
         for _ in range(PAUSES_MOST):
@@ -54,7 +64,7 @@ class RunGuard(AgentMiddleware[Any, Any, Any]):
                 break
             said += response.result  # type: ignore[arg-type]
             await _begin_model_call()
-            response = await handler(request.override(messages=[*request.messages, *said]))
+            response = await self._asked(request.override(messages=[*request.messages, *said]), handler)
             _count(response.result)
         last = response.result[-1] if response.result else None
         if isinstance(last, AIMessage) and (refused := refused_in(last)):
@@ -64,6 +74,16 @@ class RunGuard(AgentMiddleware[Any, Any, Any]):
                 _bound([*request.messages, last])
             response = replace(response, result=[*response.result[:-1], last])
         return replace(response, result=[*said, *response.result]) if said else response
+
+    async def _asked(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+    ) -> ModelResponse[Any]:
+        run = current_run()
+        if self._order is None or run is None:
+            return await handler(request)
+        return await self._order.answer(
+            lambda model: handler(request.override(model=model)), run.failed_models, run.on_failed_model
+        )
 
     async def awrap_tool_call(
         self,
@@ -77,7 +97,7 @@ class RunGuard(AgentMiddleware[Any, Any, Any]):
         if why := _refusal_of(request):
             return _failed(call, why)
         try:
-            async with contained():
+            async with contained(), _timed(call["name"]):
                 result = await handler(request)
         except (GraphBubbleUp, StopRun):
             raise
@@ -120,6 +140,16 @@ async def pass_gate() -> None:
         await run.gate()
 
 
+async def _may_ask_the_model() -> str:
+    """Counts the call. Returns the agent's last words if a person was asked about its budget and said no."""
+    run = current_run()
+    if run is None or not run.spent.asks:
+        await _begin_model_call()
+        return ""
+    await pass_gate()
+    return stopped_by_a_person(run, run.spent.model_call())
+
+
 async def _begin_model_call() -> None:
     await pass_gate()
     _stop_if(run.spent.model_call() if (run := current_run()) else "")
@@ -128,6 +158,29 @@ async def _begin_model_call() -> None:
 async def _begin_tool_call(name: str, args: Any) -> None:
     await pass_gate()
     _stop_if(run.spent.tool_call(name, args) if (run := current_run()) else "")
+
+
+@asynccontextmanager
+async def _timed(name: str) -> AsyncIterator[None]:
+    """Counts the time of a tool call, and stops it where the budget for all of them ends. Delegations are left out: the
+    calls of the sub-agent are counted themselves."""
+    run = current_run()
+    if run is None or name == SUB_AGENT_TOOL:
+        yield
+        return
+    left_s, begun = run.spent.tool_left_s(), time.monotonic()
+    limit = asyncio.timeout(left_s)
+    try:
+        async with limit:
+            yield
+    except TimeoutError:
+        if limit.expired():
+            run.spent.tool_seconds += time.monotonic() - begun
+            raise BudgetReached(run.spent.time_over() or f"the time of tools was up in '{name}'") from None
+        raise
+    finally:
+        if not limit.expired():
+            run.spent.tool_seconds += time.monotonic() - begun
 
 
 def _stop_if(over: str) -> None:
@@ -139,7 +192,7 @@ def _count(messages: Sequence[BaseMessage]) -> None:
     if run := current_run():
         for message in messages:
             if isinstance(message, AIMessage):
-                run.spent.answered(message.usage_metadata)
+                run.spent.answered(usage_of(message), model_of(message))
 
 
 def _paused(messages: Sequence[BaseMessage]) -> bool:

@@ -18,6 +18,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command, StateSnapshot
 
 from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.clients.engine.approvals.budget_question import is_budget_question
 from agent_runner.clients.engine.current import CurrentRun
 from agent_runner.clients.engine.graph_input import graph_input, read_input
 from agent_runner.clients.engine.memory.checkpoints import HeadTracking, tracks_heads
@@ -116,6 +117,7 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
         latest = await graph.aget_state(call_config(run, bundle), subgraphs=True)
         moved_on = checkpoint_id(latest) != head
         standing = await _standing_at(graph, run, bundle, head) if moved_on else latest
+        run.budget_questions = frozenset(q["id"] for q in open_questions(standing) if is_budget_question(q))
         if goes_on := _continuation(graph, standing, given):
             # To leave a breakpoint at the latest checkpoint, give no checkpoint id: with one it would be a fork.
             fork = moved_on or isinstance(goes_on[0], Command)

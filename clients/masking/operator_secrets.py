@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 MIN_LENGTH = 8
 """Shorter ones are words that people write: `guest` in every text would become asterisks."""
 
+KEYS_OF_PROVIDERS = ("_API_KEY", "_API_TOKEN", "_SECRET_ACCESS_KEY", "_SESSION_TOKEN")
+"""Ends of the variables from which packages of model providers read their keys."""
+
 
 def operator_secrets(settings: "Settings") -> frozenset[str]:
     """Secret settings, and the passwords in URLs of settings and of proxies."""
@@ -36,3 +39,5 @@ def _all(settings: "Settings") -> Iterator[str]:
     for name, value in os.environ.items():
         if name.upper().endswith("_PROXY"):
             yield from passwords_in(value)
+        elif name.upper().endswith(KEYS_OF_PROVIDERS):
+            yield value.strip()

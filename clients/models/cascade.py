@@ -5,26 +5,48 @@
 The demo model is for MODE=local, and for operators who set STIGMER_LLM_PROVIDER=demo. Elsewhere users would take its
 answers for those of a real model.
 
-A name that an execution or an agent gives wins over the default. It is `provider:name`, or a name whose form tells the
-provider (`claude...`, `gpt...`, `o3`); any other name is a model of the provider that the cascade finds. A named model
-whose provider has no key is an error: a request for a model never gets the demo model silently. Providers are imported
-only when they are used.
+A name that an execution or an agent gives wins over the default. It is `provider:name` (also of `OTHERS`, whose
+packages bring their own settings), or a name whose form tells the provider (`claude...`, `gpt...`, `o3`); any other
+name is a model of the provider that the cascade finds. A named model whose provider has no key is an error: a request
+for a model never gets the demo model silently. Providers are imported only when they are used.
 """
 
 import json
 import re
 import urllib.request
+from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from langchain_core.language_models import BaseChatModel
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from agent_runner.clients.models.demo import MODEL_NAME, DemoModel
 from agent_runner.clients.models.errors import ModelError, proxy_error
-from agent_runner.clients.models.providers import anthropic_model, ollama_model, openai_model
+from agent_runner.clients.models.provider_words import fields_of
+from agent_runner.clients.models.providers import anthropic_model, ollama_model, openai_model, other_model
 
 PROVIDERS = ("anthropic", "openai", "ollama", "demo")
+OTHERS: Mapping[str, str] = {
+    "azure_openai": "langchain-openai",
+    "bedrock": "langchain-aws",
+    "bedrock_converse": "langchain-aws",
+    "anthropic_bedrock": "langchain-aws",
+    "cohere": "langchain-cohere",
+    "deepseek": "langchain-deepseek",
+    "fireworks": "langchain-fireworks",
+    "google_genai": "langchain-google-genai",
+    "google_vertexai": "langchain-google-vertexai",
+    "groq": "langchain-groq",
+    "mistralai": "langchain-mistralai",
+    "nvidia": "langchain-nvidia-ai-endpoints",
+    "openrouter": "langchain-openrouter",
+    "perplexity": "langchain-perplexity",
+    "together": "langchain-together",
+    "xai": "langchain-xai",
+}
+"""Providers by the names of LangChain's `init_chat_model`, and the packages that they need. Their keys and addresses
+come from the environment of the worker, as each package reads them."""
 DEFAULT_MODELS = {"anthropic": "claude-sonnet-4-5", "openai": "gpt-5.5", "demo": MODEL_NAME}
 DEFAULT_OLLAMA_URL = "http://localhost:11434"
 OLLAMA_PROBE_S = 0.5
@@ -61,17 +83,22 @@ def build_model(settings: ModelSettings, model_name: str = "") -> tuple[BaseChat
     Raises ModelError when a key, a package or the named provider is missing.
     """
     provider, name, why = choose(settings, model_name)
-    build = {"anthropic": _anthropic, "openai": _openai, "ollama": _ollama, "demo": _demo}[provider]
+    own = {"anthropic": _anthropic, "openai": _openai, "ollama": _ollama, "demo": _demo}
     try:
-        model = build(settings, name)
-    except (ImportError, ValueError) as error:
+        model = own[provider](settings, name) if provider in own else other_model(provider, name, **_options(settings))
+    except Exception as error:
         if unusable := proxy_error(error):
             raise unusable from error
-        if not isinstance(error, ImportError):
+        if isinstance(error, ImportError):
+            raise ModelError(
+                f"the package for provider '{provider}' is not installed: {error}",
+                f"Install {OTHERS.get(provider, f'langchain-{provider}')} where the worker runs.",
+            ) from error
+        if provider in own:
             raise
-        raise ModelError(
-            f"the package for provider '{provider}' is not installed: {error}",
-            f"Install langchain-{provider} where the worker runs.",
+        raise ModelError(  # each package checks its key and its options in its own way
+            f"model '{name}' of provider '{provider}' cannot be set up: {_in_short(error)}",
+            f"Set what {OTHERS[provider]} reads from the environment where the worker runs: its key, its region, ...",
         ) from error
     if provider == "demo":
         return model, f"offline demo model ({why}): it runs the lines that it understands and is no language model"
@@ -104,13 +131,17 @@ def choose(settings: ModelSettings, model_name: str = "") -> tuple[str, str, str
                 "Start Ollama and pull a model, or set STIGMER_LLM_MODEL.",
             )
         name = found[0]
+    if not name and default in OTHERS:
+        raise ModelError(
+            f"no model of provider '{default}' is named", "Set STIGMER_LLM_MODEL, or name one with --model."
+        )
     return default, name or DEFAULT_MODELS[default], why
 
 
 def _split(model_name: str) -> tuple[str, str]:
     """(provider or empty, name). `demo` alone is the demo model."""
     provider, colon, name = model_name.partition(":")
-    if colon and provider in PROVIDERS:
+    if colon and (provider in PROVIDERS or (provider in OTHERS and name)):
         return provider, name
     if model_name in ("demo", MODEL_NAME):
         return "demo", MODEL_NAME
@@ -123,9 +154,10 @@ def _split(model_name: str) -> tuple[str, str]:
 
 def _default_provider(settings: ModelSettings) -> tuple[str, str]:
     if settings.llm_provider:
-        if settings.llm_provider not in PROVIDERS:
+        if settings.llm_provider not in (*PROVIDERS, *OTHERS):
             raise ModelError(
-                f"STIGMER_LLM_PROVIDER is '{settings.llm_provider}'", f"Set it to one of {', '.join(PROVIDERS)}."
+                f"STIGMER_LLM_PROVIDER is '{settings.llm_provider}'",
+                f"Set it to one of {', '.join((*PROVIDERS, *OTHERS))}.",
             )
         return settings.llm_provider, "STIGMER_LLM_PROVIDER is set"
     if settings.anthropic_api_key.get_secret_value():
@@ -137,6 +169,11 @@ def _default_provider(settings: ModelSettings) -> tuple[str, str]:
     if _ollama_models(settings):
         return "ollama", f"Ollama answers at {_ollama_url(settings)}"
     return "demo", "no model is configured and no Ollama answers"
+
+
+def _in_short(error: Exception) -> str:
+    """Its text, without the values that pydantic shows: a key could be among them."""
+    return fields_of(error) if isinstance(error, ValidationError) else " ".join(str(error).split())
 
 
 def _key(settings: ModelSettings, provider: str, own: SecretStr, variable: str) -> SecretStr:

@@ -37,7 +37,10 @@ def reason_of(told: Mapping[str, Any]) -> str:
     details = told.get("incomplete_details")
     if isinstance(details, Mapping) and details.get("reason"):
         return str(details["reason"])
-    return next((str(told[k]) for k in ("finish_reason", "stop_reason", "done_reason", "status") if told.get(k)), "")
+    return next(
+        (str(told[k]) for k in ("finish_reason", "stop_reason", "stopReason", "done_reason", "status") if told.get(k)),
+        "",
+    )
 
 
 def why_cut(reason: str) -> str:

@@ -21,11 +21,13 @@ from agent_runner.clients.models.provider_words import (
     sentence,
     status_of,
 )
+from agent_runner.status.requests.model_failures import ModelFailure
 
 _PROVIDERS = frozenset(
     {
         *("anthropic", "openai", "ollama", "langchain_core", "langchain_openai", "langchain_anthropic"),
         *("langchain_ollama", "httpx", "httpx2", "httpcore", "httpcore2", "agent_runner"),
+        *("langchain_google_genai", "google", "langchain_aws", "botocore"),
     }
 )
 LONGEST_WAIT_S = 120
@@ -37,11 +39,13 @@ _NO_MODEL = re.compile(r"model.{0,80}(not found|does not exist|not exist)|not_fo
 
 
 class ModelError(Exception):
-    """There is no usable model; `advice` says what to set. Raised when the model is built."""
+    """There is no usable model; `advice` says what to set. Raised when the model is built. `passes`: what `passing`
+    says of it."""
 
-    def __init__(self, text: str, advice: str) -> None:
+    def __init__(self, text: str, advice: str, *, passes: dict[str, Any] | None = None) -> None:
         super().__init__(text)
         self.advice = advice
+        self.passes = passes or {}
 
 
 class ProviderError(Exception):
@@ -67,45 +71,55 @@ class BrokenStream(ModelError):
 class _Cause:
     text: str
     advice: str
+    failure: ModelFailure
 
 
 NO_KEY = _Cause(
+    failure=ModelFailure.KEY_REFUSED,
     text="the model provider refused the API key",
     advice="Set a valid ANTHROPIC_API_KEY or OPENAI_API_KEY (or STIGMER_LLM_API_KEY) where the worker runs.",
 )
 RATE_LIMIT = _Cause(
+    failure=ModelFailure.RATE_LIMITED,
     text="the model provider's rate limit or quota was reached",
     advice="Wait and send the message again, lower AGENT_RUNNER_CONCURRENCY, or raise the quota at the provider.",
 )
 TOO_LONG = _Cause(
+    failure=ModelFailure.TOO_LONG,
     text="the conversation is too long for the model's context window",
     advice="Start a new session, ask for less in one message, or choose a model with a larger context window.",
 )
 UNREACHABLE = _Cause(
+    failure=ModelFailure.UNREACHABLE,
     text="the model provider could not be reached",
     advice="Check the network, a proxy and OPENAI_BASE_URL or OLLAMA_BASE_URL; agent-runner doctor tests the model.",
 )
 NO_MODEL = _Cause(
+    failure=ModelFailure.UNKNOWN_MODEL,
     text="the model provider does not know this model",
     advice="Correct the model's name (--model or STIGMER_LLM_MODEL).",
 )
 PROVIDER_DOWN = _Cause(
+    failure=ModelFailure.PROVIDER_DOWN,
     text="the model provider failed on its side",
     advice="Send the message again; if it stays so, look at the provider's status page.",
 )
 
 
 BROKE_OFF = _Cause(
+    failure=ModelFailure.BROKE_OFF,
     text="the model's answer broke off",
     advice="Send the message again; if it stays so, look at time limits of proxies and gateways on the way to the"
     " provider, and at the provider's own log.",
 )
 ON_THE_WAY = _Cause(
+    failure=ModelFailure.ANSWERED_BY_ANOTHER,
     text="something on the way to the model provider answered in its place",
     advice="Check OPENAI_BASE_URL, ANTHROPIC_BASE_URL or OLLAMA_BASE_URL and the proxies on the way; if they are right,"
     " send the message again.",
 )
 REFUSED_REQUEST = _Cause(
+    failure=ModelFailure.REQUEST_REFUSED,
     text="the model provider refused the request",
     advice="Read the provider's words: something in the request is not for this model. Choose another model, or"
     " correct what it names.",
@@ -114,11 +128,13 @@ _NOTHING_CAME = ("No generations found in stream.", "No data received from Ollam
 _NO_KEY_KINDS = ("authentication_error", "permission_error")
 _OVERLOADED = re.compile(r"overload|unavailable|timeout|server_?error|api_error|internal|engine|bad_?gateway", re.I)
 OLLAMA_DOWN = _Cause(
+    failure=ModelFailure.PROVIDER_DOWN,
     text="Ollama failed in the middle of the answer",
     advice="Send the message again; if it stays so, look at Ollama's own log: it often has too little memory for the"
     " model.",
 )
 ONLY_LOADED = _Cause(
+    failure=ModelFailure.BROKE_OFF,
     text="Ollama has loaded or unloaded the model and gave no answer",
     advice="Send the message again when the model is loaded (ollama ps); if it stays so, look at Ollama's own log.",
 )
@@ -184,11 +200,24 @@ def passing(error: BaseException) -> dict[str, Any]:
         if cause is None and (isinstance(link, BrokenStream) or _no_answer(link) is not None):
             cause = BROKE_OFF
         elif cause is None and isinstance(link, ModelError):
-            return {}
+            return dict(link.passes)
         cause = cause or _cause_of(link)
     if cause not in _AGAIN:
         return {}
     return {"transient": True} | ({"retry_after_s": wait_s} if wait_s else {})
+
+
+def failure_of(error: BaseException) -> ModelFailure | None:
+    """Why the model gave no answer; None if the error is not a model's."""
+    broke_off = False
+    for link in _chain(error):
+        if cause := _cause_of(link):
+            return cause.failure
+        if isinstance(link, BrokenStream) or _no_answer(link) is not None:
+            broke_off = True
+        elif proxy_error(link) is not None or isinstance(link, ModelError):
+            return ModelFailure.NOT_CONFIGURED
+    return ModelFailure.BROKE_OFF if broke_off else None
 
 
 def broken_stream(error: Exception, *, opened: bool, began: bool, client_tries: bool) -> Exception | None:

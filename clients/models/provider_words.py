@@ -28,8 +28,12 @@ _SILENT = {
 
 
 def status_of(error: BaseException) -> int | None:
-    """The HTTP status; None for 200, which is the status of a stream that failed later."""
-    status = getattr(error, "status_code", None)
+    """The HTTP status; None for 200, which is the status of a stream that failed later. Google's errors have it as
+    their code, those of AWS in their answer."""
+    status = getattr(error, "status_code", None) or getattr(error, "code", None)
+    answer = getattr(error, "response", None)
+    if not isinstance(status, int) and isinstance(answer, Mapping):
+        status = (answer.get("ResponseMetadata") or {}).get("HTTPStatusCode")
     return status if isinstance(status, int) and status != 200 else None
 
 

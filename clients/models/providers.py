@@ -4,8 +4,9 @@ Each is imported only when it is used: `openai_model` and so on import the provi
 """
 
 import json
+import re
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk
@@ -13,8 +14,14 @@ from langchain_core.outputs import ChatGenerationChunk
 
 from agent_runner.clients.models.errors import LONGEST_WAIT_S, ONLY_LOADED, BrokenStream, ProviderError
 from agent_runner.clients.models.opened import watch
+from agent_runner.clients.models.order.model_call import time_left_s
 from agent_runner.clients.models.provider_words import retry_after_s
 from agent_runner.clients.models.whole import whole
+
+_RESPONSE_FAILED = re.compile(
+    r"""ResponseError\(code='(?P<code>\w+)', message=(?P<q>['"])(?P<said>.*?)(?P=q)[,)]""", re.S
+)
+_ERROR_EVENT = re.compile(r"(?P<code>[a-z][a-z_]+_[a-z_]+): (?P<said>.+)", re.S)
 
 
 def openai_model(**options: Any) -> BaseChatModel:
@@ -32,6 +39,10 @@ def openai_model(**options: Any) -> BaseChatModel:
                 try:
                     async for chunk in opened(*args, **kwargs):
                         yield chunk
+                except ValueError as error:
+                    if type(error) is not ValueError or (told := _told_by_responses(str(error))) is None:
+                        raise
+                    raise told from error
                 except BadRequestError as error:
                     if "stream_options" not in str(error) or not self.stream_usage:
                         raise
@@ -53,6 +64,7 @@ def openai_model(**options: Any) -> BaseChatModel:
 
     OpenAIModel.__name__ = OpenAIModel.__qualname__ = "ChatOpenAI"
     model = OpenAIModel(**options)
+    _wait_in_bounds(model.root_async_client)
     watch(model.root_async_client._client)
     return model
 
@@ -114,15 +126,51 @@ def ollama_model(**options: Any) -> BaseChatModel:
     return model
 
 
+def other_model(provider: str, name: str, **options: Any) -> BaseChatModel:
+    """A model of any other provider that LangChain's `init_chat_model` knows by this name. Its key comes from the
+    worker's environment, as its package reads it. Raises ImportError if that package is not installed."""
+    from langchain.chat_models import init_chat_model
+
+    model: Any = init_chat_model(name, model_provider=provider, **options)
+    model.__class__ = _completed(type(model))
+    return cast(BaseChatModel, model)
+
+
+def _completed(kind: type[BaseChatModel]) -> type[BaseChatModel]:
+    """The class, with its stream completed as those of the other providers; a model that cannot stream is left."""
+    if kind._astream is BaseChatModel._astream and kind._stream is BaseChatModel._stream:
+        return kind
+
+    class Completed(kind):  # type: ignore[misc, valid-type]
+        async def _astream(self, *args: Any, **kwargs: Any) -> AsyncIterator[ChatGenerationChunk]:
+            kwargs.pop("run_manager", None)
+            opened = super()._astream
+            asked = args[0] if args else kwargs["messages"]
+            async for chunk in whole(lambda: opened(*args, **kwargs), asked, always_ends=False):
+                yield chunk
+
+    Completed.__name__ = Completed.__qualname__ = kind.__name__
+    return Completed
+
+
 def _wait_in_bounds(client: Any) -> None:
-    """Make Anthropic's client give up if a Retry-After is longer than `LONGEST_WAIT_S`, as OpenAI's client does. By
-    itself it waits that long, even weeks, and the run would end with a wrong reason."""
+    """Make a client give up if a Retry-After is longer than `LONGEST_WAIT_S`, or than the run has time. By itself
+    Anthropic's waits that long, even weeks, and the run would end with a wrong reason."""
     judged = client._should_retry
 
     def should_retry(response: Any) -> bool:
-        return retry_after_s(response) <= LONGEST_WAIT_S and bool(judged(response))
+        return retry_after_s(response) <= min(LONGEST_WAIT_S, time_left_s()) and bool(judged(response))
 
     client._should_retry = should_retry
+
+
+def _told_by_responses(text: str) -> ProviderError | None:
+    """The error that the Responses API told in its stream. The client raises it as a text: `code: message`, or the
+    error's fields in the form of Python."""
+    found = _RESPONSE_FAILED.match(text) or _ERROR_EVENT.match(text)
+    if found is None:
+        return None
+    return ProviderError({"error": {"type": found["code"], "message": found["said"]}})
 
 
 def _delta_of(chunk: dict[str, Any]) -> dict[str, Any]:

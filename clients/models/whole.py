@@ -34,6 +34,7 @@ from agent_runner.clients.models.endings import (
 )
 from agent_runner.clients.models.errors import BrokenStream, broken_stream
 from agent_runner.clients.models.opened import asking
+from agent_runner.clients.models.order.model_call import FELL_BACK, current_call
 from agent_runner.status.endings import CUT_OFF
 
 TRIES = 3
@@ -44,10 +45,15 @@ Stream = AsyncIterator[ChatGenerationChunk]
 
 
 async def whole(
-    open_stream: Callable[[], Stream], messages: Sequence[BaseMessage], *, client_tries: bool = True
+    open_stream: Callable[[], Stream],
+    messages: Sequence[BaseMessage],
+    *,
+    client_tries: bool = True,
+    always_ends: bool = True,
 ) -> Stream:
     """`messages`: the messages that the model gets. `client_tries`: the client asks again by itself until an answer
-    opens. Raises the provider's error, or BrokenStream."""
+    opens. `always_ends`: the provider gives a reason for every end, so a stream without one broke off. Raises the
+    provider's error, or BrokenStream."""
     for tried in range(1, TRIES + 1):
         answer, asked = _Answer(messages), asking()
         broke: Exception | None = None
@@ -55,10 +61,11 @@ async def whole(
             async with aclosing(cast(Any, open_stream())) as stream:
                 async for chunk in stream:
                     for ready in answer.take(chunk):
+                        _passed_on()
                         yield ready
             if asked.error is not None:
                 raise asked.error
-            if not answer.reason:
+            if not answer.reason and (always_ends or not answer.began):
                 raise BrokenStream(began=answer.began)
         except Exception as error:
             told = asked.error or error
@@ -69,6 +76,7 @@ async def whole(
                 raise told from error
         if broke is None or answer.assembly.calls:
             for ready in answer.rest(broke):
+                _passed_on()
                 yield ready
             return
         if answer.spoke or tried == TRIES:
@@ -135,7 +143,7 @@ class _Answer:
             _, why = arguments_of(call.raw)
             if broke is not None:
                 why = f"it was cut off: {str(broke).rstrip('. ')}. {NOT_MADE} Make it again."
-            elif not ends_calls(reason):
+            elif reason and not ends_calls(reason):
                 why = why_cut(reason)
             why = why or ("" if call.name else NO_NAME)
             if why:
@@ -148,6 +156,8 @@ class _Answer:
             told["finish_reason"] = CUT_OFF
         if refused:
             told[REFUSED_CALLS] = [asdict(one) for one in refused]
+        if (asked := current_call()) and asked.failed:
+            told[FELL_BACK] = asked.shown()
         yield ChatGenerationChunk(
             message=AIMessageChunk(
                 content="",
@@ -159,12 +169,18 @@ class _Answer:
         )
 
 
+def _passed_on() -> None:
+    if call := current_call():
+        call.told = True
+
+
 def _is_call(block: Any, indexes: set[Any]) -> bool:
-    """Whether a block is a call. Anthropic's content repeats the calls; only the message's own calls are sent back."""
+    """Whether a block is a call. The content of Anthropic's and OpenAI's answers repeats the calls; only the message's
+    own calls are sent back."""
     if not isinstance(block, dict):
         return False
     kind = block.get("type")
-    return kind == "tool_use" or (kind == "input_json_delta" and block.get("index") in indexes)
+    return kind in ("tool_use", "function_call") or (kind == "input_json_delta" and block.get("index") in indexes)
 
 
 def _larger(known: UsageMetadata | None, new: UsageMetadata | None) -> UsageMetadata | None:

@@ -5,10 +5,10 @@ from typing import Literal
 from pydantic import SecretStr
 
 from agent_runner.clients.settings.environment import setting
-from agent_runner.clients.settings.price_settings import PriceSettings
+from agent_runner.clients.settings.price_settings import OrderSettings
 
 
-class TraceSettings(PriceSettings):
+class TraceSettings(OrderSettings):
     otlp_endpoint: str = setting(
         "AGENT_RUNNER_OTLP_ENDPOINT",
         "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",

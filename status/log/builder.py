@@ -182,6 +182,7 @@ class StatusBuilder:
             "usage": usage,
             "cost": cost.as_json() if cost else None,
             "model": event.model,
+            "fell_back_from": [plain(dict(one), max_bytes=self._max_bytes) for one in event.fell_back_from],
             "finish_reason": event.finish_reason,
             "reasoning": plain(event.reasoning, max_bytes=self._max_bytes),
             "incomplete": event.incomplete,

@@ -69,7 +69,8 @@ class ToolRequest:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageFinished:
     """The AI message has ended. `usage` holds token counts: input_tokens, output_tokens, total_tokens. `incomplete`:
-    the provider's reason why the answer is incomplete; `refusal`: the text with which the model refused."""
+    the provider's reason why the answer is incomplete; `refusal`: the text with which the model refused;
+    `fell_back_from`: the models that were asked before and gave no answer (`model`, `cause`)."""
 
     scope: str
     message_id: str
@@ -81,6 +82,7 @@ class MessageFinished:
     reasoning: str = ""
     incomplete: str = ""
     refusal: str = ""
+    fell_back_from: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from agent_runner.clients.engine.stream.event_stream import run_events
 from agent_runner.clients.engine.stream.graph_parts import GraphParts
 from agent_runner.clients.engine.turn import next_nodes
 from agent_runner.clients.engine.user_graphs.graph_functions import close
+from agent_runner.clients.models.order.model_call import bounded_by
 from agent_runner.clients.models.prices import prices_of
 from agent_runner.clients.reporting.native import BackendError, BackendUnavailable
 from agent_runner.clients.sandbox.local import LocalSandbox
@@ -96,6 +97,8 @@ async def _execute(process: "RunnerProcess", claim: Claim, progress: Progress) -
         priced=prices_of(process.settings.prices),
         stream=StreamLimits(part_bytes=process.settings.max_output_bytes, run_bytes=process.settings.max_stream_bytes),
     )
+    if process.measures:
+        run.current.on_failed_model = process.measures.model_failed
     with masked_by(run.mask):
         return await _owned(process, run, progress)
 
@@ -244,7 +247,7 @@ def _decide(
 
 async def _work(process: "RunnerProcess", run: Run) -> None:
     """Prepare and stream. A failure is tried again only before the agent's first step starts (law L4)."""
-    with running(run.current):
+    with running(run.current), bounded_by(lambda: run.left_s):
         for left in reversed(range(TRIES)):
             try:
                 if run.claim.reply.rolled_back:

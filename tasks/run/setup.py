@@ -1,5 +1,6 @@
 """Prepares a claimed run: the bundle's graph, the sandbox, and the checkpoint where it begins."""
 
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,12 +24,17 @@ from agent_runner.clients.engine.user_graphs.user_graphs import Graph
 from agent_runner.clients.mcp.agent_servers import chosen, servers_of
 from agent_runner.clients.mcp.options import ANNOTATION as MCP
 from agent_runner.clients.models.budget import ANNOTATION as BUDGET
-from agent_runner.clients.models.budget import BudgetError, Spent, budget_of
+from agent_runner.clients.models.budget import OWNERS, Spent, budget_of
+from agent_runner.clients.models.prices import prices_of
 from agent_runner.clients.process.threads import own
 from agent_runner.clients.sandbox.isolation import isolation_of, limits_of
 from agent_runner.clients.sandbox.local import LocalSandbox, SandboxError
 from agent_runner.clients.skills.library import SkillShelf, lay_out
 from agent_runner.status.failures import Code
+from agent_runner.status.requests.approvals import ANNOTATION as APPROVALS
+from agent_runner.status.requests.approvals import ApprovalError, ApprovalRule, names_no_tool, rules_of
+from agent_runner.status.requests.model_order import ANNOTATION as FALLBACKS
+from agent_runner.status.requests.model_order import ModelOrderError, names_of
 from agent_runner.tasks.run.given import given_of
 from agent_runner.tasks.run.outcome import SetupError
 from agent_runner.tasks.run.run import Claim, Run
@@ -62,11 +68,12 @@ async def prepare(
 ) -> Prepared:
     """Everything before the agent's first step. `fetch` gets a skill's archive by its key. Raises any error."""
     check(run.claim)
-    run.current.spent = Spent(limits_in(run.claim))
+    run.current.spent = spent_of(settings, run)
     if run.current.sandbox is None:
         run.current.sandbox = await open_sandbox(settings, run)
     skills = await set_up_skills(SkillShelf(settings.data_dir / "skills", fetch), run)
     bundle = bundle_of(run.claim, skills, await start_tool_servers(settings, run))
+    check_approvals(bundle)
     graph = await engine.graph(bundle, {"configurable": {"thread_id": run.current.thread_id}})
     memory: object = graph.checkpointer
     if isinstance(memory, HeadTracking):
@@ -102,12 +109,41 @@ def durability_of(settings: "Settings", engine: EngineFactory, claim: Claim) -> 
     return chosen or settings.durability
 
 
-def limits_in(claim: Claim) -> dict[str, int]:
-    """The run's budget. Raises SetupError."""
+def spent_of(settings: "Settings", run: Run) -> Spent:
+    """The run's budget with what the execution has used of it; another try of the set-up used nothing. Raises
+    SetupError."""
+    told, annotations = run.claim.reply, run.claim.reply.agent.metadata.annotations
     try:
-        return budget_of(claim.reply.agent.metadata.annotations.get(BUDGET, ""))
-    except BudgetError as error:
+        limits = budget_of(annotations.get(BUDGET, ""))
+        owners, before = json.loads(annotations.get(OWNERS) or "{}"), json.loads(told.spent_json or "{}")
+    except ValueError as error:
         raise SetupError(str(error)) from None
+    return Spent(limits, owners=owners, before=before, priced=prices_of(settings.prices))
+
+
+def fallbacks_in(claim: Claim) -> tuple[str, ...] | None:
+    """The models that stand in for the first one; None: the settings say it. Raises SetupError."""
+    try:
+        return names_of(claim.reply.agent.metadata.annotations.get(FALLBACKS, ""))
+    except ModelOrderError as error:
+        raise SetupError(str(error)) from None
+
+
+def approvals_in(claim: Claim) -> tuple[ApprovalRule, ...]:
+    """The calls that a person approves first. Raises SetupError."""
+    try:
+        return rules_of(claim.reply.agent.metadata.annotations.get(APPROVALS, ""))
+    except ApprovalError as error:
+        raise SetupError(str(error)) from None
+
+
+def check_approvals(bundle: Bundle) -> None:
+    """Raises SetupError for a rule about a tool that the agent does not have."""
+    if unknown := names_no_tool(bundle.approvals, bundle.tool_names):
+        raise SetupError(
+            f"{APPROVALS} names {', '.join(unknown)}, which is no tool of the agent. It has"
+            f" {', '.join(sorted(bundle.tool_names))}"
+        )
 
 
 def check(claim: Claim) -> None:
@@ -147,8 +183,10 @@ def bundle_of(
             for sub in spec.sub_agents
         ),
         model_name=told.model_name,
+        fallback_models=fallbacks_in(claim),
         skills=skills.get("", ()),
         tools=tools.get("", ()),
+        approvals=approvals_in(claim),
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from agent_runner.status.event_logger import event_logger
 
 if TYPE_CHECKING:
-    pass
+    from agent_runner.clients.models.order.model_call import FailedModel
 
 log = event_logger(__name__)
 PORTS = 64
@@ -31,6 +31,12 @@ class Measures:
             registry=self.registry,
         )
         self._bytes = Counter("agent_runner_worker_sent_bytes", "Bytes of these sends", registry=self.registry)
+        self._failed = Counter(
+            "agent_runner_worker_models_failed",
+            "Models that gave no answer, so that the next one of their agent was asked",
+            ["cause"],
+            registry=self.registry,
+        )
         for name, text, read in (
             ("slots", "Runs that fit into this process", lambda: slots),
             ("busy", "Runs of this process", busy),
@@ -44,6 +50,9 @@ class Measures:
     def flushed(self, took_s: float, size: int) -> None:
         self._flush.observe(took_s)
         self._bytes.inc(size)
+
+    def model_failed(self, failed: "FailedModel") -> None:
+        self._failed.labels(failed.cause.value).inc()
 
     def serve(self, address: str, port: int) -> bool:
         """Takes the first free port of `PORTS`. A worker works without its metrics, too."""

@@ -1,6 +1,7 @@
 """Sessions: memory, order, and concurrency (L4, memory and ownership)."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -51,3 +52,34 @@ def test_a_deleted_session_takes_its_sandbox_along(shared: Stack) -> None:
     shared.http.delete(f"/v1/sessions/{session}").raise_for_status()
     eventually(lambda: not note.exists(), what="the sandbox to be removed")
     eventually(lambda: not note.parent.parent.exists(), what="its directory to be removed")
+
+
+def test_a_persons_approval_of_tool_calls(shared: Stack) -> None:
+    """The call is shown as a question and does not run; approved it runs once, and the session asks no more."""
+    rules = {"execute": {"policy": "first", "args": {"command": "echo *"}}}
+
+    def careful(name: str, given: str) -> Any:
+        metadata = {"name": name, "owner_scope": "organization", "annotations": {"agent-runner/interrupt-on": given}}
+        body = {"api_version": "agentic.stigmer.ai/v1", "kind": "Agent", "metadata": metadata}
+        return shared.http.post("/v1/agents", json={**body, "spec": {"instructions": "Do what you are told."}})
+
+    made = careful("Careful", json.dumps(rules))
+    assert made.status_code == 201, made.text
+
+    def send(**given: Any) -> dict[str, Any]:
+        return shared.wait_for(shared.create(**given)["metadata"]["id"], within_s=60)
+
+    asked = send(message="$ echo paid >> paid.txt && cat paid.txt", agent=made.json()["metadata"]["id"], model="demo")
+    session = asked["spec"]["session_id"]
+    (question,) = asked["questions"]
+    assert (asked["waiting_for_input"], question["expects"]["kind"]) == (True, "decision")
+    assert question["value"]["args"] == {"command": "echo paid >> paid.txt && cat paid.txt"}
+    assert question["expects"]["allowed"] == ["approve", "edit", "reject"]
+    done = send(session_id=session, message="approve", model="demo")
+    ran = [call["result"] for call in done["status"]["tool_calls"] if call["name"] == "execute"]
+    assert [result.splitlines()[0] for result in ran] == ["paid"]
+    later = send(session_id=session, message="$ echo again", model="demo")
+    assert (later["waiting_for_input"], later["status"]["phase"]) == (False, "EXECUTION_COMPLETED")
+    refused = careful("Other", '{"execute": "maybe"}')
+    assert refused.status_code == 400
+    assert "policy must be always or first" in refused.json()["detail"]

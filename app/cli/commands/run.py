@@ -42,6 +42,9 @@ class Request:
 @click.option("--graph", "-g", metavar="NAME", help="A graph of langgraph.json.")
 @click.option("--session", "-s", metavar="ID", help="Go on with this session.")
 @click.option("--model", "-m", metavar="NAME", help="The model, for this execution.")
+@click.option(
+    "--fallback-models", metavar="NAMES", help="Models that are asked in this order if it gives no answer: a,b."
+)
 @attach_option
 @env_option
 @click.option("--input", "input_", metavar="JSON", help="Fields of a graph's state, or an answer that is no text.")
@@ -62,8 +65,8 @@ class Request:
 @click.option("--json", "as_json", is_flag=True, help="The final execution as JSON on stdout and nothing else there.")
 def run(
     message: str | None, agent: str | None, graph: str | None, session: str | None, model: str | None,
-    attach: tuple[str, ...], env: tuple[str, ...], env_file: tuple[Path, ...], input_: str | None,
-    attempts: int | None, priority: int | None, org: str | None, server: str | None, as_json: bool,
+    fallback_models: str | None, attach: tuple[str, ...], env: tuple[str, ...], env_file: tuple[Path, ...],
+    input_: str | None, attempts: int | None, priority: int | None, org: str | None, server: str | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Run MESSAGE and show it live. Ctrl-C cancels it.
 
@@ -79,6 +82,7 @@ def run(
         "graph": graph, "session_id": session, "model": model, "env": secrets_of(env, env_file), "org": org,
         "priority": priority,
         "retry": {"maximum_attempts": attempts} if attempts else None,
+        "fallback_models": [n.strip() for n in fallback_models.split(",")] if fallback_models else None,
     }  # fmt: skip
     sent = {k: v for k, v in body.items() if v or (k == "input" and v is not None)}
     request = Request(body=sent, agent_file=agent_file, as_json=as_json)

@@ -14,10 +14,10 @@ from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.api_keys import Scope
 
 
-def check_model_scope(model: str) -> None:
+def check_model_scope(*models: str) -> None:
     """Raises PERMISSION_DENIED if a model is named and the caller's key may not choose one (scope `model`)."""
     mine = current()
-    if model and not may_grant(mine.scopes, Scope.MODEL):
+    if any(models) and not may_grant(mine.scopes, Scope.MODEL):
         raise Problem(
             Kind.PERMISSION_DENIED,
             f"to choose a model needs the scope 'model', which the key '{mine.name}' has not got",
@@ -26,9 +26,11 @@ def check_model_scope(model: str) -> None:
 
 
 def check_allowed(settings: Settings, place: Place, model: str) -> None:
-    """Raises PERMISSION_DENIED for a model or a graph that the lists do not allow for this org and agent."""
+    """Raises PERMISSION_DENIED for a model (also one that only stands in for it) or a graph that the lists do not allow
+    for this org and agent."""
+    models = (model, *place.fallback_models)
     for what, name, entries, variable in (
-        ("model", model, settings.allowed_models, "AGENT_RUNNER_ALLOWED_MODELS"),
+        *(("model", name, settings.allowed_models, "AGENT_RUNNER_ALLOWED_MODELS") for name in models),
         ("graph", place.graph, settings.allowed_graphs, "AGENT_RUNNER_ALLOWED_GRAPHS"),
     ):
         if name and entries and not allows(entries, place.org, place.agent, name):

@@ -35,7 +35,7 @@ CONTRACT_FIELDS = frozenset({"api_version", "apiVersion", "kind", "metadata", "s
 SHORT_FIELDS = frozenset(
     {
         *("message", "input", "answers", "agent", "session_id", "graph", "model", "env", "timeouts", "org"),
-        *("context", "config", "retry", "priority"),
+        *("context", "config", "retry", "priority", "fallback_models"),
     }
 )
 

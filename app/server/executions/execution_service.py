@@ -33,6 +33,7 @@ from agent_runner.app.server.executions.input_rows import input_rows
 from agent_runner.app.server.executions.placement import Place, Placing, mark_of
 from agent_runner.app.server.executions.redrives import where_to_begin
 from agent_runner.app.server.executions.request_digest import digest_of
+from agent_runner.app.server.executions.run_config import models_named
 from agent_runner.app.server.executions.updates import amended
 from agent_runner.app.server.executions.view import API_VERSION, CREATED_BY, REQUEST, execution_from_json, stored_spec
 from agent_runner.app.server.listing.listing_service import Listing
@@ -228,7 +229,7 @@ class Executions:
             raise exists("AgentExecution", given)
         await self._check_answers(draft)
         if not draft.redriven_from:  # a redrive keeps a model that was checked at the first execution
-            check_model_scope(draft.execution.spec.execution_config.model_name)
+            check_model_scope(*models_named(draft.execution))
         return timeouts
 
     def _check(self, draft: Draft) -> None:

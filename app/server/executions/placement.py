@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from agent_runner.app.server.access.principal import default_org, must_own
 from agent_runner.app.server.executions.drafts import GRAPH, Draft
-from agent_runner.app.server.executions.run_config import priority, retry_policy
+from agent_runner.app.server.executions.run_config import fallback_models, priority, retry_policy
 from agent_runner.app.server.problems import Kind, Problem, failed_precondition, invalid
 from agent_runner.app.server.resources.resource_service import Resources
 from agent_runner.clients.engine.agent_definition import DEFAULT_AGENT
@@ -36,6 +36,7 @@ class Place:
     """The session was made for this execution."""
     retry: RetryPolicy
     priority: int = 0
+    fallback_models: tuple[str, ...] = ()
 
 
 class Placing:
@@ -187,6 +188,7 @@ def _place(draft: Draft, agent: Resource, session: Resource, *, fresh: bool, kno
         fresh=fresh,
         retry=retry_policy(agents, draft.execution.metadata.annotations),
         priority=priority(agents, draft.execution.metadata.annotations),
+        fallback_models=fallback_models(agents, draft.execution.metadata.annotations),
     )
 
 

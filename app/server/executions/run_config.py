@@ -5,15 +5,23 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 from agent_runner.app.server.contract.json_text import read_json
 from agent_runner.app.server.problems import invalid
 from agent_runner.clients.mcp import options
 from agent_runner.clients.models import budget
 from agent_runner.status import run_config
-from agent_runner.status.requests import fair_turns, retries
+from agent_runner.status.requests import approvals, fair_turns, model_order, retries
 from agent_runner.status.run_config import CONFIG, CONTEXT, MAX_LIMIT, OURS, RunConfigError
 
 __all__ = ["CONFIG", "CONTEXT", "MAX_LIMIT", "OURS", "check_annotations", "check_config", "merged", "put_annotations"]
+_CANNOT_BE_USED = (
+    budget.BudgetError,
+    retries.RetryError,
+    fair_turns.PriorityError,
+    model_order.ModelOrderError,
+    approvals.ApprovalError,
+)
 
 
 def check_context(context: Any, where: str = "context") -> dict[str, Any]:
@@ -36,6 +44,8 @@ def check_annotations(annotations: Mapping[str, str]) -> None:
         budget.budget_of(annotations.get(budget.ANNOTATION, ""))
         retries.policy_of({}, annotations)
         fair_turns.priority_of({}, annotations)
+        model_order.names_of(annotations.get(model_order.ANNOTATION, ""))
+        approvals.rules_of(annotations.get(approvals.ANNOTATION, ""))
     try:
         options.options_of(annotations.get(options.ANNOTATION, ""))
     except options.ToolServerOptionsError as error:
@@ -54,10 +64,25 @@ def priority(agent: Mapping[str, str], execution: Mapping[str, str]) -> int:
         return fair_turns.priority_of(agent, execution)
 
 
-def put_annotations(annotations: Any, body: Mapping[str, Any]) -> None:
-    """Writes the short form's `context`, `config`, `retry` and `priority` into the annotations that keep them."""
-    context, config, retry = (body.get(name) for name in ("context", "config", "retry"))
-    if (urgent := body.get("priority")) is not None:
+def fallback_models(agent: Mapping[str, str], execution: Mapping[str, str]) -> tuple[str, ...]:
+    """The models that stand in for the first one, from the annotations of both. Raises INVALID_ARGUMENT."""
+    with _told():
+        return model_order.names_of(model_order.merged_models(agent, execution) or "") or ()
+
+
+def models_named(execution: AgentExecution) -> tuple[str, ...]:
+    """The models that the execution itself names. Raises INVALID_ARGUMENT."""
+    others = fallback_models({}, execution.metadata.annotations)
+    return (execution.spec.execution_config.model_name, *others)
+
+
+def put_annotations(annotations: Any, short: Mapping[str, Any]) -> None:
+    """Writes the short form's `context`, `config`, `retry`, `priority` and `fallback_models` into their annotations."""
+    context, config, retry = short.get("context"), short.get("config"), short.get("retry")
+    if (models := short.get("fallback_models")) is not None:
+        with _told():
+            annotations[model_order.ANNOTATION] = json.dumps(model_order.checked(models, "fallback_models"))
+    if (urgent := short.get("priority")) is not None:
         with _told():
             annotations[fair_turns.ANNOTATION] = str(fair_turns.checked(urgent, "priority"))
     if retry is not None:
@@ -83,7 +108,7 @@ def _read(text: str, what: str) -> Any:
 def _told() -> Iterator[None]:
     try:
         yield
-    except (budget.BudgetError, retries.RetryError, fair_turns.PriorityError) as error:
+    except _CANNOT_BE_USED as error:
         raise invalid(str(error)) from None
     except RunConfigError as error:
         raise (invalid(str(error), next_step=error.next_step) if error.next_step else invalid(str(error))) from None

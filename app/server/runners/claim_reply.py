@@ -14,6 +14,7 @@ from google.protobuf import json_format
 from agent_runner.ai.stigmer.agentic.agent.v1.api_pb2 import Agent
 from agent_runner.ai.stigmer.commons.apiresource.enum_pb2 import ApiResourceOwnerScope
 from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceReference
+from agent_runner.app.server.access.allow_lists import allows
 from agent_runner.app.server.agent_server.uuids import run_uuid
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.executions.attachments import give_attachments
@@ -24,9 +25,11 @@ from agent_runner.app.server.problems import Problem
 from agent_runner.app.server.resources.archives import Artifacts
 from agent_runner.app.server.resources.sealing import EnvValue, SealBroken, too_many_secrets
 from agent_runner.clients.models.budget import ANNOTATION as BUDGET
-from agent_runner.clients.models.budget import BudgetError, merged_budget
+from agent_runner.clients.models.budget import BudgetError, merged_budget, spent_in
 from agent_runner.clients.skills.archive import in_folders
 from agent_runner.status.failures import Code
+from agent_runner.status.requests.model_order import ANNOTATION as FALLBACKS
+from agent_runner.status.requests.model_order import ModelOrderError, merged_models, names_of
 from agent_runner.status.store.executions.ending import dumps
 from agent_runner.status.store.records import Claimed, Execution, Resource, ResourceKind
 from agent_runner.status.store.run_records import Bundle
@@ -94,7 +97,8 @@ async def claim_reply(ctx: ServerContext, claimed: Claimed, *, takes_attachments
         for name, value in env.items():
             reply.env[name] = value.value
         reply.secret_names.extend(name for name, value in env.items() if value.is_secret)
-        _give_config(execution, reply)
+        _give_config(ctx, execution, reply)
+        await _give_spent(ctx, execution, reply)
     return reply
 
 
@@ -106,21 +110,47 @@ def _asked(execution: Execution, human: Mapping[str, Any]) -> str:
     return dumps({**asked, "facts": {**(asked.get("facts") or {}), "run_id": run_uuid(execution.id)}})
 
 
-def _give_config(execution: Execution, reply: pb.ClaimReply) -> None:
-    """Context, config and budget of the run. The execution's values override the agent's; of a budget the lower ones
-    count."""
+def _give_config(ctx: ServerContext, execution: Execution, reply: pb.ClaimReply) -> None:
+    """Context, config, budget and models of the run. The execution's values override the agent's; of a budget the lower
+    ones count."""
     own = execution.spec.get("metadata", {}).get("annotations", {})
     try:
         context, config = merged(reply.agent.metadata.annotations, own)
         limits = merged_budget(reply.agent.metadata.annotations, own)
-    except (Problem, BudgetError) as problem:  # the agent was stored by a version without this check
+        models = merged_models(reply.agent.metadata.annotations, own)
+    except (Problem, BudgetError, ModelOrderError) as problem:  # the agent was stored by a version without this check
         detail = problem.detail if isinstance(problem, Problem) else str(problem)
         reply.bundle_error = f"agent '{reply.agent.metadata.slug}': {detail}"
         return
     if limits:
-        reply.agent.metadata.annotations[BUDGET] = limits
+        reply.agent.metadata.annotations.update(limits)
+    if models is not None:
+        reply.agent.metadata.annotations[FALLBACKS] = models
+    _check_models(ctx, execution, reply)
     reply.context_json = "" if context is None else dumps(context)
     reply.config_json = dumps(config) if config else ""
+
+
+async def _give_spent(ctx: ServerContext, execution: Execution, reply: pb.ClaimReply) -> None:
+    """What earlier owners of the execution did, so that another attempt or another worker gets no new budget. The log
+    says it; it is read only where there is a limit."""
+    begun = execution.attempt > 1 or reply.resume
+    found = await ctx.store.state(execution.id) if begun and reply.agent.metadata.annotations.get(BUDGET) else None
+    if found is not None:
+        reply.spent_json = dumps(spent_in(found[1].messages, found[1].tool_calls))
+
+
+def _check_models(ctx: ServerContext, execution: Execution, reply: pb.ClaimReply) -> None:
+    """The agent may name other models now than when the execution was accepted."""
+    entries, agent = ctx.settings.allowed_models, reply.agent.metadata.slug
+    names = names_of(reply.agent.metadata.annotations.get(FALLBACKS, "")) or ()
+    for name in names if entries else ():
+        if not allows(entries, execution.org, agent, name):
+            reply.bundle_error = (
+                f"model '{name}' of {FALLBACKS} is not allowed for agent '{agent}' of org '{execution.org}'"
+                " (AGENT_RUNNER_ALLOWED_MODELS)"
+            )
+            return
 
 
 async def _resolve(

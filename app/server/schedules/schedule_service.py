@@ -168,7 +168,7 @@ class ScheduleService:
                 "session_id: with overlap 'fresh' each firing has a session of its own",
                 next_step="Leave session_id out (empty it), or choose enqueue, reject, interrupt or rollback.",
             )
-        check_model_scope(str(new.request.get("model") or ""))
+        check_model_scope(str(new.request.get("model") or ""), str(new.request.get("fallback_models") or ""))
         with acting_as(principal_of(new)):
             try:
                 await self._makers[new.edge].check(new)

@@ -46,4 +46,5 @@ def finished(message: AIMessage, *, scope: str, message_id: str, calls: Calls) -
         reasoning=read.reasoning_of(message),
         incomplete=read.incomplete_of(message),
         refusal=read.refusal_of(message),
+        fell_back_from=read.fell_back_from(message),
     )

@@ -15,6 +15,7 @@ from langgraph.types import Command
 from pydantic import ValidationError
 
 from agent_runner.clients.models.endings import reason_of
+from agent_runner.clients.models.order.model_call import FELL_BACK
 from agent_runner.clients.models.provider_words import fields_of
 from agent_runner.status import endings
 from agent_runner.status.attachments import reference_to
@@ -64,6 +65,12 @@ def usage_of(message: AIMessage) -> dict[str, int]:
 def model_of(message: AIMessage) -> str:
     told = message.response_metadata
     return str(told.get("model_name") or told.get("model") or "")
+
+
+def fell_back_from(message: AIMessage) -> tuple[Mapping[str, str], ...]:
+    """The models that were asked before the one that gave this message, each with the cause why it gave none."""
+    told = message.response_metadata.get(FELL_BACK)
+    return tuple(one for one in told if isinstance(one, Mapping)) if isinstance(told, list) else ()
 
 
 def finish_reason_of(message: AIMessage) -> str:

@@ -258,6 +258,7 @@ class ClaimReply(_message.Message):
     ROLLED_BACK_FIELD_NUMBER: _builtins.int
     PHASE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    SPENT_JSON_FIELD_NUMBER: _builtins.int
     granted: _builtins.bool
     refusal: _builtins.str
     handle: _builtins.int
@@ -316,6 +317,8 @@ class ClaimReply(_message.Message):
     """of an execution that is refused because it has ended: "EXECUTION_FAILED", ..."""
     error: _builtins.str
     """and its error, as the status shows it"""
+    spent_json: _builtins.str
+    """what earlier owners of the execution used of its budget; empty: nothing, or it has none"""
     @_builtins.property
     def agent(self) -> _api_pb2.Agent: ...
     @_builtins.property
@@ -385,10 +388,11 @@ class ClaimReply(_message.Message):
         rolled_back: _abc.Iterable[_builtins.str] | None = ...,
         phase: _builtins.str = ...,
         error: _builtins.str = ...,
+        spent_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "session", b"session"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "answers_json", b"answers_json", "asked_json", b"asked_json", "attachments", b"attachments", "attempt", b"attempt", "bundle_error", b"bundle_error", "bundle_error_code", b"bundle_error_code", "bundle_error_what", b"bundle_error_what", "caller", b"caller", "config_json", b"config_json", "context_json", b"context_json", "env", b"env", "error", b"error", "fence", b"fence", "go_on_if_found", b"go_on_if_found", "granted", b"granted", "graph", b"graph", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "heartbeat_s", b"heartbeat_s", "input_json", b"input_json", "layout_json", b"layout_json", "max_encoded_bytes", b"max_encoded_bytes", "max_output_bytes", b"max_output_bytes", "max_tool_result_bytes", b"max_tool_result_bytes", "message", b"message", "model_name", b"model_name", "next_delta", b"next_delta", "org", b"org", "phase", b"phase", "previous_code", b"previous_code", "refusal", b"refusal", "resume", b"resume", "rolled_back", b"rolled_back", "sandbox_id", b"sandbox_id", "secret_names", b"secret_names", "session", b"session", "session_id", b"session_id", "settle_grace_s", b"settle_grace_s", "skills", b"skills", "start_to_close_s", b"start_to_close_s", "thread_id", b"thread_id", "untold_execution_id", b"untold_execution_id", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "answers_json", b"answers_json", "asked_json", b"asked_json", "attachments", b"attachments", "attempt", b"attempt", "bundle_error", b"bundle_error", "bundle_error_code", b"bundle_error_code", "bundle_error_what", b"bundle_error_what", "caller", b"caller", "config_json", b"config_json", "context_json", b"context_json", "env", b"env", "error", b"error", "fence", b"fence", "go_on_if_found", b"go_on_if_found", "granted", b"granted", "graph", b"graph", "handle", b"handle", "head_checkpoint_id", b"head_checkpoint_id", "heartbeat_s", b"heartbeat_s", "input_json", b"input_json", "layout_json", b"layout_json", "max_encoded_bytes", b"max_encoded_bytes", "max_output_bytes", b"max_output_bytes", "max_tool_result_bytes", b"max_tool_result_bytes", "message", b"message", "model_name", b"model_name", "next_delta", b"next_delta", "org", b"org", "phase", b"phase", "previous_code", b"previous_code", "refusal", b"refusal", "resume", b"resume", "rolled_back", b"rolled_back", "sandbox_id", b"sandbox_id", "secret_names", b"secret_names", "session", b"session", "session_id", b"session_id", "settle_grace_s", b"settle_grace_s", "skills", b"skills", "spent_json", b"spent_json", "start_to_close_s", b"start_to_close_s", "thread_id", b"thread_id", "untold_execution_id", b"untold_execution_id", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -294,3 +294,17 @@ async def test_the_lower_budget_counts(server: ContractServer, backend: Compatib
     told = await claim(backend)
     limits = json.loads(told.agent.metadata.annotations["agent-runner/budget"])
     assert limits == {"tool_calls": 5, "tokens": 10, "model_calls": 2}
+
+
+async def test_the_models_that_stand_in(server: ContractServer, backend: CompatibleBackend) -> None:
+    """The execution's list replaces the agent's."""
+    server.agent.metadata.annotations["agent-runner/fallback-models"] = "a, b"
+    server.execution.metadata.annotations["agent-runner/fallback-models"] = "c"
+    told = await claim(backend)
+    assert json.loads(told.agent.metadata.annotations["agent-runner/fallback-models"]) == ["c"]
+
+
+async def test_models_that_cannot_be_read(server: ContractServer, backend: CompatibleBackend) -> None:
+    """The annotation is named."""
+    server.agent.metadata.annotations["agent-runner/fallback-models"] = "[1]"
+    assert "agent-runner/fallback-models must be a list" in (await claim(backend)).bundle_error

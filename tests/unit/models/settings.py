@@ -25,3 +25,4 @@ class SomeSettings:
     graphs: Path = Path("/nowhere/langgraph.json")
     sandbox: str = "local"
     configurable: str = ""
+    fallback_models: str = ""

@@ -9,13 +9,16 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from subprocess import run
 from typing import Any
 
+import httpx2
 import pytest
 from langchain_core.messages import HumanMessage
 from pydantic import SecretStr
 
 from agent_runner.clients.models.cascade import build_model, choose
 from agent_runner.clients.models.demo import DemoModel
-from agent_runner.clients.models.errors import ModelError, explain_model_error
+from agent_runner.clients.models.errors import ModelError, explain_model_error, failure_of
+from agent_runner.clients.models.order.model_call import bounded_by
+from agent_runner.status.requests.model_failures import ModelFailure
 from tests.unit.models.settings import SomeSettings
 
 KEY = SecretStr("sk-test-key-1234")
@@ -178,3 +181,60 @@ def test_other_errors_are_not_blamed_on_the_model() -> None:
     """An exception of a tool is none of the model's."""
     assert explain_model_error(ValueError("401 rate limit")) is None
     assert explain_model_error(TimeoutError()) is None
+
+
+def test_a_provider_of_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any name of `init_chat_model` whose package is installed, with the key that the package reads; its stream is
+    completed like the others'."""
+    monkeypatch.setenv("GOOGLE_API_KEY", "g-test-key-1234")
+    model, line = build_model(SomeSettings(llm_temperature=0.5), "google_genai:gemini-2.5-flash")
+    assert type(model).__name__ == "ChatGoogleGenerativeAI"
+    assert (type(model).__module__, model.temperature) == ("agent_runner.clients.models.providers", 0.5)  # type: ignore[attr-defined]
+    assert line == "gemini-2.5-flash at google_genai (model 'google_genai:gemini-2.5-flash' was asked for)"
+    configured = SomeSettings(llm_provider="google_genai", llm_model="gemini-2.5-flash")
+    assert choose(configured)[:2] == ("google_genai", "gemini-2.5-flash")
+    with pytest.raises(ModelError, match="no model of provider 'google_genai' is named"):
+        choose(SomeSettings(llm_provider="google_genai"))
+
+
+def test_another_providers_key_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package's own words, as an error of the set-up; a fallback may stand in."""
+    monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
+    monkeypatch.delenv("GEMINI_API_KEY", raising=False)
+    with pytest.raises(ModelError, match="provider 'google_genai' cannot be set up") as told:
+        build_model(SomeSettings(), "google_genai:gemini-2.5-flash")
+    assert failure_of(told.value) in (ModelFailure.NOT_CONFIGURED, ModelFailure.KEY_REFUSED)
+
+
+@pytest.mark.parametrize("provider", ["bedrock", "bedrock_converse"])
+def test_another_providers_package_is_missing(provider: str) -> None:
+    """The package to install is named."""
+    with pytest.raises(ModelError, match=f"the package for provider '{provider}' is not installed") as told:
+        build_model(SomeSettings(), f"{provider}:anthropic.claude-sonnet-4-5-v1:0")
+    assert told.value.advice == "Install langchain-aws where the worker runs."
+
+
+def test_errors_of_other_providers() -> None:
+    """Google's and AWS's errors tell their status in ways of their own."""
+    errors = pytest.importorskip("google.genai.errors")
+    limit = errors.ClientError(
+        429, {"error": {"code": 429, "message": "Quota exceeded", "status": "RESOURCE_EXHAUSTED"}}
+    )
+    assert failure_of(limit) is ModelFailure.RATE_LIMITED
+    down = errors.ServerError(503, {"error": {"code": 503, "message": "Overloaded", "status": "UNAVAILABLE"}})
+    assert failure_of(down) is ModelFailure.PROVIDER_DOWN
+
+
+async def test_a_wait_is_no_longer_than_the_run() -> None:
+    """A Retry-After that the run has no time for is not waited for, by either client that waits by itself."""
+    settings = SomeSettings(openai_api_key=KEY, anthropic_api_key=KEY)
+    openai, _ = build_model(settings, "openai:gpt-5")
+    anthropic, _ = build_model(settings, "anthropic:claude-x")
+    clients: list[Any] = [openai.root_async_client, anthropic._async_client]  # type: ignore[attr-defined]
+    for client in clients:
+        asked = httpx2.Response(429, headers={"retry-after": "60"}, request=httpx2.Request("POST", "http://x"))
+        assert client._should_retry(asked)
+        with bounded_by(lambda: 30.0):
+            assert not client._should_retry(asked)
+        with bounded_by(lambda: 90.0):
+            assert client._should_retry(asked)

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+from tests.unit.models_wire.responses_frames import responses_frames
 from tests.unit.models_wire.scenes import ANTHROPIC, OLLAMA, OPENAI, Scenario, Scene
 from tests.unit.models_wire.wires import DROP, frames
 
@@ -47,7 +48,9 @@ class WireServer:
         if scene.status != 200 or scene.body:
             await _whole(writer, wire, scene)
         elif not scene.hang_up:
-            await _streamed(writer, wire, scene)
+            await _streamed(
+                writer, responses_frames(scene, DROP) if _is_responses(path) else frames(wire, scene), scene
+            )
 
 
 async def _whole(writer: asyncio.StreamWriter, wire: str, scene: Scene) -> None:
@@ -63,11 +66,15 @@ async def _whole(writer: asyncio.StreamWriter, wire: str, scene: Scene) -> None:
     await writer.drain()
 
 
-async def _streamed(writer: asyncio.StreamWriter, wire: str, scene: Scene) -> None:
+def _is_responses(path: str) -> bool:
+    return path.endswith("/responses")
+
+
+async def _streamed(writer: asyncio.StreamWriter, answer: list[bytes], scene: Scene) -> None:
     writer.write(
         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
     )
-    for frame in frames(wire, scene):
+    for frame in answer:
         await writer.drain()
         if frame == DROP:
             if scene.reset:

@@ -85,3 +85,30 @@ async def test_the_lists_of_the_operator(settings: Settings) -> None:
 def test_entries(entries: str, allowed: bool) -> None:
     """A pattern alone, for an org, for an agent."""
     assert allows(entries, "o", "a", "m") is allowed
+
+
+@pytest.mark.promise("6.02")
+async def test_models_that_stand_in_are_checked_alike(settings: Settings) -> None:
+    """The scope to choose a model, and the operator's list, for the execution's names and for its agent's."""
+    async with running_server(changed(settings, allowed_models="claude-*")) as server, http_client(server) as http:
+        await created(http, fallback_models=["claude-a", "claude-b"])
+        refused = await http.post("/v1/executions", json={"message": "x", "fallback_models": ["claude-a", "gpt-5"]})
+        assert "model 'gpt-5' is not allowed" in assert_problem(refused, 403, "PERMISSION_DENIED")["detail"]
+        named = agent("Second")
+        named["metadata"]["annotations"] = {"agent-runner/fallback-models": "gpt-5"}
+        await made(http, "/v1/agents", named)
+        refused = await http.post("/v1/executions", json={"message": "x", "agent": "second"})
+        assert "model 'gpt-5' is not allowed" in assert_problem(refused, 403, "PERMISSION_DENIED")["detail"]
+        await created(http, agent="second", fallback_models=[])
+        async with http_client(server, key=await key(server, "execute")) as plain:
+            refused = await plain.post("/v1/executions", json={"message": "x", "fallback_models": ["claude-a"]})
+            assert "'model'" in assert_problem(refused, 403, "PERMISSION_DENIED")["detail"]
+
+
+@pytest.mark.parametrize("given", [["a", "a"], [""], "a", [1], ["a"] * 6, {"a": 1}])
+async def test_lists_of_models_that_cannot_be_used(http: httpx.AsyncClient, given: Any) -> None:
+    """400 with the field's name."""
+    problem = assert_problem(
+        await http.post("/v1/executions", json={"message": "x", "fallback_models": given}), 400, "INVALID_ARGUMENT"
+    )
+    assert problem["detail"].startswith("fallback_models must be a list of at most 5 names")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent_runner.clients.models.budget import ANNOTATION
+from agent_runner.clients.models.budget import ANNOTATION, OWNERS
 from agent_runner.status.phases import Phase
 from agent_runner.tasks.run.execution import execute
 from agent_runner.tasks.worker.process import RunnerProcess
@@ -70,7 +70,26 @@ async def test_a_sub_agents_calls_count(server: RunnerServer, process: RunnerPro
     assert (end["code"], end["original_error"]) == ("E308", "more than 4 tool_calls")
 
 
+async def test_the_time_of_tools_is_up(server: RunnerServer, process: RunnerProcess) -> None:
+    """A call that reaches the limit is stopped with its command; the run ends with the limit."""
+    end = await run(server, process, "$ sleep 300", tool_seconds=1)
+    assert (end["code"], end["original_error"]) == ("E308", "more than 1 tool_seconds")
+
+
+@pytest.mark.promise("6.04")
+async def test_another_worker_goes_on_counting(server: RunnerServer, process: RunnerProcess) -> None:
+    """What the execution did before the claim is used up already."""
+    server.claim_reply.spent_json = json.dumps({"tool_calls": 4, "model_calls": 7, "same": {}})
+    server.claim_reply.agent.metadata.annotations[OWNERS] = json.dumps({"tool_calls": "agent"})
+    end = await run(server, process, LOOP, tool_calls=6)
+    assert (end["code"], end["original_error"]) == ("E308", "more than 6 tool_calls, the limit of its agent")
+    ran = [row for kind, row in server.stored if kind == "tool_end" and row["status"] == "TOOL_CALL_COMPLETED"]
+    assert len(ran) < 2
+
+
 async def test_within_its_budget(server: RunnerServer, process: RunnerProcess) -> None:
     """Limits that are not reached change nothing."""
-    end = await run(server, process, LOOP, model_calls=100, tool_calls=100, tokens=10**9, same_calls=6)
+    end = await run(
+        server, process, LOOP, model_calls=100, tool_calls=100, tokens=10**9, same_calls=6, tool_seconds=600
+    )
     assert end["phase"] == Phase.COMPLETED

@@ -14,6 +14,7 @@ from agent_runner.status.attachments import MAX_ATTACHMENTS
 from agent_runner.status.failures import RETRIED_CODES
 from agent_runner.status.media import KINDS
 from agent_runner.status.requests.fair_turns import HIGHEST, LOWEST
+from agent_runner.status.requests.model_order import MOST, MOST_CHARS
 from agent_runner.status.requests.retries import LARGEST_COEFFICIENT, LEAST_PAUSE_S, LONGEST_PAUSE_S, MOST_ATTEMPTS
 from agent_runner.status.timeouts import CALLER_TIMEOUTS, LEAST_S
 
@@ -77,6 +78,13 @@ _SHORT: Mapping[str, Schema] = {
         "minimum": LOWEST,
         "maximum": HIGHEST,
         "description": "inside its org, where orgs take turns: the higher comes first; 0 by default",
+    },
+    "fallback_models": {
+        "type": ["array", "null"],
+        "maxItems": MOST,
+        "uniqueItems": True,
+        "items": {"type": "string", "minLength": 1, "maxLength": MOST_CHARS, "pattern": TEXT},
+        "description": "models that are asked in this order if the first gives no answer; [] for none",
     },
     "org": {**_TEXT, "description": "without it the key's, else `local`"},
 }

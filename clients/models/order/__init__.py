@@ -1,0 +1,1 @@
+"""The models of an agent in order: the next one stands in for one that gives no answer."""
