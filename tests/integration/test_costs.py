@@ -1,34 +1,68 @@
-"""What a run cost by the operator's prices, in real processes: its messages, its row in lists, the metrics."""
+"""What a run cost by the prices of the operator, in real processes: messages, a row of lists, metrics, the page."""
 
 import json
 import re
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from agent_runner.clients.models.demo import MODEL_NAME
-from tests.integration.stack import Stack
+from tests.integration.browser import browser
+from tests.integration.stack import KEY, Json, Stack
+from tests.support.waiting import eventually
 
 PRICES = [{"model": f"{MODEL_NAME[:3]}*", "currency": "EUR", "input": 1000, "output": 5000}]
+Run = tuple[Stack, Json]
 
 
-def test_a_run_says_what_it_cost(tmp_path: Path) -> None:
-    """The sum of its messages is the row's cost and the metric's, and what the tokens cost by the table."""
-    table = tmp_path / "prices.json"
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A stack with a file of prices, and what its one run came to."""
+    folder = tmp_path_factory.mktemp("costs")
+    table = folder / "prices.json"
     table.write_text(json.dumps(PRICES))
-    with Stack.open(tmp_path, AGENT_RUNNER_PRICES=str(table)) as stack:
+    with Stack.open(folder, AGENT_RUNNER_PRICES=str(table)) as stack:
         stack.start_worker()
         id = stack.create("Say it.\n$ echo costs")["metadata"]["id"]
-        done = stack.wait_for(id, "EXECUTION_COMPLETED")
-        said = [m["metadata"] for m in done["status"]["messages"] if m["type"] == "MESSAGE_AI"]
-        assert len(said) > 1
-        for metadata in said:
-            used = metadata["usage"]
-            amount = used["input_tokens"] * 0.001 + used["output_tokens"] * 0.005
-            assert metadata["cost"] == {"amount": pytest.approx(amount), "currency": "EUR"}
-        whole = sum(metadata["cost"]["amount"] for metadata in said)
-        listed = stack.http.get("/v1/executions", params={"view": "summary"}).json()["executions"]
-        assert [row["cost"] for row in listed] == [{"amount": pytest.approx(whole), "currency": "EUR"}]
-        told = stack.http.get("/metrics").text
+        yield stack, stack.wait_for(id, "EXECUTION_COMPLETED")
+
+
+def whole(done: Json) -> float:
+    return sum(m["metadata"]["cost"]["amount"] for m in done["status"]["messages"] if m["type"] == "MESSAGE_AI")
+
+
+def test_a_run_says_what_it_cost(run: Run) -> None:
+    """The sum of its messages is the row's cost and the metric's, and what the tokens cost by the table."""
+    stack, done = run
+    said = [m["metadata"] for m in done["status"]["messages"] if m["type"] == "MESSAGE_AI"]
+    assert len(said) > 1
+    for metadata in said:
+        used = metadata["usage"]
+        amount = used["input_tokens"] * 0.001 + used["output_tokens"] * 0.005
+        assert metadata["cost"] == {"amount": pytest.approx(amount), "currency": "EUR"}
+    listed = stack.http.get("/v1/executions", params={"view": "summary"}).json()["executions"]
+    assert [row["cost"] for row in listed] == [{"amount": pytest.approx(whole(done)), "currency": "EUR"}]
+    told = stack.http.get("/metrics").text
     counted = re.findall(rf'^agent_runner_cost_total{{currency="EUR",model="{MODEL_NAME}"}} (\S+)$', told, re.MULTILINE)
-    assert [float(amount) for amount in counted] == [pytest.approx(whole)]
+    assert [float(amount) for amount in counted] == [pytest.approx(whole(done))]
+
+
+def test_the_page_shows_it(run: Run) -> None:
+    """A column of the list, and a fact at the head of the execution."""
+    stack, done = run
+    said = re.compile(r"([\d.,]+) EUR")
+    with browser() as page:
+        page.open(f"{stack.http.base_url}/#key={KEY}")
+        page.shows("EUR")
+        cell = str(page.run("document.querySelector('#list td.c-cost').textContent"))
+        page.run(f"location.hash = {json.dumps(done['metadata']['id'])}")
+        eventually(
+            lambda: "EUR" in str(page.run("document.querySelector('dl.facts')?.innerText")),
+            what="the head of the execution",
+        )
+        head = str(page.run("document.querySelector('dl.facts').innerText"))
+    for text in (cell, head):
+        found = said.search(text)
+        assert found, text
+        assert float(found[1]) == pytest.approx(whole(done), rel=0.01)
+    assert "Cost" in head
