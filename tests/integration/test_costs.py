@@ -28,7 +28,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 
 def whole(done: Json) -> float:
-    return sum(m["metadata"]["cost"]["amount"] for m in done["status"]["messages"] if m["type"] == "MESSAGE_AI")
+    return float(sum(m["metadata"]["cost"]["amount"] for m in done["status"]["messages"] if m["type"] == "MESSAGE_AI"))
 
 
 def test_a_run_says_what_it_cost(run: Run) -> None:
