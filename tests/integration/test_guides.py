@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from agent_runner.app.cli.store_check import described
 from agent_runner.clients.engine.user_graphs.user_graphs import UserGraphs
 from agent_runner.clients.settings.settings import Settings
+from agent_runner.status.requests.approvals import rules_of
 from checks.tree import ROOT
 from tests.integration.guides import Reader, blocks
 from tests.integration.stack import KEY, Stack
@@ -126,8 +128,9 @@ async def test_your_own_graphs(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_people_who_answer(tmp_path: Path) -> None:
     """The graph as written, each command as shown, and each form of an answer over HTTP."""
-    (graph, commands, answers) = blocks("people-who-answer.md")
-    assert [language for language, _ in (graph, commands, answers)] == ["python", "sh", "json"]
+    (graph, commands, approvals, edit, answers) = blocks("people-who-answer.md")
+    kinds = [language for language, _ in (graph, commands, approvals, edit, answers)]
+    assert kinds == ["python", "sh", "yaml", "json", "json"]
     reader = Reader(tmp_path, {})
     assert reader.writes(graph[1]) == "refund.py"
     with opened(tmp_path, refund="./refund.py:graph") as stack:
@@ -152,6 +155,21 @@ def test_people_who_answer(tmp_path: Path) -> None:
             by_id = by_id.replace(shown_id, question["id"])
         said = texts(answered(stack, asked, by_id))
         assert {"first False", "second {'amount': 40}"} <= set(said.splitlines())
+        edited(stack, yaml.safe_load(approvals[1])["metadata"]["annotations"]["agent-runner/interrupt-on"], edit[1])
+
+
+def edited(stack: Stack, annotation: str, answer: str) -> None:
+    """The rules as shown can be read; the command that they stop runs as the answer has it. An agent has none of the
+    other tools that they name."""
+    assert {rule.tool for rule in rules_of(annotation)} == {"execute", "files__*", "delete"}
+    rules = json.dumps({"execute": json.loads(annotation)["execute"]})
+    metadata = {"name": "Careful", "owner_scope": "organization", "annotations": {"agent-runner/interrupt-on": rules}}
+    body = {"api_version": "agentic.stigmer.ai/v1", "kind": "Agent", "metadata": metadata}
+    made = stack.http.post("/v1/agents", json={**body, "spec": {"instructions": "Do what you are told."}})
+    asked = ended(stack, {"agent": made.json()["metadata"]["slug"], "message": "$ git push origin main"})
+    done = answered(stack, asked, answer)
+    ran = [call for call in done["status"]["tool_calls"] if call["name"] == "execute"]
+    assert [call["args"]["command"] for call in ran] == ["git push --dry-run"]
 
 
 def answered(stack: Stack, asked: dict[str, Any], body: str) -> dict[str, Any]:
