@@ -31,9 +31,10 @@ from agent_runner.tasks.app import Role, queue_of
 from agent_runner.tasks.body_errors import FailureReports
 from agent_runner.tasks.signals import Signals, telling_consumer
 from agent_runner.tasks.worker.departure import LeavingWorker
+from agent_runner.tasks.worker.forks.fork_pool import ForkPool
+from agent_runner.tasks.worker.forks.user_processes import open_to_forks
 from agent_runner.tasks.worker.pool import TaskPool, set_slots
 from agent_runner.tasks.worker.process import RunnerProcess
-from agent_runner.tasks.worker.user_processes import open_to_forks
 from agent_runner.tasks.worker.workplace import Workplace
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ class Station:
         worker = LeavingWorker(
             app=self._app,
             hostname=self._name,
-            pool_cls="prefork" if self._forks else TaskPool,
+            pool_cls=ForkPool if self._forks else TaskPool,
             concurrency=self._slots,
             queues=[self._queue],
             loglevel=self._settings.log_level,
