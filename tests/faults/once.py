@@ -60,10 +60,10 @@ class Once:
     def problems(self, status: Json) -> list[str]:
         """What is wrong with the run: a tool that ran twice or not at all, a text that is told twice."""
         found = [] if self.went_on else [f"the tools left {self.lines()}, not {self._expected}"]
-        calls = [call["args"].get("command") for call in status["tool_calls"]]
+        calls = [call["args"].get("command") for call in status.get("tool_calls", ())]
         if len(calls) != 2 * self._steps - 1:
             found.append(f"not each command once: {calls}")
-        if wrong := [call["id"] for call in status["tool_calls"] if call["status"] != "TOOL_CALL_COMPLETED"]:
+        if wrong := [call["id"] for call in status.get("tool_calls", ()) if call["status"] != "TOOL_CALL_COMPLETED"]:
             found.append(f"calls that did not complete: {wrong}")
         texts = [m["content"] for m in status["messages"] if m["type"] == "MESSAGE_AI" and m.get("content")]
         ids = [m["id"] for m in status["messages"] if m.get("id")]

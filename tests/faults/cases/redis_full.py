@@ -73,8 +73,8 @@ def permission_withdrawn(scene: Scene) -> None:
         _open(gate, runs)
         for run in runs:
             run.check()
-        refused = [one for one in client.acl_log() if one["username"] == "worker"]
-        scene.evidence(refused, "Redis refused commands of the worker")
+        refused = lambda: [one for one in client.acl_log() if one["username"] == "worker"]  # noqa: E731
+        scene.evidence(eventually(refused, what="a refusal"), "Redis refused commands of the worker")
         client.execute_command("ACL", "SETUSER", "worker", "+@all")
         queued.check()
         eventually(lambda: not client.hlen("unacked"), what=lambda: f"every ack; left: {_left(client)}")
