@@ -96,10 +96,12 @@ class QoS(stock.QoS):
     _flush: Any
 
     def append(self, message: Any, delivery_tag: str) -> None:
-        """Where Redis refuses to note a delivery, the row in the database is its record, and the server sends again."""
+        """A full Redis cannot record a delivery; then the row in the database is the record, and the server sends it
+        again. Where the user may not record it, the error ends the connection: a task that cannot publish what comes
+        after it should not begin."""
         try:
             super().append(message, delivery_tag)
-        except REFUSALS as exc:
+        except redis.exceptions.OutOfMemoryError as exc:
             log.warning("delivery.not_noted", error=exc)
             virtual.QoS.append(self, message, delivery_tag)
 
