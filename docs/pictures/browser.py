@@ -98,16 +98,6 @@ class Browser:
                 raise TimeoutError(f"the page never came to: {expression}")
             time.sleep(0.1)
 
-    def write(self, text: str) -> None:
-        """Into the field that has the focus, as if it were typed."""
-        self._call("Input.insertText", text=text)
-
-    def enter(self) -> None:
-        """The Enter key."""
-        key = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
-        self._call("Input.dispatchKeyEvent", type="keyDown", **key)
-        self._call("Input.dispatchKeyEvent", type="keyUp", **key)
-
     def take(self, file: Path) -> None:
         """A picture of what is seen, as PNG."""
         taken = self._call("Page.captureScreenshot", format="png", optimizeForSpeed=False)
