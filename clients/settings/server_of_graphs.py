@@ -72,14 +72,19 @@ class ServerOfGraphs:
     problems: tuple[str, ...] = ()
 
 
-def server_of_graphs(file: Path, *, without: Iterable[str] = ()) -> ServerOfGraphs:
-    """What `file` asks. A file that is missing or no JSON asks nothing: workers say what is wrong with it."""
+def graphs_document(file: Path) -> Mapping[str, Any]:
+    """What stands in `langgraph.json`. A file that is missing or no JSON asks nothing of the server: workers say what
+    is wrong with it."""
     try:
         document = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
-        return ServerOfGraphs()
-    if not isinstance(document, dict):
-        return ServerOfGraphs()
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def server_of_graphs(file: Path, *, without: Iterable[str] = ()) -> ServerOfGraphs:
+    """What `file` asks."""
+    document = graphs_document(file)
     left_out = frozenset(without)
     problems = [
         f"{file.name} has `{name}`, which is not available: {refusal.why}. Instead {refusal.instead}; "

@@ -8,7 +8,6 @@ import asyncio
 import hashlib
 import hmac
 import ipaddress
-import json
 import socket
 import time
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from urllib.parse import SplitResult, urlsplit
 import httpx
 
 from agent_runner.clients.sandbox.network.allowed_hosts import is_public
+from agent_runner.clients.settings.server_of_graphs import graphs_document
 
 TIMEOUT_S = 10.0
 SIGNATURE = "X-Agent-Runner-Signature"
@@ -37,11 +37,7 @@ class WebhookPolicy:
     @classmethod
     def of(cls, graphs: Path, *, private: bool) -> "WebhookPolicy":
         """From the setting and from `webhooks.url` of langgraph.json, which turns `require_https` on by itself."""
-        try:
-            document = json.loads(graphs.read_text("utf-8"))
-        except (OSError, ValueError):
-            document = None
-        block = document.get("webhooks") if isinstance(document, dict) else None
+        block = graphs_document(graphs).get("webhooks")
         if not isinstance(block, dict):
             return cls(private=private)
         given = block.get("url")
