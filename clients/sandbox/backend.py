@@ -1,6 +1,8 @@
 """The deepagents backend over the sandbox of the current run, so that concurrent runs share one compiled graph."""
 
 import asyncio
+from dataclasses import fields
+from typing import Any, TypeVar
 
 from deepagents.backends.protocol import (
     DeleteResult,
@@ -38,27 +40,27 @@ class CurrentSandboxBackend(SandboxBackendProtocol):
         return ExecuteResponse(output=result.output, exit_code=result.exit_code, truncated=result.truncated)
 
     def ls(self, path: str) -> LsResult:
-        return _files().ls(path)
+        return _as(LsResult, _files().ls(path))
 
     def read(self, file_path: str, offset: int = 0, limit: int = 2000) -> ReadResult:
-        return _files().read(file_path, offset, limit)
+        return _as(ReadResult, _files().read(file_path, offset, limit))
 
     def write(self, file_path: str, content: str) -> WriteResult:
-        return _files().write(file_path, content)
+        return _as(WriteResult, _files().write(file_path, content))
 
     def edit(self, file_path: str, old_string: str, new_string: str, replace_all: bool = False) -> EditResult:
-        return _files().edit(file_path, old_string, new_string, replace_all)
+        return _as(EditResult, _files().edit(file_path, old_string, new_string, replace_all))
 
     def delete(self, file_path: str) -> DeleteResult:
-        return _files().delete(file_path)
+        return _as(DeleteResult, _files().delete(file_path))
 
     def glob(self, pattern: str, path: str | None = None) -> GlobResult:
-        return _files().glob(pattern, path)
+        return _as(GlobResult, _files().glob(pattern, path))
 
     def grep(
         self, pattern: str, path: str | None = None, glob: str | None = None, *, max_count: int | None = None
     ) -> GrepResult:
-        return _files().grep(pattern, path, glob, max_count=max_count)
+        return _as(GrepResult, _files().grep(pattern, path, glob, max_count=max_count))
 
     async def agrep(
         self, pattern: str, path: str | None = None, glob: str | None = None, *, max_count: int | None = None
@@ -66,10 +68,18 @@ class CurrentSandboxBackend(SandboxBackendProtocol):
         return await asyncio.to_thread(self.grep, pattern, path, glob, max_count=max_count)
 
     def upload_files(self, files: list[tuple[str, bytes]]) -> list[FileUploadResponse]:
-        return _files().upload_files(files)
+        return [_as(FileUploadResponse, one) for one in _files().upload_files(files)]
 
     def download_files(self, paths: list[str]) -> list[FileDownloadResponse]:
-        return _files().download_files(paths)
+        return [_as(FileDownloadResponse, one) for one in _files().download_files(paths)]
+
+
+R = TypeVar("R")
+
+
+def _as(kind: type[R], result: Any) -> R:
+    """The same answer as a record of deepagents."""
+    return kind(**{field.name: getattr(result, field.name) for field in fields(result)})
 
 
 def _sandbox() -> LocalSandbox:

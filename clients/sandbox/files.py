@@ -14,29 +14,26 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from deepagents.backends.protocol import (
+from agent_runner.clients.sandbox.beneath import Beneath, Place, Refused
+from agent_runner.clients.sandbox.file_results import (
     DeleteResult,
     EditResult,
     FileData,
     FileDownloadResponse,
     FileInfo,
     FileUploadResponse,
+    GlobPatternError,
     GlobResult,
     GrepMatch,
     GrepResult,
     LsResult,
     ReadResult,
     WriteResult,
+    glob_matcher,
+    replaced,
+    window,
+    with_unix_ends,
 )
-from deepagents.backends.utils import (
-    InvalidGlobPatternError,
-    check_empty_content,
-    compile_grep_include_glob,
-    perform_string_replacement,
-    slice_read_response,
-)
-
-from agent_runner.clients.sandbox.beneath import Beneath, Place, Refused
 from agent_runner.clients.sandbox.local import LocalSandbox
 
 SEARCH_BUDGET_S = 5.0
@@ -47,7 +44,7 @@ NOT_WALKED = frozenset({".git", ".hg", ".svn", ".venv", "node_modules", "__pycac
 
 
 class SandboxFiles:
-    """The file half of the deepagents backend protocol over one `LocalSandbox`; blocking, call it from a thread."""
+    """The file operations of an agent over one `LocalSandbox`; blocking, call it from a thread."""
 
     def __init__(self, sandbox: LocalSandbox) -> None:
         self._root = sandbox.work_dir.resolve()
@@ -102,9 +99,7 @@ class SandboxFiles:
         except UnicodeDecodeError:
             encoded = base64.standard_b64encode(self._mask.of_bytes(data)).decode("ascii")
             return ReadResult(file_data=FileData(content=encoded, encoding="base64"))
-        if empty := check_empty_content(content):
-            return ReadResult(file_data=FileData(content=empty, encoding="utf-8"))
-        return slice_read_response(FileData(content=content, encoding="utf-8"), offset, limit)
+        return window(content, offset, limit)
 
     def write(self, file_path: str, content: str) -> WriteResult:
         try:
@@ -115,8 +110,8 @@ class SandboxFiles:
 
     def edit(self, file_path: str, old_string: str, new_string: str, replace_all: bool = False) -> EditResult:
         try:
-            text = self._content(file_path).decode().replace("\r\n", "\n").replace("\r", "\n")
-            changed = perform_string_replacement(text, old_string, new_string, replace_all)
+            text = with_unix_ends(self._content(file_path).decode())
+            changed = replaced(text, old_string, new_string, replace_all)
             if isinstance(changed, str):
                 return EditResult(error=self._mask(changed))
             content, occurrences = changed
@@ -146,14 +141,14 @@ class SandboxFiles:
         found: list[FileInfo] = []
         until = time.monotonic() + SEARCH_BUDGET_S
         try:
-            matches_pattern = compile_grep_include_glob(pattern)
+            matches_pattern = glob_matcher(pattern)
             for relative, fd, name in self._files(path or "/"):
                 if time.monotonic() > until or len(found) >= MAX_GLOB_MATCHES:
                     return GlobResult(matches=found, truncated=True, truncation_reason="budget")
                 if relative and matches_pattern(relative):
                     info = _info(f"{shown}/{relative}", self._beneath.stat(fd, name))
                     found += [info] if info else []
-        except (InvalidGlobPatternError, OSError, ValueError) as error:
+        except (GlobPatternError, OSError, ValueError) as error:
             return GlobResult(error=_told(path or "/", error))
         return GlobResult(matches=found)
 
@@ -164,7 +159,7 @@ class SandboxFiles:
         found: list[GrepMatch] = []
         until = time.monotonic() + SEARCH_BUDGET_S
         try:
-            included = compile_grep_include_glob(glob) if glob else None
+            included = glob_matcher(glob) if glob else None
             for relative, fd, name in self._files(path or "/"):
                 if time.monotonic() > until:
                     return GrepResult(matches=found, truncated=True)
@@ -175,7 +170,7 @@ class SandboxFiles:
                         return GrepResult(matches=found, truncated=True)
                     at = f"{shown}/{relative}" if relative else shown
                     found.append({"path": at, "line": number, "text": self._mask(line)})
-        except (InvalidGlobPatternError, OSError, ValueError) as error:
+        except (GlobPatternError, OSError, ValueError) as error:
             return GrepResult(error=_told(path or "/", error))
         return GrepResult(matches=found)
 
