@@ -31,6 +31,8 @@ from agent_runner.clients.engine.user_graphs.user_graphs import Graph, GraphErro
 from agent_runner.clients.masking.mask import Mask
 from agent_runner.clients.models.errors import ModelError
 from agent_runner.clients.reporting.native import BackendError
+from agent_runner.clients.sandbox.kinds.registry import ANNOTATION as SANDBOX
+from agent_runner.clients.sandbox.kinds.registry import NONE
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
 from agent_runner.tasks.body_errors import ExecutionError
@@ -97,7 +99,9 @@ async def _answer(process: "RunnerProcess", taken: pb.TakeQueryReply, asked: Map
         return await store_answer(process.graph_store, asked)
     if taken.kind == "copy":
         return await copy_thread(process.memory.saver, place, asked)
-    graph = await process.engine.graph(_bundle(taken), {"configurable": {"thread_id": taken.thread_id}})
+    graph = await process.engine.graph(
+        _bundle(taken, process.settings.sandbox), {"configurable": {"thread_id": taken.thread_id}}
+    )
     match taken.kind:
         case "schemas":
             return schemas_of(graph, f"{taken.graph or 'agent'}_state")
@@ -121,7 +125,7 @@ def _must_remember(graph: Graph) -> None:
         raise QueryRefused("invalid", "the graph keeps no memory, so it has no state to read or to change")
 
 
-def _bundle(taken: pb.TakeQueryReply) -> Bundle:
+def _bundle(taken: pb.TakeQueryReply, default: str) -> Bundle:
     """The graph, or the agent without its skills: they are files of a run and shape no state."""
     if taken.graph:
         return Bundle(graph=taken.graph)
@@ -130,4 +134,5 @@ def _bundle(taken: pb.TakeQueryReply) -> Bundle:
         SubAgentSpec(name=sub.name, description=sub.description, instructions=sub.instructions)
         for sub in spec.sub_agents
     )
-    return Bundle(instructions=spec.instructions, sub_agents=tuple(subs))
+    sandboxed = (taken.agent.metadata.annotations.get(SANDBOX) or default) != NONE
+    return Bundle(instructions=spec.instructions, sub_agents=tuple(subs), sandboxed=sandboxed)

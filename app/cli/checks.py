@@ -21,7 +21,7 @@ from agent_runner.clients.broker.redis_probe import (
     own_commands,
     refused,
 )
-from agent_runner.clients.sandbox.isolation import INSTALL, isolation_of
+from agent_runner.clients.sandbox.kinds.registry import NONE, kinds_of
 from agent_runner.clients.settings.service_urls import without_password
 from agent_runner.clients.settings.settings import Settings, env_names
 from agent_runner.status.store.postgres import advice, plain
@@ -167,26 +167,17 @@ def check_model(settings: Settings) -> Check:
     return Check(name="model", up=True, why=said)
 
 
-def check_sandbox(settings: Settings) -> Check:
-    kind = settings.sandbox
-    if kind == "none":
-        return Check(name="sandbox", up=True, why="none: agents have no files and no commands", required=False)
-    if kind == "local":
-        parent = next(p for p in _ancestors(str(settings.data_dir)) if os.path.isdir(p))
-        up = os.access(parent, os.W_OK)
-        if not up:
-            fix = "Make it writable, or set AGENT_RUNNER_DATA_DIR."
-            return Check(name="sandbox", up=False, why=f"local, under {settings.data_dir}", fix=fix)
-        found = isolation_of(settings)
-        allowed = found.apart or settings.is_local or settings.sandbox_unsafe
-        why = f"local, under {settings.data_dir}; commands are {found.said}{'' if found.walls else f'. {INSTALL}'}"
-        return Check(name="sandbox", up=allowed, why=why, fix="" if found.walls else INSTALL)
-    return Check(
-        name="sandbox",
-        up=False,
-        why=f"'{kind}' is not available in this version",
-        fix="Set AGENT_RUNNER_SANDBOX to local.",
-    )
+def check_sandbox(settings: Settings) -> list[Check]:
+    """One for each kind that workers with these settings offer; the others than the default are not required."""
+    found = []
+    if NONE in settings.offered_sandboxes:
+        why = "none: agents have no files and no commands"
+        found.append(Check(name="sandbox", up=True, why=why, required=False))
+    for name, kind in kinds_of(settings).items():
+        health, default = kind.health(), name == settings.sandbox
+        label = "sandbox" if default else f"sandbox {name}"
+        found.append(Check(name=label, up=health.up, why=health.said, fix=health.fix, required=default))
+    return found
 
 
 def check_server(settings: Settings) -> list[Check]:

@@ -61,6 +61,8 @@ class Bundle:
     skills: tuple[SkillSpec, ...] = ()
     tools: tuple[ToolSpec, ...] = ()
     approvals: tuple[ApprovalRule, ...] = ()
+    sandboxed: bool = True
+    """Whether there are commands; without a sandbox files are in the conversation's state."""
 
     @property
     def tool_names(self) -> frozenset[str]:

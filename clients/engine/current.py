@@ -15,7 +15,7 @@ from agent_runner.clients.engine.user_graphs.run_context import RunContext
 from agent_runner.clients.masking.mask import Mask
 from agent_runner.clients.models.budget import Spent
 from agent_runner.clients.models.order.model_call import FailedModel
-from agent_runner.clients.sandbox.local import LocalSandbox
+from agent_runner.clients.sandbox.kinds.port import Sandbox
 
 
 class StopRun(Exception):
@@ -47,7 +47,7 @@ class CurrentRun:
     the head that came with the claim. It moves to each checkpoint of the main conversation once that is durable."""
 
     thread_id: str
-    sandbox: LocalSandbox | None = None
+    sandbox: Sandbox | None = None
     tool_servers: ToolServers | None = None
     mask: Mask = field(default_factory=Mask)
     gate: Callable[[], Awaitable[None]] = open_gate

@@ -55,7 +55,6 @@ def build_deep_agent(
     model: BaseChatModel,
     saver: BaseCheckpointSaver[Any] | None,
     *,
-    sandboxed: bool = True,
     order: ModelOrder | None = None,
 ) -> CompiledStateGraph[Any, Any, Any, Any]:
     """A graph that holds nothing of one run, so concurrent runs may share it. Takes tens of milliseconds of CPU.
@@ -65,10 +64,10 @@ def build_deep_agent(
     """
     bear_half_imports()
     agent = bundle if bundle.instructions or bundle.sub_agents else DEFAULT_AGENT
-    backend: BackendProtocol = CurrentSandboxBackend() if sandboxed else StateBackend()
-    own: list[BaseTool] = [_execute_tool()] if sandboxed else []
+    backend: BackendProtocol = CurrentSandboxBackend() if bundle.sandboxed else StateBackend()
+    own: list[BaseTool] = [_execute_tool()] if bundle.sandboxed else []
     served = _served(agent, bundle)
-    note = SANDBOX_PROMPT if sandboxed else ""
+    note = SANDBOX_PROMPT if bundle.sandboxed else ""
     skills = skills_prompt(bundle.skills)
     general = replace(GENERAL_PURPOSE, skills=bundle.skills, tools=bundle.tools)
     specs = {spec.name: spec for spec in (general, *agent.sub_agents)}

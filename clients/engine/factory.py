@@ -33,8 +33,6 @@ class EngineSettings(ModelSettings, Protocol):
     @property
     def configurable(self) -> str: ...
     @property
-    def sandbox(self) -> str: ...
-    @property
     def fallback_models(self) -> str: ...
 
 
@@ -81,5 +79,4 @@ class EngineFactory:
         names = tuple(dict.fromkeys((bundle.model_name, *others)))
         order = ModelOrder(self._settings, names) if len(names) > 1 else None
         model, line = order.first_built() if order else build_model(self._settings, bundle.model_name)
-        sandboxed = self._settings.sandbox != "none"
-        return build_deep_agent(bundle, model, self._saver, sandboxed=sandboxed, order=order), line
+        return build_deep_agent(bundle, model, self._saver, order=order), line

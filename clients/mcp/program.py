@@ -17,8 +17,9 @@ from pydantic import ValidationError
 
 from agent_runner.clients.mcp.definition import Program
 from agent_runner.clients.process.threads import own
-from agent_runner.clients.sandbox.commands import STATUS_BYTES, Service
-from agent_runner.clients.sandbox.local import GONE, LocalSandbox
+from agent_runner.clients.sandbox.commands import STATUS_BYTES
+from agent_runner.clients.sandbox.kinds.port import Sandbox, Service
+from agent_runner.clients.sandbox.local import GONE
 
 MAX_LINE_BYTES = 32 << 20
 """A longer message ends its server: nothing that a model reads needs more."""
@@ -33,7 +34,7 @@ Streams = tuple[MemoryObjectReceiveStream[SessionMessage | Exception], MemoryObj
 class RunningProgram:
     """Its process. Belongs to the task that made it."""
 
-    def __init__(self, sandbox: LocalSandbox, service: Service) -> None:
+    def __init__(self, sandbox: Sandbox, service: Service) -> None:
         self._sandbox, self._service = sandbox, service
         self._said = b""
         self._broken = ""
@@ -136,6 +137,6 @@ class RunningProgram:
         self._status.set_result(await status.read(STATUS_BYTES))
 
 
-async def started(sandbox: LocalSandbox, program: Program) -> RunningProgram:
+async def started(sandbox: Sandbox, program: Program) -> RunningProgram:
     """Raises SandboxError."""
     return RunningProgram(sandbox, await own(sandbox.serve, program.argv, program.env, program.folder))

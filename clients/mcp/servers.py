@@ -15,8 +15,7 @@ from agent_runner.clients.mcp.names import shown_names
 from agent_runner.clients.mcp.results import readable
 from agent_runner.clients.mcp.session import ServerSession
 from agent_runner.clients.process.threads import own
-from agent_runner.clients.sandbox.files import SandboxFiles
-from agent_runner.clients.sandbox.local import OUTPUTS, LocalSandbox
+from agent_runner.clients.sandbox.kinds.port import OUTPUTS, Sandbox
 from agent_runner.status.event_logger import event_logger
 
 log = event_logger(__name__)
@@ -26,7 +25,7 @@ class McpServers:
     """`private`: servers at addresses of this machine and of private networks may be reached."""
 
     def __init__(
-        self, servers: Sequence[Server], sandbox: LocalSandbox | None, mask: Mask, *, max_bytes: int, private: bool
+        self, servers: Sequence[Server], sandbox: Sandbox | None, mask: Mask, *, max_bytes: int, private: bool
     ) -> None:
         self._sandbox, self._mask, self._max_bytes = sandbox, mask, max_bytes
         self._sessions = {one.name: ServerSession(one, sandbox, private=private) for one in servers}
@@ -74,7 +73,7 @@ class McpServers:
         if self._sandbox is None:
             return ""
         path = f"/{OUTPUTS}/mcp-{uuid.uuid4().hex[:12]}{suffix}"
-        (kept,) = await own(SandboxFiles(self._sandbox).upload_files, [(path, data)])
+        (kept,) = await own(self._sandbox.files.upload_files, [(path, data)])
         return "" if kept.error else path
 
 

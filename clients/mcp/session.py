@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from agent_runner.clients.mcp.definition import Address, McpServerError, Program, Server
 from agent_runner.clients.mcp.program import RunningProgram, Streams, started
 from agent_runner.clients.mcp.remote import Tokens, reached
-from agent_runner.clients.sandbox.local import LocalSandbox
+from agent_runner.clients.sandbox.kinds.port import Sandbox
 from agent_runner.status.event_logger import event_logger
 
 log = event_logger(__name__)
@@ -29,7 +29,7 @@ NO_SANDBOX = "it is a program, which runs in the sandbox, and this worker has no
 
 
 class ServerSession:
-    def __init__(self, server: Server, sandbox: LocalSandbox | None, *, private: bool) -> None:
+    def __init__(self, server: Server, sandbox: Sandbox | None, *, private: bool) -> None:
         self.server = server
         self.tokens = Tokens()
         self._sandbox, self._private = sandbox, private

@@ -19,8 +19,7 @@ from deepagents.backends.protocol import (
 )
 
 from agent_runner.clients.engine.current import current_run
-from agent_runner.clients.sandbox.files import SandboxFiles
-from agent_runner.clients.sandbox.local import LocalSandbox, SandboxError
+from agent_runner.clients.sandbox.kinds.port import Files, Sandbox, SandboxError
 
 
 class CurrentSandboxBackend(SandboxBackendProtocol):
@@ -29,7 +28,7 @@ class CurrentSandboxBackend(SandboxBackendProtocol):
 
     @property
     def id(self) -> str:
-        return str(_sandbox().root_dir)
+        return _sandbox().name
 
     def execute(self, command: str, *, timeout: int | None = None) -> ExecuteResponse:
         result = _sandbox().execute_blocking(command, timeout)
@@ -82,12 +81,12 @@ def _as(kind: type[R], result: Any) -> R:
     return kind(**{field.name: getattr(result, field.name) for field in fields(result)})
 
 
-def _sandbox() -> LocalSandbox:
+def _sandbox() -> Sandbox:
     run = current_run()
     if run is None or run.sandbox is None:
         raise SandboxError("this run has no sandbox")
     return run.sandbox
 
 
-def _files() -> SandboxFiles:
-    return SandboxFiles(_sandbox())
+def _files() -> Files:
+    return _sandbox().files

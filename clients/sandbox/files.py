@@ -13,6 +13,7 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent_runner.clients.sandbox.beneath import Beneath, Place, Refused
 from agent_runner.clients.sandbox.file_results import (
@@ -34,7 +35,9 @@ from agent_runner.clients.sandbox.file_results import (
     window,
     with_unix_ends,
 )
-from agent_runner.clients.sandbox.local import LocalSandbox
+
+if TYPE_CHECKING:
+    from agent_runner.clients.sandbox.local import LocalSandbox
 
 SEARCH_BUDGET_S = 5.0
 MAX_READ_BYTES = 10 << 20
@@ -46,7 +49,7 @@ NOT_WALKED = frozenset({".git", ".hg", ".svn", ".venv", "node_modules", "__pycac
 class SandboxFiles:
     """The file operations of an agent over one `LocalSandbox`; blocking, call it from a thread."""
 
-    def __init__(self, sandbox: LocalSandbox) -> None:
+    def __init__(self, sandbox: "LocalSandbox") -> None:
         self._root = sandbox.work_dir.resolve()
         self._beneath = Beneath(self._root, sandbox.links)
         self._mask, self._quota = sandbox.mask, sandbox.quota

@@ -9,8 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent_runner.clients.sandbox.kinds.port import SandboxError
 from agent_runner.clients.sandbox.limits import Limits
-from agent_runner.clients.sandbox.local import LocalSandbox, SandboxError
+from agent_runner.clients.sandbox.local import LocalSandbox
 from agent_runner.clients.sandbox.network.allowed_hosts import AllowedHosts
 from agent_runner.clients.sandbox.own_user import OwnUsers
 from agent_runner.clients.sandbox.programs.groups import handed_over, problem
@@ -66,14 +67,9 @@ def isolation_of(settings: "Settings") -> Isolation:
     return _with_users(found, settings.sandbox_users, settings.data_dir)
 
 
-def sandbox_said(settings: "Settings") -> str:
-    """The isolation of this process' commands, in words; the name of the sandbox if it is not the local one."""
-    return isolation_of(settings).said if settings.sandbox == "local" else settings.sandbox
-
-
 def check_isolation(settings: "Settings") -> Isolation | None:
-    """At the start of a worker: None without a local sandbox. Raises NotIsolated where it must not start."""
-    if settings.sandbox != "local":
+    """At the start of a worker: None if it offers no local sandbox. Raises NotIsolated where it must not start."""
+    if "local" not in settings.offered_sandboxes:
         return None
     if settings.sandbox_cgroup and (why := problem(settings.sandbox_cgroup)):
         raise NotIsolated(f"AGENT_RUNNER_SANDBOX_CGROUP cannot be used: {why} (docs/guides/sandbox.md#limits)")

@@ -20,15 +20,24 @@ import shutil
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from agent_runner.clients.masking.mask import Mask
 from agent_runner.clients.process.threads import own
 from agent_runner.clients.sandbox import commands
 from agent_runner.clients.sandbox.beneath import Beneath, Refused
+from agent_runner.clients.sandbox.kinds.port import (
+    DEFAULT_MAX_RESULT_BYTES,
+    KILLED_EXIT_CODE,
+    OUTPUTS,
+    TIMEOUT_EXIT_CODE,
+    CommandResult,
+    Sandbox,
+    SandboxError,
+    Service,
+)
 from agent_runner.clients.sandbox.limits import Limits
 from agent_runner.clients.sandbox.namespaces import Namespaces
 from agent_runner.clients.sandbox.network.proxy import PORT, environment
@@ -37,11 +46,11 @@ from agent_runner.clients.sandbox.own_user import OwnUsers, give
 from agent_runner.clients.sandbox.quota import Quota
 from agent_runner.clients.sandbox.walls import TMP, Walls, may_show, write_etc
 
-OUTPUTS = ".agent-runner"
-DEFAULT_MAX_RESULT_BYTES = 256 << 10
+if TYPE_CHECKING:
+    from agent_runner.clients.sandbox.files import SandboxFiles
+
+__all__ = ["OUTPUTS", "CommandResult", "LocalSandbox", "SandboxError"]
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-TIMEOUT_EXIT_CODE = 124
-KILLED_EXIT_CODE = 137
 COMMANDS_UMASK = 0o022
 """The worker's own keeps everybody else out; what a command makes in the user's files is to look like the user's."""
 TRY_S = 15.0
@@ -50,19 +59,6 @@ GONE = b"gone"
 
 
 Started = TypeVar("Started", bound=commands.Command)
-
-
-class SandboxError(Exception):
-    """The sandbox could not be set up; the text says what and why (reported as E305)."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommandResult:
-    """`output` is stdout and stderr in order, masked. `truncated`: it was longer than the result limit and is cut."""
-
-    output: str
-    exit_code: int
-    truncated: bool = False
 
 
 class Overflow:
@@ -88,7 +84,7 @@ class Overflow:
             os.unlink(place.name, dir_fd=place.fd)
 
 
-class LocalSandbox:
+class LocalSandbox(Sandbox):
     """The sandbox of one run. `root_dir` belongs to the session and stays; processes and the pipe belong to the run.
 
     `workspace`: a directory of the user whose entries (not hidden ones) are shown in the sandbox by symlink, so that
@@ -124,6 +120,16 @@ class LocalSandbox:
         self._kept: Namespaces | None = None
         self._entering = threading.Lock()
         self.quota = Quota([self.work_dir, self.root_dir / "tmp"], self.limits.disk_bytes)
+
+    @property
+    def name(self) -> str:
+        return str(self.root_dir)
+
+    @property
+    def files(self) -> "SandboxFiles":
+        from agent_runner.clients.sandbox.files import SandboxFiles  # it knows this class
+
+        return SandboxFiles(self)
 
     def open(self) -> "LocalSandbox":
         """Make the directories, the links and the run's pipe. Raises SandboxError."""
@@ -182,11 +188,7 @@ class LocalSandbox:
         return {**base, **way_out}
 
     async def execute(self, command: str, timeout: float | None = None, *, tries: int = 5) -> CommandResult:
-        """Run `command` in `/bin/sh`. `timeout` in seconds, None or 0 for none (the run's own limit then ends it).
-
-        A command that exceeds its timeout is killed and has exit code 124. Cancelling kills it. Its background
-        processes live until the run ends, but what they print after the command's own end is not read.
-        """
+        """Background processes live until the run ends, but what they print after the command's own end is not read."""
         told = await own(self._prepare, ["/bin/sh", "-c", command], self.environment)
         running = self._start(told, commands.start)
         may_write = told["rlimits"].get("file") != 0
@@ -218,21 +220,12 @@ class LocalSandbox:
         return self._result(output, status, timeout if timed_out else None, may_write)
 
     def serve(self, argv: Sequence[str], env: Mapping[str, str], folder: str = "") -> commands.Service:
-        """Start a program that is spoken to over pipes, as commands run. Blocking; raises SandboxError.
-
-        Beside the variables that every program needs it sees `env` and nothing of the run's own. `folder`: where it
-        starts, from the commands' working directory. It ends with the run, or by `end`.
-        """
         told = self._prepare(list(argv), {**self._basic_environment(), **env}, folder)
         return self._start(told, commands.serve)
 
-    async def end(self, service: commands.Service) -> None:
-        """Kill a service and all that it started."""
+    async def end(self, service: Service) -> None:
+        assert isinstance(service, commands.Service)
         await self._kill(service)
-
-    def execute_blocking(self, command: str, timeout: float | None = None) -> CommandResult:
-        """`execute` for threads without an event loop."""
-        return asyncio.run(self.execute(command, timeout))
 
     def try_once(self, command: str) -> CommandResult:
         """Run one command in a sandbox that is open, and close it. Blocking."""

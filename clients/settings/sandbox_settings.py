@@ -13,6 +13,13 @@ from agent_runner.clients.settings.turn_settings import TurnSettings
 
 
 class SandboxSettings(TurnSettings):
+    sandbox: str
+    sandbox_kinds: str = setting(
+        "AGENT_RUNNER_SANDBOX_KINDS",
+        default="",
+        about="more kinds of sandboxes, with commas, which an agent may choose by its annotation agent-runner/sandbox",
+        shown="none",
+    )
     sandbox_network: Literal["off", "on", "listed"] = setting(
         "AGENT_RUNNER_SANDBOX_NETWORK",
         default="off",
@@ -98,6 +105,24 @@ class SandboxSettings(TurnSettings):
         if wrong := [path for path in paths if not os.path.isabs(path) or os.path.realpath(path) == "/"]:
             raise ValueError(f"must be absolute paths below /, not {wrong[0]!r}")
         return ":".join(paths)
+
+    @property
+    def offered_sandboxes(self) -> tuple[str, ...]:
+        """The kinds that this worker opens, its default first."""
+        more = (name.strip() for name in self.sandbox_kinds.split(","))
+        return tuple(dict.fromkeys((self.sandbox, *(name for name in more if name))))
+
+    def kind_problems(self) -> list[tuple[frozenset[str], str]]:
+        """Names that no kind of sandbox has: the setting concerned and the text."""
+        from agent_runner.clients.sandbox.kinds.registry import known
+
+        there, found = known(), []
+        for name in self.offered_sandboxes:
+            if name not in there:
+                field = "sandbox" if name == self.sandbox else "sandbox_kinds"
+                text = f"AGENT_RUNNER_{field.upper()}: there is no sandbox {name!r}; there are {', '.join(there)}"
+                found.append((frozenset({field}), text))
+        return found
 
     def read_only_problems(self, data_dir: Path) -> list[str]:
         return [

@@ -154,9 +154,7 @@ class Settings(TraceSettings):
     durability: Literal["sync", "async", "exit"] = _own(
         "DURABILITY", default="async", about="a step is in memory: sync (before the next), async, exit (at the end)"
     )
-    sandbox: Literal["local", "docker", "daytona", "none"] = _own(
-        "SANDBOX", default="local", about="local, docker, daytona or none"
-    )
+    sandbox: str = _own("SANDBOX", default="local", about="local, none, or a kind that a package adds")
     workspace: Path | None = _own(
         "WORKSPACE", about="a directory whose entries agents see in the local sandbox", shown="none"
     )
@@ -241,6 +239,7 @@ class Settings(TraceSettings):
         ]
         paths = frozenset({"sandbox_read_only", "data_dir"})
         found += [(paths, text) for text in self.read_only_problems(self.data_dir)]
+        found += self.kind_problems()
         found += self.tls_problems(serves=role == "server")
         if role in ROLES_THAT_SERVE:
             found += [(frozenset({"graphs"}), text) for text in self.server_of_graphs.problems]
@@ -266,11 +265,7 @@ _TIMEOUT_FIELDS = {
     "settle_grace_s": "settle_grace_s",
     "worker_lost_grace_s": "worker_lost_grace_s",
 }
-_NOT_YET = (
-    ("engine", "graphton", "deepagents"),
-    ("sandbox", "docker", "local or none"),
-    ("sandbox", "daytona", "local or none"),
-)
+_NOT_YET = (("engine", "graphton", "deepagents"),)
 _DATABASES = ("sqlite", "postgresql", "postgres")
 _SCHEMES = {
     "broker_url": ("redis", "rediss", "unix", "sentinel", "amqp", "amqps", "pyamqp"),

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from agent_runner.clients.process.threads import own
 from agent_runner.clients.reporting.native import BackendError
-from agent_runner.clients.sandbox.local import OUTPUTS, LocalSandbox
+from agent_runner.clients.sandbox.kinds.port import OUTPUTS, Sandbox, SandboxError
+from agent_runner.clients.sandbox.local import LocalSandbox
 from agent_runner.clients.skills.archive import SkillArchive, SkillArchiveError, hash_of, read_archive
 
 FOLDER = "skills"
@@ -81,7 +82,7 @@ class SkillShelf:
         return self._folder / f"{version_hash}.zip"
 
 
-def lay_out(sandbox: LocalSandbox, skill: str, folder: str, archive: SkillArchive) -> str:
+def lay_out(sandbox: Sandbox, skill: str, folder: str, archive: SkillArchive) -> str:
     """Write the files into the sandbox, in place of those of an earlier turn. Blocking.
 
     Returns the folder's path for the agent's file tools. Raises SkillError.
@@ -89,6 +90,9 @@ def lay_out(sandbox: LocalSandbox, skill: str, folder: str, archive: SkillArchiv
     try:
         if folder in ("", ".", "..") or "/" in folder:
             raise SkillArchiveError(f"{folder!r} is not the name of a folder")
+        if not isinstance(sandbox, LocalSandbox):
+            sandbox.put_folder(f"{FOLDER}/{folder}", archive.files())
+            return f"/{FOLDER}/{folder}"
         target = _root(sandbox.work_dir) / folder
         # Written whole or not at all: the thread of a run that was cancelled may still be writing.
         half = target.with_name(f".{uuid.uuid4().hex}")
@@ -98,7 +102,7 @@ def lay_out(sandbox: LocalSandbox, skill: str, folder: str, archive: SkillArchiv
             half.rename(target)
         finally:
             shutil.rmtree(half, ignore_errors=True)
-    except (OSError, SkillArchiveError) as error:
+    except (OSError, SandboxError, SkillArchiveError) as error:
         raise SkillError(skill, f"its files cannot be written: {error}") from error
     return f"/{target.relative_to(sandbox.work_dir)}"
 

@@ -26,7 +26,7 @@ from agent_runner.clients.engine.user_graphs.graph_functions import close
 from agent_runner.clients.models.order.model_call import bounded_by
 from agent_runner.clients.models.prices import prices_of
 from agent_runner.clients.reporting.native import BackendError, BackendUnavailable
-from agent_runner.clients.sandbox.local import LocalSandbox
+from agent_runner.clients.sandbox.kinds.port import Sandbox, SandboxError
 from agent_runner.status.event_logger import bind, bound, event_logger, masked_by
 from agent_runner.status.failures import Code
 from agent_runner.status.log.custom import CustomLimits
@@ -329,11 +329,11 @@ async def report(process: "RunnerProcess", run: Run, outcome: Outcome | HandBack
     return {**result, "phase": phase, "code": code, "last_seq": answer.last_seq}
 
 
-async def _close(sandbox: LocalSandbox) -> None:
+async def _close(sandbox: Sandbox) -> None:
     try:
         await sandbox.close()
-    except OSError as exc:
-        log.warning("sandbox.close_failed", sandbox=sandbox.root_dir, error=exc)
+    except (OSError, SandboxError) as exc:
+        log.warning("sandbox.close_failed", sandbox=sandbox.name, error=exc)
 
 
 async def _undisturbed(work: Awaitable[T]) -> T:

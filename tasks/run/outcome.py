@@ -9,7 +9,7 @@ from agent_runner.clients.engine.memory.postgres_pool import MemoryAway
 from agent_runner.clients.engine.turn import MemoryGone
 from agent_runner.clients.mcp.definition import McpServerError
 from agent_runner.clients.models.errors import explain_model_error, passing
-from agent_runner.clients.sandbox.local import SandboxError
+from agent_runner.clients.sandbox.kinds.port import SandboxError
 from agent_runner.clients.skills.library import SkillError
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase
@@ -88,7 +88,7 @@ def stopped(reason: Stop, *, limit_s: float, open_step: str, **facts: Any) -> Ou
 def broke(error: BaseException, *, began: bool, sandbox: str, **facts: Any) -> Outcome:
     """The end of a run by an exception; `began`: the agent had started."""
     if isinstance(error, SandboxError):
-        return failed(Code.SANDBOX, what=sandbox, original_error=words(error), **facts)
+        return failed(Code.SANDBOX, what=error.kind or sandbox, original_error=words(error), **facts)
     if isinstance(error, SkillError):
         return failed(Code.SKILL, what=error.skill, original_error=words(error), **facts)
     if isinstance(error, McpServerError):

@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -27,8 +26,10 @@ from agent_runner.clients.models.budget import ANNOTATION as BUDGET
 from agent_runner.clients.models.budget import OWNERS, Spent, budget_of
 from agent_runner.clients.models.prices import prices_of
 from agent_runner.clients.process.threads import own
-from agent_runner.clients.sandbox.isolation import isolation_of, limits_of
-from agent_runner.clients.sandbox.local import LocalSandbox, SandboxError
+from agent_runner.clients.sandbox.kinds.kind import SandboxRequest
+from agent_runner.clients.sandbox.kinds.port import Sandbox, SandboxError
+from agent_runner.clients.sandbox.kinds.registry import ANNOTATION as SANDBOX
+from agent_runner.clients.sandbox.kinds.registry import NONE, chosen_kind, kind_of
 from agent_runner.clients.skills.library import SkillShelf, lay_out
 from agent_runner.status.failures import Code
 from agent_runner.status.requests.approvals import ANNOTATION as APPROVALS
@@ -72,7 +73,9 @@ async def prepare(
     if run.current.sandbox is None:
         run.current.sandbox = await open_sandbox(settings, run)
     skills = await set_up_skills(SkillShelf(settings.data_dir / "skills", fetch), run)
-    bundle = bundle_of(run.claim, skills, await start_tool_servers(settings, run))
+    bundle = bundle_of(
+        run.claim, skills, await start_tool_servers(settings, run), sandboxed=run.current.sandbox is not None
+    )
     check_approvals(bundle)
     graph = await engine.graph(bundle, {"configurable": {"thread_id": run.current.thread_id}})
     memory: object = graph.checkpointer
@@ -163,7 +166,11 @@ def check(claim: Claim) -> None:
 
 
 def bundle_of(
-    claim: Claim, skills: Mapping[str, tuple[SkillSpec, ...]], tools: Mapping[str, tuple[ToolSpec, ...]]
+    claim: Claim,
+    skills: Mapping[str, tuple[SkillSpec, ...]],
+    tools: Mapping[str, tuple[ToolSpec, ...]],
+    *,
+    sandboxed: bool = True,
 ) -> Bundle:
     """The bundle that shapes the graph, from the claim. `skills`, `tools`: by sub-agent, '' for the agent's own."""
     told = claim.reply
@@ -187,6 +194,7 @@ def bundle_of(
         skills=skills.get("", ()),
         tools=tools.get("", ()),
         approvals=approvals_in(claim),
+        sandboxed=sandboxed,
     )
 
 
@@ -239,36 +247,38 @@ async def start_tool_servers(settings: "Settings", run: Run) -> dict[str, tuple[
     return {"": tools, **{sub.name: chosen(sub, tools) for sub in spec.sub_agents}}
 
 
-async def open_sandbox(settings: "Settings", run: Run) -> LocalSandbox | None:
-    """Opens the session's directory as a sandbox, with this run's pipe. Raises SandboxError."""
-    if settings.sandbox == "none":
+async def open_sandbox(settings: "Settings", run: Run) -> Sandbox | None:
+    """The sandbox of the kind that the agent chose, else of the worker's. Raises SandboxError: no other kind takes
+    over."""
+    told = run.claim.reply
+    name = chosen_kind(settings, told.agent.metadata.annotations.get(SANDBOX, ""))
+    if name == NONE:
         return None
-    if settings.sandbox != "local":
-        raise SandboxError(f"{settings.sandbox} sandboxes are not available in this version")
-    return await own(_opened, settings, run)
-
-
-def _opened(settings: "Settings", run: Run) -> LocalSandbox:
-    told, found = run.claim.reply, isolation_of(settings)
-    sandbox = LocalSandbox(
-        sandbox_dir(settings, told.sandbox_id or told.session.metadata.id or told.thread_id),
-        workspace=settings.workspace,
+    request = SandboxRequest(
+        name=sandbox_name(told.sandbox_id or told.session.metadata.id or told.thread_id),
+        session_id=told.session.metadata.id,
+        org=told.session.metadata.org,
+        execution_id=run.id,
         env=dict(told.env),
         mask=run.mask,
         max_result_bytes=told.max_tool_result_bytes or settings.max_tool_result_bytes,
-        walls=found.walls,
-        users=found.users,
-        limits=limits_of(settings),
     )
-    return sandbox.open()
+
+    def opened() -> Sandbox:
+        try:
+            return kind_of(name, settings).open(request)
+        except SandboxError as error:
+            error.kind = error.kind or name
+            raise
+
+    return await own(opened)
 
 
-def sandbox_dir(settings: "Settings", name: str) -> Path:
-    """The directory of the sandbox of that name. No name can lead to another place."""
-    safe = re.sub(r"[^A-Za-z0-9_-]", "_", name)
-    if not safe:
+def sandbox_name(given: str) -> str:
+    """A name that can lead to no other place, and is the same for every worker. Raises SandboxError."""
+    if not (safe := re.sub(r"[^A-Za-z0-9_-]", "_", given)):
         raise SandboxError("the sandbox has no name: neither a session nor a thread is known")
-    return settings.data_dir / "sandboxes" / safe
+    return safe
 
 
 def is_infrastructure(error: BaseException) -> bool:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from agent_runner.clients.backend.presence import BEAT_AT_LEAST_EVERY_S, BEAT_AT_MOST_EVERY_S, Pulse
 from agent_runner.clients.masking.operator_secrets import operator_secrets
 from agent_runner.clients.reporting.port import Reporting, is_native, latest_head, open_reporting, presence_of
-from agent_runner.clients.sandbox.isolation import sandbox_said
+from agent_runner.clients.sandbox.kinds.offered import sandbox_said
 from agent_runner.clients.tracing.tracing import OFF, Tracing, open_tracing
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
@@ -25,6 +25,7 @@ from agent_runner.tasks.body_errors import FailureReports
 from agent_runner.tasks.run.flusher import Flusher
 from agent_runner.tasks.run.stops import ACTIVITY, Stop
 from agent_runner.tasks.worker.loop import AgentLoop
+from agent_runner.tasks.worker.sandbox_sweep import SandboxSweep
 from agent_runner.tasks.worker.wear import Wear
 from agent_runner.v1 import runner_pb2 as pb
 
@@ -75,6 +76,7 @@ class RunnerProcess:
         """The operator's secrets, which no run may show."""
         self.sandbox = sandbox_said(settings) if role == "worker" else ""
         """A text that says what commands run in."""
+        self._sweep = SandboxSweep(settings)
         self.leaving_now = False
         """From now on no run waits for a report that cannot be delivered."""
         self.draining = False
@@ -116,6 +118,7 @@ class RunnerProcess:
         self._presence.start()
         if self.role == "worker":
             threading.Thread(target=_warm_up, name="warm up", daemon=True).start()
+            self._sweep.start()
 
     def resized(self, slots: int) -> None:
         """The pool has another size: the server and those who look at it are told. Any thread."""
@@ -137,6 +140,7 @@ class RunnerProcess:
     def stop(self) -> None:
         """Say goodbye and close everything. Idempotent; takes a limited time."""
         self.leaving_now = True
+        self._sweep.stop()
         self._presence.goodbye()
         try:
             self.loop.submit(self._close()).result(LAST_WORD_S)

@@ -25,7 +25,8 @@ from celery.worker.control import Panel
 from agent_runner.clients.broker.start_check import look_at_redis
 from agent_runner.clients.process.logs import end_process
 from agent_runner.clients.process.supervision import ask_for_successor
-from agent_runner.clients.sandbox.isolation import Isolation, check_isolation
+from agent_runner.clients.sandbox.isolation import Isolation
+from agent_runner.clients.sandbox.kinds.offered import check_sandboxes
 from agent_runner.status.event_logger import event_logger
 from agent_runner.tasks.app import Role, queue_of
 from agent_runner.tasks.body_errors import FailureReports
@@ -70,12 +71,14 @@ class Station:
         self._within_s = RawValue("d", math.inf)
         self._worn_out = RawValue("b", 0)
         self._isolation: Isolation | None = None
+        self._unusable: dict[str, str] = {}
+        """Kinds of sandboxes that are offered beside the default one, and why they cannot be used now."""
 
     def open(self) -> None:
         look_at_redis(self._settings)
         if self._role == "worker":
             # Before any fork, so that children inherit the answer. If it forbids the start, the broker is not asked.
-            self._isolation = check_isolation(self._settings)
+            self._isolation, self._unusable = check_sandboxes(self._settings)
         with self._app.connection_for_read() as connection:
             connection.ensure_connection(max_retries=1, interval_start=1, timeout=BROKER_S)
             # If the broker refuses the queue, the start fails with a report. Celery would ask again for ever.
@@ -207,6 +210,8 @@ class Station:
                 log.info("sandbox.walls", walls=self._isolation.said)
             else:
                 log.warning("sandbox.no_walls", walls=self._isolation.said)
+        for kind, why in self._unusable.items():
+            log.warning("sandbox.unusable", kind=kind, error=why)
         if not self._forks:
             pool: Any = self._worker.pool
             pool.on_resize = self._workplace.process.resized

@@ -1,7 +1,6 @@
 """The deepagents engine with the demo model: real tools, real sub-agents, shared graphs."""
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +15,8 @@ from agent_runner.clients.engine.current import AgentExitError, CurrentRun, Stop
 from agent_runner.clients.engine.middleware import RunGuard
 from agent_runner.clients.engine.turn import call_config
 from agent_runner.clients.engine.user_graphs.run_context import RECURSION_LIMIT
+from agent_runner.clients.sandbox.local import LocalSandbox
 from tests.unit.engine.world import SECRET, World, make_world
-from tests.unit.models.settings import SomeSettings
 
 
 async def test_a_message_becomes_real_work(world: World) -> None:
@@ -168,7 +167,7 @@ async def test_what_is_no_exception_ends_the_run_and_only_the_run(world: World, 
 async def test_a_real_cancel_stays_a_cancel_and_kills_the_command(world: World) -> None:
     """task.cancel() of a run in a command raises CancelledError and leaves no process."""
     run = world.run()
-    assert run.sandbox is not None
+    assert isinstance(run.sandbox, LocalSandbox)
     started = run.sandbox.work_dir / "started"
     task = asyncio.create_task(world.turn("$ touch started; sleep 100", run))
     async with asyncio.timeout(20):
@@ -196,9 +195,9 @@ async def test_an_unknown_sub_agent_is_a_failed_call() -> None:
 
 async def test_without_a_sandbox_files_live_in_the_conversation(tmp_path: Path) -> None:
     """AGENT_RUNNER_SANDBOX=none: no commands, and files that the next turn still has."""
-    async with make_world(tmp_path, replace(SomeSettings(), sandbox="none")) as world:
-        run = CurrentRun(thread_id="t")
-        first = await world.turn("> write a.txt: kept\n$ echo hi", run)
+    async with make_world(tmp_path) as world:
+        run, bundle = CurrentRun(thread_id="t"), Bundle(model_name="demo", sandboxed=False)
+        first = await world.turn("> write a.txt: kept\n$ echo hi", run, bundle)
         assert "no `execute` tool" in first.answer
-        second = await world.turn("> read a.txt", CurrentRun(thread_id="t", head_checkpoint_id=first.head))
+        second = await world.turn("> read a.txt", CurrentRun(thread_id="t", head_checkpoint_id=first.head), bundle)
         assert "> kept" in second.answer

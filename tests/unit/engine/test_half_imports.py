@@ -18,7 +18,7 @@ async def test_a_run_does_not_mind_that_another_imports_anthropics_package(monke
     """An agent on another model is built and answers while that module is half there."""
     name = "langchain_anthropic.chat_models"
     monkeypatch.setitem(sys.modules, name, ModuleType(name))
-    graph = build_deep_agent(Bundle(), DemoModel(token_delay_s=0), None, sandboxed=False)
+    graph = build_deep_agent(Bundle(sandboxed=False), DemoModel(token_delay_s=0), None)
     ended = await graph.ainvoke({"messages": [("user", "hello")]})
     assert ended["messages"][-1].text
 

@@ -10,6 +10,7 @@ from agent_runner.clients.engine.agent_definition import Bundle
 from agent_runner.clients.engine.current import running
 from agent_runner.clients.engine.memory.checkpoints import MemoryStoreError, open_saver, tracks_heads
 from agent_runner.clients.engine.turn import Given, HeadMovedError, MemoryGone, open_turn
+from agent_runner.clients.sandbox.local import LocalSandbox
 from agent_runner.status.failures import Code
 from agent_runner.tasks.run.outcome import broke
 from tests.unit.engine.world import World, make_world
@@ -95,7 +96,7 @@ async def test_a_memory_that_is_gone_is_told(world: World, resume: bool) -> None
 async def test_a_cancelled_run_is_resumed_from_where_it_was(world: World) -> None:
     """A hand-back goes on with no second start of what was done; after somebody else's write it is refused."""
     run = world.run()
-    assert run.sandbox is not None
+    assert isinstance(run.sandbox, LocalSandbox)
     marks = run.sandbox.work_dir / "marks"
     task = asyncio.create_task(world.turn("$ echo one >> marks\n$ test -e go || { touch wait; sleep 100; }", run))
     async with asyncio.timeout(20):

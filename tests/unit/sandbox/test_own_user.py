@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from agent_runner.clients.process.private_files import keep_private
 from agent_runner.clients.sandbox.files import SandboxFiles
-from agent_runner.clients.sandbox.isolation import NotIsolated, check_isolation, isolation_of, sandbox_said
+from agent_runner.clients.sandbox.isolation import NotIsolated, check_isolation, isolation_of
+from agent_runner.clients.sandbox.kinds.offered import sandbox_said
 from agent_runner.clients.sandbox.local import LocalSandbox, SandboxError
 from agent_runner.clients.sandbox.own_user import LOCK, OwnUsers
 from agent_runner.clients.settings.settings import Settings

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from agent_runner.clients.sandbox import walls as module
-from agent_runner.clients.sandbox.isolation import check_isolation, isolation_of, sandbox_said
+from agent_runner.clients.sandbox.isolation import check_isolation, isolation_of
+from agent_runner.clients.sandbox.kinds.offered import sandbox_said
 from agent_runner.clients.sandbox.walls import Walls, may_show, write_etc
 from agent_runner.clients.settings.settings import Settings, SettingsError, load_settings
 
