@@ -15,6 +15,7 @@ from mcp import ClientSession, McpError
 from mcp.types import CONNECTION_CLOSED, CallToolResult, PaginatedRequestParams, TextContent, Tool
 from pydantic import ValidationError
 
+from agent_runner.clients.mcp.cancellation import CancellingSession
 from agent_runner.clients.mcp.definition import Address, McpServerError, Program, Server
 from agent_runner.clients.mcp.program import RunningProgram, Streams, started
 from agent_runner.clients.mcp.remote import Tokens, reached
@@ -69,7 +70,7 @@ class ServerSession:
 
     async def _live(self, ready: "asyncio.Future[list[Tool]]") -> None:
         try:
-            async with self._streams() as (read, write), ClientSession(read, write) as session:
+            async with self._streams() as (read, write), CancellingSession(read, write) as session:
                 await session.initialize()
                 tools = await _listed(session)
                 self._session = session

@@ -16,6 +16,7 @@ PNG = base64.b64decode(
 )
 WAV = b"RIFF\x24\x00\x00\x00WAVEfmt "
 server = FastMCP("results")
+sleeps: list[str] = []
 
 
 def _encoded(data: bytes) -> str:
@@ -102,8 +103,19 @@ def die(code: int) -> str:
 @server.tool(structured_output=False)
 async def sleep(seconds: float) -> str:
     """Answers late."""
-    await asyncio.sleep(seconds)
+    sleeps.append("begun")
+    try:
+        await asyncio.sleep(seconds)
+    except asyncio.CancelledError:
+        sleeps[-1] = "given up"
+        raise
     return "slept"
+
+
+@server.tool(structured_output=False)
+def fates() -> str:
+    """What became of the calls of `sleep`."""
+    return ", ".join(sleeps)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 
 from agent_runner.clients.mcp.definition import McpServerError
 from agent_runner.clients.mcp.options import OAuthClient
+from agent_runner.clients.mcp.servers import McpServers
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 from tests.unit.mcp.world import HERE, START_S, http, running, text_of
@@ -46,6 +47,27 @@ async def test_a_server_over_http(kind: str, path: str, transport: str) -> None:
             assert text_of(await servers.call("far", "text", {"say": "hello"})) == "hello"
             assert (await servers.call("far", "failing", {})).isError
             assert text_of(await servers.call("far", "sound", {})).endswith("16 bytes: it is not kept]")
+
+
+@pytest.mark.parametrize(("kind", "path", "transport"), [("http", "mcp", "streamable_http"), ("sse", "sse", "sse")])
+async def test_a_call_of_a_run_that_is_cancelled(kind: str, path: str, transport: str) -> None:
+    """A server that outlives the run learns that nobody waits, and stops the tool."""
+    async with (
+        served("result_server.py", kind) as (port, _),
+        running(None, http("far", f"http://127.0.0.1:{port}/{path}", transport)) as (servers, _),
+    ):
+        call = asyncio.create_task(servers.call("far", "sleep", {"seconds": 600}))
+        await _until_it_says(servers, "begun")
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await _until_it_says(servers, "given up")
+
+
+async def _until_it_says(servers: McpServers, fate: str) -> None:
+    async with asyncio.timeout(START_S):
+        while text_of(await servers.call("far", "fates", {})) != fate:
+            await asyncio.sleep(0.02)
 
 
 async def test_a_server_that_is_gone_in_a_call() -> None:

@@ -100,12 +100,13 @@ async def test_a_server_that_ends_itself_in_a_call(tmp_path: Path) -> None:
 
 
 async def test_a_call_that_takes_too_long(tmp_path: Path) -> None:
-    """It fails after the call timeout; the server can still be called."""
+    """It fails after the call timeout; the server has given it up, and can still be called."""
     server = replace(stdio("results", "result_server.py"), call_timeout_s=3)
     async with running(box(tmp_path), server) as (servers, _):
         late = await servers.call("results", "sleep", {"seconds": 600})
         assert late.isError
         assert "did not answer the call of 'sleep' within 3 s" in text_of(late)
+        assert text_of(await servers.call("results", "fates", {})) == "given up"
 
 
 async def test_a_line_that_never_ends(tmp_path: Path) -> None:
