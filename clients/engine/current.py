@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Protocol
 
 from agent_runner.clients.engine.memory.trail import Trail
@@ -48,6 +49,8 @@ class CurrentRun:
 
     thread_id: str
     sandbox: Sandbox | None = None
+    file_changes: Lock = field(default_factory=Lock)
+    """Held while a tool changes a file: an edit reads it and writes it again, and a model asks for several at once."""
     tool_servers: ToolServers | None = None
     mask: Mask = field(default_factory=Mask)
     gate: Callable[[], Awaitable[None]] = open_gate

@@ -18,7 +18,7 @@ from deepagents.backends.protocol import (
     WriteResult,
 )
 
-from agent_runner.clients.engine.current import current_run
+from agent_runner.clients.engine.current import CurrentRun, current_run
 from agent_runner.clients.sandbox.kinds.port import Files, Sandbox, SandboxError
 
 
@@ -45,10 +45,12 @@ class CurrentSandboxBackend(SandboxBackendProtocol):
         return _as(ReadResult, _files().read(file_path, offset, limit))
 
     def write(self, file_path: str, content: str) -> WriteResult:
-        return _as(WriteResult, _files().write(file_path, content))
+        with _run().file_changes:
+            return _as(WriteResult, _files().write(file_path, content))
 
     def edit(self, file_path: str, old_string: str, new_string: str, replace_all: bool = False) -> EditResult:
-        return _as(EditResult, _files().edit(file_path, old_string, new_string, replace_all))
+        with _run().file_changes:
+            return _as(EditResult, _files().edit(file_path, old_string, new_string, replace_all))
 
     def delete(self, file_path: str) -> DeleteResult:
         return _as(DeleteResult, _files().delete(file_path))
@@ -81,11 +83,18 @@ def _as(kind: type[R], result: Any) -> R:
     return kind(**{field.name: getattr(result, field.name) for field in fields(result)})
 
 
-def _sandbox() -> Sandbox:
+def _run() -> CurrentRun:
     run = current_run()
-    if run is None or run.sandbox is None:
+    if run is None:
+        raise SandboxError("this is outside of a run")
+    return run
+
+
+def _sandbox() -> Sandbox:
+    sandbox = _run().sandbox
+    if sandbox is None:
         raise SandboxError("this run has no sandbox")
-    return run.sandbox
+    return sandbox
 
 
 def _files() -> Files:

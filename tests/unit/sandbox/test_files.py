@@ -1,5 +1,6 @@
 """The file tools: confined to the sandbox and the linked entries, and masked."""
 
+import asyncio
 import base64
 import contextlib
 import os
@@ -121,6 +122,17 @@ async def test_the_backend_is_that_of_the_current_run(tmp_path: Path) -> None:
             await backend.awrite("/who.txt", name)
             assert (await backend.aexecute("cat who.txt")).output == name
         await sandbox.close()
+
+
+async def test_edits_of_one_file_at_once(box: LocalSandbox) -> None:
+    """Each is kept: a model may ask for several in one turn, and sub-agents work side by side."""
+    backend, lines = CurrentSandboxBackend(), [f"line {n:02}" for n in range(40)]
+    filling = "x" * (1 << 20)  # so that each edit takes a while
+    with running(CurrentRun(thread_id="t", sandbox=box)):
+        await backend.awrite("/report.md", "\n".join([*(f"{line}: ?" for line in lines), filling]))
+        edits = [backend.aedit("/report.md", f"{line}: ?", f"{line}: done") for line in lines]
+        assert [result.error for result in await asyncio.gather(*edits)] == [None] * len(lines)
+    assert text(SandboxFiles(box), "/report.md").count(": done") == len(lines)
 
 
 async def test_a_pipe_and_a_device_hold_up_nobody(box: LocalSandbox) -> None:
