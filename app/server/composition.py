@@ -15,6 +15,7 @@ from ulid import ULID
 from agent_runner.app.server.access.api_keys import Keys
 from agent_runner.app.server.access.gate import Gate
 from agent_runner.app.server.agent_server.runs.webhook_sender import WebhookSender
+from agent_runner.app.server.answers.answer_access import answerer
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.executions.dispatch import Dispatcher, Resender
 from agent_runner.app.server.grpc_api import register_services, server_interceptors
@@ -132,6 +133,7 @@ def _context(
     tracing: Tracing,
 ) -> ServerContext:
     sealing = Sealing(settings.secret_key.get_secret_value())
+    keys = Keys(store, settings.api_key.get_secret_value())
     ctx = ServerContext(
         settings=settings,
         store=store,
@@ -139,7 +141,7 @@ def _context(
         wakeups=wakeups,
         watchers=Watchers(store, wakeups),
         sealing=sealing,
-        gate=Gate.of(settings, Keys(store, settings.api_key.get_secret_value()), sealing),
+        gate=Gate.of(settings, keys, sealing, partial(answerer, store, keys)),
         presence=presence,
         task_ends=task_ends,
         tracing=tracing,

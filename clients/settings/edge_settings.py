@@ -24,6 +24,13 @@ class EdgeSettings(NamedSettings):
         default=False,
         about="webhooks may lead to this machine and to private networks",
     )
+    answer_token_s: float = setting(
+        "AGENT_RUNNER_ANSWER_TOKEN_S",
+        default=86_400.0,
+        ge=1,
+        le=30 * 86_400,
+        about="so long a token that answers a question without a key is good, at most",
+    )
     http_port: int = setting("AGENT_RUNNER_HTTP_PORT", default=8080, ge=0, le=65535, about="the server's HTTP port")
     grpc_port: int = setting("AGENT_RUNNER_GRPC_PORT", default=50051, ge=0, le=65535, about="the server's gRPC port")
     tls_cert: Path | None = setting(

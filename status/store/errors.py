@@ -8,6 +8,7 @@ StoreError
 ├── ClaimedNatively      a worker owns it through the runner service; updateStatus is refused
 ├── SlugTaken            another resource of that kind and org has the slug, or the id exists
 ├── NotDue               the schedule is not as it was when a firing was decided; nothing was written
+├── AnswerNotTaken       the token of an answer is used, expired, or its question is answered
 ├── OtherKeysWorker      the worker process was registered with another key
 └── StaleVersion         the resource was changed in between
 """
@@ -51,3 +52,7 @@ class StaleVersion(StoreError):
 
 class NotDue(StoreError):
     """Another server fired the schedule, or somebody changed it; nothing was written."""
+
+
+class AnswerNotTaken(StoreError):
+    """The token of this answer is not good any more; nothing was written."""

@@ -75,6 +75,7 @@ class NewExecution:
     priority: int = 0  # see `FairTurns`
     fired: Mark | None = None
     """It is made by a schedule, and only if the schedule is as this says."""
+    answer_digest: str = ""  # it answers by the token with this digest, and only if that is still good
 
 
 class CreateVerdict(Enum):

@@ -32,7 +32,15 @@ from sqlalchemy import (
 
 from agent_runner.status.store.clock import earliest
 from agent_runner.status.store.postgres import engine_url, is_postgres, suit
-from agent_runner.status.store.tables import client_records, columns, label_rows, schedule_records, turn_records
+from agent_runner.status.store.tables import (
+    answer_records,
+    client_records,
+    columns,
+    label_rows,
+    schedule_records,
+    turn_records,
+    worker_records,
+)
 from agent_runner.status.store.tables.columns import Big as _Big
 from agent_runner.status.store.tables.columns import count_column as _count
 from agent_runner.status.store.tables.columns import due_column as _due
@@ -228,39 +236,7 @@ removals = Table(
 Index("ix_removals_due_at", removals.c.due_at)
 Index("ix_removals_what", removals.c.sandbox_id, removals.c.thread_id)
 
-workers = Table(
-    "workers",
-    metadata,
-    Column("incarnation", String, primary_key=True),
-    *[
-        _name(n)
-        for n in ("queue", "role", "hostname", "name", "version", "exit_text", "not_taking", "key_id", "sandbox")
-    ],
-    *[_count(n) for n in ("pid", "slots", "busy", "hung_threads")],
-    _seconds("connected_at"),
-    _seconds("last_seen_at"),
-    _when("disconnected_at"),
-    _when("gone_at"),
-    Column("loop_lag_s", Double, nullable=False, server_default="0"),
-)
-Index("ix_workers_queue", workers.c.queue, workers.c.connected_at)
-
-startup_failures = Table(
-    "startup_failures",
-    metadata,
-    Column("queue", String, primary_key=True),
-    _name("role"),
-    _seconds("at"),
-    Column("text", Text, nullable=False),
-)
-
-sweeper = Table(
-    "sweeper",
-    metadata,
-    Column("id", Integer, primary_key=True, autoincrement=False),
-    _seconds("alive_at"),
-    _when("resumed_at"),
-)
+workers, startup_failures, sweeper = worker_records.workers, worker_records.startup_failures, worker_records.sweeper
 
 resources = Table(
     "resources",
@@ -324,6 +300,7 @@ api_keys = Table(
 threads, assistants = client_records.threads, client_records.assistants
 graph_queries = client_records.graph_queries
 org_turns = turn_records.org_turns
+answer_tokens = answer_records.answer_tokens
 schedules, schedule_firings = schedule_records.schedules, schedule_records.schedule_firings
 
 MIGRATION_WAIT_S = 60

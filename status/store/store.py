@@ -18,6 +18,7 @@ from agent_runner.status.store.registry.presence import Presence
 from agent_runner.status.store.registry.schedules import Schedules
 from agent_runner.status.store.registry.skill_versions import Skills
 from agent_runner.status.store.registry.threads import Threads
+from agent_runner.status.store.turns.answer_tokens import AnswerTokens
 from agent_runner.status.store.turns.firings import Firings
 from agent_runner.status.store.turns.taking_turns import TakingTurns
 from agent_runner.status.store.turns.webhook_calls import WebhookCalls
@@ -45,5 +46,6 @@ class Store(
     Summaries,
     Activity,
     TakingTurns,
+    AnswerTokens,
 ):
     """`Store.open(url)` connects lazily; `close()` when done. Every verb may raise `StoreUnavailable`."""

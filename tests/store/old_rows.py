@@ -166,6 +166,10 @@ ROWS: dict[str, list[Row]] = {
         for seq, (kind, payload) in enumerate(log, 1)
     ],
     "execution_snapshots": [{OF: "aex-completed", "seq": 4, "state": dumps(_SNAPSHOT)}],
+    "answer_tokens": [
+        {OF: id, "digest": f"digest-{id}", "question_id": "q1", "made_by": "", "created_at": T0, "expires_at": T0 + 9e6}
+        for id in LOGS
+    ],
     "execution_labels": [{OF: id, "label": f"a:{TEXT}"} for id in LOGS],
     "execution_tags": [{OF: id, "tag": tag} for id in LOGS for tag in ("blue", id)],
     "session_facts": [

@@ -1,11 +1,12 @@
 """The gate of HTTP and gRPC: finds the caller of a call, checks the scope of its key and the rate limit."""
 
 import math
+from collections.abc import Awaitable, Callable
 from typing import Self
 
 from agent_runner.app.server.access.api_keys import Keys
 from agent_runner.app.server.access.open_calls import Crowd
-from agent_runner.app.server.access.principal import current, enter
+from agent_runner.app.server.access.principal import Principal, current, enter
 from agent_runner.app.server.access.rate_limit import RateLimit
 from agent_runner.app.server.access.scopes import granted, needed
 from agent_runner.app.server.access.stream_tickets import StreamTickets
@@ -15,12 +16,22 @@ from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.api_keys import Scope
 from agent_runner.status.event_logger import bind
 
+Answerer = Callable[[str], Awaitable[Principal]]
+"""Who shows the token of a question. Raises UNAUTHENTICATED."""
+
 
 class Gate:
     """One object per process, so that a key has one bucket for HTTP and gRPC."""
 
     def __init__(
-        self, keys: Keys, rate_limit: RateLimit, tickets: StreamTickets, *, streams: Crowd, calls: Crowd
+        self,
+        keys: Keys,
+        rate_limit: RateLimit,
+        tickets: StreamTickets,
+        answerer: Answerer,
+        *,
+        streams: Crowd,
+        calls: Crowd,
     ) -> None:
         self.keys = keys
         self.tickets = tickets
@@ -29,13 +40,15 @@ class Gate:
         self.calls = calls
         """Other calls over gRPC."""
         self._rate_limit = rate_limit
+        self._answerer = answerer
 
     @classmethod
-    def of(cls, settings: Settings, keys: Keys, sealing: Sealing) -> Self:
+    def of(cls, settings: Settings, keys: Keys, sealing: Sealing, answerer: Answerer) -> Self:
         return cls(
             keys,
             RateLimit(settings.rate_limit_per_s),
             StreamTickets(sealing),
+            answerer,
             streams=Crowd(settings.max_streams_per_key, "streams open", "AGENT_RUNNER_MAX_STREAMS_PER_KEY"),
             calls=Crowd(settings.max_calls_per_key, "calls under way", "AGENT_RUNNER_MAX_CALLS_PER_KEY"),
         )
@@ -51,6 +64,12 @@ class Gate:
         principal = self.tickets.principal(ticket, execution_id)
         enter(principal)
         bind(org=principal.org, key_id=principal.key_id)
+
+    async def enter_by_answer_token(self, token: str) -> None:
+        """The rest of this task answers the question of the token, and does nothing else. Raises UNAUTHENTICATED."""
+        principal = await self._answerer(token)
+        enter(principal)
+        bind(org=principal.org)
 
     def admit(self, call: str) -> None:
         """Checks the scope and the rate. `call`: its name in the table of scopes.

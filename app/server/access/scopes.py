@@ -105,6 +105,8 @@ SCOPES: Mapping[str, Scope] = {
     "POST /v1/executions/{execution_id}/redrive": Scope.EXECUTE,
     "GET /v1/executions/{execution_id}/events": Scope.READ,
     "POST /v1/executions/{execution_id}/stream-ticket": Scope.READ,
+    "POST /v1/executions/{execution_id}/answer-token": Scope.EXECUTE,
+    **dict.fromkeys(("GET /v1/answer", "POST /v1/answer"), Scope.EXECUTE),
     "GET /v1/executions/{execution_id}/attachments/{attachment_id}": Scope.READ,
     **_collection("agents", write=Scope.ADMIN),
     **_collection("agent-instances", write=Scope.ADMIN),

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent_runner.app.server.context import ServerContext
+from agent_runner.app.server.contract.create_limits import SETTING
 from agent_runner.app.server.problems import Kind, Problem, not_found
 from agent_runner.status.attachments import MARK, Attachment, AttachmentGone, blocks_of, restored
 from agent_runner.status.store.executions.ending import dumps
 from agent_runner.v1 import runner_pb2 as pb
 
-SETTING = "AGENT_RUNNER_MAX_ATTACHMENT_BYTES"
 TOO_LARGE_NEXT = (
     "Send smaller pictures, or an address (`url`) in place of the data; large files belong into the workspace."
 )

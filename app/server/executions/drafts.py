@@ -86,6 +86,8 @@ class Draft:
     resume_checkpoint_id: str = ""
     fired: Mark | None = None
     """It is the firing of a schedule."""
+    answer_digest: str = ""
+    """It answers by the token with this digest."""
     shares_session: bool = False
     """A session that is made for it is that of the schedule's later firings too."""
 

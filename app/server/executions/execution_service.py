@@ -15,12 +15,13 @@ from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecu
 from agent_runner.app.server.access.allow_lists import check_allowed, check_model_scope
 from agent_runner.app.server.access.principal import actor, current
 from agent_runner.app.server.context import ServerContext
+from agent_runner.app.server.contract.create_limits import ESCAPED, SPEC_ROOM_BYTES
 from agent_runner.app.server.contract.ids import new_execution_id, slug_of
 from agent_runner.app.server.contract.rules import validate
 from agent_runner.app.server.contract.tags import check_tags
 from agent_runner.app.server.contract.texts import MAX_INDEXED, check_text, unfit_texts
 from agent_runner.app.server.executions.after_end import after_end, publish_due
-from agent_runner.app.server.executions.attachments import SETTING, check_weight, words_beside
+from agent_runner.app.server.executions.attachments import check_weight, words_beside
 from agent_runner.app.server.executions.drafts import (
     Accepted,
     Draft,
@@ -50,32 +51,12 @@ from agent_runner.app.server.problems import (
 )
 from agent_runner.app.server.resources.sealing import REDACTED, EnvValue, check_env, check_secrets
 from agent_runner.clients.broker.publisher import PublishError
-from agent_runner.clients.settings.settings import Settings
 from agent_runner.clients.tracing.tracing import TRACE
 from agent_runner.status.phases import TERMINAL_PHASES, Step
 from agent_runner.status.questions import AnswerError, answers_for
 from agent_runner.status.store.errors import NotDue
 from agent_runner.status.store.records import CreateVerdict, Execution, ExecutionQuery, NewExecution, Page
 from agent_runner.status.timeouts import Timeouts, TimeoutsError
-
-ESCAPED = 6
-"""JSON may write one byte as six (`\\u0041`)."""
-SPEC_ROOM_BYTES = 256 * 1024
-"""The bytes that a request may have besides its message."""
-IN_BASE64 = 1.5
-"""Base64 writes three bytes as four, and some writers break its lines."""
-
-
-def create_bytes(settings: Settings) -> int:
-    """The most bytes that a request for a new execution may have, in any notation."""
-    message, attached = settings.max_message_bytes, settings.max_attachment_bytes
-    return int(ESCAPED * message + IN_BASE64 * attached + SPEC_ROOM_BYTES)
-
-
-def create_limits(settings: Settings) -> str:
-    """What decides about `create_bytes`, for a caller who sent more."""
-    most, attached = settings.max_message_bytes, settings.max_attachment_bytes
-    return f"a message may have {most} (AGENT_RUNNER_MAX_MESSAGE_BYTES), its attachments {attached} ({SETTING})"
 
 
 class Executions:
@@ -228,7 +209,8 @@ class Executions:
         if (given := draft.execution.metadata.id) and await self._ctx.store.get(given) is not None:
             raise exists("AgentExecution", given)
         await self._check_answers(draft)
-        if not draft.redriven_from:  # a redrive keeps a model that was checked at the first execution
+        # A redrive and an answer by a token keep a model that was checked at the first execution.
+        if not (draft.redriven_from or draft.answer_digest):
             check_model_scope(*models_named(draft.execution))
         return timeouts
 
@@ -342,6 +324,7 @@ class Executions:
             resume_checkpoint_id=draft.resume_checkpoint_id,
             one_shot=place.fresh and not draft.shares_session,
             fired=mark_of(draft, place),
+            answer_digest=draft.answer_digest,
         )
 
     async def _store(self, new: NewExecution) -> Accepted:

@@ -7,8 +7,8 @@ from urllib.parse import quote
 from fastapi import Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 
+from agent_runner.app.server.contract.create_limits import create_bytes, create_limits
 from agent_runner.app.server.edge_services import Edges
-from agent_runner.app.server.executions.execution_service import create_bytes, create_limits
 from agent_runner.app.server.front_ends.front_runs import ON_DISCONNECT, Asked, FrontRuns, noted_of
 from agent_runner.app.server.front_ends.front_stream import Dialect, front_frames, position_after, watched
 from agent_runner.app.server.front_ends.happenings import Json

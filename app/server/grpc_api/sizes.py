@@ -1,7 +1,7 @@
 """The largest request of each method. A larger one is refused before it is parsed."""
 
 from agent_runner.app.server.access.scopes import needed
-from agent_runner.app.server.executions.execution_service import create_bytes, create_limits
+from agent_runner.app.server.contract.create_limits import create_bytes, create_limits
 from agent_runner.app.server.grpc_api.reading import Most
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.clients.skills.archive import MAX_ARCHIVE_BYTES

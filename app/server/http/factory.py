@@ -15,6 +15,7 @@ from agent_runner.app.server.agent_server.edge import agent_server_routes
 from agent_runner.app.server.agent_server.edge_paths import is_edge
 from agent_runner.app.server.agent_server.refusals import refusal
 from agent_runner.app.server.agent_server.server_facts import server_facts
+from agent_runner.app.server.answers.answer_routes import answer_routes
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.front_ends.agui_routes import agui_routes
@@ -57,7 +58,8 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
     guarded = [Depends(documented), Depends(admitted)]
     streaming = [routes(edges, metrics) for routes in (execution_routes, agui_routes, ai_sdk_routes)]
     first = listing_routes(edges, ctx, metrics)
-    routers = (first, *streaming, *(routes(edges) for routes in _ROUTES), *agent_server_routes(edges))
+    answers = answer_routes(edges, metrics, ctx.store)
+    routers = (first, *streaming, answers, *(routes(edges) for routes in _ROUTES), *agent_server_routes(edges))
     for router in routers:
         app.include_router(router, dependencies=guarded)
     app.include_router(readiness_routes(ctx))

@@ -13,6 +13,8 @@ from agent_runner.app.server.access.request_ids import REQUEST_ID, request_id
 from agent_runner.app.server.access.stream_tickets import take_ticket
 from agent_runner.app.server.agent_server.edge_paths import is_edge, is_guarded
 from agent_runner.app.server.agent_server.refusals import refusal
+from agent_runner.app.server.answers.answer_access import PATH as ANSWER
+from agent_runner.app.server.answers.answer_access import take_answer_token
 from agent_runner.app.server.contract.texts import check_text
 from agent_runner.app.server.http.metrics import Metrics
 from agent_runner.app.server.problems import internal, of_exception
@@ -76,6 +78,12 @@ class Guard:
             )
             if ticket:
                 self._gate.enter_by_ticket(ticket, execution_id)
+            elif scope["path"] == ANSWER:
+                shown, scope["query_string"] = take_answer_token(
+                    Headers(scope=scope).get("authorization"), scope["query_string"]
+                )
+                await self._gate.enter_by_answer_token(shown)
+                scope.setdefault("state", {})["answer_token"] = shown
             elif self._guarded(scope["path"]):
                 given = _key_in(Headers(scope=scope), scope["path"])
                 await self._gate.enter(self._known_key.taken_for(given, scope))

@@ -20,6 +20,7 @@ from agent_runner.status.store.records import Created, CreateVerdict, NewDelta, 
 from agent_runner.status.store.rows import limits_of, to_execution, to_resource
 from agent_runner.status.store.statements import made
 from agent_runner.status.store.statements.named import resource_by_id
+from agent_runner.status.store.turns.answer_tokens import take_answer
 from agent_runner.status.store.turns.firings import take
 from agent_runner.status.store.turns.several_at_once import Multitasking
 from agent_runner.status.store.verbs import Orgs, reads, verb, writes
@@ -54,7 +55,8 @@ class Creation(Multitasking):
     async def create(self, new: NewExecution, *, queue_cap: int = 0) -> Created:
         """Store an execution and admit it to its session, or queue it there. `queue_cap` 0: no cap on its queue.
 
-        Raises `NotDue` if it is the firing of a schedule that another one has taken.
+        Raises `NotDue` if it is the firing of a schedule that another one has taken, and `AnswerNotTaken` if its token
+        is not good any more.
         """
         try:
             return await self._create(new, queue_cap)
@@ -88,6 +90,8 @@ class Creation(Multitasking):
             return Created(verdict=CreateVerdict.SESSION_BUSY, execution=None)
         if new.fired and not take(connection, self.params(), new.fired, FiringOutcome.FIRED, execution_id=new.id):
             raise NotDue  # takes back what was written so far
+        if new.answer_digest:
+            take_answer(connection, self.params(), new.answer_digest, execution_id=new.id)
         superseded: list[Row[Any]] = []
         if new.session_id and new.multitask in (Multitask.INTERRUPT, Multitask.ROLLBACK):
             superseded = self.supersede(connection, new.session_id, new.multitask)

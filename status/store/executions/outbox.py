@@ -12,6 +12,7 @@ from agent_runner.status.store.executions.ending import OPEN, E, Ending
 from agent_runner.status.store.records import Execution
 from agent_runner.status.store.rows import to_execution
 from agent_runner.status.store.schema import execution_log, execution_snapshots, executions
+from agent_runner.status.store.turns.answer_tokens import give_back_answer
 from agent_runner.status.store.verbs import Orgs, reads, verb, writes
 from agent_runner.status.timeouts import RESEND_UNSTAMPED_S
 
@@ -78,15 +79,15 @@ class Outbox(Ending):
         """Remove an execution that could not be published, only if it was never published and never started."""
         before = E.step.in_((Step.WAITING.value, Step.ENSURE_THREAD.value))
         never = and_(E.dispatched_at.is_(None), E.attempt == 0, before)
-        return await self._remove(id, never)
+        return await self._remove(id, never, ended=False)
 
     @verb(orgs=Orgs.EXECUTION)
     async def delete(self, id: str) -> bool:
         """Remove an execution that has ended, with its log."""
-        return await self._remove(id, E.phase >= min(TERMINAL_PHASES))
+        return await self._remove(id, E.phase >= min(TERMINAL_PHASES), ended=True)
 
     @writes
-    def _remove(self, connection: Connection, id: str, condition: Any) -> bool:
+    def _remove(self, connection: Connection, id: str, condition: Any, *, ended: bool) -> bool:
         self.hold_sessions(connection, E.id == id)
         statement = delete(executions).where(E.id == id, condition).returning(E.handle, E.session_id)
         row = connection.execute(statement).one_or_none()
@@ -94,5 +95,7 @@ class Outbox(Ending):
             return False
         for table in (execution_log, execution_snapshots):
             connection.execute(delete(table).where(table.c.handle == row.handle))
+        if not ended:
+            give_back_answer(connection, row.session_id, execution_id=id)
         self.promote(connection, row.session_id)
         return True

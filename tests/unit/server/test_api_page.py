@@ -10,7 +10,7 @@ import pytest
 
 from agent_runner.app.server.agent_server.edge_paths import is_edge, is_guarded
 from agent_runner.app.server.composition import RunningServer
-from agent_runner.app.server.executions.execution_service import ESCAPED, SPEC_ROOM_BYTES
+from agent_runner.app.server.contract.create_limits import ESCAPED, SPEC_ROOM_BYTES
 from agent_runner.clients.settings.settings import Settings
 from tests.unit.server.test_create import assert_problem
 

@@ -17,7 +17,7 @@ from agent_runner.ai.stigmer.agentic.skill.v1 import command_pb2_grpc as skill_g
 from agent_runner.ai.stigmer.agentic.skill.v1 import io_pb2 as skill_io
 from agent_runner.ai.stigmer.commons.apiresource.enum_pb2 import ApiResourceOwnerScope
 from agent_runner.app.server.composition import RunningServer, running_server
-from agent_runner.app.server.executions.execution_service import create_bytes
+from agent_runner.app.server.contract.create_limits import create_bytes
 from agent_runner.app.server.grpc_api import interceptors
 from agent_runner.app.server.grpc_api.sizes import CALL_BYTES
 from agent_runner.clients.settings.settings import Settings

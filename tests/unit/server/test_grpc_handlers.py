@@ -19,7 +19,7 @@ METHOD = "/grpc.health.v1.Health/Check"
 async def test_a_handler_is_made_once_for_a_method() -> None:
     """Each call of a method gets the same guarded handler; another service's handler gets one of its own."""
     crowd = Crowd(1, "calls", "A_SETTING")
-    guard = Guard(Gate(None, RateLimit(0), StreamTickets(Sealing("")), streams=crowd, calls=crowd), Settings())  # type: ignore[arg-type]
+    guard = Guard(Gate(None, RateLimit(0), StreamTickets(Sealing("")), None, streams=crowd, calls=crowd), Settings())  # type: ignore[arg-type]
     own: Any = grpc.unary_unary_rpc_method_handler(lambda *_: None)
     other: Any = grpc.unary_unary_rpc_method_handler(lambda *_: None)
 

@@ -158,6 +158,7 @@ OF_THE_OWNERS: dict[str, Asked] = {
     "turn_standings": lambda s, w: s.turn_standings(org=""),
     "attachments": lambda s, w: s.attachments(w.pending.id),
     "attachment": lambda s, w: s.attachment(w.pending.id, "att-1"),
+    "add_answer_token": lambda s, w: s.add_answer_token(w.pending.id, question_id="q", digest="d", lasts_s=9),
     "create": lambda s, w: s.create(execution("aex-new")),
     "delete": lambda s, w: s.delete(w.ended.id),
     "request_cancel": lambda s, w: s.request_cancel(w.pending.id, "somebody"),

@@ -18,8 +18,8 @@ from agent_runner.app.server.agent_server.runs.stream_modes import chosen_modes
 from agent_runner.app.server.agent_server.streams.frames import place_after
 from agent_runner.app.server.agent_server.streams.protocol_routes import protocol_routes
 from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
+from agent_runner.app.server.contract.create_limits import create_bytes
 from agent_runner.app.server.edge_services import Edges
-from agent_runner.app.server.executions.execution_service import create_bytes
 from agent_runner.app.server.http.document.schemas import EVENTS, JSON, STRING, answer, body_of, object_of
 from agent_runner.app.server.problems import Kind, Problem
 from agent_runner.status.store.records import Execution
