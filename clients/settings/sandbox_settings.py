@@ -9,10 +9,10 @@ from pydantic import field_validator
 from agent_runner.clients.sandbox.network.allowed_hosts import AllowedHosts
 from agent_runner.clients.sandbox.own_user import OwnUsers
 from agent_runner.clients.settings.environment import setting
-from agent_runner.clients.settings.turn_settings import TurnSettings
+from agent_runner.clients.settings.sandboxes.daytona_settings import DaytonaSettings
 
 
-class SandboxSettings(TurnSettings):
+class SandboxSettings(DaytonaSettings):
     sandbox: str
     sandbox_kinds: str = setting(
         "AGENT_RUNNER_SANDBOX_KINDS",

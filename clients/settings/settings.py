@@ -239,7 +239,7 @@ class Settings(TraceSettings):
         ]
         paths = frozenset({"sandbox_read_only", "data_dir"})
         found += [(paths, text) for text in self.read_only_problems(self.data_dir)]
-        found += self.kind_problems()
+        found += self.kind_problems() + self.daytona_problems()
         found += self.tls_problems(serves=role == "server")
         if role in ROLES_THAT_SERVE:
             found += [(frozenset({"graphs"}), text) for text in self.server_of_graphs.problems]

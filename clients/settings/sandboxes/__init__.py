@@ -1,0 +1,1 @@
+"""Settings of kinds of sandboxes that others run."""
