@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test test-steady mutants faults fuzz bench bench-peers soak check check-fresh page coverage format docs site pictures proto lock promises clean stale
+.PHONY: help setup run dev test test-daytona test-steady mutants faults fuzz bench bench-peers soak check check-fresh page coverage format docs site pictures proto lock promises clean stale
 
 PYTHON ?= python3
 # Most tests wait for processes: more of them than cores run at a time.
@@ -52,6 +52,10 @@ dev: $(READY) ## the whole stack in one terminal: Redis, server, worker, orchest
 
 test: $(READY) ## all tests, in random order; ARGS="-k name" chooses
 	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal $(ARGS)
+
+test-daytona: $(READY) ## the tests of Daytona sandboxes, by its real SDK in an environment of its own (.venv/daytona)
+	@$(BIN)/python -m deploy.daytona_venv
+	@.venv/daytona/bin/python -m pytest tests/unit/sandbox/daytona $(ARGS)
 
 test-steady: $(READY) ## all tests; at most three that fail run again alone, and are named when they pass then
 	@$(BIN)/python -m checks.steady $(TEST_PROCESSES) $(ARGS)

@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from checks.locked import (
+    DAYTONA,
     DEVELOPMENT,
     DOCS,
     METADATA,
@@ -175,11 +176,16 @@ def problems() -> list[str]:
     production = locked(PRODUCTION.read_text())
     everything = production + locked(DEVELOPMENT.read_text())
     site = locked(DOCS.read_text())
+    daytona = locked(DAYTONA.read_text())  # beside the others, in an environment of its own
     ours = project_requirements()
     found = lacking(production, metadata, ours)
     found += [line for line in lacking(everything, metadata, project_requirements("dev")) if line not in found]
     found += lacking(site, metadata, project_requirements("docs"))
-    return found + unknown(everything + site, metadata) + untrue(everything + site, metadata)
+    own = {entry.name for entry in daytona}  # some in versions of its own
+    beside = [entry for entry in everything if entry.name not in own] + daytona
+    found += [line for line in lacking(beside, metadata, project_requirements("daytona")) if line not in found]
+    whole = everything + site + daytona
+    return found + unknown(whole, metadata) + untrue(whole, metadata)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ PRODUCTION = ROOT / "requirements.lock"
 DEVELOPMENT = ROOT / "requirements-dev.lock"
 BUILD = ROOT / "requirements-build.lock"
 DOCS = ROOT / "requirements-docs.lock"
+DAYTONA = ROOT / "requirements-daytona.lock"
 METADATA = ROOT / "requirements-metadata.json"
 
 # A block of a lock file: the requirement, and the hashes and comments that are indented below it.

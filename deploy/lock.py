@@ -2,7 +2,8 @@
 
 One resolution of everything gives the versions. Production gets what it needs of them, the wheel's build likewise, and
 the file for development holds what is left. The docs site is built by an environment of its own: its packages have the
-same versions where they can. What the metadata of each locked package requires is kept beside them, for
+same versions where they can. What the extra `daytona` brings stands in a file of its own, too, for an environment that
+is laid over the one for development. What the metadata of each locked package requires is kept beside them, for
 `checks/extras.py`. No file names an index or a download address.
 """
 
@@ -19,6 +20,7 @@ from packaging.utils import canonicalize_name
 from checks.extras import kept_of, project_requirements
 from checks.locked import (
     BUILD,
+    DAYTONA,
     DEVELOPMENT,
     DOCS,
     METADATA,
@@ -83,7 +85,8 @@ def _reported(pins: list[str], folder: Path, *arguments: str) -> dict[str, list[
 
 def asked_for(entries: list[Locked], required: Mapping[str, list[str]]) -> set[tuple[str, frozenset[str]]]:
     """Each package with each combination of extras that anybody asks for it with."""
-    lines = [*project_requirements(), *project_requirements("dev"), *project_requirements("docs")]
+    groups = ("dev", "docs", "daytona")
+    lines = [*project_requirements(), *(line for group in groups for line in project_requirements(group))]
     for pin, extras in extras_by_pin(entries).items():
         lines += kept_of(required[pin], extras)
     needs = map(Requirement, lines)
@@ -109,6 +112,15 @@ def preferred_for_docs(whole: str) -> str:
     return whole + "".join(block for block in before if locked(block)[0].name not in names)
 
 
+def with_daytona(target: Path, whole: str) -> str:
+    """What the SDK of Daytona needs beside everything else, and of some packages other versions: its environment is one
+    of its own."""
+    before = DAYTONA.read_text() if DAYTONA.exists() else ""
+    text = compiled(target, whole + before, "pyproject.toml", "--group", "dev", "--group", "daytona")
+    there = extras_by_pin(locked(whole))
+    return "".join(block for block in blocks(text) if locked(block)[0].pin not in there)
+
+
 def _name(written: str) -> str:
     return locked(f"{written}==0\n")[0].name
 
@@ -125,14 +137,16 @@ def main(arguments: list[str]) -> None:
         apart = sorted(extras_by_pin(locked(production, build)).keys() - extras_by_pin(locked(whole)).keys())
         if apart:
             raise SystemExit(f"production or build would have other versions than development: {', '.join(apart)}")
-        everything = extras_by_pin(locked(whole, docs))
+        daytona = with_daytona(folder / "daytona.lock", whole)
+        everything = extras_by_pin(locked(whole, docs, daytona))
         required = required_by(sorted(everything), folder)
-    asked = asked_for(locked(whole, docs), required)
-    whole, production, docs = (with_each_form(text, asked) for text in (whole, production, docs))
+    asked = asked_for(locked(whole, docs, daytona), required)
+    whole, production, docs, daytona = (with_each_form(text, asked) for text in (whole, production, docs, daytona))
     there = {requirement_of(block) for block in blocks(production)}
     PRODUCTION.write_text(production)
     BUILD.write_text(build)
     DOCS.write_text(docs)
+    DAYTONA.write_text(daytona)
     DEVELOPMENT.write_text("".join(block for block in blocks(whole) if requirement_of(block) not in there))
     kept = {pin: kept_of(required[pin], extras) for pin, extras in sorted(everything.items())}
     METADATA.write_text(json.dumps(kept, indent=1) + "\n")

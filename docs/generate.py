@@ -194,13 +194,8 @@ def settings() -> str:
 def sandbox_contract() -> str:
     """From the table that the contract suite of sandboxes asks: what a command can do."""
     rows = json.loads((ROOT / "tests/unit/sandbox/contract.json").read_text())
-    return table(
-        ("Can a command ...", "promised", "isolated", "a user of its own", "not isolated"),
-        (
-            tuple(row[name] for name in ("question", "promised", "isolated", "a user of its own", "not isolated"))
-            for row in rows
-        ),
-    )
+    asked = [name for name in rows[0] if name not in ("id", "question")]
+    return table(("Can a command ...", *asked), (tuple(row[name] for name in ("question", *asked)) for row in rows))
 
 
 def log_context() -> str:
