@@ -118,4 +118,16 @@ GOALS: dict[str, dict[str, Goal]] = {
         "all": Goal(measure="dev idle: private memory of all processes", unit="MiB", plus=330),
         "supervisor": Goal(measure="dev idle: private memory of the largest supervisor", unit="MiB", plus=12),
     },
+    "S18": {
+        "cpu_messages-tuple": Goal(
+            measure="SDK's stream, messages-tuple: CPU per run; baseline: our SSE", unit="ms", factor=1.15
+        ),
+        "time_messages-tuple": Goal(
+            measure="SDK's stream, messages-tuple: POST to end, p50; baseline: our SSE", unit="ms", factor=1.15
+        ),
+        "cpu_messages": Goal(measure="SDK's stream, messages: CPU per run; baseline: our SSE", unit="ms", factor=1.15),
+        "time_messages": Goal(
+            measure="SDK's stream, messages: POST to end, p50; baseline: our SSE", unit="ms", factor=1.15
+        ),
+    },
 }

@@ -28,6 +28,7 @@ from bench import (
     many_readers,
     many_slow_runs,
     memory_per_run,
+    sdk_stream,
     throughput,
     time_to_end,
     time_to_first_token,
@@ -51,6 +52,7 @@ MEASUREMENTS: dict[str, Callable[[int], list[Row]]] = {
     "S15": cpu_per_run.measure,
     "S16": burst.measure,
     "S17": idle_memory.measure,
+    "S18": sdk_stream.measure,
 }
 HEAD = ("id", "value", "baseline", "unit", "ratio", "goal", "verdict", "rounds", "spread", "measure")
 

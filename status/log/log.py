@@ -24,6 +24,8 @@ class Delta:
 
     kind: str
     payload: Json
+    weight: int = 0
+    """Its size as JSON in bytes, if that is known already."""
 
 
 def fold(rows: Iterable[LogRow], start: State | None = None) -> State:

@@ -16,6 +16,8 @@ from agent_runner.status.log.log import Delta
 from agent_runner.status.log.plain import Room, plain
 
 STREAM, STREAM_END = "stream", "stream_end"
+AROUND_BYTES = 40
+"""What a part's name and place add to its data, about."""
 OVER = "limit"
 """The part that is told once when a run has reached its limit."""
 
@@ -35,25 +37,36 @@ class StreamRows:
         self._limits = limits or StreamLimits()
         self._bytes = 0
         self._full = False
+        self._metadata: tuple[Any, int] = None, 0
+        """The metadata of the last piece of a message, and their weight."""
 
     def row(self, event: StreamPart) -> Delta | None:
         """The row to append; None after the limit was reached."""
         if self._full:
             return None
-        data, weight = self._fitted(event.data)
+        data, weight = self._fitted_piece(event.data) if event.part == "messages" else self._fitted(event.data)
         self._bytes += weight
         told: list[Any] = [event.part, list(event.namespace), data]
         if self._bytes > self._limits.run_bytes:
             self._full = True
             note = f"at most {self._limits.run_bytes} bytes of a run's stream are kept (AGENT_RUNNER_MAX_STREAM_BYTES)"
             told = [OVER, [], {"note": f"the stream is not kept from here on: {note}"}]
-        return Delta(kind=STREAM, payload={"parts": [told]})
+        return Delta(kind=STREAM, payload={"parts": [told]}, weight=weight + AROUND_BYTES)
 
     def end(self, values: Any, interrupts: list[Any], error: Mapping[str, str] | None) -> Delta:
         """The row that tells where the graph stopped."""
         told: dict[str, Any] = {"values": self._fitted(values)[0]}
         told |= {"interrupts": interrupts} if interrupts else {}
         return Delta(kind=STREAM_END, payload=told | ({"error": dict(error)} if error else {}))
+
+    def _fitted_piece(self, data: Any) -> tuple[Any, int]:
+        """Pieces of a message share their metadata, which are weighed once."""
+        if not isinstance(data, list) or len(data) != 2:
+            return self._fitted(data)
+        if self._metadata[0] is not data[1]:
+            self._metadata = data[1], len(json.dumps(data[1], ensure_ascii=False))
+        weight = len(json.dumps(data[0], ensure_ascii=False)) + self._metadata[1]
+        return (data, weight) if weight <= self._limits.part_bytes else self._fitted(data)
 
     def _fitted(self, data: Any) -> tuple[Any, int]:
         weight = len(json.dumps(data, ensure_ascii=False))

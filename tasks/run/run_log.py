@@ -239,6 +239,8 @@ def _size(delta: Delta) -> int:
     """About its size in memory and on the wire; text, the usual case, is measured exactly."""
     if delta.kind == "text":
         return len(delta.payload["text"]) + _OVERHEAD_BYTES
+    if delta.weight:
+        return delta.weight + _OVERHEAD_BYTES
     return len(_json(delta.payload)) + _OVERHEAD_BYTES
 
 

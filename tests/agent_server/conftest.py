@@ -1,6 +1,8 @@
 """A server and a worker with the graphs of `graphs/`, for all tests of a file; each test makes its own threads."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +11,24 @@ from langgraph_sdk import get_client
 
 from agent_runner.app.server.agent_server.uuids import session_of
 from tests.integration.stack import KEY, Stack
+from tests.support.databases import postgres_database
 
 WEBHOOKS = {"AGENT_RUNNER_WEBHOOK_PRIVATE": "1", "AGENT_RUNNER_WEBHOOK_SECRET": "a secret for webhooks"}
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 
 
+ON = "AGENT_RUNNER_TEST_AGENT_SERVER_ON"
+"""`postgres`: store and memory of these tests are databases there, instead of SQLite files."""
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    folder = tmp_path_factory.mktemp("agent_server")
-    with Stack.open(folder, AGENT_RUNNER_GRAPHS=str(GRAPHS), **WEBHOOKS) as stack:
+    with ExitStack() as opened:
+        settings = {"AGENT_RUNNER_GRAPHS": str(GRAPHS), **WEBHOOKS}
+        if os.environ.get(ON) == "postgres":
+            for name in ("AGENT_RUNNER_DATABASE_URL", "AGENT_RUNNER_CHECKPOINT_URL"):
+                settings[name] = opened.enter_context(postgres_database())
+        stack = opened.enter_context(Stack.open(tmp_path_factory.mktemp("agent_server"), **settings))
         stack.start_worker()
         yield stack
 

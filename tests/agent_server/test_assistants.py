@@ -49,6 +49,24 @@ async def test_versions_of_an_assistant(client: Any) -> None:
         await client.assistants.get(mine)
 
 
+async def test_context_and_configurable_are_the_same_values(client: Any) -> None:
+    """An assistant shows under both names what was given under one; a run's own values stand above them, whichever of
+    the two names it uses, and what the graph does not declare is dropped."""
+    made = await client.assistants.create("showing", context={"unit": "m", "size": 1})
+    assert made["config"]["configurable"] == made["context"] == {"unit": "m", "size": 1}
+    mine = made["assistant_id"]
+
+    async def context_of(**how: Any) -> Any:
+        return (await client.runs.wait(None, mine, input={"asked": "?"}, **how))["context"]
+
+    assert await context_of() == {"unit": "m", "size": 1}
+    assert await context_of(context={"unit": "km", "other": 1}) == {"unit": "km", "size": 1}
+    assert await context_of(config={"configurable": {"unit": "mm"}}) == {"unit": "mm", "size": 1}
+    changed = await client.assistants.update(mine, config={"configurable": {"size": 2}})
+    assert changed["config"]["configurable"] == changed["context"] == {"size": 2}
+    assert await context_of() == {"size": 2}
+
+
 async def test_a_changed_default_assistant_comes_back(client: Any) -> None:
     """What was changed of it has versions; deleting it brings it back as it was at first."""
     id = default_id("noting")
@@ -95,3 +113,5 @@ async def test_the_store_of_graphs(client: Any, served: Stack) -> None:
     assert await client.store.get_item(["notes"], "last") is None
     with pytest.raises(UnprocessableEntityError):
         await client.store.put_item([""], "k", {})
+    refused = served.http.get("/store/items", params={"key": "last"})
+    assert (refused.status_code, "namespace" in refused.json()["detail"]) == (422, True)

@@ -1,6 +1,7 @@
 """Runs through LangGraph's own SDK: every form of them, every part of their streams, and the executions behind them."""
 
 import asyncio
+import json
 import uuid
 from typing import Any
 
@@ -256,3 +257,51 @@ async def test_what_cannot_be_done_is_refused(client: Any, served: Stack) -> Non
         assert await status("/runs/wait", command={"resume": 1}) == 400
     assert await client.runs.list(thread) == []
     assert await client.runs.wait(str(uuid.uuid4()), "count", input={"n": 1}, if_not_exists="create") == COUNTED
+
+
+async def test_where_a_client_goes_on(client: Any, served: Stack) -> None:
+    """`Location` of an answer that was cut is what gives the same: the join of a wait, the stream of a stream."""
+    thread = await new_thread(client)
+    body = {"assistant_id": "count", "input": {"n": 1}}
+    waited = served.http.post(f"/threads/{thread}/runs/wait", json=body)
+    assert waited.headers["location"] == waited.headers["content-location"] + "/join"
+    assert served.http.get(waited.headers["location"]).json() == waited.json() == COUNTED
+    streamed = served.http.post(f"/threads/{thread}/runs/stream", json=body)
+    assert streamed.headers["location"] == streamed.headers["content-location"] + "/stream"
+
+
+async def test_a_run_cancelled_while_it_waited_says_nothing_of_its_thread(client: Any) -> None:
+    """The thread is what the run before it left: interrupted, as that was cancelled between two steps."""
+    thread = await new_thread(client)
+    first = await stepped(client, thread)
+    second = await client.runs.create(thread, "count", input={"n": 1})
+    await client.runs.cancel(thread, second["run_id"])
+    assert await ended(client, thread, second["run_id"]) == "interrupted"
+    await client.runs.cancel(thread, first, wait=True)
+    assert (await client.threads.get(thread))["status"] == "interrupted"
+
+
+async def test_the_stream_of_a_thread(client: Any, served: Stack) -> None:
+    """Each run with its beginning and its end, and states that are written by hand."""
+    thread = await new_thread(client)
+    address = f"/threads/{thread}/stream?stream_modes=lifecycle,state_update"
+    told: list[tuple[str, Any]] = []
+    async with (
+        httpx.AsyncClient(base_url=str(served.http.base_url), headers=served.http.headers) as http,
+        http.stream("GET", address, timeout=40) as answer,
+    ):
+        await client.runs.wait(thread, "count", input={"n": 1})
+        event = ""
+        async for line in answer.aiter_lines():
+            name, _, said = line.partition(": ")
+            event = said if name == "event" else event
+            if name != "data":
+                continue
+            told.append((event, json.loads(said)))
+            if len(told) == 2:
+                await client.threads.update_state(thread, {"n": 9}, as_node="double")
+            if len(told) == 3:
+                break
+    assert [event for event, _ in told] == ["metadata", "metadata", "state_update"]
+    assert (told[0][1]["attempt"], told[1][1]["status"]) == (1, "run_done")
+    assert (told[2][1]["thread_id"], told[2][1]["state"]["values"]["n"]) == (thread, 9)

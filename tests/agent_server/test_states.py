@@ -1,5 +1,6 @@
 """The state of a thread: what workers remember, as clients read and change it."""
 
+import uuid
 from typing import Any
 
 import pytest
@@ -127,3 +128,26 @@ async def test_a_copy_has_the_memory(client: Any, served: Stack) -> None:
     assert ended["status"]["phase"] == "EXECUTION_COMPLETED", ended["status"]
     assert (await client.threads.get_state(other))["values"]["log"] == ["add_one", "double"] * 2
     assert (await client.threads.get_state(thread))["values"]["value"] == 4
+
+
+async def test_a_search_by_values_nobody_read(client: Any, served: Stack) -> None:
+    """Threads are found and counted by values that were never asked for before."""
+    mine = {"mine": str(uuid.uuid4())}
+    threads = [(await client.threads.create(metadata=mine))["thread_id"] for _ in range(3)]
+    for number, thread in enumerate(threads):
+        run(served, thread, "adder", input={"value": number})
+    assert await client.threads.count(metadata=mine, values={"value": 4}) == 1
+    found = await client.threads.search(metadata=mine, values={"value": 4})
+    assert [one["thread_id"] for one in found] == [threads[1]]
+
+
+async def test_questions_answered_one_by_one(client: Any) -> None:
+    """After one of two answers the other question is still told, by `wait` too, and what was answered is kept."""
+    thread = (await client.threads.create())["thread_id"]
+    asked = (await client.runs.wait(thread, "both", input={"answers": []}))["__interrupt__"]
+    ids = {one["value"]: one["id"] for one in asked}
+    rest = await client.runs.wait(thread, "both", command={"resume": {ids["left"]: "A"}})
+    assert [one["value"] for one in rest["__interrupt__"]] == ["right"]
+    assert (await client.threads.get(thread))["status"] == "interrupted"
+    ended = await client.runs.wait(thread, "both", command={"resume": {ids["right"]: "B"}})
+    assert sorted(ended["answers"]) == ["left A", "right B"]

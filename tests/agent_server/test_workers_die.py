@@ -1,6 +1,7 @@
 """The laws of executions hold for runs of LangGraph's SDK: a killed worker is told, nothing runs twice or is lost."""
 
 import asyncio
+import os
 import random
 import time
 from typing import Any
@@ -12,6 +13,7 @@ from langgraph_sdk.errors import ConflictError
 from tests.agent_server.test_runs import ended, new_thread
 from tests.integration.stack import Process, Stack
 
+THREADS, RUNS, KILLS = (20, 10, 2) if os.environ.get("AGENT_RUNNER_TEST_MANY_RUNS") else (4, 4, 1)
 STEP = {"left": 1, "seconds": 0.05}
 
 
@@ -49,11 +51,11 @@ async def test_a_killed_worker_is_an_error_of_the_stream(client: Any, served: St
 async def test_strategies_hold_while_workers_are_killed(client: Any, served: Stack, strategy: Any) -> None:
     """Every run ends; a thread has the steps of its successful runs, each once, in the order in which they were made,
     and of rolled-back ones none."""
-    threads = [await new_thread(client) for _ in range(4)]
+    threads = [await new_thread(client) for _ in range(THREADS)]
     made: dict[str, list[str]] = {thread: [] for thread in threads}
 
     async def fill(thread: str) -> None:
-        for number in range(4):
+        for number in range(RUNS):
             given = {**STEP, "tag": f"r{number}."}
             try:
                 run = await client.runs.create(thread, "steps", input=given, multitask_strategy=strategy)
@@ -65,8 +67,9 @@ async def test_strategies_hold_while_workers_are_killed(client: Any, served: Sta
 
     refused: list[int] = []
     filling = [asyncio.create_task(fill(thread)) for thread in threads]
-    await asyncio.sleep(0.4)
-    kill(next(p for p in served.processes if p.name == "worker" and psutil.pid_exists(p.pid)))
+    for _ in range(KILLS):
+        await asyncio.sleep(0.4)
+        kill(next(p for p in served.processes if p.name == "worker" and psutil.pid_exists(p.pid)))
     await asyncio.gather(*filling)
     assert not refused or strategy == "reject"
     for thread, runs in made.items():

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _http(database: str, url: str, requests: int, seed: int, paths: str) -> int:
     began = time.monotonic()
-    with fuzzed(url, **QUICK_ENDS) as stack:
+    with fuzzed(url, worker=True, **QUICK_ENDS) as stack:
         odd = fuzz_bodies(stack, requests=requests // BODIES_SHARE, seed=seed)
         report = fuzz_http(stack, requests=requests, seed=seed, examples=EXAMPLES, paths=paths)
     took = time.monotonic() - began

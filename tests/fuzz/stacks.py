@@ -2,12 +2,13 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tests.integration.stack import Stack
 from tests.support.databases import on_postgres
 
+GRAPHS = Path(__file__).parent.parent / "agent_server" / "graphs" / "langgraph.json"
 QUICK_ENDS = {
     "AGENT_RUNNER_SCHEDULE_TO_START_TIMEOUT_S": "0.2",
     "AGENT_RUNNER_SWEEP_INTERVAL_S": "0.1",
@@ -17,16 +18,20 @@ QUICK_ENDS = {
     "AGENT_RUNNER_SCHEDULE_TO_CLOSE_TIMEOUT_S": "115",
     "AGENT_RUNNER_MAX_RUN_S": "3",
 }
-"""There is no worker: whoever waits for an end (`?wait=`, an event stream) gets it, E101, as soon as this."""
+"""Whoever waits for an end (`?wait=`, an event stream) gets it as soon as this: E101 where there is no worker."""
 
 
 @contextmanager
-def fuzzed(postgres: str = "", **settings: str) -> Iterator[Stack]:
-    """A Redis and a server. `postgres`: the URL of a server on which a database is made, and removed again."""
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        if not postgres:
-            with Stack.open(Path(folder), **settings) as stack:
-                yield stack
-            return
-        with on_postgres(postgres) as url, Stack.open(Path(folder), AGENT_RUNNER_DATABASE_URL=url, **settings) as stack:
-            yield stack
+def fuzzed(postgres: str = "", *, worker: bool = False, **settings: str) -> Iterator[Stack]:
+    """A Redis and a server. `postgres`: the URL of a server on which a database is made, and removed again. `worker`:
+    one more process, without which each question about a graph or its memory is refused after eight seconds."""
+    with ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="fuzz-")))
+        if postgres:
+            settings["AGENT_RUNNER_DATABASE_URL"] = opened.enter_context(on_postgres(postgres))
+        if worker:
+            settings["AGENT_RUNNER_GRAPHS"] = str(GRAPHS)
+        stack = opened.enter_context(Stack.open(folder, **settings))
+        if worker:
+            stack.start_worker()
+        yield stack

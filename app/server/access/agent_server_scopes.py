@@ -17,7 +17,13 @@ _READ = (
     *("GET /threads/{thread_id}/history", "GET /store/items", "POST /store/items/search", "POST /store/namespaces"),
     *("GET /threads/{thread_id}/runs", "GET /threads/{thread_id}/stream", "POST /threads/{thread_id}/stream/events"),
     *(f"GET /threads/{{thread_id}}/runs/{{run_id}}{form}" for form in ("", "/join", "/stream")),
-    *("GET /runs/{run_id}/stream", "POST /runs/crons/search", "POST /runs/crons/count", "GET /runs/crons/{cron_id}"),
+    *(
+        "GET /runs/{run_id}/stream",
+        "GET /runs/{run_id}/join",
+        "POST /runs/crons/search",
+        "POST /runs/crons/count",
+        "GET /runs/crons/{cron_id}",
+    ),
 )
 _EXECUTE = (
     *("POST /threads", "PATCH /threads/{thread_id}", "POST /threads/{thread_id}/copy"),

@@ -5,9 +5,18 @@ from typing import Any
 
 from agent_runner.clients.engine.stream.plain_parts import plain_part
 from agent_runner.status.log.events import StreamPart
-from agent_runner.status.requests.run_request import CHECKPOINTS, DEBUG, EVENTS, VALUES, RunRequest
+from agent_runner.status.requests.run_request import (
+    CHECKPOINTS,
+    DEBUG,
+    EVENTS,
+    MESSAGES,
+    VALUES,
+    RunRequest,
+)
 
 INTERRUPT = "__interrupt__"
+MOST_METADATA = 64
+"""Model calls that stream at the same time, whose metadata are kept."""
 _SHOWN_OF_EVENT = ("event", "data", "name", "tags", "run_id", "metadata", "parent_ids")
 
 
@@ -16,6 +25,7 @@ class GraphParts:
 
     def __init__(self, asked: RunRequest) -> None:
         self._asked = asked
+        self._metadata: dict[int, tuple[Any, Any]] = {}
         self.values: Any = None
         self.interrupts: list[Any] = []
 
@@ -39,12 +49,23 @@ class GraphParts:
             self._keep(data)
         if part not in self._asked.parts or (namespace and not self._asked.subgraphs):
             return
-        shown = plain_part(data)
+        shown = self._message(data) if part == MESSAGES else plain_part(data)
         if part == CHECKPOINTS:
             shown = _placed(shown)
         elif part == DEBUG and isinstance(shown, dict) and shown.get("type") == "checkpoint":
             shown = {**shown, "payload": _placed(shown.get("payload") or {})}
         yield StreamPart(part=part, namespace=namespace, data=shown)
+
+    def _message(self, data: Any) -> Any:
+        """`[message or chunk, metadata]`. LangGraph gives all chunks of a model call the same metadata: they are made
+        plain once, and the same object tells those who write it that it is known."""
+        message, metadata = data
+        known = self._metadata.get(id(metadata))
+        if known is None or known[0] is not metadata:
+            if len(self._metadata) >= MOST_METADATA:
+                self._metadata.clear()
+            known = self._metadata[id(metadata)] = metadata, plain_part(metadata)
+        return [plain_part(message), known[1]]
 
     def _keep(self, data: Any) -> None:
         if isinstance(data, Mapping) and INTERRUPT in data:
@@ -52,8 +73,10 @@ class GraphParts:
             known = {one.get("id") for one in self.interrupts}
             self.interrupts += [one for one in told if one.get("id") not in known]
             data = {name: value for name, value in data.items() if name != INTERRUPT}
-        else:
-            self.interrupts = []
+        elif self.interrupts:
+            # A graph that is interrupted makes no further step. What still comes are the writes of the tasks beside it,
+            # which LangGraph's server does not answer either: they are in the state.
+            return
         self.values = data
 
 

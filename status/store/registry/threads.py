@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, insert, not_, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -24,9 +24,14 @@ from agent_runner.status.store.verbs import Orgs, reads, writes
 R, F, T = resources.c, session_facts.c, threads.c
 _last = executions.alias("last")
 L = _last.c
+_NEVER_RAN = and_(E.phase == int(Phase.CANCELLED), E.attempt == 0)
 _NEWEST = (
-    select(func.max(E.handle)).where(E.session_id == R.id, E.rolled_back == 0).correlate(resources).scalar_subquery()
+    select(func.max(E.handle))
+    .where(E.session_id == R.id, E.rolled_back == 0, not_(_NEVER_RAN))
+    .correlate(resources)
+    .scalar_subquery()
 )
+"""An execution that was cancelled while it waited says nothing about its thread."""
 _ALL = (
     resources.outerjoin(threads, T.session_id == R.id)
     .outerjoin(session_facts, F.session_id == R.id)
@@ -92,6 +97,8 @@ class Thread:
     memory_id: str = ""
     """The id under which the checkpoint store has it; empty before the first run."""
     head_checkpoint_id: str = ""
+    is_new: bool = False
+    """It was made a moment ago and not read since: its times are not known."""
 
     @property
     def known_state(self) -> dict[str, Any] | None:
@@ -110,6 +117,8 @@ class ThreadQuery(Query):
     offset: int = 0
     sort_by: str = "updated_at"
     ascending: bool = False
+    untold: bool = False
+    """Only those whose present state no worker has told yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +258,8 @@ class Threads(Transactions):
             given.append(R.id.in_(query.ids))
         if query.status is not None:
             given.append(_STATUS == query.status.value)  # noqa: SIM300 - a column
+        if query.untold:
+            given.append(and_(func.coalesce(F.head_checkpoint_id, "") != "", not_(func.coalesce(_KNOWN, False))))
         if query.values:
             given.append(contains(func.coalesce(T.state, "{}"), {"values": query.values}, sqlite=self.is_sqlite))
         metadata = dict(query.metadata)

@@ -98,3 +98,42 @@ _b = StateGraph(Note)
 _b.add_node("note", note)
 _b.add_edge(START, "note")
 noting = _b.compile()
+
+
+class Both(TypedDict):
+    answers: Annotated[list[str], operator.add]
+
+
+def left(state: Both) -> dict[str, Any]:
+    return {"answers": [f"left {interrupt('left')}"]}
+
+
+def right(state: Both) -> dict[str, Any]:
+    return {"answers": [f"right {interrupt('right')}"]}
+
+
+_b = StateGraph(Both)
+for _side in (left, right):
+    _b.add_node(_side.__name__, _side)
+    _b.add_edge(START, _side.__name__)
+both = _b.compile()
+
+
+class Told(TypedDict, total=False):
+    unit: str
+    size: int
+
+
+class Shown(TypedDict, total=False):
+    asked: str
+    context: dict[str, Any]
+
+
+def show(state: Shown, runtime: Runtime[Told]) -> dict[str, Any]:
+    return {"context": dict(runtime.context or {})}
+
+
+_b = StateGraph(Shown, context_schema=Told)
+_b.add_node("show", show)
+_b.add_edge(START, "show")
+showing = _b.compile()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
@@ -122,22 +123,7 @@ def assistant_routes(assistants: AssistantService) -> APIRouter:
         """A new version; metadata is merged, other fields replace the old ones."""
         asked = await sent(request, AssistantPatch)
 
-        def changed(now: Assistant) -> Assistant:
-            config = now.config if asked.config is None else checked_config(asked.config)
-            context = now.context if asked.context is None else checked_context(asked.context)
-            if asked.config is not None and asked.context is not None:
-                _not_both(config, context)
-            return replace(
-                now,
-                graph=asked.graph_id or now.graph,
-                name=now.name if asked.name is None else asked.name,
-                description=now.description if asked.description is None else asked.description,
-                config=config,
-                context=context,
-                metadata={**now.metadata, **(asked.metadata or {})},
-            )
-
-        return JSONResponse(assistant_json(await assistants.change(assistant_id, changed)))
+        return JSONResponse(assistant_json(await assistants.change(assistant_id, partial(_changed, asked))))
 
     @routes.delete("/{assistant_id}", name="delete assistant", status_code=204)
     async def delete(assistant_id: AssistantId) -> Response:
@@ -163,6 +149,27 @@ def assistant_routes(assistants: AssistantService) -> APIRouter:
         return JSONResponse(assistant_json(await assistants.set_latest(assistant_id, asked.version)))
 
     return routes
+
+
+def _changed(asked: AssistantPatch, now: Assistant) -> Assistant:
+    config = now.config if asked.config is None else checked_config(asked.config)
+    context = now.context if asked.context is None else checked_context(asked.context)
+    if asked.config is not None and asked.context is not None:
+        _not_both(config, context)
+    # Both are names of the same values: the new one takes the place of the other.
+    if asked.context is not None:
+        config = {name: value for name, value in config.items() if name != "configurable"}
+    elif asked.config is not None and "configurable" in config:
+        context = {}
+    return replace(
+        now,
+        graph=asked.graph_id or now.graph,
+        name=now.name if asked.name is None else asked.name,
+        description=now.description if asked.description is None else asked.description,
+        config=config,
+        context=context,
+        metadata={**now.metadata, **(asked.metadata or {})},
+    )
 
 
 async def _found(assistants: AssistantService, asked: AssistantCount) -> list[Assistant]:

@@ -7,7 +7,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from agent_runner.app.server.agent_server.queries.graph_questions import GraphQuestions
-from agent_runner.app.server.agent_server.refusals import invalid_request
+from agent_runner.app.server.agent_server.refusals import invalid_request, unprocessable
 from agent_runner.app.server.agent_server.request_bodies import TEXT, Body, Name, Offset, sent
 from agent_runner.app.server.contract.json_text import WHOLE
 from agent_runner.app.server.http.document.schemas import body_of
@@ -70,7 +70,11 @@ def store_routes(questions: GraphQuestions) -> APIRouter:
         """The item, or null. The labels of the namespace are joined by dots, or repeated."""
         if not key:
             raise invalid_request("Key is required", next_step="Send `key`.")
-        labels = [label for part in namespace or () for label in part.split(".") if label]
+        labels = [label for part in namespace or ("",) for label in part.split(".")]
+        if not all(labels):
+            raise unprocessable(
+                "namespace: each label must be a non-empty text without dots", next_step="Send `namespace=a.b`."
+            )
         return JSONResponse(await done("get", namespace=labels, key=key, refresh_ttl=refresh_ttl))
 
     @routes.delete("/items", name="delete item", status_code=204, openapi_extra=body_of(ItemDelete.model_json_schema()))

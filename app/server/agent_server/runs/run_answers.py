@@ -59,11 +59,11 @@ class RunAnswers:
 
     def stream_new(self, place: ExitStack, new: Made) -> Response:
         cancels = new.asked.on_disconnect == "cancel"
-        return self.stream(place, new.execution, BEFORE_ALL, headers=new.places, cancels=cancels)
+        return self.stream(place, new.execution, BEFORE_ALL, headers=new.places("stream"), cancels=cancels)
 
     def wait_for_new(self, place: ExitStack, new: Made) -> Response:
         cancels = new.asked.on_disconnect == "cancel"
-        return self.wait(place, new.execution, headers=new.places, cancels=cancels)
+        return self.wait(place, new.execution, headers=new.places("join"), cancels=cancels)
 
     def empty_stream(self, place: ExitStack) -> Response:
         """Of a run that is not there: one event that says so."""

@@ -46,9 +46,9 @@ def draft_of_run(
     execution.spec.session_id = thread.session_id
     shown = command if given is None and command else given
     execution.spec.message = input_rows(shown, taken.attachments).text if given is not None else _dumped(shown)
-    context = {**(assistant.context or {}), **(asked.context or {})} or None
     metadata = metadata_of(asked, assistant, thread)
     config, checkpoint_id = config_of(asked, assistant, metadata)
+    context = context_of(asked, assistant) or None
     put_annotations(execution.metadata.annotations, {"context": context, "config": config or None})
     request = RunRequest(
         parts=parts_of(asked.modes) if keeps_stream else (),
@@ -91,7 +91,7 @@ def config_of(asked: RunCreate, assistant: Assistant, metadata: Json) -> tuple[J
     clients send back what they were shown."""
     own, below = asked.config, dict(assistant.config or {})
     given = (own.configurable if own else None) or {}
-    configurable = {**(below.get("configurable") or {}), **given}
+    configurable = {**_below(below, asked.context), **given}
     named = asked.checkpoint.checkpoint_id if asked.checkpoint else None
     checkpoint_id = named or asked.checkpoint_id or given.get("checkpoint_id") or ""
     config: Json = {
@@ -101,6 +101,16 @@ def config_of(asked: RunCreate, assistant: Assistant, metadata: Json) -> tuple[J
         "recursion_limit": (own.recursion_limit if own else None) or below.get("recursion_limit"),
     }
     return {name: value for name, value in config.items() if value}, str(checkpoint_id)
+
+
+def context_of(asked: RunCreate, assistant: Assistant) -> Json:
+    """The assistant's context below the run's. What an assistant has as context, a run may also name in
+    `config.configurable`: they are the same values."""
+    context = dict(assistant.context or {})
+    given = (asked.config.configurable if asked.config else None) or {}
+    if context:
+        context |= _without_ours(given)
+    return {**context, **(asked.context or {})}
 
 
 def metadata_of(asked: RunCreate, assistant: Assistant, thread: Thread) -> Json:
@@ -123,6 +133,11 @@ def shown_webhook(url: str | None) -> str | None:
 
 def _without_ours(given: Mapping[str, Any]) -> Json:
     return {n: v for n, v in given.items() if n not in OURS and not n.startswith(("__", "langgraph_"))}
+
+
+def _below(config: Mapping[str, Any], context: Mapping[str, Any] | None) -> Json:
+    """The assistant's `configurable`, without what the run's context says otherwise."""
+    return {name: value for name, value in (config.get("configurable") or {}).items() if name not in (context or {})}
 
 
 def _nodes(given: str | list[str] | None) -> tuple[str, ...]:

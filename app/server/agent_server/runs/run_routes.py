@@ -70,7 +70,7 @@ class RunHandlers:
         """A new run, in the background."""
         asked = await sent(request, RunCreate, limit=self._limit)
         new = await self._runs.create(thread_id, asked, keeps_stream=True)
-        return JSONResponse(await self._runs.shown(new.execution), headers=new.places)
+        return JSONResponse(await self._runs.shown(new.execution), headers=new.places("stream"))
 
     async def stream(self, thread_id: ThreadId, request: Request) -> Response:
         """A new run and its events, until its end."""

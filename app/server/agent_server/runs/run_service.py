@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from agent_runner.app.server.agent_server.assistants.assistant_service import AssistantService
 from agent_runner.app.server.agent_server.refusals import absent, unprocessable
@@ -49,10 +49,9 @@ class Made:
         run = run_uuid(self.execution.id)
         return f"/runs/{run}" if self.temporary else f"/threads/{thread_uuid(self.execution.session_id)}/runs/{run}"
 
-    @property
-    def places(self) -> dict[str, str]:
-        """The headers by which clients know the run before its first event."""
-        return {"Content-Location": self.place, "Location": f"{self.place}/stream"}
+    def places(self, then: Literal["stream", "join"]) -> dict[str, str]:
+        """The headers by which clients know the run before the answer, and where they go on after a lost connection."""
+        return {"Content-Location": self.place, "Location": f"{self.place}/{then}"}
 
 
 class RunService:
@@ -83,7 +82,8 @@ class RunService:
         if thread_id is None and asked.command is not None and "resume" in asked.command.model_fields_set:
             raise invalid("command.resume: a stateless run has nothing to go on with", next_step="Name the thread.")
         temporary = thread_id is None and asked.on_completion != "keep"
-        thread = await self._thread(thread_id, asked, temporary=temporary)
+        named = {"graph_id": assistant.graph, "assistant_id": assistant.id}
+        thread = await self._thread(thread_id, asked, named, temporary=temporary)
         draft = draft_of_run(
             asked, assistant, target, thread, keeps_stream=keeps_stream, temporary=temporary, protocol=protocol
         )
@@ -94,8 +94,7 @@ class RunService:
                 await self._remove_thread(thread.session_id)
             raise _busy(problem, asked) from None
         if not temporary:
-            named = {"graph_id": assistant.graph, "assistant_id": assistant.id}
-            await self._threads.change(thread, metadata=named)
+            await self._threads.used(thread, metadata=named)
         made = Made(execution=accepted.execution, asked=asked, temporary=temporary)
         if temporary:
             self._ctx.soon(self._tidy_up(accepted.execution))
@@ -121,13 +120,15 @@ class RunService:
         except WebhookRefused as refused:
             raise unprocessable(f"webhook: {refused}") from None
 
-    async def _thread(self, thread_id: str | None, asked: RunCreate, *, temporary: bool) -> Thread:
+    async def _thread(self, thread_id: str | None, asked: RunCreate, named: Json, *, temporary: bool) -> Thread:
         if thread_id is None:
-            return await self._threads.create(ttl=TEMPORARY_TTL if temporary else None)
+            return await self._threads.create_for_run(
+                metadata={} if temporary else named, ttl=TEMPORARY_TTL if temporary else None
+            )
         if not is_uuid(thread_id):
             raise invalid(f"thread_id: {thread_id[:80]!r} is not a UUID")
         if asked.if_not_exists == "create":
-            return await self._threads.create(thread_id, metadata=asked.metadata, or_existing=True)
+            return await self._threads.create_for_run(thread_id, metadata={**(asked.metadata or {}), **named})
         return await self._threads.get(thread_id)
 
     async def get(self, thread_id: str, run_id: str) -> Execution:

@@ -30,7 +30,7 @@ def stateless_routes(runs: RunService, answers: RunAnswers, limit: int) -> APIRo
     async def create(request: Request) -> Response:
         asked = await sent(request, RunCreate, limit=limit)
         new = await runs.create(None, asked, keeps_stream=True)
-        return JSONResponse(await runs.shown(new.execution), headers=new.places)
+        return JSONResponse(await runs.shown(new.execution), headers=new.places("stream"))
 
     @routes.post("/stream", name="stream stateless run", openapi_extra=made, response_class=StreamingResponse)
     async def stream(request: Request) -> Response:
@@ -72,5 +72,12 @@ def stateless_routes(runs: RunService, answers: RunAnswers, limit: int) -> APIRo
         with answers.place() as place:
             after = place_after(last_event_id, found.last_seq)
             return answers.stream(place, found, after, only=chosen_modes(stream_mode))
+
+    @routes.get("/{run_id}/join", name="join stateless run")
+    async def join(run_id: RunId) -> Response:
+        """Its last values, once it has ended."""
+        found = await runs.of_id(run_id)
+        with answers.place() as place:
+            return answers.wait(place, found)
 
     return routes

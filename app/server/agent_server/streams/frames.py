@@ -16,6 +16,7 @@ HEARTBEAT = ": heartbeat\r\n\r\n"
 EVERY_S = 5.0
 """Clients measure the distance of heartbeats and give up when they stop, so they come whatever else is sent."""
 FROM_THE_START = ("-1", "-")
+json_of = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _ID = re.compile(r"^(\d{1,18})(?:-(\d{1,9}))?$")
 
 
@@ -55,7 +56,11 @@ def place_after(last_event_id: str, last_seq: int) -> Position:
 
 def frame(event: str, data: Any, position: Position | None = None) -> str:
     """One event. Without a position the client's place in the stream does not change."""
-    told = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return framed(event, json_of(data), position)
+
+
+def framed(event: str, told: str, position: Position | None = None) -> str:
+    """One event, whose data are JSON already."""
     place = f"id: {position}\r\n" if position is not None else ""
     return f"event: {event}\r\ndata: {told}\r\n{place}\r\n"
 

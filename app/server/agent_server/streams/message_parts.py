@@ -1,18 +1,31 @@
 """The stream mode `messages`: each message as it is so far, where the log has its chunks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_core.messages import AIMessageChunk, message_chunk_to_message
 
 CHUNK = "AIMessageChunk"
+TEXT_ALONE = frozenset({"content", "id", "type", "name"})
+"""What a chunk may have that adds nothing but text to its message."""
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Message:
+    """`whole`: the chunks that were added up; `later`: those behind it, of which `shown` has the text already."""
+
+    whole: AIMessageChunk
+    shown: Json
+    later: list[Json] = field(default_factory=list)
 
 
 class MessageParts:
     """Adds up the chunks of one run, in the order of its log."""
 
     def __init__(self) -> None:
-        self._messages: dict[str, AIMessageChunk] = {}
+        self._messages: dict[str, _Message] = {}
         self._known: set[str] = set()
 
     def feed(self, data: Any) -> Iterator[tuple[str, Any]]:
@@ -25,7 +38,24 @@ class MessageParts:
         if message.get("type") != CHUNK:
             yield "messages/complete", [message]
             return
-        chunk = AIMessageChunk.model_validate(message)
+        yield "messages/partial", [self._added(id_, message)]
+
+    def _added(self, id_: str, chunk: Json) -> Json:
         before = self._messages.get(id_)
-        whole = self._messages[id_] = chunk if before is None else before + chunk
-        yield "messages/partial", [message_chunk_to_message(whole).model_dump(mode="json")]
+        if before is not None and _is_text(chunk) and isinstance(before.shown.get("content"), str):
+            # To add two texts is nearly all that a stream needs, and a hundredth of what adding two messages costs.
+            before.later.append(chunk)
+            before.shown = {**before.shown, "content": before.shown["content"] + chunk["content"]}
+            return before.shown
+        whole = AIMessageChunk.model_validate(chunk)
+        if before is not None:
+            for one in (*map(AIMessageChunk.model_validate, before.later), whole):
+                before.whole = before.whole + one
+            whole = before.whole
+        shown = message_chunk_to_message(whole).model_dump(mode="json")
+        self._messages[id_] = _Message(whole, shown)
+        return shown
+
+
+def _is_text(chunk: Mapping[str, Any]) -> bool:
+    return isinstance(chunk.get("content"), str) and not any(v for k, v in chunk.items() if k not in TEXT_ALONE)

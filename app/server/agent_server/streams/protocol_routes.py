@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import ConfigDict, Field, WithJsonSchema
 
 from agent_runner.app.server.agent_server.path_ids import ThreadId
+from agent_runner.app.server.agent_server.refusals import unprocessable
 from agent_runner.app.server.agent_server.request_bodies import Body, sent
 from agent_runner.app.server.agent_server.runs.commands import CommandError, Commands
 from agent_runner.app.server.agent_server.runs.run_answers import RunAnswers
@@ -115,7 +116,7 @@ def protocol_routes(ctx: ServerContext, threads: ThreadService, answers: RunAnsw
         thread = await threads.get(thread_id)
         given = [one for text in stream_modes or ["run_modes"] for one in text.split(",")]
         if wrong := sorted(set(given) - STREAM_MODES):
-            raise invalid(f"stream_modes: {wrong[0][:40]!r} is none of {', '.join(sorted(STREAM_MODES))}")
+            raise unprocessable(f"stream_modes: {wrong[0][:40]!r} is none of {', '.join(sorted(STREAM_MODES))}")
         if last_event_id:
             after = thread_position(last_event_id)
         else:

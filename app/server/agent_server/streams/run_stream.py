@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from agent_runner.app.server.agent_server.streams.frames import METADATA, Position, frame
+from agent_runner.app.server.agent_server.streams.frames import METADATA, Position, frame, framed, json_of
 from agent_runner.app.server.agent_server.streams.run_end import run_end
 from agent_runner.app.server.agent_server.uuids import run_uuid
 from agent_runner.app.server.context import ServerContext
@@ -103,24 +103,39 @@ class _Events:
     def __init__(self, view: StreamView) -> None:
         self._view = view
         self._messages = _message_parts() if view.adds_up else None
+        self._tuples = TUPLES in view.modes and (view.shows(TUPLES) or view.shows(MESSAGES))
+        self._metadata: tuple[Any, str] = None, "null"
+        """The metadata of the last piece of a message, which the next piece shares, and their JSON."""
 
     def of(self, row: LogRow) -> Iterator[tuple[Position, str]]:
         if row.kind != STREAM:
             return
         for number, (part, namespace, data) in enumerate(parts_in(row.payload)):
+            if part == MESSAGES and self._tuples:
+                position = Position(seq=row.seq, place=2 * number)
+                yield position, framed(f"messages{_within(namespace)}", self._tuple(data), position)
+                continue
             for place, (event, shown) in enumerate(self._shown(part, namespace, data)):
                 position = Position(seq=row.seq, place=2 * number + place)
                 yield position, frame(event, shown, position)
 
     def _shown(self, part: str, namespace: Sequence[str], data: Any) -> Iterator[tuple[str, Any]]:
-        within = "".join(f"|{one}" for one in namespace)
         if part == OVER:
             yield "limit", data
-        elif part == MESSAGES and TUPLES in self._view.modes:
-            if self._view.shows(TUPLES) or self._view.shows(MESSAGES):
-                yield f"messages{within}", data
         elif part == MESSAGES:
             if self._messages is not None:
                 yield from self._messages.feed(data)
         elif part in self._view.modes and self._view.shows(part):
-            yield f"{part}{within}", data
+            yield f"{part}{_within(namespace)}", data
+
+    def _tuple(self, data: Any) -> str:
+        if not isinstance(data, list) or len(data) != 2:
+            return json_of(data)
+        message, metadata = data
+        if self._metadata[0] is not metadata:
+            self._metadata = metadata, json_of(metadata)
+        return f"[{json_of(message)},{self._metadata[1]}]"
+
+
+def _within(namespace: Sequence[str]) -> str:
+    return "".join(f"|{one}" for one in namespace)

@@ -16,7 +16,7 @@ from agent_runner.app.server.agent_server.streams.frames import (
 )
 from agent_runner.app.server.agent_server.streams.run_stream import run_frames, view_of
 from agent_runner.app.server.agent_server.streams.thread_runs import runs_of_thread
-from agent_runner.app.server.agent_server.uuids import run_uuid
+from agent_runner.app.server.agent_server.uuids import run_uuid, thread_uuid
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.problems import Kind, Problem
 from agent_runner.status.store.records import Execution
@@ -26,6 +26,8 @@ STREAM_MODES = frozenset({RUN_MODES, LIFECYCLE, STATE_UPDATE})
 DONE = Position(seq=10**10 - 1)
 """The position of the event that tells the end of a run."""
 _ID = re.compile(r"^(\d{1,18})\.(.+)$")
+_BEGIN = re.compile(r"event: metadata\r\n.*?\r\n\r\n", re.DOTALL)
+"""The event that names a run, at the beginning of its stream."""
 _LINE = re.compile(r"^id: (.*)\r$", re.MULTILINE)
 
 
@@ -57,8 +59,13 @@ async def thread_frames(
     ctx: ServerContext, session_id: str, after: ThreadPosition, modes: frozenset[str]
 ) -> AsyncGenerator[str, None]:
     """Never ends by itself."""
+    changes = _Changes(ctx, session_id) if STATE_UPDATE in modes else None
+    if changes is not None:
+        await changes.news()
     async with aclosing(runs_of_thread(ctx, session_id, after.handle - 1)) as runs:
         async for run in runs:
+            if changes is not None and (told := await changes.news()):
+                yield told
             if run is None:
                 continue
             begin = after.place if run.handle == after.handle else BEFORE_ALL
@@ -79,7 +86,29 @@ async def _of_run(
         async for text in frames:
             if RUN_MODES in modes:
                 yield _LINE.sub(placed, text)
+            elif LIFECYCLE in modes and (first := _BEGIN.match(text)):
+                yield _LINE.sub(placed, first[0])
     done = ThreadPosition(handle=run.handle, place=DONE)
     if LIFECYCLE in modes:
         told: dict[str, Any] = {"status": "run_done", "run_id": run_uuid(run.id)}
         yield frame("metadata", told).replace("\r\n\r\n", f"\r\nid: {done}\r\n\r\n")
+
+
+class _Changes:
+    """States that somebody wrote by hand (`POST /threads/{thread_id}/state`), from the first call on."""
+
+    def __init__(self, ctx: ServerContext, session_id: str) -> None:
+        self._ctx, self._session_id = ctx, session_id
+        self._known: str | None = None
+
+    async def news(self) -> str:
+        """The event of a change since the call before; empty if there was none. It has no id: it is told to those who
+        are there."""
+        thread = await self._ctx.store.thread(self._session_id)
+        if thread is None:
+            return ""
+        before, self._known = self._known, thread.head_checkpoint_id
+        state = thread.known_state
+        if before in (None, self._known) or state is None or (state.get("metadata") or {}).get("source") != "update":
+            return ""
+        return frame(STATE_UPDATE, {"state": state, "thread_id": thread_uuid(thread.session_id)})

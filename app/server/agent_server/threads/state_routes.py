@@ -34,7 +34,7 @@ class StateUpdateBody(Body):
 
 class HistorySearch(Body):
     limit: Limit = 1
-    before: dict[str, Any] | str | None = None
+    before: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
     checkpoint: CheckpointBody | None = None
 
@@ -101,11 +101,10 @@ def state_routes(threads: ThreadService, states: ThreadStates) -> APIRouter:
     return routes
 
 
-def _before(given: dict[str, Any] | str | None) -> str:
-    """The checkpoint's id, from any of the forms that clients send. Raises UNPROCESSABLE."""
-    if isinstance(given, dict):
-        given = (given.get("configurable") or given) if isinstance(given.get("configurable"), dict | None) else given
-        given = given.get("checkpoint_id") if isinstance(given, dict) else None
-    if given is not None and not isinstance(given, str):
-        raise unprocessable("before: must name a checkpoint: {'configurable': {'checkpoint_id': ...}}")
-    return given or ""
+def _before(given: dict[str, Any] | None) -> str:
+    """The checkpoint's id, from both forms that clients send: a checkpoint, and a config. Raises UNPROCESSABLE."""
+    within = (given or {}).get("configurable")
+    named = (within if isinstance(within, dict) else given or {}).get("checkpoint_id")
+    if named is not None and not isinstance(named, str):
+        raise unprocessable("before: must name a checkpoint: {'checkpoint_id': ...}")
+    return named or ""

@@ -109,6 +109,8 @@ class ThreadHandlers:
             sort_by=asked.sort_by or "updated_at",
             ascending=asked.sort_order == "asc",
         )
+        if query.values:
+            await self._states.learn(self._threads, query)
         found, total = await self._threads.search(query)
         wants_state = not asked.select or bool({"values", "interrupts"} & set(asked.select)) or bool(asked.extract)
         known = await self._states.known(found) if wants_state else {}
@@ -126,6 +128,8 @@ class ThreadHandlers:
         asked = await sent(request, ThreadCount)
         status = ThreadStatus(asked.status) if asked.status else None
         query = ThreadQuery(metadata=asked.metadata or {}, values=asked.values or {}, status=status)
+        if query.values:
+            await self._states.learn(self._threads, query)
         return JSONResponse(await self._threads.count(query))
 
     async def prune(self, request: Request) -> JSONResponse:

@@ -14,7 +14,7 @@ from agent_runner.clients.broker.publisher import PublishError
 from agent_runner.status.phases import TERMINAL_PHASES
 from agent_runner.status.store.errors import SlugTaken
 from agent_runner.status.store.records import ExecutionQuery, Removal, ResourceKind, View
-from agent_runner.status.store.registry.threads import NewThread, Thread, ThreadQuery
+from agent_runner.status.store.registry.threads import NewThread, Thread, ThreadQuery, ThreadStatus
 
 Json = dict[str, Any]
 
@@ -47,7 +47,11 @@ class ThreadService:
 
     async def search(self, query: ThreadQuery) -> tuple[list[Thread], int]:
         """One page, and how many there are in all."""
-        return await self._store.search_threads(query), await self.count(query)
+        return await self.found(query), await self.count(query)
+
+    async def found(self, query: ThreadQuery) -> list[Thread]:
+        """One page."""
+        return await self._store.search_threads(query)
 
     async def count(self, query: ThreadQuery) -> int:
         return await self._store.count_threads(query)
@@ -92,6 +96,25 @@ class ThreadService:
         or_existing: bool = False,
     ) -> Thread:
         """`or_existing`: a thread that is there stays as it is and is the answer. Else raises ALREADY_EXISTS."""
+        made = await self._made(thread_id, metadata=metadata, config=config, ttl=ttl, or_existing=or_existing)
+        return await self.again(made) if made.is_new else made
+
+    async def create_for_run(
+        self, thread_id: str | None = None, *, metadata: Mapping[str, Any], ttl: Mapping[str, Any] | None = None
+    ) -> Thread:
+        """The thread with this id, which is made if it is missing; without an id a new one. Of a new one only what
+        its run needs is known."""
+        return await self._made(thread_id, metadata=metadata, ttl=ttl, or_existing=True)
+
+    async def _made(
+        self,
+        thread_id: str | None,
+        *,
+        metadata: Mapping[str, Any] | None,
+        config: Mapping[str, Any] | None = None,
+        ttl: Mapping[str, Any] | None = None,
+        or_existing: bool,
+    ) -> Thread:
         session_id = session_of(thread_id) if thread_id else new_resource_id(ResourceKind.SESSION)
         if thread_id and (found := await self._store.thread(session_id)) is not None:
             if or_existing:
@@ -113,17 +136,30 @@ class ThreadService:
             if found is None or not or_existing:
                 raise taken("Thread", thread_uuid(session_id)) from None
             return found
-        await self._store.put_thread(
-            NewThread(
-                session_id=session_id,
-                org=org,
-                metadata=metadata or {},
-                config=config or {},
-                ttl=ttl,
-                expires_in_s=expiry_of(ttl),
-            )
+        new = NewThread(
+            session_id=session_id,
+            org=org,
+            metadata=metadata or {},
+            config=config or {},
+            ttl=ttl,
+            expires_in_s=expiry_of(ttl),
         )
-        return await self.get(thread_uuid(session_id))
+        await self._store.put_thread(new)
+        return Thread(
+            session_id=session_id,
+            org=org,
+            status=ThreadStatus.IDLE,
+            created_at=0.0,
+            updated_at=0.0,
+            metadata=dict(new.metadata),
+            is_new=True,
+        )
+
+    async def used(self, thread: Thread, *, metadata: Mapping[str, Any]) -> None:
+        """Notes what a run says of its thread (`graph_id`, `assistant_id`), and that the thread is used."""
+        if thread.is_new or (thread.ttl is None and metadata.items() <= thread.metadata.items()):
+            return
+        await self._store.patch_thread(NewThread(session_id=thread.session_id, org=thread.org, metadata=metadata))
 
     async def change(
         self,

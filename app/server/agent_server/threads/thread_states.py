@@ -3,19 +3,23 @@ asked of a worker each time."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from agent_runner.app.server.agent_server.assistants.assistant_service import AssistantService, default_id
 from agent_runner.app.server.agent_server.queries.graph_questions import GraphQuestions
 from agent_runner.app.server.agent_server.streams.run_end import run_end
+from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
 from agent_runner.app.server.agent_server.uuids import is_uuid, run_uuid, thread_uuid
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.executions.placement import BUILT_IN_SLUG
 from agent_runner.app.server.problems import Kind, Problem
 from agent_runner.status.store.records import ResourceKind
-from agent_runner.status.store.registry.threads import Thread, ThreadState, ThreadStatus
+from agent_runner.status.store.registry.threads import Thread, ThreadQuery, ThreadState, ThreadStatus
 
 Json = dict[str, Any]
+MOST_LEARNT = 200
+"""States that one search by values asks for at most."""
 AT_ONCE = 8
 """Workers that one search asks at the same time."""
 EMPTY: Json = {
@@ -88,6 +92,14 @@ class ThreadStates:
         listed = list(threads)
         states = await asyncio.gather(*map(one, listed))
         return {thread.session_id: state for thread, state in zip(listed, states, strict=True)}
+
+    async def learn(self, threads: ThreadService, query: ThreadQuery) -> None:
+        """Before a search by values: have the states told that are not known yet, of the threads that changed last."""
+        untold = replace(
+            query, values={}, untold=True, limit=MOST_LEARNT, offset=0, sort_by="updated_at", ascending=False
+        )
+        found = await threads.found(untold)
+        await self.known(one for one in found if one.status is not ThreadStatus.BUSY)
 
     async def failure(self, thread: Thread) -> Json | None:
         """`{error, message}` of the run that left the thread in `error`."""
