@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from langgraph_sdk.errors import ConflictError, NotFoundError
+from langgraph_sdk.errors import BadRequestError, ConflictError, NotFoundError
 
 from agent_runner.app.server.agent_server.uuids import execution_of, run_uuid, session_of, thread_uuid
 from tests.integration.stack import KEY, Stack
@@ -305,3 +305,13 @@ async def test_the_stream_of_a_thread(client: Any, served: Stack) -> None:
     assert [event for event, _ in told] == ["metadata", "metadata", "state_update"]
     assert (told[0][1]["attempt"], told[1][1]["status"]) == (1, "run_done")
     assert (told[2][1]["thread_id"], told[2][1]["state"]["values"]["n"]) == (thread, 9)
+
+
+async def test_the_priority_of_a_run(client: Any, served: Stack) -> None:
+    """It stands in the metadata of the run, or of its assistant, under the name of the annotation."""
+    urgent = await client.assistants.create("count", metadata={"agent-runner/priority": 5})
+    thread = await new_thread(client)
+    run = await client.runs.create(thread, urgent["assistant_id"], input={"n": 1})
+    assert served.get(execution_of(run["run_id"]))["metadata"]["annotations"]["agent-runner/priority"] == "5"
+    with pytest.raises(BadRequestError, match="priority"):
+        await client.runs.create(thread, "count", input={"n": 1}, metadata={"agent-runner/priority": 11})

@@ -16,6 +16,7 @@ EXPLAINED = (
     "Invalid assistant: ",  # neither a UUID nor the name of a graph
     "webhook: ",  # a port that is none, an address of a private network
     "Key is required",
+    "namespace: ",  # labels that are joined by dots
     "Invalid filter key",
     "Unsupported operator",  # of the store's filters, in LangGraph's words
     "session: is not what session_id says",  # two parameters that name one thing

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
@@ -27,6 +27,7 @@ from agent_runner.status.store.registry.assistants import Assistant
 FRESH_S = 60.0
 MOST_KEPT = 500
 MOST_DEEP = 50
+_XRAY = {"pattern": "^([Tt]rue|[Ff]alse|[1-9]|[1-4][0-9]|50)$"}
 
 
 class ConfigBody(Body):
@@ -93,7 +94,7 @@ def graph_shape_routes(edges: Edges, assistants: AssistantService, questions: Gr
         return JSONResponse({"graph_id": assistant.graph, **await shapes.of(assistant, "schemas")})
 
     @routes.get("/{assistant_id}/graph", name="draw graph")
-    async def graph(assistant_id: str, xray: str = "false") -> JSONResponse:
+    async def graph(assistant_id: str, xray: Annotated[str, Query(json_schema_extra=_XRAY)] = "false") -> JSONResponse:
         """Nodes and edges. `xray`: true, or how deep to look into sub-graphs."""
         given = assistant_id if is_uuid(assistant_id) else (await assistants.resolve(assistant_id)).id
         depth: bool | int

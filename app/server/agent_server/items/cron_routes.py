@@ -77,7 +77,7 @@ class CronHandlers:
             raise
 
     async def search(self, request: Request) -> Response:
-        asked = await sent(request, CronSearch, optional=True)
+        asked = await sent(request, CronSearch)
         found = await self._found(asked, asked.enabled)
         key = asked.sort_by or "created_at"
         known = sorted((one for one in found if one[key]), key=_by(key), reverse=asked.sort_order != "asc")
@@ -86,7 +86,7 @@ class CronHandlers:
         return page_answer(shown, offset=asked.offset, limit=asked.limit, total=len(found))
 
     async def count(self, request: Request) -> Response:
-        return JSONResponse(len(await self._found(await sent(request, CronCount, optional=True), None)))
+        return JSONResponse(len(await self._found(await sent(request, CronCount), None)))
 
     async def get(self, cron_id: CronId) -> Response:
         return await self._answer(await self._one(cron_id))

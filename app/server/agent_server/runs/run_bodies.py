@@ -15,9 +15,16 @@ Json = dict[str, Any]
 _UUID_TEXT: Json = {"type": "string", "format": "uuid"}
 _NAMED: Json = {
     "required": ["thread_id", "run_ids"],
-    "properties": {"thread_id": _UUID_TEXT, "run_ids": {"type": "array", "minItems": 1, "items": _UUID_TEXT}},
+    "properties": {
+        "thread_id": _UUID_TEXT,
+        "run_ids": {"type": "array", "minItems": 1, "items": _UUID_TEXT},
+        "status": {"type": "null"},
+    },
 }
-_BY_STATUS: Json = {"required": ["status"], "properties": {"status": {"type": "string"}}}
+_BY_STATUS: Json = {
+    "required": ["status"],
+    "properties": {"status": {"type": "string"}, "thread_id": {"type": "null"}, "run_ids": {"type": "null"}},
+}
 
 
 def _listed(given: Any) -> Any:

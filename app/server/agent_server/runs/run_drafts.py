@@ -16,6 +16,7 @@ from agent_runner.app.server.executions.input_rows import input_rows
 from agent_runner.app.server.executions.run_config import OURS, put_annotations
 from agent_runner.app.server.executions.view import API_VERSION
 from agent_runner.app.server.problems import invalid
+from agent_runner.status.requests import fair_turns
 from agent_runner.status.requests.multitask import Multitask
 from agent_runner.status.requests.run_request import EVERY_NODE, MESSAGES, RunRequest
 from agent_runner.status.store.registry.assistants import Assistant
@@ -49,7 +50,8 @@ def draft_of_run(
     metadata = metadata_of(asked, assistant, thread)
     config, checkpoint_id = config_of(asked, assistant, metadata)
     context = context_of(asked, assistant) or None
-    put_annotations(execution.metadata.annotations, {"context": context, "config": config or None})
+    told = {"context": context, "config": config or None, "priority": metadata.get(fair_turns.ANNOTATION)}
+    put_annotations(execution.metadata.annotations, told)
     request = RunRequest(
         parts=parts_of(asked.modes) if keeps_stream else (),
         subgraphs=asked.stream_subgraphs,

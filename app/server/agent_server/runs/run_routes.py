@@ -15,9 +15,10 @@ from agent_runner.app.server.agent_server.runs.run_bodies import RunCreate
 from agent_runner.app.server.agent_server.runs.run_service import RunService
 from agent_runner.app.server.agent_server.runs.stateless_routes import stateless_routes
 from agent_runner.app.server.agent_server.runs.stream_modes import chosen_modes
-from agent_runner.app.server.agent_server.streams.frames import place_after
+from agent_runner.app.server.agent_server.streams.frames import ID_PATTERN, place_after
 from agent_runner.app.server.agent_server.streams.protocol_routes import protocol_routes
 from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
+from agent_runner.app.server.agent_server.uuids import known_uuid
 from agent_runner.app.server.contract.create_limits import create_bytes
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.http.document.schemas import EVENTS, JSON, STRING, answer, body_of, object_of
@@ -31,10 +32,12 @@ Offset = Annotated[int, Query(ge=0, le=1 << 40)]
 Flag = Annotated[bool, Query()]
 Action = Annotated[Literal["interrupt", "rollback"], Query()]
 Named = Annotated[list[str] | None, Query()]
-LastEventId = Annotated[str, Header(alias="Last-Event-ID")]
+LastEventId = Annotated[str, Header(alias="Last-Event-ID", json_schema_extra={"pattern": ID_PATTERN})]
 
 OF_THREAD = "/threads/{thread_id}/runs"
 ONE = f"{OF_THREAD}/{{run_id}}"
+OTHER_ROUTES = frozenset({"stream", "wait", "crons"})
+"""What stands in the place of a run's id in the addresses of other routes."""
 _SHOWN: Responses = {200: answer({"type": "object"}, "the run")}
 _EVENT = object_of(event=STRING, data={**STRING, "contentMediaType": JSON})
 _EVENTS = {"description": "the events of the run, until its end", "content": {EVENTS: {"itemSchema": _EVENT}}}
@@ -94,10 +97,12 @@ class RunHandlers:
         return page_answer(shown, offset=offset, limit=limit, total=offset + len(found))
 
     async def get(self, thread_id: ThreadId, run_id: RunId) -> Response:
+        _is_no_route(run_id)
         return JSONResponse(await self._runs.shown(await self._runs.get(thread_id, run_id)))
 
     async def delete(self, thread_id: ThreadId, run_id: RunId) -> Response:
         """With what it did to the thread's memory, if nothing ran after it."""
+        _is_no_route(run_id)
         await self._runs.delete(await self._runs.get(thread_id, run_id))
         return Response(status_code=204)
 
@@ -136,9 +141,15 @@ class RunHandlers:
             return self._answers.wait(place, found)
 
     async def _unless_absent(self, thread_id: str, run_id: str) -> Execution | None:
+        known_uuid(thread_id, "thread_id")
         try:
             return await self._runs.get(thread_id, run_id)
         except Problem as problem:
             if problem.kind is not Kind.NOT_FOUND:
                 raise
             return None
+
+
+def _is_no_route(run_id: str) -> None:
+    if run_id in OTHER_ROUTES:
+        raise Problem(Kind.METHOD_NOT_ALLOWED, "Method Not Allowed", next_step="/docs lists the routes.")

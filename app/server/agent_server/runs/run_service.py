@@ -179,13 +179,16 @@ class RunService:
             raise absent("Open run", run_uuid(execution.id))
         return await self._executions.cancel(execution.id, roll_back=action == "rollback")
 
-    async def cancel_many(self, thread_id: str | None, run_ids: Sequence[str], status: str | None, action: str) -> None:
-        """Raises NOT_FOUND if there is nothing to cancel, UNPROCESSABLE for both or neither of the two forms."""
+    async def cancel_many(
+        self, thread_id: str | None, run_ids: Sequence[str] | None, status: str | None, action: str
+    ) -> None:
+        """Raises NOT_FOUND if there is nothing to cancel, UNPROCESSABLE for both or neither of the two forms: a status
+        beside a thread would cancel the runs of all others."""
         named = thread_id is not None and bool(run_ids)
-        if named == (status is not None):
+        if named == (status is not None) or (not named and (thread_id is not None or run_ids is not None)):
             raise unprocessable("give either thread_id and run_ids, or status")
         if named:
-            found = [await self.get(thread_id or "", run_id) for run_id in run_ids]
+            found = [await self.get(thread_id or "", run_id) for run_id in run_ids or ()]
         else:
             found = await self._open(OPEN_PHASES[status or "all"])
         open_ones = [one for one in found if not has_ended(one)]

@@ -12,7 +12,7 @@ from agent_runner.app.server.agent_server.runs.run_answers import RunAnswers
 from agent_runner.app.server.agent_server.runs.run_bodies import RunCreate, RunsCancel
 from agent_runner.app.server.agent_server.runs.run_service import RunService
 from agent_runner.app.server.agent_server.runs.stream_modes import chosen_modes
-from agent_runner.app.server.agent_server.streams.frames import place_after
+from agent_runner.app.server.agent_server.streams.frames import ID_PATTERN, place_after
 from agent_runner.app.server.http.document.schemas import body_of
 
 MOST_AT_ONCE = 100
@@ -59,14 +59,14 @@ def stateless_routes(runs: RunService, answers: RunAnswers, limit: int) -> APIRo
         request: Request, action: Annotated[Literal["interrupt", "rollback"], Query()] = "interrupt"
     ) -> Response:
         asked = await sent(request, RunsCancel)
-        await runs.cancel_many(asked.thread_id, asked.run_ids or [], asked.status, action)
+        await runs.cancel_many(asked.thread_id, asked.run_ids, asked.status, action)
         return Response(status_code=204)
 
     @routes.get("/{run_id}/stream", name="follow stateless run", response_class=StreamingResponse)
     async def follow(
         run_id: RunId,
         stream_mode: Annotated[list[str] | None, Query()] = None,
-        last_event_id: Annotated[str, Header(alias="Last-Event-ID")] = "",
+        last_event_id: Annotated[str, Header(alias="Last-Event-ID", json_schema_extra={"pattern": ID_PATTERN})] = "",
     ) -> Response:
         found = await runs.of_id(run_id)
         with answers.place() as place:

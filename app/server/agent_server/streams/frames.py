@@ -18,6 +18,8 @@ EVERY_S = 5.0
 FROM_THE_START = ("-1", "-")
 json_of = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _ID = re.compile(r"^(\d{1,18})(?:-(\d{1,9}))?$")
+ID_PATTERN = "^(-1?|[0-9]{1,18}(-[0-9]{1,9})?)?$"
+"""The same for the description, with what means the beginning; without an id it is "from now on"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

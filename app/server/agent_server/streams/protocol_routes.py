@@ -17,6 +17,7 @@ from agent_runner.app.server.agent_server.runs.run_answers import RunAnswers
 from agent_runner.app.server.agent_server.streams.frames import HEADERS, MEDIA_TYPE, with_heartbeats
 from agent_runner.app.server.agent_server.streams.protocol_events import CHANNELS, ProtocolEvent, thread_events
 from agent_runner.app.server.agent_server.streams.thread_stream import (
+    ID_PATTERN,
     STREAM_MODES,
     ThreadPosition,
     thread_frames,
@@ -111,7 +112,7 @@ def protocol_routes(ctx: ServerContext, threads: ThreadService, answers: RunAnsw
     async def stream(
         thread_id: ThreadId,
         stream_modes: Annotated[list[str] | None, Query()] = None,
-        last_event_id: Annotated[str, Header(alias="Last-Event-ID")] = "",
+        last_event_id: Annotated[str, Header(alias="Last-Event-ID", json_schema_extra={"pattern": ID_PATTERN})] = "",
     ) -> Response:
         thread = await threads.get(thread_id)
         given = [one for text in stream_modes or ["run_modes"] for one in text.split(",")]

@@ -26,6 +26,7 @@ STREAM_MODES = frozenset({RUN_MODES, LIFECYCLE, STATE_UPDATE})
 DONE = Position(seq=10**10 - 1)
 """The position of the event that tells the end of a run."""
 _ID = re.compile(r"^(\d{1,18})\.(.+)$")
+ID_PATTERN = "^(-|[0-9]{1,18}\\.[0-9]{1,18}(-[0-9]{1,9})?)?$"
 _BEGIN = re.compile(r"event: metadata\r\n.*?\r\n\r\n", re.DOTALL)
 """The event that names a run, at the beginning of its stream."""
 _LINE = re.compile(r"^id: (.*)\r$", re.MULTILINE)

@@ -120,6 +120,7 @@ class ThreadHandlers:
             whole = thread_json(thread, known.get(thread.session_id), failure=failure)
             one = selected(whole, asked.select)
             if asked.extract:
+                one = dict(one)
                 one["extracted"] = {alias: extracted(whole, path) for alias, path in asked.extract.items()}
             listed.append(one)
         return page_answer(listed, offset=asked.offset, limit=asked.limit, total=total)

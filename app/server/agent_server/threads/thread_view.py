@@ -50,7 +50,7 @@ def interrupts_of(state: dict[str, Any] | None) -> dict[str, list[dict[str, Any]
 
 def extracted(thread: dict[str, Any], path: str) -> Any:
     """The value at a path such as `values.messages[0].content` or `metadata.title`; null where there is none."""
-    found: Any = thread
+    found: Any = thread if path else None
     for name, index in _STEP.findall(path):
         if index:
             at = int(index)

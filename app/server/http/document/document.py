@@ -81,12 +81,13 @@ def describe(app: FastAPI) -> dict[str, Any]:
 def allowed_methods(document: Mapping[str, Any], path: str) -> list[str]:
     """The methods of this path, for `Allow`; empty for a path that is not described."""
     wanted = path.split("/")
-    found: set[str] = set()
+    found: dict[int, set[str]] = {}
     for template, operations in document["paths"].items():
         parts = template.split("/")
         if len(parts) == len(wanted) and all(p.startswith("{") or p == w for p, w in zip(parts, wanted, strict=True)):
-            found |= {method.upper() for method in operations}
-    return sorted(found)
+            found.setdefault(template.count("{"), set()).update(method.upper() for method in operations)
+    # `/threads/search` is not the thread `search`: what names most of the path is meant.
+    return sorted(found[min(found)]) if found else []
 
 
 def _refusals(path: str, method: str, operation: Mapping[str, Any]) -> Iterator[int]:
