@@ -52,13 +52,17 @@ class MaskedChunks:
     def __init__(self, mask: Mask) -> None:
         self._mask = mask
         self._streams: dict[tuple[str, str], MaskedStream] = {}
+        self._metadata: tuple[Any, Any] = None, None
+        """The metadata of the last chunk, which the next one shares, and the same masked."""
 
     def through(self, data: Any) -> Any:
-        """`[chunk, metadata]` with the texts of the chunk masked."""
+        """`[chunk, metadata]` with every text in it masked; None for what is no chunk."""
         match data:
             case [{"type": "AIMessageChunk"} as chunk, metadata]:
-                return [self._masked(dict(chunk)), metadata]
-        return data
+                if self._metadata[0] is not metadata:
+                    self._metadata = metadata, self._mask.within(metadata)
+                return [self._mask.within(self._masked(dict(chunk))), self._metadata[1]]
+        return None
 
     def _masked(self, chunk: dict[str, Any]) -> dict[str, Any]:
         id_, last = str(chunk.get("id") or ""), chunk.get("chunk_position") == "last"

@@ -171,6 +171,11 @@ class Run:
         """Add an event to the log. Much text is masked in a thread, so that beats and other runs do not wait for it."""
         if self._given_up:
             return
+        if isinstance(event, StreamPart) and self.mask and event.part == "messages":
+            chunk = self._chunks.through(event.data)
+            if chunk is not None:
+                self.log.add(self._stream(replace(event, data=chunk)))
+                return
         deltas = self._stream(event) if isinstance(event, StreamPart) else self.builder.feed(event)
         if self.mask:
             deltas = self._texts.through(deltas)
@@ -188,8 +193,6 @@ class Run:
             self.log.add(masked)
 
     def _stream(self, event: StreamPart) -> list[Delta]:
-        if self.mask and event.part == "messages":
-            event = replace(event, data=self._chunks.through(event.data))
         row = self._stream_rows.row(event)
         return [] if row is None else [row]
 

@@ -17,7 +17,7 @@ SEED = 20261120
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
-    with fuzzed(**QUICK_ENDS) as opened:
+    with fuzzed(worker=True, **QUICK_ENDS) as opened:
         yield opened
 
 

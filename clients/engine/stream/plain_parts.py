@@ -19,7 +19,14 @@ MAX_DEPTH = 64
 
 def plain_part(value: Any, depth: int = MAX_DEPTH) -> Any:
     """`value` as plain JSON, without limits of size. Never raises: what has no form of its own is shown as text."""
-    if value is None or isinstance(value, bool | int):
+    kind = type(value)  # looked at first, because nearly all that is streamed is of these kinds
+    if value is None or kind is bool or kind is int:
+        return value
+    if kind is str:
+        return plain_text(value)
+    if kind is dict and depth > 0:
+        return {plain_text(str(name)): plain_part(field, depth - 1) for name, field in value.items()}
+    if isinstance(value, bool | int):
         return value
     if isinstance(value, str):
         return plain_text(value)
