@@ -181,7 +181,7 @@ _ROWS = (
         "As the one above."),
     _of("exit_report.lost", ERROR, "an exit report from Redis is lost, the store is away", "error",
         "The runs of that process end by their heartbeats."),
-    _of("webhook.failed", WARNING, "a webhook was not called", "execution_id tries error",
+    _of("webhook.failed", WARNING, "a webhook was not called", "execution_id call tries error",
         "It is tried again, eight times in all; the address may be private, or answers with an error."),
     # Presence
     _of("worker.arrived", INFO, "{role} {name} is here", "role name queue slots", "A process announced itself."),

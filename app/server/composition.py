@@ -14,7 +14,6 @@ from ulid import ULID
 
 from agent_runner.app.server.access.api_keys import Keys
 from agent_runner.app.server.access.gate import Gate
-from agent_runner.app.server.agent_server.runs.webhook_sender import WebhookSender
 from agent_runner.app.server.answers.answer_access import answerer
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.executions.dispatch import Dispatcher, Resender
@@ -34,6 +33,7 @@ from agent_runner.app.server.runners.presence import PresenceBoard
 from agent_runner.app.server.runners.report_pickup import LeftReports
 from agent_runner.app.server.runners.runner_service import RunnerService
 from agent_runner.app.server.schedules.makers import schedule_clock
+from agent_runner.app.server.webhooks.webhook_sender import WebhookSender
 from agent_runner.clients.broker.publisher import Publisher
 from agent_runner.clients.broker.start_check import look_at_redis
 from agent_runner.clients.broker.task_ends import TaskEnds

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import SecretStr, field_validator
 
 from agent_runner.clients.settings.environment import NamedSettings, setting
+from agent_runner.status.requests.webhooks import EVENTS, events_of
 
 
 class EdgeSettings(NamedSettings):
@@ -18,6 +19,21 @@ class EdgeSettings(NamedSettings):
         "AGENT_RUNNER_WEBHOOK_SECRET",
         default=SecretStr(""),
         about="signs the calls of webhooks (X-Agent-Runner-Signature); without it they are not signed",
+    )
+    webhook_url: SecretStr = setting(
+        "AGENT_RUNNER_WEBHOOK_URL",
+        default=SecretStr(""),
+        about="called for each execution that names no webhook of its own; it may lead to a private network",
+    )
+    webhook_events: str = setting(
+        "AGENT_RUNNER_WEBHOOK_EVENTS",
+        default=",".join(EVENTS),
+        about=f"when it is called: some of {', '.join(EVENTS)}",
+    )
+    webhook_answer_tokens: bool = setting(
+        "AGENT_RUNNER_WEBHOOK_ANSWER_TOKENS",
+        default=False,
+        about="its calls about questions bring tokens that answer them without a key",
     )
     webhook_private: bool = setting(
         "AGENT_RUNNER_WEBHOOK_PRIVATE",
@@ -135,6 +151,23 @@ class EdgeSettings(NamedSettings):
         if not re.fullmatch(r"((grpc|http)s?://)?[^\s/]+:\d{1,5}", value):
             raise ValueError("must be host:port, with grpcs:// in front for TLS")
         return value
+
+    @field_validator("webhook_url", mode="after")
+    @classmethod
+    def _webhook_address(cls, value: SecretStr) -> SecretStr:
+        if value.get_secret_value() and not re.fullmatch(r"https?://[^\s/@]+(/[!-~]*)?", value.get_secret_value()):
+            raise ValueError("must be a whole address, http:// or https://, without user and password")
+        return value
+
+    @field_validator("webhook_events", mode="after")
+    @classmethod
+    def _known_events(cls, value: str) -> str:
+        events_of(_split(value), "events")
+        return value
+
+    @property
+    def events_of_webhook(self) -> tuple[str, ...]:
+        return events_of(_split(self.webhook_events), "events")
 
     @field_validator("cors_origins", mode="after")
     @classmethod

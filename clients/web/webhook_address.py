@@ -1,4 +1,4 @@
-"""Which addresses may be called at the end of a run, and a call that goes to no other one.
+"""Which addresses webhooks may call, and a call that goes to no other one.
 
 A name is looked up here and the call goes to the address that was found, so a name that changes its address between the
 check and the call changes nothing.
@@ -10,8 +10,10 @@ import hmac
 import ipaddress
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import SplitResult, urlsplit
 
 import httpx
@@ -21,6 +23,7 @@ from agent_runner.clients.settings.server_of_graphs import graphs_document
 
 TIMEOUT_S = 10.0
 SIGNATURE = "X-Agent-Runner-Signature"
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class WebhookRefused(ValueError):
@@ -57,7 +60,7 @@ class WebhookPolicy:
         if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
             raise WebhookRefused("it must be a whole address, http:// or https://")
         if parts.username is not None or parts.password is not None:
-            raise WebhookRefused("it must hold no user and no password")
+            raise WebhookRefused("it must hold no user and no password; an execution's webhook may have headers")
         if self.https_only and parts.scheme != "https":
             raise WebhookRefused("it must begin with https:// (webhooks.url.require_https in langgraph.json)")
         try:
@@ -71,19 +74,21 @@ class WebhookPolicy:
             )
         return parts
 
-    async def call(self, url: str, body: bytes, secret: str) -> None:
-        """One POST. Raises WebhookRefused or httpx.HTTPError, also for an answer that is not 2xx."""
+    async def call(self, url: str, body: bytes, secret: str, *, headers: Mapping[str, str] = NO_HEADERS) -> None:
+        """One POST, with these headers beside our own.
+
+        Raises WebhookRefused or httpx.HTTPError, also for an answer that is not 2xx."""
         parts = self.check(url)
         host, port = str(parts.hostname), parts.port or (443 if parts.scheme == "https" else 80)
         address = await self._address(host, port)
         literal = f"[{address}]" if ":" in address else address
-        headers = {"Host": parts.netloc, "Content-Type": "application/json", "User-Agent": "agent-runner"}
+        sent = {**headers, "Host": parts.netloc, "Content-Type": "application/json", "User-Agent": "agent-runner"}
         if secret:
-            headers[SIGNATURE] = signature(secret, body, int(time.time()))
+            sent[SIGNATURE] = signature(secret, body, int(time.time()))
         target = parts._replace(netloc=f"{literal}:{port}", fragment="").geturl()
         async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False, follow_redirects=False) as client:
             request = client.build_request(
-                "POST", target, content=body, headers=headers, extensions={"sni_hostname": host}
+                "POST", target, content=body, headers=sent, extensions={"sni_hostname": host}
             )
             answer = await client.send(request, stream=True)
             await answer.aclose()

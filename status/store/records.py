@@ -68,8 +68,7 @@ class NewExecution:
     multitask: Multitask = Multitask.ENQUEUE
     thread_id: str = ""
     """The id of the session's thread in memory, if the session has none yet. Empty: the worker names it."""
-    webhook: bytes = b""
-    """The address to call at its end, encrypted."""
+    webhook: tuple[bytes, str] | None = None  # what to call, encrypted, and at which events, with spaces between
     after_s: float = 0.0
     """It may begin only after this many seconds."""
     priority: int = 0  # see `FairTurns`

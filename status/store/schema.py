@@ -39,6 +39,7 @@ from agent_runner.status.store.tables import (
     label_rows,
     schedule_records,
     turn_records,
+    webhook_records,
     worker_records,
 )
 from agent_runner.status.store.tables.columns import Big as _Big
@@ -118,6 +119,7 @@ executions = Table(
     _count("rolled_back"),
     Column("not_before", Double, nullable=False, server_default="0"),
     Column("webhook", LargeBinary, nullable=True),
+    _name("webhook_events", "end"),
     _due("webhook_due_at"),
     _count("webhook_tries"),
     _name("retry"),
@@ -301,6 +303,7 @@ threads, assistants = client_records.threads, client_records.assistants
 graph_queries = client_records.graph_queries
 org_turns = turn_records.org_turns
 answer_tokens = answer_records.answer_tokens
+webhook_deliveries = webhook_records.webhook_deliveries
 schedules, schedule_firings = schedule_records.schedules, schedule_records.schedule_firings
 
 MIGRATION_WAIT_S = 60

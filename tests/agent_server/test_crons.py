@@ -1,6 +1,5 @@
 """Crons by LangGraph's own client: they are schedules, their runs are executions, and both APIs show the same."""
 
-import json
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -14,9 +13,9 @@ from langgraph_sdk.errors import BadRequestError, NotFoundError, UnprocessableEn
 from agent_runner.app.server.agent_server.uuids import cron_uuid, execution_of, run_uuid, schedule_of, thread_uuid
 from agent_runner.app.server.composition import RunningServer
 from tests.agent_server.test_runs import COUNTED, ended
-from tests.agent_server.test_webhooks import receiver
 from tests.integration.stack import Stack
 from tests.support.waiting import eventually
+from tests.support.webhook_receiver import receiver
 from tests.unit.server.conftest import KEY, http_client, redis_url, server, settings
 from tests.unit.server.identity import key
 from tests.unit.server.test_create import assert_problem
@@ -167,7 +166,7 @@ async def test_the_webhook_of_a_cron_is_sealed_and_called(client: Any, served: S
         assert "token=" not in f"{cron}{changed}{await client.crons.search()}{shown}"
         _, run = fired(served, cron)
         eventually(lambda: calls, what="the call", within_s=40)
-        assert json.loads(calls[0][1])["run_id"] == run
+        assert calls[0].told["run_id"] == run
     await client.crons.delete(cron["cron_id"])
 
 

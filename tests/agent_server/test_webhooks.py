@@ -1,50 +1,19 @@
 """A webhook is called at the end of its run: signed, tried again, and never at an address of a private network."""
 
-import hashlib
-import hmac
 import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent_runner.clients.web.webhook_address import SIGNATURE, WebhookPolicy, WebhookRefused
+from agent_runner.clients.web.webhook_address import WebhookPolicy, WebhookRefused
 from tests.agent_server.conftest import WEBHOOKS
 from tests.agent_server.test_runs import new_thread
 from tests.support.waiting import eventually
+from tests.support.webhook_receiver import receiver
 
 PRIVATE = ("http://127.0.0.1/x", "http://[::1]/", "http://localhost:80/", "https://10.1.2.3/", "http://169.254.169.254/",
            "http://[::ffff:127.0.0.1]/", "http://a.localhost/", "http://0.0.0.0/")  # fmt: skip
-
-
-@contextmanager
-def receiver(*answers: int) -> Iterator[tuple[str, list[tuple[dict[str, str], bytes]]]]:
-    """A server that answers with these statuses in order, and then with 200; what it was sent."""
-    calls: list[tuple[dict[str, str], bytes]] = []
-    left = list(answers)
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            calls.append((dict(self.headers), body))
-            self.send_response(left.pop(0) if left else 200)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, *args: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/done?token=abc", calls
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 async def test_the_end_of_a_run_is_told(client: Any) -> None:
@@ -55,14 +24,10 @@ async def test_the_end_of_a_run_is_told(client: Any) -> None:
         assert "token" not in json.dumps(run)
         await client.runs.join(thread, run["run_id"])
         eventually(lambda: calls, what="the call", within_s=40)
-        headers, body = calls[0]
-        told = json.loads(body)
+        told = calls[0].told
         assert (told["run_id"], told["status"], told["values"]["n"]) == (run["run_id"], "success", 4)
         assert told["metadata"]["for"] == "it"
-        stamp, _, digest = headers[SIGNATURE].partition(",v1=")
-        signed = f"{stamp.removeprefix('t=')}.".encode() + body
-        secret = WEBHOOKS["AGENT_RUNNER_WEBHOOK_SECRET"].encode()
-        assert digest == hmac.new(secret, signed, hashlib.sha256).hexdigest()
+        assert calls[0].is_signed_with(WEBHOOKS["AGENT_RUNNER_WEBHOOK_SECRET"])
 
 
 async def test_a_call_that_fails_is_made_again(client: Any) -> None:
@@ -71,7 +36,7 @@ async def test_a_call_that_fails_is_made_again(client: Any) -> None:
         thread = await new_thread(client)
         run = await client.runs.create(thread, "fails", input={"n": 1, "kind": "value"}, webhook=url)
         eventually(lambda: len(calls) >= 2, what="the second call", within_s=60)
-        told = [json.loads(body) for _, body in calls]
+        told = [call.told for call in calls]
         assert {one["run_id"] for one in told} == {run["run_id"]}
         assert (told[-1]["status"], told[-1]["error"]["message"]) == ("error", "no value")
 

@@ -15,6 +15,8 @@ EXPLAINED = (
     "Cannot specify both configurable and context",
     "Invalid assistant: ",  # neither a UUID nor the name of a graph
     "webhook: ",  # a port that is none, an address of a private network
+    "webhook.headers",  # names that are not the caller's to set
+    "question_id: ",  # not of an open question, or needed where several are
     "Key is required",
     "namespace: ",  # labels that are joined by dots
     "Invalid filter key",

@@ -166,6 +166,10 @@ ROWS: dict[str, list[Row]] = {
         for seq, (kind, payload) in enumerate(log, 1)
     ],
     "execution_snapshots": [{OF: "aex-completed", "seq": 4, "state": dumps(_SNAPSHOT)}],
+    "webhook_deliveries": [
+        {OF: id, "id": f"delivery-{id}", "event": "end", "at": T0, "due_at": T0 + 9e6, "tries": 1, "outcome": ""}
+        for id in LOGS
+    ],
     "answer_tokens": [
         {OF: id, "digest": f"digest-{id}", "question_id": "q1", "made_by": "", "created_at": T0, "expires_at": T0 + 9e6}
         for id in LOGS

@@ -104,7 +104,7 @@ def _draft(token: AnswerToken, answer: Any) -> Draft:
             execution.metadata.annotations[name] = text
     execution.spec.execution_config.model_name = asker.model_name
     graph = kept.get("annotations", {}).get(GRAPH_ANNOTATION, "")
-    return replace(draft, graph=graph, timeouts=asker.timeouts)
+    return replace(draft, graph=graph, timeouts=asker.timeouts, kept_webhook=token.webhook)
 
 
 def _not_good(token: AnswerToken) -> Problem:

@@ -21,10 +21,13 @@ from agent_runner.app.server.executions.run_config import check_annotations, put
 from agent_runner.app.server.executions.view import API_VERSION, GRAPH_ANNOTATION
 from agent_runner.app.server.problems import invalid
 from agent_runner.app.server.resources.sealing import EnvValue
+from agent_runner.app.server.webhooks.webhook_request import Kept, webhook_of
 from agent_runner.status.attachments import Attachment
 from agent_runner.status.log.log import State
 from agent_runner.status.media import Json
+from agent_runner.status.requests import webhooks
 from agent_runner.status.requests.multitask import Multitask
+from agent_runner.status.requests.webhooks import Webhook
 from agent_runner.status.schedules.schedule import Mark
 from agent_runner.status.store.records import Execution
 from agent_runner.status.timeouts import Timeouts
@@ -35,7 +38,7 @@ CONTRACT_FIELDS = frozenset({"api_version", "apiVersion", "kind", "metadata", "s
 SHORT_FIELDS = frozenset(
     {
         *("message", "input", "answers", "agent", "session_id", "graph", "model", "env", "timeouts", "org"),
-        *("context", "config", "retry", "priority", "fallback_models"),
+        *("context", "config", "retry", "priority", "fallback_models", "webhook"),
     }
 )
 
@@ -74,8 +77,9 @@ class Draft:
     """The id of its session's thread in memory, if the session has none yet."""
     noted: Mapping[str, Any] = field(default_factory=dict)
     """What an edge keeps with the execution, beside the contract's document."""
-    webhook: str = ""
-    """The address to call at its end. Its edge has checked it."""
+    webhook: Webhook | None = None
+    kept_webhook: Kept | None = None
+    """That of the execution that it answers, as that kept it."""
     multitask: Multitask = Multitask.ENQUEUE
     after_s: float = 0.0
     """It may begin only after this many seconds."""
@@ -115,6 +119,8 @@ def draft_of_contract(execution: AgentExecution, *, idempotency_key: str = "", t
     draft.CopyFrom(execution)
     draft.ClearField("status")  # a caller never writes it
     check_annotations(annotations)
+    hook = _json_in(annotations, webhooks.ANNOTATION)
+    draft.metadata.annotations.pop(webhooks.ANNOTATION, None)  # its address may be a secret
     given, answers = input_content(_json_in(annotations, INPUT), taken), _json_in(annotations, ANSWERS)
     words = draft.spec.message
     told = answer_contents(_answers(answers), taken)
@@ -130,6 +136,7 @@ def draft_of_contract(execution: AgentExecution, *, idempotency_key: str = "", t
         answers=told,
         spoken=bool(words) or (given is None and answers is None),
         attachments=taken.attachments,
+        webhook=None if hook is None else webhook_of(hook, f"metadata.annotations[{webhooks.ANNOTATION!r}]"),
         timeouts=_seconds(_json_in(annotations, TIMEOUTS) or {}),
         idempotency_key=idempotency_key,
     )
@@ -167,6 +174,7 @@ def _short(body: Mapping[str, Any], idempotency_key: str) -> Draft:
         spoken="message" in body,
         layout=said.layout,
         attachments=taken.attachments,
+        webhook=None if body.get("webhook") is None else webhook_of(body["webhook"]),
         timeouts=_seconds(_object(body, "timeouts")),
         idempotency_key=idempotency_key,
     )

@@ -49,7 +49,8 @@ from agent_runner.app.server.problems import (
     not_found,
     violated,
 )
-from agent_runner.app.server.resources.sealing import REDACTED, EnvValue, check_env, check_secrets
+from agent_runner.app.server.resources.sealing import REDACTED, check_env, check_secrets
+from agent_runner.app.server.webhooks.webhook_request import check_webhook, kept_webhook
 from agent_runner.clients.broker.publisher import PublishError
 from agent_runner.clients.tracing.tracing import TRACE
 from agent_runner.status.phases import TERMINAL_PHASES, Step
@@ -205,6 +206,8 @@ class Executions:
         draft.execution.spec.SetInParent()  # the contract lets the spec be left out, but not its message
         self._check(draft)
         timeouts = self._timeouts(draft)
+        if draft.webhook is not None and not draft.webhook.of_run:  # that of a run is checked by its edge
+            check_webhook(self._ctx.settings, draft.webhook)
         # The server makes the id. A request with the id of an existing execution means that execution.
         if (given := draft.execution.metadata.id) and await self._ctx.store.get(given) is not None:
             raise exists("AgentExecution", given)
@@ -295,9 +298,7 @@ class Executions:
             answers=draft.answers,
             spoken=draft.spoken,
             asked=draft.asked,
-            webhook=self._ctx.sealing.seal_env({"url": EnvValue(value=draft.webhook, is_secret=True)})
-            if draft.webhook
-            else b"",
+            webhook=draft.kept_webhook or kept_webhook(self._ctx, draft.webhook),
             thread_id=draft.thread_id,
             multitask=draft.multitask,
             after_s=draft.after_s,

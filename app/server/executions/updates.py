@@ -12,6 +12,7 @@ from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecu
 from agent_runner.app.server.executions.drafts import Draft
 from agent_runner.app.server.executions.view import as_json
 from agent_runner.app.server.problems import failed_precondition
+from agent_runner.status.requests import webhooks
 from agent_runner.status.store.records import Execution
 
 OWN = "agent-runner/"
@@ -31,7 +32,8 @@ def amended(execution: Execution, said: str, draft: Draft) -> Amendment | None:
 
     Raises FAILED_PRECONDITION, which names every field that cannot be changed and shows no value.
     """
-    if changed := sorted(_changed(execution, said, draft.execution)):
+    hook = [f"metadata.annotations[{webhooks.ANNOTATION!r}]"] if draft.webhook else []
+    if changed := sorted([*hook, *_changed(execution, said, draft.execution)]):
         raise failed_precondition(
             f"{', '.join(changed)} of an accepted execution cannot be changed",
             next_step="Send these as they are shown (secrets as '***'), or leave them out; or create a new execution.",

@@ -7,6 +7,8 @@ from agent_runner.app.server.schedules.firing_counts import FiringCounts
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import RETRIED_CODES, Code
 from agent_runner.status.phases import Phase
+from agent_runner.status.requests.webhooks import EVENTS
+from agent_runner.status.store.turns.webhook_calls import DELIVERED, GIVEN_UP
 
 log = event_logger(__name__)
 DELAY_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60)
@@ -38,6 +40,15 @@ class Ends:
             registry=self.registry,
         )
         self.runs = RunMeasures(self.registry)
+        self.webhooks = Counter(
+            "agent_runner_webhook_calls",
+            "Calls of webhooks, by what became of the try",
+            ["event", "outcome"],
+            registry=self.registry,
+        )
+        for event in EVENTS:
+            for outcome in (DELIVERED, "failed", GIVEN_UP):
+                self.webhooks.labels(event, outcome)
         # Every code is there from the start: an alert on a series that does not exist never fires.
         self._ended.labels(Phase.COMPLETED.name, "")
         for code in Code:

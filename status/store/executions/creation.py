@@ -125,7 +125,8 @@ class Creation(Multitasking):
             orchestrator_queue=new.orchestrator_queue,
             last_seq=len(first),
             multitask=new.multitask.value,
-            webhook=new.webhook or None,
+            webhook=new.webhook[0] if new.webhook else None,
+            webhook_events=new.webhook[1] if new.webhook else "",
             **limits_of(new.timeouts),
         )
         # All rows have the time of the execution, so what is told here is what a reader of the log will see.

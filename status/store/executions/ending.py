@@ -45,6 +45,7 @@ from agent_runner.status.store.turns.attempts import (
     retry_thread,
     rows_about,
 )
+from agent_runner.status.store.turns.webhook_outbox import tell_end
 from agent_runner.status.store.verbs import writes
 from agent_runner.status.timeouts import TimeoutType
 
@@ -109,7 +110,6 @@ def terminal(edge: Transition, phase: Phase, *conditions: ColumnElement[bool], y
         last_seq=E.last_seq + number("end_rows"),
         sealed_env=None,
         waiting=number("end_waiting"),
-        webhook_due_at=case((E.webhook.is_not(None), NOW), else_=FOREVER),
         **NO_DEADLINES,
     )
 
@@ -210,6 +210,7 @@ class Ending(Reading):
         return found
 
     def _after_end(self, connection: Connection, row: Row[Any], end: End, phase: Phase, *, large: bool) -> None:
+        tell_end(connection, self.params(), row, sqlite=self.is_sqlite)
         if large:
             state = folded(connection, row.handle)
             self.write_snapshot(connection, row.handle, row.last_seq, state.to_json())

@@ -37,6 +37,7 @@ from agent_runner.status.store.statements import runs
 from agent_runner.status.store.statements.named import resource_by_id
 from agent_runner.status.store.turns.beginning import is_repeated, untold_by
 from agent_runner.status.store.turns.run_refusals import unapplied, why_not
+from agent_runner.status.store.turns.webhook_outbox import tell_start
 from agent_runner.status.store.verbs import reads, verb, writes
 
 MIN_TAIL_BYTES = 256 * 1024
@@ -120,6 +121,7 @@ class WorkerWrites(Ending):
             if row is None or not again or not compare_digest(row.run_token, token_digest):
                 return Claimed(granted=False, refusal=why_not(row, CLAIM.step), execution=None)
         elif not row.resumable:
+            tell_start(connection, self.params(), row, sqlite=self.is_sqlite)
             told: dict[str, Any] = {"phase": Phase.IN_PROGRESS.wire_name, "attempt": row.attempt}
             phase = NewDelta(kind="phase", payload=dumps(told | ({"sandbox": sandbox} if sandbox else {})))
             self.write_log(connection, row, row.last_seq - 1, [(row.fence, phase)], at=row.claimed_at)

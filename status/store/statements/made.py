@@ -19,7 +19,8 @@ from agent_runner.status.timeouts import RESEND_UNSTAMPED_S
 GIVEN = (
     *("id", "org", "session_id", "agent_id", "name", "slug", "graph", "model_name", "redriven_from"),
     *("base_checkpoint_id", "base_given", "resume_checkpoint_id", "idempotency_key", "spec", "sealed_env"),
-    *("max_attempts", "runner_queue", "orchestrator_queue", "last_seq", "multitask", "webhook", "retry", "priority"),
+    *("max_attempts", "runner_queue", "orchestrator_queue", "last_seq", "multitask", "webhook", "webhook_events"),
+    *("retry", "priority"),
     *LIMITS,
 )
 

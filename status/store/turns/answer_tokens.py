@@ -51,6 +51,8 @@ class AnswerToken:
     expires_at: float
     made_by: str
     by: str = ""
+    webhook: tuple[bytes, str] | None = None
+    """The webhook of that execution, as `NewExecution` has it."""
 
 
 class AnswerTokens(Transactions):
@@ -110,6 +112,7 @@ def token_of(connection: Connection, params: Mapping[str, Any], digest: str) -> 
         expires_at=row.expires_at,
         made_by=row.made_by,
         by=by,
+        webhook=(asker.webhook, asker.webhook_events) if asker.webhook is not None else None,
     )
 
 

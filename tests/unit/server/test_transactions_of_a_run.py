@@ -9,8 +9,8 @@ import grpc
 import httpx
 import pytest
 
-from agent_runner.app.server.agent_server.runs import webhook_sender
 from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.app.server.webhooks import webhook_sender
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.store import Store

@@ -19,6 +19,7 @@ from agent_runner.app.server.problems import invalid
 from agent_runner.status.requests import fair_turns
 from agent_runner.status.requests.multitask import Multitask
 from agent_runner.status.requests.run_request import EVERY_NODE, MESSAGES, RunRequest
+from agent_runner.status.requests.webhooks import END, Webhook
 from agent_runner.status.store.registry.assistants import Assistant
 from agent_runner.status.store.registry.threads import Thread
 
@@ -71,7 +72,7 @@ def draft_of_run(
         attachments=taken.attachments,
         asked=request.to_json(),
         thread_id=thread_uuid(thread.session_id),
-        webhook=asked.webhook or "",
+        webhook=Webhook(url=asked.webhook, events=(END,), of_run=True) if asked.webhook else None,
         multitask=Multitask(asked.multitask_strategy or "enqueue"),
         after_s=asked.after_seconds or 0.0,
         noted={RUN: _kept(asked, assistant, metadata, temporary=temporary) | ({PROTOCOL: True} if protocol else {})},

@@ -13,6 +13,7 @@ from agent_runner.app.server.http.document.schedule_schemas import SCHEDULE_PART
 from agent_runner.status.attachments import MAX_ATTACHMENTS
 from agent_runner.status.failures import RETRIED_CODES
 from agent_runner.status.media import KINDS
+from agent_runner.status.requests import webhooks
 from agent_runner.status.requests.fair_turns import HIGHEST, LOWEST
 from agent_runner.status.requests.model_order import MOST, MOST_CHARS
 from agent_runner.status.requests.retries import LARGEST_COEFFICIENT, LEAST_PAUSE_S, LONGEST_PAUSE_S, MOST_ATTEMPTS
@@ -30,6 +31,11 @@ _FREE_NAME = f"^(?!__|langgraph_|({'|'.join(sorted(OURS))})$)"
 _SECONDS: Schema = {"type": "number", "minimum": LEAST_S}
 _WHOLE: Schema = {"type": "integer"}
 STRING: Schema = {"type": "string"}
+_ADDRESS: Schema = {
+    "type": "string",
+    "maxLength": 4000,
+    "pattern": r"^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]{1,4})?(/[!-~]*)?$",
+}
 BYTES: Schema = {"schema": {"type": "string", "format": "binary"}}
 STRINGS: Schema = {"type": "array", "items": STRING}
 _SHORT: Mapping[str, Schema] = {
@@ -85,6 +91,34 @@ _SHORT: Mapping[str, Schema] = {
         "uniqueItems": True,
         "items": {"type": "string", "minLength": 1, "maxLength": MOST_CHARS, "pattern": TEXT},
         "description": "models that are asked in this order if the first gives no answer; [] for none",
+    },
+    "webhook": {
+        "description": "called when it begins, asks and ends: an address, or an object",
+        "anyOf": [
+            {"type": "null"},
+            _ADDRESS,
+            {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["url"],
+                "properties": {
+                    "url": _ADDRESS,
+                    "events": {"type": ["array", "null"], "minItems": 1, "items": {"enum": list(webhooks.EVENTS)}},
+                    "headers": {
+                        "type": ["object", "null"],
+                        "maxProperties": webhooks.MOST_HEADERS,
+                        "propertyNames": {"pattern": f"^{webhooks.HEADER}$"},
+                        "additionalProperties": {"type": "string", "pattern": f"^{webhooks.TEXT}$", "maxLength": 4000},
+                        "description": "sent with each call; any names but those of HTTP itself and of Agent Runner",
+                    },
+                    "secret": {"type": ["string", "null"], "maxLength": 4000, "pattern": TEXT},
+                    "answer_tokens": {
+                        "type": ["boolean", "null"],
+                        "description": "calls about questions bring tokens that answer them without a key",
+                    },
+                },
+            },
+        ],
     },
     "org": {**_TEXT, "description": "without it the key's, else `local`"},
 }
