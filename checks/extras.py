@@ -44,9 +44,9 @@ PLATFORMS = (
 IMPLEMENTATIONS = (("cpython", "CPython"), ("pypy", "PyPy"))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Machine:
-    """One platform with one Python, as markers see it."""
+    """One platform with one Python, as markers see it. Each is made once: it is equal to itself alone."""
 
     variables: tuple[tuple[str, str], ...]
 
@@ -82,7 +82,7 @@ ALL_MACHINES = tuple(machines())
 
 @cache
 def _holds(marker: str, machine: Machine, extra: str) -> bool:
-    return Marker(marker).evaluate({**dict(machine.variables), "extra": extra})
+    return _marker(marker).evaluate({**dict(machine.variables), "extra": extra})
 
 
 def holds(marker: Marker | None, machine: Machine, extras: Iterable[str] = ()) -> bool:
@@ -93,19 +93,26 @@ def holds(marker: Marker | None, machine: Machine, extras: Iterable[str] = ()) -
 def lacking(entries: list[Locked], metadata: Metadata, ours: Iterable[str] = ()) -> list[str]:
     """One line per dependency that is not locked as it is asked for; `ours` is what the project itself requires."""
     needs: list[tuple[str, Marker | None, frozenset[str], Requirement]]
-    needs = [(OURS, None, frozenset(), Requirement(line)) for line in ours]
+    needs = [(OURS, None, frozenset(), _read(line)) for line in ours]
     needs += [
-        (entry.pin, entry.marker, entry.extras, Requirement(line))
-        for entry in entries
-        for line in _required(entry, metadata)
+        (entry.pin, entry.marker, entry.extras, _read(line)) for entry in entries for line in _required(entry, metadata)
     ]
+    releases: dict[str, list[Locked]] = {}
+    for entry in entries:
+        releases.setdefault(entry.name, []).append(entry)
     found: dict[str, Machine] = {}
     for who, where, extras, need in needs:
-        for machine in ALL_MACHINES:
+        of_it = releases.get(canonicalize_name(need.name), [])
+        # Without a marker all machines are one; most dependencies have none.
+        differs = where or need.marker or any(entry.marker for entry in of_it)
+        for machine in ALL_MACHINES if differs else ALL_MACHINES[:1]:
             asked = holds(where, machine) and holds(need.marker, machine, extras)
-            if asked and (problem := _problem(entries, who, need, machine)):
+            if asked and (problem := _problem(of_it, who, need, machine)):
                 found.setdefault(problem, machine)
     return [f"{problem} (on {machine}, for one)" for problem, machine in found.items()]
+
+
+_read, _marker = cache(Requirement), cache(Marker)
 
 
 def _required(entry: Locked, metadata: Metadata) -> list[str]:
@@ -115,9 +122,10 @@ def _required(entry: Locked, metadata: Metadata) -> list[str]:
     return next((lines for pin, lines in metadata.items() if pin.startswith(f"{entry.name}==")), [])
 
 
-def _problem(entries: list[Locked], who: str, need: Requirement, machine: Machine) -> str:
+def _problem(releases: list[Locked], who: str, need: Requirement, machine: Machine) -> str:
+    """What is wrong with the locked releases of what is needed, on this machine."""
     name, wanted = canonicalize_name(need.name), set(map(canonicalize_name, need.extras))
-    there = [entry for entry in entries if entry.name == name and holds(entry.marker, machine)]
+    there = [entry for entry in releases if holds(entry.marker, machine)]
     shown = f"{name}[{', '.join(sorted(wanted))}]" if wanted else name
     if not there:
         return f"{who} requires {shown}, which is not locked"
