@@ -4,8 +4,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,15 +33,20 @@ from agent_runner.status.store.tables.revisions import MIGRATIONS
 from tests.store.conftest import Clock, Flow
 from tests.store.old_rows import BLOB, LOGS, ROWS, T0, TEXT, Row, fill
 from tests.store.test_migrations import differences, migrate_to
+from tests.support import databases
 
 REVISIONS = [s.revision for s in ScriptDirectory(str(MIGRATIONS)).walk_revisions()][::-1]
 NEWEST = REVISIONS[-1]
 MIGRATE = """
-import sys, alembic.command, alembic.config
+import sys, traceback, alembic.command, alembic.config
 from agent_runner.status.store.schema import migrate
 print("ready", flush=True)
-sys.stdin.readline()
-migrate(sys.argv[1])
+for url in sys.stdin:
+    try:
+        migrate(url.rstrip())
+        print("done", flush=True)
+    except BaseException:
+        print(repr(traceback.format_exc()), flush=True)
 """
 Dump = dict[str, list[Row]]
 
@@ -53,17 +60,45 @@ def engine_of(url: str) -> Iterator[Engine]:
         engine.dispose()
 
 
-def filled_at(revision: str, url: str) -> MetaData:
-    """The tables as they are there."""
-    migrate_to(url, revision)
-    with engine_of(url) as engine, engine.begin() as connection:
-        return fill(connection)
+@dataclass(eq=False)
+class Filled:
+    """Makes a full database of a revision. `tables`: as they are there, after that."""
+
+    sort: str
+    revision: str
+    tables: MetaData = field(default_factory=MetaData)
+
+    def __call__(self, url: str) -> None:
+        if self.revision:
+            migrate_to(url, self.revision)
+            with engine_of(url) as engine, engine.begin() as connection:
+                self.tables = fill(connection)
+
+
+filled_at = cache(Filled)
+
+
+@dataclass
+class Old:
+    """A database of one's own, as that revision left it."""
+
+    url: str
+    tables: MetaData
+
+
+@pytest.fixture
+def old(sort: str, revision: str, tmp_path: Path) -> Iterator[Old]:
+    """Full; without any table where there is no revision."""
+    filled = filled_at(sort, revision)
+    with databases.copy_of(sort, tmp_path, filled) as url:
+        yield Old(url, filled.tables)
 
 
 def dump(url: str, tables: MetaData) -> Dump:
     """All rows of these tables, in these columns, as far as they are still there."""
     with engine_of(url) as engine, engine.connect() as connection:
-        there = {t: {c["name"] for c in inspect(engine).get_columns(t)} for t in inspect(engine).get_table_names()}
+        columns = inspect(connection).get_multi_columns()
+        there = {t: {c["name"] for c in found} for (_, t), found in columns.items()}
         return {
             t.name: sorted(
                 (dict(r._mapping) for r in connection.execute(select(*[c for c in t.c if c.name in there[t.name]]))),
@@ -83,17 +118,17 @@ def everything(url: str) -> tuple[Dump, str]:
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-async def test_a_full_database_is_read_as_before(empty_url: str, clock: Clock, revision: str) -> None:
+async def test_a_full_database_is_read_as_before(old: Old, clock: Clock, revision: str) -> None:
     """Executions in every phase and step, logs, sessions, resources, skills, keys, workers: what was put in."""
     clock.at = T0 + 1_000
-    tables = filled_at(revision, empty_url)
-    before = dump(empty_url, tables)
+    before = dump(old.url, old.tables)
+    assert before
     assert all(before.values()), "every table has rows"
-    schema.migrate(empty_url)
-    assert schema.revision(empty_url) == (NEWEST, NEWEST)
-    assert differences(empty_url) == []
-    assert dump(empty_url, tables) == before
-    store = Store.open(empty_url, now=clock)
+    schema.migrate(old.url)
+    assert schema.revision(old.url) == (NEWEST, NEWEST)
+    assert differences(old.url) == []
+    assert dump(old.url, old.tables) == before
+    store = Store.open(old.url, now=clock)
     try:
         await check_executions(store)
         await check_logs(store)
@@ -233,51 +268,54 @@ async def check_that_it_goes_on(store: Store, clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("revision", REVISIONS)
-def test_a_second_migrate_changes_nothing(empty_url: str, revision: str) -> None:
+def test_a_second_migrate_changes_nothing(old: Old, revision: str) -> None:
     """Every row, every table and the revision stay what they are."""
-    filled_at(revision, empty_url)
-    schema.migrate(empty_url)
-    once = everything(empty_url)
-    schema.migrate(empty_url)
-    assert everything(empty_url) == once
+    schema.migrate(old.url)
+    once = everything(old.url)
+    schema.migrate(old.url)
+    assert everything(old.url) == once
+
+
+@pytest.fixture(scope="module")
+def migrators() -> Iterator[list["subprocess.Popen[str]"]]:
+    """Three processes that migrate what they are told to. They take longer to begin than a database to be migrated."""
+    with ExitStack() as running:
+        argv = [sys.executable, "-c", MIGRATE]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        processes = [subprocess.Popen(argv, text=True, **pipes) for _ in range(3)]  # type: ignore[call-overload]
+        for process in processes:
+            running.enter_context(process)
+        assert [process.stdout.readline() for process in processes] == ["ready\n"] * 3
+        yield processes
 
 
 @pytest.mark.parametrize("revision", ["", *REVISIONS])
-def test_several_migrate_at_once(empty_url: str, revision: str) -> None:
+def test_several_migrate_at_once(old: Old, revision: str, migrators: list["subprocess.Popen[str]"]) -> None:
     """Three processes begin together, as servers do in a deploy: all succeed, and nothing is done twice or lost."""
-    tables = filled_at(revision, empty_url) if revision else MetaData()
-    before = dump(empty_url, tables) if revision else {}
-    argv = [sys.executable, "-c", MIGRATE, empty_url]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    processes = [subprocess.Popen(argv, text=True, **pipes) for _ in range(3)]  # type: ignore[call-overload]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("\n")
+    before = dump(old.url, old.tables)
+    for process in migrators:
+        assert process.stdin is not None
+        process.stdin.write(f"{old.url}\n")
         process.stdin.flush()
-    told = [process.communicate(timeout=60)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], "\n".join(told)
-    assert schema.revision(empty_url) == (NEWEST, NEWEST)
-    assert differences(empty_url) == []
-    assert dump(empty_url, tables) == before
+    told = [process.stdout.readline() for process in migrators if process.stdout]
+    assert told == ["done\n"] * 3
+    assert schema.revision(old.url) == (NEWEST, NEWEST)
+    assert differences(old.url) == []
+    assert dump(old.url, old.tables) == before
 
 
 @pytest.mark.parametrize("revision", ["", *REVISIONS[:-1]])
-def test_a_migration_that_fails_leaves_what_was_there(
-    empty_url: str, monkeypatch: pytest.MonkeyPatch, revision: str
-) -> None:
+def test_a_migration_that_fails_leaves_what_was_there(old: Old, monkeypatch: pytest.MonkeyPatch, revision: str) -> None:
     """It is one transaction: after a failure in the last step there is neither a new table nor a changed row."""
-    if revision:
-        filled_at(revision, empty_url)
-    before = everything(empty_url)
+    before = everything(old.url)
     steps = len(REVISIONS) - (REVISIONS.index(revision) + 1 if revision else 0)
     with monkeypatch.context() as patch:
         patch.setattr(HeadMaintainer, "update_to_step", failing_at(steps))
         with pytest.raises(InterruptedError):
-            schema.migrate(empty_url)
-    assert everything(empty_url) == before
-    schema.migrate(empty_url)
-    assert schema.revision(empty_url) == (NEWEST, NEWEST)
+            schema.migrate(old.url)
+    assert everything(old.url) == before
+    schema.migrate(old.url)
+    assert schema.revision(old.url) == (NEWEST, NEWEST)
 
 
 def failing_at(step: int) -> Any:

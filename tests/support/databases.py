@@ -71,6 +71,24 @@ def migrated(sort: str, folder: Path, prepare: Prepare = no_more) -> Iterator[st
             _drop(server, url)
 
 
+@contextmanager
+def copy_of(sort: str, folder: Path, make: Prepare) -> Iterator[str]:
+    """The URL of a database of the test's own with what `make` did to an empty one, whose URL it gets. It runs once in
+    a process. One on Postgres is dropped afterwards."""
+    if sort == "sqlite":
+        file = folder / f"{uuid.uuid4().hex[:12]}.db"
+        file.touch(mode=0o600)
+        file.write_bytes(_content(make))
+        yield f"sqlite:///{file}"
+        return
+    server = postgres_or_skip()
+    url = _created(server, of=_original(server, make))
+    try:
+        yield url
+    finally:
+        _drop(server, url)
+
+
 def copied(file: Path, prepare: Prepare = no_more) -> str:
     """The URL of a new SQLite file with the newest tables and no row: what a server would make of it at its start."""
     file.touch(mode=0o600)  # as the product's own
@@ -110,22 +128,47 @@ def drop_all() -> None:
     for (server, _), shelf in _SHELVES.items():
         while shelf:
             _drop(server, shelf.pop())
+    while _ORIGINALS:
+        (server, _), url = _ORIGINALS.popitem()
+        _drop(server, url)
 
 
 _SHELVES: dict[tuple[str, Prepare], list[str]] = {}
 """By server and preparation: migrated and empty databases that nobody uses."""
 
 
+_ORIGINALS: dict[tuple[str, Prepare], str] = {}
+"""By server and what made them: databases that are copied."""
 _ONE_AT_A_TIME = threading.Lock()
 
 
 @functools.cache
 def _template(prepare: Prepare) -> bytes:
+    def make(url: str) -> None:
+        schema.migrate(url)
+        prepare(url)
+
+    return _content(make)
+
+
+@functools.lru_cache(maxsize=64)
+def _content(make: Prepare) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "template.db"
-        schema.migrate(f"sqlite:///{file}")
-        prepare(f"sqlite:///{file}")
+        make(f"sqlite:///{file}")
         return file.read_bytes()
+
+
+def _original(server: str, make: Prepare) -> str:
+    if (server, make) not in _ORIGINALS:
+        url = _created(server)
+        try:
+            make(url)
+        except BaseException:
+            _drop(server, url)
+            raise
+        _ORIGINALS[server, make] = url
+    return _ORIGINALS[server, make]
 
 
 def _made(server: str, prepare: Prepare) -> str:
@@ -165,10 +208,14 @@ def _shape(server: str, prepare: Prepare) -> tuple[str, ...] | None:
         _drop(server, url)
 
 
-def _created(server: str) -> str:
+def _created(server: str, of: str = "") -> str:
+    """`of`: the URL of a database that nobody is connected to, whose copy it is."""
     name = f"agent_runner_test_{uuid.uuid4().hex[:12]}"
+    statement = sql.SQL("create database {}").format(sql.Identifier(name))
+    if of:
+        statement += sql.SQL(" template {}").format(sql.Identifier(_name(of)))
     with admin(server) as connection:
-        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        connection.execute(statement)
     return make_url(server).set(database=name).render_as_string(hide_password=False)
 
 
