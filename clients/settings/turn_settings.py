@@ -33,11 +33,6 @@ class TurnSettings(BoundSettings):
         return value
 
     @property
-    def takes_turns(self) -> bool:
-        """As `turns.on`."""
-        return bool(self.queue_published_max or self.org_published_max or self.org_running_max)
-
-    @property
     def turns(self) -> FairTurns:
         return FairTurns(
             queue_published=self.queue_published_max,
