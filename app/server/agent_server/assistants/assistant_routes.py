@@ -83,7 +83,7 @@ class LatestVersion(Body):
 def assistant_routes(assistants: AssistantService) -> APIRouter:
     routes = APIRouter(prefix="/assistants", tags=["assistants"])
 
-    @routes.post("", name="create assistant", openapi_extra=body_of(AssistantCreate.model_json_schema()))
+    @routes.post("", name="create assistant", openapi_extra=body_of(AssistantCreate))
     async def create(request: Request) -> JSONResponse:
         new = await sent(request, AssistantCreate)
         config, context = checked_config(new.config), checked_context(new.context)
@@ -100,7 +100,7 @@ def assistant_routes(assistants: AssistantService) -> APIRouter:
         )
         return JSONResponse(assistant_json(await assistants.create(made, or_existing=new.if_exists == "do_nothing")))
 
-    @routes.post("/search", name="search assistants", openapi_extra=body_of(AssistantSearch.model_json_schema()))
+    @routes.post("/search", name="search assistants", openapi_extra=body_of(AssistantSearch))
     async def search(request: Request) -> JSONResponse:
         asked = await sent(request, AssistantSearch)
         found = await _found(assistants, asked)
@@ -110,7 +110,7 @@ def assistant_routes(assistants: AssistantService) -> APIRouter:
         shown = [selected(assistant_json(one), asked.select) for one in page]
         return page_answer(shown, offset=asked.offset, limit=asked.limit, total=len(found))
 
-    @routes.post("/count", name="count assistants", openapi_extra=body_of(AssistantCount.model_json_schema()))
+    @routes.post("/count", name="count assistants", openapi_extra=body_of(AssistantCount))
     async def count(request: Request) -> JSONResponse:
         return JSONResponse(len(await _found(assistants, await sent(request, AssistantCount))))
 
@@ -118,7 +118,7 @@ def assistant_routes(assistants: AssistantService) -> APIRouter:
     async def get(assistant_id: AssistantId) -> JSONResponse:
         return JSONResponse(assistant_json(await assistants.get(assistant_id)))
 
-    @routes.patch("/{assistant_id}", name="change assistant", openapi_extra=body_of(AssistantPatch.model_json_schema()))
+    @routes.patch("/{assistant_id}", name="change assistant", openapi_extra=body_of(AssistantPatch))
     async def patch(assistant_id: AssistantId, request: Request) -> JSONResponse:
         """A new version; metadata is merged, other fields replace the old ones."""
         asked = await sent(request, AssistantPatch)
@@ -131,7 +131,7 @@ def assistant_routes(assistants: AssistantService) -> APIRouter:
         await assistants.delete(assistant_id)
         return Response(status_code=204)
 
-    versions_body = body_of(VersionsSearch.model_json_schema(), required=False)
+    versions_body = body_of(VersionsSearch, required=False)
 
     @routes.post("/{assistant_id}/versions", name="list versions", openapi_extra=versions_body)
     async def versions(assistant_id: AssistantId, request: Request) -> JSONResponse:
@@ -141,7 +141,7 @@ def assistant_routes(assistants: AssistantService) -> APIRouter:
         page = [assistant_json(one) for one in kept[asked.offset : asked.offset + asked.limit]]
         return page_answer(page, offset=asked.offset, limit=asked.limit, total=len(kept))
 
-    latest_body = body_of(LatestVersion.model_json_schema())
+    latest_body = body_of(LatestVersion)
 
     @routes.post("/{assistant_id}/latest", name="choose version", openapi_extra=latest_body)
     async def latest(assistant_id: AssistantId, request: Request) -> JSONResponse:

@@ -151,11 +151,11 @@ def _by(key: str) -> Callable[[Json], Any]:
 def cron_routes(edges: Edges, threads: ThreadService, assistants: AssistantService) -> APIRouter:
     routes = APIRouter(tags=["crons"])
     do, add = CronHandlers(edges, threads, assistants), routes.add_api_route
-    made, one = body_of(CronCreate.model_json_schema()), "/runs/crons/{cron_id}"
+    made, one = body_of(CronCreate), "/runs/crons/{cron_id}"
     add("/threads/{thread_id}/runs/crons", do.create_in_thread, methods=["POST"], openapi_extra=made)
     add("/runs/crons", do.create, methods=["POST"], openapi_extra=made)
-    add("/runs/crons/search", do.search, methods=["POST"], openapi_extra=body_of(CronSearch.model_json_schema()))
-    add("/runs/crons/count", do.count, methods=["POST"], openapi_extra=body_of(CronCount.model_json_schema()))
+    add("/runs/crons/search", do.search, methods=["POST"], openapi_extra=body_of(CronSearch))
+    add("/runs/crons/count", do.count, methods=["POST"], openapi_extra=body_of(CronCount))
     add(one, do.get, methods=["GET"])
     add(one, do.patch, methods=["PATCH"], openapi_extra=body_of(PATCH_FORM))
     add(one, do.delete, methods=["DELETE"], status_code=204, response_class=Response)

@@ -54,7 +54,7 @@ def store_routes(questions: GraphQuestions) -> APIRouter:
     async def done(op: str, **asked: Any) -> Any:
         return await questions.ask("store", {"op": op, **asked})
 
-    @routes.put("/items", name="put item", status_code=204, openapi_extra=body_of(ItemPut.model_json_schema()))
+    @routes.put("/items", name="put item", status_code=204, openapi_extra=body_of(ItemPut))
     async def put(request: Request) -> Response:
         """`index`: the fields to search by meaning, or false; `ttl` in minutes."""
         item = await sent(request, ItemPut)
@@ -77,7 +77,7 @@ def store_routes(questions: GraphQuestions) -> APIRouter:
             )
         return JSONResponse(await done("get", namespace=labels, key=key, refresh_ttl=refresh_ttl))
 
-    @routes.delete("/items", name="delete item", status_code=204, openapi_extra=body_of(ItemDelete.model_json_schema()))
+    @routes.delete("/items", name="delete item", status_code=204, openapi_extra=body_of(ItemDelete))
     async def delete(request: Request) -> Response:
         item = await sent(request, ItemDelete)
         if not item.namespace:
@@ -85,14 +85,14 @@ def store_routes(questions: GraphQuestions) -> APIRouter:
         await done("delete", namespace=item.namespace, key=item.key)
         return Response(status_code=204)
 
-    @routes.post("/items/search", name="search items", openapi_extra=body_of(ItemSearch.model_json_schema()))
+    @routes.post("/items/search", name="search items", openapi_extra=body_of(ItemSearch))
     async def search(request: Request) -> JSONResponse:
         """Below a prefix, by fields (`filter`), by meaning (`query`) where the store has an index."""
         asked = await sent(request, ItemSearch)
         more = asked.model_dump(exclude={"namespace_prefix"})
         return JSONResponse({"items": await done("search", namespace=asked.namespace_prefix or [], **more)})
 
-    @routes.post("/namespaces", name="list namespaces", openapi_extra=body_of(NamespaceSearch.model_json_schema()))
+    @routes.post("/namespaces", name="list namespaces", openapi_extra=body_of(NamespaceSearch))
     async def namespaces(request: Request) -> JSONResponse:
         asked = await sent(request, NamespaceSearch)
         return JSONResponse({"namespaces": await done("namespaces", **asked.model_dump())})

@@ -49,7 +49,7 @@ def run_routes(edges: Edges, threads: ThreadService, assistants: AssistantServic
     answers = RunAnswers(edges, runs)
     limit = create_bytes(edges.ctx.settings)
     do, routes = RunHandlers(runs, answers, limit), APIRouter(tags=["runs"])
-    add, made = routes.add_api_route, body_of(RunCreate.model_json_schema())
+    add, made = routes.add_api_route, body_of(RunCreate)
     streamed: dict[str, Any] = {"response_class": StreamingResponse, "responses": {200: _EVENTS}}
     add(OF_THREAD, do.create, methods=["POST"], openapi_extra=made, responses=_SHOWN)
     add(f"{OF_THREAD}/stream", do.stream, methods=["POST"], openapi_extra=made, **streamed)
@@ -60,8 +60,8 @@ def run_routes(edges: Edges, threads: ThreadService, assistants: AssistantServic
     add(f"{ONE}/join", do.join, methods=["GET"], responses=_VALUES)
     add(f"{ONE}/stream", do.follow, methods=["GET"], **streamed)
     add(f"{ONE}/cancel", do.cancel, methods=["POST"], responses={202: {"description": "it is asked for"}, **_VALUES})
-    routes.include_router(stateless_routes(runs, answers, limit))
-    routes.include_router(protocol_routes(edges.ctx, threads, answers, Commands(edges.ctx, runs)))
+    routes.routes += stateless_routes(runs, answers, limit).routes
+    routes.routes += protocol_routes(edges.ctx, threads, answers, Commands(edges.ctx, runs)).routes
     return routes
 
 

@@ -23,8 +23,8 @@ class Batch(RootModel[list[RunCreate]]):
 
 
 def stateless_routes(runs: RunService, answers: RunAnswers, limit: int) -> APIRouter:
-    routes = APIRouter(prefix="/runs")
-    made = body_of(RunCreate.model_json_schema())
+    routes = APIRouter(prefix="/runs", tags=["runs"])
+    made = body_of(RunCreate)
 
     @routes.post("", name="create stateless run", openapi_extra=made)
     async def create(request: Request) -> Response:
@@ -45,14 +45,14 @@ def stateless_routes(runs: RunService, answers: RunAnswers, limit: int) -> APIRo
             new = await runs.create(None, asked, keeps_stream=asked.stream_resumable)
             return answers.wait_for_new(place, new)
 
-    @routes.post("/batch", name="create runs", openapi_extra=body_of(Batch.model_json_schema()))
+    @routes.post("/batch", name="create runs", openapi_extra=body_of(Batch))
     async def batch(request: Request) -> Response:
         asked = (await sent(request, Batch, limit=limit)).root
         new = [await runs.create(None, one, keeps_stream=True) for one in asked]
         return JSONResponse([await runs.shown(one.execution) for one in new])
 
     @routes.post(
-        "/cancel", name="cancel runs", openapi_extra=body_of(RunsCancel.model_json_schema()), status_code=204,
+        "/cancel", name="cancel runs", openapi_extra=body_of(RunsCancel), status_code=204,
         response_class=Response,
     )  # fmt: skip
     async def cancel(

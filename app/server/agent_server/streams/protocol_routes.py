@@ -70,12 +70,12 @@ class Subscription(Body):
 
 
 def protocol_routes(ctx: ServerContext, threads: ThreadService, answers: RunAnswers, commands: Commands) -> APIRouter:
-    routes = APIRouter(prefix="/threads/{thread_id}", tags=["streams of threads"])
+    routes = APIRouter(prefix="/threads/{thread_id}", tags=["runs", "streams of threads"])
 
     @routes.post(
         "/commands",
         name="thread command",
-        openapi_extra=body_of(Command.model_json_schema()),
+        openapi_extra=body_of(Command),
         responses={400: answer({"anyOf": [_NO_COMMAND, ref("Refusal")]}, "no command, or no request")},
     )
     async def command(thread_id: ThreadId, request: Request) -> Response:
@@ -94,7 +94,7 @@ def protocol_routes(ctx: ServerContext, threads: ThreadService, answers: RunAnsw
     @routes.post(
         "/stream/events",
         name="thread events",
-        openapi_extra=body_of(Subscription.model_json_schema()),
+        openapi_extra=body_of(Subscription),
         response_class=StreamingResponse,
     )
     async def events(thread_id: ThreadId, request: Request) -> Response:

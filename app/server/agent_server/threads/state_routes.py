@@ -47,7 +47,7 @@ def state_routes(threads: ThreadService, states: ThreadStates) -> APIRouter:
         """The newest state; an empty one before the first run."""
         return JSONResponse(await states.current(await threads.get(thread_id), subgraphs=subgraphs))
 
-    @routes.post("/state", name="update state", openapi_extra=body_of(StateUpdateBody.model_json_schema()))
+    @routes.post("/state", name="update state", openapi_extra=body_of(StateUpdateBody))
     async def update(thread_id: ThreadId, request: Request) -> JSONResponse:
         """Write values as a node would; at an earlier checkpoint it begins a branch. The thread must not be busy."""
         thread = await threads.get(thread_id)
@@ -65,7 +65,7 @@ def state_routes(threads: ThreadService, states: ThreadStates) -> APIRouter:
         place = {name: place.get(name, "") for name in ("thread_id", "checkpoint_ns", "checkpoint_id")}
         return JSONResponse({"checkpoint": place, "configurable": place, "checkpoint_id": place["checkpoint_id"]})
 
-    @routes.post("/state/checkpoint", name="get state at", openapi_extra=body_of(StateAt.model_json_schema()))
+    @routes.post("/state/checkpoint", name="get state at", openapi_extra=body_of(StateAt))
     async def state_at(thread_id: ThreadId, request: Request) -> JSONResponse:
         thread = await threads.get(thread_id)
         asked = await sent(request, StateAt)
@@ -77,7 +77,7 @@ def state_routes(threads: ThreadService, states: ThreadStates) -> APIRouter:
         thread = await threads.get(thread_id)
         return JSONResponse(await states.at(thread, {"checkpoint_id": checkpoint_id}, subgraphs=subgraphs))
 
-    @routes.post("/history", name="search history", openapi_extra=body_of(HistorySearch.model_json_schema()))
+    @routes.post("/history", name="search history", openapi_extra=body_of(HistorySearch))
     async def search_history(thread_id: ThreadId, request: Request) -> JSONResponse:
         """States, the newest first."""
         thread = await threads.get(thread_id)

@@ -186,17 +186,15 @@ def thread_routes(threads: ThreadService, states: ThreadStates) -> APIRouter:
     routes = APIRouter(prefix="/threads", tags=["threads"])
     handlers = ThreadHandlers(threads, states)
     minimal: dict[int | str, dict[str, Any]] = {204: {"description": "with `Prefer: return=minimal`"}}
-    routes.post("", name="create thread", openapi_extra=body_of(ThreadCreate.model_json_schema()))(handlers.create)
-    routes.post("/search", name="search threads", openapi_extra=body_of(ThreadSearch.model_json_schema()))(
-        handlers.search
-    )
-    routes.post("/count", name="count threads", openapi_extra=body_of(ThreadCount.model_json_schema()))(handlers.count)
-    routes.post("/prune", name="prune threads", openapi_extra=body_of(ThreadPrune.model_json_schema()))(handlers.prune)
+    routes.post("", name="create thread", openapi_extra=body_of(ThreadCreate))(handlers.create)
+    routes.post("/search", name="search threads", openapi_extra=body_of(ThreadSearch))(handlers.search)
+    routes.post("/count", name="count threads", openapi_extra=body_of(ThreadCount))(handlers.count)
+    routes.post("/prune", name="prune threads", openapi_extra=body_of(ThreadPrune))(handlers.prune)
     routes.get("/{thread_id}", name="get thread")(handlers.get)
     routes.patch(
         "/{thread_id}",
         name="change thread",
-        openapi_extra=body_of(ThreadPatch.model_json_schema()),
+        openapi_extra=body_of(ThreadPatch),
         responses=minimal,
     )(handlers.patch)
     routes.delete("/{thread_id}", name="delete thread", status_code=204)(handlers.delete)

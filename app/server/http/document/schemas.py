@@ -4,8 +4,11 @@ The contract's messages are described by `message_schemas.py`, refusals by `docu
 """
 
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any
+
+from pydantic import BaseModel
 
 from agent_runner.app.server.executions.run_config import MAX_LIMIT, OURS
 from agent_runner.app.server.http.document.message_schemas import ENV_NAME, TEXT, ref
@@ -281,9 +284,17 @@ _FORMS = ("ShortForm", "ShortFormWithInput", "ShortFormWithAnswers", "AgentExecu
 CREATE_FORMS: Schema = {"anyOf": [ref(name) for name in _FORMS]}
 
 
-def body_of(schema: Schema, *, required: bool = True) -> Schema:
+def body_of(body: Schema | type[BaseModel], *, required: bool = True) -> Schema:
     """`openapi_extra` for a JSON body. A model's own definitions are put where they are used."""
-    return {"requestBody": {"required": required, "content": {JSON: {"schema": inlined(schema)}}}}
+    schema = _schema_of(body) if isinstance(body, type) else inlined(body)
+    return {"requestBody": {"required": required, "content": {JSON: {"schema": schema}}}}
+
+
+@cache
+def _schema_of(model: type[BaseModel]) -> Schema:
+    """Made once: routes share models, and to make one takes a millisecond of a server's start."""
+    schema: Schema = inlined(model.model_json_schema())
+    return schema
 
 
 def answer(schema: Schema, description: str = "done", **headers: str) -> dict[str, Any]:

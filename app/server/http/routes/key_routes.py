@@ -48,7 +48,7 @@ def key_routes(edges: Edges) -> APIRouter:
     routes = APIRouter(prefix="/v1/keys", tags=["keys"])
     keys = edges.ctx.gate.keys
 
-    @routes.post("", status_code=201, openapi_extra=body_of(NewKey.model_json_schema()), responses={201: _MADE})
+    @routes.post("", status_code=201, openapi_extra=body_of(NewKey), responses={201: _MADE})
     async def create_key(request: Request) -> Response:
         """A new key. `key` in the answer is the key itself: it is shown now and never again."""
         new = await body_model(request, NewKey)

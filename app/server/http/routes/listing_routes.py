@@ -30,7 +30,7 @@ def listing_routes(edges: Edges, server: ServerContext, metrics: Metrics) -> API
     routes = APIRouter(prefix="/v1")
     executions, ctx = edges.executions, edges.ctx
     feeds, overviews = ChangeFeeds(ctx, server), Overviews(ctx)
-    many: dict[str, Any] = {"openapi_extra": body_of(Ids.model_json_schema()), "responses": {200: answer(RESULTS)}}
+    many: dict[str, Any] = {"openapi_extra": body_of(Ids), "responses": {200: answer(RESULTS)}}
 
     @routes.get("/executions/changes", tags=["executions"], response_class=StreamingResponse,
                 responses={200: listened()})  # fmt: skip

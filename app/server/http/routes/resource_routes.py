@@ -20,13 +20,14 @@ from agent_runner.status.store.records import ResourceKind, ResourceQuery, View
 
 def resource_routes(edges: Edges) -> APIRouter:
     routes = APIRouter()
+    # As they are: to include a router makes each of its routes a second time, which is most of what a route costs.
     for definition in DEFINITIONS.values():
         if definition.route:
-            routes.include_router(_routes_of(definition, edges))
+            routes.routes += _routes_of(definition, edges).routes
         if definition.kind is ResourceKind.SKILL:
-            routes.include_router(skill_routes(edges))
+            routes.routes += skill_routes(edges).routes
         elif definition.route:
-            routes.include_router(_create_and_get(definition, edges))
+            routes.routes += _create_and_get(definition, edges).routes
     return routes
 
 

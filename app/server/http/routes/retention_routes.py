@@ -31,7 +31,7 @@ class RunRetention(BaseModel):
 
 def retention_routes(edges: Edges) -> APIRouter:
     routes = APIRouter(prefix="/v1/retention", tags=["retention"])
-    described = body_of(RunRetention.model_json_schema())
+    described = body_of(RunRetention)
 
     @routes.post("", openapi_extra=described, responses={200: answer(_REPORT)})
     async def run_retention(request: Request) -> Response:

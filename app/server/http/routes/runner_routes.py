@@ -56,7 +56,7 @@ def runner_routes(edges: Edges) -> APIRouter:
         shown = [_worker(worker, silent_before) for worker in await store.workers()]
         return JSONResponse({"workers": shown, "startup_failures": failed})
 
-    exit_body, failure_body = (body_of(model.model_json_schema()) for model in (ExitReport, FailureReport))
+    exit_body, failure_body = (body_of(model) for model in (ExitReport, FailureReport))
 
     @routes.post("/runner/exits", status_code=202, openapi_extra=exit_body, responses={202: _ENDED})
     async def exits(request: Request) -> Response:
