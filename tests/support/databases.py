@@ -7,12 +7,14 @@ in the tables themselves is seen, and such a database is given to nobody.
 
 import functools
 import os
+import sqlite3
 import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import psycopg
 import pytest
@@ -96,6 +98,30 @@ def copied(file: Path, prepare: Prepare = no_more) -> str:
         content = _template(prepare)
     file.write_bytes(content)
     return f"sqlite:///{file}"
+
+
+class RowsAtStart:
+    """A SQLite database in use, as it was: what had no row then is emptied by `bring_back`, the rest is left alone."""
+
+    def __init__(self, url: str) -> None:
+        self._file = url.removeprefix("sqlite:///")
+
+    def __enter__(self) -> Self:
+        self._connection = sqlite3.connect(self._file, timeout=20, isolation_level=None)
+        names = self._connection.execute("select name from sqlite_master where type = 'table'").fetchall()
+        self._empty = [
+            name for (name,) in names if not self._connection.execute(f'select 1 from "{name}" limit 1').fetchone()
+        ]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def bring_back(self) -> None:
+        self._connection.execute("begin immediate")
+        for name in self._empty:
+            self._connection.execute(f'delete from "{name}"')
+        self._connection.execute("commit")
 
 
 def postgres_or_skip() -> str:

@@ -1,14 +1,22 @@
-"""A whole server on real sockets: HTTP, gRPC, SQLite, and a real Redis as broker. Tests play the worker."""
+"""A whole server on real sockets: HTTP, gRPC, SQLite, and a real Redis as broker. Tests play the worker.
 
+A module that says `SHARES_A_SERVER = True` has one for all its tests. Each of them finds it without any row and with
+empty queues: to start a server takes longer than most tests. What else a test changes it puts back.
+"""
+
+import inspect
 import json
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import grpc
 import httpx
 import pytest
+import pytest_asyncio
+import redis
 from pydantic import SecretStr
 
 from agent_runner.app.server.composition import RunningServer, running_server
@@ -27,12 +35,67 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.url
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests that share a server share its event loop."""
+    for item in items:
+        if not isinstance(item, pytest.Function) or not _shares(item.module):
+            continue
+        if "server" in item.fixturenames and inspect.iscoroutinefunction(item.function):
+            item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
+
+
+def _shares(module: ModuleType) -> bool:
+    return bool(getattr(module, "SHARES_A_SERVER", False))
+
+
 @pytest.fixture
-def settings(tmp_path: Path, redis_url: str) -> Settings:
+def settings(request: pytest.FixtureRequest) -> Settings:
+    found: Settings = request.getfixturevalue("shared_settings" if _shares(request.module) else "own_settings")
+    return found
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> RunningServer:
+    if not _shares(request.module):
+        own: RunningServer = request.getfixturevalue("own_server")
+        return own
+    shared: RunningServer = request.getfixturevalue("shared_server")
+    request.getfixturevalue("rows_at_its_start").bring_back()
+    settings = shared.ctx.settings
+    with redis.Redis.from_url(settings.redis_url) as broker:
+        broker.delete(settings.runner_queue, settings.orchestrator_queue)
+    return shared
+
+
+@pytest.fixture
+def http(request: pytest.FixtureRequest, server: RunningServer) -> httpx.AsyncClient:
+    found: httpx.AsyncClient = request.getfixturevalue("shared_http" if _shares(request.module) else "own_http")
+    return found
+
+
+@pytest.fixture
+def channel(request: pytest.FixtureRequest, server: RunningServer) -> grpc.aio.Channel:
+    name = "shared_channel" if _shares(request.module) else "own_channel"
+    found: grpc.aio.Channel = request.getfixturevalue(name)
+    return found
+
+
+@pytest.fixture
+def own_settings(tmp_path: Path, redis_url: str) -> Settings:
+    return settings_of(tmp_path, redis_url)
+
+
+@pytest.fixture(scope="module")
+def shared_settings(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Settings:
+    return settings_of(tmp_path_factory.mktemp("server"), redis_url)
+
+
+def settings_of(folder: Path, redis_url: str) -> Settings:
     unique = uuid.uuid4().hex[:8]
-    databases.copied(tmp_path / "agent-runner.db")
+    databases.copied(folder / "agent-runner.db")
     return Settings(
-        data_dir=tmp_path,
+        data_dir=folder,
         broker_url=redis_url,
         redis_url=redis_url,
         http_port=0,
@@ -50,20 +113,44 @@ def settings(tmp_path: Path, redis_url: str) -> Settings:
 
 
 @pytest.fixture
-async def server(settings: Settings) -> AsyncIterator[RunningServer]:
-    async with running_server(settings) as running:
+async def own_server(own_settings: Settings) -> AsyncIterator[RunningServer]:
+    async with running_server(own_settings) as running:
         yield running
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_server(shared_settings: Settings) -> AsyncIterator[RunningServer]:
+    async with running_server(shared_settings) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def rows_at_its_start(shared_server: RunningServer, shared_settings: Settings) -> Iterator[databases.RowsAtStart]:
+    with databases.RowsAtStart(shared_settings.database_url) as rows:
+        yield rows
+
+
 @pytest.fixture
-async def http(server: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
-    async with http_client(server) as client:
+async def own_http(own_server: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
+    async with http_client(own_server) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shared_http(shared_server: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
+    async with http_client(shared_server) as client:
         yield client
 
 
 @pytest.fixture
-async def channel(server: RunningServer) -> AsyncIterator[grpc.aio.Channel]:
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.grpc_port}") as opened:
+async def own_channel(own_server: RunningServer) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{own_server.grpc_port}") as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def shared_channel(shared_server: RunningServer) -> AsyncIterator[grpc.aio.Channel]:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{shared_server.grpc_port}") as opened:
         yield opened
 
 

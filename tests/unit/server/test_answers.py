@@ -14,6 +14,8 @@ from agent_runner.status.store.records import Claimed, NewDelta, Outcome
 from tests.unit.server.conftest import Worker, created
 from tests.unit.server.test_create import assert_problem
 
+SHARES_A_SERVER = True
+
 QUESTIONS = [
     {"id": "q1", "value": "Merge a?", "text": "Merge a?", "node": "review", "expects": {"kind": "any"}},
     {"id": "q2", "value": "Merge b?", "text": "Merge b?", "node": "review", "expects": {"kind": "any"}},

@@ -11,6 +11,8 @@ from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.identity import key
 from tests.unit.server.test_create import assert_problem
 
+SHARES_A_SERVER = True
+
 
 async def called(http: httpx.AsyncClient, verb: str, ids: list[str]) -> dict[str, dict[str, Any]]:
     answer = await http.post(f"/v1/executions:{verb}", json={"ids": ids})

@@ -28,6 +28,8 @@ from tests.unit.server.test_resources import VERSION, agent
 from tests.unit.server.test_skills_http import push
 from tests.unit.skills.archives import archive
 
+SHARES_A_SERVER = True
+
 
 def value(text: str, *, secret: bool = False) -> dict[str, Any]:
     return {"value": text, "is_secret": secret}

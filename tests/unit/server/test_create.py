@@ -14,6 +14,8 @@ from agent_runner.clients.settings.settings import Settings
 from tests.support.ports import free_port
 from tests.unit.server.conftest import Worker, created, http_client
 
+SHARES_A_SERVER = True
+
 CONTRACT = {"api_version": "agentic.stigmer.ai/v1", "kind": "AgentExecution", "metadata": {"name": "My Run"}}
 
 
@@ -266,9 +268,9 @@ async def test_input_instead_of_a_message(http: httpx.AsyncClient, worker: Worke
 
 
 @pytest.mark.promise("4.25")
-async def test_a_broker_that_is_down_leaves_nothing(settings: Settings) -> None:
+async def test_a_broker_that_is_down_leaves_nothing(own_settings: Settings) -> None:
     """Without a broker create answers 503 E501 within its 5 s, and neither row nor session is left."""
-    down = settings.model_copy(update={"broker_url": f"redis://127.0.0.1:{free_port()}/0"})
+    down = own_settings.model_copy(update={"broker_url": f"redis://127.0.0.1:{free_port()}/0"})
     async with running_server(down) as server, http_client(server) as http:
         body = assert_problem(await http.post("/v1/executions", json={"message": "a"}), 503, "E501")
         assert "broker" in body["detail"]

@@ -13,6 +13,8 @@ from agent_runner.status.log.log import LogRow, fold, render
 from tests.unit.server.conftest import Worker, created, sse
 from tests.unit.server.test_create import assert_problem
 
+SHARES_A_SERVER = True
+
 
 async def finished(http: httpx.AsyncClient, worker: Worker, replies: int = 3) -> str:
     id = str((await created(http))["metadata"]["id"])
@@ -136,15 +138,15 @@ async def test_a_quiet_stream_is_pinged(http: httpx.AsyncClient, monkeypatch: py
         assert await anext(lines) == ": ping"
 
 
-async def test_a_reader_that_leaves_is_forgotten(http: httpx.AsyncClient) -> None:
+async def test_a_reader_that_leaves_is_forgotten(own_http: httpx.AsyncClient) -> None:
     """When a client goes away its stream is closed on the server, also while nothing happens."""
-    id = (await created(http))["metadata"]["id"]
-    async with http.stream("GET", f"/v1/executions/{id}/events") as answer:
+    id = (await created(own_http))["metadata"]["id"]
+    async with own_http.stream("GET", f"/v1/executions/{id}/events") as answer:
         lines = answer.aiter_lines()
         assert await anext(lines) == "id: 2"
-        assert "agent_runner_event_streams 1.0" in (await http.get("/metrics")).text
+        assert "agent_runner_event_streams 1.0" in (await own_http.get("/metrics")).text
     async with asyncio.timeout(20):
-        while "agent_runner_event_streams 0.0" not in (await http.get("/metrics")).text:
+        while "agent_runner_event_streams 0.0" not in (await own_http.get("/metrics")).text:
             await asyncio.sleep(0.02)
 
 

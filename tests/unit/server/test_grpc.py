@@ -35,6 +35,8 @@ from agent_runner.v1 import executions_pb2_grpc as own_grpc
 from agent_runner.v1 import runner_pb2, runner_pb2_grpc
 from tests.unit.server.conftest import AUTHORIZED, Worker
 
+SHARES_A_SERVER = True
+
 VERSION = "agentic.stigmer.ai/v1"
 AGENT_KIND, SESSION_KIND, ORGANIZATION = ApiResourceKind.agent, ApiResourceKind.session, organization
 

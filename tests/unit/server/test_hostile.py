@@ -19,6 +19,8 @@ from agent_runner.v1 import runner_pb2_grpc
 from tests.unit.server.conftest import AUTHORIZED, Worker, created
 from tests.unit.server.test_create import assert_problem
 
+SHARES_A_SERVER = True
+
 QUERY = "/ai.stigmer.agentic.agentexecution.v1.AgentExecutionQueryController"
 
 

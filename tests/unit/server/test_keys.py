@@ -22,6 +22,8 @@ from tests.unit.server.conftest import created, http_client, sse
 from tests.unit.server.identity import bearer, code_of, id_of, key
 from tests.unit.server.test_create import assert_problem
 
+SHARES_A_SERVER = True
+
 
 async def soon(holds: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(20):

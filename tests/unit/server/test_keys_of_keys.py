@@ -15,6 +15,8 @@ from tests.unit.server.conftest import http_client
 from tests.unit.server.identity import bearer, code_of, id_of, key
 from tests.unit.server.test_create import assert_problem
 
+SHARES_A_SERVER = True
+
 
 async def make(server: RunningServer, maker: str, *scopes: str, **rest: object) -> httpx.Response:
     async with http_client(server, key=maker) as http:

@@ -21,6 +21,8 @@ from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.identity import id_of, key
 from tests.unit.server.test_create import assert_problem
 
+SHARES_A_SERVER = True
+
 
 async def until(probe: Callable[[], Any], *, what: str) -> None:
     """Waits on the loop, on which the server under test runs too."""

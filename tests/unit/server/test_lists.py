@@ -20,6 +20,8 @@ from agent_runner.status.store.executions.ending import dumps
 from tests.unit.server.conftest import AUTHORIZED, Worker, created
 from tests.unit.server.identity import agent
 
+SHARES_A_SERVER = True
+
 LARGE = 300_000
 MOST_OF_AN_ENTRY = MAX_ENTRY_BYTES + 3 * MAX_TAGGED_BYTES
 

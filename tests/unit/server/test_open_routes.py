@@ -12,6 +12,8 @@ from agent_runner.clients.settings.settings import Settings
 from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.test_create import assert_problem
 
+SHARES_A_SERVER = True
+
 
 @pytest.mark.promise("1.17")
 @pytest.mark.parametrize("header", [None, "Bearer wrong", "Bearer", "Basic test-key", "test-key", "Bearer test-keyx"])
@@ -34,9 +36,9 @@ async def test_what_holds_no_data_is_open(server: RunningServer) -> None:
             assert (await client.get(path)).status_code == 200, path
 
 
-async def test_a_setting_closes_the_metrics(settings: Settings) -> None:
+async def test_a_setting_closes_the_metrics(own_settings: Settings) -> None:
     """Without a key 401, with a runner's 403; a key that may read scrapes as before."""
-    async with running_server(settings.model_copy(update={"metrics_open": False})) as server:
+    async with running_server(own_settings.model_copy(update={"metrics_open": False})) as server:
         async with http_client(server, key="wrong") as stranger:
             assert_problem(await stranger.get("/metrics"), 401, "UNAUTHENTICATED")
             assert (await stranger.get("/healthz")).status_code == 200
@@ -81,11 +83,11 @@ async def test_the_description_lists_the_routes(http: httpx.AsyncClient) -> None
     assert "HTTPBearer" in described["components"]["securitySchemes"]
 
 
-async def test_metrics_have_our_prefix(http: httpx.AsyncClient) -> None:
+async def test_metrics_have_our_prefix(own_http: httpx.AsyncClient) -> None:
     """All names begin with agent_runner_; open executions and answered requests are counted by route, not by id."""
-    made = await created(http)
-    await http.get(f"/v1/executions/{made['metadata']['id']}")
-    text = (await http.get("/metrics")).text
+    made = await created(own_http)
+    await own_http.get(f"/v1/executions/{made['metadata']['id']}")
+    text = (await own_http.get("/metrics")).text
     names = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if not line.startswith("#")}
     assert all(name.startswith("agent_runner_") for name in names)
     assert 'agent_runner_executions_open{phase="PENDING"} 1.0' in text

@@ -12,6 +12,8 @@ from agent_runner.app.server.composition import RunningServer
 from tests.unit.server.browser import NEEDS_BROWSER, browser
 from tests.unit.server.conftest import KEY
 
+SHARES_A_SERVER = True
+
 
 def of(server: RunningServer, rest: str = "") -> str:
     return f"http://127.0.0.1:{server.http_port}/{rest}"

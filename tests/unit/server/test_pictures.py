@@ -21,6 +21,8 @@ from tests.unit.server.conftest import AUTHORIZED, Worker, created, http_client,
 from tests.unit.server.identity import key
 from tests.unit.server.test_create import assert_problem
 
+SHARES_A_SERVER = True
+
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20
 ENCODED = base64.b64encode(PNG).decode()
 DATA_URL = f"data:image/png;base64,{ENCODED}"
@@ -206,9 +208,9 @@ async def test_answers_may_hold_pictures(
     assert given_of(reply).input_json == ""
 
 
-async def test_what_weighs_too_much(settings: Settings) -> None:
+async def test_what_weighs_too_much(own_settings: Settings) -> None:
     """All attachments of an execution together have a limit; the refusal says how much, which setting, what to do."""
-    limited = settings.model_copy(update={"max_attachment_bytes": 2 * len(PNG)})
+    limited = own_settings.model_copy(update={"max_attachment_bytes": 2 * len(PNG)})
     async with running_server(limited) as server, http_client(server) as http:
         await created(http, message=[TEXT, PICTURE, PICTURE])
         problem = assert_problem(

@@ -12,6 +12,8 @@ from agent_runner.status.store.records import ResourceKind
 from tests.unit.server.conftest import created
 from tests.unit.server.test_create import assert_problem
 
+SHARES_A_SERVER = True
+
 VERSION = "agentic.stigmer.ai/v1"
 
 

@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,8 @@ from tests.unit.server.identity import agent, key
 from tests.unit.server.identity import made as created
 from tests.unit.server.test_create import assert_problem
 from tests.unit.server.test_keys import soon
+
+SHARES_A_SERVER = True
 
 DAILY = {"name": "nightly", "cron": "0 3 * * *", "timezone": "Europe/Berlin", "execution": {"message": "report"}}
 HOUR = 3600.0
@@ -38,8 +41,10 @@ class Ahead:
 
 
 @pytest.fixture
-def ahead(server: RunningServer) -> Ahead:
-    return Ahead(server)
+def ahead(server: RunningServer) -> Iterator[Ahead]:
+    real = server.ctx.store._now
+    yield Ahead(server)
+    server.ctx.store._now = real
 
 
 async def made(http: httpx.AsyncClient, **given: Any) -> dict[str, Any]:
@@ -66,25 +71,27 @@ async def history(http: httpx.AsyncClient, id: str, count: int = 1) -> list[dict
     return found
 
 
-async def test_it_fires_at_its_time_and_is_an_ordinary_execution(http: httpx.AsyncClient, ahead: Ahead) -> None:
+async def test_it_fires_at_its_time_and_is_an_ordinary_execution(
+    own_http: httpx.AsyncClient, own_server: RunningServer
+) -> None:
     """Its execution names the schedule and the time; lists find it by its tag; the history shows its phase."""
-    one = await made(http)
+    one = await made(own_http)
     assert (one["state"], one["paused"], one["fired"], one["catch_up"]) == ("active", False, 0, "once")
-    assert "firings" in (await http.get(f"/v1/schedules/{one['id']}/firings")).json()
-    ahead.to(one["next_at"])
-    (firing,) = await history(http, one["id"])
+    assert "firings" in (await own_http.get(f"/v1/schedules/{one['id']}/firings")).json()
+    Ahead(own_server).to(one["next_at"])
+    (firing,) = await history(own_http, one["id"])
     assert (firing["outcome"], firing["kind"], firing["due_at"]) == ("fired", "clock", one["next_at"])
-    fired = (await http.get(f"/v1/executions/{firing['execution_id']}")).json()
+    fired = (await own_http.get(f"/v1/executions/{firing['execution_id']}")).json()
     metadata, spec = fired["metadata"], fired["spec"]
     assert (spec["message"], metadata["name"]) == ("report", "nightly")
     assert metadata["annotations"]["agent-runner/schedule"] == metadata["labels"]["agent-runner/schedule"] == one["id"]
     assert metadata["annotations"]["agent-runner/due-at"] == one["next_at"]
-    listed = (await http.get("/v1/executions", params={"tag": f"schedule:{one['id']}"})).json()["entries"]
+    listed = (await own_http.get("/v1/executions", params={"tag": f"schedule:{one['id']}"})).json()["entries"]
     assert [entry["metadata"]["id"] for entry in listed] == [firing["execution_id"]]
-    now = await one_of(http, one["id"])
+    now = await one_of(own_http, one["id"])
     assert now["fired"] == 1
     assert now["next_at"] > one["next_at"]
-    worked = (await http.get("/metrics")).text
+    worked = (await own_http.get("/metrics")).text
     assert 'agent_runner_schedule_firings_total{outcome="fired"} 1.0' in worked
     assert 'agent_runner_schedules{state="active"} 1.0' in worked
 
@@ -284,9 +291,11 @@ async def test_the_same_key_fires_once(http: httpx.AsyncClient) -> None:
     assert len(await history(http, one["id"])) == 1
 
 
-async def test_at_the_orgs_limit_no_more_are_made(http: httpx.AsyncClient, server: RunningServer) -> None:
+async def test_at_the_orgs_limit_no_more_are_made(
+    http: httpx.AsyncClient, server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The answer names the setting. Deleting makes room."""
-    object.__setattr__(server.ctx.settings, "max_schedules", 1)
+    monkeypatch.setitem(server.ctx.settings.__dict__, "max_schedules", 1)
     one = await made(http)
     full = await http.post("/v1/schedules", json=DAILY)
     assert_problem(full, 429, "RESOURCE_EXHAUSTED")

@@ -24,6 +24,8 @@ from tests.unit.server.conftest import AUTHORIZED, created, http_client
 from tests.unit.server.identity import agent, bearer, code_of, key
 from tests.unit.server.test_create import assert_problem
 
+SHARES_A_SERVER = True
+
 REPORT = {"incarnation": "none", "exit_code": 0}
 
 

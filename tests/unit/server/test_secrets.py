@@ -12,6 +12,8 @@ from agent_runner.status.store.records import ResourceKind
 from tests.unit.server.test_create import assert_problem
 from tests.unit.server.test_resources import agent, environment
 
+SHARES_A_SERVER = True
+
 
 def sealed(sealing: Sealing) -> dict[str, Any]:
     return sealing.seal_data({"S": {"value": "hunter2", "is_secret": True}}, {})

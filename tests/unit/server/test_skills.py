@@ -21,6 +21,8 @@ from tests.unit.server.conftest import AUTHORIZED
 from tests.unit.server.test_grpc import code_of
 from tests.unit.skills.archives import SKILL_MD, archive, with_entry
 
+SHARES_A_SERVER = True
+
 BIG = [("grpc.max_send_message_length", 64 << 20), ("grpc.max_receive_message_length", 64 << 20)]
 
 

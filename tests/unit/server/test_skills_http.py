@@ -14,6 +14,8 @@ from tests.unit.server.test_create import assert_problem
 from tests.unit.server.test_grpc import code_of
 from tests.unit.skills.archives import SKILL_MD, archive
 
+SHARES_A_SERVER = True
+
 ZIP = {"Content-Type": "application/zip"}
 
 

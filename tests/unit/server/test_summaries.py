@@ -11,6 +11,8 @@ from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.identity import agent, key, made
 from tests.unit.server.test_create import assert_problem
 
+SHARES_A_SERVER = True
+
 MOST_BYTES = 20_000
 
 

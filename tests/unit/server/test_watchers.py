@@ -32,6 +32,8 @@ from tests.support.statements import statements
 from tests.unit.server.conftest import AUTHORIZED, Worker, created
 from tests.unit.server.test_run_tokens import TOKEN
 
+SHARES_A_SERVER = True
+
 ROWS = 6
 
 
