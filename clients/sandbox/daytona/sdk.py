@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from agent_runner.clients.settings.settings import Settings
 
 EXTRA = "daytona"
-REQUEST_S = 30.0
-"""Of one request that only asks or says something."""
+REQUEST_S = 10.0
+"""Of one request that only asks or says something. The SDK tries one that only asks up to four times, each so long."""
 GUIDE = "docs/guides/sandbox.md#daytona"
 
 
