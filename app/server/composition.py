@@ -80,7 +80,7 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
     await asyncio.to_thread(migrate, settings.database_url)
     async with AsyncExitStack() as up:  # if one part cannot be started, the parts before it are stopped
         store = Store.open(settings.database_url)
-        store.turns = settings.turns
+        store.turns, store.budgets = settings.turns, settings.budgets
         up.push_async_callback(store.close)
         publisher = Publisher(settings)
         up.push_async_callback(asyncio.to_thread, publisher.close)

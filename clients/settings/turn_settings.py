@@ -5,6 +5,7 @@ from pydantic import field_validator
 from agent_runner.clients.settings.bound_settings import BoundSettings
 from agent_runner.clients.settings.environment import setting
 from agent_runner.status.requests.fair_turns import MOST_WEIGHT, FairTurns
+from agent_runner.status.requests.org_budgets import OrgBudgets, budgets_of
 
 
 class TurnSettings(BoundSettings):
@@ -25,6 +26,23 @@ class TurnSettings(BoundSettings):
         default="",
         about=f"turns of orgs, 1 to {MOST_WEIGHT}, as acme=3,labs=2; 1 for others",
     )
+
+    org_budgets: str = setting(
+        "AGENT_RUNNER_ORG_BUDGETS",
+        default="",
+        about="what orgs may use in an hour or a day, a JSON list; the same on every server",
+        shown="none",
+    )
+
+    @field_validator("org_budgets", mode="after")
+    @classmethod
+    def _budgets_can_be_used(cls, value: str) -> str:
+        budgets_of(value)
+        return value
+
+    @property
+    def budgets(self) -> OrgBudgets:
+        return budgets_of(self.org_budgets)
 
     @field_validator("org_weights", mode="after")
     @classmethod

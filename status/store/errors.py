@@ -9,9 +9,12 @@ StoreError
 ├── SlugTaken            another resource of that kind and org has the slug, or the id exists
 ├── NotDue               the schedule is not as it was when a firing was decided; nothing was written
 ├── AnswerNotTaken       the token of an answer is used, expired, or its question is answered
+├── OrgBudgetSpent       the org has used its budget of this window; nothing was written
 ├── OtherKeysWorker      the worker process was registered with another key
 └── StaleVersion         the resource was changed in between
 """
+
+from agent_runner.status.requests.org_budgets import Spent
 
 
 class StoreError(Exception):
@@ -56,3 +59,11 @@ class NotDue(StoreError):
 
 class AnswerNotTaken(StoreError):
     """The token of this answer is not good any more; nothing was written."""
+
+
+class OrgBudgetSpent(StoreError):
+    """The org has used what it may use in this window."""
+
+    def __init__(self, spent: Spent) -> None:
+        super().__init__(f"{spent.org}: {spent.measure} of this {spent.window}")
+        self.spent = spent

@@ -286,6 +286,7 @@ class Outcome:
     waiting: bool = False
     """It ended with a question to a person."""
     progress: str = "{}"  # JSON
+    used: Mapping[str, float] = field(default_factory=dict)  # of the attempt, for the budget of its org
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,6 +39,7 @@ from agent_runner.status.store.tables import (
     label_rows,
     schedule_records,
     turn_records,
+    use_records,
     webhook_records,
     worker_records,
 )
@@ -301,7 +302,7 @@ api_keys = Table(
 
 threads, assistants = client_records.threads, client_records.assistants
 graph_queries = client_records.graph_queries
-org_turns = turn_records.org_turns
+org_turns, org_use = turn_records.org_turns, use_records.org_use
 answer_tokens = answer_records.answer_tokens
 webhook_deliveries = webhook_records.webhook_deliveries
 schedules, schedule_firings = schedule_records.schedules, schedule_records.schedule_firings

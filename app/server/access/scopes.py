@@ -99,6 +99,7 @@ SCOPES: Mapping[str, Scope] = {
     "POST /v1/executions:redrive": Scope.EXECUTE,
     "POST /v1/executions:delete": Scope.ADMIN,
     "GET /v1/overview": Scope.READ,
+    "GET /v1/budgets": Scope.READ,
     "GET /v1/executions/{execution_id}": Scope.READ,
     "DELETE /v1/executions/{execution_id}": Scope.ADMIN,
     "POST /v1/executions/{execution_id}/cancel": Scope.EXECUTE,

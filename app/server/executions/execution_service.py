@@ -14,6 +14,7 @@ from typing import Any
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 from agent_runner.app.server.access.allow_lists import check_allowed, check_model_scope
 from agent_runner.app.server.access.principal import actor, current
+from agent_runner.app.server.budgets.budget_refusal import spent_problem
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.contract.create_limits import ESCAPED, SPEC_ROOM_BYTES
 from agent_runner.app.server.contract.ids import new_execution_id, slug_of
@@ -55,7 +56,7 @@ from agent_runner.clients.broker.publisher import PublishError
 from agent_runner.clients.tracing.tracing import TRACE
 from agent_runner.status.phases import TERMINAL_PHASES, Step
 from agent_runner.status.questions import AnswerError, answers_for
-from agent_runner.status.store.errors import NotDue
+from agent_runner.status.store.errors import NotDue, OrgBudgetSpent
 from agent_runner.status.store.records import CreateVerdict, Execution, ExecutionQuery, NewExecution, Page
 from agent_runner.status.timeouts import Timeouts, TimeoutsError
 
@@ -333,6 +334,8 @@ class Executions:
             created = await self._ctx.store.create(new, queue_cap=self._ctx.settings.max_queued)
         except NotDue:
             raise FiringTaken from None
+        except OrgBudgetSpent as over:
+            raise spent_problem(over.spent) from None
         if created.verdict is CreateVerdict.QUEUE_FULL:
             raise Problem(
                 Kind.TOO_MANY,

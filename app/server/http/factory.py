@@ -16,6 +16,7 @@ from agent_runner.app.server.agent_server.edge_paths import is_edge
 from agent_runner.app.server.agent_server.refusals import refusal
 from agent_runner.app.server.agent_server.server_facts import server_facts
 from agent_runner.app.server.answers.answer_routes import answer_routes
+from agent_runner.app.server.budgets.budget_routes import budget_routes
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.front_ends.agui_routes import agui_routes
@@ -40,7 +41,8 @@ from agent_runner.app.server.problems import Kind, Problem, invalid
 from agent_runner.clients.settings.access_settings import DUMMY_LOCAL_KEY
 
 _ROUTES = (
-    resource_routes, session_routes, runner_routes, key_routes, retention_routes, page_routes, schedule_routes
+    budget_routes, resource_routes, session_routes, runner_routes, key_routes, retention_routes, page_routes,
+    schedule_routes,
 )  # fmt: skip
 _KINDS = {404: Kind.NOT_FOUND, 405: Kind.METHOD_NOT_ALLOWED, 413: Kind.TOO_LARGE}
 

@@ -15,7 +15,7 @@ from agent_runner.status.store.errors import StoreError
 from agent_runner.status.store.records import Worker
 
 BROKER_WITHIN_S = 1.0
-MOST_QUEUES, MOST_WORKERS = 20, 200
+MOST_QUEUES, MOST_WORKERS, MOST_BUDGETS = 20, 200, 200
 """So many have series of their own."""
 WORKER_GAUGES = {
     "slots": "Slots of this process",
@@ -80,6 +80,11 @@ class Metrics:
             ["queue"],
             registry=kept,
         )
+        budget = ["org", "window", "measure"]
+        self._budget_used = Gauge(
+            "agent_runner_org_budget_used", "Used in the present window of a budget", budget, registry=kept
+        )
+        self._budget_limit = Gauge("agent_runner_org_budget_limit", "What the budget allows", budget, registry=kept)
         self._depth = Gauge(
             "agent_runner_broker_queue_depth",
             "Messages on the broker's queue; missing while the broker does not answer",
@@ -132,6 +137,7 @@ class Metrics:
             self._waiting.labels(queue).set(ages[queue].waiting if queue in ages else 0)
             self._waited.labels(queue).set(ages[queue].oldest_s if queue in ages else 0)
         await self._read_turns()
+        await self._read_budgets()
         await self._read_depths({*self._queues, *(w.queue for w in online)})
 
     async def _read_turns(self) -> None:
@@ -143,6 +149,16 @@ class Metrics:
             of = [one for one in standings if one.queue == queue]
             self._turns.labels(queue).set(sum(one.ready for one in of))
             self._turn_waited.labels(queue).set(max(one.oldest_s for one in of))
+
+    async def _read_budgets(self) -> None:
+        """No series where no org has a budget."""
+        for gauge in (self._budget_used, self._budget_limit):
+            gauge.clear()
+        for use in (await self._store.org_uses(org=""))[:MOST_BUDGETS]:
+            for measure, limit in use.budget.limits.items():
+                names = (use.org, use.budget.window, measure)
+                self._budget_used.labels(*names).set(use.used.get(measure, 0.0))
+                self._budget_limit.labels(*names).set(limit)
 
     def _tell_workers(self, online: Sequence[Worker], now: float) -> None:
         for gauge in self._of_workers.values():

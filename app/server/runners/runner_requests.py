@@ -14,6 +14,7 @@ from agent_runner.clients.models.prices import MOST_CURRENCY_CHARS
 from agent_runner.status.failures import Code
 from agent_runner.status.log.row_kinds import ROW_KINDS, Writer
 from agent_runner.status.phases import TERMINAL_PHASES, Phase
+from agent_runner.status.requests.org_budgets import TOKENS, cost_in
 from agent_runner.status.store.records import NewDelta, Outcome
 from agent_runner.status.store.run_records import RunDeltas
 from agent_runner.status.usage.model_usage import Cost
@@ -56,6 +57,7 @@ def outcome_of(request: pb.SettleRequest) -> Outcome:
         facts=facts_of(request.facts_json),
         waiting=request.waiting_for_input and phase is Phase.COMPLETED,
         progress=json.dumps(progress_of(request.progress) if request.HasField("progress") else {}),
+        used=used_of(request.tokens),
     )
 
 
@@ -69,6 +71,17 @@ def progress_of(progress: pb.Progress) -> dict[str, Any]:
         **({"output_tokens": progress.output_tokens} if progress.output_tokens > 0 else {}),
         **({"cost": cost.as_json()} if (cost := cost_of(progress)) else {}),
     }
+
+
+def used_of(tokens: Iterable[pb.ModelTokens]) -> dict[str, float]:
+    """What an attempt used, by the measures of `status.requests.org_budgets`."""
+    used: dict[str, float] = {}
+    for one in tokens:
+        used[TOKENS] = used.get(TOKENS, 0.0) + max(0, one.input_tokens) + max(0, one.output_tokens)
+        if cost := cost_of(one):
+            measure = cost_in(cost.currency)
+            used[measure] = used.get(measure, 0.0) + cost.amount
+    return used
 
 
 def cost_of(told: pb.Progress | pb.ModelTokens) -> Cost | None:

@@ -22,6 +22,7 @@ from agent_runner.status.store.statements import made
 from agent_runner.status.store.statements.named import resource_by_id
 from agent_runner.status.store.turns.answer_tokens import take_answer
 from agent_runner.status.store.turns.firings import take
+from agent_runner.status.store.turns.org_use import OrgUse
 from agent_runner.status.store.turns.several_at_once import Multitasking
 from agent_runner.status.store.verbs import Orgs, reads, verb, writes
 
@@ -50,13 +51,13 @@ def _first_rows(new: NewExecution) -> list[NewDelta]:
     ]
 
 
-class Creation(Multitasking):
+class Creation(Multitasking, OrgUse):
     @verb(orgs=Orgs.WRITES)
     async def create(self, new: NewExecution, *, queue_cap: int = 0) -> Created:
         """Store an execution and admit it to its session, or queue it there. `queue_cap` 0: no cap on its queue.
 
-        Raises `NotDue` if it is the firing of a schedule that another one has taken, and `AnswerNotTaken` if its token
-        is not good any more.
+        Raises `NotDue` if it is the firing of a schedule that another one has taken, `AnswerNotTaken` if its token is
+        not good any more, `OrgBudgetSpent` if its org has used its budget.
         """
         try:
             return await self._create(new, queue_cap)
@@ -96,13 +97,15 @@ class Creation(Multitasking):
         if new.session_id and new.multitask in (Multitask.INTERRUPT, Multitask.ROLLBACK):
             superseded = self.supersede(connection, new.session_id, new.multitask)
             busy = any(row.phase not in TERMINAL_PHASES for row in superseded)
-        later = new.after_s > 0
+        room = self.room_for(connection, new.org)
+        after_s = max(new.after_s, room.wait_s if room else 0.0)
+        later = after_s > 0
         is_ready = self.turns.on and not busy and not later
-        waits = {"wait_s": new.timeouts.thread_wait_s + new.after_s, "close_s": new.timeouts.schedule_to_close_s}
+        waits = {"wait_s": new.timeouts.thread_wait_s + after_s, "close_s": new.timeouts.schedule_to_close_s}
         first = _first_rows(new)
         row = connection.only(
             made.row(waits=busy or later or self.turns.on, later=later, is_ready=is_ready),
-            **self.params(**waits, after_s=new.after_s),
+            **self.params(**waits, after_s=after_s),
             id=new.id,
             org=new.org,
             session_id=new.session_id,
@@ -132,6 +135,8 @@ class Creation(Multitasking):
         # All rows have the time of the execution, so what is told here is what a reader of the log will see.
         rows = self.log_rows(row.handle, 0, [(0, delta) for delta in first])
         connection.run_many(LOG_ROW, [one | {"now": row.created_at} for one in rows])
+        if room:
+            self.count_execution(connection, new.org, room)
         put_execution_tags(connection, row.handle, new.spec)
         put_attachments(connection, row.handle, new.attachments)
         state = State.empty()

@@ -36,6 +36,7 @@ from agent_runner.status.store.schema import executions
 from agent_runner.status.store.statements import runs
 from agent_runner.status.store.statements.named import resource_by_id
 from agent_runner.status.store.turns.beginning import is_repeated, untold_by
+from agent_runner.status.store.turns.org_use import OrgUse
 from agent_runner.status.store.turns.run_refusals import unapplied, why_not
 from agent_runner.status.store.turns.webhook_outbox import tell_start
 from agent_runner.status.store.verbs import reads, verb, writes
@@ -44,7 +45,7 @@ MIN_TAIL_BYTES = 256 * 1024
 """A snapshot is due when the tail since the last one is larger than this and than that snapshot."""
 
 
-class WorkerWrites(Ending):
+class WorkerWrites(Ending, OrgUse):
     @writes
     def begin(
         self,
@@ -317,6 +318,7 @@ class WorkerWrites(Ending):
             mine = now if now is not None and (now.fence, now.runner_seq) == (fence, first) else None
             if (again := self.try_again(connection, mine, end, deltas, first=first)) is not None:
                 self._set_head(connection, again, head)
+                self.count_use(connection, again.org, outcome.used)
                 return Settled(accepted=True, execution=to_execution(again))
         its = self.params(**_its(handle, fence, first), **end.values(deltas=len(deltas)), end_progress=outcome.progress)
         row = connection.one(runs.settle(end.phase, yields=end.yields), **its)
@@ -324,6 +326,7 @@ class WorkerWrites(Ending):
         if row is not None:
             self._set_head(connection, row, head)
             promoted = self.finish(connection, row, end, deltas)
+            self.count_use(connection, row.org, outcome.used)
         told = row is not None and not is_large(row, deltas)  # a last snapshot is noted in the row
         stored = row if told else connection.one(by_handle(), its_handle=handle)
         if stored is None:

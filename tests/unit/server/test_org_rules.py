@@ -13,6 +13,7 @@ from agent_runner.app.server.access.org_view import RULES, visible
 from agent_runner.app.server.access.principal import Principal, acting_as
 from agent_runner.app.server.problems import Kind, Problem
 from agent_runner.status.attachments import Attachment
+from agent_runner.status.requests.org_budgets import budgets_of
 from agent_runner.status.schedules.schedule import Rules, Schedule
 from agent_runner.status.store import schema
 from agent_runner.status.store.lists.list_filters import ListFilters
@@ -100,6 +101,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     url = f"sqlite:///{tmp_path}/store.db"
     schema.migrate(url)
     store = Store.open(url)
+    store.budgets = budgets_of('[{"org": "b", "window": "day", "executions": 99}]')
     made = [(await store.create(execution(id))).execution for id in ("aex-pending", "aex-ended")]
     ended = await store.request_cancel("aex-ended", "a test")
     assert made[0] is not None
@@ -155,6 +157,7 @@ OF_THE_OWNERS: dict[str, Asked] = {
     "phase_numbers": lambda s, w: shown_of(s.phase_numbers(ExecutionQuery()), "phases"),
     "queue_ages": lambda s, w: s.queue_ages(org=""),
     "runs_since": lambda s, w: s.runs_since(0.0, org=""),
+    "org_uses": lambda s, w: s.org_uses(org=""),
     "turn_standings": lambda s, w: s.turn_standings(org=""),
     "attachments": lambda s, w: s.attachments(w.pending.id),
     "attachment": lambda s, w: s.attachment(w.pending.id, "att-1"),

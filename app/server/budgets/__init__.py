@@ -1,0 +1,1 @@
+"""Budgets of orgs at the server's edges."""
