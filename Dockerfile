@@ -1,5 +1,7 @@
 # docker build -t agent-runner .
-FROM python:3.12-slim AS build
+# Another place for the same: --build-arg PYTHON_IMAGE=registry.example.com/python:3.12-slim (Debian with Python 3.11 or later).
+ARG PYTHON_IMAGE=python:3.12-slim
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
 COPY requirements.lock requirements-build.lock ./
 RUN python -m venv /opt/agent-runner \
@@ -17,11 +19,11 @@ COPY tasks tasks
 RUN /opt/build/bin/pip wheel --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir /opt/wheel . \
  && /opt/agent-runner/bin/pip install --no-cache-dir --disable-pip-version-check --no-deps --no-index /opt/wheel/*.whl
 
-FROM python:3.12-slim
+FROM ${PYTHON_IMAGE}
 # What walls the commands of agents off; see docs/guides/deploying.md for what a container has to permit.
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends bubblewrap \
- && rm -rf /var/lib/apt/lists/* \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt/* \
  && bwrap --version
 RUN useradd --create-home --uid 10001 agent-runner \
  && install -d -o agent-runner -g agent-runner /var/lib/agent-runner

@@ -55,6 +55,8 @@ _ROWS = (
     _of("server.any_host", WARNING,
         "the server answers for every Host name: set AGENT_RUNNER_ALLOWED_HOSTS to the names it has",
         "", "A web page that a user visits could reach this server under a name of its own."),
+    _of("server.secret_key", ERROR, "{problem}. {fix}", "problem fix",
+        "AGENT_RUNNER_SECRET_KEY does not open what is stored: runs with these secrets end E304."),
     _of("service.store_away", ERROR, "{service} cannot reach the store: {error}", "service error",
         "The next round tries again."),
     _of("service.round_failed", ERROR, "{service} failed; the next round tries again", "service",

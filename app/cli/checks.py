@@ -46,9 +46,10 @@ class Check:
 def check_all(settings: Settings, problems: list[str]) -> list[Check]:
     """Runs all checks at the same time. Each has its own limit of a few seconds."""
     from agent_runner.app.cli.preflight import check_graphs, check_keys, check_names
+    from agent_runner.app.cli.secret_key import check_secret_key
 
     checks: list[Callable[[Settings], Check | list[Check]]] = [
-        check_names, check_keys, check_graphs,
+        check_names, check_keys, check_secret_key, check_graphs,
         check_broker, check_redis, check_database, check_checkpoints, check_store, check_backend,
         check_reporting, check_model, check_sandbox, check_server,
     ]  # fmt: skip

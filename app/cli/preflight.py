@@ -60,10 +60,6 @@ def check_keys(settings: Settings) -> list[Check]:
             Check(name="key", up=False, why=text, fix=f"Set STIGMER_API_KEY ({KEYS}).", required=not settings.is_local)
             for _, text in settings.key_problems(settings.api_key)
         ]
-    if not settings.is_local and not settings.secret_key.get_secret_value():
-        why = "AGENT_RUNNER_SECRET_KEY is not set: a server without it refuses secrets; other processes need none"
-        fix = f"Set AGENT_RUNNER_SECRET_KEY on all servers, the same ({MAKE_A_KEY})."
-        found.append(Check(name="secret key", up=False, why=why, fix=fix, required=False))
     return found
 
 

@@ -28,6 +28,7 @@ from agent_runner.app.server.maintenance.retention import Retention
 from agent_runner.app.server.maintenance.sweeper import Pulse, Sweeper
 from agent_runner.app.server.maintenance.thread_expiry import ThreadExpiry
 from agent_runner.app.server.resources.sealing import Sealing
+from agent_runner.app.server.resources.secret_key_check import settle_secret_key
 from agent_runner.app.server.runners.failure_reports import Reports
 from agent_runner.app.server.runners.presence import PresenceBoard
 from agent_runner.app.server.runners.report_pickup import LeftReports
@@ -98,6 +99,7 @@ async def running_server(settings: Settings) -> AsyncIterator[RunningServer]:
         up.push_async_callback(asyncio.to_thread, tracing.close, STOP_GRACE_S)
         dispatcher = Dispatcher(store, publisher, tracing)
         ctx = _context(settings, store, dispatcher, wakeups, presence, task_ends, tracing)
+        await settle_secret_key(store, ctx.sealing, may_differ=settings.is_local)
         up.push_async_callback(ctx.gate.keys.reading.finish, STOP_GRACE_S)
         up.push_async_callback(ctx.outliving.finish, STOP_GRACE_S)
         up.push_async_callback(ctx.watchers.stop)

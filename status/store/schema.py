@@ -38,6 +38,7 @@ from agent_runner.status.store.tables import (
     columns,
     label_rows,
     schedule_records,
+    sealing_records,
     turn_records,
     use_records,
     webhook_records,
@@ -306,6 +307,7 @@ org_turns, org_use = turn_records.org_turns, use_records.org_use
 answer_tokens = answer_records.answer_tokens
 webhook_deliveries = webhook_records.webhook_deliveries
 schedules, schedule_firings = schedule_records.schedules, schedule_records.schedule_firings
+sealing = sealing_records.sealing
 
 MIGRATION_WAIT_S = 60
 """How long a migration waits for another one, on SQLite; on Postgres it waits without a limit."""

@@ -16,6 +16,7 @@ from agent_runner.status.store.registry.assistants import Assistants
 from agent_runner.status.store.registry.graph_queries import GraphQueries
 from agent_runner.status.store.registry.presence import Presence
 from agent_runner.status.store.registry.schedules import Schedules
+from agent_runner.status.store.registry.sealed_values import SealedValues
 from agent_runner.status.store.registry.skill_versions import Skills
 from agent_runner.status.store.registry.threads import Threads
 from agent_runner.status.store.turns.answer_tokens import AnswerTokens
@@ -47,5 +48,6 @@ class Store(
     Activity,
     TakingTurns,
     AnswerTokens,
+    SealedValues,
 ):
     """`Store.open(url)` connects lazily; `close()` when done. Every verb may raise `StoreUnavailable`."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import click
 
-from agent_runner.app.cli.exits import Failed, settings_or_exit
+from agent_runner.app.cli.exits import EXIT_USAGE, Failed, settings_or_exit
 from agent_runner.app.dev.tied import tied
 from agent_runner.app.supervisor_program import Supervised, become
 from agent_runner.clients.process.import_path import PYTHON
@@ -88,9 +88,12 @@ def redis(executable: str, folder: str) -> None:
 
 
 @click.command()
-def migrate() -> None:
+@click.option("--new-secret-key", is_flag=True, help="Take AGENT_RUNNER_SECRET_KEY, where the old one is lost.")
+def migrate(*, new_secret_key: bool) -> None:
     """Bring the database to the newest schema. Safe to run again, and from several machines at once."""
     settings = settings_or_exit("migrate")
+    if new_secret_key and not settings.secret_key.get_secret_value():
+        raise Failed("AGENT_RUNNER_SECRET_KEY is not set", next_step=f"Set it: {MAKE_A_KEY}.", exit_code=EXIT_USAGE)
     from sqlalchemy.exc import SQLAlchemyError
 
     from agent_runner.status.store.schema import migrate as bring_up
@@ -107,6 +110,10 @@ def migrate() -> None:
             next_step="Check AGENT_RUNNER_DATABASE_URL and that the database runs.",
         ) from None
     click.echo(f"database is at revision {now}")
+    if new_secret_key:
+        from agent_runner.app.cli.secret_key import take
+
+        click.echo(take(settings))
 
 
 def _set(name: str, value: object) -> None:

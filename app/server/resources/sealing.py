@@ -39,13 +39,18 @@ class EnvValue:
 class Sealing:
     """Seals with a key derived from the operator's secret, which may be any text. Without one it refuses to seal."""
 
-    __slots__ = ("_fernet",)
+    __slots__ = ("_fernet", "several")
 
     def __init__(self, secret_key: str) -> None:
         keys = [key.strip() for key in secret_key.split(",") if key.strip()]
         # The last key is the whole text: earlier versions had only one key, which could contain commas.
         ciphers = [Fernet(_derived(key)) for key in dict.fromkeys([*keys, secret_key])]
         self._fernet = MultiFernet(ciphers) if keys else None
+        self.several = len(keys) > 1
+
+    @property
+    def has_key(self) -> bool:
+        return self._fernet is not None
 
     def seal_env(self, values: Mapping[str, EnvValue]) -> bytes:
         """Sealed bytes; empty for no values."""

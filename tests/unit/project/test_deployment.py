@@ -1,4 +1,4 @@
-"""The files for deployment name commands and settings that exist. No container is built or started here."""
+"""The files for deployment name commands and settings that exist. Containers: `tests/surroundings/test_image.py`."""
 
 import json
 import re
@@ -109,7 +109,7 @@ def test_compose_gives_no_role_a_root_file_system_to_write(role: str) -> None:
 @pytest.mark.parametrize("dockerfile", [ROOT / "Dockerfile", EXAMPLE / "Dockerfile"], ids=["image", "example"])
 def test_every_step_of_an_image_finds_what_it_names(dockerfile: Path) -> None:
     """Sources are there, programs and settings are ours, files of RUN were copied before."""
-    known = {"FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "VOLUME", "EXPOSE", "ENTRYPOINT", "CMD"}
+    known = {"ARG", "FROM", "WORKDIR", "COPY", "RUN", "ENV", "USER", "VOLUME", "EXPOSE", "ENTRYPOINT", "CMD"}
     assert {name for name, _ in steps(dockerfile)} <= known
     sources = copied(dockerfile)
     assert sources
