@@ -11,8 +11,8 @@ NAME = "secret key"
 
 def check_secret_key(settings: Settings) -> list[Check]:
     """A key that is not the database's fails `doctor`; values that no key opens, and a missing key, do not."""
-    from agent_runner.app.server.resources.secret_key_check import SecretKeyState, look_at_secret_key
     from agent_runner.app.server.resources.sealing import Sealing
+    from agent_runner.app.server.resources.secret_key_check import SecretKeyState, look_at_secret_key
     from agent_runner.status.store.store import Store
 
     sealing = Sealing(settings.secret_key.get_secret_value())
@@ -38,8 +38,8 @@ def check_secret_key(settings: Settings) -> list[Check]:
 
 def take(settings: Settings) -> str:
     """Makes the key of these settings the one of the database; says what it does not open."""
-    from agent_runner.app.server.resources.secret_key_check import SecretKeyState, take_new_secret_key
     from agent_runner.app.server.resources.sealing import Sealing
+    from agent_runner.app.server.resources.secret_key_check import SecretKeyState, take_new_secret_key
     from agent_runner.status.store.store import Store
 
     async def run() -> SecretKeyState:

@@ -3,7 +3,7 @@
 The prices are not known here: `Priced` answers what a call cost, or None where nobody said.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,3 +61,13 @@ class Usage:
         if not self._complete or len(currencies) != 1:
             return None
         return Cost(amount=sum(cost.amount for cost in self.costs.values()), currency=currencies.pop())
+
+
+def whole_cost(costs: Iterable[Mapping[str, Any] | None]) -> dict[str, Any] | None:
+    """Of all model calls, each as its message has it. None if one is not known or is in another currency."""
+    told = list(costs)
+    known = [Cost(amount=float(cost["amount"]), currency=str(cost["currency"])) for cost in told if cost]
+    currencies = {cost.currency for cost in known}
+    if len(known) != len(told) or len(currencies) != 1:
+        return None
+    return Cost(amount=sum(cost.amount for cost in known), currency=currencies.pop()).as_json()

@@ -41,10 +41,31 @@ def test_a_run_says_what_it_cost(run: Run) -> None:
         amount = used["input_tokens"] * 0.001 + used["output_tokens"] * 0.005
         assert metadata["cost"] == {"amount": pytest.approx(amount), "currency": "EUR"}
     listed = stack.http.get("/v1/executions", params={"view": "summary"}).json()["executions"]
-    assert [row["cost"] for row in listed] == [{"amount": pytest.approx(whole(done)), "currency": "EUR"}]
+    (own,) = (row["cost"] for row in listed if row["id"] == done["metadata"]["id"])
+    assert own == {"amount": pytest.approx(whole(done)), "currency": "EUR"}
     told = stack.http.get("/metrics").text
     counted = re.findall(rf'^agent_runner_cost_total{{currency="EUR",model="{MODEL_NAME}"}} (\S+)$', told, re.MULTILINE)
-    assert [float(amount) for amount in counted] == [pytest.approx(whole(done))]
+    assert [float(amount) for amount in counted] == [pytest.approx(sum(row["cost"]["amount"] for row in listed))]
+
+
+def test_streams_for_front_ends_say_it(run: Run) -> None:
+    """At the end of both, beside the tokens: the cost of the run that they told."""
+    stack, _ = run
+    parts = {"id": "m1", "role": "user", "parts": [{"type": "text", "text": "Say it."}]}
+    said = {"id": "u1", "role": "user", "content": "Say it."}
+    names = {"threadId": "t1", "runId": "r1", "protocolVersion": "1.0"}
+    sent = {
+        "/v1/agui/agent-runner": {**names, "messages": [said], "state": {}, "tools": [], "context": []},
+        "/v1/ai-sdk/agent-runner": {"id": "c1", "messages": [parts]},
+    }
+    for path, body in sent.items():
+        answer = stack.http.post(path, json=body)
+        frames = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
+        last = frames[-1]
+        facts = last.get("metadata") or last["messageMetadata"]
+        listed = stack.http.get("/v1/executions", params={"view": "summary", "page_size": 1}).json()["executions"]
+        assert facts["cost"] == listed[0]["cost"], (path, last)
+        assert facts["cost"]["amount"] > 0
 
 
 def test_the_page_shows_it(run: Run) -> None:

@@ -12,6 +12,7 @@ CLOCKS = ("cancel", "wait", "start", "thread", "beat", "lost", "run", "total")
 LIMITS = {
     "wait": 3600.0,
     "start": 60.0,
+    "busy": 0.0,
     "thread": 105.0,
     "beat": 30.0,
     "lost": 3.0,
@@ -82,6 +83,8 @@ class Swept:
     ended: list[str] = field(default_factory=list)
     codes: list[str] = field(default_factory=list)
     retried: list[str] = field(default_factory=list)
+    waiting_on: int = 0
+    """How often a step was left to wait for busy workers."""
     resumed: bool = False
 
 
@@ -96,6 +99,8 @@ class Model:
     head: str = ""
     seen: dict[str, bool] = field(default_factory=dict)
     """Workers that ever said hello: are they still there?"""
+    heard: dict[str, tuple[bool, float]] = field(default_factory=dict)
+    """Of the same: were they at work when they last said how they are, and when were they last heard?"""
 
     # the server
 
@@ -182,8 +187,14 @@ class Model:
 
     # a worker
 
+    def _in_time(self, row: Modelled) -> bool:
+        """Who was at work may come later."""
+        start = row.due.get("start", FOREVER)
+        until = start if start == FOREVER or row.stamped is None else max(start, row.stamped + row.limits["busy"])
+        return until > self.now
+
     def begin(self, row: Modelled, token: str, owner: str) -> str:
-        if row.step == "ensure_thread" and row.due.get("start", FOREVER) > self.now >= row.not_before:
+        if row.step == "ensure_thread" and self._in_time(row) and self.now >= row.not_before:
             row.step, row.begin_id, row.owner, row.send_at = "thread_started", token, owner, FOREVER
             row.due.pop("start", None)
             row.due["thread"] = self.now + row.limits["thread"]
@@ -205,7 +216,7 @@ class Model:
 
     def claim(self, row: Modelled, token: str, owner: str) -> str:
         if row.step == "execute":
-            if min(row.due.get("start", FOREVER), row.due["total"]) <= self.now:
+            if not self._in_time(row) or row.due["total"] <= self.now:
                 return "late"
             if row.not_before > self.now:
                 return "not_yet"
@@ -239,6 +250,7 @@ class Model:
         self.head = head or self.head
 
     def beat(self, row: Modelled, fence: int) -> str:
+        self.speaks(row.owner, at_work=False)
         if not self._owns(row, fence):
             return "fenced_out"
         row.due["beat"] = self.now + row.limits["beat"]
@@ -275,8 +287,16 @@ class Model:
 
     def hello(self, owner: str) -> str:
         self.seen[owner] = True
+        self.heard[owner] = (self.heard.get(owner, (False, 0.0))[0], self.now)
         lost = [row.due.pop("lost") for row in self._owned(owner) if "lost" in row.due]
         return "saved" if lost else "came"
+
+    def speaks(self, owner: str, *, at_work: bool) -> str:
+        """A beat about the worker itself; nobody knows those that never said hello."""
+        if owner not in self.seen:
+            return "unknown"
+        self.heard[owner] = (at_work, self.now)
+        return "at_work" if at_work else "idle"
 
     def goodbye(self, owner: str) -> str:
         if owner in self.seen:
@@ -310,6 +330,9 @@ class Model:
             self._amnesty()
         self.swept_at = self.now
         while (row := self.next_due()) and min(row.due.values()) <= self.now:
+            if self._waits_on(row):
+                swept.waiting_on += 1
+                continue
             clock = min((c for c in CLOCKS if c in row.due), key=lambda c: (row.due[c], c != "cancel"))
             if self._end(row, "CANCELLED" if clock == "cancel" else "FAILED", CODE_OF[clock]):
                 swept.retried.append(row.id)
@@ -317,6 +340,20 @@ class Model:
             swept.ended.append(row.id)
             swept.codes.append(row.code)
         return swept
+
+    def _waits_on(self, row: Modelled) -> bool:
+        """While workers are at work, and a schedule-to-start after one was heard, but no longer than the row says."""
+        passed = [clock for clock, due in row.due.items() if due <= self.now]
+        if passed != ["start"] or row.stamped is None or row.limits["busy"] <= row.limits["start"]:
+            return False
+        heard = max((at for at_work, at in self.heard.values() if at_work), default=0.0)
+        due = min(heard + row.limits["start"], row.stamped + row.limits["busy"])
+        if due <= self.now:
+            return False
+        row.due["start"] = due
+        again = self.now + row.limits["start"] / 3
+        row.send_at = again if again < due else FOREVER
+        return True
 
     def next_due(self) -> Modelled | None:
         """Whose deadline comes first."""

@@ -19,6 +19,7 @@ OFTEN_S, SELDOM_S = 1.0, 60.0
 FIELDS = {
     "wait": "thread_wait_s",
     "start": "schedule_to_start_s",
+    "busy": "busy_to_start_s",
     "thread": "ensure_thread_s",
     "beat": "heartbeat_s",
     "lost": "worker_lost_grace_s",
@@ -28,9 +29,9 @@ FIELDS = {
     "grace": "settle_grace_s",
 }
 STEPS = {step.value: step for step in Step}
-HELLO: dict[str, Any] = {"queue": "q", "role": "worker", "hostname": "h", "pid": 1, "slots": 1, "name": "w"}
+HELLO: dict[str, Any] = {"role": "worker", "hostname": "h", "pid": 1, "slots": 1, "name": "w"}
 
-profiles = st.sampled_from([{}, {"run": 15.0}, {"total": 45.0}])
+profiles = st.sampled_from([{}, {"run": 15.0}, {"total": 45.0}, {"busy": 150.0}, {"busy": 150.0}])
 """Which limit is short, so that each is the first to pass now and then."""
 attempts = st.sampled_from([1, 1, 2, 3])
 which = st.integers(0, 9)
@@ -146,8 +147,13 @@ class ServerVerbs(SideBySide):
         assert removed == (self.saw("delete", self.model.delete(row)) == "removed")
 
     def hello(self, owner: str) -> None:
-        self.world.run(self.world.store.hello(incarnation=owner, version="1", **HELLO))
+        self.world.run(self.world.store.hello(incarnation=owner, version="1", queue=self.session, **HELLO))
         self.saw("hello", self.model.hello(owner))
+
+    def works_for_others(self, owner: str, *, at_work: bool) -> None:
+        """A beat of a worker whose slots are in use, or free."""
+        self.world.run(self.world.store.beat(owner, [], busy=int(at_work)))
+        self.saw("beat of a worker", self.model.speaks(owner, at_work=at_work))
 
     def presence(self, draw: Draw) -> None:
         """Of the worker that runs something, mostly."""

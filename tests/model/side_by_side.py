@@ -77,6 +77,8 @@ class SideBySide(RuleBasedStateMachine):
         assert ticked.resumed == swept.resumed
         for _ in swept.retried:
             self.saw("sweep", "retried")
+        for _ in range(swept.waiting_on):
+            self.saw("sweep", "waits_on")
         for code in swept.codes or ["nothing"]:
             self.saw("sweep", code)
         if swept.resumed:

@@ -19,6 +19,7 @@ SHARES = {
     "delivery_is_early": 3,
     "delivery_comes_twice": 2,
     "delivery_comes_late": 1,
+    "waits_behind_others": 3,
     "create": 5,
     "publish_again": 1,
     "publish_what_is_due": 2,

@@ -39,7 +39,8 @@ VERDICTS = {
     "goodbye": "left",
     "disconnected": "counts noted ignored proves_nothing",
     "exited": "ended retried nothing",
-    "sweep": "E101 E102 E103 E104 E105 E107 E401 retried amnesty nothing",
+    "beat of a worker": "at_work idle unknown",
+    "sweep": "E101 E102 E103 E104 E105 E107 E401 retried waits_on amnesty nothing",
     "snapshot": "written not_due",
     "server": "restarted",
 }

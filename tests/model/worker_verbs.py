@@ -109,6 +109,20 @@ class WorkerVerbs(ServerVerbs):
         if sweep := draw(st.sampled_from([SELDOM_S, OFTEN_S, 0.0])):
             self.sweep(sweep)
 
+    def waits_behind_others(self, draw: Draw) -> None:
+        """Until its time to start is up: the workers were at work shortly before, or idle, or not there."""
+        row = self.to_start(draw)
+        for _ in range(draw(st.sampled_from([1, 1, 2, 3]))):
+            if "start" not in row.due:
+                return
+            if draw(which) < 8:
+                self.set_time(row.due["start"] - draw(st.sampled_from([1.0, 30.0])))
+                owner, at_work = draw(st.sampled_from(self.owners)), draw(st.sampled_from([True, True, True, False]))
+                self.works_for_others(owner, at_work=at_work)
+            self.set_time(row.due["start"])
+            self.sweep(SELDOM_S)
+        self.touched.append(row)
+
     def let_go(self, draw: Draw) -> None:
         """The worker ends its run, or hands it back."""
         for row in [row for row in self.model.rows if row.step == "running"]:
@@ -124,7 +138,7 @@ class WorkerVerbs(ServerVerbs):
         for row in [row for row in self.model.rows if row.step not in ("waiting", "settled") and steps == 1]:
             self.ask_to_cancel(row)
         self.let_go(draw)
-        self.way_on(self.owners[0], {}, steps)
+        self.way_on(self.owners[0], draw(profiles), steps)
         for row in [row for row in self.model.rows if row.step == "running"]:
             self.hands_back(row, row.fence, row.numbers, 0, "")()
         row = next(row for row in self.model.rows if row.step not in ("waiting", "settled"))

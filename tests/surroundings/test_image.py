@@ -67,7 +67,9 @@ def test_what_the_image_is(image: str) -> None:
     described: dict[str, Any] = json.loads(docker("image", "inspect", image))[0]
     assert described["Size"] < MOST_MB * 1_000_000, f"{described['Size'] / 1e6:.0f} MB"
     assert described["Config"]["User"] == "agent-runner"
-    assert docker("run", "--rm", "--network=none", "--read-only", image, "--version").startswith("agent-runner, version")
+    assert docker("run", "--rm", "--network=none", "--read-only", image, "--version").startswith(
+        "agent-runner, version"
+    )
     look = (
         "import importlib.util as u, os, agent_runner.app.server.composition as c; "
         "print(os.getuid(), os.path.exists(c.__cached__), *(n for n in ('pytest', 'mypy', 'ruff') if u.find_spec(n)))"

@@ -121,7 +121,8 @@ class UiMessage:
         elif over.phase is Phase.CANCELLED:
             yield _written("abort", reason="cancelled")
         else:
-            facts = {**self._facts, "usage": over.usage} if over.usage else self._facts
+            used = {name: value for name, value in (("usage", over.usage), ("cost", over.cost)) if value}
+            facts = {**self._facts, **used}
             yield _written("finish", finishReason="tool-calls" if approvals else "stop", messageMetadata=facts)
 
     def _approvals(self, question: Json) -> Iterator[str]:

@@ -16,6 +16,7 @@ from agent_runner.status.log.state import NOT_FINISHED
 from agent_runner.status.log.stream_parts import STREAM, parts_in
 from agent_runner.status.phases import Phase
 from agent_runner.status.requests.run_request import TASKS, VALUES
+from agent_runner.status.usage.model_usage import whole_cost
 
 QUESTION = "interrupt"
 """The id of the message with which a run that asks ends; its questions are told at the end."""
@@ -52,6 +53,8 @@ class Reading:
         self._asked = ""
         self._output: Any = None
         self._usage: dict[str, dict[str, int]] = {}
+        self._costs: dict[str, Json | None] = {}
+        """Of each model call, by its message."""
         self._failure: Json = {}
         self._rewritten = False
 
@@ -117,6 +120,8 @@ class Reading:
             held = self._usage.setdefault(str(metadata.get("model") or ""), {})
             for name, tokens in usage.items():
                 held[name] = held.get(name, 0) + tokens
+        if metadata.get("usage") or metadata.get("model"):
+            self._costs[id_] = metadata.get("cost")
         if reasoning := metadata.get("reasoning"):
             yield h.Reasoned(id=id_, text=str(reasoning), scope=self._scopes[id_])
         whole, told = str(said.get("content", self._texts[id_])), self._texts[id_]
@@ -270,6 +275,7 @@ class Reading:
             questions=(self._questions or asked) if waits else (),
             output=self._output,
             usage=self._usage,
+            cost=whole_cost(self._costs.values()),
             rewritten=self._rewritten,
         )
 

@@ -140,6 +140,8 @@ class Over:
     output: Any = None
     usage: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Tokens by model."""
+    cost: Json | None = None
+    """`amount` and `currency` of all model calls; None if that of one is not known, or is in another currency."""
     rewritten: bool = False
 
 

@@ -111,8 +111,9 @@ class AgUi:
 
     def _end(self, over: h.Over) -> e.BaseEvent:
         usage = [_tokens(model, tokens) for model, tokens in over.usage.items()] or None
+        cost = {"cost": over.cost} if over.cost else {}  # the protocol's usage is of tokens only
         if over.phase is Phase.FAILED:
-            facts = {"next_step": over.next_step, **self._facts}
+            facts = {"next_step": over.next_step, **cost, **self._facts}
             return e.RunErrorEvent(message=over.text, code=over.code or None, usage=usage, metadata=facts)
         outcome: Any = e.RunFinishedSuccessOutcome(type="success", pending_tool_call_ids=list(self._unanswered) or None)
         if over.phase is Phase.CANCELLED:
@@ -122,8 +123,9 @@ class AgUi:
             outcome = e.RunFinishedInterruptOutcome(type="interrupt", interrupts=asked)
         result = over.output if over.phase is Phase.COMPLETED and not over.questions else None
         return e.RunFinishedEvent(
-            thread_id=self._thread_id, run_id=self._run_id, result=result, outcome=outcome, usage=usage
-        )
+            thread_id=self._thread_id, run_id=self._run_id, result=result, outcome=outcome, usage=usage,
+            metadata=cost or None,
+        )  # fmt: skip
 
     def refused(self, problem: Problem) -> str:
         facts = {"next_step": problem.next_step, **self._facts}
