@@ -26,7 +26,7 @@ SHARES = {
     "cancel": 4,
     "fail": 2,
     "told_late": 2,
-    "attempt_fails": 4,
+    "attempt_fails": 5,
     "withdraw": 2,
     "delete": 1,
     "presence": 6,

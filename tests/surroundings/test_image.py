@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -90,10 +91,14 @@ def test_server_and_worker_in_containers(stack: Contained) -> None:
     done = stack.wait_for(counted, "EXECUTION_COMPLETED")
     assert "4" in str(done["status"]["messages"][-1].get("content") or done["status"].get("output"))
 
-    walled = stack.create("$ id -u; ls /proc | grep -c '^[0-9]'; ls /var/lib/agent-runner")["metadata"]["id"]
-    ended = stack.wait_for(walled, "EXECUTION_COMPLETED")
-    assert ended["sandbox"] == "isolated", ended
-    assert "No such file" in json.dumps(ended["status"]["tool_calls"])
+    look = "readlink /proc/self/ns/pid /proc/self/ns/net"
+    walled = stack.wait_for(stack.create(f"$ {look}")["metadata"]["id"], "EXECUTION_COMPLETED")
+    assert walled["sandbox"] == "isolated", walled
+    (call,) = walled["status"]["tool_calls"]
+    outside = docker("exec", stack.container(worker), *look.split()).split()
+    inside = re.findall(r"\w+:\[\d+\]", json.dumps(call))
+    assert len(inside) == len(outside) == 2
+    assert not set(inside) & set(outside)
 
     said = docker("exec", stack.container(worker), "agent-runner", "doctor", "--json")
     down = {one["name"] for one in json.loads(said)["checks"] if one["required"] and not one["up"]}
