@@ -134,7 +134,7 @@ def environment() -> dict[str, Any]:
 @pytest.mark.parametrize(("document", "beginning"), pairs(COMMANDS))
 def test_what_is_typed(document: str, beginning: str, user: User, shared: Stack) -> None:
     """Each command ends with 0, and no answer is a refusal."""
-    done = BEFORE.get(document, lambda _: None)(shared)
+    done = BEFORE[document](shared) if document in BEFORE else None
     if isinstance(done, dict):
         user.said.append(done["metadata"]["id"])
     said = user.does(one_block(document, beginning))

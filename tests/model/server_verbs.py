@@ -11,7 +11,7 @@ from agent_runner.status.requests.multitask import Multitask
 from agent_runner.status.requests.retries import RetryPolicy
 from agent_runner.status.store.records import NewExecution
 from agent_runner.status.timeouts import Timeouts
-from tests.model.execution_model import LIMITS, LONGEST_PAUSE, PAUSE, Modelled
+from tests.model.modelled_execution import LIMITS, LONGEST_PAUSE, PAUSE, Modelled
 from tests.model.side_by_side import MOST_ROWS, Draw, Known, SideBySide
 
 OFTEN_S, SELDOM_S = 1.0, 60.0

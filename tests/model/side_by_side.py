@@ -10,7 +10,8 @@ from hypothesis.stateful import RuleBasedStateMachine
 from agent_runner.status.failures import Code
 from agent_runner.status.log.log import LogRow, State, fold, render
 from agent_runner.status.phases import TERMINAL_PHASES
-from tests.model.execution_model import FOREVER, Model, Modelled
+from tests.model.execution_model import Model
+from tests.model.modelled_execution import FOREVER, Modelled
 from tests.model.world import World
 
 MOST_ROWS = 6

@@ -52,14 +52,17 @@ class SealedValues(Transactions):
         r, s, e = resources.c, schedules.c, executions.c
         found: list[SealedValue] = []
         holding = select(r.kind, r.id, r.body).where(r.body.contains(f'"{prefix}', autoescape=True))
-        for kind, id, body in connection.execute(holding.order_by(r.created_at.desc()).limit(LOOKED_AT)):
-            secrets = _secrets(json.loads(body), prefix)
-            found += [SealedValue(where=f"{kind} {id}", sealed=text.encode()) for text in secrets]
+        for row in connection.execute(holding.order_by(r.created_at.desc()).limit(LOOKED_AT)):
+            secrets = _secrets(json.loads(row.body), prefix)
+            found += [SealedValue(where=f"{row.kind} {row.id}", sealed=text.encode()) for text in secrets]
         waiting = select(s.id, s.sealed).where(s.sealed.is_not(None)).order_by(s.created_at.desc()).limit(LOOKED_AT)
-        found += [SealedValue(where=f"schedule {id}", sealed=b) for id, b in connection.execute(waiting) if b]
+        rows = connection.execute(waiting)
+        found += [SealedValue(where=f"schedule {row.id}", sealed=row.sealed) for row in rows if row.sealed]
         going = select(e.id, e.sealed_env).where(OPEN, e.sealed_env.is_not(None)).order_by(e.handle.desc())
         rows = connection.execute(going.limit(LOOKED_AT))
-        return found + [SealedValue(where=f"execution {id}", sealed=b) for id, b in rows if b]
+        return found + [
+            SealedValue(where=f"execution {row.id}", sealed=row.sealed_env) for row in rows if row.sealed_env
+        ]
 
 
 def _secrets(value: Any, prefix: str) -> Iterator[str]:
