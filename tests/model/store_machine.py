@@ -10,7 +10,7 @@ from tests.model.worker_verbs import WorkerVerbs
 from tests.model.world import World
 
 SHARES = {
-    "append": 5,  # the first is drawn more often than its share
+    "append": 6,  # the first is drawn more often than its share
     "works": 4,
     "go_on": 3,
     "beat": 2,
@@ -23,7 +23,7 @@ SHARES = {
     "create": 5,
     "publish_again": 1,
     "publish_what_is_due": 2,
-    "cancel": 4,
+    "cancel": 6,
     "fail": 2,
     "told_late": 2,
     "attempt_fails": 5,

@@ -29,7 +29,7 @@ from psycopg.rows import DictRow
 from psycopg_pool import AsyncConnectionPool
 
 from agent_runner.clients.engine.current import CurrentRun, current_run
-from agent_runner.clients.engine.memory.postgres_pool import Patient, open_pool
+from agent_runner.clients.engine.memory.postgres_pool import Patient, open_pool, set_up_alone
 from agent_runner.clients.engine.memory.prune_postgres import drop_postgres, prune_postgres
 from agent_runner.clients.engine.memory.prune_sqlite import drop_sqlite, give_back, prune_sqlite, shrinking
 from agent_runner.clients.engine.memory.pruning import saved
@@ -283,7 +283,7 @@ async def _open_postgres(url: str) -> Memory:
     pool = await open_pool(url)
     try:
         saver = PostgresMemory(pool, serde=StateSerializer())
-        await saver.setup()
+        await set_up_alone(pool, saver.setup)
     except BaseException:
         await pool.close()
         raise

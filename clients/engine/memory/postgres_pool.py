@@ -6,6 +6,7 @@ minute. This pool connects again within about a second, and at once discards con
 
 import asyncio
 import math
+import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
@@ -28,6 +29,8 @@ RECONNECT_MOST_S = 0.5
 """The pool doubles this delay before it uses it: so there is a new attempt every second."""
 ATTEMPT_S = 5
 CONNECTION_WAIT_S = 10.0
+TAKE_LOCK = "SELECT pg_try_advisory_xact_lock(7021794871652217445) AS mine"
+SET_UP_PAUSE_S = 0.05
 PATIENCE_S, PAUSE_S = 300.0, 0.5
 """How long a run waits for its memory, and the pause between attempts. Its own time limit may end the run before."""
 
@@ -82,6 +85,25 @@ async def open_pool(url: str) -> Pool:
         await pool.close()
         raise
     return pool
+
+
+async def set_up_alone(pool: Pool, set_up: Callable[[], Awaitable[None]]) -> None:
+    """Tables of LangGraph's libraries are made by one process at a time: of several that begin with an empty database
+    all but one would fail, and an index that two create may stay invalid."""
+    while not await _set_up_if_first(pool, set_up):  # noqa: ASYNC110 - another process holds the lock
+        await asyncio.sleep(random.uniform(SET_UP_PAUSE_S, 2 * SET_UP_PAUSE_S))  # noqa: S311 - no secret
+
+
+async def _set_up_if_first(pool: Pool, set_up: Callable[[], Awaitable[None]]) -> bool:
+    """Whether this process got the lock. It belongs to a transaction, so it also works through a pooler. A process that
+    waits for it holds no connection."""
+    async with pool.connection() as guard, guard.transaction():
+        # Without parameters: a query with parameters keeps a snapshot, and CREATE INDEX CONCURRENTLY would wait for it.
+        row = await (await guard.execute(TAKE_LOCK, prepare=False)).fetchone()
+        if row is None or not row["mine"]:
+            return False
+        await set_up()
+        return True
 
 
 def is_away(error: BaseException) -> bool:

@@ -15,15 +15,11 @@ from typing import Any, TypeVar, cast
 import psycopg
 from langgraph.store.base import BaseStore, Op, Result, TTLConfig
 
-from agent_runner.clients.engine.memory.postgres_pool import Pool, open_pool, patiently
+from agent_runner.clients.engine.memory.postgres_pool import open_pool, patiently, set_up_alone
 from agent_runner.clients.engine.store.sqlite_vectors import connect
 
 BUSY_TIMEOUT_MS = 15_000
 CLOSE_SWEEPER_S = 1.0
-TAKE_LOCK = "SELECT pg_try_advisory_xact_lock(7021794871652217445) AS mine"
-"""The lock of the process that sets up the tables; the others wait for it. An index that two processes create at the
-same time may stay invalid."""
-SET_UP_PAUSE_S = 0.05
 CONFLICT_TRIES = 20
 VECTORS_ON_POSTGRES = """
     SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'vector') AS there,
@@ -100,21 +96,8 @@ async def _postgres(opening: AsyncExitStack, url: str, index: Index, ttl: TTLCon
             found = await (await connection.execute(VECTORS_ON_POSTGRES)).fetchone()
         check_vectors(**(found or {}), wanted=index["dims"])
     store = AsyncPostgresStore(pool, index=index, ttl=ttl)  # type: ignore[arg-type]
-    while not await _set_up_alone(pool, store):  # noqa: ASYNC110 - another process holds the lock
-        await asyncio.sleep(random.uniform(SET_UP_PAUSE_S, 2 * SET_UP_PAUSE_S))  # noqa: S311 - no secret
+    await set_up_alone(pool, store.setup)
     return store
-
-
-async def _set_up_alone(pool: Pool, store: Any) -> bool:
-    """Set up the tables if this process gets the lock; returns whether it did. The lock belongs to a transaction, so it
-    also works through a pooler. A process that waits for the lock holds no connection."""
-    async with pool.connection() as guard, guard.transaction():
-        # Without parameters: a query with parameters keeps a snapshot, and CREATE INDEX CONCURRENTLY would wait for it.
-        row = await (await guard.execute(TAKE_LOCK, prepare=False)).fetchone()
-        if row is None or not row["mine"]:
-            return False
-        await store.setup()
-        return True
 
 
 def check_vectors(there: bool, available: bool, dims: int | None, may: bool, *, wanted: int) -> None:

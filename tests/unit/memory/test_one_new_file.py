@@ -1,17 +1,17 @@
-"""Several processes that begin at the same time with one checkpoint file that is not there yet."""
+"""Several processes that begin at the same time with one checkpoint store that is new: a file, an empty database."""
 
+import asyncio
 import multiprocessing
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+
+from agent_runner.clients.engine.memory.checkpoints import open_saver
+from tests.support import databases
 
 TOGETHER, FILES = 4, 10
 
 
 def _open(folder: Path, begin: Barrier) -> None:
-    import asyncio
-
-    from agent_runner.clients.engine.memory.checkpoints import open_saver
-
     async def once(url: str) -> None:
         async with await open_saver(url):
             pass
@@ -31,3 +31,10 @@ def test_processes_that_begin_together_all_have_their_memory(tmp_path: Path) -> 
     for process in processes:
         process.join(200)
     assert [process.exitcode for process in processes] == [0] * TOGETHER
+
+
+async def test_workers_that_begin_together_on_an_empty_postgres() -> None:
+    """LangGraph's own set-up fails for all but one: its migrations are numbered rows that each would write."""
+    with databases.postgres_database() as url:
+        for memory in await asyncio.gather(*(open_saver(url) for _ in range(2 * TOGETHER))):
+            await memory.aclose()
