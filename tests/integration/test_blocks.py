@@ -55,6 +55,7 @@ OTHERS = {
     "docs/guides/models.md": ["metadata:"],
     "docs/guides/operating.md": ["annotations:"],
     "docs/guides/retries.md": ["metadata:"],
+    "docs/guides/sandbox.md": ['{"metadata"'],
     "docs/guides/skills.md": ["spec:"],
     "docs/guides/pictures-and-files.md": ['{"message"', '{"type": "MESSAGE_HUMAN"'],
     "docs/guides/metrics.md": ["scrape_configs:"],
@@ -202,7 +203,7 @@ def test_resources_as_shown(document: str, shared: Stack, user: User) -> None:
 
 def test_parts_of_resources_as_shown(shared: Stack) -> None:
     """The annotations and the skill of an agent, each in a whole resource: the server takes them."""
-    for number, name in enumerate(("models", "operating", "retries", "skills")):
+    for number, name in enumerate(("models", "operating", "retries", "sandbox", "skills")):
         document = f"docs/guides/{name}.md"
         part = yaml.safe_load(shown(document).text)
         given = part.get("metadata", part if "annotations" in part else {})

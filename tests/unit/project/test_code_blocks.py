@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,7 +73,7 @@ LEFT = {
     ): f"{NEEDS_MORE}: a cluster; `test_kubernetes.py` checks the manifests",
 }
 """Blocks that no test does, by document and beginning, and why. A new one is done instead."""
-MOST_LEFT = 12
+MOST_LEFT = 14
 SHELLS = [name for name in ("bash", "zsh") if shutil.which(name)]
 
 
@@ -87,7 +88,7 @@ def of(*languages: str) -> pytest.MarkDecorator:
 
 def test_each_language_has_a_reader() -> None:
     """A block says what it is; what no test reads is named with its reason."""
-    read = {"sh", "console", "python", "json", "yaml", "javascript", "html"}
+    read = {"sh", "console", "python", "json", "yaml", "toml", "javascript", "html"}
     assert {block.language for block in BLOCKS} - read - NOT_RUN.keys() == set()
     assert not read & NOT_RUN.keys()
 
@@ -202,6 +203,12 @@ def test_json(block: Block) -> None:
         json.loads(block.text)
     except ValueError:
         assert [json.loads(line) for line in block.text.splitlines()]
+
+
+@of("toml")
+def test_toml(block: Block) -> None:
+    """It is data."""
+    assert tomllib.loads(block.text)
 
 
 @of("yaml")
