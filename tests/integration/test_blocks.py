@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 import yaml
 
 from agent_runner.clients.settings.settings import Role, load_settings
+from agent_runner.clients.web.webhook_address import signature
 from agent_runner.status.requests.retries import policy_of
 from checks.tree import ROOT
 from tests.integration.guides import Reader
@@ -43,6 +45,7 @@ SETTINGS: dict[str, dict[str, Role]] = {
     "docs/guides/deploying.md": {"export MODE=production": "server", "export AGENT_RUNNER_BROKER_URL=amqp": "server"},
     "docs/guides/fairness.md": {"AGENT_RUNNER_QUEUE_PUBLISHED_MAX=": "server"},
     "docs/guides/sandbox.md": {"export AGENT_RUNNER_SANDBOX_NETWORK=": "worker"},
+    "docs/guides/webhooks.md": {"AGENT_RUNNER_WEBHOOK_URL=": "server"},
     "docs/guides/security.md": {"export AGENT_RUNNER_TLS_CERT": "server", "export STIGMER_BACKEND_ENDPOINT": "worker"},
 }
 """Blocks of nothing but settings, and a role that takes them."""
@@ -61,6 +64,7 @@ OTHERS = {
     "docs/guides/metrics.md": ["scrape_configs:"],
     "docs/guides/deploying.md": ["security_opt:"],
     "docs/guides/kubernetes.md": ["apiVersion: kustomize"],
+    "docs/guides/webhooks.md": ["import hashlib"],
 }
 DONE = {
     document: [begin for table in (COMMANDS, SETTINGS, OTHERS) for begin in table.get(document, ())]
@@ -230,6 +234,15 @@ def test_a_picture_as_shown(shared: Stack) -> None:
     row = json.loads(kept.text)
     assert row.keys() <= said.keys()
     assert row["metadata"]["attachments"][0].keys() - {"name"} <= said["metadata"]["attachments"][0].keys()
+
+
+def test_a_receiver_of_webhooks() -> None:
+    """Its check takes what a server signs, and nothing else."""
+    names: dict[str, Any] = {}
+    exec(compile(shown("docs/guides/webhooks.md").text, "webhooks.md", "exec"), names)
+    now = int(time.time())
+    for secret, at, genuine in (("ours", now, True), ("theirs", now, False), ("ours", now - 3600, False)):
+        assert names["is_genuine"]("ours", signature(secret, b"{}", at), b"{}") is genuine
 
 
 def test_the_scrape_configuration(tmp_path: Path) -> None:

@@ -41,39 +41,41 @@ WHOLE = {
 IS_WHAT_RUNS = "it is what a test run is made with, or a run of minutes; `make` says the same targets"
 NEEDS_MORE = "needs what no machine of ours has"
 LEFT = {
-    ("CONTRIBUTING.md", "make setup"): IS_WHAT_RUNS,
-    (
-        "README.md",
-        "make run",
-    ): "`make run` has a test of its own, `integration/test_getting_started.py`; `make test` runs it",
-    ("docs/guides/benchmarks.md", "make bench"): IS_WHAT_RUNS,
-    ("docs/guides/testing.md", "make test"): IS_WHAT_RUNS,
-    ("docs/guides/testing.md", "make fuzz"): IS_WHAT_RUNS,
-    (
-        "docs/guides/agent-server.md",
-        "AGENT_RUNNER_GRAPHS=",
-    ): "starts a stack and stays; `getting-started.md` does the same",
-    (
-        "docs/guides/security.md",
-        "STIGMER_API_KEY=ark_",
-    ): "starts a worker and stays; `integration/test_runner_key.py` does it",
-    ("docs/guides/compatible-reporting.md", "app.send_task("): "`integration/test_compatible.py` sends that message",
-    (
-        "docs/guides/traces.md",
-        "pip install",
-    ): f"{NEEDS_MORE}: a collector; `integration/test_traces.py` has one of its own",
-    ("docs/guides/traces.md", "export LANGSMITH_TRACING"): f"{NEEDS_MORE}: an account; `integration/test_langsmith.py`",
-    (
-        "docs/guides/deploying.md",
-        "cat > .env",
-    ): f"{NEEDS_MORE}: a registry; `surroundings/test_image.py` runs the image",
-    (
-        "docs/guides/kubernetes.md",
-        "kubectl apply",
-    ): f"{NEEDS_MORE}: a cluster; `test_kubernetes.py` checks the manifests",
-}
+    ("CONTRIBUTING.md", "make setup"):
+        IS_WHAT_RUNS,
+    ("README.md", "make run"):
+        "`make run` has a test of its own, `integration/test_getting_started.py`; `make test` runs it",
+    ("docs/guides/agent-server.md", "AGENT_RUNNER_GRAPHS="):
+        "starts a stack and stays; `getting-started.md` does the same",
+    ("docs/guides/benchmarks.md", "make bench"):
+        IS_WHAT_RUNS,
+    ("docs/guides/compatible-reporting.md", "app.send_task("):
+        "`integration/test_compatible.py` sends that message",
+    ("docs/guides/deploying.md", "cat > .env"):
+        f"{NEEDS_MORE}: a registry; `surroundings/test_image.py` runs the image",
+    ("docs/guides/kubernetes.md", "kubectl apply"):
+        f"{NEEDS_MORE}: a cluster; `test_kubernetes.py` checks the manifests",
+    ("docs/guides/sandbox.md", "pip install"):
+        f"{NEEDS_MORE}: an account; the contract suite asks a Daytona for tests",
+    ("docs/guides/sandbox.md", "[project.entry"):
+        "of a package of the user; `unit/sandbox_kinds` adds such a kind",
+    ("docs/guides/security.md", "STIGMER_API_KEY=ark_"):
+        "starts a worker and stays; `integration/test_runner_key.py` does it",
+    ("docs/guides/testing.md", "make test"):
+        IS_WHAT_RUNS,
+    ("docs/guides/testing.md", "make fuzz"):
+        IS_WHAT_RUNS,
+    ("docs/guides/traces.md", "pip install"):
+        f"{NEEDS_MORE}: a collector; `integration/test_traces.py` has one of its own",
+    ("docs/guides/traces.md", "export LANGSMITH_TRACING"):
+        f"{NEEDS_MORE}: an account; `integration/test_langsmith.py`",
+    ("docs/guides/webhooks.md", "curl -H"):
+        f"{NEEDS_MORE}: a receiver; `integration/test_webhooks.py` has one",
+    ("docs/guides/webhooks.md", '{"delivery_id"'):
+        "what a receiver gets; `integration/test_webhooks.py` is one",
+}  # fmt: skip
 """Blocks that no test does, by document and beginning, and why. A new one is done instead."""
-MOST_LEFT = 14
+MOST_LEFT = 16
 SHELLS = [name for name in ("bash", "zsh") if shutil.which(name)]
 
 
