@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
 from typing import Any
@@ -27,11 +27,15 @@ from bench.bare_client import BareClient
 from bench.burst import RUNS, SLOW
 from bench.load import CLIENTS, FAST, closed_loop
 from bench.scene import Scene, cpu_s, opened
+from bench.sdk_client import SdkClient
 from bench.stream_client import Client
+from tests.integration.stack import KEY
 from tests.support.databases import POSTGRES, on_postgres
 
 IDLE_RUNS, LOAD_S = 40, 6.0
 OURS, ON_POSTGRES, BARE, AEGRA = "ours", "ours, Postgres", "chain + graph", "Aegra"
+SDK = "SDK's wire: "
+"""The measures in which we are asked as Aegra is, by the Agent Server API."""
 Run = Callable[[str], Awaitable[tuple[float, float]]]
 """A run of a message: seconds to the first token (0 where nobody reads tokens) and to the end."""
 
@@ -42,6 +46,7 @@ class Peer:
 
     clients: Callable[[int], Any]
     processes: Sequence[psutil.Process]
+    sdk_clients: Callable[[int], Any] | None = None
 
     def cpu_s(self) -> float:
         return sum(map(cpu_s, self.processes))
@@ -66,7 +71,11 @@ def main(arguments: Sequence[str]) -> int:
             OURS: _ours(own),
             ON_POSTGRES: _ours(postgres),
             BARE: _bare(own),
-            AEGRA: Peer(clients=partial(_aegra_clients, port), processes=[process]),
+            AEGRA: Peer(
+                clients=partial(_sdk_clients, port, {}),
+                processes=[process],
+                sdk_clients=partial(_sdk_clients, port, {}),
+            ),
         }
         measured = asyncio.run(_rounds(peers, rounds))
     print(table(measured))
@@ -77,7 +86,7 @@ async def _rounds(peers: Mapping[str, Peer], rounds: int) -> dict[str, dict[str,
     """Measure: peer: the value of each round."""
     told: dict[str, dict[str, list[float]]] = {}
     for number in range(rounds + 1):
-        for measure in (_idle, _load, _burst):
+        for measure in (_idle, _load, _sdk_load, _burst):
             for name, peer in peers.items():
                 try:
                     values = await measure(peer)
@@ -109,6 +118,13 @@ async def _load(peer: Peer) -> dict[str, float]:
     return {f"runs/s, {CLIENTS} clients": rate.per_s, "CPU per run under load, ms": cpu_ms}
 
 
+async def _sdk_load(peer: Peer) -> dict[str, float]:
+    if peer.sdk_clients is None:
+        return {}
+    told = await _load(replace(peer, clients=peer.sdk_clients))
+    return {f"{SDK}{what}": value for what, value in told.items()}
+
+
 async def _burst(peer: Peer) -> dict[str, float]:
     async with peer.clients(RUNS) as runs:
         began = time.monotonic()
@@ -118,7 +134,11 @@ async def _burst(peer: Peer) -> dict[str, float]:
 
 def _ours(scene: Scene) -> Peer:
     assert scene.worker is not None
-    return Peer(clients=partial(_our_clients, scene.port), processes=[scene.server, scene.worker])
+    return Peer(
+        clients=partial(_our_clients, scene.port),
+        processes=[scene.server, scene.worker],
+        sdk_clients=partial(_sdk_clients, scene.port, {"x-api-key": KEY}),
+    )
 
 
 @asynccontextmanager
@@ -147,13 +167,13 @@ async def _bare_clients(scene: Scene, number: int) -> Any:
 
 
 @asynccontextmanager
-async def _aegra_clients(port: int, number: int) -> Any:
-    async def run(client: aegra.AegraClient, message: str) -> tuple[float, float]:
+async def _sdk_clients(port: int, headers: Mapping[str, str], number: int) -> Any:
+    async def run(client: SdkClient, message: str) -> tuple[float, float]:
         ran = await client.run(message)
         return ran.first_text_s, ran.end_s
 
     async with AsyncExitStack() as stack:
-        yield [partial(run, await stack.enter_async_context(aegra.AegraClient.connected(port))) for _ in range(number)]
+        yield [partial(run, await stack.enter_async_context(SdkClient.connected(port, headers))) for _ in range(number)]
 
 
 def table(measured: Mapping[str, Mapping[str, Sequence[float]]]) -> str:

@@ -10,30 +10,34 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-PACKAGES = ("@ag-ui/client@1.0.0", "ai@7.0.173", "typescript@7.0.2")
+PACKAGES = ("@ag-ui/client@1.0.0", "ag-ui-of-copilotkit@npm:@ag-ui/client@0.0.59", "ai@7.0.173", "typescript@7.0.2")
+"""CopilotKit's runtime has a client of its own, of an older version."""
+COPILOTKIT = ("@copilotkit/runtime@1.75.0", "@ag-ui/client@0.0.59", "@hono/node-server@1.19.19")
 INSTALL_S, RUN_S = 240, 120
+COPILOTKIT_INSTALL_S = 1500
 HERE = Path(__file__).parent
 
 
-def packages() -> Path:
+def packages(names: Sequence[str] = PACKAGES, within_s: float = INSTALL_S) -> Path:
     """A folder whose `node_modules` has them. Skips the test if it cannot be made."""
     if not (shutil.which("node") and shutil.which("npm")):
         pytest.skip("no Node here")
-    mark = hashlib.sha256(" ".join(PACKAGES).encode()).hexdigest()[:12]
+    mark = hashlib.sha256(" ".join(names).encode()).hexdigest()[:12]
     folder = Path(tempfile.gettempdir()) / f"agent-runner-npm-{os.getuid()}-{mark}"
     folder.mkdir(mode=0o700, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "whole").exists():
-            install = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent", *PACKAGES]
+            install = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent", *names]
             (folder / "package.json").write_text("{}")
             try:
-                subprocess.run(install, cwd=folder, check=True, capture_output=True, timeout=INSTALL_S)
+                subprocess.run(install, cwd=folder, check=True, capture_output=True, timeout=within_s)
             except (subprocess.SubprocessError, OSError) as error:
                 pytest.skip(f"the packages of npm cannot be had: {error}")
             (folder / "whole").touch()

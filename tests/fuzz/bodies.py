@@ -75,6 +75,7 @@ GOOD: Mapping[str, Sequence[Any]] = {
         {"id": "c1", "messages": [_CHAT], "trigger": "submit-message", "agent_runner": _OPTIONS},
         {"id": "c1", "messages": [_CHAT], "answers": {"q": _FREE}},
     ),
+    "answer": ({"answer": _FREE}, {"answer": "yes"}),
     "redrive": ({"env": {"A": "b"}},),
     "keys": ({"name": "k", "scopes": ["read"], "org": "o"},),
     "exits": ({"incarnation": "i", "queue": "q", "signal": 9, "exit_code": 1, "text": "t", "startup": True},),
