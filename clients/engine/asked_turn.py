@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from langchain_core.runnables import RunnableConfig
+from langgraph.errors import EmptyInputError
 from langgraph.types import Command, Send
 
 from agent_runner.clients.engine.agent_definition import Bundle
@@ -32,7 +33,8 @@ async def open_asked_turn(
 ) -> Turn:
     """Input and config of the turn. `resume`: the run was handed back, or another worker lost it, and it goes on.
 
-    Raises GraphError and HeadMovedError.
+    Raises GraphError, HeadMovedError, and EmptyInputError for a command that says nothing: LangGraph fails on it with
+    an error of its own code (`findings/empty-command-is-an-unbound-local.sh`).
     """
     memory: object = graph.checkpointer
     if not isinstance(memory, HeadTracking):
@@ -87,6 +89,11 @@ def _input(graph: Graph, bundle: Bundle, given: Given, asked: RunRequest) -> Any
 def _command(given: Mapping[str, Any]) -> Command[Any]:
     goto, update = given.get("goto"), given.get("update")
     places = goto if isinstance(goto, list) else [] if goto is None else [goto]
+    if update is None and given.get("resume") is None and not places:
+        raise EmptyInputError(
+            "The command names neither resume, update nor goto. Null counts as none: a question cannot be answered with"
+            " null; wrap it, as in {'answer': None}."
+        )
     if isinstance(update, list):
         update = [tuple(one) if isinstance(one, list) and len(one) == 2 else one for one in update]
     return Command(

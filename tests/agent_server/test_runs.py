@@ -125,6 +125,9 @@ async def test_a_question_and_its_answer(client: Any) -> None:
     asked = await client.runs.wait(thread, "ask", input={"n": 1})
     assert [one["value"] for one in asked["__interrupt__"]] == [{"question": "go on?", "n": 2}]
     assert asked["ran"] == ["add"]
+    nothing = await client.runs.wait(thread, "ask", command={"resume": None}, raise_error=False)
+    assert nothing["__error__"]["error"] == "EmptyInputError"
+    assert "a question cannot be answered with null" in nothing["__error__"]["message"]
     answered = await client.runs.wait(thread, "ask", command={"resume": "yes"})
     assert answered == {"n": 2, "answer": "yes", "ran": ["add", "question"]}
     stopped = await client.runs.wait(thread, "count", input={"n": 5}, interrupt_before=["double"])
