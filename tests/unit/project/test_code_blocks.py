@@ -28,6 +28,7 @@ NOT_RUN = {
     "text": "layouts, examples of output, lines of a Procfile: nothing reads them",
     "mermaid": "drawn by the site and by GitHub; the one that there is comes from the table of transitions",
     "markdown": "a template for people",
+    "jsx": "a component of a page: only a bundler reads it",
     "ini": "a unit of systemd, which is not on every machine",
 }
 """Languages that no test reads, and why."""
