@@ -27,6 +27,11 @@ class TurnSettings(BoundSettings):
         about=f"turns of orgs, 1 to {MOST_WEIGHT}, as acme=3,labs=2; 1 for others",
     )
 
+    require_worker: bool = setting(
+        "AGENT_RUNNER_REQUIRE_WORKER",
+        default=False,
+        about="a new execution is refused with 503 while no worker of its queue is there",
+    )
     org_budgets: str = setting(
         "AGENT_RUNNER_ORG_BUDGETS",
         default="",

@@ -10,6 +10,7 @@ StoreError
 ├── NotDue               the schedule is not as it was when a firing was decided; nothing was written
 ├── AnswerNotTaken       the token of an answer is used, expired, or its question is answered
 ├── OrgBudgetSpent       the org has used its budget of this window; nothing was written
+├── NoWorker             no worker serves the queue; nothing was written
 ├── OtherKeysWorker      the worker process was registered with another key
 └── StaleVersion         the resource was changed in between
 """
@@ -67,3 +68,7 @@ class OrgBudgetSpent(StoreError):
     def __init__(self, spent: Spent) -> None:
         super().__init__(f"{spent.org}: {spent.measure} of this {spent.window}")
         self.spent = spent
+
+
+class NoWorker(StoreError):
+    """No worker is there for the execution's queue."""

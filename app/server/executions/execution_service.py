@@ -51,12 +51,13 @@ from agent_runner.app.server.problems import (
     violated,
 )
 from agent_runner.app.server.resources.sealing import REDACTED, check_env, check_secrets
+from agent_runner.app.server.runners.needed_worker import no_worker
 from agent_runner.app.server.webhooks.webhook_request import check_webhook, kept_webhook
 from agent_runner.clients.broker.publisher import PublishError
 from agent_runner.clients.tracing.tracing import TRACE
 from agent_runner.status.phases import TERMINAL_PHASES, Step
 from agent_runner.status.questions import AnswerError, answers_for
-from agent_runner.status.store.errors import NotDue, OrgBudgetSpent
+from agent_runner.status.store.errors import NotDue, NoWorker, OrgBudgetSpent
 from agent_runner.status.store.records import CreateVerdict, Execution, ExecutionQuery, NewExecution, Page
 from agent_runner.status.timeouts import Timeouts, TimeoutsError
 
@@ -66,6 +67,9 @@ class Executions:
         self._ctx = ctx
         self._placing = placing
         self.listing = Listing(ctx.store, placing)
+        settings = ctx.settings
+        silent_s = settings.timeouts.heartbeat_s if settings.require_worker else 0.0
+        self._conditions: dict[str, Any] = {"queue_cap": settings.max_queued, "silent_s": silent_s}
 
     async def create(self, draft: Draft) -> Accepted:
         timeouts = await self._checked(draft)
@@ -331,9 +335,11 @@ class Executions:
 
     async def _store(self, new: NewExecution) -> Accepted:
         try:
-            created = await self._ctx.store.create(new, queue_cap=self._ctx.settings.max_queued)
+            created = await self._ctx.store.create(new, **self._conditions)
         except NotDue:
             raise FiringTaken from None
+        except NoWorker:
+            raise await no_worker(self._ctx.store, new.runner_queue) from None
         except OrgBudgetSpent as over:
             raise spent_problem(over.spent) from None
         if created.verdict is CreateVerdict.QUEUE_FULL:

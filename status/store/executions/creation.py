@@ -12,11 +12,12 @@ from agent_runner.status.phases import TERMINAL_PHASES, Phase
 from agent_runner.status.requests.multitask import Multitask
 from agent_runner.status.schedules.schedule import FiringOutcome
 from agent_runner.status.store.driver.transaction import Connection
-from agent_runner.status.store.errors import NotDue
+from agent_runner.status.store.errors import NotDue, NoWorker
 from agent_runner.status.store.executions.attachments import put_attachments
 from agent_runner.status.store.executions.ending import LOG_ROW, dumps
 from agent_runner.status.store.executions.tags import put_execution_tags
 from agent_runner.status.store.records import Created, CreateVerdict, NewDelta, NewExecution, Resource, ResourceKind
+from agent_runner.status.store.registry.presence import online_worker
 from agent_runner.status.store.rows import limits_of, to_execution, to_resource
 from agent_runner.status.store.statements import made
 from agent_runner.status.store.statements.named import resource_by_id
@@ -53,14 +54,15 @@ def _first_rows(new: NewExecution) -> list[NewDelta]:
 
 class Creation(Multitasking, OrgUse):
     @verb(orgs=Orgs.WRITES)
-    async def create(self, new: NewExecution, *, queue_cap: int = 0) -> Created:
+    async def create(self, new: NewExecution, *, queue_cap: int = 0, silent_s: float = 0.0) -> Created:
         """Store an execution and admit it to its session, or queue it there. `queue_cap` 0: no cap on its queue.
+        `silent_s`: only if a worker of its queue was heard of within so long; 0: in any case.
 
         Raises `NotDue` if it is the firing of a schedule that another one has taken, `AnswerNotTaken` if its token is
-        not good any more, `OrgBudgetSpent` if its org has used its budget.
+        not good any more, `OrgBudgetSpent` if its org has used its budget, and `NoWorker`.
         """
         try:
-            return await self._create(new, queue_cap)
+            return await self._create(new, queue_cap, silent_s)
         except IntegrityError:
             return await self._known(new)
 
@@ -81,9 +83,13 @@ class Creation(Multitasking, OrgUse):
         return session, instance, agent, connection.first(made.last_graph(), its_session=session_id)
 
     @writes
-    def _create(self, connection: Connection, new: NewExecution, queue_cap: int) -> Created:
+    def _create(self, connection: Connection, new: NewExecution, queue_cap: int, silent_s: float) -> Created:
         if known := self._by_key(connection, new):
             return Created(verdict=CreateVerdict.KNOWN, execution=to_execution(known))
+        if silent_s:
+            there = self.params(its_queue=new.runner_queue, silent_s=silent_s)
+            if connection.first(online_worker(), **there) is None:
+                raise NoWorker
         if queue_cap and self._full(connection, new.runner_queue, queue_cap):
             return Created(verdict=CreateVerdict.QUEUE_FULL, execution=None)
         busy = bool(new.session_id) and self._session_busy(connection, new)

@@ -15,7 +15,7 @@ from agent_runner.status.failures import Code
 from agent_runner.status.log.log import rfc3339
 from agent_runner.status.phases import Phase, Step
 from agent_runner.status.store.clock import FOREVER, NOW
-from agent_runner.status.store.driver.ready import ready, text_of
+from agent_runner.status.store.driver.ready import ready, seconds, text_of
 from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.errors import OtherKeysWorker
 from agent_runner.status.store.executions.ending import OPEN, E, End, Ending
@@ -25,6 +25,7 @@ from agent_runner.status.store.schema import executions, startup_failures, worke
 from agent_runner.status.store.verbs import Orgs, reads, writes
 
 OWNED_STEPS = (Step.THREAD_STARTED.value, Step.RUNNING.value)
+WORKER = "worker"
 SHOWN_AFTER_S = 24 * 3600.0
 """Workers that left longer ago than this are no longer listed."""
 
@@ -47,6 +48,14 @@ def _cancels() -> ClauseElement:
     mine = (E.owner == text_of("its_owner"), E.step == Step.RUNNING.value, E.cancel_requested_at.is_not(None))
     # The condition of the partial index by owner is written out, so that it is used.
     return select(executions).where(*mine, OPEN)
+
+
+@ready
+def online_worker() -> ClauseElement:
+    """A worker of a queue that is connected, and was heard of in the last seconds."""
+    w = workers.c
+    there = (w.gone_at.is_(None), w.disconnected_at.is_(None), w.last_seen_at > NOW - seconds("silent_s"))
+    return select(w.incarnation).where(w.queue == text_of("its_queue"), w.role == WORKER, *there).limit(1)
 
 
 class Presence(Ending):
