@@ -111,6 +111,8 @@ class LocalSandbox(Sandbox):
         self.walls, self.limits = walls, limits or Limits()
         self._users, self.user = users, 0
         """The user that commands run as; 0: the worker's own."""
+        self._enclosed = walls is not None
+        """Whether commands see nothing of the machine but what is shown to them."""
         self._shown = workspace
         self._extra_env = dict(env or {})
         self._max_result_bytes = max_result_bytes
@@ -137,8 +139,8 @@ class LocalSandbox(Sandbox):
             self.root_dir.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self._users is not None:
                 self.user = self._users.settle(self.root_dir)
-            elif os.geteuid() == 0 and self.root_dir.exists() and self.root_dir.lstat().st_uid:
-                give(self.root_dir, 0)  # it belonged to a user of its own, while commands could not be walled off
+            elif os.geteuid() == 0 and self.root_dir.exists() and self.root_dir.lstat().st_uid != self.user:
+                give(self.root_dir, self.user)  # the session's commands ran in another way before
             for directory in (self.root_dir, self.work_dir, self.root_dir / "tmp"):
                 directory.mkdir(mode=0o700, exist_ok=True)
                 if self.user:
@@ -159,7 +161,7 @@ class LocalSandbox(Sandbox):
             target = entry.resolve()
             if entry.name.startswith(".") or self.root_dir.is_relative_to(target):
                 continue
-            if self.walls and not may_show(target, (self.root_dir,)):
+            if self._enclosed and not may_show(target, (self.root_dir,)):
                 continue
             if not os.path.lexists(here):
                 here.symlink_to(target)
@@ -219,7 +221,7 @@ class LocalSandbox(Sandbox):
             return await self.execute(command, timeout, tries=tries - 1)
         return self._result(output, status, timeout if timed_out else None, may_write)
 
-    def serve(self, argv: Sequence[str], env: Mapping[str, str], folder: str = "") -> commands.Service:
+    def serve(self, argv: Sequence[str], env: Mapping[str, str], folder: str = "") -> Service:
         told = self._prepare(list(argv), {**self._basic_environment(), **env}, folder)
         return self._start(told, commands.serve)
 

@@ -79,6 +79,40 @@ class SandboxSettings(DaytonaSettings):
         "AGENT_RUNNER_SANDBOX_DISK_BYTES", default=4 << 30, ge=0, about="of one session's directory; 0: any"
     )
 
+    sandbox_docker_host: str = setting(
+        "AGENT_RUNNER_SANDBOX_DOCKER_HOST",
+        default="",
+        about="docker: the engine, unix:///PATH or tcp://HOST:PORT; it has the data directory at the same path",
+        shown="DOCKER_HOST, else unix:///var/run/docker.sock",
+    )
+    sandbox_docker_image: str = setting(
+        "AGENT_RUNNER_SANDBOX_DOCKER_IMAGE",
+        default="python:3.12-slim",
+        about="docker: the image of containers, with a /bin/sh; it is not pulled by itself",
+        min_length=1,
+    )
+    sandbox_docker_network: str = setting(
+        "AGENT_RUNNER_SANDBOX_DOCKER_NETWORK",
+        default="none",
+        about="docker: the network of containers, as `docker run --network` has it",
+        pattern=r"^(none|bridge|[A-Za-z0-9][A-Za-z0-9_.\-]*)$",
+    )
+    sandbox_docker_cpus: float = setting(
+        "AGENT_RUNNER_SANDBOX_DOCKER_CPUS", default=2.0, ge=0, about="docker: processors of one container; 0: any"
+    )
+    sandbox_docker_runtime: str = setting(
+        "AGENT_RUNNER_SANDBOX_DOCKER_RUNTIME",
+        default="",
+        about="docker: a runtime that the engine knows, such as runsc of gVisor",
+        shown="the engine's",
+    )
+    sandbox_docker_idle_s: float = setting(
+        "AGENT_RUNNER_SANDBOX_DOCKER_IDLE_S",
+        default=3600.0,
+        ge=0,
+        about="docker: an idle container is removed after this time; the session's files stay",
+    )
+
     @field_validator("sandbox_allowed_hosts", mode="after")
     @classmethod
     def _sandbox_hosts(cls, value: str) -> str:

@@ -154,7 +154,7 @@ class Settings(TraceSettings):
     durability: Literal["sync", "async", "exit"] = _own(
         "DURABILITY", default="async", about="a step is in memory: sync (before the next), async, exit (at the end)"
     )
-    sandbox: str = _own("SANDBOX", default="local", about="local, none, or a kind that a package adds")
+    sandbox: str = _own("SANDBOX", default="local", about="local, docker, daytona, none, or a kind that a package adds")
     workspace: Path | None = _own(
         "WORKSPACE", about="a directory whose entries agents see in the local sandbox", shown="none"
     )

@@ -33,18 +33,22 @@ LIMITS = Limits(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """A data directory with two sessions, the user's entries, and the sandbox of a run in the first."""
+    """A data directory with two sessions, the user's entries, and the sandbox of a run in the first.
+
+    `make` opens the sandbox of a session of that name. `program`: what a worker of its own executes to run the command
+    `sys.argv[-1]` in the sandbox of a third session, and its arguments before that.
+    """
 
     folder: Path
     box: LocalSandbox
-    walls: Walls | None
-    users: OwnUsers | None = None
+    make: Callable[[str], LocalSandbox]
+    program: tuple[str, ...]
 
     async def can(self, command: str, *, timeout: float = 30.0) -> bool:
         return (await self.box.execute(command, timeout)).exit_code == 0
 
     def another(self, name: str = "ses-1") -> LocalSandbox:
-        return sandbox_of(self.folder, self.walls, name, self.users)
+        return self.make(name)
 
 
 def sandbox_of(folder: Path, walls: Walls | None, name: str = "ses-1", users: OwnUsers | None = None) -> LocalSandbox:
@@ -52,6 +56,23 @@ def sandbox_of(folder: Path, walls: Walls | None, name: str = "ses-1", users: Ow
     return LocalSandbox(
         root, folder / "mine", {"TOKEN": SECRET}, mask, max_result_bytes=20_000, walls=walls, limits=LIMITS, users=users
     ).open()
+
+
+def local_scene(folder: Path, walls: Walls | None, users: OwnUsers | None) -> Scene:
+    def make(name: str) -> LocalSandbox:
+        return sandbox_of(folder, walls, name, users)
+
+    program = (
+        "import asyncio, sys\nfrom pathlib import Path\nfrom agent_runner.clients.sandbox.local import LocalSandbox\n"
+        "from agent_runner.clients.sandbox.own_user import OwnUsers\n"
+        "from agent_runner.clients.sandbox.walls import Walls\n"
+        "walls = Walls(bubblewrap=sys.argv[2]) if sys.argv[2] else None\n"
+        "box = LocalSandbox(Path(sys.argv[1]), walls=walls, users=OwnUsers.of(sys.argv[3])).open()\n"
+        "asyncio.run(box.execute(sys.argv[4]))\n"
+    )
+    root = folder / "data" / "sandboxes" / "ses-3"
+    given = (str(root), walls.bubblewrap if walls else "", f"{users.first}-{users.last}" if users else "")
+    return Scene(folder=folder, box=make("ses-1"), make=make, program=(program, *given))
 
 
 Question = Callable[[Scene], Awaitable[bool]]
@@ -209,26 +230,9 @@ async def _(scene: Scene) -> bool:
 
 @question("killed-worker")
 async def _(scene: Scene) -> bool:
-    program = (
-        "import asyncio, sys\nfrom pathlib import Path\nfrom agent_runner.clients.sandbox.local import LocalSandbox\n"
-        "from agent_runner.clients.sandbox.own_user import OwnUsers\n"
-        "from agent_runner.clients.sandbox.walls import Walls\n"
-        "walls = Walls(bubblewrap=sys.argv[2]) if sys.argv[2] else None\n"
-        "box = LocalSandbox(Path(sys.argv[1]), walls=walls, users=OwnUsers.of(sys.argv[3])).open()\n"
-        "asyncio.run(box.execute('setsid sleep 100 & (setsid sleep 100 &) ; wait'))\n"
-    )
     root = scene.another("ses-3").root_dir
-    worker = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            program,
-            str(root),
-            scene.walls.bubblewrap if scene.walls else "",
-            f"{scene.users.first}-{scene.users.last}" if scene.users else "",
-        ],
-        cwd=REPOSITORY,
-    )
+    command = "setsid sleep 100 & (setsid sleep 100 &) ; wait"
+    worker = subprocess.Popen([sys.executable, "-c", *scene.program, command], cwd=REPOSITORY)
     try:
         assert await until(lambda: len(at_work(root)) >= 3)
     finally:
