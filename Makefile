@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test test-daytona test-steady mutants faults fuzz bench bench-peers soak check check-fresh page coverage format docs site pictures proto lock promises clean stale
+.PHONY: help setup run dev test test-daytona test-graphton test-steady mutants faults fuzz bench bench-peers soak check check-fresh page coverage format docs site pictures proto lock promises clean stale
 
 PYTHON ?= python3
 # Most tests wait for processes: more of them than cores run at a time.
@@ -59,6 +59,9 @@ test-daytona: $(READY) ## the tests of Daytona sandboxes, by its real SDK in an 
 
 test-steady: $(READY) ## all tests; at most three that fail run again alone, and are named when they pass then
 	@$(BIN)/python -m checks.steady $(TEST_PROCESSES) $(ARGS)
+
+test-graphton: $(READY) ## the engine's tests with graphton, in .venv/graphton, which this sets up; ARGS="-k name" chooses
+	@$(BIN)/python -m deploy.graphton_venv $(ARGS)
 
 mutants: $(READY) ## break the product on purpose, one law at a time: a named test must see each; ARGS="drop-the-fence" chooses
 	@$(BIN)/python -m tests.mutants.run $(ARGS)

@@ -21,6 +21,7 @@ DEVELOPMENT = ROOT / "requirements-dev.lock"
 BUILD = ROOT / "requirements-build.lock"
 DOCS = ROOT / "requirements-docs.lock"
 DAYTONA = ROOT / "requirements-daytona.lock"
+GRAPHTON = ROOT / "requirements-graphton.lock"
 METADATA = ROOT / "requirements-metadata.json"
 
 # A block of a lock file: the requirement, and the hashes and comments that are indented below it.

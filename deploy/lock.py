@@ -1,10 +1,10 @@
 """Makes the lock files from pyproject.toml: `make lock`, in a folder of its own that has uv and a current pip.
 
 One resolution of everything gives the versions. Production gets what it needs of them, the wheel's build likewise, and
-the file for development holds what is left. The docs site is built by an environment of its own: its packages have the
-same versions where they can. What the extra `daytona` brings stands in a file of its own, too, for an environment that
-is laid over the one for development. What the metadata of each locked package requires is kept beside them, for
-`checks/extras.py`. No file names an index or a download address.
+the file for development holds what is left. The docs site and the engine graphton have environments of their own: their
+packages have the same versions where they can. What the extra `daytona` brings stands in a file of its own, too, for an
+environment that is laid over the one for development. What the metadata of each locked package requires is kept beside
+them, for `checks/extras.py`. No file names an index or a download address.
 """
 
 import json
@@ -23,6 +23,7 @@ from checks.locked import (
     DAYTONA,
     DEVELOPMENT,
     DOCS,
+    GRAPHTON,
     METADATA,
     PRODUCTION,
     Locked,
@@ -105,10 +106,10 @@ def with_each_form(text: str, asked: set[tuple[str, frozenset[str]]]) -> str:
     return found
 
 
-def preferred_for_docs(whole: str) -> str:
-    """The versions of everything else, and those that the site had before for what nothing else needs."""
+def preferred_for(lock: Path, whole: str) -> str:
+    """The versions of everything else, and those that `lock` had before for what nothing else needs."""
     names = {entry.name for entry in locked(whole)}
-    before = blocks(DOCS.read_text()) if DOCS.exists() else ()
+    before = blocks(lock.read_text()) if lock.exists() else ()
     return whole + "".join(block for block in before if locked(block)[0].name not in names)
 
 
@@ -133,7 +134,9 @@ def main(arguments: list[str]) -> None:
         whole = compiled(folder / "whole.lock", before, "pyproject.toml", "--group", "dev", *arguments)
         production = compiled(folder / "production.lock", whole, "pyproject.toml")
         build = compiled(folder / "build.lock", whole, "--group", "build")
-        docs = compiled(folder / "docs.lock", preferred_for_docs(whole), "--group", "docs", *arguments)
+        docs = compiled(folder / "docs.lock", preferred_for(DOCS, whole), "--group", "docs", *arguments)
+        engine = ("pyproject.toml", "--extra", "graphton", "--group", "graphton")
+        graphton = compiled(folder / "graphton.lock", preferred_for(GRAPHTON, whole), *engine, *arguments)
         apart = sorted(extras_by_pin(locked(production, build)).keys() - extras_by_pin(locked(whole)).keys())
         if apart:
             raise SystemExit(f"production or build would have other versions than development: {', '.join(apart)}")
@@ -147,6 +150,7 @@ def main(arguments: list[str]) -> None:
     BUILD.write_text(build)
     DOCS.write_text(docs)
     DAYTONA.write_text(daytona)
+    GRAPHTON.write_text(graphton)  # installed without looking for dependencies: one line for a package is enough
     DEVELOPMENT.write_text("".join(block for block in blocks(whole) if requirement_of(block) not in there))
     kept = {pin: kept_of(required[pin], extras) for pin, extras in sorted(everything.items())}
     METADATA.write_text(json.dumps(kept, indent=1) + "\n")

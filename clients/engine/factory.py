@@ -1,12 +1,15 @@
 """Makes a compiled graph from a bundle. Only this module knows which engine is used."""
 
+import asyncio
 from pathlib import Path
 from typing import Any, Protocol
 
+from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.clients.engine.engines.installed import engine_problem
 from agent_runner.clients.engine.memory.finished_calls import answer_finished_calls
 from agent_runner.clients.engine.store.org_store import OrgStore
 from agent_runner.clients.engine.user_graphs.user_graphs import Graph, UserGraphs
@@ -17,6 +20,8 @@ from agent_runner.clients.process.threads import own
 from agent_runner.status.requests.model_order import names_of
 
 MAX_CACHED = 64
+MAX_BUILDING = 2
+"""Graphs of graphton that are built at the same time: each takes tenths of a second of CPU."""
 
 
 class EngineError(Exception):
@@ -37,7 +42,8 @@ class EngineSettings(ModelSettings, Protocol):
 
 
 class EngineFactory:
-    """Builds one graph per bundle, which concurrent runs share. Belongs to the event loop of its saver."""
+    """Builds one graph per bundle, which concurrent runs share; with graphton one for each run. Belongs to the event
+    loop of its saver."""
 
     def __init__(
         self, settings: EngineSettings, saver: BaseCheckpointSaver[Any] | None, store: OrgStore | None = None
@@ -47,7 +53,8 @@ class EngineFactory:
         self._settings = settings
         self._saver = saver
         answer_finished_calls()
-        self._built: SharedWork[Bundle, tuple[Graph, str]] = SharedWork(MAX_CACHED)
+        self._built: SharedWork[Bundle, Graph] = SharedWork(MAX_CACHED)
+        self._building = asyncio.Semaphore(MAX_BUILDING)
 
     async def graph(self, bundle: Bundle, config: RunnableConfig | None = None) -> Graph:
         """The graph of `bundle`; `config` is given to a user's graph function.
@@ -56,27 +63,37 @@ class EngineFactory:
         """
         if bundle.graph:
             return await self.user_graphs.load(bundle.graph, config)
-        return (await self._deep_agent(bundle))[0]
-
-    async def model_line(self, bundle: Bundle) -> str:
-        """One line that says which model the bundle runs on and why; empty for a graph of the user's own."""
-        return "" if bundle.graph else (await self._deep_agent(bundle))[1]
-
-    async def _deep_agent(self, bundle: Bundle) -> tuple[Graph, str]:
+        if self._settings.engine == "graphton":
+            async with self._building:
+                return await own(self._graphton, bundle)
         # A failure is not cached: before the next run a key may have been set, or Ollama started.
-        return await self._built.get(bundle, lambda: own(self._build, bundle))
+        return await self._built.get(bundle, lambda: own(self._deep_agent, bundle))
 
-    def _build(self, bundle: Bundle) -> tuple[Graph, str]:
-        if self._settings.engine != "deepagents":
-            raise EngineError(
-                f"engine '{self._settings.engine}' is not available in this version; set AGENT_RUNNER_ENGINE=deepagents"
-            )
-        from agent_runner.clients.engine.deep_agents import build_deep_agent
+    def _deep_agent(self, bundle: Bundle) -> Graph:
+        _check(self._settings.engine)
+        from agent_runner.clients.engine.engines.deep_agents import build_deep_agent
 
+        model, order = self._models(bundle)
+        return build_deep_agent(bundle, model, self._saver, order=order)
+
+    def _graphton(self, bundle: Bundle) -> Graph:
+        _check(self._settings.engine)
+        from agent_runner.clients.engine.engines.graphton_agent import build_graphton_agent
+
+        model, order = self._models(bundle)
+        return build_graphton_agent(bundle, model, self._saver, order=order)
+
+    def _models(self, bundle: Bundle) -> tuple[BaseChatModel, ModelOrder | None]:
+        """The model, and the models to ask one after the other. Raises ModelError."""
         others = bundle.fallback_models
         if others is None:
             others = names_of(self._settings.fallback_models) or ()
         names = tuple(dict.fromkeys((bundle.model_name, *others)))
         order = ModelOrder(self._settings, names) if len(names) > 1 else None
-        model, line = order.first_built() if order else build_model(self._settings, bundle.model_name)
-        return build_deep_agent(bundle, model, self._saver, order=order), line
+        model, _ = order.first_built() if order else build_model(self._settings, bundle.model_name)
+        return model, order
+
+
+def _check(engine: str) -> None:
+    if why := engine_problem(engine):
+        raise EngineError(why)

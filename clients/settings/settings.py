@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from pydantic import SecretStr, ValidationError, field_validator
 
+from agent_runner.clients.engine.engines.installed import engine_problem
 from agent_runner.clients.process.local_stack import running_stack
 from agent_runner.clients.settings.access_settings import DUMMY_LOCAL_KEY
 from agent_runner.clients.settings.environment import in_environment, load_env_file, names_of, setting, shown
@@ -31,6 +32,7 @@ LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 Role = Literal["server", "worker", "orchestrator", "flower", "redis", "dev", "run", "client", "doctor", "migrate"]
 ROLES_WITH_BROKER = frozenset({"server", "worker", "orchestrator", "flower"})
 ROLES_WITH_BACKEND = frozenset({"worker", "orchestrator"})
+ROLES_THAT_RUN = frozenset({"worker", "dev", "run"})
 ROLES_THAT_SERVE = frozenset({"server", "dev"})
 ROLES_OF_A_STACK = frozenset({"dev", "redis"})
 """They make the stack of a data directory; all others use the one that runs there."""
@@ -150,7 +152,9 @@ class Settings(TraceSettings):
     max_hung_threads: int = _own(
         "MAX_HUNG_THREADS", default=128, ge=1, about="left behind by ended runs: more, and the worker is replaced"
     )
-    engine: Literal["deepagents", "graphton"] = _own("ENGINE", default="deepagents", about="deepagents or graphton")
+    engine: Literal["deepagents", "graphton"] = _own(
+        "ENGINE", default="deepagents", about="deepagents, or graphton in an environment of its own"
+    )
     durability: Literal["sync", "async", "exit"] = _own(
         "DURABILITY", default="async", about="a step is in memory: sync (before the next), async, exit (at the end)"
     )
@@ -232,11 +236,8 @@ class Settings(TraceSettings):
                 for name in _required(role)
                 if not self.given(name)
             ]
-        found += [
-            (frozenset({field}), f"{env_names(field)[0]}={value} is not available in this version; use {instead}")
-            for field, value, instead in _NOT_YET
-            if getattr(self, field) == value
-        ]
+        if role in ROLES_THAT_RUN and (text := engine_problem(self.engine)):
+            found.append((frozenset({"engine"}), f"AGENT_RUNNER_ENGINE={self.engine}: {text}"))
         paths = frozenset({"sandbox_read_only", "data_dir"})
         found += [(paths, text) for text in self.read_only_problems(self.data_dir)]
         found += self.kind_problems() + self.daytona_problems()
@@ -265,7 +266,6 @@ _TIMEOUT_FIELDS = {
     "settle_grace_s": "settle_grace_s",
     "worker_lost_grace_s": "worker_lost_grace_s",
 }
-_NOT_YET = (("engine", "graphton", "deepagents"),)
 _DATABASES = ("sqlite", "postgresql", "postgres")
 _SCHEMES = {
     "broker_url": ("redis", "rediss", "unix", "sentinel", "amqp", "amqps", "pyamqp"),

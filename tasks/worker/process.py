@@ -117,7 +117,7 @@ class RunnerProcess:
         """Tell the server that this process takes work."""
         self._presence.start()
         if self.role == "worker":
-            threading.Thread(target=_warm_up, name="warm up", daemon=True).start()
+            threading.Thread(target=_warm_up, args=(self.settings.engine,), name="warm up", daemon=True).start()
             self._sweep.start()
 
     def resized(self, slots: int) -> None:
@@ -311,8 +311,10 @@ class RunnerProcess:
         os._exit(EXIT_BLOCKED)
 
 
-def _warm_up() -> None:
+def _warm_up(engine: str) -> None:
     """Saves the first run half a second of imports. If an import fails, that run reports the failure."""
     with contextlib.suppress(Exception):
-        import agent_runner.clients.engine.deep_agents
+        from agent_runner.clients.engine.engines.installed import import_engine
+
+        import_engine(engine)
         import agent_runner.clients.engine.stream.event_stream  # noqa: F401

@@ -87,8 +87,10 @@ class Station:
         _ = self._app.backend
         if self._forks:
             # Imported before the fork: children share the memory pages.
-            import agent_runner.clients.engine.deep_agents
             import agent_runner.clients.engine.memory.checkpoints  # noqa: F401
+            from agent_runner.clients.engine.engines.installed import import_engine
+
+            import_engine(self._settings.engine)
 
             signals.worker_process_init.connect(self._on_child, weak=False)
             signals.worker_process_shutdown.connect(self._on_child_end, weak=False)

@@ -17,6 +17,7 @@ from agent_runner.clients.engine.turn import call_config
 from agent_runner.clients.engine.user_graphs.run_context import RECURSION_LIMIT
 from agent_runner.clients.sandbox.local import LocalSandbox
 from tests.unit.engine.world import SECRET, World, make_world
+from tests.unit.models.settings import SomeSettings
 
 
 async def test_a_message_becomes_real_work(world: World) -> None:
@@ -58,9 +59,10 @@ async def test_no_secret_reaches_the_memory(world: World) -> None:
 
 
 async def test_a_graph_is_built_once_and_shared_by_concurrent_runs(world: World) -> None:
-    """Equal bundles have one graph; runs in it at the same time stay in their own sandboxes and threads."""
+    """Equal bundles have one graph (with graphton each run its own); runs at the same time stay in their own sandboxes
+    and threads."""
     one, other = await asyncio.gather(world.factory.graph(Bundle()), world.factory.graph(Bundle()))
-    assert one is other
+    assert (one is other) is (SomeSettings().engine == "deepagents")
     assert await world.factory.graph(Bundle(instructions="another agent")) is not one
     names = [f"t{n}" for n in range(5)]
     ends = await asyncio.gather(
@@ -200,4 +202,4 @@ async def test_without_a_sandbox_files_live_in_the_conversation(tmp_path: Path) 
         first = await world.turn("> write a.txt: kept\n$ echo hi", run, bundle)
         assert "no `execute` tool" in first.answer
         second = await world.turn("> read a.txt", CurrentRun(thread_id="t", head_checkpoint_id=first.head), bundle)
-        assert "> kept" in second.answer
+        assert second.answer.endswith("kept")

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from agent_runner.clients.engine.agent_definition import Bundle
-from agent_runner.clients.engine.deep_agents import build_deep_agent
+from agent_runner.clients.engine.engines.deep_agents import build_deep_agent
 from agent_runner.clients.engine.user_graphs.half_imports import bear_half_imports
 from agent_runner.clients.models.demo import DemoModel
 

@@ -60,7 +60,7 @@ PROCESSES: dict[str, tuple[list[str], set[str]]] = {
             "agent_runner.tasks.worker.serve",
             "agent_runner.tasks.ensure_thread",
             "agent_runner.tasks.execute_graphton",
-            "agent_runner.clients.engine.deep_agents",
+            "agent_runner.clients.engine.engines.deep_agents",
         ],
         {"fastapi", "uvicorn", "flower"} | MODELS,
     ),

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from agent_runner.clients.engine.current import CurrentRun, running
+from agent_runner.clients.engine.engines.sandbox_backend import CurrentSandboxBackend
 from agent_runner.clients.masking.mask import Mask
-from agent_runner.clients.sandbox.backend import CurrentSandboxBackend
 from agent_runner.clients.sandbox.files import MAX_READ_BYTES, SandboxFiles
 from agent_runner.clients.sandbox.local import LocalSandbox, SandboxError
 from agent_runner.tasks.worker.loop import OWNER, AgentLoop
