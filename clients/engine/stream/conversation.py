@@ -6,8 +6,8 @@ The `messages` of its state after each step show this, whatever the reducer is.
 
 A message that was reported as part of the main conversation and is not in that state belongs to a nested graph, or to a
 node that used it itself. It gets a scope of its own: the names of the nodes around it. If it comes into the state
-later, it is part of the main conversation again. Of nested graphs only the output of their nodes is seen: edits by id
-and removals.
+later, it is part of the main conversation again. Of nested graphs only the output of their nodes is seen: edits by id,
+removals, and a sub-agent's results that come again.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command
 
 from agent_runner.clients.engine.stream import messages as read
-from agent_runner.clients.engine.stream.call_ids import Calls
+from agent_runner.clients.engine.stream.call_ids import Asked, Calls
 from agent_runner.clients.engine.stream.known_messages import KnownMessages, finished
 from agent_runner.status.log import events
 from agent_runner.status.log.events import USER_MESSAGE, Event, input_message
@@ -56,6 +56,8 @@ class Conversation:
         self._objects: dict[int, _Entry] = {}
         self._results: dict[str, tuple[Any, bool]] = {}
         self._result_keys: dict[Key, str] = {}
+        self._result_calls: dict[Key, Asked | None] = {}
+        """None: of a call of an earlier turn."""
         self._gone_calls: set[str] = set()
         """Calls that were removed, alone or with their message. Results of them in the state are not reported."""
         self._history: dict[Key, BaseMessage] = {}
@@ -98,14 +100,19 @@ class Conversation:
         yield from self._moved(now)
         yield from self._put_aside()
 
-    def node(self, output: Any) -> Iterator[Event]:
-        """Takes the output of a nested graph's node. Yields edits and removals of messages that no state here shows."""
+    def node(self, output: Any, scope: str = "", place: str = "") -> Iterator[Event]:
+        """Takes the output of a nested graph's node. Yields edits and removals of messages and results that no state
+        here shows. `scope`: the sub-agent whose graph it is. `place`: of the node."""
         listed = list(read.messages_in(output))
         kept = {m.id for m in listed if m.id and not isinstance(m, RemoveMessage)}
         for message in listed:
-            entry = self._entries.get(message.id or "")
+            if isinstance(message, ToolMessage):
+                yield from self._nested_result(scope, message)
+                continue
             if isinstance(message, RemoveMessage) and message.id == REMOVE_ALL_MESSAGES:
-                continue  # it may mean messages of other graphs; those that stay are listed again
+                yield from self._cleared(scope, place, kept)
+                continue
+            entry = self._entries.get(message.id or "")
             if entry is None or entry.inside or entry.id == USER_MESSAGE:
                 continue
             if isinstance(message, RemoveMessage):
@@ -113,6 +120,26 @@ class Conversation:
                     yield from self._remove(entry)
             elif isinstance(message, AIMessage) and _view(message) != entry.shown:
                 yield from self._edit(entry, message)
+
+    def _cleared(self, scope: str, place: str, kept: set[str]) -> Iterator[Event]:
+        """A sub-agent took all of its messages away, but for those that are listed again. Where no sub-agent is around,
+        messages of other graphs may be meant."""
+        graph = place.rpartition("/")[0]
+        for entry in list(self._entries.values()) if scope else ():
+            mine = entry.scope == scope and entry.place.rpartition("/")[0] == graph and not entry.inside
+            if mine and entry.message.id not in kept:
+                yield from self._remove(entry)
+
+    def _nested_result(self, scope: str, message: ToolMessage) -> Iterator[Event]:
+        """A sub-agent's result that came before under its id was rewritten: redacted, for one."""
+        key: Key = message.id or ("object", id(message))
+        asked = self._result_calls.setdefault(key, self._calls.known(scope, message.tool_call_id)) if scope else None
+        if asked is None or asked.id in self._gone_calls:
+            return
+        failed, before = read.tool_failed(message), self._results.get(asked.id)
+        self._results[asked.id] = (message.content, failed)
+        if before is not None and before[0] != message.content:
+            yield events.ToolEdited(tool_call_id=asked.id, result=message.content, failed=failed)
 
     def end(self, *, interrupted: bool) -> Iterator[Event]:
         """The graph has ended, or waits for a person (`interrupted`). Then calls in its nested graphs may wait too."""
@@ -268,7 +295,8 @@ class Conversation:
         )
 
     def _result(self, key: Key, message: ToolMessage) -> Iterator[Event]:
-        asked = self._calls.known("", message.tool_call_id)
+        """A result is of the call that had the id when it came: models use one id again."""
+        asked = self._result_calls.setdefault(key, self._calls.known("", message.tool_call_id))
         if asked is None or asked.id in self._gone_calls:
             return
         self._result_keys[key] = asked.id

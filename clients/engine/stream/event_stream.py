@@ -281,7 +281,7 @@ class V2Events:
             yield events.ModelEnded(scope=model.scope, call_id=run_id)
         scope, namespace = self._scope(raw), raw["metadata"].get("langgraph_checkpoint_ns", "")
         if "|" in namespace or scope:
-            yield from self._conversation.node(raw["data"].get("output"))
+            yield from self._conversation.node(raw["data"].get("output"), scope, place_of(namespace))
         for message in read.messages_in(raw["data"].get("output")):
             if isinstance(message, AIMessage) and self._known.add(message):
                 id_ = self._known.fresh_id(message.id or raw["run_id"])

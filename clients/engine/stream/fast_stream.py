@@ -105,6 +105,11 @@ class FastEvents:
 
     def end(self) -> Iterator[Event]:
         """The events to report when the graph has ended."""
+        if self._interrupted:
+            for task in self._tasks.values():
+                yield from self._calls_left(
+                    task, {"interrupts": True}
+                )  # ended before; the result comes with the answer
         yield from self._conversation.end(interrupted=self._interrupted)
         if not self._interrupted and (told := final_output(self._values, self._first, self._fields)):
             yield told
@@ -135,11 +140,21 @@ class FastEvents:
         for message in read.messages_in(data["input"]):
             if isinstance(message, AIMessage):
                 self._known.add(message)
+            elif isinstance(message, ToolMessage):
+                yield from self._ended_before(task, message)
         for offer in offers_in(data["input"], None):
             id_ = self._calls.start(scope, offer.name, offer.args, [offer], otherwise=data["id"])
             task.calls[offer.raw_id] = (offer, id_)
             self._paths[data["id"]] = f"{scope}/{id_}" if scope else id_
             yield events.ToolStarted(scope=scope, tool_call_id=id_, name=offer.name, args=offer.args)
+
+    def _ended_before(self, now: _Task, message: ToolMessage) -> Iterator[Event]:
+        """The result of a call whose node had ended before the run was resumed. In a nested graph such a node starts
+        again and never ends: its result is in the input of the next one."""
+        for id_, task in list(self._tasks.items()):
+            if task is not now and task.namespace == now.namespace and message.tool_call_id in task.calls:
+                del self._tasks[id_]
+                yield from self._tool_result(task, message, None)
 
     def _task_end(self, namespace: tuple[str, ...], data: Mapping[str, Any]) -> Iterator[Event]:
         task = self._tasks.pop(data["id"], None)
@@ -148,7 +163,7 @@ class FastEvents:
         result = data.get("result")
         place = place_of([*namespace, str(data.get("name", ""))])
         if namespace:
-            yield from self._conversation.node(result)
+            yield from self._conversation.node(result, task.scope, place)
         for message in read.messages_in(result):
             if isinstance(message, AIMessage):
                 yield from self._answer(task, message, place)
