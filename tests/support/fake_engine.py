@@ -221,6 +221,8 @@ class Handler(BaseHTTPRequestHandler):
             case "DELETE", id_:
                 with engine.news:
                     one = engine.found(id_)
+                    if one.state["Running"] and asked.get("force") not in ("1", "True", "true"):
+                        raise Refusal(409, "You cannot remove a running container")
                     del engine.containers[one.id]
                 one.stop()
                 self._say("", 204)

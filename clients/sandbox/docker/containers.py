@@ -181,16 +181,17 @@ class Containers:
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.5, 0.2)
 
-    def remove(self, container: str) -> bool:
-        """With what runs in it; whether it was there."""
+    def remove(self, container: str, *, running: bool = True) -> bool:
+        """Whether it was there. `running`: with what runs in it; else one that runs by now is left alone."""
         with self.engine.errors("the container cannot be removed") as api:
             try:
-                api.remove_container(container, force=True, v=True)
+                api.remove_container(container, force=running, v=True)
             except Exception as error:
                 if type(error).__name__ == "NotFound":
                     return False
                 if getattr(getattr(error, "response", None), "status_code", 0) != 409:
-                    raise  # 409: somebody else is removing it
+                    raise
+                return running  # somebody else is removing it, or a run has just started it
         return True
 
     def sweep(self, idle_s: float, longest_run_s: float) -> int:
@@ -202,7 +203,7 @@ class Containers:
                 with contextlib.suppress(NoSuchContainer), self.engine.errors("a container cannot be looked at"):
                     found = api.inspect_container(listed["Id"])
                     if self._is_left(found, idle_s, longest_run_s):
-                        removed += self.remove(listed["Id"])
+                        removed += self.remove(listed["Id"], running=found["State"]["Running"])
         return removed
 
     def _is_left(self, found: Mapping[str, Any], idle_s: float, longest_run_s: float) -> bool:
