@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
-import pytest
+import pytest_asyncio
 
 from agent_runner.app.server.agent_server.edge_paths import is_edge, is_guarded
 from agent_runner.app.server.composition import RunningServer
@@ -14,8 +14,10 @@ from agent_runner.app.server.contract.create_limits import ESCAPED, SPEC_ROOM_BY
 from agent_runner.clients.settings.settings import Settings
 from tests.unit.server.test_create import assert_problem
 
+SHARES_A_SERVER = True
 
-@pytest.fixture
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def described(http: httpx.AsyncClient) -> dict[str, Any]:
     found: dict[str, Any] = (await http.get("/openapi.json")).json()
     return found

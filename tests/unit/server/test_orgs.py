@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+import pytest_asyncio
 from google.protobuf import json_format
 
 from agent_runner.ai.stigmer.agentic.agent.v1 import command_pb2_grpc as agent_command
@@ -29,18 +30,20 @@ from tests.unit.server.conftest import created, http_client
 from tests.unit.server.identity import agent, bearer, code_of, key, made
 from tests.unit.server.test_create import assert_problem
 
+SHARES_A_SERVER = True
+
 VERSION = "agentic.stigmer.ai/v1"
 KINDS = ("agents", "agent-instances", "sessions")
 PLATFORM = {"owner_scope": "platform"}
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def a(server: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
     async with http_client(server, key=await key(server, "admin", org="a")) as client:
         yield client
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def b(server: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
     async with http_client(server, key=await key(server, "admin", org="b")) as client:
         yield client

@@ -5,6 +5,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+import pytest_asyncio
 
 from agent_runner.app.server.composition import RunningServer, running_server
 from agent_runner.clients.settings.settings import Settings
@@ -14,6 +15,8 @@ from agent_runner.v1 import runner_pb2_grpc
 from tests.unit.server.conftest import AUTHORIZED, created, http_client
 from tests.unit.server.identity import bearer, code_of, key
 from tests.unit.server.test_limits import changed
+
+SHARES_A_SERVER = True
 
 TOKEN, OTHER = b"t" * 16, b"o" * 16
 Deltas = list[pb.Delta]
@@ -65,17 +68,17 @@ class Runner:
         return bool((await self.stub.settle(request, metadata=self.metadata)).accepted)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def owner(server: RunningServer, channel: grpc.aio.Channel) -> Runner:
     return Runner(server, channel, bearer(await key(server, "runner")), "w1")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def stranger(server: RunningServer, channel: grpc.aio.Channel) -> Runner:
     return Runner(server, channel, bearer(await key(server, "runner")), "w2")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def id(http: httpx.AsyncClient) -> str:
     return str((await created(http))["metadata"]["id"])
 
@@ -131,10 +134,10 @@ async def test_a_short_token_is_none(owner: Runner, id: str) -> None:
     assert (code, "run_token" in text) == (grpc.StatusCode.INVALID_ARGUMENT, True)
 
 
-async def test_workers_of_before_there_were_tokens(settings: Settings) -> None:
+async def test_workers_of_before_there_were_tokens(own_settings: Settings) -> None:
     """Refused with the name of the setting, unless it says that there are some of them; then they claim and report."""
     for allowed in (True, False):
-        own = changed(settings, workers_without_token=True) if allowed else settings
+        own = changed(own_settings, workers_without_token=True) if allowed else own_settings
         async with (
             running_server(own) as server,
             grpc.aio.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
