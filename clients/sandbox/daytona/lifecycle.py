@@ -63,10 +63,15 @@ class Lifecycle:
                 self._delete(box)
                 box, replaced = self.find(name), True
             elif state in GONE:
-                box = self.find(name) if time.monotonic() < until else box
-                box = None if box is not None and _state(box) in GONE else box
+                box = self._after_the_end(name)
             else:
                 box = self._moved_on(box, state, left, name)
+
+    def _after_the_end(self, name: str) -> Any:
+        """A sandbox that was made meanwhile, or None. One that has ended may be shown for a moment."""
+        time.sleep(POLL_S)
+        box = self.find(name)
+        return None if box is not None and _state(box) in GONE else box
 
     def restarted(self, box: Any) -> Any:
         """Stop it and start it again: its files stay, its processes end."""
