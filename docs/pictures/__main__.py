@@ -32,6 +32,7 @@ $ wc -l docs/guides/*.md | sort -n | tail -3
 @researcher find the pages that speak of Postgres $ grep -il postgres docs/guides/*.md
 @reviewer count the decision records $ ls docs/architecture/decisions | wc -l"""
 TOO_LONG = "wait for something that never comes\n$ sleep 60"
+PRICES = '[{"model": "*", "currency": "USD", "input": 3, "output": 15}]'
 RUNNING = "keep a slot busy for a while\n$ sleep 45"
 
 
@@ -46,7 +47,7 @@ class Addresses:
 def environment(data: str) -> dict[str, str]:
     """Ours, with the demo model and a data directory of its own, and without what would change the stack."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("AGENT_RUNNER_", "STIGMER_", "OPENAI_", "ANTHRO"))}
-    own = {"AGENT_RUNNER_DATA_DIR": data, "STIGMER_LLM_PROVIDER": "demo"}
+    own = {"AGENT_RUNNER_DATA_DIR": data, "STIGMER_LLM_PROVIDER": "demo", "AGENT_RUNNER_PRICES": PRICES}
     return {**kept, **own, "STIGMER_API_KEY": KEY, "AGENT_RUNNER_FLOWER_PASSWORD": KEY}
 
 
