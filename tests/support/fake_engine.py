@@ -118,6 +118,8 @@ class FakeEngine(socketserver.ThreadingUnixStreamServer):
         self.news = threading.Condition(threading.RLock())
         self.refuses: dict[str, tuple[int, str]] = {}
         """Method and the path's end -> status and text: what the engine does not do now."""
+        self.first_output = b""
+        """Of every program that is started, as the engine frames it."""
         self.gone = False
 
     def found(self, id_or_name: str) -> Container:
@@ -253,8 +255,9 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _hijack(self) -> socket.socket:
-        self.wfile.write(b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n")
+    def _hijack(self, first: bytes = b"") -> socket.socket:
+        """`first`: sent together with the head, as an engine's answer may arrive."""
+        self.wfile.write(b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n" + first)
         self.close_connection = True
         stream: socket.socket = self.connection
         return stream
@@ -270,7 +273,7 @@ class Handler(BaseHTTPRequestHandler):
             container.stop()
 
     def _start(self, program: Program) -> None:
-        stream = self._hijack()
+        stream = self._hijack(self.server.first_output)
         service = program.start()
         if service is None:
             return

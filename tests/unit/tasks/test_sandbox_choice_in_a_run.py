@@ -67,6 +67,16 @@ async def test_an_agents_commands_run_in_the_container_that_it_chose(
     assert (engine.containers, answer.exists()) == ({}, False)
 
 
+async def test_output_that_came_with_the_engines_answer_is_read(
+    server: RunnerServer, process: RunnerProcess, engine: FakeEngine
+) -> None:
+    """The docker SDK loses it (`findings/first-output-stays-in-the-reader.sh`)."""
+    engine.first_output = b"\x01\0\0\0\0\0\0\x06early\n"
+    assert (await run(process, server, "docker"))["phase"] == Phase.COMPLETED
+    (result,) = [payload["result"] for kind, payload in server.stored if kind == "tool_end"]
+    assert result.startswith("early\n42\n")
+
+
 @pytest.mark.promise("6.10")
 async def test_an_agent_may_choose_none(server: RunnerServer, process: RunnerProcess, engine: FakeEngine) -> None:
     """Then it has no commands, on a worker that has a sandbox."""
