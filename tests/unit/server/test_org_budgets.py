@@ -1,16 +1,16 @@
 """A budget of an org at the server's edges: the refusal, what is used, the metric."""
 
-from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
 
-from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.app.server.composition import RunningServer
 from agent_runner.app.server.runners.runner_requests import outcome_of
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.phases import Phase
 from agent_runner.v1 import runner_pb2 as pb
-from tests.unit.server.conftest import created, http_client
+from tests.unit.server.conftest import created, http_client, settings_of
 from tests.unit.server.identity import key
 from tests.unit.server.test_create import assert_problem
 
@@ -19,9 +19,8 @@ BUDGETS = """[{"org": "acme", "window": "day", "executions": 1},
 
 
 @pytest.fixture
-async def server(settings: Settings) -> AsyncIterator[RunningServer]:
-    async with running_server(settings.model_copy(update={"org_budgets": BUDGETS})) as running:
-        yield running
+def own_settings(tmp_path: Path, redis_url: str) -> Settings:
+    return settings_of(tmp_path, redis_url).model_copy(update={"org_budgets": BUDGETS})
 
 
 async def test_a_spent_budget_is_told(server: RunningServer, http: httpx.AsyncClient) -> None:

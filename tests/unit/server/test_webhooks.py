@@ -1,7 +1,9 @@
 """Webhooks of executions under /v1: asked for in the request or by the server's settings, called by the server."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,7 +19,7 @@ from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.failures import Code
 from tests.support.log_lines import kept_objects
 from tests.support.webhook_receiver import Call, receiver
-from tests.unit.server.conftest import AUTHORIZED, Worker, created, http_client
+from tests.unit.server.conftest import AUTHORIZED, Worker, created, http_client, settings_of
 from tests.unit.server.test_answer_tokens import APPROVAL, asking
 from tests.unit.server.test_create import assert_problem
 
@@ -25,21 +27,14 @@ SECRET = "a secret for webhooks"
 
 
 @pytest.fixture
-def calling(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def own_settings(tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setattr(webhook_sender, "EVERY_S", 0.05)
-    return settings.model_copy(update={"webhook_private": True, "webhook_secret": SecretStr(SECRET)})
-
-
-@pytest.fixture
-async def server(calling: Settings) -> AsyncIterator[RunningServer]:
-    async with running_server(calling) as running:
-        yield running
+    calling = {"webhook_private": True, "webhook_secret": SecretStr(SECRET)}
+    return settings_of(tmp_path, redis_url).model_copy(update=calling)
 
 
 async def until(found: Callable[[], bool]) -> None:
     """The server runs in this loop: it is let go on."""
-    import asyncio
-
     async with asyncio.timeout(20):
         while not found():
             await asyncio.sleep(0.02)
@@ -128,11 +123,11 @@ async def test_the_contract_s_form_names_it_too(
             await stub.update(made, metadata=AUTHORIZED)
 
 
-async def test_the_server_s_own_webhook(calling: Settings) -> None:
+async def test_the_server_s_own_webhook(settings: Settings) -> None:
     """Of every execution that names none, also at a private address, for it is the operator's."""
     with receiver() as (url, calls), receiver() as (theirs, others):
         own = {"webhook_url": SecretStr(url), "webhook_events": "end", "webhook_private": False}
-        async with running_server(calling.model_copy(update=own)) as server, http_client(server) as http:
+        async with running_server(settings.model_copy(update=own)) as server, http_client(server) as http:
             ids = [(await created(http))["metadata"]["id"] for _ in range(2)]
             assert (
                 "webhook"
@@ -147,26 +142,24 @@ async def test_the_server_s_own_webhook(calling: Settings) -> None:
         assert others == []
 
 
-@pytest.mark.parametrize(
-    ("hook", "named"),
-    [
+async def test_what_cannot_be_called_is_refused(http: httpx.AsyncClient) -> None:
+    """Before there is an execution, with the field and without the value."""
+    here = "https://example.com"
+    refused: list[tuple[Any, str]] = [
         (7, "webhook: must be"),
         ({}, "webhook.url"),
         ("ftp://example.com/", "webhook: it must be a whole address"),
         ("https://user:pw@example.com/", "headers"),
-        ({"url": "https://example.com", "events": ["middle"]}, "webhook.events"),
-        ({"url": "https://example.com", "headers": {"Content-Length": "7"}}, "Content-Length"),
-        ({"url": "https://example.com", "headers": {"X-A": "a\r\nb"}}, "X-A"),
-        ({"url": "https://example.com", "colour": "red"}, "colour"),
-    ],
-)
-async def test_what_cannot_be_called_is_refused(http: httpx.AsyncClient, hook: Any, named: str) -> None:
-    """Before there is an execution, with the field and without the value."""
-    detail = assert_problem(
-        await http.post("/v1/executions", json={"message": "a", "webhook": hook}), 400, "INVALID_ARGUMENT"
-    )["detail"]
-    assert named in detail
-    assert "pw@" not in detail
+        ({"url": here, "events": ["middle"]}, "webhook.events"),
+        ({"url": here, "headers": {"Content-Length": "7"}}, "Content-Length"),
+        ({"url": here, "headers": {"X-A": "a\r\nb"}}, "X-A"),
+        ({"url": here, "colour": "red"}, "colour"),
+    ]
+    for hook, named in refused:
+        answer = await http.post("/v1/executions", json={"message": "a", "webhook": hook})
+        detail = assert_problem(answer, 400, "INVALID_ARGUMENT")["detail"]
+        assert named in detail
+        assert "pw@" not in detail
 
 
 async def test_nothing_of_it_is_shown(server: RunningServer, http: httpx.AsyncClient) -> None:
@@ -190,3 +183,21 @@ async def test_nothing_of_it_is_shown(server: RunningServer, http: httpx.AsyncCl
     engine.dispose()
     for part in ("path-of-theirs", "in-the-address", "in-a-header", "in-the-secret"):
         assert part not in json.dumps(made) + events + listed + content + str(lines), part
+
+
+async def test_a_schedule_keeps_it_sealed(server: RunningServer, http: httpx.AsyncClient) -> None:
+    """Shown as `***`, kept when something else is changed, called for what it makes."""
+    with receiver() as (url, calls):
+        hook = {"url": url, "events": ["end"], "headers": {"X-Key": "of-the-schedule"}}
+        sent = {"name": "s", "cron": "@yearly", "execution": {"message": "a", "webhook": hook}}
+        made = await http.post("/v1/schedules", json=sent)
+        assert made.status_code == 201, made.text
+        shown = made.json()
+        assert set(shown["execution"]["webhook"].values()) == {"***"}
+        again = await http.patch(f"/v1/schedules/{shown['id']}", json={"execution": shown["execution"]})
+        assert again.is_success, again.text
+        fired = await http.post(f"/v1/schedules/{shown['id']}/fire")
+        assert fired.status_code == 201, fired.text
+        await server.ctx.store.request_cancel(fired.json()["metadata"]["id"], "somebody")
+        await until(lambda: bool(calls))
+        assert calls[0].headers["X-Key"] == "of-the-schedule"
