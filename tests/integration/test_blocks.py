@@ -43,7 +43,10 @@ SETTINGS: dict[str, dict[str, Role]] = {
     "docs/guides/compatible-reporting.md": {"AGENT_RUNNER_REPORTING=": "worker"},
     "docs/guides/costs.md": {"export AGENT_RUNNER_PRICES": "worker"},
     "docs/guides/deploying.md": {"export MODE=production": "server", "export AGENT_RUNNER_BROKER_URL=amqp": "server"},
-    "docs/guides/fairness.md": {"AGENT_RUNNER_QUEUE_PUBLISHED_MAX=": "server"},
+    "docs/guides/fairness.md": {
+        "AGENT_RUNNER_QUEUE_PUBLISHED_MAX=": "server",
+        "export AGENT_RUNNER_ORG_BUDGETS=": "server",
+    },
     "docs/guides/sandbox.md": {"export AGENT_RUNNER_SANDBOX_NETWORK=": "worker"},
     "docs/guides/webhooks.md": {"AGENT_RUNNER_WEBHOOK_URL=": "server"},
     "docs/guides/security.md": {"export AGENT_RUNNER_TLS_CERT": "server", "export STIGMER_BACKEND_ENDPOINT": "worker"},

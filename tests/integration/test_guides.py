@@ -128,9 +128,9 @@ async def test_your_own_graphs(tmp_path: Path) -> None:
 @pytest.mark.timeout(300)
 def test_people_who_answer(tmp_path: Path) -> None:
     """The graph as written, each command as shown, and each form of an answer over HTTP."""
-    (graph, commands, approvals, edit, answers) = blocks("people-who-answer.md")
-    kinds = [language for language, _ in (graph, commands, approvals, edit, answers)]
-    assert kinds == ["python", "sh", "yaml", "json", "json"]
+    (graph, commands, approvals, edit, answers, token) = blocks("people-who-answer.md")
+    kinds = [language for language, _ in (graph, commands, approvals, edit, answers, token)]
+    assert kinds == ["python", "sh", "yaml", "json", "json", "sh"]
     reader = Reader(tmp_path, {})
     assert reader.writes(graph[1]) == "refund.py"
     with opened(tmp_path, refund="./refund.py:graph") as stack:
@@ -155,7 +155,22 @@ def test_people_who_answer(tmp_path: Path) -> None:
             by_id = by_id.replace(shown_id, question["id"])
         said = texts(answered(stack, asked, by_id))
         assert {"first False", "second {'amount': 40}"} <= set(said.splitlines())
+        by_token(stack, reader, token[1])
         edited(stack, yaml.safe_load(approvals[1])["metadata"]["annotations"]["agent-runner/interrupt-on"], edit[1])
+
+
+def by_token(stack: Stack, reader: Reader, commands: str) -> None:
+    """As they stand: a token with a key, and then the question and its answer without one."""
+    asked = ended(stack, {"graph": "refund", "message": "a last time"})
+    shown = commands.replace("http://127.0.0.1:8080", str(stack.http.base_url)).replace(
+        "aex-...", asked["metadata"]["id"]
+    )
+    make, _, *rest = shown.splitlines()
+    made = json.loads(reader.runs(make.replace("curl", "curl -s")).splitlines()[-1])
+    look, answer = (line.replace("ant_...", made["token"]).replace("curl", "curl -s") for line in rest)
+    assert json.loads(reader.runs(look))["question"]["id"] == asked["questions"][0]["id"]
+    brought = stack.wait_for(json.loads(reader.runs(answer))["execution_id"])
+    assert texts(brought).endswith("the answer was reject: not now")
 
 
 def edited(stack: Stack, annotation: str, answer: str) -> None:
