@@ -139,7 +139,7 @@ async def test_a_timeout_kills_a_command_and_nothing_beside_it(worker: Callable[
     """What another command left in the background lives on; the command's own daemons do not."""
     box = opened(worker())
     await box.execute("sleep 101 > /dev/null 2>&1 & echo up")
-    told = await box.execute("(env -i setsid sleep 102 &) ; echo begun; sleep 103", 1.5)
+    told = await box.execute("(env -i setsid sleep 102 &) ; echo begun; sleep 103", 3.0)
     assert told.exit_code == 124
     assert told.output.startswith("begun\n")
     assert await until(lambda: len(at_work(box.root_dir)) == 1)
