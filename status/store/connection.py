@@ -8,14 +8,16 @@ executions. A transaction that still conflicts with another one is tried again (
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.pool import NullPool
 
-from agent_runner.status.store.driver.thread_pool import ThreadPool
+from agent_runner.status.store.driver import in_place
+from agent_runner.status.store.driver.in_place import InPlace
+from agent_runner.status.store.driver.thread_pool import Tell, ThreadPool
 from agent_runner.status.store.driver.transaction import Connection, Outages, Session
 from agent_runner.status.store.postgres import engine_url, is_postgres, suit
 from agent_runner.status.store.verbs import Kind, check_verbs
@@ -74,6 +76,8 @@ class Transactions:
         readers = ThreadPool("store", most, self._session, wait_s=WAIT_S)
         writer = ThreadPool("store-writer", 1, self._session, wait_s=WAIT_S) if self.is_sqlite else readers
         self._threads = {Kind.WRITES: writer, Kind.READS: readers}
+        own = Session(engine, self.outages, in_place=in_place.PRAGMAS) if self.is_sqlite else None
+        self._here = InPlace(own) if own else None
 
     @classmethod
     def open(cls, url: str, *, now: Callable[[], float] | None = None) -> Self:
@@ -91,13 +95,32 @@ class Transactions:
 
     async def close(self) -> None:
         """Waits for the verbs that run."""
+        if self._here is not None:
+            self._here.close()
         await asyncio.gather(*(threads.close() for threads in self._threads.values()))
 
-    async def transact(self, kind: Kind, work: Callable[[Connection], T], *, alone: bool = False) -> T:
+    async def transact(
+        self, kind: Kind, work: Callable[[Connection], T], *, alone: bool = False, short: bool = False
+    ) -> T:
         """Runs `work` in one transaction on a thread of the store. Raises `StoreUnavailable`, `StoreConflict`. `alone`:
-        it is a single statement, and a transaction by itself."""
+        it is a single statement, and a transaction by itself. `short`: on SQLite it runs here, unless it had to wait.
+        """
         begin = "" if alone else BEGIN[self.engine.dialect.name, kind]
-        return await self._threads[kind].submit(lambda session: session.transact(begin, work))
+        writes = kind is Kind.WRITES
+        here = self._here
+        if short and here is not None and here.free(writes=writes):
+            await asyncio.sleep(0)  # others go on and a cancel is seen, as if it were handed to a thread
+            done = here.run(begin, work, writes=writes)
+            if done is not None:
+                result, after = done
+                for tell in after:
+                    tell()
+                return result
+
+        def whole(session: Session) -> tuple[T, Sequence[Tell]]:
+            return session.transact(begin, work)
+
+        return await self._threads[kind].submit(here.alone(whole) if writes and here is not None else whole)
 
     def params(self, **values: Any) -> dict[str, Any]:
         """Parameters of a statement that uses the clock."""

@@ -13,7 +13,7 @@ import random
 from asyncio import sleep
 from collections.abc import Callable, Coroutine, Iterator
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypedDict, TypeVar, overload
 
 from agent_runner.status.store.errors import StoreConflict
 
@@ -51,6 +51,13 @@ class Orgs(Enum):
     NOBODYS = "what it says belongs to no org"
 
 
+class How(TypedDict):
+    """See `writes`."""
+
+    alone: bool
+    short: bool
+
+
 _VERBS: dict[Callable[..., Any], Orgs | None] = {}
 
 
@@ -61,43 +68,48 @@ Public = Callable[Concatenate[S, P], Coroutine[Any, Any, T]]
 @overload
 def writes(method: Plain[S, P, T]) -> Public[S, P, T]: ...
 @overload
-def writes(*, orgs: Orgs | None = None, alone: bool = False) -> Callable[[Plain[S, P, T]], Public[S, P, T]]: ...
 def writes(
-    method: Callable[..., Any] | None = None, *, orgs: Orgs | None = None, alone: bool = False
+    *, orgs: Orgs | None = None, alone: bool = False, short: bool = False
+) -> Callable[[Plain[S, P, T]], Public[S, P, T]]: ...
+def writes(
+    method: Callable[..., Any] | None = None, *, orgs: Orgs | None = None, alone: bool = False, short: bool = False
 ) -> Callable[..., Any]:
     """The function as one transaction that writes. `orgs`: its rule for callers; without one it is for the server.
-    `alone`: it is a single statement, which needs no BEGIN and COMMIT of its own."""
-    return _transaction(Kind.WRITES, orgs, alone, method)
+    `alone`: it is a single statement, which needs no BEGIN and COMMIT of its own. `short`: it finds its rows by their
+    keys and they are few; where it may find many, it says so (`Connection.may_last`)."""
+    return _transaction(Kind.WRITES, orgs, How(alone=alone, short=short), method)
 
 
 @overload
 def reads(method: Plain[S, P, T]) -> Public[S, P, T]: ...
 @overload
-def reads(*, orgs: Orgs | None = None, alone: bool = False) -> Callable[[Plain[S, P, T]], Public[S, P, T]]: ...
 def reads(
-    method: Callable[..., Any] | None = None, *, orgs: Orgs | None = None, alone: bool = False
+    *, orgs: Orgs | None = None, alone: bool = False, short: bool = False
+) -> Callable[[Plain[S, P, T]], Public[S, P, T]]: ...
+def reads(
+    method: Callable[..., Any] | None = None, *, orgs: Orgs | None = None, alone: bool = False, short: bool = False
 ) -> Callable[..., Any]:
-    """The function as one transaction that sees one state of the database. `orgs` and `alone` as in `writes`."""
-    return _transaction(Kind.READS, orgs, alone, method)
+    """The function as one transaction that sees one state of the database. The rest as in `writes`."""
+    return _transaction(Kind.READS, orgs, How(alone=alone, short=short), method)
 
 
-def _transaction(kind: Kind, orgs: Orgs | None, alone: bool, method: Callable[..., Any] | None) -> Callable[..., Any]:
+def _transaction(kind: Kind, orgs: Orgs | None, how: How, method: Callable[..., Any] | None) -> Callable[..., Any]:
     if method is None:
-        return lambda method: _whole(kind, orgs, alone, method)
-    return _whole(kind, orgs, alone, method)
+        return lambda method: _whole(kind, orgs, how, method)
+    return _whole(kind, orgs, how, method)
 
 
-def _whole(kind: Kind, orgs: Orgs | None, alone: bool, method: Plain[S, P, T]) -> Public[S, P, T]:
+def _whole(kind: Kind, orgs: Orgs | None, how: How, method: Plain[S, P, T]) -> Public[S, P, T]:
     async def whole(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
         def work(connection: "Connection") -> T:
             return method(self, connection, *args, **kwargs)
 
         for tried in range(1, TRIES):
             try:
-                return await self.transact(kind, work, alone=alone)
+                return await self.transact(kind, work, **how)
             except StoreConflict:
                 await sleep(random.uniform(0, PAUSE_S * 2**tried))  # noqa: S311 - spreads the calls that collided
-        return await self.transact(kind, work, alone=alone)
+        return await self.transact(kind, work, **how)
 
     functools.update_wrapper(whole, method)
     del whole.__wrapped__  # type: ignore[attr-defined] # its signature has the connection, which no caller gives

@@ -4,6 +4,7 @@ The connection lasts from verb to verb. It is opened when a verb needs it and no
 database said that it is lost. After an outage the other threads give up theirs too, before they use them again.
 """
 
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -22,6 +23,14 @@ CONFLICTS = frozenset({"40001", "40P01"})
 """Postgres' states for a serialization failure and for a deadlock: a second try may succeed."""
 
 
+SHORT_BYTES = 32 * 1024
+"""Of texts: more than that takes longer than a millisecond or two to read, fold or write."""
+
+
+class NeedsThread(Exception):
+    """The verb would keep the event loop waiting. What it has done is taken back; it is to be run on a thread."""
+
+
 @dataclass(slots=True)
 class Outages:
     """How often a connection of this store was lost; shared by its threads."""
@@ -38,8 +47,9 @@ class Connection:
     same connection.
     """
 
-    def __init__(self, core: CoreConnection) -> None:
+    def __init__(self, core: CoreConnection, *, in_place: bool = False) -> None:
         self.core = core
+        self._in_place = in_place
         self.raw = cast("Any", core.connection.dbapi_connection)
         self.after: list[Tell] = []
         self.lost = False
@@ -53,6 +63,11 @@ class Connection:
     def after_commit(self, tell: Tell) -> None:
         """Call `tell` on the event loop once what was written is durable, and never if it is rolled back."""
         self.after.append(tell)
+
+    def may_last(self) -> None:
+        """What follows may take long: if this is the event loop's own thread, the verb begins anew on another one."""
+        if self._in_place:
+            raise NeedsThread
 
     def one(self, statement: Ready, **values: Any) -> Row | None:
         """The first row; None if there is none."""
@@ -158,8 +173,9 @@ class Connection:
 class Session:
     """The connection of one thread. Used by that thread alone."""
 
-    def __init__(self, engine: Engine, outages: Outages) -> None:
-        self._engine, self._outages = engine, outages
+    def __init__(self, engine: Engine, outages: Outages, *, in_place: Sequence[str] | None = None) -> None:
+        """`in_place`: it is the event loop's own, which must not wait; the statements that prepare its connection."""
+        self._engine, self._outages, self._in_place = engine, outages, in_place
         self._opened_after = 0
         self._connection: Connection | None = None
 
@@ -176,6 +192,8 @@ class Session:
                 self._undo(connection)
                 raise
         except (DBAPIError, ConnectionError) as error:
+            if self._in_place is not None and is_busy(error):
+                raise NeedsThread from error
             raise told(error) from error
         after, connection.after = connection.after, []
         return result, after
@@ -190,7 +208,10 @@ class Session:
             self._drop()
         if self._connection is None:
             self._opened_after = self._outages.seen
-            self._connection = Connection(self._engine.connect())
+            core = self._engine.connect()
+            for prepares in self._in_place or ():
+                core.exec_driver_sql(prepares)
+            self._connection = Connection(core, in_place=self._in_place is not None)
         return self._connection
 
     def _undo(self, connection: Connection) -> None:
@@ -217,6 +238,12 @@ class Session:
             connection.core.close()
         except Exception:  # it is lost in any case
             return
+
+
+def is_busy(error: Exception) -> bool:
+    """Whether another connection holds SQLite's lock."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0)
+    return code & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def told(error: Exception) -> Exception:

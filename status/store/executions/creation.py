@@ -66,7 +66,7 @@ class Creation(Multitasking, OrgUse):
         except IntegrityError:
             return await self._known(new)
 
-    @reads(orgs=Orgs.FINDS)
+    @reads(orgs=Orgs.FINDS, short=True)
     def session_place(
         self, connection: Connection, session_id: str
     ) -> tuple[Resource, Resource, Resource, str | None] | None:
@@ -82,8 +82,10 @@ class Creation(Multitasking, OrgUse):
         session, instance, agent = place
         return session, instance, agent, connection.first(made.last_graph(), its_session=session_id)
 
-    @writes
+    @writes(short=True)
     def _create(self, connection: Connection, new: NewExecution, queue_cap: int, silent_s: float) -> Created:
+        if new.attachments:
+            connection.may_last()
         if known := self._by_key(connection, new):
             return Created(verdict=CreateVerdict.KNOWN, execution=to_execution(known))
         if silent_s:
@@ -177,7 +179,7 @@ class Creation(Multitasking, OrgUse):
             return None
         return connection.one(made.by_key(), its_org=new.org, its_key=new.idempotency_key)
 
-    @reads(alone=True)
+    @reads(alone=True, short=True)
     def _known(self, connection: Connection, new: NewExecution) -> Created:
         """The insert failed because of a row that came in between: it has the same key, or the same given id."""
         row = self._by_key(connection, new)

@@ -31,7 +31,7 @@ from agent_runner.status.store.driver.ready import Ready, number, ready, text_of
 from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.edges import take
 from agent_runner.status.store.executions.purge import purge_edited
-from agent_runner.status.store.executions.reading import Reading, by_id, folded
+from agent_runner.status.store.executions.reading import Reading, by_id, folded, is_long
 from agent_runner.status.store.records import NewDelta, Settled
 from agent_runner.status.store.rows import to_execution
 from agent_runner.status.store.run_records import NewRows
@@ -212,6 +212,8 @@ class Ending(Reading):
     def _after_end(self, connection: Connection, row: Row[Any], end: End, phase: Phase, *, large: bool) -> None:
         tell_end(connection, self.params(), row, sqlite=self.is_sqlite)
         if large:
+            if is_long(row):
+                connection.may_last()
             state = folded(connection, row.handle)
             self.write_snapshot(connection, row.handle, row.last_seq, state.to_json())
         if row.rolled_back and row.base_given:

@@ -41,7 +41,7 @@ def _any_due() -> ClauseElement:
 
 
 class Outbox(Ending):
-    @writes(alone=True)
+    @writes(alone=True, short=True)
     def dispatched(self, connection: Connection, id: str) -> None:
         """The step's message is published: its schedule-to-start clock starts, once."""
         connection.run(_dispatched(), **self.params(its_id=id))

@@ -29,6 +29,7 @@ def purge_edited(connection: Connection, handle: int, deltas: Sequence[NewDelta]
     edits = [(delta.kind, told) for delta in deltas if delta.kind in EDITS and (told := _object(delta.payload))]
     if not edits:
         return deltas
+    connection.may_last()
     for kind, edit in edits:
         if edit.get("id") == USER_MESSAGE and kind in ("message_edit", "message_removed"):
             _purge_subject(connection, handle, str(edit.get("content", "")))

@@ -13,7 +13,7 @@ from agent_runner.status.store.briefs import briefs
 from agent_runner.status.store.clock import NOW
 from agent_runner.status.store.connection import Transactions
 from agent_runner.status.store.driver.ready import number, ready, text_of
-from agent_runner.status.store.driver.transaction import Connection
+from agent_runner.status.store.driver.transaction import SHORT_BYTES, Connection
 from agent_runner.status.store.lists.selection import counted, handle_in, page_of, selection, token_after
 from agent_runner.status.store.paging import COUNTED, fitting, inside, size_of
 from agent_runner.status.store.records import Execution, ExecutionQuery, Page, View
@@ -61,8 +61,9 @@ def _rows(*, bounded: bool) -> ClauseElement:
 
 
 @ready
-def _handle_of() -> ClauseElement:
-    return select(executions.c.handle).where(executions.c.id == text_of("its_id"))
+def _extent_of() -> ClauseElement:
+    e = executions.c
+    return select(e.handle, e.last_seq, e.snapshot_bytes, e.tail_bytes).where(e.id == text_of("its_id"))
 
 
 @ready
@@ -100,6 +101,11 @@ def _snapshot() -> ClauseElement:
     return select(kept.seq, kept.state).where(kept.handle == number("its_handle"))
 
 
+def is_long(row: Row[Any]) -> bool:
+    """Whether its log is too much to be folded on the event loop."""
+    return bool(row.snapshot_bytes + row.tail_bytes > SHORT_BYTES)
+
+
 def folded(connection: Connection, handle: int) -> State:
     """The state after the last row that this transaction sees."""
     snapshot = connection.one(_snapshot(), its_handle=handle)
@@ -134,23 +140,29 @@ def _log_row(row: Row[Any], *, text: bool = False) -> LogRow:
 
 
 class Reading(Transactions):
-    @reads(orgs=Orgs.FINDS, alone=True)
+    @reads(orgs=Orgs.FINDS, alone=True, short=True)
     def get(self, connection: Connection, id: str) -> Execution | None:
         row = connection.one(by_id(), its_id=id)
         return to_execution(row) if row else None
 
-    @reads(orgs=Orgs.FOLLOWS)
+    @reads(orgs=Orgs.FOLLOWS, short=True)
     def read_log(
         self, connection: Connection, id: str, after: int = 0, limit: int = 1000, *, max_bytes: int | None = None
     ) -> list[LogRow]:
         """Rows with a `seq` above `after`, in order; `max_bytes`: up to the row that reaches this size."""
-        handle = connection.first(_handle_of(), its_id=id)
-        return [] if handle is None else read_rows(connection, handle, after, limit, max_bytes)
+        its = connection.one(_extent_of(), its_id=id)
+        if its is None or its.last_seq <= after:
+            return []
+        if is_long(its):
+            connection.may_last()
+        return read_rows(connection, its.handle, after, limit, max_bytes)
 
-    @reads(orgs=Orgs.FINDS)
+    @reads(orgs=Orgs.FINDS, short=True)
     def state(self, connection: Connection, id: str) -> tuple[Execution, State] | None:
         """The facts and the folded content of the same moment."""
         row = connection.one(by_id(), its_id=id)
+        if row is not None and is_long(row):
+            connection.may_last()
         return (to_execution(row), folded(connection, row.handle)) if row else None
 
     @reads(orgs=Orgs.QUERY)
@@ -178,20 +190,20 @@ class Reading(Transactions):
             page_size=size,
         )
 
-    @reads(orgs=Orgs.FINDS, alone=True)
+    @reads(orgs=Orgs.FINDS, alone=True, short=True)
     def last_of_session(self, connection: Connection, session_id: str, *, waiting: bool = False) -> Execution | None:
         """The newest execution of a session; with `waiting` the one whose questions are open."""
         row = connection.one(_last(waiting=waiting), its_session=session_id)
         return to_execution(row) if row else None
 
-    @reads(orgs=Orgs.AFTER_A_READ)
+    @reads(orgs=Orgs.AFTER_A_READ, short=True)
     def session_memory(self, connection: Connection, session_id: str) -> tuple[str, str]:
         """(head checkpoint id of a session, id of its newest execution); empty strings where there is none."""
         head = connection.first(_head_of(), its_session=session_id)
         last = connection.first(_last_id(), its_session=session_id)
         return (head or "", last or "") if session_id else ("", "")
 
-    @reads(orgs=Orgs.AFTER_A_READ, alone=True)
+    @reads(orgs=Orgs.AFTER_A_READ, alone=True, short=True)
     def session_facts(self, connection: Connection, session_id: str) -> tuple[str, str, str]:
         """(thread id, head checkpoint id, sandbox id); an empty string for an id that is not known."""
         row = connection.one(_facts(), its_session=session_id)

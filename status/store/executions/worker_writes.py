@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, select
 
 from agent_runner.status.phases import BEGIN, CLAIM, Phase, Step
-from agent_runner.status.store.driver.transaction import Connection
+from agent_runner.status.store.driver.transaction import SHORT_BYTES, Connection
 from agent_runner.status.store.errors import OtherKeysWorker, StoreUnavailable
 from agent_runner.status.store.executions.ending import LOG_ROW, OPEN, E, End, Ending, dumps, is_large
 from agent_runner.status.store.executions.purge import purge_edited
@@ -46,7 +46,7 @@ MIN_TAIL_BYTES = 256 * 1024
 
 
 class WorkerWrites(Ending, OrgUse):
-    @writes
+    @writes(short=True)
     def begin(
         self,
         connection: Connection,
@@ -82,7 +82,7 @@ class WorkerWrites(Ending, OrgUse):
             ends = self._done(connection, id, begin_id, thread_id)
         return Begun(granted=True, refusal="", execution=to_execution(row), thread_id=thread_id, done=ends)
 
-    @writes
+    @writes(short=True)
     def done(self, connection: Connection, id: str, begin_id: str, thread_id: str) -> bool:
         """EnsureThread ended: the thread is stored, ExecuteGraphton's schedule-to-start runs from now."""
         self.hold_session(connection, its_id=id)
@@ -96,7 +96,7 @@ class WorkerWrites(Ending, OrgUse):
         connection.run(runs.thread_of(), its_session=moved.session_id, thread_id=thread_id)
         return True
 
-    @writes
+    @writes(short=True)
     def claim(
         self,
         connection: Connection,
@@ -161,7 +161,7 @@ class WorkerWrites(Ending, OrgUse):
             agent=resource(ResourceKind.AGENT, instance.parent_id if instance else ""),
         )
 
-    @reads(alone=True)
+    @reads(alone=True, short=True)
     def run_token(self, connection: Connection, handle: int, fence: int) -> str | None:
         """The digest of the token that the run was claimed with under this fence. Empty: claimed without a token. None:
         the owner has another fence, and had another one when the run ended or was handed back."""
@@ -198,7 +198,7 @@ class WorkerWrites(Ending, OrgUse):
             return None
         return connection.one(runs.before(), its_session=row.session_id, its_handle=row.handle)
 
-    @writes
+    @writes(short=True)
     def append(
         self, connection: Connection, handle: int, fence: int, first: int, deltas: Sequence[NewDelta], head: str = ""
     ) -> Appended:
@@ -226,7 +226,7 @@ class WorkerWrites(Ending, OrgUse):
                 raise answer
         return [one for answer in answers if not isinstance(answer, BaseException) for one in answer]
 
-    @writes
+    @writes(short=True)
     def _append_in_one(self, connection: Connection, said: Sequence[RunDeltas]) -> list[Appended]:
         return self._append(connection, said)
 
@@ -242,6 +242,8 @@ class WorkerWrites(Ending, OrgUse):
             | _its(one.handle, one.fence, one.first)
             for one in (said[n] for n in order)
         ]
+        if sum(one["size"] for one in its) > SHORT_BYTES:
+            connection.may_last()
         answers: dict[int, Appended] = {}
         rows: list[dict[str, Any]] = []
         last = -1
@@ -271,7 +273,7 @@ class WorkerWrites(Ending, OrgUse):
         connection.run_many(LOG_ROW, rows)
         return [answers[n] for n in range(len(said))]
 
-    @writes
+    @writes(short=True)
     def beat(
         self,
         connection: Connection,
@@ -298,7 +300,7 @@ class WorkerWrites(Ending, OrgUse):
             answers[beat.handle, beat.fence] = verdict
         return answers
 
-    @writes
+    @writes(short=True)
     def settle(
         self,
         connection: Connection,

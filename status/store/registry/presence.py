@@ -104,7 +104,7 @@ class Presence(Ending):
         )
         connection.execute(startup_failures.delete().where(startup_failures.c.queue == queue))
 
-    @reads(orgs=Orgs.NOBODYS)
+    @reads(orgs=Orgs.NOBODYS, short=True)
     def worker_key(self, connection: Connection, incarnation: str) -> str | None:
         """The id of the key that registered this process or its parent process; None: no key has."""
         found: str | None = connection.scalar(registered_by(incarnation))

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from agent_runner.status.brief import brief_body
 from agent_runner.status.store.connection import Transactions
-from agent_runner.status.store.driver.transaction import Connection
+from agent_runner.status.store.driver.ready import Ready
+from agent_runner.status.store.driver.transaction import SHORT_BYTES, Connection
 from agent_runner.status.store.errors import SlugTaken, StaleVersion
 from agent_runner.status.store.executions.ending import dumps
 from agent_runner.status.store.executions.retention import disuse
@@ -21,12 +23,16 @@ from agent_runner.status.store.statements.named import resource_by_id, resource_
 from agent_runner.status.store.verbs import Orgs, reads, writes
 
 R = resources.c
+NEW = Ready(
+    insert(resources).returning(resources),
+    columns=("kind", "id", "version", "org", "slug", "parent_id", "created_at", "body"),
+)
 MAX_READ_BYTES = 4 << 20
 """The most bytes of bodies that are read for one page of short entries."""
 
 
 class Resources(Transactions):
-    @writes(orgs=Orgs.WRITES)
+    @writes(orgs=Orgs.WRITES, short=True)
     def put_resource(
         self, connection: Connection, resource: Resource, *, expect_version: int | None = None
     ) -> Resource:
@@ -38,18 +44,19 @@ class Resources(Transactions):
 
     def put_in(self, connection: Connection, resource: Resource, expect_version: int | None) -> Resource:
         """`put_resource` as a part of a larger transaction."""
-        values = {
+        values: dict[str, Any] = {
             "org": resource.org,
             "slug": resource.slug,
             "parent_id": resource.parent_id,
             "created_at": resource.created_at,
             "body": dumps(resource.body),
         }
+        if len(values["body"]) > SHORT_BYTES:
+            connection.may_last()
         mine = (R.kind == resource.kind.value, R.id == resource.id)
         try:
             if expect_version is None:
-                statement = insert(resources).values(kind=resource.kind.value, id=resource.id, version=1, **values)
-                row = connection.execute(statement.returning(resources)).one_or_none()
+                row = connection.one(NEW, kind=resource.kind.value, id=resource.id, version=1, **values)
             else:
                 changed = update(resources).where(*mine, R.version == expect_version)
                 found = connection.execute(changed.values(version=R.version + 1, **values).returning(resources))
@@ -63,12 +70,12 @@ class Resources(Transactions):
         )
         return to_resource(row)
 
-    @reads(orgs=Orgs.FINDS, alone=True)
+    @reads(orgs=Orgs.FINDS, alone=True, short=True)
     def get_resource(self, connection: Connection, kind: ResourceKind, id: str) -> Resource | None:
         row = connection.one(resource_by_id(), its_kind=kind.value, its_id=id)
         return to_resource(row) if row else None
 
-    @reads(orgs=Orgs.FINDS, alone=True)
+    @reads(orgs=Orgs.FINDS, alone=True, short=True)
     def find_resource(self, connection: Connection, kind: ResourceKind, org: str, slug: str) -> Resource | None:
         row = connection.one(resource_by_slug(), its_kind=kind.value, its_org=org, its_slug=slug)
         return to_resource(row) if row else None
