@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test test-daytona test-graphton test-steady mutants faults fuzz bench bench-peers soak check check-fresh page coverage format docs site pictures proto lock promises clean stale
+.PHONY: help setup run dev test test-daytona test-graphton test-steady mutants faults fuzz bench bench-peers bench-beside soak check check-fresh page coverage format docs site pictures proto lock promises clean stale
 
 PYTHON ?= python3
 # Most tests wait for processes: more of them than cores run at a time.
@@ -82,6 +82,10 @@ soak: $(READY) ## twenty minutes of runs while the worker is killed every minute
 
 bench-peers: $(READY) ## measure beside bare Celery and Aegra, in the same rounds; needs Postgres and Redis; ROUNDS=3
 	@$(BIN)/python -m bench.peers --rounds "$(or $(ROUNDS),3)" $(ARGS)
+
+bench-beside: $(READY) ## measure beside another checkout, in the same rounds; OTHER=/path/to/it ROUNDS=3
+	@test -n "$(OTHER)" || { echo "which checkout? make bench-beside OTHER=/path/to/it" >&2; exit 2; }
+	@$(BIN)/python -m bench.beside "$(OTHER)" --rounds "$(or $(ROUNDS),3)" $(ARGS)
 
 check: $(READY) ## format, lint, types, import directions, generated code and docs, links, file lengths
 	$(BIN)/ruff format --check .

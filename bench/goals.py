@@ -114,6 +114,13 @@ GOALS: dict[str, dict[str, Goal]] = {
         "time": Goal(measure="200 runs at once, 250 slots: all ended; baseline: chain + graph", unit="s", factor=1.3),
         "slots": Goal(measure="200 runs at once, 250 slots: all ended; baseline: 50 slots", unit="s", factor=1),
     },
+    "S19": {
+        "server": Goal(measure="server CPU per run under load; baseline: the other checkout", unit="ms", factor=1 / 7),
+        "worker": Goal(measure="worker CPU per run under load; baseline: the other checkout", unit="ms", factor=1),
+        "rate": Goal(
+            measure="runs/s of 32 clients; baseline: the other checkout", unit="runs/s", factor=3, at_least=True
+        ),
+    },
     "S17": {
         "all": Goal(measure="dev idle: private memory of all processes", unit="MiB", plus=330),
         "supervisor": Goal(measure="dev idle: private memory of the largest supervisor", unit="MiB", plus=12),

@@ -20,6 +20,7 @@ from tests.support.waiting import eventually
 ROOT = Path(__file__).resolve().parent.parent
 """Processes of a stack start in its folder, where no module of ours is found by itself."""
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
+OWN = Path(sys.executable).parent
 MIB = 1 << 20
 SUPERVISED = ("server", "worker")
 
@@ -49,10 +50,16 @@ class Scene:
 
 
 @contextmanager
-def opened(*, worker: bool = True, bare: bool = True, concurrency: int = 50, **settings: str) -> Iterator[Scene]:
-    """Redis and a server, a worker and a bare worker unless told otherwise; all gone at the end."""
+def opened(
+    *, worker: bool = True, bare: bool = True, concurrency: int = 50, programs: Path = OWN, **settings: str
+) -> Iterator[Scene]:
+    """Redis and a server, a worker and a bare worker unless told otherwise; all gone at the end. `programs`: the folder
+    of the programs of another checkout."""
     given = {"AGENT_RUNNER_GRAPHS": str(GRAPHS), "AGENT_RUNNER_CONCURRENCY": str(concurrency), **settings}
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, Stack.open(Path(folder), **given) as stack:
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-") as folder,
+        Stack(folder=Path(folder), settings=given, programs=programs) as stack,
+    ):
         yield Scene(
             stack=stack,
             server=stack.server.child(),

@@ -78,6 +78,8 @@ class Stack:
     folder: Path
     settings: dict[str, str]
     broker: str = ""
+    programs: Path = Path(sys.executable).parent
+    """Where the Python of the processes and their `agent-runner` are: this environment's, or another checkout's."""
     runner_queue: str = "agent_execution_runner"
     orchestrator_queue: str = "agent_execution_stigmer"
     redis_port: int = field(default_factory=free_port)
@@ -101,7 +103,8 @@ class Stack:
 
     def __enter__(self) -> Self:
         self.witnesses.mkdir(parents=True)
-        if not {"AGENT_RUNNER_DATABASE_URL", "PYTHONPATH"} & self.settings.keys():
+        given = {"AGENT_RUNNER_DATABASE_URL", "PYTHONPATH"} & self.settings.keys()
+        if not given and self.programs == Path(sys.executable).parent:
             copied(self.folder / "agent-runner.db")  # an old release would not know the newest tables
         # Supervisors end with this pipe: nothing is left behind even if the test's process is killed.
         self.lifeline = os.pipe()
@@ -211,10 +214,10 @@ class Stack:
 
     def start(self, role: str, *arguments: str, **extra: str) -> Process:
         """A role as the Procfile starts it: `agent-runner <role>`."""
-        script = [str(Path(sys.executable).parent / "agent-runner")]
+        script = [str(self.programs / "agent-runner")]
         if _is_old_release(self.environment(extra).get("PYTHONPATH", "")):
             script = ["-c", "from app.cli.main import main; main()"]
-        process = self.spawn(role, [sys.executable, *script, role, *arguments], extra)
+        process = self.spawn(role, [str(self.programs / "python"), *script, role, *arguments], extra)
         if role == "server":
             self.server = process
         return process
