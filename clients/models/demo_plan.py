@@ -32,6 +32,8 @@ class _Line:
     tool: str
     args: dict[str, Any]
     todo: str
+    named: bool = False
+    """The user named the tool, so that it is called even if there is none of that name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +77,11 @@ def next_action(messages: Sequence[BaseMessage], tools: Tools) -> Action:
     text = str(messages[asked].text) if asked >= 0 else ""
     turn = messages[asked + 1 :]
     lines = _work(text, tools)
-    steps = _steps([line for line in lines if line.tool in tools.names], plans="write_todos" in tools.names)
+    missing = [line for line in lines if line.tool not in tools.names and not line.named]
+    steps = _steps([line for line in lines if line not in missing], plans="write_todos" in tools.names)
     done = sum(isinstance(message, AIMessage) for message in turn)
     if done < len(steps):
         return steps[done]
-    missing = [line for line in lines if line.tool not in tools.names]
     return Action(text=_answer(text, messages[:asked] if asked > 0 else (), turn, missing))
 
 
@@ -102,7 +104,7 @@ def _work(text: str, tools: Tools) -> list[_Line]:
             path = match[1].strip()
             found.append(_Line(tool="read_file", args={"file_path": path}, todo=f"Read {path}"))
         elif match := re.match(r"> call ([A-Za-z0-9_-]+) ?(\{.*\})?$", line):
-            found.append(_Line(tool=match[1], args=_arguments(match[2] or "{}"), todo=f"Call {match[1]}"))
+            found.append(_Line(tool=match[1], args=_arguments(match[2] or "{}"), todo=f"Call {match[1]}", named=True))
         elif match := re.match(r"@([A-Za-z0-9_.-]+)[:,]?\s+(.+)$", line):
             name = _sub_agent(match[1], tools.sub_agents)
             asked = re.sub(r"(?:^|\s+)\$ ", "\n$ ", match[2]).strip()

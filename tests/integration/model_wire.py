@@ -25,13 +25,13 @@ def model_name(wire: str, scenario: str) -> str:
 
 
 @contextmanager
-def served(scenarios: Mapping[str, Scenario]) -> Iterator[WireServer]:
+def served(scenarios: Mapping[str, Scenario], kind: type[WireServer] = WireServer) -> Iterator[WireServer]:
     """On a thread of its own. `scenarios` by model name."""
     ready, stop = threading.Event(), asyncio.Event()
     found: list[WireServer] = []
 
     async def serve() -> None:
-        async with serving(scenarios) as server:
+        async with serving(scenarios, kind) as server:
             found.append(server)
             ready.set()
             await stop.wait()

@@ -28,6 +28,11 @@ class WireServer:
         self.asked: Counter[str] = Counter()
         self.url = ""
 
+    def scene(self, name: str, asked: dict[str, Any]) -> Scene:
+        """The answer to a request, which is counted."""
+        self.asked[name] += 1
+        return self.scenarios[name].scene(self.asked[name] - 1)
+
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             if head := await reader.readuntil(b"\r\n\r\n"):
@@ -42,9 +47,8 @@ class WireServer:
 
     async def _one(self, path: str, body: bytes, writer: asyncio.StreamWriter) -> None:
         wire = ANTHROPIC if path.endswith("/messages") else OLLAMA if path == "/api/chat" else OPENAI
-        name = json.loads(body)["model"]
-        scene = self.scenarios[name].scene(self.asked[name])
-        self.asked[name] += 1
+        asked = json.loads(body)
+        scene = self.scene(asked["model"], asked)
         if scene.status != 200 or scene.body:
             await _whole(writer, wire, scene)
         elif not scene.hang_up:
@@ -88,8 +92,8 @@ async def _streamed(writer: asyncio.StreamWriter, answer: list[bytes], scene: Sc
 
 
 @asynccontextmanager
-async def serving(scenarios: Mapping[str, Scenario]) -> AsyncIterator[WireServer]:
-    wires = WireServer(scenarios)
+async def serving(scenarios: Mapping[str, Scenario], kind: type[WireServer] = WireServer) -> AsyncIterator[WireServer]:
+    wires = kind(scenarios)
     server = await asyncio.start_server(wires.answer, "127.0.0.1", 0)
     wires.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
