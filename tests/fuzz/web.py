@@ -14,6 +14,8 @@ from tests.integration.stack import KEY, Stack
 HERE = Path(__file__).parent
 PROGRAM = "from schemathesis.cli import schemathesis; schemathesis()"
 ROUND_S = 1800
+BY_A_TOKEN = {"GET /v1/answer", "POST /v1/answer"}
+"""Refused before their route without the token of a question, which no random text is."""
 _COUNTED = re.compile(r'^agent_runner_http_requests_total\{method="(\w+)",route="([^"]*)",status="(\d+)"\} ([\d.e+]+)$')
 
 
@@ -49,7 +51,9 @@ def fuzz_http(stack: Stack, *, requests: int, seed: int, examples: int, phases: 
         for method in methods
     }
     report.operations = len(operations)
-    report.failures += [f"{operation} was never called" for operation in sorted(operations - set(report.routes))]
+    report.failures += [
+        f"{operation} was never called" for operation in sorted(operations - BY_A_TOKEN - set(report.routes))
+    ]
     report.failures += left_behind(stack)
     return report
 
