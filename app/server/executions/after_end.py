@@ -8,7 +8,7 @@ def follow_up(ctx: ServerContext, settled: Settled) -> None:
     """Call it after a write that may have ended an execution."""
     if settled.execution is not None:
         ctx.grown(settled.execution.id, settled.execution.last_seq)
-    if settled.promoted or ctx.store.turns.on:
+    if settled.promoted or ctx.settings.turns.on:
         publish_due(ctx)
 
 

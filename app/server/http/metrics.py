@@ -31,7 +31,7 @@ class Metrics:
 
     def __init__(self, ctx: ServerContext) -> None:
         self._store, self._dispatcher = ctx.store, ctx.dispatcher
-        self._takes_turns = ctx.store.turns.on
+        self._takes_turns = ctx.settings.turns.on
         self._queues = (ctx.settings.runner_queue, ctx.settings.orchestrator_queue)
         self._scraped = Fresh(self._scrape, for_s=ctx.settings.health_fresh_s, soon=ctx.outliving)
         self._registry = ctx.counted.registry

@@ -54,7 +54,7 @@ class Overviews:
         hour.take(now, await store.runs_since(hour.since(now), org=org))
         ages = {age.queue: age for age in await store.queue_ages(org=org)}
         turns: dict[str, list[dict[str, Any]]] = {}
-        for one in await store.turn_standings(org=org) if self._ctx.store.turns.on else ():
+        for one in await store.turn_standings(org=org) if self._ctx.settings.turns.on else ():
             turns.setdefault(one.queue, []).append(_turn(one))
         served = {str(shown["queue"]) for shown in workers if shown["online"] and shown["role"] == "worker"}
         return {

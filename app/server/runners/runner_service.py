@@ -68,7 +68,7 @@ class RunnerService(runner_pb2_grpc.RunnerServicer):
             self._presence.tokens.keep(execution.handle, execution.fence, digest_of(token))
             self._ctx.grown(execution.id, execution.last_seq)
             self._ctx.counted.runs.claimed(execution)
-            if self._ctx.store.turns.on:  # there is room for another one on the broker
+            if self._ctx.settings.turns.on:  # there is room for another one on the broker
                 publish_due(self._ctx)
         return await claim_reply(self._ctx, claimed, takes_attachments=request.takes_attachments)
 
