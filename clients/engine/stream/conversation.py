@@ -112,7 +112,7 @@ class Conversation:
             if isinstance(message, RemoveMessage) and message.id == REMOVE_ALL_MESSAGES:
                 yield from self._cleared(scope, place, kept)
                 continue
-            entry = self._entries.get(message.id or "")
+            entry = self._entries.get(message.id or "") or self._named_later(message.id)
             if entry is None or entry.inside or entry.id == USER_MESSAGE:
                 continue
             if isinstance(message, RemoveMessage):
@@ -120,6 +120,10 @@ class Conversation:
                     yield from self._remove(entry)
             elif isinstance(message, AIMessage) and _view(message) != entry.shown:
                 yield from self._edit(entry, message)
+
+    def _named_later(self, id_: str | None) -> _Entry | None:
+        """The message that had no id when it was told, and was given this one by LangGraph, in place."""
+        return next((entry for entry in self._objects.values() if id_ and entry.message.id == id_), None)
 
     def _cleared(self, scope: str, place: str, kept: set[str]) -> Iterator[Event]:
         """A sub-agent took all of its messages away, but for those that are listed again. Where no sub-agent is around,

@@ -286,3 +286,13 @@ async def test_what_a_sub_agent_takes_back_is_gone(source: str, then: str, call:
         return
     assert results(told)["a"][1] == "redacted"
     assert "error" not in told.call("a")
+
+
+@both
+async def test_a_sub_agents_answer_in_place_of_a_model_is_taken_back(source: str) -> None:
+    """What a middleware says for a model that gave no answer has an id only later; what takes it back finds it."""
+    inner = json.dumps({"id": f"s{next(NEXT)}", "steps": [step(dies=2, then="take_back")]})
+    (told,) = await talk(source, step(("t", "task", {"description": inner, "subagent_type": "deputy"})))
+    whole = [text for text in told.texts("t") if "failed after 2 attempts" in text]
+    assert len(whole) == 1
+    assert whole[0].endswith(" instead")
