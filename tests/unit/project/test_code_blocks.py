@@ -37,6 +37,7 @@ WHOLE = {
     "docs/guides/your-own-graphs.md": "integration/test_guides.py",
     "docs/guides/people-who-answer.md": "integration/test_guides.py",
     "docs/guides/front-ends.md": "front_ends/test_front_ends_guide.py",
+    "docs/guides/everything-at-once.md": "integration/test_everything_at_once.py",
 }
 """Guides of which a test does each block, and fails at a new one."""
 IS_WHAT_RUNS = "it is what a test run is made with, or a run of minutes; `make` says the same targets"
