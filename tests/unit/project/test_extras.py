@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -106,8 +107,13 @@ def test_one_release_of_each_in_all_lock_files() -> None:
     assert all("--hash=sha256:" in block for block in blocks(DEVELOPMENT.read_text()))
 
 
+OF_EXTRAS = {("docker", "clients/sandbox/docker/"), ("graphton", "clients/engine/engines/")}
+"""(module, where alone it is imported): packages that come with an extra of the same name."""
+
+
 def test_the_product_imports_only_what_production_installs() -> None:
-    """Every module that app, tasks, clients and status import comes from a package of the production lock file."""
+    """Every module that app, tasks, clients and status import comes from the production lock file, or from an
+    extra that one place alone needs."""
     production = {entry.name for entry in locked(PRODUCTION.read_text())}
     ours = {"app", "tasks", "clients", "status", "ai", "agent_runner"}
     by_module = importlib.metadata.packages_distributions()
@@ -119,7 +125,10 @@ def test_the_product_imports_only_what_production_installs() -> None:
         if module not in ours | sys.stdlib_module_names
         and production.isdisjoint(map(canonicalize_name, by_module.get(module, ())))
     }
-    assert strange == set()
+    of_extras = {(m, at) for m, at in strange for extra, place in OF_EXTRAS if m == extra and at.startswith(place)}
+    assert strange == of_extras
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {extra for extra, _ in OF_EXTRAS} <= set(project["optional-dependencies"])
 
 
 def _imported(path: Path) -> set[str]:
