@@ -1,6 +1,7 @@
 """`http` of langgraph.json is kept to by a running server: origins, groups of routes, webhooks."""
 
 import json
+import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,10 +12,10 @@ import httpx
 
 from agent_runner.app.server.composition import running_server
 from agent_runner.clients.settings.settings import Settings
-from tests.unit.server.conftest import http_client, redis_url, settings
+from tests.unit.server.conftest import http_client, own_settings, redis_url, settings
 from tests.unit.server.test_limits import changed
 
-__all__ = ["redis_url", "settings"]
+__all__ = ["own_settings", "redis_url", "settings"]
 
 
 @asynccontextmanager
@@ -74,3 +75,26 @@ async def test_webhooks_that_it_leaves_out(settings: Settings, tmp_path: Path) -
     async with served(settings, tmp_path) as http:
         thread = (await http.post("/threads", json={})).json()["thread_id"]
         assert (await http.post(f"/threads/{thread}/runs", json=body)).status_code == 422
+
+
+async def test_what_the_document_forbids_is_refused(settings: Settings, tmp_path: Path) -> None:
+    """Ids that are none, a number in place of false, a place in a stream that was never one: each says which field."""
+    thread, run = f"/threads/{uuid.uuid4()}", str(uuid.uuid4())
+    item = {"namespace": ["a"], "key": "b", "value": {}}
+    async with served(settings, tmp_path) as http:
+        for path, body, word in (
+            ("/runs/crons/search", {"thread_id": "AAA"}, "thread_id"),
+            ("/runs/crons/count", {"assistant_id": "AAA"}, "assistant_id"),
+        ):
+            answer = await http.post(path, json=body)
+            assert (answer.status_code, word in answer.json()["detail"]) == (422, True), path
+        for index in (0, True):
+            answer = await http.put("/store/items", json={**item, "index": index})
+            assert (answer.status_code, "index" in answer.json()["detail"]) == (422, True)
+        answer = await http.get(f"{thread}/runs/{run}/stream", headers={"Last-Event-ID": "none"})
+        assert (answer.status_code, "Last-Event-ID" in answer.json()["detail"]) == (400, True)
+        paths = (await http.get("/openapi.json")).json()["paths"]
+        asked = {one["name"]: one["schema"] for one in paths["/threads/{thread_id}/stream"]["get"]["parameters"]}
+        assert re.search(asked["stream_modes"]["anyOf"][0]["items"]["pattern"], "lifecycle,run_modes")
+        asked = {one["name"]: one["schema"] for one in paths["/store/items"]["get"]["parameters"]}
+        assert not re.search(asked["namespace"]["anyOf"][0]["items"]["pattern"], "with\x00in")

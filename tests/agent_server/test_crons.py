@@ -16,12 +16,12 @@ from tests.agent_server.test_runs import COUNTED, ended
 from tests.integration.stack import Stack
 from tests.support.waiting import eventually
 from tests.support.webhook_receiver import receiver
-from tests.unit.server.conftest import KEY, http_client, redis_url, server, settings
+from tests.unit.server.conftest import KEY, http_client, own_server, own_settings, redis_url, server, settings
 from tests.unit.server.identity import key
 from tests.unit.server.test_create import assert_problem
 from tests.unit.server.test_schedules import Ahead, ahead, history
 
-__all__ = ["ahead", "redis_url", "server", "settings"]
+__all__ = ["ahead", "own_server", "own_settings", "redis_url", "server", "settings"]
 GRAPH = "agent-runner"
 FIELDS = {"cron_id", "assistant_id", "thread_id", "user_id", "end_time", "schedule", "timezone", "payload", "enabled",
           "next_run_date", "metadata", "on_run_completed", "created_at", "updated_at"}  # fmt: skip

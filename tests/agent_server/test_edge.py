@@ -15,10 +15,10 @@ from agent_runner.app.server.composition import RunningServer
 from agent_runner.app.server.contract.ids import new_execution_id, new_resource_id
 from agent_runner.app.server.maintenance.thread_expiry import ThreadExpiry
 from agent_runner.status.store.records import ResourceKind
-from tests.unit.server.conftest import KEY, created, http_client, redis_url, server, settings
+from tests.unit.server.conftest import KEY, created, http_client, own_server, own_settings, redis_url, server, settings
 from tests.unit.server.identity import key
 
-__all__ = ["redis_url", "server", "settings"]
+__all__ = ["own_server", "own_settings", "redis_url", "server", "settings"]
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from agent_runner.app.server.agent_server.path_ids import CronId, ThreadId
 from agent_runner.app.server.agent_server.refusals import absent, invalid_request
 from agent_runner.app.server.agent_server.request_bodies import sent
 from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
-from agent_runner.app.server.agent_server.uuids import is_uuid, schedule_of
+from agent_runner.app.server.agent_server.uuids import is_uuid, known_uuid, schedule_of
 from agent_runner.app.server.contract.ids import new_schedule_id
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.http.document.schemas import body_of
@@ -131,8 +131,10 @@ class CronHandlers:
         """Newest first."""
         now = await self._store.clock()
         shown = [cron_json(one, now) for one in await self._schedules.search(ScheduleQuery(edge=AGENT_SERVER))]
-        wanted = {"assistant_id": asked.assistant_id, "thread_id": asked.thread_id, "enabled": enabled}
-        wanted = {name: value for name, value in wanted.items() if value is not None}
+        ids = {"assistant_id": asked.assistant_id, "thread_id": asked.thread_id}
+        wanted: Json = {name: known_uuid(text, name) for name, text in ids.items() if text is not None}
+        if enabled is not None:
+            wanted["enabled"] = enabled
         return [
             one
             for one in shown

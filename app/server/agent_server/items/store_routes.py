@@ -1,10 +1,10 @@
 """`/store`: items of the store that graphs use (`runtime.store`), of the caller's org."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from agent_runner.app.server.agent_server.queries.graph_questions import GraphQuestions
 from agent_runner.app.server.agent_server.refusals import invalid_request, unprocessable
@@ -12,9 +12,17 @@ from agent_runner.app.server.agent_server.request_bodies import TEXT, Body, Name
 from agent_runner.app.server.contract.json_text import WHOLE
 from agent_runner.app.server.http.document.schemas import body_of
 
+
+def _no(given: bool) -> bool:
+    if given:
+        raise ValueError("is a list of fields, false or null")
+    return given
+
+
 Label = Annotated[str, Field(min_length=1, pattern=r"^[^.\x00]*$", max_length=1000)]
 Labels = Annotated[list[Label], Field(max_length=100)]
 Key = Annotated[str, Field(min_length=1, pattern=TEXT, max_length=1000)]
+No = Annotated[bool, AfterValidator(_no), Field(json_schema_extra={"const": False})]
 MOST_MINUTES = 100 * 366 * 24 * 60
 
 
@@ -22,7 +30,7 @@ class ItemPut(Body):
     namespace: Annotated[Labels, Field(json_schema_extra={"minItems": 1})]
     key: Key
     value: dict[str, Any]
-    index: Literal[False] | list[Name] | None = None
+    index: No | list[Name] | None = None
     ttl: float | None = Field(default=None, gt=0, le=MOST_MINUTES, allow_inf_nan=False)
 
 

@@ -125,9 +125,9 @@ class RunHandlers:
         """The events of a run after `Last-Event-ID`; without one, those that come from now on."""
         found = await self._unless_absent(thread_id, run_id)
         with self._answers.place() as place:
+            only, after = chosen_modes(stream_mode), place_after(last_event_id, found.last_seq if found else 0)
             if found is None:
                 return self._answers.empty_stream(place)
-            only, after = chosen_modes(stream_mode), place_after(last_event_id, found.last_seq)
             return self._answers.stream(place, found, after, only=only, cancels=cancel_on_disconnect)
 
     async def cancel(

@@ -34,6 +34,8 @@ from agent_runner.app.server.problems import Problem, invalid
 
 Json = dict[str, Any]
 CUSTOM = "custom:"
+_A_MODE = f"({'|'.join(sorted(STREAM_MODES))})"
+StreamModes = Annotated[str, Field(json_schema_extra={"pattern": f"^{_A_MODE}(,{_A_MODE})*$"})]
 _NO_COMMAND = object_of(type={"const": "error"}, id={"type": "null"}, error=STRING, message=STRING)
 _CHANNELS: Json = {
     "type": "array",
@@ -111,7 +113,7 @@ def protocol_routes(ctx: ServerContext, threads: ThreadService, answers: RunAnsw
     @routes.get("/stream", name="thread stream", response_class=StreamingResponse)
     async def stream(
         thread_id: ThreadId,
-        stream_modes: Annotated[list[str] | None, Query()] = None,
+        stream_modes: Annotated[list[StreamModes] | None, Query()] = None,
         last_event_id: Annotated[str, Header(alias="Last-Event-ID", json_schema_extra={"pattern": ID_PATTERN})] = "",
     ) -> Response:
         thread = await threads.get(thread_id)

@@ -62,9 +62,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             for parameter in operation.get("parameters", ()):
-                schema = parameter["schema"]
-                schema = schema.get("items", schema)
-                if schema.get("type") == "string":
+                for schema in _texts(parameter["schema"]):
                     schema.setdefault("pattern", TEXT)
             answers = operation["responses"]
             answers.pop("422", None)
@@ -76,6 +74,12 @@ def describe(app: FastAPI) -> dict[str, Any]:
         _response_name(status, edge=edge): _refused(status, edge=edge) for status, edge in sorted(used)
     }
     return document
+
+
+def _texts(schema: dict[str, Any]) -> list[dict[str, Any]]:
+    """The schemas of the texts in that of a parameter: it may be one, a list of them, or either of these."""
+    parts = [part.get("items", part) for part in schema.get("anyOf", [schema])]
+    return [part for part in parts if part.get("type") == "string"]
 
 
 def allowed_methods(document: Mapping[str, Any], path: str) -> list[str]:
