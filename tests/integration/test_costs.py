@@ -75,8 +75,9 @@ def test_the_page_shows_it(run: Run) -> None:
     with browser() as page:
         page.open(f"{stack.http.base_url}/#key={KEY}")
         page.shows("EUR")
-        cell = str(page.run("document.querySelector('#list td.c-cost').textContent"))
-        page.run(f"location.hash = {json.dumps(done['metadata']['id'])}")
+        id = done["metadata"]["id"]
+        cell = str(page.run(f"document.querySelector(`#list tr[data-id='{id}'] td.c-cost`).textContent"))
+        page.run(f"location.hash = {json.dumps(id)}")
         eventually(
             lambda: "EUR" in str(page.run("document.querySelector('dl.facts')?.innerText")),
             what="the head of the execution",

@@ -156,8 +156,13 @@ def test_the_list_is_walked_by_keys(town: tuple[Stack, Browser]) -> None:
     eventually(lambda: page.run("document.querySelectorAll('#list tr').length") == 2, what="what was searched for")
     focused = "document.activeElement.closest('tr')?.dataset.id"
     page.run("document.activeElement.blur()")
-    page.press("j")
-    assert page.run(focused) == second
+    # The page listens a moment after it shows the rows.
+
+    def leads() -> bool:
+        page.press("j")
+        return bool(page.run(focused) == second)
+
+    eventually(leads, what="j leads to the first row")
     page.press("j")
     assert page.run(focused) == first
     page.press("x")

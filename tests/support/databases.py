@@ -181,6 +181,7 @@ def _template(prepare: Prepare) -> bytes:
 def _content(make: Prepare) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "template.db"
+        file.touch()  # an empty file is a database without any table
         make(f"sqlite:///{file}")
         return file.read_bytes()
 

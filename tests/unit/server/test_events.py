@@ -101,9 +101,11 @@ async def test_live_rows_arrive_and_the_end_closes(http: httpx.AsyncClient, work
                 seen.extend([(event.event, event.json())])
 
     reading = asyncio.create_task(read())
-    claimed = await worker.claim(id)
-    await worker.say(claimed, "live", number=0)
     async with asyncio.timeout(20):
+        while not seen:
+            await asyncio.sleep(0.01)
+        claimed = await worker.claim(id)
+        await worker.say(claimed, "live", number=0)
         while not any(d.get("payload", {}).get("content") == "live" for _, d in seen):
             await asyncio.sleep(0.01)
         await worker.settle(claimed, number=1)

@@ -21,6 +21,7 @@ SECRETS = {
     "langsmith_api_key": "ls-key-123456",
     "otlp_headers": "authorization=of-traces-123",
     "flower_password": "of-flower-123",
+    "daytona_api_key": "of-daytona-123",
     "webhook_secret": "of-webhooks-123",
     "webhook_url": "https://hooks.example.com/of-an-address-123",
     "broker_url": "amqp://user:br0ker%2Fpass@h:5672/",
@@ -33,6 +34,7 @@ SHOWN_BY_NOBODY = [
     *(
         "ls-key-123456",
         "of-traces-123",
+        "of-daytona-123",
         "of-webhooks-123",
         "https://hooks.example.com/of-an-address-123",
         "of-flower-123",

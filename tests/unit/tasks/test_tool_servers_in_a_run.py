@@ -94,7 +94,7 @@ async def test_an_agent_uses_the_tools_of_its_server(
     assert "the disk is on fire" in json.dumps(found["failing"])
     assert "API_KEY=********" in found["environment"]["result"]
     assert SECRET not in json.dumps(server.stored)
-    assert "I have no `no_such_tool` tool here" in server.text()
+    assert found["no_such_tool"]["status"] == "TOOL_CALL_FAILED"
     await asyncio.to_thread(eventually, lambda: not processes_in(tmp_path), what="no process of the run is left")
 
 
@@ -163,7 +163,8 @@ async def test_a_sub_agent_has_the_servers_that_it_names(server: RunnerServer, p
     server.claim_reply.message = "\n".join(lines)
     await run(process)
     assert told(server)["phase"] == Phase.COMPLETED
-    calls = [name for name, _ in calls_in(server)]
-    assert calls.count("echo") == 2  # the agent's own, and that of the clerk
-    assert "a_dotted_name" not in calls
-    assert "execute" in calls
+    calls = [(name, row["status"]) for name, row in calls_in(server)]
+    assert calls.count(("echo", "TOOL_CALL_COMPLETED")) == 2  # the agent's own, and that of the clerk
+    assert calls.count(("echo", "TOOL_CALL_FAILED")) == 1
+    assert ("a_dotted_name", "TOOL_CALL_FAILED") in calls
+    assert ("execute", "TOOL_CALL_COMPLETED") in calls
