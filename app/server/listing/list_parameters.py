@@ -17,6 +17,7 @@ from agent_runner.status.store.records import ExecutionQuery
 
 MAX_SEARCHED_TEXT = 200
 MAX_LABELS = 16
+ROUNDED_S = 0.0005
 _PHASES = Query(
     default_factory=list,
     alias="phase",
@@ -98,14 +99,14 @@ def _flag(given: str, field: str) -> bool | None:
 
 
 def _time(field: str, given: str) -> float | None:
-    """Epoch seconds."""
+    """Epoch seconds, from where the times begin that are shown so: they are rounded to milliseconds."""
     if not given:
         return None
     try:
         at = datetime.fromisoformat(given)
         if at.tzinfo is None:
             raise ValueError("no time zone")
-        return at.timestamp()
+        return at.timestamp() - ROUNDED_S
     except (ValueError, OverflowError):
         raise invalid(
             f"{field}: {given[:40]!r} is no time", next_step="Write it as 2026-11-29T08:00:00Z, with its zone."

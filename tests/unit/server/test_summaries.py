@@ -1,6 +1,8 @@
 """Light rows over HTTP: small, filtered as pages and counts alike, and each org's own."""
 
+import contextlib
 import json
+import sqlite3
 from typing import Any
 
 import httpx
@@ -108,6 +110,22 @@ async def test_filters_over_http(http: httpx.AsyncClient, worker: Worker) -> Non
     }  # fmt: skip
     (labelled,) = await rows(http, label="team:red:1")
     assert labelled["labels"] == {"team": "red:1"}
+
+
+@pytest.mark.parametrize("below_a_millisecond", [-0.0004, 0.0, 0.0004])
+async def test_a_time_finds_what_is_shown_with_it(
+    http: httpx.AsyncClient, server: RunningServer, below_a_millisecond: float
+) -> None:
+    """A row's own time chooses it, however the time that is shown was rounded."""
+    id = (await created(http))["metadata"]["id"]
+    at = 1_796_041_064.94 + below_a_millisecond
+    file = server.ctx.settings.data_dir / "agent-runner.db"
+    with contextlib.closing(sqlite3.connect(file, timeout=20)) as database, database:
+        database.execute("update executions set created_at = ? where id = ?", (at, id))
+    (row,) = await rows(http)
+    shown = row["createdAt"]
+    assert [one["id"] for one in await rows(http, created_after=shown)] == [id]
+    assert await rows(http, created_before=shown) == []
 
 
 @pytest.mark.parametrize(
