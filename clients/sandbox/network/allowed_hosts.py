@@ -1,6 +1,6 @@
 """Which hosts commands may reach through the proxy: `AGENT_RUNNER_SANDBOX_ALLOWED_HOSTS`.
 
-An entry is a name (`pypi.org`), a name and all below it (`*.example.com`), an address or a network (`10.1.2.3`,
+An entry is a name (`example.org`), a name and all below it (`*.example.com`), an address or a network (`10.1.2.3`,
 `10.1.0.0/16`, `[fd00::1]`). A colon and a port may follow; without them the ports are 80 and 443. A name that leads to
 an address of this machine or of a private network is refused unless that address is listed too: the owner of a listed
 name decides where it leads.

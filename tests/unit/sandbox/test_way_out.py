@@ -170,10 +170,10 @@ async def test_more_connections_than_places(tmp_path: Path, port: int, monkeypat
 @pytest.mark.parametrize(
     ("hosts", "asked", "may"),
     [
-        ("pypi.org", "pypi.org:443", True),
-        ("pypi.org", "PYPI.org.:80", True),
-        ("pypi.org", "pypi.org:22", False),
-        ("pypi.org", "a.pypi.org:443", False),
+        ("packages.example.org", "packages.example.org:443", True),
+        ("packages.example.org", "PACKAGES.example.org.:80", True),
+        ("packages.example.org", "packages.example.org:22", False),
+        ("packages.example.org", "a.packages.example.org:443", False),
         ("*.example.com", "a.b.example.com:443", True),
         ("*.example.com", "example.com:443", True),
         ("*.example.com", "badexample.com:443", False),
@@ -183,8 +183,8 @@ async def test_more_connections_than_places(tmp_path: Path, port: int, monkeypat
         ("10.1.0.0/16", "10.2.2.3:80", False),
         ("10.1.0.0/16", "::ffff:10.1.2.3:80", True),
         ("[fd00::1]:8080", "fd00::1:8080", True),
-        ("", "pypi.org:443", False),
-        ("pypi.org", "2130706433:80", False),
+        ("", "packages.example.org:443", False),
+        ("packages.example.org", "2130706433:80", False),
     ],
 )
 def test_what_is_listed(hosts: str, asked: str, may: bool) -> None:
@@ -212,7 +212,7 @@ def test_addresses_that_no_name_opens(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", ["http://pypi.org", "a b:99999", "a.example:0", "*", "1.2.3", "-a.example", "10.0.0.0/99"]
+    "entry", ["http://packages.example.org", "a b:99999", "a.example:0", "*", "1.2.3", "-a.example", "10.0.0.0/99"]
 )
 def test_a_list_that_cannot_be_read(entry: str) -> None:
     """It is refused with the settings, and the entry is named."""

@@ -189,7 +189,7 @@ async def test_the_session_and_the_sweep_remove(fresh: DaytonaService, kind_of: 
 async def test_limits_and_network_as_the_settings_say(fresh: DaytonaService, kind_of: Kinds) -> None:
     """Sizes go with an image; the network is off, on, or open to what is listed."""
     sized = {"daytona_image": "debian:13", "daytona_cpu": 2, "daytona_memory_gib": 4, "daytona_disk_gib": 8}
-    listed = {"sandbox_network": "listed", "sandbox_allowed_hosts": "pypi.org,10.1.0.0/16"}
+    listed = {"sandbox_network": "listed", "sandbox_allowed_hosts": "packages.example.org,10.1.0.0/16"}
     kinds = [kind_of(daytona_target="eu"), kind_of(**sized, sandbox_network="on"), kind_of(**listed)]
     for number, kind in enumerate(kinds):
         await apart(kind._lifecycle.ready, f"ses-{number}", name="ready")
@@ -197,7 +197,7 @@ async def test_limits_and_network_as_the_settings_say(fresh: DaytonaService, kin
     assert (plain["target"], plain["networkBlockAll"], plain.get("cpu")) == ("eu", True, None)
     assert (image["cpu"], image["memory"], image["disk"], image.get("networkBlockAll")) == (2, 4, 8, None)
     assert image["buildInfo"]["dockerfileContent"].startswith("FROM debian:13")
-    assert (narrow["domainAllowList"], narrow["networkAllowList"]) == ("pypi.org", "10.1.0.0/16")
+    assert (narrow["domainAllowList"], narrow["networkAllowList"]) == ("packages.example.org", "10.1.0.0/16")
 
 
 async def test_output_survives_a_broken_connection(fresh: DaytonaService, kind_of: Kinds) -> None:
