@@ -4,13 +4,9 @@ The SDK brings some forty packages that nothing else needs. They lie in an envir
 change what is in it.
 """
 
-import os
-import shutil
-import subprocess
-import sys
 import sysconfig
 
-from deploy.venv import LEFT_OUT, PYTHON, ROOT, VENV, environment, run
+from deploy.venv import ROOT, VENV, make_apart, own_environment, run
 
 LOCK = ROOT / "requirements-daytona.lock"
 PLACE = VENV / "daytona"
@@ -23,15 +19,7 @@ def main() -> None:
     if made > max(LOCK.stat().st_mtime, (VENV / ".ready").stat().st_mtime):
         return
     print("setting up .venv/daytona from its lock file ...", flush=True)
-    shutil.rmtree(PLACE, ignore_errors=True)
-    given = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
-    settings = subprocess.run(
-        [PYTHON, "-I", "-m", "pip", "config", "list"], env=given, capture_output=True, text=True, check=False
-    )
-    # With the base Python: an environment that is made in another one is tied to it.
-    run([f"{sys.base_prefix}/bin/python3", "-m", "venv", str(PLACE)], {**os.environ})
-    pip = [str(PLACE / "bin" / "python"), "-I", "-m", "pip", "install", "-qq", "--require-hashes", "--no-deps"]
-    run([*pip, f"--requirement={LOCK}"], environment(settings.stdout, given))
+    run([*make_apart(PLACE), "--require-hashes", "--no-deps", f"--requirement={LOCK}"], own_environment())
     # What .venv has is there too; `site.addsitedir` also follows its .pth files, by which it has this project.
     packages = sysconfig.get_path("purelib", vars={"base": str(PLACE), "platbase": str(PLACE)})
     shared = sysconfig.get_path("purelib")

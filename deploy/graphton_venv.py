@@ -5,11 +5,10 @@ It stands apart from `.venv`: graphton ties deepagents to a version that the eng
 """
 
 import os
-import shutil
 import subprocess
 import sys
 
-from deploy.venv import LEFT_OUT, PYTHON, ROOT, VENV, environment, run
+from deploy.venv import ROOT, VENV, make_apart, own_environment, run
 
 LOCK = ROOT / "requirements-graphton.lock"
 PLACE = VENV / "graphton"
@@ -34,15 +33,7 @@ def set_up() -> None:
     if READY.exists() and READY.stat().st_mtime > LOCK.stat().st_mtime:
         return
     print("setting up .venv/graphton from its lock file (once; a minute or two) ...", flush=True)
-    shutil.rmtree(PLACE, ignore_errors=True)
-    given = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
-    settings = subprocess.run(
-        [PYTHON, "-I", "-m", "pip", "config", "list"], env=given, capture_output=True, text=True, check=False
-    )
-    env = environment(settings.stdout, given)
-    # With the base Python: an environment that is made in another one is tied to it.
-    run([f"{sys.base_prefix}/bin/python3", "-m", "venv", str(PLACE)], {**os.environ})
-    pip = [str(PLACE / "bin" / "python"), "-I", "-m", "pip", "install", "-qq", "--no-deps"]
+    pip, env = [*make_apart(PLACE), "--no-deps"], own_environment()
     run([*pip, "--require-hashes", f"--requirement={LOCK}"], env)  # the file is whole: nothing has to be looked for
     run([*pip, "--no-build-isolation", "--editable", f"{ROOT}[graphton]"], env)
     READY.touch()

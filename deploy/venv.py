@@ -80,14 +80,30 @@ def make_venv() -> None:
 
 def install() -> None:
     """The locked versions, and this project as an editable install."""
+    pip, env = pip_install(PYTHON), own_environment()
+    run([*pip, "--require-hashes", *(f"--requirement={path}" for path in LOCKS)], env)
+    run([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], env)
+
+
+def own_environment() -> dict[str, str]:
+    """For pip: this process's environment, and the user's settings that are kept."""
     given = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
     asked = subprocess.run(
         [PYTHON, "-I", "-m", "pip", "config", "list"], env=given, capture_output=True, text=True, check=False
     )
-    pip = [str(PYTHON), "-I", "-m", "pip", "install", "-qq"]
-    env = environment(asked.stdout, given)
-    run([*pip, "--require-hashes", *(f"--requirement={path}" for path in LOCKS)], env)
-    run([*pip, "--no-deps", "--no-build-isolation", "--editable", str(ROOT)], env)
+    return environment(asked.stdout, given)
+
+
+def pip_install(python: Path) -> list[str]:
+    return [str(python), "-I", "-m", "pip", "install", "-qq"]
+
+
+def make_apart(place: Path) -> list[str]:
+    """A new and empty environment, in place of what is there; returns its `pip install`."""
+    shutil.rmtree(place, ignore_errors=True)
+    # With the base Python: an environment that is made in another one is tied to it.
+    run([f"{sys.base_prefix}/bin/python3", "-m", "venv", str(place)], {**os.environ})
+    return pip_install(place / "bin" / "python")
 
 
 def run(command: list[str], env: dict[str, str]) -> None:
