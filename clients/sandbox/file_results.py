@@ -3,6 +3,7 @@
 The shapes are those of deepagents 0.7. They stand here because the environment of graphton has another deepagents.
 """
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -10,6 +11,8 @@ from typing import Literal, NotRequired
 
 import wcmatch.glob as wcglob
 from typing_extensions import TypedDict
+
+from agent_runner.clients.masking.mask import Mask
 
 EMPTY_FILE = "System reminder: File exists but has empty contents"
 _NO_OLD_TEXT = "Error: old_string cannot be empty. Provide the exact text to replace."
@@ -112,7 +115,24 @@ class GlobPatternError(ValueError):
     """A pattern that cannot be used; the text says why."""
 
 
-def window(text: str, offset: int, limit: int) -> ReadResult:
+def shown(data: bytes, mask: Mask, offset: int, limit: int) -> ReadResult:
+    """What a file holds, masked: a window of its text, or base64 of all its bytes if they are no UTF-8."""
+    try:
+        text = mask(data.decode())
+    except UnicodeDecodeError:
+        encoded = base64.standard_b64encode(mask.of_bytes(data)).decode("ascii")
+        return ReadResult(file_data=FileData(content=encoded, encoding="base64"))
+    return _window(text, offset, limit)
+
+
+def edited(data: bytes, old: str, new: str, replace_all: bool) -> tuple[bytes, int] | str:
+    """The new content and how often `old` stood in it; or what the model reads when it cannot be replaced. Raises
+    UnicodeDecodeError."""
+    changed = _replaced(_with_unix_ends(data.decode()), old, new, replace_all)
+    return changed if isinstance(changed, str) else (changed[0].encode(), changed[1])
+
+
+def _window(text: str, offset: int, limit: int) -> ReadResult:
     """Up to `limit` lines of a file's text from line `offset` (from 0) on; a negative number counts as 0."""
     offset, limit = max(offset, 0), max(limit, 0)
     if not text.strip():
@@ -124,7 +144,7 @@ def window(text: str, offset: int, limit: int) -> ReadResult:
         return ReadResult(error=f"Line offset {offset} exceeds file length ({len(lines)} lines)")
     end = min(offset + limit, len(lines))
     return ReadResult(
-        file_data=FileData(content=with_unix_ends("".join(lines[offset:end])), encoding="utf-8"),
+        file_data=FileData(content=_with_unix_ends("".join(lines[offset:end])), encoding="utf-8"),
         total_lines=len(lines),
         start_line=offset + 1,
         end_line=end,
@@ -132,11 +152,11 @@ def window(text: str, offset: int, limit: int) -> ReadResult:
     )
 
 
-def with_unix_ends(text: str) -> str:
+def _with_unix_ends(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def replaced(text: str, old: str, new: str, replace_all: bool) -> tuple[str, int] | str:
+def _replaced(text: str, old: str, new: str, replace_all: bool) -> tuple[str, int] | str:
     """The new text and how often `old` stood in it; or what the model reads when it cannot be replaced."""
     if not old:
         return _NO_OLD_TEXT

@@ -5,7 +5,6 @@ path that leads elsewhere is refused, also through a symlink that the agent made
 Content that is read is masked.
 """
 
-import base64
 import io
 import os
 import shutil
@@ -19,7 +18,6 @@ from agent_runner.clients.sandbox.beneath import Beneath, Place, Refused
 from agent_runner.clients.sandbox.file_results import (
     DeleteResult,
     EditResult,
-    FileData,
     FileDownloadResponse,
     FileInfo,
     FileUploadResponse,
@@ -30,10 +28,9 @@ from agent_runner.clients.sandbox.file_results import (
     LsResult,
     ReadResult,
     WriteResult,
+    edited,
     glob_matcher,
-    replaced,
-    window,
-    with_unix_ends,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -97,12 +94,7 @@ class SandboxFiles:
             data = self._content(file_path)
         except (OSError, ValueError) as error:
             return ReadResult(error=_told(file_path, error))
-        try:
-            content = self._mask(data.decode())
-        except UnicodeDecodeError:
-            encoded = base64.standard_b64encode(self._mask.of_bytes(data)).decode("ascii")
-            return ReadResult(file_data=FileData(content=encoded, encoding="base64"))
-        return window(content, offset, limit)
+        return shown(data, self._mask, offset, limit)
 
     def write(self, file_path: str, content: str) -> WriteResult:
         try:
@@ -113,12 +105,11 @@ class SandboxFiles:
 
     def edit(self, file_path: str, old_string: str, new_string: str, replace_all: bool = False) -> EditResult:
         try:
-            text = with_unix_ends(self._content(file_path).decode())
-            changed = replaced(text, old_string, new_string, replace_all)
+            changed = edited(self._content(file_path), old_string, new_string, replace_all)
             if isinstance(changed, str):
                 return EditResult(error=self._mask(changed))
             content, occurrences = changed
-            self._put(file_path, content.encode())
+            self._put(file_path, content)
         except (OSError, ValueError) as error:
             return EditResult(error=_told(file_path, error))
         return EditResult(path=file_path, occurrences=occurrences)

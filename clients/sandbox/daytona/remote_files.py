@@ -4,7 +4,6 @@ path below it (what `pwd` prints) works too. Content that is read is masked.
 A link may lead anywhere in the sandbox: the sandbox is the wall, and commands can go there as well.
 """
 
-import base64
 import os
 import time
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ from agent_runner.clients.sandbox.daytona.sdk import Service, is_missing
 from agent_runner.clients.sandbox.file_results import (
     DeleteResult,
     EditResult,
-    FileData,
     FileDownloadResponse,
     FileInfo,
     FileUploadResponse,
@@ -26,10 +24,9 @@ from agent_runner.clients.sandbox.file_results import (
     LsResult,
     ReadResult,
     WriteResult,
+    edited,
     glob_matcher,
-    replaced,
-    window,
-    with_unix_ends,
+    shown,
 )
 from agent_runner.clients.sandbox.files import MAX_GLOB_MATCHES, MAX_READ_BYTES, NOT_WALKED
 from agent_runner.clients.sandbox.kinds.port import SandboxError
@@ -111,12 +108,7 @@ class RemoteFiles:
             data = self._content(file_path)
         except Exception as error:
             return ReadResult(error=self._told(file_path, error))
-        try:
-            content = self._mask(data.decode())
-        except UnicodeDecodeError:
-            encoded = base64.standard_b64encode(self._mask.of_bytes(data)).decode("ascii")
-            return ReadResult(file_data=FileData(content=encoded, encoding="base64"))
-        return window(content, offset, limit)
+        return shown(data, self._mask, offset, limit)
 
     def write(self, file_path: str, content: str) -> WriteResult:
         try:
@@ -127,12 +119,11 @@ class RemoteFiles:
 
     def edit(self, file_path: str, old_string: str, new_string: str, replace_all: bool = False) -> EditResult:
         try:
-            text = with_unix_ends(self._content(file_path).decode())
-            changed = replaced(text, old_string, new_string, replace_all)
+            changed = edited(self._content(file_path), old_string, new_string, replace_all)
             if isinstance(changed, str):
                 return EditResult(error=self._mask(changed))
             content, occurrences = changed
-            self._put(file_path, content.encode())
+            self._put(file_path, content)
         except Exception as error:
             return EditResult(error=self._told(file_path, error))
         return EditResult(path=file_path, occurrences=occurrences)

@@ -63,12 +63,18 @@ class Life:
 class Containers:
     def __init__(self, engine: Engine, data_dir: Path) -> None:
         self.engine, self._sandboxes = engine, data_dir / "sandboxes"
+        self._install_file = self._sandboxes / ".docker-install"
         self._install = ""
+
+    @property
+    def ever_used(self) -> bool:
+        """Whether a container may have been made for this data directory."""
+        return self._install_file.exists()
 
     @property
     def install(self) -> str:
         """The id of this data directory, made by the first worker that needs it. Raises OSError."""
-        path = self._sandboxes / ".docker-install"
+        path = self._install_file
         while not self._install:
             with contextlib.suppress(FileNotFoundError):
                 self._install = path.read_text().strip()

@@ -55,8 +55,8 @@ class DockerKind(SandboxKind):
         return remove_dir(session_dir(self.settings, name)) or there
 
     def _remove_container(self, name: str) -> bool:
-        if not (self.settings.data_dir / "sandboxes" / ".docker-install").exists():
-            return False  # no container was ever made for this directory
+        if not self.containers.ever_used:
+            return False
         return self.containers.remove(self.containers.name_of(name))
 
     def health(self) -> Health:
@@ -93,6 +93,6 @@ class DockerKind(SandboxKind):
         return Health(up=True, said=f"in containers of {settings.sandbox_docker_image} (Docker {version}){beside}")
 
     def sweep(self) -> int:
-        if not (self.settings.data_dir / "sandboxes" / ".docker-install").exists():
+        if not self.containers.ever_used:
             return 0
         return self.containers.sweep(self.settings.sandbox_docker_idle_s, self.settings.max_run_s + SLACK_S)
