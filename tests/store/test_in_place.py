@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from agent_runner.status.store.errors import StoreUnavailable
 from agent_runner.status.store.records import NewDelta, Outcome, RunnerVerdict
 from agent_runner.status.store.store import Store
 from agent_runner.status.store.verbs import Kind
-from tests.store.conftest import Clock, Flow
+from tests.store.conftest import Flow
 from tests.support import databases
 
 BOUND_S = 20.0
@@ -29,13 +29,6 @@ TURNS = 200
 def database_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with databases.migrated("sqlite", tmp_path_factory.mktemp("store")) as url:
         yield url
-
-
-@pytest.fixture
-async def store(database_url: str, clock: Clock) -> AsyncIterator[Store]:
-    opened = Store.open(database_url, now=clock)
-    yield opened
-    await opened.close()
 
 
 async def come_round() -> None:

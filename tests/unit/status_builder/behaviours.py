@@ -23,6 +23,7 @@ from langgraph.types import interrupt
 from agent_runner.clients.engine.approvals.tool_approvals import ToolApprovals
 from agent_runner.clients.engine.middleware import RunGuard
 from agent_runner.status.requests.approvals import rules_of
+from tests.unit.status_builder.runs import add, fail
 from tests.unit.status_builder.scripted_model import ScriptedModel, said
 
 DEPTH = 3
@@ -66,18 +67,6 @@ class Obedient(ScriptedModel):
             if TRIES[key] <= dies and number == 1:
                 raise ConnectionError("the model went away")
             yield chunk
-
-
-@tool
-def add(a: int, b: int) -> str:
-    """Add two numbers."""
-    return str(a + b)
-
-
-@tool
-def fail(why: str) -> str:
-    """Fail."""
-    raise ValueError(why)
 
 
 @tool
