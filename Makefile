@@ -104,6 +104,7 @@ check: $(READY) ## format, lint, types, import directions, generated code and do
 	$(BIN)/python -m checks.page
 	$(BIN)/python -m checks.mutants
 	$(BIN)/python -m checks.migrations
+	$(BIN)/python -m checks.conflicts
 
 check-fresh: $(READY) ## set up fresh copies with the oldest pip of each Python that is here; needs the package index
 	@$(BIN)/python -m checks.fresh $(ARGS)
