@@ -70,9 +70,9 @@ faults: $(READY) ## provoke every fault of the catalogue on real processes; ONLY
 	@$(BIN)/python -m tests.faults.run --only "$(ONLY)" --rounds "$(or $(ROUNDS),1)" \
 		--parallel "$(or $(PARALLEL),3)" --pool "$(POOL)" --broker "$(BROKER)" $(ARGS)
 
-fuzz: $(READY) ## send both edges whatever can be sent: 10,000 HTTP requests, 20,000 gRPC calls; SEED=1 REQUESTS=50000 CALLS=0 PATHS='^/threads'
+fuzz: $(READY) ## send both edges whatever can be sent: 10,000 HTTP requests, 20,000 gRPC calls; SEED=1 REQUESTS=50000 CALLS=0 PATHS='^/threads' ON=postgres
 	@$(BIN)/python -m tests.fuzz.run --requests $(or $(REQUESTS),10000) --calls $(or $(CALLS),20000) \
-		$(if $(SEED),--seed $(SEED)) $(if $(PATHS),--paths '$(PATHS)') $(ARGS)
+		$(if $(SEED),--seed $(SEED)) $(if $(PATHS),--paths '$(PATHS)') $(if $(ON),--on $(ON)) $(ARGS)
 
 bench: $(READY) ## measure against bare Celery and bare LangGraph in the same run; ONLY=S1,S3 ROUNDS=3
 	@$(BIN)/python -m bench.run --only "$(ONLY)" --rounds "$(or $(ROUNDS),3)" $(ARGS)

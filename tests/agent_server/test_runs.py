@@ -3,12 +3,13 @@
 import asyncio
 import json
 import uuid
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import pytest
-from langgraph_sdk.errors import BadRequestError, ConflictError, NotFoundError
+from langgraph_sdk.errors import BadRequestError, ConflictError, NotFoundError, UnprocessableEntityError
 
+from agent_runner.app.server.agent_server.runs.run_view import RunField
 from agent_runner.app.server.agent_server.uuids import execution_of, run_uuid, session_of, thread_uuid
 from tests.integration.stack import KEY, Stack
 from tests.support.waiting import eventually
@@ -260,6 +261,25 @@ async def test_what_cannot_be_done_is_refused(client: Any, served: Stack) -> Non
         assert await status("/runs/wait", command={"resume": 1}) == 400
     assert await client.runs.list(thread) == []
     assert await client.runs.wait(str(uuid.uuid4()), "count", input={"n": 1}, if_not_exists="create") == COUNTED
+
+
+async def test_a_list_of_runs_is_cut_down_to_known_fields(client: Any, served: Stack) -> None:
+    """`select` names fields of a run, one in each parameter; a name that none has is refused, as in searches."""
+    thread = await new_thread(client)
+    await client.runs.wait(thread, "count", input={"n": 1})
+    (whole,) = await client.runs.list(thread)
+    fields = get_args(RunField)
+    assert set(fields) == set(whole)
+    assert await client.runs.list(thread, select=list(fields)) == [whole]
+    assert await client.runs.list(thread, select=["status", "kwargs"]) == [
+        {"status": "success", "kwargs": whole["kwargs"]}
+    ]
+    for wrong in (["state"], ["run_id", "nothing"], ['["run_id"]'], ["run_id,status"], [""]):
+        with pytest.raises(UnprocessableEntityError, match="select"):
+            await client.runs.list(thread, select=wrong)
+    for search in (client.threads.search, client.assistants.search, client.crons.search):
+        with pytest.raises(UnprocessableEntityError, match="select"):
+            await search(select=["nothing"])
 
 
 async def test_where_a_client_goes_on(client: Any, served: Stack) -> None:

@@ -1,6 +1,7 @@
 """`make fuzz`: both edges of real servers under far more than the tests send, and what came of it.
 
-On SQLite, and with AGENT_RUNNER_TEST_POSTGRES_URL a quarter of it on Postgres too. Exit status 1 when anything failed.
+On SQLite, and with AGENT_RUNNER_TEST_POSTGRES_URL a quarter of it on Postgres too; `--on` takes one of them, and all of
+it there. Exit status 1 when anything failed.
 The same seed sends the same requests, as far as these do not depend on what the server answered before.
 """
 
@@ -30,11 +31,15 @@ POSTGRES_SHARE = 4
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the servers are stopped
-    databases = {"SQLite": ("", 1), "Postgres": (os.environ.get(POSTGRES, ""), POSTGRES_SHARE)}
+    postgres_share = 1 if options.on else POSTGRES_SHARE
+    databases = {"SQLite": ("", 1), "Postgres": (os.environ.get(POSTGRES, ""), postgres_share)}
     failed = 0
     for name, (url, share) in databases.items():
+        if options.on not in ("", name.lower()):
+            continue
         if name == "Postgres" and not url:
             print(f"Postgres: not without {POSTGRES}")
+            failed += bool(options.on)
             continue
         if options.requests:
             failed += _http(name, url, options.requests // share, options.seed, options.paths)
@@ -86,6 +91,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--requests", type=int, default=REQUESTS, help="HTTP, at least")
     parser.add_argument("--calls", type=int, default=CALLS, help="gRPC")
     parser.add_argument("--paths", default="", help="HTTP only to paths that this regular expression finds")
+    parser.add_argument("--on", default="", choices=("sqlite", "postgres"), help="this database alone")
     parser.add_argument("--seed", type=int, default=int(time.time()) % 1_000_000)
     return parser.parse_args(arguments)
 

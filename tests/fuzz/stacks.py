@@ -23,12 +23,13 @@ QUICK_ENDS = {
 
 @contextmanager
 def fuzzed(postgres: str = "", *, worker: bool = False, **settings: str) -> Iterator[Stack]:
-    """A Redis and a server. `postgres`: the URL of a server on which a database is made, and removed again. `worker`:
+    """A Redis and a server. `postgres`: the URL of a server on which databases are made, and removed again. `worker`:
     one more process, without which each question about a graph or its memory is refused after eight seconds."""
     with ExitStack() as opened:
         folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="fuzz-")))
         if postgres:
-            settings["AGENT_RUNNER_DATABASE_URL"] = opened.enter_context(on_postgres(postgres))
+            for name in ("AGENT_RUNNER_DATABASE_URL", "AGENT_RUNNER_CHECKPOINT_URL"):
+                settings[name] = opened.enter_context(on_postgres(postgres))
         if worker:
             settings["AGENT_RUNNER_GRAPHS"] = str(GRAPHS)
         stack = opened.enter_context(Stack.open(folder, **settings))

@@ -13,6 +13,7 @@ from agent_runner.app.server.agent_server.runs.commands import Commands
 from agent_runner.app.server.agent_server.runs.run_answers import RunAnswers, join_error
 from agent_runner.app.server.agent_server.runs.run_bodies import RunCreate
 from agent_runner.app.server.agent_server.runs.run_service import RunService
+from agent_runner.app.server.agent_server.runs.run_view import RunField
 from agent_runner.app.server.agent_server.runs.stateless_routes import stateless_routes
 from agent_runner.app.server.agent_server.runs.stream_modes import chosen_modes
 from agent_runner.app.server.agent_server.streams.frames import ID_PATTERN, place_after
@@ -32,6 +33,7 @@ Offset = Annotated[int, Query(ge=0, le=1 << 40)]
 Flag = Annotated[bool, Query()]
 Action = Annotated[Literal["interrupt", "rollback"], Query()]
 Named = Annotated[list[str] | None, Query()]
+Selected = Annotated[list[RunField] | None, Query()]
 LastEventId = Annotated[str, Header(alias="Last-Event-ID", json_schema_extra={"pattern": ID_PATTERN})]
 
 OF_THREAD = "/threads/{thread_id}/runs"
@@ -89,7 +91,7 @@ class RunHandlers:
             return self._answers.wait_for_new(place, new)
 
     async def of_thread(
-        self, thread_id: ThreadId, limit: Limit = 10, offset: Offset = 0, status: str = "", select: Named = None
+        self, thread_id: ThreadId, limit: Limit = 10, offset: Offset = 0, status: str = "", select: Selected = None
     ) -> Response:
         """The newest first."""
         found = await self._runs.of_thread(thread_id, limit=limit + 1, offset=offset, status=status)

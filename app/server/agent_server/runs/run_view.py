@@ -1,7 +1,7 @@
 """A run as this API shows it, and how an execution ended in its words."""
 
 from enum import Enum
-from typing import Any
+from typing import Any, Literal
 
 from agent_runner.app.server.agent_server.assistants.assistant_service import default_id
 from agent_runner.app.server.agent_server.offsets import iso
@@ -12,6 +12,11 @@ from agent_runner.status.phases import TERMINAL_PHASES, Phase
 from agent_runner.status.store.records import Execution
 
 Json = dict[str, Any]
+RunField = Literal[
+    "run_id", "thread_id", "assistant_id", "created_at", "updated_at", "status", "metadata", "kwargs",
+    "multitask_strategy", "langsmith_session_name", "execution_id",
+]  # fmt: skip
+"""What a list of runs can be cut down to."""
 TIMEOUTS = frozenset({Code.START_TO_CLOSE.value, Code.SCHEDULE_TO_CLOSE.value, Code.THREAD_BUSY.value})
 
 
@@ -63,6 +68,7 @@ def run_json(execution: Execution, first: Json) -> Json:
         "multitask_strategy": execution.multitask,
         "created_at": iso(begins),
         "updated_at": iso(max(changed, begins)),
+        "langsmith_session_name": None,
         "execution_id": execution.id,
     }
 
