@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiosqlite
 import psycopg
+from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from agent_runner.clients.engine.agent_definition import Bundle, SubAgentSpec
 from agent_runner.clients.engine.current import CurrentRun, running
@@ -25,6 +26,8 @@ from agent_runner.clients.engine.inspection.states import (
     update_state,
 )
 from agent_runner.clients.engine.inspection.store_items import store_answer
+from agent_runner.clients.engine.inspection.thread_size import thread_size
+from agent_runner.clients.engine.memory.checkpoints import tracks_heads
 from agent_runner.clients.engine.memory.serializer import StateTypeError
 from agent_runner.clients.engine.user_graphs.run_context import RunContext, RunContextError, facts_of
 from agent_runner.clients.engine.user_graphs.user_graphs import Graph, GraphError
@@ -117,7 +120,16 @@ async def _answer(process: "RunnerProcess", taken: pb.TakeQueryReply, asked: Map
             return await history_of(graph, place, asked)
         case "update":
             return await update_state(graph, place, asked)
+        case "storage":
+            return await _size(graph, place)
     raise QueryRefused("invalid", f"this worker has no answer to {taken.kind!r}; it may be of an earlier version")
+
+
+async def _size(graph: Graph, place: Place) -> Any:
+    memory = graph.checkpointer
+    if not isinstance(memory, BaseCheckpointSaver) or not tracks_heads(memory):
+        raise QueryRefused("invalid", "the graph brought its own memory, so only that knows how much it keeps")
+    return await thread_size(memory, place.thread_id)
 
 
 def _must_remember(graph: Graph) -> None:

@@ -49,6 +49,24 @@ async def test_versions_of_an_assistant(client: Any) -> None:
         await client.assistants.get(mine)
 
 
+async def test_an_assistant_goes_with_its_threads(client: Any, served: Stack) -> None:
+    """Only if it is asked for: those whose metadata names it, with their runs; threads of others stay."""
+    mine = (await client.assistants.create("adder"))["assistant_id"]
+    threads = [(await client.threads.create())["thread_id"] for _ in range(3)]
+    for thread in threads[:2]:
+        await client.runs.wait(thread, mine, input={"value": 1})
+    await client.runs.wait(threads[2], "adder", input={"value": 1})
+    (run,) = await client.runs.list(threads[0])
+    await client.assistants.delete(mine, delete_threads=True)
+    for thread in threads[:2]:
+        with pytest.raises(NotFoundError):
+            await client.threads.get(thread)
+    assert served.http.get(f"/v1/executions/{run['execution_id']}").status_code == 404
+    assert (await client.threads.get(threads[2]))["values"]["value"] == 4
+    with pytest.raises(NotFoundError):
+        await client.assistants.delete(mine, delete_threads=True)
+
+
 async def test_context_and_configurable_are_the_same_values(client: Any) -> None:
     """An assistant shows under both names what was given under one; a run's own values stand above them, whichever of
     the two names it uses, and what the graph does not declare is dropped."""

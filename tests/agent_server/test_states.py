@@ -130,6 +130,28 @@ async def test_a_copy_has_the_memory(client: Any, served: Stack) -> None:
     assert (await client.threads.get_state(thread))["values"]["value"] == 4
 
 
+async def test_the_storage_of_a_thread(client: Any, served: Stack) -> None:
+    """Nothing before the first run; then checkpoints, values by channel and writes in bytes, and more with each run."""
+    thread = (await client.threads.create())["thread_id"]
+
+    async def stored() -> dict[str, Any]:
+        found: dict[str, Any] = await client.http.get(f"/threads/{thread}/storage")
+        assert found["thread_id"] == thread
+        parts = ("checkpoints", "channel_values", "pending_writes")
+        assert found["total_bytes"] == sum(found[part]["bytes"] for part in parts)
+        return found
+
+    assert (await stored())["total_bytes"] == 0
+    run(served, thread, "adder", input={"value": 1})
+    once = await stored()
+    assert once["checkpoints"]["count"] == len(await client.threads.get_history(thread, limit=10))
+    assert {"value", "log"} <= set(once["channel_values"]["by_channel"])
+    run(served, thread, "adder", input={"value": 10})
+    assert (await stored())["total_bytes"] > once["total_bytes"] > 0
+    with pytest.raises(NotFoundError):
+        await client.http.get(f"/threads/{uuid.uuid4()}/storage")
+
+
 async def test_a_search_by_values_nobody_read(client: Any, served: Stack) -> None:
     """Threads are found and counted by values that were never asked for before."""
     mine = {"mine": str(uuid.uuid4())}

@@ -23,6 +23,19 @@ async def test_what_waits_in_each_queue(store: Store, flow: Flow, clock: Clock) 
     assert {age.queue: age.waiting for age in await store.queue_ages(org="")} == {"red": 1, "blue": 1}
 
 
+async def test_how_long_pending_executions_have_waited(store: Store, flow: Flow, clock: Clock) -> None:
+    """All of them, also those behind another of their session; from when they may begin, the longest first."""
+    assert await store.pending_waits() == []
+    first = await flow.executable(session_id="s1")
+    clock.advance(10)
+    await flow.created(session_id="s1")
+    await flow.created(after_s=60.0)
+    clock.advance(5)
+    assert [round(one) for one in await store.pending_waits()] == [15, 5, 0]
+    assert (await store.claim(first.id, "c1", "w1")).granted
+    assert [round(one) for one in await store.pending_waits()] == [5, 0]
+
+
 async def test_what_ran_lately(store: Store, flow: Flow, clock: Clock) -> None:
     """What ended since then with its times, and what runs and began since then; of one org or of all."""
     early = (await flow.claimed("w1", org="a")).execution

@@ -14,7 +14,8 @@ _READ = (
     *("POST /threads/search", "POST /threads/count", "GET /threads/{thread_id}"),
     *("GET /threads/{thread_id}/state", "POST /threads/{thread_id}/state/checkpoint"),
     *("GET /threads/{thread_id}/state/{checkpoint_id}", "POST /threads/{thread_id}/history"),
-    *("GET /threads/{thread_id}/history", "GET /store/items", "POST /store/items/search", "POST /store/namespaces"),
+    *("GET /threads/{thread_id}/history", "GET /threads/{thread_id}/storage"),
+    *("GET /store/items", "POST /store/items/search", "POST /store/namespaces"),
     *("GET /threads/{thread_id}/runs", "GET /threads/{thread_id}/stream", "POST /threads/{thread_id}/stream/events"),
     *(f"GET /threads/{{thread_id}}/runs/{{run_id}}{form}" for form in ("", "/join", "/stream")),
     *(

@@ -27,7 +27,7 @@ def agent_server_routes(edges: Edges) -> Sequence[APIRouter]:
     states = ThreadStates(edges.ctx, questions, assistants)
     groups = [
         ("runs", cron_routes(edges, threads, assistants)),
-        ("assistants", assistant_routes(assistants)),
+        ("assistants", assistant_routes(assistants, threads)),
         ("assistants", graph_shape_routes(edges, assistants, questions)),
         ("runs", run_routes(edges, threads, assistants)),
         ("threads", thread_routes(threads, states)),

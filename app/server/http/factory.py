@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
+from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
@@ -13,6 +13,7 @@ from agent_runner.app.server.access.known_key import KnownKey
 from agent_runner.app.server.agent_server.cross_origin import CrossOrigin
 from agent_runner.app.server.agent_server.edge import agent_server_routes
 from agent_runner.app.server.agent_server.edge_paths import is_edge
+from agent_runner.app.server.agent_server.load import Load
 from agent_runner.app.server.agent_server.refusals import refusal
 from agent_runner.app.server.agent_server.server_facts import server_facts
 from agent_runner.app.server.answers.answer_routes import answer_routes
@@ -50,7 +51,7 @@ _KINDS = {404: Kind.NOT_FOUND, 405: Kind.METHOD_NOT_ALLOWED, 413: Kind.TOO_LARGE
 def build_http_app(ctx: ServerContext) -> FastAPI:
     """Everything under `/v1` needs the key; the page, the docs, health and metrics hold no data and are open."""
     edges = Edges.of(ctx)
-    metrics = Metrics(ctx)
+    metrics, load = Metrics(ctx), Load(ctx)
     app = FastAPI(title="Agent Runner", version=_version(), docs_url=None, redoc_url=None)
 
     async def admitted(request: Request) -> None:
@@ -68,9 +69,11 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
     app.include_router(server_facts(edges, _version()))
 
     @app.get(METRICS, include_in_schema=False)
-    async def show_metrics() -> Response:
+    async def show_metrics(format: str = "") -> Response:
         if not ctx.settings.metrics_open:
             ctx.gate.admit(f"GET {METRICS}")
+        if format == "json":
+            return JSONResponse(await load.told())
         return Response(await metrics.scraped(), media_type=metrics.content_type)
 
     live, described = Page("index.html"), Page("api.html")

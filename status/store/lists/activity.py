@@ -63,6 +63,16 @@ class Activity(Transactions):
         found = connection.execute(ages.group_by(of.runner_queue).order_by(of.runner_queue), self.params())
         return [QueueAge(queue=row.runner_queue, waiting=row.n, oldest_s=max(0.0, row.age)) for row in found]
 
+    @reads(orgs=Orgs.NOBODYS)
+    def pending_waits(self, connection: Connection) -> Sequence[float]:
+        """How long each pending execution has waited since it was made, or since it may begin; in seconds by the
+        database's clock, the longest first. Of the `MOST_WAITING` that were made first."""
+        pending = select((NOW - E.created_at).label("age"), (NOW - E.not_before).label("since"))
+        found = connection.execute(
+            pending.where(OPEN, E.phase == Phase.PENDING).order_by(E.handle).limit(MOST_WAITING), self.params()
+        )
+        return sorted((max(0.0, min(row.age, row.since)) for row in found), reverse=True)
+
     @reads(orgs=Orgs.MINE)
     def runs_since(self, connection: Connection, since: float, *, org: str) -> Sequence[RunTimes]:
         """What ended at `since` or later, oldest end first, and what runs and began then or later."""

@@ -9,6 +9,7 @@ import grpc
 import httpx
 from prometheus_client import CollectorRegistry, generate_latest
 
+from agent_runner.app.server.agent_server.load import Load
 from agent_runner.app.server.composition import RunningServer
 from agent_runner.app.server.http import metrics
 from agent_runner.app.server.maintenance.run_measures import MOST_CURRENCIES, MOST_MODELS, OTHER, RunMeasures
@@ -25,6 +26,29 @@ from tests.unit.server.identity import bearer, key
 def value(text: str, series: str) -> float | None:
     found = re.search(rf"^{re.escape(series)} (\S+)$", text, re.MULTILINE)
     return float(found[1]) if found else None
+
+
+async def test_the_load_as_agent_server_tells_it(server: RunningServer, http: httpx.AsyncClient) -> None:
+    """Pending and running executions, their waits, the slots and the requests; nulls while nothing waits."""
+    idle = (await http.get("/metrics", params={"format": "json"})).json()
+    assert idle["queue"] == {
+        "n_pending": 0,
+        "n_running": 0,
+        "pending_runs_wait_time_max_secs": None,
+        "pending_runs_wait_time_med_secs": None,
+        "pending_unblocked_runs_wait_time_max_secs": None,
+    }
+    assert idle["workers"] == {"max": 0, "active": 0, "available": 0}
+    for _ in range(2):
+        await created(http)
+    waiting = await Load(server.ctx).told()
+    assert waiting["queue"]["n_pending"] == 2
+    waits = [value for name, value in waiting["queue"].items() if name.startswith("pending_")]
+    assert [value >= 0 for value in waits] == [True, True, True]
+    counted = {
+        (one["method"], one["path"], one["status"]): one["count"] for one in waiting["api"]["http_requests_total"]
+    }
+    assert counted["POST", "/v1/executions", 201] == 2
 
 
 async def test_a_run_over_grpc(server: RunningServer, http: httpx.AsyncClient, channel: grpc.aio.Channel) -> None:

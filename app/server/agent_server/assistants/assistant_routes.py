@@ -18,6 +18,7 @@ from agent_runner.app.server.agent_server.offsets import page_answer, selected
 from agent_runner.app.server.agent_server.path_ids import AssistantId, Uuid
 from agent_runner.app.server.agent_server.refusals import invalid_request
 from agent_runner.app.server.agent_server.request_bodies import Body, Limit, Name, Offset, sent
+from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
 from agent_runner.app.server.agent_server.uuids import known_uuid
 from agent_runner.app.server.contract.json_text import WHOLE
 from agent_runner.app.server.http.document.schemas import body_of
@@ -80,7 +81,7 @@ class LatestVersion(Body):
     version: Annotated[int, Field(ge=1, lt=1 << 31), WHOLE]
 
 
-def assistant_routes(assistants: AssistantService) -> APIRouter:
+def assistant_routes(assistants: AssistantService, threads: ThreadService) -> APIRouter:
     routes = APIRouter(prefix="/assistants", tags=["assistants"])
 
     @routes.post("", name="create assistant", openapi_extra=body_of(AssistantCreate))
@@ -126,8 +127,11 @@ def assistant_routes(assistants: AssistantService) -> APIRouter:
         return JSONResponse(assistant_json(await assistants.change(assistant_id, partial(_changed, asked))))
 
     @routes.delete("/{assistant_id}", name="delete assistant", status_code=204)
-    async def delete(assistant_id: AssistantId) -> Response:
-        """A graph's default assistant comes back as it was at first."""
+    async def delete(assistant_id: AssistantId, delete_threads: bool = False) -> Response:
+        """A graph's default assistant comes back as it was at first. `delete_threads`: with all threads whose metadata
+        names it, their runs and their memory."""
+        if delete_threads:
+            await threads.delete_of_assistant((await assistants.get(assistant_id)).id)
         await assistants.delete(assistant_id)
         return Response(status_code=204)
 

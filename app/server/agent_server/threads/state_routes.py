@@ -1,4 +1,4 @@
-"""`/threads/{thread_id}/state` and `/history`."""
+"""`/threads/{thread_id}/state`, `/history` and `/storage`."""
 
 from typing import Annotated, Any
 
@@ -10,7 +10,18 @@ from agent_runner.app.server.agent_server.refusals import unprocessable
 from agent_runner.app.server.agent_server.request_bodies import Body, Limit, Name, sent
 from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
 from agent_runner.app.server.agent_server.threads.thread_states import ThreadStates
-from agent_runner.app.server.http.document.schemas import body_of
+from agent_runner.app.server.http.document.schemas import STRING, answer, body_of, object_of
+
+_NUMBER = {"type": "integer", "minimum": 0}
+_STORED = object_of(count=_NUMBER, bytes=_NUMBER)
+_BY_CHANNEL = {"type": "object", "additionalProperties": object_of(versions=_NUMBER, bytes=_NUMBER)}
+_STORAGE = object_of(
+    thread_id=STRING,
+    total_bytes=_NUMBER,
+    checkpoints=_STORED,
+    channel_values=object_of(count=_NUMBER, bytes=_NUMBER, by_channel=_BY_CHANNEL),
+    pending_writes=_STORED,
+)
 
 
 class CheckpointBody(Body):
@@ -97,6 +108,11 @@ def state_routes(threads: ThreadService, states: ThreadStates) -> APIRouter:
     ) -> JSONResponse:
         thread = await threads.get(thread_id)
         return JSONResponse(await states.history(thread, {"limit": limit, "before": before}))
+
+    @routes.get("/storage", name="get storage", responses={200: answer(_STORAGE)})
+    async def storage(thread_id: ThreadId) -> JSONResponse:
+        """How much of the database the thread's memory takes, in bytes, also by channel."""
+        return JSONResponse(await states.storage(await threads.get(thread_id)))
 
     return routes
 

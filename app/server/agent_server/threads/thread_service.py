@@ -17,6 +17,7 @@ from agent_runner.status.store.records import ExecutionQuery, Removal, ResourceK
 from agent_runner.status.store.registry.threads import NewThread, Thread, ThreadQuery, ThreadStatus
 
 Json = dict[str, Any]
+DELETED_AT_ONCE = 100
 
 
 class ThreadService:
@@ -70,6 +71,15 @@ class ThreadService:
             if not (token := page.next_token):
                 break
         await self._edges.resources.delete(ResourceKind.SESSION, thread.session_id)
+
+    async def delete_of_assistant(self, assistant_id: str) -> None:
+        """All threads that the caller may see whose last run was of this assistant."""
+        query = ThreadQuery(metadata={"assistant_id": assistant_id}, limit=DELETED_AT_ONCE)
+        gone: set[str] = set()
+        while left := [thread for thread in await self.found(query) if thread.session_id not in gone]:
+            for thread in left:
+                await self.delete(thread)
+                gone.add(thread.session_id)
 
     async def keep_latest(self, thread: Thread) -> None:
         """Have a worker remove all checkpoints that the newest one does not need. Raises UNAVAILABLE."""

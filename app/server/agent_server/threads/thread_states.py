@@ -35,6 +35,13 @@ EMPTY: Json = {
     "parent_checkpoint_id": None,
 }
 
+NOTHING_STORED: Json = {
+    "total_bytes": 0,
+    "checkpoints": {"count": 0, "bytes": 0},
+    "channel_values": {"count": 0, "bytes": 0, "by_channel": {}},
+    "pending_writes": {"count": 0, "bytes": 0},
+}
+
 
 class ThreadStates:
     def __init__(self, ctx: ServerContext, questions: GraphQuestions, assistants: AssistantService) -> None:
@@ -69,6 +76,11 @@ class ThreadStates:
             return []
         found = await self._ask("history", thread, asked)
         return [self._completed(state, thread) for state in found]
+
+    async def storage(self, thread: Thread) -> Json:
+        """How much its memory takes. Raises UNAVAILABLE, and INVALID_ARGUMENT for a graph with a memory of its own."""
+        told = await self._ask("storage", thread, {}) if thread.memory_id else NOTHING_STORED
+        return {"thread_id": thread_uuid(thread.session_id), **told}
 
     async def known(self, threads: Iterable[Thread]) -> dict[str, Json | None]:
         """The states of these threads at their heads, by session id. None for a thread without one, and for one that no
