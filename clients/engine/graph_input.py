@@ -20,14 +20,18 @@ _LC_CLASSES = {
 }
 
 
+class GraphInputError(GraphError):
+    """What was sent cannot be the input of the graph; the text says why, and is the sender's to read."""
+
+
 def graph_input(
     graph: Graph, bundle: Bundle, message: str, input_json: str = "", blocks: Sequence[Mapping[str, Any]] = ()
 ) -> Any:
     """The state to start with: `input_json` with the message added if the graph has messages. `blocks`: the whole
     message, if it is more than text.
 
-    Raises GraphError if the graph has no place for the message, if `input_json` is not JSON, or if its messages cannot
-    be read.
+    Raises GraphInputError if the graph has no place for the message, if `input_json` is not JSON, or if its messages
+    cannot be read.
     """
     content: str | list[Any] = [dict(block) for block in blocks] or message
     if message and not input_json and is_functional(graph) and (made := message_input(graph, content)) is not None:
@@ -39,18 +43,20 @@ def graph_input(
     if "messages" not in graph.channels or not isinstance(given, dict):
         name = bundle.graph or "the agent"
         what = "a message" if "messages" not in graph.channels else "a message beside an input that is no object"
-        raise GraphError(f"graph '{name}' has no 'messages' channel for {what}: give it `input` (a JSON object) alone")
+        raise GraphInputError(
+            f"graph '{name}' has no 'messages' channel for {what}: give it `input` (a JSON object) alone"
+        )
     before = _with_messages(graph, given)
     held = before.get("messages") or []
     return {**before, "messages": [*(held if isinstance(held, list) else [held]), HumanMessage(content=content)]}
 
 
 def read_input(input_json: str) -> Any:
-    """The value of `input_json`; an empty dict if it is empty. Raises GraphError if it is not JSON."""
+    """The value of `input_json`; an empty dict if it is empty. Raises GraphInputError if it is not JSON."""
     try:
         return json.loads(input_json) if input_json else {}
     except ValueError as error:
-        raise GraphError(f"the execution's input is not JSON: {error}") from error
+        raise GraphInputError(f"the execution's input is not JSON: {error}") from error
 
 
 def _with_messages(graph: Graph, given: Any) -> Any:
@@ -61,7 +67,7 @@ def _with_messages(graph: Graph, given: Any) -> Any:
     try:
         return {**given, "messages": [message_of(one) for one in (held if isinstance(held, list) else [held])]}
     except (ValueError, TypeError, KeyError, NotImplementedError) as error:
-        raise GraphError(f"input.messages: {error}") from error
+        raise GraphInputError(f"input.messages: {error}") from error
 
 
 def message_of(given: Any) -> BaseMessage:

@@ -147,6 +147,9 @@ async def test_a_failure_is_told_with_our_code(client: Any) -> None:
     hidden = (await parts_of(client, "fails", {"n": 1, "kind": "other"}, stream_mode="values"))[-1]
     assert (hidden.data["error"], hidden.data["message"]) == ("Secretive", "An internal error occurred")
     assert "the text of it" not in str(hidden.data)
+    said = {"messages": [{"role": "nobody", "content": "hi"}]}
+    refused = (await parts_of(client, "talk", said, stream_mode="values"))[-1]
+    assert "input.messages: Unexpected message type: 'nobody'" in refused.data["message"]
     with pytest.raises(Exception, match="ValueError: no value"):
         await client.runs.wait(await new_thread(client), "fails", input={"n": 1, "kind": "value"})
 
@@ -193,7 +196,7 @@ async def test_cancel_and_delete(client: Any) -> None:
     run = await stepped(client, thread)
     await client.runs.cancel(thread, run, wait=True)
     assert await ended(client, thread, run) == "interrupted"
-    with pytest.raises(NotFoundError):
+    with pytest.raises(NotFoundError, match=r"has ended \(interrupted\)"):
         await client.runs.cancel(thread, run)
     after = await client.runs.wait(thread, "steps", input=QUICK)
     assert after["ran"][0] == "a0"

@@ -176,7 +176,10 @@ class RunService:
     async def cancel(self, execution: Execution, *, action: str) -> Execution:
         """Raises NOT_FOUND for a run that has ended."""
         if has_ended(execution):
-            raise absent("Open run", run_uuid(execution.id))
+            ended = (
+                f"Run '{run_uuid(execution.id)}' has ended ({status_of(execution).value}): nothing is left to cancel"
+            )
+            raise Problem(Kind.NOT_FOUND, ended, next_step="Read how it ended; a new run goes on from there.")
         return await self._executions.cancel(execution.id, roll_back=action == "rollback")
 
     async def cancel_many(

@@ -16,6 +16,7 @@ SHOWN_ERRORS = frozenset(
     {
         *("ValueError", "TypeError", "KeyError", "AttributeError", "RuntimeError", "RecursionError", "TimeoutError"),
         *("InvalidUpdateError", "EmptyInputError", "GraphRecursionError", "HTTPException"),
+        "GraphInputError",  # ours: a message of no known role, for instance
     }
 )
 """The texts of these errors are shown to clients of this API, as LangGraph's server does. All others are shown by
