@@ -1,7 +1,8 @@
 """Takes the pictures in docs/images anew, of a real stack with the offline demo model: `make pictures`.
 
 `run.svg` is a recording of `make run`; the others are the live page and Flower in a Chromium without a window.
-Without a Chromium the recording is still made, and the exit status is 1.
+Without a Chromium the recording is still made, and the exit status is 1. That of Agent Chat UI stays as it is where
+there is no checkout of it (`chat_ui.py`).
 """
 
 import os
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 import httpx
 
 from checks.tree import ROOT
+from docs.pictures import chat_ui
 from docs.pictures.browser import Browser, BrowserMissing
 from docs.pictures.film import frames, svg
 from docs.pictures.terminal import Piece, record
@@ -52,12 +54,17 @@ def environment(data: str) -> dict[str, str]:
 
 
 @contextmanager
-def stack() -> Iterator[Addresses]:
+def stack(**settings: str) -> Iterator[Addresses]:
     """A whole stack for a while, on free ports."""
     with tempfile.TemporaryDirectory(prefix="pictures-") as data:
         command = [str(ROOT / ".venv/bin/agent-runner"), "dev", "--http-port=0", "--grpc-port=0", "--flower-port=0"]
         with subprocess.Popen(
-            command, cwd=ROOT, env=environment(data), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command,
+            cwd=ROOT,
+            env=environment(data) | settings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         ) as process:
             assert process.stdout is not None
             try:
@@ -100,6 +107,15 @@ def take_pages(at: Addresses) -> None:
         browser.take(IMAGES / "flower.png")
 
 
+def take_chat_ui() -> None:
+    """Where there is a checkout of it."""
+    if (folder := chat_ui.checkout()) is None:
+        print(f"{chat_ui.PICTURE}: stays as it is without {chat_ui.CHECKOUT}", file=sys.stderr)
+        return
+    with stack(AGENT_RUNNER_GRAPHS=str(chat_ui.GRAPHS)) as addresses:
+        chat_ui.take_conversation(folder, addresses.http, KEY, IMAGES / chat_ui.PICTURE)
+
+
 def film() -> None:
     """`make run`, as it is seen in a terminal."""
     with tempfile.TemporaryDirectory(prefix="pictures-") as data:
@@ -116,6 +132,7 @@ def main() -> int:
     try:
         with stack() as addresses:
             take_pages(addresses)
+        take_chat_ui()
     except BrowserMissing as missing:
         print(missing, file=sys.stderr)
         return 1
