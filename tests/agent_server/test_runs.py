@@ -262,6 +262,16 @@ async def test_what_cannot_be_done_is_refused(client: Any, served: Stack) -> Non
         assert await status(runs, context={"a": 1}, config={"configurable": {"b": 2}}) == 400
         assert await status(runs, webhook="ftp://example.com/file") == 422
         assert await status("/runs/wait", command={"resume": 1}) == 400
+        assert await status(runs, command={"goto": 5}) == 422
+        assert await status(runs, command={"goto": [{"input": 1}]}) == 422
+        before = await client.threads.count()
+        batch = [{"assistant_id": name, "input": {"n": 1}} for name in ("count", "nobody")]
+        assert (await http.post("/runs/batch", json=batch)).status_code == 422
+        assert await client.threads.count() == before, "all of a batch, or none"
+        large = await http.post(runs, json={"assistant_id": "count", "input": {"n": "x" * (2 << 20)}})
+        assert (large.status_code, large.json()["detail"][:12]) == (413, "input has 20")
+        http.headers["x-api-key"] = "wrong"
+        assert "x-api-key" in (await http.get(runs)).json()["detail"]
     assert await client.runs.list(thread) == []
     assert await client.runs.wait(str(uuid.uuid4()), "count", input={"n": 1}, if_not_exists="create") == COUNTED
 

@@ -59,7 +59,7 @@ OTHERS = {
     "docs/guides/mcp.md": ["# agent.yaml"],
     "docs/guides/secrets.md": ["api_version:"],
     "docs/guides/models.md": ["metadata:"],
-    "docs/guides/operating.md": ["annotations:"],
+    "docs/guides/operating.md": ["annotations:", "upstream agent_runner"],
     "docs/guides/retries.md": ["metadata:"],
     "docs/guides/sandbox.md": ['{"metadata"'],
     "docs/guides/skills.md": ["spec:"],

@@ -3,6 +3,7 @@
 import contextlib
 import shutil
 import subprocess
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,12 +27,15 @@ http {{
     fastcgi_temp_path {folder}/fastcgi;
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
-    server {{
-        listen 127.0.0.1:{port};
-        location / {{
-            proxy_pass http://127.0.0.1:{target};
-            {more}
-        }}
+    {servers}
+}}
+"""
+ONE_SERVER = """\
+server {{
+    listen 127.0.0.1:{port};
+    location / {{
+        proxy_pass http://127.0.0.1:{target};
+        {more}
     }}
 }}
 """
@@ -40,15 +44,23 @@ http {{
 @contextlib.contextmanager
 def nginx(folder: Path, target: int, more: str = "") -> Iterator[int]:
     """Its port. `target`: the port that it passes requests on to; `more`: settings that differ from its defaults."""
+    port = free_port()
+    with nginx_of(folder, ONE_SERVER.format(port=port, target=target, more=more), port):
+        yield port
+
+
+@contextlib.contextmanager
+def nginx_of(folder: Path, servers: str, port: int) -> Iterator[None]:
+    """With these `upstream` and `server` blocks, of which one listens on the port."""
     assert NGINX is not None
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
-    (folder / "nginx.conf").write_text(SETTINGS.format(folder=folder, port=port, target=target, more=more))
+    blocks = textwrap.indent(servers, " " * 4).lstrip()
+    (folder / "nginx.conf").write_text(SETTINGS.format(folder=folder, servers=blocks))
     process = subprocess.Popen([NGINX, "-p", str(folder), "-e", f"{folder}/error.log", "-c", f"{folder}/nginx.conf"])
     try:
         eventually(lambda: process.poll() is not None or listens(port), what="nginx to listen")
         assert process.poll() is None, (folder / "error.log").read_text()
-        yield port
+        yield
     finally:
         process.terminate()
         process.wait(20)

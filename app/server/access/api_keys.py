@@ -177,7 +177,9 @@ class Keys:
 def unauthenticated(why: str = "") -> Problem:
     return Problem(
         Kind.UNAUTHENTICATED,
-        why or "this call needs the header 'Authorization: Bearer <key>' with an API key of this server",
+        why
+        or "this call needs the header 'Authorization: Bearer <key>' with an API key of this server;"
+        " LangGraph's clients send it as 'x-api-key'",
         next_step="Set STIGMER_API_KEY to a key of the server; that of agent-runner dev is in dev.json of its data"
         " directory.",
     )

@@ -38,10 +38,15 @@ class Checkpoint(Body):
     thread_id: str | None = None
 
 
+class Send(Body):
+    node: str
+    input: Any = None
+
+
 class Command(Body):
     update: Json | list[Any] | None = None
     resume: Any = None
-    goto: Any = None
+    goto: str | Send | list[str | Send] | None = None
 
 
 class RunConfig(Body):

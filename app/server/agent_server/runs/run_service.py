@@ -28,6 +28,7 @@ Json = dict[str, Any]
 LONGEST_S = 86_400.0
 TEMPORARY_TTL = {"ttl": 1440.0, "strategy": "delete"}
 """The thread of a stateless run is deleted at its end; if no server sees the end, after a day."""
+MESSAGE = "spec.message"
 OPEN_PHASES = {
     "pending": (Phase.PENDING,),
     "running": (Phase.IN_PROGRESS,),
@@ -92,7 +93,7 @@ class RunService:
         except Problem as problem:
             if thread_id is None:
                 await self._remove_thread(thread.session_id)
-            raise _busy(problem, asked) from None
+            raise _in_their_words(problem, asked) from None
         if not temporary:
             await self._threads.used(thread, metadata=named)
         made = Made(execution=accepted.execution, asked=asked, temporary=temporary)
@@ -234,7 +235,11 @@ class RunService:
             log.warning("session.cleanup_postponed", session_id=session_id, error=problem)
 
 
-def _busy(problem: Problem, asked: RunCreate) -> Problem:
+def _in_their_words(problem: Problem, asked: RunCreate) -> Problem:
+    """The refusal of an execution, as one of a run: what the contract calls the message is the run's input."""
+    if problem.detail.startswith(MESSAGE):
+        said = f"input{problem.detail.removeprefix(MESSAGE)}"
+        return Problem(problem.kind, said, next_step=problem.next_step, code=problem.code)
     if problem.kind is not Kind.FAILED_PRECONDITION or asked.multitask_strategy != "reject":
         return problem
     return Problem(

@@ -47,7 +47,10 @@ def stateless_routes(runs: RunService, answers: RunAnswers, limit: int) -> APIRo
 
     @routes.post("/batch", name="create runs", openapi_extra=body_of(Batch))
     async def batch(request: Request) -> Response:
+        """All of them, or none if one is refused."""
         asked = (await sent(request, Batch, limit=limit)).root
+        for one in asked:
+            await runs.check(None, one)
         new = [await runs.create(None, one, keeps_stream=True) for one in asked]
         return JSONResponse([await runs.shown(one.execution) for one in new])
 
