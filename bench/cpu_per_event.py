@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+from statistics import median
 
-from bench.arithmetic import Pair, Row, row
+from bench.arithmetic import Pair, Row, rounded, row
 from bench.bare_client import BareClient
 from bench.load import FAST
 from bench.scene import Scene, bare_loop, cpu_s, opened
@@ -18,17 +19,20 @@ FIXED_RUNS = 150
 
 def measure(rounds: int) -> list[Row]:
     pairs: dict[str, list[Pair]] = {"tokens": [], "tools": [], "fixed": []}
+    messages_us: dict[str, list[float]] = {"tokens": [], "tools": []}
     with opened() as scene:
         for _ in range(rounds):
             for part, (graph, message, runs) in CASES.items():
                 theirs = bare_loop(graph, message, runs)
                 ours_s = asyncio.run(_ours(scene, graph, message, runs))
                 us = 1e6 / theirs["events"]
+                messages_us[part].append(us * bare_loop(graph, message, runs, "messages")["cpu_s"])
                 pairs[part].append(Pair(value=ours_s * us, baseline=theirs["cpu_s"] * us))
             ours_s = asyncio.run(_ours(scene, "tokens", FAST, FIXED_RUNS))
             bare_s = asyncio.run(_bare(scene, FIXED_RUNS))
             pairs["fixed"].append(Pair(value=1000 * ours_s / FIXED_RUNS, baseline=1000 * bare_s / FIXED_RUNS))
-    return [row("S5", part, of_part) for part, of_part in pairs.items()]
+    beside = {part: f"astream of messages alone: {rounded(median(us))} us" for part, us in messages_us.items()}
+    return [row("S5", part, of_part, beside.get(part, "")) for part, of_part in pairs.items()]
 
 
 async def _ours(scene: Scene, graph: str, message: str, runs: int) -> float:

@@ -87,8 +87,8 @@ def rss_mib(process: psutil.Process | None) -> float:
     return float(process.memory_info().rss) / MIB
 
 
-def bare_loop(graph: str, message: str, times: int) -> dict[str, Any]:
+def bare_loop(graph: str, message: str, times: int, stream: str = "events") -> dict[str, Any]:
     """What `python -m bench.bare_loop` says, see there."""
-    command = [sys.executable, "-m", "bench.bare_loop", graph, message, str(times)]
+    command = [sys.executable, "-m", "bench.bare_loop", graph, message, str(times), stream]
     said: dict[str, Any] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
     return said

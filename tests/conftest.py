@@ -26,6 +26,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         items[:] = in_parts(by_module(items, lambda item: os.path.relpath(item.path, root)), parts)
 
 
+@pytest.fixture(params=["callbacks", "astream_events"])
+def both_sources(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run's events come from our callbacks, then from LangGraph's `astream_events`. The second run also checks, event
+    by event, that callbacks tell the same of it."""
+    if request.param == "astream_events":
+        from agent_runner.clients.engine.stream import event_stream
+        from tests.support.event_sources import compared
+
+        monkeypatch.setattr(event_stream, "read_events", compared)
+
+
 def pytest_sessionfinish() -> None:
     """Databases that were kept for one more test go with the last one."""
     if databases := sys.modules.get("tests.support.databases"):

@@ -50,7 +50,7 @@ class MemoryGone(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """The arguments of `graph.astream_events(turn.input, turn.config)`."""
+    """The arguments of `run_events(graph, turn.input, turn.config)`."""
 
     input: Any
     config: RunnableConfig

@@ -1,4 +1,4 @@
-"""Translates a run of a graph into our own events, from LangGraph's `astream_events` (schema v2).
+"""Translates a run of a graph into our own events, from LangGraph's events (schema v2 of `astream_events`).
 
 Some facts are not plain in the stream. They are found like this:
 - the id of a tool call when its tool starts: the node around it was given the call as its input;
@@ -22,6 +22,8 @@ from agent_runner.clients.engine.questions import question_of
 from agent_runner.clients.engine.stream import messages as read
 from agent_runner.clients.engine.stream.call_ids import Calls, Offer, offers_in
 from agent_runner.clients.engine.stream.conversation import Conversation, place_of
+from agent_runner.clients.engine.stream.event_handler import is_node
+from agent_runner.clients.engine.stream.event_sources import Source, all_events, read_events
 from agent_runner.clients.engine.stream.graph_parts import GraphParts
 from agent_runner.clients.engine.stream.known_messages import KnownMessages, finished
 from agent_runner.clients.engine.user_graphs.run_context import RECURSION_LIMIT
@@ -29,23 +31,31 @@ from agent_runner.status.log import events
 from agent_runner.status.log.events import Event
 from agent_runner.status.log.tool_names import TODO_TOOL
 
-# Without a recursion limit in the call's config `astream_events` stops at 25 steps, whatever is bound to the graph.
+# Without a recursion limit in the call's config a graph stops at 25 steps, whatever is bound to it.
 STREAM_MODES = ["updates", "values", "custom"]
 """From the graph and its sub-graphs: the interrupts, the state, and the data that nodes write about their progress."""
 HIDDEN_TAGS = {"nostream", "langsmith:nostream", "langsmith:hidden"}
 
 
 async def run_events(
-    graph: Any, graph_input: Any, config: Mapping[str, Any], parts: GraphParts | None = None, **options: Any
+    graph: Any,
+    graph_input: Any,
+    config: Mapping[str, Any],
+    parts: GraphParts | None = None,
+    *,
+    source: Source | None = None,
+    **options: Any,
 ) -> AsyncIterator[Event]:
     """Run `graph` and yield our events. Raises what the graph raises. `parts`: the parts of its own stream to report.
-    `options` go to `astream_events` (context, durability, control, ...). The iterator ends when the graph ends, also by
-    an interrupt (`Interrupted`)."""
+    `source`: of LangGraph's events; if none is named, the cheapest that has all that `parts` report. `options` go to
+    the graph's `astream` (context, durability, control, ...). The iterator ends when the graph ends, also by an
+    interrupt (`Interrupted`)."""
     story = V2Events(output_fields(graph), graph_input)
-    config = {"recursion_limit": RECURSION_LIMIT, **config}
+    given: Any = {"recursion_limit": RECURSION_LIMIT, **config}
     modes = list(dict.fromkeys([*STREAM_MODES, *(parts.modes if parts else ())]))
     options = {"stream_mode": modes, "subgraphs": True, **options}
-    async with aclosing(graph.astream_events(graph_input, config, version="v2", **options)) as raw_events:
+    source = source or (all_events if parts and parts.needs_all_events else read_events)
+    async with aclosing(source(graph, graph_input, given, **options)) as raw_events:
         async for raw in raw_events:
             for event in story.feed(raw):
                 yield event
@@ -303,7 +313,7 @@ class V2Events:
 
     @staticmethod
     def _is_node(raw: Mapping[str, Any]) -> bool:
-        return raw["name"] == raw["metadata"].get("langgraph_node") and "langsmith:hidden" not in raw["tags"]
+        return is_node(raw["name"], raw["tags"], raw["metadata"])
 
 
 _HANDLERS = {

@@ -34,6 +34,10 @@ class GraphParts:
         """The stream modes that LangGraph is asked for because of these parts."""
         return [part for part in self._asked.parts if part != EVENTS]
 
+    @property
+    def needs_all_events(self) -> bool:
+        return EVENTS in self._asked.parts
+
     def of(self, raw: Mapping[str, Any]) -> Iterator[StreamPart]:
         """The parts in the event `raw` of `astream_events`."""
         if raw["event"] == "on_chain_stream" and not raw["parent_ids"]:

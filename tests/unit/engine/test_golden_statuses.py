@@ -107,6 +107,7 @@ def scope_of(one: dict[str, Any]) -> Any:
 
 
 @pytest.mark.promise("6.40")
+@pytest.mark.usefixtures("both_sources")
 @pytest.mark.parametrize("name", sorted(CASES))
 async def test_every_engine_gives_the_kept_status(world: World, name: str) -> None:
     """Files, commands, failures, an unknown tool, two sub-agents at a time, approvals, a loop: turn by turn."""

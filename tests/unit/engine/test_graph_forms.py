@@ -2,13 +2,15 @@
 
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.messages import AIMessage
+from langgraph.graph import START, MessagesState, StateGraph
 
 from agent_runner.clients.engine.agent_definition import Bundle
 from agent_runner.clients.engine.current import CurrentRun, running
@@ -231,6 +233,19 @@ async def test_a_message_is_the_input_of_an_entrypoint_that_takes_a_text(engine:
         builder = StatusBuilder()
         told = [d async for e in run_events(graph, turn.input, turn.config) for d in builder.feed(e)]
     assert [d.payload["output"] for d in told if d.kind == "output"] == ["HELLO"]
+
+
+async def test_a_node_may_be_a_generator_function() -> None:
+    """Its last value is the node's output, as in LangGraph's `invoke` and `astream`."""
+
+    def count(state: MessagesState) -> Iterator[dict[str, Any]]:
+        yield {"messages": [AIMessage("one")]}
+        yield {"messages": [AIMessage("two")]}
+
+    graph = StateGraph(MessagesState).add_node("count", count).add_edge(START, "count").compile()
+    builder = StatusBuilder()
+    told = [d async for e in run_events(graph, {"messages": []}, {}) for d in builder.feed(e)]
+    assert [d.payload["content"] for d in told if d.kind == "message"] == ["two"]
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.tools import tool
 
 from agent_runner.clients.engine.middleware import REFUSED_MOST, RunGuard
-from agent_runner.clients.engine.stream import event_stream as stream
-from agent_runner.clients.engine.stream import fast_stream
+from agent_runner.clients.engine.stream.event_stream import run_events
 from agent_runner.clients.models.errors import explain_model_error
 from agent_runner.status.log.builder import StatusBuilder
 from agent_runner.status.log.log import LogRow, fold, render
@@ -52,12 +51,12 @@ def look(at: str) -> str:
     raise AssertionError("nothing could be looked at")
 
 
-@pytest.mark.parametrize("source", [stream, fast_stream], ids=["v2", "fast"])
+@pytest.mark.usefixtures("both_sources")
 @pytest.mark.parametrize("times", [1, REFUSED_MOST])
-async def test_the_agent_goes_on(times: int, source: Any) -> None:
+async def test_the_agent_goes_on(times: int) -> None:
     """Each malformed call is shown as failed, and the answer comes after them."""
     graph = create_agent(Malformed(times=times), [look], middleware=[RunGuard()])
-    status = await _status(source, graph)
+    status = await _status(graph)
     assert [c["status"] for c in status["tool_calls"]] == ["TOOL_CALL_FAILED"] * times
     assert all(c["error"] for c in status["tool_calls"])
     assert [m["content"] for m in status["messages"] if m.get("content")] == ["I saw it."]
@@ -67,16 +66,16 @@ async def test_a_model_that_never_gets_it_right_ends_the_run() -> None:
     """The error names the cause and what to do."""
     graph = create_agent(Malformed(times=REFUSED_MOST + 1), [look], middleware=[RunGuard()])
     with pytest.raises(Exception) as caught:
-        await _status(stream, graph)
+        await _status(graph)
     explained = explain_model_error(caught.value)
     assert explained is not None
     assert f"{REFUSED_MOST + 1} times in a row" in explained[0]
 
 
-async def _status(source: Any, graph: Any) -> dict[str, Any]:
+async def _status(graph: Any) -> dict[str, Any]:
     builder = StatusBuilder()
     deltas = []
-    async for event in source.run_events(graph, {"messages": [("user", "look at the moon")]}, {}):
+    async for event in run_events(graph, {"messages": [("user", "look at the moon")]}, {}):
         deltas += builder.feed(event)
     deltas += builder.finish()
     rows = [LogRow(seq=n, at=0.0, fence=1, kind=d.kind, payload=dict(d.payload)) for n, d in enumerate(deltas, 1)]

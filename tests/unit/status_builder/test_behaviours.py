@@ -15,14 +15,11 @@ from hypothesis import strategies as st
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langgraph.types import Command
 
-from agent_runner.clients.engine.stream import event_stream as stream
-from agent_runner.clients.engine.stream import fast_stream
 from tests.unit.status_builder.behaviours import DEPTH, DEPUTIES, FINAL, SAVER, agent
 from tests.unit.status_builder.runs import Told, tell
 
 EXAMPLES = int(os.environ.get("AGENT_RUNNER_TEST_BEHAVIOURS", "25"))
 NEXT = count(1)
-SOURCES = {"events": stream.run_events, "fast": fast_stream.run_events}
 
 numbers = st.integers(0, 1)  # few, so that calls are often identical
 IDS = st.sampled_from(["call_1", "call_2", "call_3", ""])
@@ -97,16 +94,16 @@ def asks_in(steps_: Sequence[dict[str, Any]]) -> bool:
     )
 
 
-async def turns(graph: Any, asked: str, source: Any, config: Any, choose: Callable[[int], list[int]]) -> list[Told]:
+async def turns(graph: Any, asked: str, config: Any, choose: Callable[[int], list[int]]) -> list[Told]:
     """The executions of one conversation, until no question is open. `choose`: those that are answered, of so many."""
-    told = [await tell(graph, asked, source=source, **config)]
+    told = [await tell(graph, asked, **config)]
     for _ in range(40):
         state = await graph.aget_state(config)
         if not state.interrupts:
             return told
         chosen = [state.interrupts[i] for i in choose(len(state.interrupts))]
         answers = {one.id: "red" if isinstance(one.value, str) else {"type": "approve"} for one in chosen}
-        told.append(await tell(graph, Command(resume=answers), source=source, **config))
+        told.append(await tell(graph, Command(resume=answers), **config))
     raise AssertionError("it asks without end")
 
 
@@ -115,8 +112,8 @@ Call = tuple[str, str, str, str]
 
 
 def _text(state: str, result: str) -> str:
-    """Of a failed call, one source has the tool's exception and the other what the model read: see
-    `test_fast_stream.py`. What was redacted is redacted in both."""
+    """Of a failed call the status has the tool's exception, and the message what the model read. What was redacted is
+    redacted in both."""
     return result if state != "TOOL_CALL_FAILED" or result == "redacted" else ""
 
 
@@ -176,10 +173,10 @@ def agents_in(script_id: str) -> list[str]:
 
 
 @pytest.mark.promise("6.41")
-@given(scripts(DEPTH), st.sampled_from(sorted(SOURCES)), st.booleans(), st.booleans())
+@given(scripts(DEPTH), st.booleans(), st.booleans())
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 async def test_status_is_the_final_state_of_every_agent(
-    behaviour: list[dict[str, Any]], source: str, blocks: bool, one_by_one: bool
+    behaviour: list[dict[str, Any]], blocks: bool, one_by_one: bool
 ) -> None:
     """Parallel and identical calls, failures, sub-agents of sub-agents, retries, rewrites, questions: what is shown of
     each agent is what LangGraph has of it."""
@@ -187,9 +184,7 @@ async def test_status_is_the_final_state_of_every_agent(
     graph, thread = agent(blocks=blocks), script["id"]
     config: Any = {"configurable": {"thread_id": thread}}
     try:
-        told = await turns(
-            graph, json.dumps(script), SOURCES[source], config, lambda n: [0] if one_by_one else list(range(n))
-        )
+        told = await turns(graph, json.dumps(script), config, lambda n: [0] if one_by_one else list(range(n)))
         assert [one.error for one in told] == [None] * len(told)
         where = {script["id"]: "", **scopes(told)}
         state = (await graph.aget_state(config)).values["messages"]
@@ -212,74 +207,67 @@ def step(*calls_: tuple[str, str, dict[str, Any]], text: str = "I look.", dies: 
 
 
 ASK = ("q", "ask", {"question": "Red or blue?"})
-both = pytest.mark.parametrize("source", sorted(SOURCES))
 
 
-async def talk(source: str, *steps_: Any) -> list[Told]:
+async def talk(*steps_: Any) -> list[Told]:
     script = {"id": f"s{next(NEXT)}", "steps": list(steps_)}
     config: Any = {"configurable": {"thread_id": script["id"]}}
-    return await turns(agent(), json.dumps(script), SOURCES[source], config, lambda n: list(range(n)))
+    return await turns(agent(), json.dumps(script), config, lambda n: list(range(n)))
 
 
 def results(told: Told) -> dict[str, tuple[str, str]]:
     return {c["id"]: (c["status"].removeprefix("TOOL_CALL_"), c.get("result", "")) for c in told.status["tool_calls"]}
 
 
-@both
-async def test_a_broken_attempt_is_shown_beside_the_one_that_counts(source: str) -> None:
+async def test_a_broken_attempt_is_shown_beside_the_one_that_counts() -> None:
     """LangGraph forgets the half message of an attempt that is tried again. Who watched has read it: it stays."""
-    (told,) = await talk(source, step(("a", "add", {"a": 1, "b": 1}), text="I look at it.", dies=1))
+    (told,) = await talk(step(("a", "add", {"a": 1, "b": 1}), text="I look at it.", dies=1))
     messages = [(m["content"], "incomplete" in m.get("metadata", {})) for m in told.status["messages"]]
     assert messages[:2] == [("I ", True), ("I look at it.", False)]
 
 
-@both
-async def test_a_turn_that_is_over_does_not_change(source: str) -> None:
+async def test_a_turn_that_is_over_does_not_change() -> None:
     """What an earlier turn has shown of a result stays there, also if a later one rewrites it in the graph's state."""
-    first, last = await talk(source, step(("a", "add", {"a": 1, "b": 1}), ASK, then="redact"))
+    first, last = await talk(step(("a", "add", {"a": 1, "b": 1}), ASK, then="redact"))
     assert results(first) == {"a": ("COMPLETED", "2"), "q": ("PENDING", "")}
     assert results(last)["q"] == ("COMPLETED", "redacted")
 
 
-@both
-async def test_an_answered_call_has_the_models_id(source: str) -> None:
+async def test_an_answered_call_has_the_models_id() -> None:
     """In the turn of the question a second `q` is `q~2`; the turn of the answer knows one `q`: it is that one."""
-    first, last = await talk(source, step(("q", "add", {"a": 1, "b": 1})), step(ASK))
+    first, last = await talk(step(("q", "add", {"a": 1, "b": 1})), step(ASK))
     assert results(first) == {"q": ("COMPLETED", "2"), "q~2": ("PENDING", "")}
     assert results(last) == {"q": ("COMPLETED", "they said red")}
 
 
-@both
-async def test_an_id_that_is_used_again_has_its_own_result(source: str) -> None:
+async def test_an_id_that_is_used_again_has_its_own_result() -> None:
     """In a loop, and in the next turn of a session: no call ends with the result of an older one."""
     one, other = ("c", "add", {"a": 1, "b": 1}), ("c", "fail", {"why": "no"})
-    (told,) = await talk(source, step(one), step(other))
+    (told,) = await talk(step(one), step(other))
     assert {id_: state for id_, (state, _) in results(told).items()} == {"c": "COMPLETED", "c~2": "FAILED"}
     script = {"id": f"s{next(NEXT)}", "steps": [step(one)]}
     config: Any = {"configurable": {"thread_id": script["id"]}}
-    await turns(agent(), json.dumps(script), SOURCES[source], config, lambda n: [0])
+    await turns(agent(), json.dumps(script), config, lambda n: [0])
     script = {"id": f"s{next(NEXT)}", "steps": [step(other)]}
-    (told,) = await turns(agent(), json.dumps(script), SOURCES[source], config, lambda n: [0])
+    (told,) = await turns(agent(), json.dumps(script), config, lambda n: [0])
     assert [state for state, _ in results(told).values()] == ["FAILED"]
 
 
-@both
-async def test_a_sub_agents_call_that_had_ended_before_the_question(source: str) -> None:
+async def test_a_sub_agents_call_that_had_ended_before_the_question() -> None:
     """It is neither running nor failed when the sub-agent goes on after the answer."""
     inner = json.dumps({"id": f"s{next(NEXT)}", "steps": [step(("a", "add", {"a": 1, "b": 1}), ASK)]})
-    first, last = await talk(source, step(("t", "task", {"description": inner, "subagent_type": "deputy"})))
+    first, last = await talk(step(("t", "task", {"description": inner, "subagent_type": "deputy"})))
     assert results(first)["a"] == ("COMPLETED", "2")
     assert results(last).get("a", ("COMPLETED", "2")) == ("COMPLETED", "2")
     assert results(last)["q"] == ("COMPLETED", "they said red")
 
 
-@both
 @pytest.mark.parametrize("then", ["redact", "forget"])
 @pytest.mark.parametrize("call", [("a", "add", {"a": 1, "b": 1}), ("a", "add", {"a": "x", "b": 1})])
-async def test_what_a_sub_agent_takes_back_is_gone(source: str, then: str, call: Any) -> None:
+async def test_what_a_sub_agent_takes_back_is_gone(then: str, call: Any) -> None:
     """A result that a sub-agent redacts is redacted in the status, a failed one too; a history it sums up is gone."""
     inner = json.dumps({"id": f"s{next(NEXT)}", "steps": [step(call, text="I look at it.", then=then)]})
-    (told,) = await talk(source, step(("t", "task", {"description": inner, "subagent_type": "deputy"})))
+    (told,) = await talk(step(("t", "task", {"description": inner, "subagent_type": "deputy"})))
     if then == "forget":
         assert "a" not in results(told)
         assert "I look at it." not in told.texts("t")
@@ -288,11 +276,10 @@ async def test_what_a_sub_agent_takes_back_is_gone(source: str, then: str, call:
     assert "error" not in told.call("a")
 
 
-@both
-async def test_a_sub_agents_answer_in_place_of_a_model_is_taken_back(source: str) -> None:
+async def test_a_sub_agents_answer_in_place_of_a_model_is_taken_back() -> None:
     """What a middleware says for a model that gave no answer has an id only later; what takes it back finds it."""
     inner = json.dumps({"id": f"s{next(NEXT)}", "steps": [step(dies=2, then="take_back")]})
-    (told,) = await talk(source, step(("t", "task", {"description": inner, "subagent_type": "deputy"})))
+    (told,) = await talk(step(("t", "task", {"description": inner, "subagent_type": "deputy"})))
     whole = [text for text in told.texts("t") if "failed after 2 attempts" in text]
     assert len(whole) == 1
     assert whole[0].endswith(" instead")

@@ -11,14 +11,11 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Overwrite
 
-from agent_runner.clients.engine.stream import event_stream as stream
-from agent_runner.clients.engine.stream import fast_stream
 from agent_runner.status.log.log import Delta, LogRow, State, fold
 from agent_runner.status.log.purges import EDITS, purge_state, purged
 from tests.unit.status_builder.runs import Told, rows, tell
 from tests.unit.status_builder.scripted_model import ScriptedModel, said
 
-SOURCES = (stream.run_events, fast_stream.run_events)
 KINDS = {"human": "MESSAGE_HUMAN", "ai": "MESSAGE_AI", "system": "MESSAGE_SYSTEM"}
 
 Act = tuple[str, int]
@@ -129,10 +126,10 @@ def shown(told: Told) -> list[tuple[str, str]]:
     ]
 
 
-@example([("call", 0), ("remove", 4)], stream.run_events)
-@given(st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 7)), min_size=1, max_size=6), st.sampled_from(SOURCES))
+@example([("call", 0), ("remove", 4)])
+@given(st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 7)), min_size=1, max_size=6))
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-async def test_the_status_is_what_the_graph_remembers(acts: list[Act], source: Any) -> None:
+async def test_the_status_is_what_the_graph_remembers(acts: list[Act]) -> None:
     """Whatever nodes do to the messages, the status shows those that LangGraph's final state has, and no other."""
     saver = InMemorySaver()
     config: Any = {"configurable": {"thread_id": "t"}}
@@ -140,7 +137,7 @@ async def test_the_status_is_what_the_graph_remembers(acts: list[Act], source: A
     await first.ainvoke({"messages": [HumanMessage("earlier")]}, config)
     graph = graph_of(acts, saver)
     before = (await graph.aget_state(config)).values["messages"]
-    told = await tell(graph, {"messages": [HumanMessage("hello")]}, source=source, **config)
+    told = await tell(graph, {"messages": [HumanMessage("hello")]}, **config)
     assert told.error is None
     told.deltas.insert(0, user("hello"))
     final = (await graph.aget_state(config)).values["messages"]

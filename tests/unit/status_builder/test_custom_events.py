@@ -1,6 +1,5 @@
 """What nodes tell of their own progress, by every documented way, in order, bounded."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,15 +11,12 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import StreamWriter
 
-from agent_runner.clients.engine.stream import event_stream as stream
-from agent_runner.clients.engine.stream import fast_stream
+from agent_runner.clients.engine.stream.event_stream import run_events
 from agent_runner.status.log.builder import StatusBuilder
 from agent_runner.status.log.custom import CustomLimits
 from agent_runner.status.log.events import CustomData
 from tests.unit.status_builder.runs import tell
 from tests.unit.status_builder.scripted_model import ScriptedModel, in_turn, said
-
-SOURCES = pytest.mark.parametrize("source", [stream.run_events, fast_stream.run_events], ids=["v2", "fast"])
 
 
 def one_node(node: Any) -> Any:
@@ -59,11 +55,10 @@ def by_blocking_dispatch(state: MessagesState, config: RunnableConfig) -> Any:
     return {"messages": [AIMessage("exported")]}
 
 
-@SOURCES
 @pytest.mark.parametrize("node", [by_writer, by_parameter, by_a_blocking_writer, by_dispatch, by_blocking_dispatch])
-async def test_progress_is_told_by_every_way(source: Callable[..., Any], node: Any) -> None:
+async def test_progress_is_told_by_every_way(node: Any) -> None:
     """Each piece is one row, in order, with the node and, where it was dispatched, the name."""
-    told = await tell(one_node(node), "go", source=source)
+    told = await tell(one_node(node), "go")
     name = {"name": "export"} if "dispatch" in node.__name__ else {}
     assert told.error is None
     assert [d.payload for d in told.deltas if d.kind == "custom"] == [
@@ -73,17 +68,15 @@ async def test_progress_is_told_by_every_way(source: Callable[..., Any], node: A
     assert told.texts() == ["exported"]
 
 
-@SOURCES
-async def test_progress_of_a_sub_graph_names_its_own_node(source: Callable[..., Any]) -> None:
+async def test_progress_of_a_sub_graph_names_its_own_node() -> None:
     """A graph that is a node of another tells its progress too."""
     outer = StateGraph(MessagesState).add_node("inner", one_node(by_writer)).add_edge(START, "inner").compile()
-    told = await tell(outer, "go", source=source)
+    told = await tell(outer, "go")
     custom = [d.payload for d in told.deltas if d.kind == "custom"]
     assert custom == [{"data": {"done": n}, "node": "export"} for n in (1, 2)]
 
 
-@SOURCES
-async def test_a_question_in_a_sub_graph_is_asked_once(source: Callable[..., Any]) -> None:
+async def test_a_question_in_a_sub_graph_is_asked_once() -> None:
     """Listening to sub-graphs too does not tell their interrupts a second time."""
     from langgraph.checkpoint.memory import InMemorySaver
     from langgraph.types import interrupt
@@ -94,12 +87,11 @@ async def test_a_question_in_a_sub_graph_is_asked_once(source: Callable[..., Any
     inner = StateGraph(MessagesState).add_node("ask", ask).add_edge(START, "ask").compile()
     graph = StateGraph(MessagesState).add_node("inner", inner).add_edge(START, "inner")
     compiled = graph.compile(checkpointer=InMemorySaver())
-    told = await tell(compiled, "go", source=source, configurable={"thread_id": "t"})
+    told = await tell(compiled, "go", configurable={"thread_id": "t"})
     assert told.texts() == ["which colour?"]
 
 
-@SOURCES
-async def test_progress_is_bounded(source: Callable[..., Any]) -> None:
+async def test_progress_is_bounded() -> None:
     """A large piece is cut with a note; a run that tells too much is told so once, and goes on."""
 
     async def flood(state: MessagesState) -> Any:
@@ -111,7 +103,7 @@ async def test_progress_is_bounded(source: Callable[..., Any]) -> None:
 
     builder = StatusBuilder(custom=CustomLimits(row_bytes=1000, rows=10))
     deltas = []
-    async for event in source(one_node(flood), {"messages": [("user", "go")]}, {}):
+    async for event in run_events(one_node(flood), {"messages": [("user", "go")]}, {}):
         deltas += builder.feed(event)
     rows = [d.payload for d in deltas if d.kind == "custom"]
     assert "[cut here: 1000 of" in str(rows[0]["data"])
@@ -127,8 +119,7 @@ def test_the_bytes_of_a_run_are_bounded() -> None:
     assert [len(row) for row in rows] == [1] * 6 + [0] * 14
 
 
-@SOURCES
-async def test_progress_of_a_sub_agent_carries_its_scope(source: Callable[..., Any]) -> None:
+async def test_progress_of_a_sub_agent_carries_its_scope() -> None:
     """What a sub-agent's tool tells belongs to the sub-agent, what the main agent's tells to nobody else."""
     from langchain_core.tools import tool
 
@@ -148,7 +139,7 @@ async def test_progress_of_a_sub_agent_carries_its_scope(source: Callable[..., A
         )
     )
     helper: SubAgent = {"name": "helper", "description": "helps", "system_prompt": "Help.", "tools": [export]}
-    told = await tell(create_deep_agent(model=model, tools=[export], subagents=[helper]), "go", source=source)
+    told = await tell(create_deep_agent(model=model, tools=[export], subagents=[helper]), "go")
     custom = [d.payload for d in told.deltas if d.kind == "custom"]
     assert told.error is None
     assert [(row["data"]["rows"], bool(row.get("scope"))) for row in custom] == [(1, False), (2, True)]

@@ -76,7 +76,7 @@ def test_a_snapshot_and_the_rest_are_the_whole(deltas: list[Delta], at: int) -> 
 def test_merged_text_is_the_same_story(deltas: list[Delta]) -> None:
     """Coalescing text deltas changes their number, never the fold."""
     merged = coalesce(deltas)
-    times = {"at", "started_at", "completed_at", "created_at", "updated_at", "seq", "timestamp"}
+    times = {"at", "ended_at", "started_at", "completed_at", "created_at", "updated_at", "seq", "timestamp"}
 
     def timeless(value: Any) -> Any:
         if isinstance(value, dict):

@@ -1,21 +1,17 @@
-"""Messages with pictures that a graph makes, and messages that it was sent: as both sources of events tell them."""
+"""Messages with pictures that a graph makes, and messages that it was sent."""
 
 import base64
 import json
 from typing import Any
 
-import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from agent_runner.clients.engine.stream import event_stream as stream
-from agent_runner.clients.engine.stream import fast_stream
 from tests.unit.status_builder.runs import tell
 from tests.unit.status_builder.scripted_model import ScriptedModel, in_turn, said
 
-both = pytest.mark.parametrize("source", [stream.run_events, fast_stream.run_events])
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 ENCODED = base64.b64encode(PNG).decode()
 PICTURE = {"type": "image", "base64": ENCODED, "mime_type": "image/png"}
@@ -26,22 +22,20 @@ def one_node(node: Any) -> Any:
     return StateGraph(MessagesState).add_node("n", node).add_edge(START, "n").add_edge("n", END).compile()
 
 
-@both
-async def test_a_graphs_own_messages(source: Any) -> None:
+async def test_a_graphs_own_messages() -> None:
     """The words and a reference, of whatever kind the message is."""
 
     def draw(state: MessagesState) -> Any:
         blocks: list[Any] = [{"type": "text", "text": "look:"}, PICTURE]
         return {"messages": [SystemMessage(blocks), HumanMessage([PICTURE]), AIMessage(blocks)]}
 
-    told = await tell(one_node(draw), "go", source=source)
+    told = await tell(one_node(draw), "go")
     assert [m["content"] for m in told.status["messages"]] == [f"look:\n{REFERENCE}", REFERENCE, f"look:\n{REFERENCE}"]
     assert ENCODED[:80] not in json.dumps([d.payload for d in told.deltas])
     assert not [d for d in told.deltas if d.payload.get("metadata", {}).get("note")], "a picture is an answer"
 
 
-@both
-async def test_a_tool_that_gives_a_picture(source: Any) -> None:
+async def test_a_tool_that_gives_a_picture() -> None:
     """Its result is shown as a reference, live and as the graph keeps it."""
 
     @tool
@@ -50,7 +44,7 @@ async def test_a_tool_that_gives_a_picture(source: Any) -> None:
         return [{"type": "text", "text": f"plot {n}"}, PICTURE]
 
     model = ScriptedModel(reply=in_turn(said("I draw.", ("c", "plot", {"n": 1})), said("There.")))
-    told = await tell(create_agent(model, [plot]), "go", source=source)
+    told = await tell(create_agent(model, [plot]), "go")
     (call,) = told.status["tool_calls"]
     assert (call["status"], call["result"]) == ("TOOL_CALL_COMPLETED", f"plot 1\n{REFERENCE}")
     assert ENCODED[:80] not in json.dumps([d.payload for d in told.deltas])
@@ -68,8 +62,7 @@ SENT = {
 }
 
 
-@both
-async def test_what_a_graph_does_to_the_messages_of_an_input(source: Any) -> None:
+async def test_what_a_graph_does_to_the_messages_of_an_input() -> None:
     """It is told under the ids that the server gave them, by their places; the last of the user is the user's."""
 
     def tidy(state: MessagesState) -> Any:
@@ -85,6 +78,6 @@ async def test_what_a_graph_does_to_the_messages_of_an_input(source: Any) -> Non
         }
 
     given = {"messages": [message.model_copy() for message in SENT["messages"]]}
-    told = await tell(one_node(tidy), given, source=source)
+    told = await tell(one_node(tidy), given)
     edits = [(d.kind, d.payload["id"]) for d in told.deltas if d.kind in ("message_edit", "message_removed")]
     assert sorted(edits) == [("message_edit", "input-2"), ("message_edit", "user"), ("message_removed", "input-5")]

@@ -14,13 +14,11 @@ from langgraph.graph.message import add_messages
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-from agent_runner.clients.engine.stream import event_stream as stream
-from agent_runner.clients.engine.stream import fast_stream
+from agent_runner.clients.engine.stream.event_stream import run_events
 from agent_runner.status.log.events import MessageEdited
 from tests.unit.status_builder.runs import Told, add, tell
 from tests.unit.status_builder.scripted_model import ScriptedModel, in_turn, said
 
-both = pytest.mark.parametrize("source", [stream.run_events, fast_stream.run_events])
 SECRET = "ann.doe@example.com"
 
 
@@ -38,29 +36,26 @@ class Report(MessagesState, total=False):
     question: str
 
 
-@both
-async def test_what_a_node_used_itself_has_its_name(source: Any) -> None:
+async def test_what_a_node_used_itself_has_its_name() -> None:
     """A model's words that never come into the state are the node's; the fields are the output, and the answer."""
     model = ScriptedModel(reply=in_turn(said("A draft.")))
 
     async def write(state: Report) -> Any:
         return {"report": (await model.ainvoke("draft")).text, "empty": []}
 
-    told = await tell(one_node(write, Report), "go", source=source)
+    told = await tell(one_node(write, Report), "go")
     assert (told.texts(), told.texts("node")) == ([], ["A draft."])
     assert told.deltas[-1].payload == {"output": {"report": "A draft."}}
 
 
-@both
-async def test_a_field_that_only_came_in_is_no_answer(source: Any) -> None:
+async def test_a_field_that_only_came_in_is_no_answer() -> None:
     """It is in the output, and the run has still ended without an answer."""
-    told = await tell(one_node(lambda state: {}, Report), {"question": "why?", "messages": []}, source=source)
+    told = await tell(one_node(lambda state: {}, Report), {"question": "why?", "messages": []})
     assert [d.payload["output"] for d in told.deltas if d.kind == "output"] == [{"question": "why?"}]
     assert told.deltas[-1].payload["metadata"] == {"note": "empty_answer"}
 
 
-@both
-async def test_a_nested_graphs_own_words_have_its_name(source: Any) -> None:
+async def test_a_nested_graphs_own_words_have_its_name() -> None:
     """A graph that a node asks: what it said is scoped, what comes into the parent's messages is main, once."""
     inner = create_agent(ScriptedModel(reply=in_turn(said("I add.", ("c", "add", {"a": 1, "b": 2})), said("3"))), [add])
 
@@ -68,7 +63,7 @@ async def test_a_nested_graphs_own_words_have_its_name(source: Any) -> None:
         answer = await inner.ainvoke({"messages": [HumanMessage("1 + 2?")]})
         return {"messages": [answer["messages"][-1]]}
 
-    told = await tell(one_node(ask), "go", source=source)
+    told = await tell(one_node(ask), "go")
     assert told.texts() == ["3"]
     assert told.texts("node/model") == ["I add."]
     assert [call["status"] for call in told.status["tool_calls"]] == ["TOOL_CALL_COMPLETED"]
@@ -80,8 +75,7 @@ class Verdict(BaseModel):
     good: bool
 
 
-@both
-async def test_a_call_that_a_node_takes_itself_is_no_open_call(source: Any) -> None:
+async def test_a_call_that_a_node_takes_itself_is_no_open_call() -> None:
     """A structured answer within a node is COMPLETED at the end; a remembered call that nobody ran is FAILED."""
     asks = ScriptedModel(reply=in_turn(said("", ("v", "Verdict", {"good": True}))))
 
@@ -89,16 +83,15 @@ async def test_a_call_that_a_node_takes_itself_is_no_open_call(source: Any) -> N
         answer = await asks.ainvoke("judge")
         return {"report": str(answer.tool_calls[0]["args"]["good"])}
 
-    told = await tell(one_node(judge, Report), "go", source=source)
+    told = await tell(one_node(judge, Report), "go")
     assert told.call("v")["status"] == "TOOL_CALL_COMPLETED"
     left = AIMessage("I shall look", tool_calls=[{"id": "x", "name": "look", "args": {}}])
-    told = await tell(one_node(lambda state: {"messages": [left]}), "go", source=source)
+    told = await tell(one_node(lambda state: {"messages": [left]}), "go")
     assert told.call("x")["status"] == "TOOL_CALL_FAILED"
     assert "without running this call" in told.call("x")["error"]
 
 
-@both
-async def test_the_result_of_a_tool_is_an_answer(source: Any) -> None:
+async def test_the_result_of_a_tool_is_an_answer() -> None:
     """`return_direct`: the run ends with the tool's result, and needs no other answer."""
 
     @tool(return_direct=True)
@@ -106,15 +99,12 @@ async def test_the_result_of_a_tool_is_an_answer(source: Any) -> None:
         """The time."""
         return "noon"
 
-    told = await tell(
-        create_agent(ScriptedModel(reply=in_turn(said("", ("n", "now", {})))), [now]), "go", source=source
-    )
+    told = await tell(create_agent(ScriptedModel(reply=in_turn(said("", ("n", "now", {})))), [now]), "go")
     assert told.call("n")["result"] == "noon"
     assert not [d for d in told.deltas if d.payload.get("metadata", {}).get("note")]
 
 
-@both
-async def test_redaction_of_answers_results_and_calls(source: Any) -> None:
+async def test_redaction_of_answers_results_and_calls() -> None:
     """What the middleware redacts in answers and results is nowhere in the status."""
 
     @tool
@@ -124,7 +114,7 @@ async def test_redaction_of_answers_results_and_calls(source: Any) -> None:
 
     model = ScriptedModel(reply=in_turn(said("I look.", ("l", "look", {"name": "ann"})), said(f"It is {SECRET}")))
     guard = PIIMiddleware("email", strategy="redact", apply_to_output=True, apply_to_tool_results=True)
-    told = await tell(create_agent(model, [look], middleware=[guard]), "who?", source=source)
+    told = await tell(create_agent(model, [look], middleware=[guard]), "who?")
     assert told.texts() == ["I look.", "It is [REDACTED_EMAIL]"]
     assert told.call("l")["result"] == "write to [REDACTED_EMAIL]"
     assert SECRET not in everything(told)
@@ -140,8 +130,7 @@ class TakesBack(AgentMiddleware[Any, Any]):
         return None
 
 
-@both
-async def test_a_sub_agents_guard(source: Any) -> None:
+async def test_a_sub_agents_guard() -> None:
     """What the guard of a sub-agent takes back is gone, too; what it says instead has its scope."""
     model = ScriptedModel(
         reply=in_turn(
@@ -158,14 +147,13 @@ async def test_a_sub_agents_guard(source: Any) -> None:
         "tools": [],
         "middleware": [TakesBack()],
     }
-    told = await tell(create_deep_agent(model=model, subagents=[digger]), "go", source=source)
+    told = await tell(create_deep_agent(model=model, subagents=[digger]), "go")
     assert SECRET not in everything(told)
     assert told.texts("t") == ["I may not say."]
     assert told.texts() == ["", "Done."]
 
 
-@both
-async def test_a_call_goes_with_its_message_and_what_was_said_within(source: Any) -> None:
+async def test_a_call_goes_with_its_message_and_what_was_said_within() -> None:
     """A summary in place of the history: neither the call nor the sub-agent's words stay."""
 
     def forget(state: MessagesState) -> Any:
@@ -180,7 +168,7 @@ async def test_a_call_goes_with_its_message_and_what_was_said_within(source: Any
     )
     plan = StateGraph(MessagesState).add_node("agent", create_deep_agent(model=model)).add_node("forget", forget)
     graph = plan.add_edge(START, "agent").add_edge("agent", "forget").add_edge("forget", END).compile()
-    told = await tell(graph, "go", source=source)
+    told = await tell(graph, "go")
     assert SECRET not in everything(told)
     assert told.texts() == ["All well."]
     assert "tool_calls" not in told.status
@@ -194,35 +182,32 @@ class Added(TypedDict, total=False):
     messages: Annotated[list[Any], add_messages]
 
 
-@both
 @pytest.mark.parametrize(
     "answer",
     [{"role": "assistant", "content": "tea"}, ("ai", "tea"), AIMessage("tea")],
     ids=["dict", "tuple", "message"],
 )
 @pytest.mark.parametrize("reducer", ["add_messages", "concatenation"])
-async def test_messages_in_every_form_are_messages(source: Any, answer: Any, reducer: str) -> None:
+async def test_messages_in_every_form_are_messages(answer: Any, reducer: str) -> None:
     """Whether the reducer makes objects of them or not: shown once, and an answer."""
     state: Any = Dicts if reducer == "concatenation" else Added
-    told = await tell(one_node(lambda _: {"messages": [answer]}, state), "go", source=source)
+    told = await tell(one_node(lambda _: {"messages": [answer]}, state), "go")
     assert told.texts() == ["tea"]
     assert not [d for d in told.deltas if d.kind not in ("message", "message_end")]
 
 
-@both
-async def test_a_tool_message_of_a_node_counts(source: Any) -> None:
+async def test_a_tool_message_of_a_node_counts() -> None:
     """A node that answers a call by itself ends it with that result."""
     call = {"id": "c", "name": "look", "args": {}}
 
     def answer(state: MessagesState) -> Any:
         return {"messages": [AIMessage("", tool_calls=[call]), ToolMessage("seen", tool_call_id="c"), AIMessage("ok")]}
 
-    told = await tell(one_node(answer), "go", source=source)
+    told = await tell(one_node(answer), "go")
     assert (told.call("c")["status"], told.call("c")["result"]) == ("TOOL_CALL_COMPLETED", "seen")
 
 
-@both
-async def test_an_edit_after_a_hand_back_leaves_finished_calls_alone(source: Any) -> None:
+async def test_an_edit_after_a_hand_back_leaves_finished_calls_alone() -> None:
     """A run that goes on elsewhere edits a message from before: its text, not the calls that it keeps."""
     call = {"id": "c", "name": "look", "args": {}}
     saver = InMemorySaver()
@@ -238,6 +223,6 @@ async def test_an_edit_after_a_hand_back_leaves_finished_calls_alone(source: Any
     plan.add_edge(START, "ask").add_edge("ask", "guard").add_edge("guard", END)
     graph = plan.compile(checkpointer=saver, interrupt_before=["guard"])
     await graph.ainvoke({"messages": [HumanMessage("go")]}, config)
-    told = [event async for event in source(graph, None, config)]
+    told = [event async for event in run_events(graph, None, config)]
     edits = [event for event in told if isinstance(event, MessageEdited)]
     assert [(e.message_id, e.text, e.requests, e.removed_calls) for e in edits] == [("a", "[redacted]", (), ())]

@@ -15,9 +15,7 @@ from langgraph.graph.message import add_messages
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, interrupt
 
-from agent_runner.clients.engine.stream import event_stream as stream
-from agent_runner.clients.engine.stream import fast_stream
-from agent_runner.clients.engine.stream.event_stream import V2Events
+from agent_runner.clients.engine.stream.event_stream import V2Events, run_events
 from agent_runner.status.log.builder import StatusBuilder
 from agent_runner.status.log.events import MessageFinished
 from tests.unit.status_builder.runs import add, agent, rows, status_of, tell
@@ -241,8 +239,7 @@ async def test_a_call_of_middleware_is_no_part_of_the_conversation() -> None:
     async def answer(state: Talk) -> dict[str, Any]:
         return {"messages": [await ScriptedModel(reply=in_turn(said("Shown."))).ainvoke("x")]}
 
-    for source in (stream.run_events, fast_stream.run_events):
-        assert (await tell(chain(Talk, summarise, answer), "go", source=source)).texts() == ["Shown."]
+    assert (await tell(chain(Talk, summarise, answer), "go")).texts() == ["Shown."]
 
 
 async def test_a_run_that_is_handed_over_goes_on_in_its_place() -> None:
@@ -256,7 +253,7 @@ async def test_a_run_that_is_handed_over_goes_on_in_its_place() -> None:
     first, builder = [], StatusBuilder()
     asked = {"messages": [HumanMessage("go")]}
     try:
-        async for event in stream.run_events(graph, asked, {"configurable": thread}, control=control):
+        async for event in run_events(graph, asked, {"configurable": thread}, control=control):
             first += builder.feed(event)
             if isinstance(event, MessageFinished):
                 control.request_drain("deploy")
