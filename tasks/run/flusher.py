@@ -9,7 +9,7 @@ reporting nothing waits here and nothing is merged, because the adapter counts e
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from agent_runner.clients.backend.channel import PAUSE_FIRST_S, PAUSE_MOST_S
 from agent_runner.clients.reporting.native import BackendError, BackendRefused
@@ -146,16 +146,17 @@ class Flusher:
                 return
 
     async def _send(self) -> bool:
+        now = time.monotonic()
+        due = {key: run for key, run in self._logs.items() if self._due.get(run, now + 1) <= now}
         try:
-            return await self._send_due()
+            return await self._send_due(due, now)
         finally:
-            for run in self._logs.values():
+            for run in due.values():
                 self._note(run)
 
-    async def _send_due(self) -> bool:
-        now = time.monotonic()
+    async def _send_due(self, due: Mapping[tuple[int, int], RunLog], now: float) -> bool:
         request, size, sending = pb.AppendRequest(), 0, []
-        for key, run in list(self._logs.items()):
+        for key, run in due.items():
             if size > SEND_BYTES:
                 break
             if run.apart or (deltas := run.next_send(now)) is None:

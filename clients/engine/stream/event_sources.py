@@ -53,9 +53,10 @@ async def read_events(
 
 
 def with_handlers(callbacks: Any, *handlers: BaseCallbackHandler) -> Any:
-    """The callbacks of a config, which are a list, a manager, or none, and these."""
+    """The callbacks of a config, which are a list, a manager, or none, and these. Ours come first: LangChain asks one
+    after the other whether it is one for that a model streams, and a no takes long."""
     if not isinstance(callbacks, BaseCallbackManager):
-        return [*(callbacks or ()), *handlers]
+        return [*handlers, *(callbacks or ())]
     callbacks = callbacks.copy()
     for handler in handlers:
         callbacks.add_handler(handler, inherit=True)

@@ -137,7 +137,7 @@ async def test_all_runs_share_one_message(flusher: Flusher, server: RunnerServer
 async def test_a_run_that_speaks_costs_nothing_for_each_other_run(
     flusher: Flusher, server: RunnerServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The flusher looks at all runs once for each message that it sends, and not for each token."""
+    """The flusher looks at no run that has nothing to send, neither for a token nor for a message."""
     looks: Counter[int] = Counter()
     due: Any = vars(RunLog)["next_due_at"]
 
@@ -153,7 +153,8 @@ async def test_a_run_that_speaks_costs_nothing_for_each_other_run(
         await asyncio.sleep(0)
     await flusher.flushed(speaks)
     assert looks[1] >= 200
-    assert max(looks[log.handle] for log in quiet) <= len(server.appends)
+    assert len(server.appends) >= 1
+    assert max(looks[log.handle] for log in quiet) == 0
 
 
 async def test_the_head_goes_along_when_it_has_moved(flusher: Flusher, server: RunnerServer, run: Heard) -> None:
