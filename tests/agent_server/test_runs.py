@@ -277,7 +277,8 @@ async def test_what_cannot_be_done_is_refused(client: Any, served: Stack) -> Non
 
 
 async def test_a_list_of_runs_is_cut_down_to_known_fields(client: Any, served: Stack) -> None:
-    """`select` names fields of a run, one in each parameter; a name that none has is refused, as in searches."""
+    """`select` names fields of a run, one in each parameter; a name that none has is refused, as in searches. `status`
+    finds what has it, and nothing for one that there is not."""
     thread = await new_thread(client)
     await client.runs.wait(thread, "count", input={"n": 1})
     (whole,) = await client.runs.list(thread)
@@ -287,6 +288,9 @@ async def test_a_list_of_runs_is_cut_down_to_known_fields(client: Any, served: S
     assert await client.runs.list(thread, select=["status", "kwargs"]) == [
         {"status": "success", "kwargs": whole["kwargs"]}
     ]
+    assert await client.runs.list(thread, status="success") == [whole]
+    for status in ("pending", "error", "timeout", "interrupted", "no such status"):
+        assert await client.runs.list(thread, status=status) == []
     for wrong in (["state"], ["run_id", "nothing"], ['["run_id"]'], ["run_id,status"], [""]):
         with pytest.raises(UnprocessableEntityError, match="select"):
             await client.runs.list(thread, select=wrong)

@@ -53,6 +53,21 @@ async def test_interrupt_cancels_all_before_it_and_keeps_their_work(store: Store
     assert await store.session_memory("s") == ("h1", made.execution.id)
 
 
+async def test_pages_of_runs_that_failed_in_one_way(store: Store, flow: Flow) -> None:
+    """A page is full as long as there are any of that kind, however many of another lie between."""
+    too_long = Outcome(phase=Phase.FAILED, code=Code.START_TO_CLOSE)
+    broken = Outcome(phase=Phase.FAILED, code=Code.APPLICATION, facts={"original_error": "no"})
+    made = []
+    for outcome in (broken, too_long, too_long, broken, COMPLETED):
+        made.append(await flow.claimed(session_id="s"))
+        await settled(store, made[-1], "", outcome)
+    first, second, third, fourth = [run(one).id for one in made[:4]]
+    codes, failed = [Code.START_TO_CLOSE.value], [Phase.FAILED]
+    others = [await store.runs_of_session("s", limit=1, offset=at, phases=failed, without_codes=codes) for at in (0, 1)]
+    assert [[one.id for one in page] for page in others] == [[fourth], [first]]
+    assert [one.id for one in await store.runs_of_session("s", limit=2, codes=codes)] == [third, second]
+
+
 @pytest.mark.promise("5.10")
 async def test_rollback_removes_what_it_cancels(store: Store, flow: Flow, clock: Clock) -> None:
     """The session's head is again where the first began, whatever it still reports; its row goes a little later."""

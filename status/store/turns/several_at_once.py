@@ -139,11 +139,24 @@ class Multitasking(Ending):
 
     @reads(orgs=Orgs.LISTS)
     def runs_of_session(
-        self, connection: Connection, session_id: str, *, limit: int, offset: int = 0, phases: Sequence[Phase] = ()
+        self,
+        connection: Connection,
+        session_id: str,
+        *,
+        limit: int,
+        offset: int = 0,
+        phases: Sequence[Phase] = (),
+        codes: Sequence[str] = (),
+        without_codes: Sequence[str] = (),
     ) -> list[Execution]:
-        """The executions of a session without rolled-back ones, the newest first."""
+        """The executions of a session without rolled-back ones, the newest first. `codes`, `without_codes`: those that
+        failed with one of these, or not with one of these."""
         chosen = [E.session_id == session_id, E.rolled_back == 0]
         if phases:
             chosen.append(E.phase.in_([int(phase) for phase in phases]))
+        if codes:
+            chosen.append(E.error_code.in_(codes))
+        if without_codes:
+            chosen.append(E.error_code.not_in(without_codes))
         query = select(executions).where(*chosen).order_by(E.handle.desc()).limit(limit).offset(offset)
         return [to_execution(row) for row in connection.execute(query)]

@@ -8,7 +8,7 @@ from agent_runner.app.server.agent_server.assistants.assistant_service import As
 from agent_runner.app.server.agent_server.refusals import absent, unprocessable
 from agent_runner.app.server.agent_server.runs.run_bodies import RunCreate
 from agent_runner.app.server.agent_server.runs.run_drafts import RUN, draft_of_run
-from agent_runner.app.server.agent_server.runs.run_view import IN_PHASES, has_ended, run_json, status_of
+from agent_runner.app.server.agent_server.runs.run_view import CHOSEN_BY, has_ended, run_json, status_of
 from agent_runner.app.server.agent_server.streams.run_end import RunEnd, run_end
 from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
 from agent_runner.app.server.agent_server.uuids import execution_of, is_uuid, run_uuid, session_of, thread_uuid
@@ -161,12 +161,10 @@ class RunService:
     async def of_thread(self, thread_id: str, *, limit: int, offset: int, status: str) -> list[Execution]:
         """Newest first; none for a status that is not known."""
         thread = await self._threads.get(thread_id)
-        if status and status not in IN_PHASES:
+        if status and status not in CHOSEN_BY:
             return []
-        found = await self._store.runs_of_session(
-            thread.session_id, limit=limit, offset=offset, phases=IN_PHASES[status] if status else ()
-        )
-        return [one for one in found if not status or status_of(one).value == status]
+        chosen = CHOSEN_BY[status] if status else {}
+        return await self._store.runs_of_session(thread.session_id, limit=limit, offset=offset, **chosen)
 
     async def end(self, execution: Execution) -> RunEnd:
         """Waits for it."""

@@ -1,5 +1,6 @@
 """A run as this API shows it, and how an execution ended in its words."""
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, Literal
 
@@ -36,11 +37,12 @@ OF_PHASE = {
     Phase.FAILED: RunStatus.ERROR,
     Phase.CANCELLED: RunStatus.INTERRUPTED,
 }
-IN_PHASES = {
-    **{status.value: [phase] for phase, status in OF_PHASE.items()},
-    RunStatus.TIMEOUT.value: [Phase.FAILED],
+CHOSEN_BY: Mapping[str, Json] = {
+    **{status.value: {"phases": [phase]} for phase, status in OF_PHASE.items()},
+    RunStatus.ERROR.value: {"phases": [Phase.FAILED], "without_codes": sorted(TIMEOUTS)},
+    RunStatus.TIMEOUT.value: {"phases": [Phase.FAILED], "codes": sorted(TIMEOUTS)},
 }
-"""The phases of executions whose runs may have this status."""
+"""By status: what finds its executions in the store."""
 
 
 def status_of(execution: Execution) -> RunStatus:
