@@ -9,7 +9,7 @@ from tests.integration.stack import Process
 from tests.support.waiting import eventually
 
 EVENTS, EVERY_S = 150, 0.4
-SAID = r"execution {id}: \d+ events, (\d+) updates and the last one \((\d+) failed\), ([\d.]+) s of calls in all"
+LINE = r"run\.updates [^\n]*execution_id={id}\b[^\n]*"
 
 
 def measure(rounds: int) -> list[Row]:
@@ -32,7 +32,8 @@ def measure(rounds: int) -> list[Row]:
 
 def _told(worker: Process, id: str) -> tuple[int, float]:
     """Updates that were sent, and the seconds that the calls took."""
-    found = eventually(lambda: re.search(SAID.format(id=id), worker.output()), what=f"the count of {id}")
-    if int(found[2]):
-        raise RuntimeError(f"{found[2]} updates of {id} failed")
-    return int(found[1]), float(found[3])
+    line = eventually(lambda: re.search(LINE.format(id=id), worker.output()), what=f"the count of {id}")
+    said = dict(re.findall(r"(\w+)=([\d.]+)", line[0]))
+    if int(said["failed"]):
+        raise RuntimeError(f"{said['failed']} updates of {id} failed")
+    return int(said["updates"]), float(said["spent_s"])

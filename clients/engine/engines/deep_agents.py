@@ -16,6 +16,7 @@ from langgraph.graph.state import CompiledStateGraph
 from agent_runner.clients.engine.agent_definition import Bundle
 from agent_runner.clients.engine.contain import guard_nodes
 from agent_runner.clients.engine.engines.execute_tool import execute_tool
+from agent_runner.clients.engine.engines.media_tokens import summaries
 from agent_runner.clients.engine.engines.parts import guards, prompt_of, served, sub_agents_of
 from agent_runner.clients.engine.engines.sandbox_backend import CurrentSandboxBackend
 from agent_runner.clients.engine.memory.serializer import remembering
@@ -49,14 +50,14 @@ def build_deep_agent(
                 description=spec.description or spec.name,
                 system_prompt=prompt_of(bundle, spec),
                 tools=[*own, *(tools[one] for one in spec.tools)],
-                middleware=list(_around(backend, guards(bundle, order))),
+                middleware=list(_around(model, backend, guards(bundle, order))),
             )
             for spec in specs.values()
         ],
         backend=backend,
         middleware=[
             TodoListMiddleware(),
-            *_around(backend, guards(bundle, order, frozenset(specs), main=True)),
+            *_around(model, backend, guards(bundle, order, frozenset(specs), main=True)),
         ],
         checkpointer=saver,
     )
@@ -67,10 +68,10 @@ def build_deep_agent(
 
 
 def _around(
-    backend: BackendProtocol, guards: Sequence[AgentMiddleware[Any, Any]]
+    model: BaseChatModel, backend: BackendProtocol, guards: Sequence[AgentMiddleware[Any, Any]]
 ) -> Sequence[AgentMiddleware[Any, Any]]:
-    """The file tools and our guards. deepagents' own `execute` calls a failed command a success."""
+    """The file tools, the summaries and our guards. deepagents' own `execute` calls a failed command a success."""
     files = FilesystemMiddleware(
         backend=backend, tools=["ls", "read_file", "write_file", "edit_file", "delete", "glob", "grep"]
     )
-    return (files, *guards)
+    return (files, summaries(model, backend), *guards)

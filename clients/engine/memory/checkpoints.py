@@ -16,6 +16,7 @@ import sqlite3
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,12 +25,9 @@ from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import ERROR, RESUME
 from langgraph.checkpoint.base import BaseCheckpointSaver, ChannelVersions, Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from psycopg import AsyncConnection
-from psycopg.rows import DictRow
-from psycopg_pool import AsyncConnectionPool
 
 from agent_runner.clients.engine.current import CurrentRun, current_run
-from agent_runner.clients.engine.memory.postgres_pool import Patient, open_pool, set_up_alone
+from agent_runner.clients.engine.memory.postgres_pool import Patient, Pool, open_pool, set_up_alone
 from agent_runner.clients.engine.memory.prune_postgres import drop_postgres, prune_postgres
 from agent_runner.clients.engine.memory.prune_sqlite import drop_sqlite, give_back, prune_sqlite, shrinking
 from agent_runner.clients.engine.memory.pruning import saved
@@ -164,6 +162,12 @@ class SqliteMemory(HeadTracking, OneVisitSaver):
 class PostgresMemory(HeadTracking, Patient, AsyncPostgresSaver):
     """A small pool of connections. Reads and writes wait for a database that is away."""
 
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool, serde=StateSerializer())
+        # LangGraph holds one lock for a single connection and for a pool alike: a call that waits in the database would
+        # hold up the memory of all other runs of the worker. The pool gives each call a connection of its own.
+        self.lock = cast("asyncio.Lock", nullcontext())
+
     async def prune_to(self, thread_id: str, head: str, also: Collection[str]) -> int:
         return await prune_postgres(self._pool, thread_id, head, also)
 
@@ -181,8 +185,8 @@ class PostgresMemory(HeadTracking, Patient, AsyncPostgresSaver):
         return [step(row["checkpoint_id"], row["parent_checkpoint_id"], row["metadata"]) for row in rows]
 
     @property
-    def _pool(self) -> AsyncConnectionPool[AsyncConnection[DictRow]]:
-        return cast("AsyncConnectionPool[AsyncConnection[DictRow]]", self.conn)
+    def _pool(self) -> Pool:
+        return cast("Pool", self.conn)
 
 
 def tracks_heads(checkpointer: object) -> bool:
@@ -282,7 +286,7 @@ async def _opened_sqlite(rest: str) -> Memory:
 async def _open_postgres(url: str) -> Memory:
     pool = await open_pool(url)
     try:
-        saver = PostgresMemory(pool, serde=StateSerializer())
+        saver = PostgresMemory(pool)
         await set_up_alone(pool, saver.setup)
     except BaseException:
         await pool.close()
