@@ -17,6 +17,7 @@ from langgraph.store.base import BaseStore, Op, Result, TTLConfig
 
 from agent_runner.clients.engine.memory.postgres_pool import open_pool, patiently, set_up_alone
 from agent_runner.clients.engine.store.sqlite_vectors import connect
+from agent_runner.clients.engine.store.vectors_first import VectorsFirst
 
 BUSY_TIMEOUT_MS = 15_000
 CLOSE_SWEEPER_S = 1.0
@@ -43,16 +44,28 @@ class StoreError(Exception):
 class Opened:
     """An open store. A batch may be repeated, and is: after a conflict, and when a database that was away is back."""
 
-    def __init__(self, store: Any, batch: Callable[[Any, list[Op]], Awaitable[list[Result]]], close: Any) -> None:
-        self._store, self._batch, self.aclose = store, batch, close
+    def __init__(
+        self,
+        store: Any,
+        batch: Callable[[Any, list[Op]], Awaitable[list[Result]]],
+        vectors: VectorsFirst | None,
+        close: Any,
+    ) -> None:
+        self._store, self._batch, self._vectors, self.aclose = store, batch, vectors, close
 
     async def abatch(self, ops: list[Op]) -> list[Result]:
+        """To be called in a task of its own, once."""
+        if self._vectors is not None:
+            await self._vectors.prepare(ops)
         return await self._batch(self._store, ops)
 
 
 async def open_store(url: str, index: Index, ttl: TTLConfig | None) -> Opened:
     """`url` as for the memory. Raises StoreError, and what the drivers raise."""
     scheme, _, rest = url.partition("://")
+    vectors = VectorsFirst(index["embed"], index.get("fields")) if index else None
+    if index:
+        index = {**index, "embed": vectors}
     async with AsyncExitStack() as opening:
         if scheme.partition("+")[0] == "sqlite":
             store, batch = await _sqlite(opening, rest.partition("?")[0].removeprefix("/"), index, ttl), _on_sqlite
@@ -61,7 +74,7 @@ async def open_store(url: str, index: Index, ttl: TTLConfig | None) -> Opened:
         if ttl:
             await store.start_ttl_sweeper()
             opening.push_async_callback(store.stop_ttl_sweeper, CLOSE_SWEEPER_S)
-        return Opened(store, batch, opening.pop_all().aclose)
+        return Opened(store, batch, vectors, opening.pop_all().aclose)
     raise AssertionError
 
 

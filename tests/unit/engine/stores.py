@@ -26,6 +26,7 @@ DIMS = 512
 GRAPH = """
 import asyncio
 import os
+import pathlib
 import zlib
 
 from langgraph.graph import START, MessagesState, StateGraph
@@ -40,6 +41,14 @@ def embed(texts):
 
 async def embed_async(texts):
     return embed(texts)
+
+
+async def waits(texts):
+    asked.extend(texts)
+    pathlib.Path(__file__).with_name("asked.txt").write_text(" | ".join(asked))
+    while "slow" in texts and not pathlib.Path(__file__).with_name("go").exists():
+        await asyncio.sleep(0.01)
+    return [words(text) for text in texts]
 
 
 def too_short(texts):

@@ -1,15 +1,19 @@
 """Search by meaning in the store of graphs: SQLite as it is, Postgres with pgvector; and what keeps it from that."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
+from langgraph.store.base import PutOp
 
 from agent_runner.clients.engine.current import running
 from agent_runner.clients.engine.store.org_store import StoreError
 from tests.support.databases import postgres_database
+from tests.support.waiting import eventually
 from tests.unit.engine.stores import DIMS, configured, execute, has_pgvector, run_of, vector_url
 
 __all__ = ["vector_url"]
+WITHIN_S = 10
 
 
 @pytest.mark.parametrize(
@@ -97,3 +101,25 @@ async def test_the_embedding_sees_no_runs_secrets_when_it_is_made(tmp_path: Path
     async with configured(f"sqlite:///{tmp_path}/store.db", tmp_path, {"index": index}) as store:
         with running(run_of(env={"EMBED_KEY": "of one org"})), pytest.raises(RuntimeError, match="none"):
             await store.aput(("m",), "k", {"text": "x"})
+
+
+async def test_a_slow_embedding_holds_up_nobody_else(vector_url: str, tmp_path: Path) -> None:
+    """While the vectors of one put are on their way, items without vectors are read and written. A text is asked for
+    once, however often its batch has it."""
+    index = {"embed": "./things_of_store.py:waits", "dims": DIMS, "fields": ["text"]}
+    async with configured(vector_url, tmp_path, {"index": index}) as store:
+        with running(run_of()):
+            await store.aput(("m",), "plain", {"n": 1}, index=False)
+            slow = [asyncio.ensure_future(store.aput(("m",), f"slow-{n}", {"text": "slow"})) for n in range(12)]
+            asked = tmp_path / "asked.txt"
+            await asyncio.to_thread(eventually, asked.exists, what="the embedding is asked")
+            free = asyncio.gather(store.aget(("m",), "plain"), store.aput(("m",), "more", {"n": 2}, index=False))
+            await asyncio.wait({free}, timeout=WITHIN_S)
+            went_on, waited = free.done(), not any(one.done() for one in slow)
+            (tmp_path / "go").touch()
+            await asyncio.gather(free, *slow)
+            assert (went_on, waited) == (True, True)
+            asked.unlink()
+            await store.abatch([PutOp(("m",), key, {"text": "twice"}) for key in ("a", "b")])
+            assert asked.read_text().split(" | ").count("twice") == 1
+            assert {item.key for item in await store.asearch(("m",), query="twice", limit=2)} == {"a", "b"}
