@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import psycopg
-from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
 
 from agent_runner.clients.engine.memory.checkpoints import open_saver
 from tests.support.databases import postgres_database
@@ -26,7 +26,7 @@ def one_waits(url: str) -> bool:
 
 async def test_other_threads_go_on_while_one_waits_in_postgres() -> None:
     """One thread's row is locked by another transaction; the worker's other threads read and write their memory."""
-    first = {**empty_checkpoint(), "id": "c"}
+    first: Checkpoint = {**empty_checkpoint(), "id": "c"}
     with postgres_database() as url:
         async with await open_saver(url) as memory, await psycopg.AsyncConnection.connect(url) as other:
             await memory.saver.aput(place("held"), first, {}, {})
