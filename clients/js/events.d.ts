@@ -573,7 +573,7 @@ export type StreamRow = {
   fence: number;
   kind: "stream";
   payload: {
-    /** each is [part, namespace, data]; a `messages` part without metadata has that of the one before it */
+    /** each is [part, namespace, data]; a `messages` part without metadata has that of the one before it, and one of a number and a text is that part of the row with this text as its content */
     parts: (unknown[])[];
   };
 };

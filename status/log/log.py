@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agent_runner.status.log.message_pieces import packed, parts_in
 from agent_runner.status.log.render import render, rfc3339
 from agent_runner.status.log.state import Json, LogRow, State
 
@@ -50,7 +51,8 @@ def coalesce(deltas: Iterable[Delta]) -> list[Delta]:
             texts.setdefault(delta.payload["id"], []).append(delta.payload["text"])
             continue
         if delta.kind == "stream":
-            parts += delta.payload["parts"]
+            one = delta.payload["parts"]
+            parts += one if len(one) == 1 else parts_in(delta.payload)
             if len(parts) < PARTS_AT_ONCE:
                 continue
             told += _joined(texts, parts)
@@ -62,18 +64,4 @@ def coalesce(deltas: Iterable[Delta]) -> list[Delta]:
 
 def _joined(texts: Mapping[str, list[str]], parts: list[Any]) -> list[Delta]:
     told = [Delta(kind="text", payload={"id": id_, "text": "".join(pieces)}) for id_, pieces in texts.items()]
-    return [*told, Delta(kind="stream", payload={"parts": _without_repeats(parts)})] if parts else told
-
-
-def _without_repeats(parts: list[Any]) -> list[Any]:
-    """The metadata of a message's piece is left out if the piece before it in the same row has the same."""
-    told: list[Any] = []
-    known: Any = None
-    for part, place, data in parts:
-        if part == "messages" and isinstance(data, list) and len(data) == 2:
-            same = data[1] is not None and data[1] == known
-            known = known if data[1] is None else data[1]
-            told.append([part, place, [data[0], None] if same else data])
-        else:
-            told.append([part, place, data])
-    return told
+    return [*told, Delta(kind="stream", payload={"parts": packed(parts)})] if parts else told

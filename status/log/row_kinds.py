@@ -241,7 +241,7 @@ _ALL = (
         parts={
             "type": "array",
             "description": "each is [part, namespace, data]; a `messages` part without metadata has that of the one"
-            " before it",
+            " before it, and one of a number and a text is that part of the row with this text as its content",
             "items": {"type": "array", "minItems": 3, "maxItems": 3},
         },
     ),

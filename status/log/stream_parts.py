@@ -1,18 +1,19 @@
 """The parts of a graph's own stream as rows of the log, for the runs that ask for them (`status.requests.run_request`).
 
 A row is `{"parts": [[part, namespace, data], ...]}`; a run writes them one by one, and those that are sent together
-become one row (`log.coalesce`). One last row, `{"values", "interrupts", "error"}`, has the state in which the
-graph stopped. These rows are no part of the status. Their size is limited: a part that is too large is cut, and after a
-run's limit only the end is kept.
+become one row (`log.coalesce`, `message_pieces`). One last row, `{"values", "interrupts", "error"}`, has the state in
+which the graph stopped. These rows are no part of the status. Their size is limited: a part that is too large is cut,
+and after a run's limit only the end is kept.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from agent_runner.status.log.events import StreamPart
 from agent_runner.status.log.log import Delta
+from agent_runner.status.log.message_pieces import CONTENT, PIECES, is_alike, is_piece
 from agent_runner.status.log.plain import Room, plain
 
 STREAM, STREAM_END = "stream", "stream_end"
@@ -39,12 +40,14 @@ class StreamRows:
         self._full = False
         self._metadata: tuple[Any, int] = None, 0
         """The metadata of the last piece of a message, and their weight."""
+        self._piece: tuple[Any, int] = None, 0
+        """The last whole piece that later ones may be alike, and the weight of all but its text."""
 
     def row(self, event: StreamPart) -> Delta | None:
         """The row to append; None after the limit was reached."""
         if self._full:
             return None
-        data, weight = self._fitted_piece(event.data) if event.part == "messages" else self._fitted(event.data)
+        data, weight = self._fitted_piece(event.data) if event.part == PIECES else self._fitted(event.data)
         self._bytes += weight
         told: list[Any] = [event.part, list(event.namespace), data]
         if self._bytes > self._limits.run_bytes:
@@ -61,11 +64,17 @@ class StreamRows:
 
     def _fitted_piece(self, data: Any) -> tuple[Any, int]:
         """Pieces of a message share their metadata, which are weighed once."""
-        if not isinstance(data, list) or len(data) != 2:
+        if not is_piece(data):
             return self._fitted(data)
-        if self._metadata[0] is not data[1]:
-            self._metadata = data[1], len(json.dumps(data[1], ensure_ascii=False))
-        weight = len(json.dumps(data[0], ensure_ascii=False)) + self._metadata[1]
+        content = data[0].get(CONTENT)
+        text = len(json.dumps(content, ensure_ascii=False)) if isinstance(content, str) else 0
+        if text and self._piece[0] is not None and is_alike(data, self._piece[0]):
+            weight = self._piece[1] + text
+        else:
+            if self._metadata[0] is not data[1]:
+                self._metadata = data[1], len(json.dumps(data[1], ensure_ascii=False))
+            weight = len(json.dumps(data[0], ensure_ascii=False)) + self._metadata[1]
+            self._piece = (data, weight - text) if text else self._piece
         return (data, weight) if weight <= self._limits.part_bytes else self._fitted(data)
 
     def _fitted(self, data: Any) -> tuple[Any, int]:
@@ -76,17 +85,6 @@ class StreamRows:
         return plain(data, max_bytes=self._limits.part_bytes, room=room), self._limits.part_bytes
 
 
-def parts_in(payload: Mapping[str, Any]) -> Iterator[tuple[str, list[str], Any]]:
-    """(part, namespace, data) of each part in a row. The metadata of pieces of messages is whole again."""
-    known: Any = None
-    for part, namespace, data in payload["parts"]:
-        if part == "messages" and isinstance(data, list) and len(data) == 2:
-            known = known if data[1] is None else data[1]
-            yield part, namespace, [data[0], known]
-        else:
-            yield part, namespace, data
-
-
 def of_tokens(delta: Delta) -> bool:
     """Whether the row has only pieces of messages, which may wait a moment as streamed text does."""
-    return delta.kind == STREAM and all(part == "messages" for part, _, _ in delta.payload["parts"])
+    return delta.kind == STREAM and all(part == PIECES for part, _, _ in delta.payload["parts"])

@@ -5,6 +5,7 @@ from typing import Any
 from agent_runner.clients.masking.mask import Mask
 from agent_runner.clients.masking.stream import MaskedStream
 from agent_runner.status.log.log import Delta
+from agent_runner.status.log.message_pieces import CONTENT, is_alike
 
 _ENDS = frozenset({"message_end", "message_edit", "message_removed"})
 """The rows that follow a streamed text and concern the whole text."""
@@ -54,30 +55,46 @@ class MaskedChunks:
         self._streams: dict[tuple[str, str], MaskedStream] = {}
         self._metadata: tuple[Any, Any] = None, None
         """The metadata of the last chunk, which the next one shares, and the same masked."""
+        self._whole: dict[str, tuple[Any, Any]] = {}
+        """The last chunk without calls of each open message, with its metadata, and the same masked: most that follow
+        are like it but for their text."""
 
     def through(self, data: Any) -> Any:
         """`[chunk, metadata]` with every text in it masked; None for what is no chunk."""
         match data:
             case [{"type": "AIMessageChunk"} as chunk, metadata]:
+                id_ = str(chunk.get("id") or "")
+                whole, masked = self._whole.get(id_, (None, None))
+                if whole is not None and is_alike(data, whole):
+                    return [{**masked[0], CONTENT: self._text((id_, CONTENT), chunk[CONTENT], last=False)}, masked[1]]
                 if self._metadata[0] is not metadata:
                     self._metadata = metadata, self._mask.within(metadata)
-                return [self._mask.within(self._masked(dict(chunk))), self._metadata[1]]
+                masked = [self._mask.within(self._masked(dict(chunk))), self._metadata[1]]
+                if chunk.get("chunk_position") == "last":
+                    self._whole.pop(id_, None)
+                elif isinstance(chunk.get(CONTENT), str) and not chunk.get("tool_call_chunks"):
+                    self._whole[id_] = data, masked
+                return masked
         return None
 
     def _masked(self, chunk: dict[str, Any]) -> dict[str, Any]:
         id_, last = str(chunk.get("id") or ""), chunk.get("chunk_position") == "last"
-        content = chunk.get("content")
+        content = chunk.get(CONTENT)
         if isinstance(content, str):
-            chunk["content"] = self._text((id_, "content"), content, last=last)
+            chunk[CONTENT] = self._text((id_, CONTENT), content, last=last)
         elif isinstance(content, list):
-            chunk["content"] = [self._block(id_, block, last=last) for block in content]
-        calls = chunk.get("tool_call_chunks")
-        for call in calls if isinstance(calls, list) else []:
-            if isinstance(call, dict) and isinstance(call.get("args"), str):
-                call["args"] = self._text((id_, f"call {call.get('index')}"), call["args"], last=last)
+            chunk[CONTENT] = [self._block(id_, block, last=last) for block in content]
+        if calls := chunk.get("tool_call_chunks"):
+            chunk["tool_call_chunks"] = [self._call(id_, call, last=last) for call in calls]
         if last:
             self._streams = {place: stream for place, stream in self._streams.items() if place[0] != id_}
         return chunk
+
+    def _call(self, id_: str, call: Any, *, last: bool) -> Any:
+        if isinstance(call, dict) and isinstance(call.get("args"), str):
+            place = (id_, f"call {call.get('index')}")
+            return {**call, "args": self._text(place, call["args"], last=last)}
+        return call
 
     def _block(self, id_: str, block: Any, *, last: bool) -> Any:
         if isinstance(block, dict) and isinstance(block.get("text"), str):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from agent_runner.clients.engine.stream.message_dumps import MessageDumps
 from agent_runner.clients.engine.stream.plain_parts import plain_part
 from agent_runner.status.log.events import StreamPart
 from agent_runner.status.requests.run_request import (
@@ -26,6 +27,7 @@ class GraphParts:
     def __init__(self, asked: RunRequest) -> None:
         self._asked = asked
         self._metadata: dict[int, tuple[Any, Any]] = {}
+        self._dumps = MessageDumps()
         self.values: Any = None
         self.interrupts: list[Any] = []
 
@@ -69,7 +71,7 @@ class GraphParts:
             if len(self._metadata) >= MOST_METADATA:
                 self._metadata.clear()
             known = self._metadata[id(metadata)] = metadata, plain_part(metadata)
-        return [plain_part(message), known[1]]
+        return [self._dumps.of(message), known[1]]
 
     def _keep(self, data: Any) -> None:
         if isinstance(data, Mapping) and INTERRUPT in data:

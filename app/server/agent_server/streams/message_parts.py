@@ -14,11 +14,11 @@ Json = dict[str, Any]
 
 @dataclass(slots=True)
 class _Message:
-    """`whole`: the chunks that were added up; `later`: those behind it, of which `shown` has the text already."""
+    """`whole`: the chunks that were added up; `later`: the texts of those behind it, which `shown` has already."""
 
     whole: AIMessageChunk
     shown: Json
-    later: list[Json] = field(default_factory=list)
+    later: list[str] = field(default_factory=list)
 
 
 class MessageParts:
@@ -44,12 +44,13 @@ class MessageParts:
         before = self._messages.get(id_)
         if before is not None and _is_text(chunk) and isinstance(before.shown.get("content"), str):
             # To add two texts is nearly all that a stream needs, and a hundredth of what adding two messages costs.
-            before.later.append(chunk)
+            before.later.append(chunk["content"])
             before.shown = {**before.shown, "content": before.shown["content"] + chunk["content"]}
             return before.shown
         whole = AIMessageChunk.model_validate(chunk)
         if before is not None:
-            for one in (*map(AIMessageChunk.model_validate, before.later), whole):
+            texts = [AIMessageChunk(content="".join(before.later))] if before.later else []
+            for one in (*texts, whole):
                 before.whole = before.whole + one
             whole = before.whole
         shown = message_chunk_to_message(whole).model_dump(mode="json")

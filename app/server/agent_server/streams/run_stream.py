@@ -9,7 +9,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from agent_runner.app.server.agent_server.streams.frames import METADATA, Position, frame, framed, json_of
+from agent_runner.app.server.agent_server.streams.frames import METADATA, Position, frame, framed
+from agent_runner.app.server.agent_server.streams.message_texts import MessageTexts
 from agent_runner.app.server.agent_server.streams.run_end import run_end
 from agent_runner.app.server.agent_server.uuids import run_uuid
 from agent_runner.app.server.context import ServerContext
@@ -18,7 +19,8 @@ from agent_runner.app.server.log_feed.log_ends import End
 from agent_runner.app.server.problems import internal, of_exception
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.log.log import LogRow
-from agent_runner.status.log.stream_parts import OVER, STREAM, parts_in
+from agent_runner.status.log.message_pieces import Piece, pieces_in
+from agent_runner.status.log.stream_parts import OVER, STREAM
 from agent_runner.status.phases import Phase
 from agent_runner.status.requests.run_request import MESSAGES
 from agent_runner.status.store.records import Execution
@@ -59,8 +61,7 @@ async def run_frames(
     try:
         if after < METADATA and view.shows_metadata:
             yield frame("metadata", {"run_id": run_uuid(execution.id), "attempt": max(1, execution.attempt)}, METADATA)
-        # Messages that are added up begin before the reader's position.
-        begin = 0 if view.adds_up else max(0, after.seq - 1)
+        begin = _begin(execution, after, view)
         async with aclosing(follow(ctx, execution.id, begin)) as followed:
             async for one in followed:
                 match one:
@@ -81,6 +82,14 @@ async def run_frames(
             problem = internal()
         told_of = {"error": problem.kind.grpc_code, "message": problem.detail}
         yield frame("error", {**told_of, "code": problem.code, "next_step": problem.next_step})
+
+
+def _begin(execution: Execution, after: Position, view: StreamView) -> int:
+    """The row of the log behind which the events are that this reader gets."""
+    if execution.fence == 0 and after <= METADATA:
+        return execution.last_seq  # nobody has run it yet
+    # Messages that are added up begin before the reader's position.
+    return 0 if view.adds_up else max(0, after.seq - 1)
 
 
 async def _error(ctx: ServerContext, execution_id: str, position: Position, after: Position) -> str:
@@ -104,16 +113,15 @@ class _Events:
         self._view = view
         self._messages = _message_parts() if view.adds_up else None
         self._tuples = TUPLES in view.modes and (view.shows(TUPLES) or view.shows(MESSAGES))
-        self._metadata: tuple[Any, str] = None, "null"
-        """The metadata of the last piece of a message, which the next piece shares, and their JSON."""
+        self._texts = MessageTexts()
 
     def of(self, row: LogRow) -> Iterator[tuple[Position, str]]:
         if row.kind != STREAM:
             return
-        for number, (part, namespace, data) in enumerate(parts_in(row.payload)):
+        for number, (part, namespace, data) in enumerate(pieces_in(row.payload)):
             if part == MESSAGES and self._tuples:
                 position = Position(seq=row.seq, place=2 * number)
-                yield position, framed(f"messages{_within(namespace)}", self._tuple(data), position)
+                yield position, framed(f"messages{_within(namespace)}", self._texts.of(data), position)
                 continue
             for place, (event, shown) in enumerate(self._shown(part, namespace, data)):
                 position = Position(seq=row.seq, place=2 * number + place)
@@ -124,17 +132,9 @@ class _Events:
             yield "limit", data
         elif part == MESSAGES:
             if self._messages is not None:
-                yield from self._messages.feed(data)
+                yield from self._messages.feed(data.data() if isinstance(data, Piece) else data)
         elif part in self._view.modes and self._view.shows(part):
             yield f"{part}{_within(namespace)}", data
-
-    def _tuple(self, data: Any) -> str:
-        if not isinstance(data, list) or len(data) != 2:
-            return json_of(data)
-        message, metadata = data
-        if self._metadata[0] is not metadata:
-            self._metadata = metadata, json_of(metadata)
-        return f"[{json_of(message)},{self._metadata[1]}]"
 
 
 def _within(namespace: Sequence[str]) -> str:
