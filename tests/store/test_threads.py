@@ -29,8 +29,7 @@ async def a_session(store: Store, id: str, **metadata: object) -> str:
     session = Resource(
         kind=ResourceKind.SESSION, id=id, org="o", slug=id, parent_id="ain-1", created_at=1.0, version=1, body=body
     )
-    await store.put_resource(session)
-    await store.put_thread(NewThread(session_id=id, org="o", metadata=metadata))
+    await store.make_thread(session, NewThread(session_id=id, org="o", metadata=metadata))
     return id
 
 

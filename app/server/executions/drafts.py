@@ -29,7 +29,7 @@ from agent_runner.status.requests import webhooks
 from agent_runner.status.requests.multitask import Multitask
 from agent_runner.status.requests.webhooks import Webhook
 from agent_runner.status.schedules.schedule import Mark
-from agent_runner.status.store.records import Execution
+from agent_runner.status.store.records import Execution, Resource
 from agent_runner.status.timeouts import Timeouts
 
 GRAPH, TIMEOUTS, INPUT = GRAPH_ANNOTATION, "agent-runner/timeouts", "agent-runner/input"
@@ -92,6 +92,8 @@ class Draft:
     """It is the firing of a schedule."""
     answer_digest: str = ""
     """It answers by the token with this digest."""
+    place: tuple[Resource, Resource] | None = None
+    """Its session and that one's agent, if the session was made for it a moment ago."""
     shares_session: bool = False
     """A session that is made for it is that of the schedule's later firings too."""
 

@@ -48,7 +48,7 @@ class Placing:
         if org := draft.execution.metadata.org:
             must_own(org)
         if session_id := draft.execution.spec.session_id:
-            session, agent, known = await self._found(session_id)
+            session, agent, known = (*draft.place, None) if draft.place else await self._found(session_id)
             if is_thread(session):
                 return await self._place_in_thread(draft, session, agent, known)
             await self._check_same_agent(draft, agent)

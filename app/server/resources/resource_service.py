@@ -184,12 +184,27 @@ class Resources:
     ) -> Resource:
         """A resource that the server itself needs: a session (named by its id), a default agent or instance. Without
         `id` it gets a new one. Raises `SlugTaken` if the name or the id is taken."""
+        made = self.record(kind, org=org, spec=spec, name=name, slug=slug, annotations=annotations, id=id)
+        return await self._store.put_resource(made)
+
+    def record(
+        self,
+        kind: ResourceKind,
+        *,
+        org: str,
+        spec: Mapping[str, Any],
+        name: str = "",
+        slug: str = "",
+        annotations: Mapping[str, str] | None = None,
+        id: str = "",
+    ) -> Resource:
+        """What `make` stores."""
         scope = {"owner_scope": "organization"} if org else {"owner_scope": "platform"}
         metadata = {"name": name, "slug": slug, "org": org, **scope, "annotations": dict(annotations or {})}
         given = {"metadata": metadata, "spec": dict(spec)}
         definition = DEFINITIONS[kind]
         body = new_body(self._sealing, definition, given, before=None, named_by_id=not name, id=id)
-        return await self._store.put_resource(record_of(definition, body))
+        return record_of(definition, body)
 
     async def shown(self, resource: Resource) -> Json:
         """The resource for an answer: secrets redacted, a session with its thread and sandbox."""

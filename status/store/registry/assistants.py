@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, delete, func, insert, select, update
+from sqlalchemy import ClauseElement, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from agent_runner.status.store.clock import NOW
 from agent_runner.status.store.connection import Transactions
+from agent_runner.status.store.driver.ready import ready, text_of
 from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.errors import SlugTaken
 from agent_runner.status.store.executions.ending import dumps
@@ -48,11 +49,10 @@ class AssistantQuery(Query):
 
 
 class Assistants(Transactions):
-    @reads(orgs=Orgs.FINDS)
+    @reads(orgs=Orgs.FINDS, alone=True, short=True)
     def find_assistant(self, connection: Connection, id: str, org: str) -> Assistant | None:
         """The latest version; if several orgs have this id, that of `org`."""
-        found = select(assistants).where(A.id == id, A.is_latest == 1).order_by((A.org == org).desc(), A.org).limit(1)
-        row = connection.execute(found).one_or_none()
+        row = connection.one(_latest(), its_id=id, its_org=org)
         return _to_assistant(row) if row else None
 
     @reads(orgs=Orgs.QUERY)
@@ -118,6 +118,12 @@ class Assistants(Transactions):
         return bool(connection.execute(statement).rowcount)
 
 
+@ready
+def _latest() -> ClauseElement:
+    its = (A.id == text_of("its_id"), A.is_latest == 1)
+    return select(assistants).where(*its).order_by((A.org == text_of("its_org")).desc(), A.org).limit(1)
+
+
 def _to_assistant(row: Row[Any]) -> Assistant:
-    copied = {n: row._mapping[n] for n in ("org", "id", "graph", "name", "version", "first_made_at", "created_at")}
+    copied = {n: getattr(row, n) for n in ("org", "id", "graph", "name", "version", "first_made_at", "created_at")}
     return Assistant(**copied, **json.loads(row.body))

@@ -7,17 +7,32 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, exists, func, insert, not_, or_, select, update
+from sqlalchemy import (
+    ClauseElement,
+    ColumnElement,
+    Row,
+    Select,
+    and_,
+    case,
+    exists,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.clock import NOW, latest
-from agent_runner.status.store.connection import Transactions
-from agent_runner.status.store.driver.transaction import Connection
+from agent_runner.status.store.driver.ready import Ready, ready, seconds, text_of
+from agent_runner.status.store.driver.transaction import SHORT_BYTES, Connection
 from agent_runner.status.store.executions.ending import OPEN, E, dumps
-from agent_runner.status.store.records import Query, ResourceKind
+from agent_runner.status.store.records import Query, Resource, ResourceKind
 from agent_runner.status.store.registry.json_conditions import contains
+from agent_runner.status.store.registry.resources import Resources
 from agent_runner.status.store.schema import executions, resources, session_facts, threads
 from agent_runner.status.store.verbs import Orgs, reads, writes
 
@@ -97,8 +112,8 @@ class Thread:
     memory_id: str = ""
     """The id under which the checkpoint store has it; empty before the first run."""
     head_checkpoint_id: str = ""
-    is_new: bool = False
-    """It was made a moment ago and not read since: its times are not known."""
+    made: tuple[Resource, Resource] | None = None
+    """Its session and its agent, if it was made a moment ago and not read since: then its times are not known."""
 
     @property
     def known_state(self) -> dict[str, Any] | None:
@@ -144,10 +159,12 @@ class ThreadState:
     """The id of the thread in the checkpoint store, for a session that had none."""
 
 
-class Threads(Transactions):
-    @reads(orgs=Orgs.FINDS)
+class Threads(Resources):
+    @reads(orgs=Orgs.FINDS, short=True)
     def thread(self, connection: Connection, session_id: str) -> Thread | None:
-        row = connection.execute(_selected().where(R.id == session_id)).one_or_none()
+        if (connection.first(_state_bytes(), its_session=session_id) or 0) > SHORT_BYTES:
+            connection.may_last()
+        row = connection.one(_by_id(), its_session=session_id)
         return _to_thread(row) if row else None
 
     @reads(orgs=Orgs.QUERY)
@@ -162,25 +179,28 @@ class Threads(Transactions):
         counted = select(func.count()).select_from(_ALL).where(_IS_SESSION, *self._wanted(query))
         return connection.scalar(counted) or 0
 
-    @writes(orgs=Orgs.WRITES)
-    def put_thread(self, connection: Connection, new: NewThread) -> None:
-        """The client's facts of a session; nothing changes if it has some already."""
+    @writes(orgs=Orgs.WRITES, short=True)
+    def make_thread(self, connection: Connection, session: Resource, new: NewThread) -> Resource:
+        """A new session with the client's facts of it. Returns the stored session. Raises `SlugTaken`."""
+        made = self.put_in(connection, session, None)
         self._put(connection, new)
+        return made
 
     def _put(self, connection: Connection, new: NewThread) -> None:
-        upsert = sqlite_insert if self.is_sqlite else postgres_insert
-        values = upsert(threads).values(
+        """The client's facts of a session; nothing changes if it has some already."""
+        metadata, config = dumps(dict(new.metadata)), dumps(dict(new.config))
+        if len(metadata) + len(config) > SHORT_BYTES:
+            connection.may_last()
+        expires = new.expires_in_s is not None
+        connection.run(
+            _NEW[self.is_sqlite, expires],
+            **self.params(**({"in_s": new.expires_in_s} if expires else {})),
             session_id=new.session_id,
             org=new.org,
-            metadata=dumps(dict(new.metadata)),
-            config=dumps(dict(new.config)),
+            metadata=metadata,
+            config=config,
             ttl=None if new.ttl is None else dumps(dict(new.ttl)),
-            expires_at=None if new.expires_in_s is None else NOW + new.expires_in_s,
-            created_at=NOW,
-            updated_at=NOW,
         )
-        statement = values.on_conflict_do_nothing(index_elements=["session_id"])
-        connection.execute(statement, self.params())
 
     @writes(orgs=Orgs.WRITES)
     def patch_thread(self, connection: Connection, change: NewThread) -> None:
@@ -275,6 +295,30 @@ class Threads(Transactions):
 _IS_SESSION = R.kind == ResourceKind.SESSION.value
 
 
+@ready
+def _by_id() -> ClauseElement:
+    return _selected().where(R.id == text_of("its_session"))
+
+
+@ready
+def _state_bytes() -> ClauseElement:
+    return select(func.length(T.state)).where(T.session_id == text_of("its_session"))
+
+
+def _new(*, sqlite: bool, expires: bool) -> Ready:
+    upsert: Any = sqlite_insert if sqlite else postgres_insert
+    expiry = {"expires_at": NOW + seconds("in_s")} if expires else {}
+    values = upsert(threads).values(**expiry, created_at=NOW, updated_at=NOW)
+    given = ("session_id", "org", "metadata", "config", "ttl")
+    return Ready(values.on_conflict_do_nothing(index_elements=["session_id"]), columns=given)
+
+
+_NEW = {
+    (sqlite, expires): _new(sqlite=sqlite, expires=expires) for sqlite in (True, False) for expires in (True, False)
+}
+"""The row of a session that had none, by the dialect and by whether it expires."""
+
+
 def _selected() -> Select[Any]:
     return (
         select(
@@ -299,7 +343,7 @@ def _selected() -> Select[Any]:
 
 
 def _to_thread(row: Row[Any]) -> Thread:
-    r = dict(row._mapping)
+    r = row._asdict()
     loaded = {name: json.loads(r.pop(name) or "{}") for name in ("metadata", "config")}
     return Thread(
         **loaded,

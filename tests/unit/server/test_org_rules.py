@@ -130,8 +130,8 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     await store.close()
 
 
-async def put_and_read(store: Store, world: "World", verb: str) -> Any:
-    await getattr(store, verb)(NewThread(session_id=world.thread_id, org="b", metadata={"by": verb}))
+async def patched_and_read(store: Store, world: "World") -> Any:
+    await store.patch_thread(NewThread(session_id=world.thread_id, org="b", metadata={"by": "somebody"}))
     return await store.thread(world.thread_id)
 
 
@@ -179,8 +179,10 @@ OF_THE_OWNERS: dict[str, Asked] = {
     "thread": lambda s, w: s.thread(w.thread_id),
     "search_threads": lambda s, w: s.search_threads(ThreadQuery()),
     "count_threads": lambda s, w: s.count_threads(ThreadQuery()),
-    "put_thread": lambda s, w: put_and_read(s, w, "put_thread"),
-    "patch_thread": lambda s, w: put_and_read(s, w, "patch_thread"),
+    "make_thread": lambda s, w: s.make_thread(
+        resource(ResourceKind.SESSION, "ses-2"), NewThread(session_id="ses-2", org="b")
+    ),
+    "patch_thread": lambda s, w: patched_and_read(s, w),
     "find_assistant": lambda s, w: s.find_assistant(w.assistant.id, "b"),
     "search_assistants": lambda s, w: s.search_assistants(AssistantQuery()),
     "put_assistant": lambda s, w: s.put_assistant(w.assistant, first=False),

@@ -72,6 +72,7 @@ def draft_of_run(
         attachments=taken.attachments,
         asked=request.to_json(),
         thread_id=thread_uuid(thread.session_id),
+        place=thread.made,
         webhook=Webhook(url=asked.webhook, events=(END,), of_run=True) if asked.webhook else None,
         multitask=Multitask(asked.multitask_strategy or "enqueue"),
         after_s=asked.after_seconds or 0.0,

@@ -107,7 +107,7 @@ class ThreadService:
     ) -> Thread:
         """`or_existing`: a thread that is there stays as it is and is the answer. Else raises ALREADY_EXISTS."""
         made = await self._made(thread_id, metadata=metadata, config=config, ttl=ttl, or_existing=or_existing)
-        return await self.again(made) if made.is_new else made
+        return await self.again(made) if made.made else made
 
     async def create_for_run(
         self, thread_id: str | None = None, *, metadata: Mapping[str, Any], ttl: Mapping[str, Any] | None = None
@@ -133,19 +133,6 @@ class ThreadService:
         org = default_org()
         agent = await self._placing.built_in(org)
         instance = await self._edges.resources.default_instance(agent)
-        try:
-            await self._edges.resources.make(
-                ResourceKind.SESSION,
-                org=org,
-                spec={"agent_instance_id": instance.id},
-                annotations={THREAD: "1"},
-                id=session_id,
-            )
-        except SlugTaken:
-            found = await self._store.thread(session_id)
-            if found is None or not or_existing:
-                raise taken("Thread", thread_uuid(session_id)) from None
-            return found
         new = NewThread(
             session_id=session_id,
             org=org,
@@ -154,7 +141,20 @@ class ThreadService:
             ttl=ttl,
             expires_in_s=expiry_of(ttl),
         )
-        await self._store.put_thread(new)
+        session = self._edges.resources.record(
+            ResourceKind.SESSION,
+            org=org,
+            spec={"agent_instance_id": instance.id},
+            annotations={THREAD: "1"},
+            id=session_id,
+        )
+        try:
+            session = await self._store.make_thread(session, new)
+        except SlugTaken:
+            found = await self._store.thread(session_id)
+            if found is None or not or_existing:
+                raise taken("Thread", thread_uuid(session_id)) from None
+            return found
         return Thread(
             session_id=session_id,
             org=org,
@@ -162,12 +162,12 @@ class ThreadService:
             created_at=0.0,
             updated_at=0.0,
             metadata=dict(new.metadata),
-            is_new=True,
+            made=(session, agent),
         )
 
     async def used(self, thread: Thread, *, metadata: Mapping[str, Any]) -> None:
         """Notes what a run says of its thread (`graph_id`, `assistant_id`), and that the thread is used."""
-        if thread.is_new or (thread.ttl is None and metadata.items() <= thread.metadata.items()):
+        if thread.made or (thread.ttl is None and metadata.items() <= thread.metadata.items()):
             return
         await self._store.patch_thread(NewThread(session_id=thread.session_id, org=thread.org, metadata=metadata))
 
