@@ -202,26 +202,31 @@ class Threads(Resources):
             ttl=None if new.ttl is None else dumps(dict(new.ttl)),
         )
 
-    @writes(orgs=Orgs.WRITES)
+    @writes(orgs=Orgs.WRITES, short=True)
     def patch_thread(self, connection: Connection, change: NewThread) -> None:
         """Merge metadata and config, key by key; a ttl replaces the old one. Makes the row if the session has none."""
         self._put(connection, NewThread(session_id=change.session_id, org=change.org))
-        mine = T.session_id == change.session_id
-        row = self._held(connection, change.session_id)
+        row = connection.one(_held(sqlite=self.is_sqlite), its_session=change.session_id)
         if row is None:
             return
-        values: dict[str, Any] = {"updated_at": NOW}
-        for name, given in (("metadata", change.metadata), ("config", change.config)):
-            if given:
-                values[name] = dumps({**json.loads(row._mapping[name]), **given})
-        minutes = (json.loads(row.ttl) if row.ttl else {}).get("ttl")
+        metadata = dumps({**json.loads(row.metadata), **change.metadata}) if change.metadata else row.metadata
+        config = dumps({**json.loads(row.config), **change.config}) if change.config else row.config
+        if len(metadata) + len(config) > SHORT_BYTES:
+            connection.may_last()
+        ttl, in_s = row.ttl, change.expires_in_s
         if change.ttl is not None:
-            values |= {"ttl": dumps(dict(change.ttl)), "expires_at": None}
-            if change.expires_in_s is not None:
-                values["expires_at"] = NOW + change.expires_in_s
-        elif minutes is not None:  # it is used, so its time begins again
-            values["expires_at"] = NOW + float(minutes) * 60
-        connection.execute(update(threads).where(mine).values(**values), self.params())
+            ttl = dumps(dict(change.ttl))
+        elif (minutes := (json.loads(ttl) if ttl else {}).get("ttl")) is not None:
+            in_s = float(minutes) * 60  # it is used, so its time begins again
+        keeps = in_s is None and change.ttl is None
+        connection.run(
+            _patched(expires=in_s is not None, keeps=keeps),
+            **self.params(**({} if in_s is None else {"in_s": in_s})),
+            its_session=change.session_id,
+            its_metadata=metadata,
+            its_config=config,
+            its_ttl=ttl,
+        )
 
     @writes(orgs=Orgs.AFTER_A_READ)
     def keep_state(self, connection: Connection, told: ThreadState, org: str, *, moves_from: str | None = None) -> bool:
@@ -266,10 +271,6 @@ class Threads(Resources):
         over = select(T.session_id).where(T.expires_at <= NOW).order_by(T.expires_at).limit(limit)
         return list(connection.scalars(over, self.params()))
 
-    def _held(self, connection: Connection, session_id: str) -> Row[Any] | None:
-        query = select(threads).where(T.session_id == session_id)
-        return connection.execute(query if self.is_sqlite else query.with_for_update()).one_or_none()
-
     def _wanted(self, query: ThreadQuery) -> list[ColumnElement[bool]]:
         given: list[ColumnElement[bool]] = []
         if query.orgs:
@@ -298,6 +299,21 @@ _IS_SESSION = R.kind == ResourceKind.SESSION.value
 @ready
 def _by_id() -> ClauseElement:
     return _selected().where(R.id == text_of("its_session"))
+
+
+@ready
+def _held(*, sqlite: bool) -> ClauseElement:
+    found = select(T.metadata, T.config, T.ttl).where(T.session_id == text_of("its_session"))
+    return found if sqlite else found.with_for_update()
+
+
+@ready
+def _patched(*, expires: bool, keeps: bool) -> ClauseElement:
+    """`expires`: after `in_s`; else never, or as before if it `keeps` that."""
+    expiry: dict[str, Any] = {} if keeps else {"expires_at": NOW + seconds("in_s") if expires else None}
+    texts = {name: text_of(f"its_{name}") for name in ("metadata", "config", "ttl")}
+    mine = T.session_id == text_of("its_session")
+    return update(threads).where(mine).values(**texts, **expiry, updated_at=NOW)
 
 
 @ready
