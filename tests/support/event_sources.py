@@ -33,9 +33,13 @@ class _Heard(Runnable[Any, Any]):
                 yield chunk
 
 
-async def compared(graph: Any, graph_input: Any, config: RunnableConfig, **options: Any) -> AsyncGenerator[Raw, None]:
+async def compared(
+    graph: Any, graph_input: Any, config: RunnableConfig, *, messages: bool = False, **options: Any
+) -> AsyncGenerator[Raw, None]:
     """The events of `astream_events`. Fails at the end of the run if callbacks give other events of ours, or the same
     in another order: of all if one thing happens after the other, else for each message and each call."""
+    if messages:
+        options["stream_mode"] = [*options["stream_mode"], "messages"]
     config = ensure_config(config)
     root = config["run_id"] = config.get("run_id") or uuid7()
     ours: list[Raw] = []

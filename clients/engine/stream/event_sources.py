@@ -12,6 +12,7 @@ from langchain_core.utils.uuid import uuid7
 
 from agent_runner.clients.engine.stream.event_handler import EventHandler, GiveWay
 from agent_runner.clients.engine.stream.event_queue import EventQueue, Raw
+from agent_runner.clients.engine.stream.message_callbacks import MessageCallbacks
 
 Source = Callable[..., AsyncGenerator[Raw, None]]
 """`source(graph, graph_input, config, **options)`: the events; `options` go to the graph's `astream`."""
@@ -25,14 +26,15 @@ async def all_events(graph: Any, graph_input: Any, config: RunnableConfig, **opt
 
 
 async def read_events(
-    graph: Any, graph_input: Any, config: RunnableConfig, **options: Any
+    graph: Any, graph_input: Any, config: RunnableConfig, *, messages: bool = False, **options: Any
 ) -> AsyncGenerator[Raw, None]:
     """Those of them that `V2Events` reads, in the same order. The graph runs in a task of its own, which is over when
-    this is."""
+    this is. `messages`: also the parts of the stream mode `messages`, which is not among the graph's own."""
     queue, config = EventQueue(), ensure_config(config)
     root = config["run_id"] = config.get("run_id") or uuid7()
     handler = EventHandler(queue.put, root)
-    config["callbacks"] = with_handlers(config.get("callbacks"), handler, GiveWay(queue))
+    beside = [MessageCallbacks(handler.streamed)] if messages else []
+    config["callbacks"] = with_handlers(config.get("callbacks"), handler, *beside, GiveWay(queue))
 
     async def run() -> None:
         async with aclosing(graph.astream(graph_input, config, **options)) as chunks:

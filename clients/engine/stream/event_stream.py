@@ -54,6 +54,8 @@ async def run_events(
     given: Any = {"recursion_limit": RECURSION_LIMIT, **config}
     modes = list(dict.fromkeys([*STREAM_MODES, *(parts.modes if parts else ())]))
     options = {"stream_mode": modes, "subgraphs": True, **options}
+    if source is None and parts is not None and parts.are_messages:
+        options |= {"stream_mode": STREAM_MODES, "messages": True}
     source = source or (all_events if parts and parts.needs_all_events else read_events)
     async with aclosing(source(graph, graph_input, given, **options)) as raw_events:
         async for raw in raw_events:

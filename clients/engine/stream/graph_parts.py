@@ -37,6 +37,11 @@ class GraphParts:
         return [part for part in self._asked.parts if part != EVENTS]
 
     @property
+    def are_messages(self) -> bool:
+        """No other parts are reported."""
+        return self._asked.parts == (MESSAGES,)
+
+    @property
     def needs_all_events(self) -> bool:
         return EVENTS in self._asked.parts
 
