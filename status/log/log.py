@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agent_runner.status.log.message_pieces import packed, parts_in
 from agent_runner.status.log.render import render, rfc3339
 from agent_runner.status.log.state import Json, LogRow, State
+from agent_runner.status.log.stream.message_pieces import packed, parts_in
 
 __all__ = ["Delta", "LogRow", "State", "coalesce", "fold", "render", "rfc3339"]
 

@@ -30,7 +30,7 @@ from agent_runner.clients.sandbox.kinds.port import Sandbox, SandboxError
 from agent_runner.status.event_logger import bind, bound, event_logger, masked_by
 from agent_runner.status.failures import Code
 from agent_runner.status.log.custom import CustomLimits
-from agent_runner.status.log.stream_parts import StreamLimits
+from agent_runner.status.log.stream.stream_parts import StreamLimits
 from agent_runner.status.phases import Phase
 from agent_runner.tasks.body_errors import AlreadyEnded, ExecutionError
 from agent_runner.tasks.run.outcome import COMPLETED, WAITING, HandBack, Outcome, broke, stopped

@@ -5,7 +5,7 @@ from typing import Any
 from agent_runner.clients.masking.mask import Mask
 from agent_runner.clients.masking.stream import MaskedStream
 from agent_runner.status.log.log import Delta
-from agent_runner.status.log.message_pieces import CONTENT, is_alike
+from agent_runner.status.log.stream.message_pieces import CONTENT, is_alike
 
 _ENDS = frozenset({"message_end", "message_edit", "message_removed"})
 """The rows that follow a streamed text and concern the whole text."""

@@ -25,7 +25,7 @@ from agent_runner.status.log.builder import StatusBuilder
 from agent_runner.status.log.custom import CustomLimits
 from agent_runner.status.log.events import Event, MessageBroken, MessageFinished, StreamPart
 from agent_runner.status.log.log import Delta
-from agent_runner.status.log.stream_parts import StreamLimits, StreamRows
+from agent_runner.status.log.stream.stream_parts import StreamLimits, StreamRows
 from agent_runner.status.phases import Phase
 from agent_runner.status.requests.run_request import RunRequest
 from agent_runner.status.usage.model_usage import Priced

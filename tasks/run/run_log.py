@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.log.log import Delta, coalesce
 from agent_runner.status.log.plain import Room, plain
-from agent_runner.status.log.stream_parts import of_tokens
+from agent_runner.status.log.stream.stream_parts import of_tokens
 from agent_runner.v1 import runner_pb2 as pb
 
 log = event_logger(__name__)

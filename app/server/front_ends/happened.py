@@ -12,9 +12,9 @@ from agent_runner.app.server.front_ends.happenings import Happening, Json
 from agent_runner.app.server.log_feed.log_ends import end_row
 from agent_runner.status.log.events import INPUT_MESSAGE, USER_MESSAGE
 from agent_runner.status.log.log import LogRow
-from agent_runner.status.log.message_pieces import parts_in
 from agent_runner.status.log.state import NOT_FINISHED
-from agent_runner.status.log.stream_parts import STREAM
+from agent_runner.status.log.stream.message_pieces import parts_in
+from agent_runner.status.log.stream.stream_parts import STREAM
 from agent_runner.status.phases import Phase
 from agent_runner.status.requests.run_request import TASKS, VALUES
 from agent_runner.status.usage.model_usage import whole_cost

@@ -5,8 +5,8 @@ from typing import Any
 from langchain_core.messages import AIMessageChunk
 
 from agent_runner.clients.engine.stream.plain_parts import plain_part
-from agent_runner.status.log.message_pieces import CONTENT, is_same
 from agent_runner.status.log.plain import plain_text
+from agent_runner.status.log.stream.message_pieces import CONTENT, is_same
 
 MOST_KNOWN = 64
 """Messages that stream at the same time, one chunk of each of which is kept."""

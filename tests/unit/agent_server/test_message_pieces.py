@@ -18,8 +18,8 @@ from agent_runner.clients.engine.stream.plain_parts import plain_part
 from agent_runner.clients.masking.mask import Mask
 from agent_runner.status.log.events import StreamPart
 from agent_runner.status.log.log import coalesce
-from agent_runner.status.log.message_pieces import packed, parts_in, pieces_in
-from agent_runner.status.log.stream_parts import StreamRows
+from agent_runner.status.log.stream.message_pieces import packed, parts_in, pieces_in
+from agent_runner.status.log.stream.stream_parts import StreamRows
 from agent_runner.tasks.run.masked_texts import MaskedChunks
 
 PLACES = [{"langgraph_node": "a", "langgraph_step": 1}, {"langgraph_node": "a", "langgraph_step": True}, {}]

@@ -11,8 +11,8 @@ from agent_runner.app.server.agent_server.streams.frames import Position, positi
 from agent_runner.clients.masking.mask import Mask
 from agent_runner.status.log.events import StreamPart
 from agent_runner.status.log.log import PARTS_AT_ONCE, Delta, coalesce
-from agent_runner.status.log.message_pieces import parts_in
-from agent_runner.status.log.stream_parts import OVER, StreamLimits, StreamRows
+from agent_runner.status.log.stream.message_pieces import parts_in
+from agent_runner.status.log.stream.stream_parts import OVER, StreamLimits, StreamRows
 from agent_runner.tasks.run.masked_texts import MaskedChunks
 
 PLACES = [{"langgraph_node": "a", "langgraph_step": 1}, {"langgraph_node": "b"}]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from agent_runner.app.server.agent_server.streams.frames import json_of
-from agent_runner.status.log.message_pieces import CONTENT, Piece
+from agent_runner.status.log.stream.message_pieces import CONTENT, Piece
 
 
 class MessageTexts:

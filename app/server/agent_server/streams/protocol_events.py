@@ -17,8 +17,8 @@ from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.log_feed.follow import Updates, follow
 from agent_runner.app.server.log_feed.log_ends import End
 from agent_runner.status.log.log import LogRow
-from agent_runner.status.log.message_pieces import parts_in
-from agent_runner.status.log.stream_parts import STREAM
+from agent_runner.status.log.stream.message_pieces import parts_in
+from agent_runner.status.log.stream.stream_parts import STREAM
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.records import Execution
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from agent_runner.app.server.context import ServerContext
 from agent_runner.status.failures import Code
-from agent_runner.status.log.stream_parts import STREAM_END
+from agent_runner.status.log.stream.stream_parts import STREAM_END
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.records import Execution
 

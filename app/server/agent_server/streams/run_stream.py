@@ -19,8 +19,8 @@ from agent_runner.app.server.log_feed.log_ends import End
 from agent_runner.app.server.problems import internal, of_exception
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.log.log import LogRow
-from agent_runner.status.log.message_pieces import Piece, pieces_in
-from agent_runner.status.log.stream_parts import OVER, STREAM
+from agent_runner.status.log.stream.message_pieces import Piece, pieces_in
+from agent_runner.status.log.stream.stream_parts import OVER, STREAM
 from agent_runner.status.phases import Phase
 from agent_runner.status.requests.run_request import MESSAGES
 from agent_runner.status.store.records import Execution

@@ -13,8 +13,8 @@ from typing import Any
 
 from agent_runner.status.log.events import StreamPart
 from agent_runner.status.log.log import Delta
-from agent_runner.status.log.message_pieces import CONTENT, PIECES, is_alike, is_piece
 from agent_runner.status.log.plain import Room, plain
+from agent_runner.status.log.stream.message_pieces import CONTENT, PIECES, is_alike, is_piece
 
 STREAM, STREAM_END = "stream", "stream_end"
 AROUND_BYTES = 40
