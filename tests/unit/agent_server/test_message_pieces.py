@@ -61,7 +61,12 @@ def told(messages: Any) -> list[StreamPart]:
 
 
 @given(MESSAGES)
-@example([(AIMessageChunk(id="m1", content="a", more=1), (), {}), (AIMessageChunk(id="m1", content="b"), (), {})])
+@example(
+    [
+        (AIMessageChunk.model_validate({"id": "m1", "content": "a", "more": 1}), (), {}),
+        (AIMessageChunk(id="m1", content="b"), (), {}),
+    ]
+)
 def test_a_dump_is_that_of_the_whole_message(messages: Any) -> None:
     """The same JSON in the same order, whether it was dumped or made from the one before."""
     made = [event.data for event in told(messages)]
@@ -113,7 +118,8 @@ def test_a_row_that_was_cut_is_read() -> None:
 @given(st.lists(st.one_of(ALIKE, ALIKE, chunks(TEXTS, FACTS[:2])), max_size=12))
 def test_messages_so_far_are_the_sum_of_their_chunks(said: list[AIMessageChunk]) -> None:
     """As LangChain adds them up, one by one."""
-    parts, sums = MessageParts(), {}
+    parts = MessageParts()
+    sums: dict[Any, list[AIMessageChunk]] = {}
     for chunk in said:
         sums[chunk.id] = [*sums.get(chunk.id, ()), AIMessageChunk.model_validate(plain_part(chunk))]
         *_, (event, (shown,)) = parts.feed([plain_part(chunk), {}])
