@@ -1,10 +1,13 @@
 """A Postgres cluster of a test's own, which may be stopped and started, and a PgBouncer in front of one."""
 
+import atexit
 import contextlib
+import functools
 import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,11 +43,24 @@ def own_user() -> dict[str, str]:
     raise AssertionError
 
 
+@functools.cache
+def new_data() -> Path:
+    """The files of a cluster that nobody has used yet: `initdb` takes most of the time of a start. Once per process."""
+    initdb, user = program("initdb"), own_user()
+    folder = Path(tempfile.mkdtemp(prefix="ar-initdb-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if user:
+        shutil.chown(folder, **user)
+    argv = [initdb, "-D", str(folder / "data"), "-U", "runner", "-A", "trust", "-N", "-E", "UTF8"]
+    subprocess.run(argv, check=True, capture_output=True, cwd=folder, **user)  # type: ignore[call-overload]
+    return folder / "data"
+
+
 class Cluster:
     def __init__(self, folder: Path) -> None:
         # A socket's path is limited, and another user must reach it: not below a test's own folder.
         self.folder, self.port = folder, free_port()
-        self._initdb, self._postgres, self._as = program("initdb"), program("postgres"), own_user()
+        self._postgres, self._as = program("postgres"), own_user()
         self._log = folder / "postgres.log"
         self._popen: subprocess.Popen[bytes] | None = None
 
@@ -56,8 +72,7 @@ class Cluster:
         self.folder.mkdir()
         if self._as:
             shutil.chown(self.folder, **self._as)
-        argv = [self._initdb, "-D", str(self.folder / "data"), "-U", "runner", "-A", "trust", "-N", "-E", "UTF8"]
-        subprocess.run(argv, check=True, capture_output=True, cwd=self.folder, **self._as)  # type: ignore[call-overload]
+        subprocess.run(["cp", "-a", new_data(), self.folder / "data"], check=True)
         self.start()
         return self
 
@@ -127,8 +142,6 @@ def pgbouncer(folder: Path, cluster: Cluster) -> Iterator[str]:
 
 @pytest.fixture
 def cluster() -> Iterator[Cluster]:
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix="ar-pg-") as folder:
         os.chmod(folder, 0o755)
         with Cluster(Path(folder) / "cluster") as running:
