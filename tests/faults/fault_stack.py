@@ -48,9 +48,11 @@ class FaultStack(Stack):
         return {name: value for name, value in given.items() if value}
 
     def __exit__(self, *failure: Any) -> None:
+        """How its processes stop is a part of what is looked at: none is simply ended."""
         for process in self.survivors():  # what a case has stopped must be able to end
             with contextlib.suppress(psutil.Error):
                 process.send_signal(signal.SIGCONT)
+        self.stop_all()
         super().__exit__(*failure)
 
 

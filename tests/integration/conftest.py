@@ -46,6 +46,19 @@ def stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedStacks]:
 @pytest.fixture
 def shared(stacks: SharedStacks, broker: str) -> Iterator[Stack]:
     """As `served`, but other tests of the module have it before and after: 12 s less on a full machine."""
-    stack, _ = stacks.lent(broker)
-    yield stack
-    stacks.given_back(stack)
+    with stacks.lent(broker) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedStacks]:
+    """Without workers."""
+    with SharedStacks(lambda: tmp_path_factory.mktemp("server")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def shared_server(servers: SharedStacks, broker: str) -> Iterator[Stack]:
+    """As `stack`, but other tests of the module have it before and after. Workers that a test starts end with it."""
+    with servers.lent(broker) as stack:
+        yield stack

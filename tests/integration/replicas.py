@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -141,7 +142,7 @@ def an_agent(server: Server) -> str:
     agent = {
         "api_version": VERSION,
         "kind": "Agent",
-        "metadata": {"name": "Code Helper", "owner_scope": "organization"},
+        "metadata": {"name": f"Code Helper {uuid.uuid4().hex}", "owner_scope": "organization"},
         "spec": {"instructions": "Help people with their code."},
     }
     answer = server.http.post("/v1/agents", json=agent)

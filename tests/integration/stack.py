@@ -58,6 +58,17 @@ class Process:
         if self.popen.poll() is None:
             self.popen.terminate()
 
+    def end(self) -> None:
+        """At once, with the child: for what a test is done with. What these two have started ends by itself."""
+        if self.popen.poll() is None:
+            with contextlib.suppress(psutil.Error):
+                own = psutil.Process(self.pid)
+                own.suspend()  # it would start another child
+                for child in own.children():
+                    child.kill()
+            self.popen.kill()
+            self.popen.wait(5)
+
     def stop(self) -> None:
         if self.popen.poll() is None:
             self.ask_to_stop()
@@ -86,6 +97,7 @@ class Stack:
     http_port: int = field(default_factory=free_port)
     grpc_port: int = field(default_factory=free_port)
     processes: list[Process] = field(default_factory=list)
+    spawned: int = 0
 
     @classmethod
     def open(cls, folder: Path, broker: str = "", **settings: str) -> Self:
@@ -130,11 +142,8 @@ class Stack:
 
     def __exit__(self, *_: object) -> None:
         self.http.close()
-        for process in self.processes:  # all at once, but what they say good-bye to after them
-            if process.name not in ("server", "redis"):
-                process.ask_to_stop()
-        for process in reversed(self.processes):
-            process.stop()
+        for process in self.processes:
+            process.end()
         for end in self.lifeline:
             os.close(end)
         leftovers = self._survivors_after(LAST_BREATH_S)
@@ -143,6 +152,14 @@ class Stack:
         if self.broker:
             delete_queues(self.broker, self.runner_queue, self.orchestrator_queue)
         assert not leftovers, f"left behind: {leftovers}"
+
+    def stop_all(self) -> None:
+        """As an operator would: all at once, but what they say good-bye to after them."""
+        for process in self.processes:
+            if process.name not in ("server", "redis"):
+                process.ask_to_stop()
+        for process in reversed(self.processes):
+            process.stop()
 
     def _survivors_after(self, seconds: float) -> list[psutil.Process]:
         until = time.monotonic() + seconds
@@ -189,7 +206,8 @@ class Stack:
         )
 
     def spawn(self, name: str, argv: list[str], extra: Mapping[str, str] | None = None) -> Process:
-        log = self.folder / f"{name}-{len(self.processes)}.log"
+        log = self.folder / f"{name}-{self.spawned}.log"
+        self.spawned += 1
         with log.open("wb") as output:
             popen = subprocess.Popen(
                 argv,

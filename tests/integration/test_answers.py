@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.integration.stack import KEY, Stack
+from tests.integration.shared import SharedStacks
+from tests.integration.stack import KEY
 from tests.integration.test_command_line import PROGRAM
 
 SOURCE = """
@@ -37,12 +38,18 @@ def said(execution: dict[str, Any]) -> list[str]:
     return [m.get("content", "") for m in execution["status"]["messages"] if m["type"] == "MESSAGE_AI"]
 
 
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("graphs")
+    (folder / "refunds.py").write_text(SOURCE)
+    (folder / "langgraph.json").write_text(json.dumps({"graphs": {"refund": "./refunds.py:refund"}}))
+    return folder / "langgraph.json"
+
+
 @pytest.mark.parametrize("pool", ["async", "prefork"])
-def test_a_question_a_bad_answer_an_answer_and_a_breakpoint(tmp_path: Path, pool: str) -> None:
+def test_a_question_a_bad_answer_an_answer_and_a_breakpoint(servers: SharedStacks, graphs: Path, pool: str) -> None:
     """The question stands until an answer fits it; each step runs once; the session needs no graph again."""
-    (tmp_path / "refunds.py").write_text(SOURCE)
-    (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": {"refund": "./refunds.py:refund"}}))
-    with Stack.open(tmp_path, AGENT_RUNNER_GRAPHS=str(tmp_path / "langgraph.json")) as stack:
+    with servers.lent(AGENT_RUNNER_GRAPHS=str(graphs)) as stack:
         stack.start_worker(AGENT_RUNNER_POOL=pool, AGENT_RUNNER_CONCURRENCY="2")
 
         def send(**body: Any) -> dict[str, Any]:

@@ -29,8 +29,8 @@ def stack(shared: Stack) -> Stack:
 
 
 @pytest.fixture
-def worker(stack: Stack, stacks: SharedStacks, broker: str) -> Process:
-    return stacks.lent(broker)[1]
+def worker(stack: Stack, stacks: SharedStacks) -> Process:
+    return stacks.worker_of(stack)
 
 
 def start(stack: Stack) -> Process:

@@ -71,9 +71,8 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 @pytest.fixture(params=["async", "prefork"])
 def stack(request: pytest.FixtureRequest, watched: Watched, broker: str) -> Iterator[Stack]:
     pool = {"AGENT_RUNNER_POOL": request.param, "AGENT_RUNNER_CONCURRENCY": "2"}
-    lent, _ = watched.stacks.lent(broker, **pool)
-    yield lent
-    watched.stacks.given_back(lent)
+    with watched.stacks.lent(broker, **pool) as lent:
+        yield lent
 
 
 @pytest.fixture

@@ -35,9 +35,8 @@ def lent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lent]:
 
 @pytest.fixture
 def stack(lent: Lent) -> Iterator[Stack]:
-    stack, _ = lent.stacks.lent("", **POOL)
-    yield stack
-    lent.stacks.given_back(stack)
+    with lent.stacks.lent(**POOL) as stack:
+        yield stack
 
 
 @pytest.fixture

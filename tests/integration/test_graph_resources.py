@@ -2,8 +2,12 @@
 
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from tests.integration.shared import SharedStacks
 from tests.integration.stack import Stack
 from tests.support.waiting import eventually
 
@@ -69,12 +73,23 @@ async def plain(config, runtime):
 FORMS = ("awaited", "blocking", "bare")
 
 
-def opened(folder: Path) -> Stack:
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the graphs, where they leave their marks."""
+    folder = tmp_path_factory.mktemp("graphs")
     (folder / "held.py").write_text(SOURCE)
     graphs = {name: {"path": f"./held.py:{name}"} for name in (*FORMS, "plain")}
     env = {"MARKS_FOLDER": str(folder)}
     (folder / "langgraph.json").write_text(json.dumps({"graphs": graphs, "dependencies": ["."], "env": env}))
-    return Stack.open(folder, AGENT_RUNNER_GRAPHS=str(folder / "langgraph.json"))
+    return folder
+
+
+@pytest.fixture
+def stack(servers: SharedStacks, graphs: Path) -> Iterator[Stack]:
+    """Each test has workers of its own."""
+    (graphs / "go").unlink(missing_ok=True)
+    with servers.lent(AGENT_RUNNER_GRAPHS=str(graphs / "langgraph.json")) as lent:
+        yield lent
 
 
 def marks(folder: Path, id: str) -> list[str]:
@@ -95,44 +110,41 @@ def begun(stack: Stack, folder: Path, form: str) -> str:
     return id
 
 
-def test_a_cancel_closes_it(tmp_path: Path) -> None:
+def test_a_cancel_closes_it(stack: Stack, graphs: Path) -> None:
     """In every form; the worker goes on with the next one."""
-    with opened(tmp_path) as stack:
-        stack.start_worker()
-        for form in FORMS:
-            id = begun(stack, tmp_path, form)
-            assert stack.http.post(f"/v1/executions/{id}/cancel").status_code < 300
-            assert stack.wait_for(id)["status"]["phase"] == "EXECUTION_CANCELLED"
-            wait_marks(tmp_path, id, ["open", "closed"])
-        (tmp_path / "go").touch()
-        id = str(stack.create("hi", graph="plain")["metadata"]["id"])
-        assert stack.wait_for(id)["status"]["phase"] == "EXECUTION_COMPLETED"
+    stack.start_worker()
+    for form in FORMS:
+        id = begun(stack, graphs, form)
+        assert stack.http.post(f"/v1/executions/{id}/cancel").status_code < 300
+        assert stack.wait_for(id)["status"]["phase"] == "EXECUTION_CANCELLED"
+        wait_marks(graphs, id, ["open", "closed"])
+    (graphs / "go").touch()
+    id = str(stack.create("hi", graph="plain")["metadata"]["id"])
+    assert stack.wait_for(id)["status"]["phase"] == "EXECUTION_COMPLETED"
 
 
-def test_a_deploy_closes_it_where_it_was_and_opens_it_where_it_goes_on(tmp_path: Path) -> None:
+def test_a_deploy_closes_it_where_it_was_and_opens_it_where_it_goes_on(stack: Stack, graphs: Path) -> None:
     """SIGTERM in the middle of a step: closed by the worker that leaves, opened anew by the one that goes on."""
-    with opened(tmp_path) as stack:
-        first = stack.start_worker()
-        ids = [begun(stack, tmp_path, form) for form in FORMS]
-        stack.start_worker()
-        first.kill(signal.SIGTERM)
-        eventually(lambda: "Warm shutdown" in first.output(), what="the first worker to know that it leaves")
-        (tmp_path / "go").touch()
-        for id in ids:
-            assert stack.wait_for(id)["status"]["phase"] == "EXECUTION_COMPLETED"
-            wait_marks(tmp_path, id, ["open", "closed"] * 2)
-            where = [line.split()[1] for line in (tmp_path / f"{id}.marks").read_text().splitlines()]
-            assert where[0] == where[1] != where[2] == where[3]
-        assert first.popen.wait(30) == 0
+    first = stack.start_worker()
+    ids = [begun(stack, graphs, form) for form in FORMS]
+    stack.start_worker()
+    first.kill(signal.SIGTERM)
+    eventually(lambda: "Warm shutdown" in first.output(), what="the first worker to know that it leaves")
+    (graphs / "go").touch()
+    for id in ids:
+        assert stack.wait_for(id)["status"]["phase"] == "EXECUTION_COMPLETED"
+        wait_marks(graphs, id, ["open", "closed"] * 2)
+        where = [line.split()[1] for line in (graphs / f"{id}.marks").read_text().splitlines()]
+        assert where[0] == where[1] != where[2] == where[3]
+    assert first.popen.wait(30) == 0
 
 
-def test_a_deploy_that_has_no_time_left_closes_it_too(tmp_path: Path) -> None:
+def test_a_deploy_that_has_no_time_left_closes_it_too(stack: Stack, graphs: Path) -> None:
     """A step that does not end while the worker drains: its run ends, and nothing stays open."""
-    with opened(tmp_path) as stack:
-        worker = stack.start_worker(AGENT_RUNNER_DRAIN_TIMEOUT_S="1")
-        ids = [begun(stack, tmp_path, form) for form in FORMS]
-        worker.kill(signal.SIGTERM)
-        for id in ids:
-            assert stack.wait_for(id)["status"]["error"].endswith("[E106 WORKER_SHUTDOWN]")
-        worker.popen.wait(30)
-        assert [marks(tmp_path, id) for id in ids] == [["open", "closed"]] * 3, worker.output()[-2000:]
+    worker = stack.start_worker(AGENT_RUNNER_DRAIN_TIMEOUT_S="1")
+    ids = [begun(stack, graphs, form) for form in FORMS]
+    worker.kill(signal.SIGTERM)
+    for id in ids:
+        assert stack.wait_for(id)["status"]["error"].endswith("[E106 WORKER_SHUTDOWN]")
+    worker.popen.wait(30)
+    assert [marks(graphs, id) for id in ids] == [["open", "closed"]] * 3, worker.output()[-2000:]

@@ -9,9 +9,10 @@ import os
 import signal
 import sqlite3
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -23,8 +24,6 @@ import pytest
 from tests.integration.replicas import Server, an_agent, client
 from tests.integration.stack import Process, Stack
 from tests.support.waiting import eventually
-
-KEY = "the-same-key"
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Answer:
 Create = Callable[..., Answer]
 
 
-def over_http(server: Server, message: str, agent: str, key: str = KEY) -> Answer:
+def over_http(server: Server, message: str, agent: str, key: str) -> Answer:
     try:
         answer = server.http.post(
             "/v1/executions", json={"message": message, "agent": agent}, headers={"Idempotency-Key": key}
@@ -51,7 +50,7 @@ def over_http(server: Server, message: str, agent: str, key: str = KEY) -> Answe
     return Answer(answer.json()["metadata"]["id"], "", answer.headers.get("Idempotent-Replayed") == "true")
 
 
-def over_grpc(server: Server, message: str, agent: str, key: str = KEY) -> Answer:
+def over_grpc(server: Server, message: str, agent: str, key: str) -> Answer:
     try:
         return Answer(server.create(message, agent=agent, key=key).metadata.id, "")
     except grpc.RpcError as error:
@@ -63,9 +62,49 @@ EDGES = pytest.mark.parametrize("create", [over_http, over_grpc], ids=["HTTP", "
 
 
 @pytest.fixture
+def stack(shared_server: Stack) -> Stack:
+    """Each test has a worker of its own."""
+    return shared_server
+
+
+@pytest.fixture
 def server(stack: Stack) -> Iterator[Server]:
     with client(stack.http_port, stack.grpc_port) as connected:
         yield connected
+
+
+@dataclass(frozen=True)
+class Mine:
+    """One test's own: its key, the file that its run writes, and what is stored since it began."""
+
+    stack: Stack
+    server: Server
+    others: frozenset[str]
+    key: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    @property
+    def witness(self) -> Path:
+        return self.stack.witnesses / self.key
+
+    def stored(self) -> list[tuple[str, float | None]]:
+        """(id, when it was dispatched) of every execution that is committed."""
+        return [row for row in stored(self.stack) if row[0] not in self.others]
+
+    def sessions(self) -> list[str]:
+        return [id for id in session_ids(self.server) if id not in self.others]
+
+    def runs_once(self, id: str) -> None:
+        """It completes, its tool ran once, and there is neither another execution nor another session."""
+        self.stack.start_worker()
+        assert self.stack.wait_for(id)["status"]["phase"] == "EXECUTION_COMPLETED"
+        assert self.witness.read_text().split() == ["run"]
+        assert [id for id, _ in self.stored()] == [id]
+        assert self.sessions() == [self.stack.get(id)["spec"]["session_id"]]
+
+
+@pytest.fixture
+def mine(stack: Stack, server: Server) -> Mine:
+    return Mine(stack, server, frozenset([*(id for id, _ in stored(stack)), *session_ids(server)]))
 
 
 def at_once(calls: Sequence[Callable[[], Answer]]) -> list[Answer]:
@@ -91,80 +130,77 @@ def standing_still(process: Process) -> Iterator[None]:
 
 
 def stored(stack: Stack) -> list[tuple[str, float | None]]:
-    """(id, when it was dispatched) of every execution that is committed."""
     with contextlib.closing(sqlite3.connect(stack.folder / "agent-runner.db")) as database:
         return database.execute("select id, dispatched_at from executions").fetchall()
 
 
-def runs_once(stack: Stack, server: Server, id: str, witness: Path) -> None:
-    """It completes, its tool ran once, and there is neither another execution nor another session."""
-    stack.start_worker()
-    assert stack.wait_for(id)["status"]["phase"] == "EXECUTION_COMPLETED"
-    assert witness.read_text().split() == ["run"]
-    assert [id for id, _ in stored(stack)] == [id]
-    sessions = server.http.get("/v1/sessions").json()["entries"]
-    assert [session["metadata"]["id"] for session in sessions] == [stack.get(id)["spec"]["session_id"]]
+def session_ids(server: Server) -> list[str]:
+    listed = server.http.get("/v1/sessions", params={"page_size": 500}).json()["entries"]
+    return [session["metadata"]["id"] for session in listed]
 
 
 @EDGES
-def test_twenty_at_once(stack: Stack, server: Server, create: Create) -> None:
+def test_twenty_at_once(mine: Mine, server: Server, create: Create) -> None:
     """All get the id of the one execution, which runs once; so does a repeat after its end."""
-    witness = stack.witnesses / "witness.txt"
-    call = partial(create, server, f"$ echo run >> {witness}", an_agent(server))
+    call = partial(create, server, f"$ echo run >> {mine.witness}", an_agent(server), mine.key)
     answers = at_once([call] * 20)
     assert len({answer.id for answer in answers}) == 1, answers
     assert all(answer.id for answer in answers)
     assert create is over_grpc or sum(not answer.replayed for answer in answers) == 1
-    runs_once(stack, server, answers[0].id, witness)
+    mine.runs_once(answers[0].id)
     assert call().id == answers[0].id
 
 
 @EDGES
-def test_the_server_is_killed_between_commit_and_reply(stack: Stack, server: Server, create: Create) -> None:
+def test_the_server_is_killed_between_commit_and_reply(
+    stack: Stack, mine: Mine, server: Server, create: Create
+) -> None:
     """The client saw a broken connection and repeats its call: the execution that was stored, run once."""
-    witness = stack.witnesses / "witness.txt"
-    call = partial(create, server, f"$ echo run >> {witness}", an_agent(server))
+    call = partial(create, server, f"$ echo run >> {mine.witness}", an_agent(server), mine.key)
     with standing_still(stack.redis), ThreadPoolExecutor(1) as pool:
         first = pool.submit(call)
-        ((id, dispatched_at),) = eventually(lambda: stored(stack), what="the committed row")
+        ((id, dispatched_at),) = eventually(mine.stored, what="the committed row")
         kill_server(stack)
         assert (first.result(30).id, dispatched_at) == ("", None), "it was killed before it could answer"
-        assert [row[0] for row in stored(stack)] == [id]
+        assert [row[0] for row in mine.stored()] == [id]
     stack.start("server")
     stack.wait_ready()
     again = eventually(call_until_served(call), what="the new server")
     assert again.id == id
     assert create is over_grpc or again.replayed
-    ((_, dispatched_at),) = stored(stack)
+    ((_, dispatched_at),) = mine.stored()
     assert dispatched_at is not None, "the repeated call published what the killed one could not"
-    runs_once(stack, server, id, witness)
+    mine.runs_once(id)
 
 
 @EDGES
-def test_a_broker_that_stands_still_refuses_all_or_none(stack: Stack, server: Server, create: Create) -> None:
+def test_a_broker_that_stands_still_refuses_all_or_none(
+    stack: Stack, mine: Mine, server: Server, create: Create
+) -> None:
     """What one of twenty calls answers with an id stays: none is told of a row that another one withdraws."""
-    witness = stack.witnesses / "witness.txt"
-    call = partial(create, server, f"$ echo run >> {witness}", an_agent(server))
+    call = partial(create, server, f"$ echo run >> {mine.witness}", an_agent(server), mine.key)
     with standing_still(stack.redis):
         answers = at_once([call] * 20)
     for answer in answers:
         assert answer.code in ("", "E501"), answer
         assert not answer.id or stack.get(answer.id)["metadata"]["id"] == answer.id
     again = eventually(call_until_served(call), what="the broker to be back")
-    runs_once(stack, server, again.id, witness)
+    mine.runs_once(again.id)
 
 
 @EDGES
-def test_the_same_key_with_another_body(stack: Stack, server: Server, create: Create) -> None:
+def test_the_same_key_with_another_body(stack: Stack, mine: Mine, server: Server, create: Create) -> None:
     """One key is one request: another body is refused, the first execution is unchanged. Another key is another one."""
     agent = an_agent(server)
-    first = create(server, "the first", agent)
-    second = create(server, "the second", agent)
-    other = create(server, "the second", agent, "another-key")
+    first = create(server, "the first", agent, mine.key)
+    second = create(server, "the second", agent, mine.key)
+    other = create(server, "the second", agent, f"not-{mine.key}")
     assert (second.id, second.code) == ("", "ALREADY_EXISTS")
     assert "" != first.id != other.id
     assert stack.get(first.id)["spec"]["message"] == "the first"
-    assert len(stored(stack)) == 2
+    assert len(mine.stored()) == 2
+    for id, _ in mine.stored():  # nothing is left to do for the next test
+        server.cancel(id)
 
 
 def call_until_served(call: Callable[[], Answer]) -> Callable[[], Answer | None]:

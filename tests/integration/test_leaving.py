@@ -16,8 +16,9 @@ IN_THE_HANDLER = "Hitting Ctrl+C again"
 
 
 @pytest.mark.parametrize("pool", ["async", "prefork"])
-def test_what_is_sent_during_a_cold_stop_stays_on_the_queue(stack: Stack, pool: str) -> None:
+def test_what_is_sent_during_a_cold_stop_stays_on_the_queue(shared_server: Stack, pool: str) -> None:
     """SIGQUIT in mid-tool: the worker lingers for seconds, and meanwhile no message is in its hands."""
+    stack = shared_server
     worker = stack.start_worker(AGENT_RUNNER_POOL=pool, AGENT_RUNNER_CONCURRENCY="2")
     id = stack.create("$ sleep 60")["metadata"]["id"]
     stack.wait_text(id, "TOOL_CALL_RUNNING")

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.shared import SharedStacks
 from tests.integration.stack import KEY, Process, Stack
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
@@ -15,11 +15,15 @@ from tests.support.waiting import eventually
 SECRET = "hunter2-of-the-run"
 
 
-@pytest.fixture(params=["async", "prefork"])
-def stack(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stack]:
-    own = {"AGENT_RUNNER_POOL": request.param, "AGENT_RUNNER_CONCURRENCY": "2", "AGENT_RUNNER_LOG_FORMAT": "json"}
-    with Stack.open(tmp_path, **own) as opened:
+@pytest.fixture
+def stack(servers: SharedStacks) -> Iterator[Stack]:
+    with servers.lent(AGENT_RUNNER_CONCURRENCY="2", AGENT_RUNNER_LOG_FORMAT="json") as opened:
         yield opened
+
+
+@pytest.fixture(params=["async", "prefork"])
+def pool(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 def lines(process: Process) -> list[dict[str, Any]]:
@@ -28,12 +32,12 @@ def lines(process: Process) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole.splitlines()]
 
 
-def test_every_process_writes_objects_and_a_run_is_found_by_its_id(stack: Stack) -> None:
+def test_every_process_writes_objects_and_a_run_is_found_by_its_id(stack: Stack, pool: str) -> None:
     """Server, worker, Celery's lines and Flower's; two runs at once have lines of their own, in the worker's pool or
     its child, and none of them shows the secret."""
     port = free_port()
     flower = stack.start("flower", "--port", str(port))
-    worker = stack.start_worker()
+    worker = stack.start_worker(AGENT_RUNNER_POOL=pool)
     ids = [stack.create(f"$ echo $TOKEN {n}", env={"TOKEN": SECRET})["metadata"]["id"] for n in (1, 2)]
     for id in ids:
         assert stack.wait_for(id)["status"]["phase"] == "EXECUTION_COMPLETED"

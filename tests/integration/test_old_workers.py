@@ -11,11 +11,13 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.integration.seeing_model import OPENAI, SeeingModel, seen
+from tests.integration.shared import SharedStacks
 from tests.integration.stack import Process, Stack
 from tests.support.waiting import eventually
 
@@ -25,11 +27,18 @@ STEPS = 6
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 
 
-@pytest.fixture
-def stack(tmp_path: Path, broker: str) -> Iterator[Stack]:
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedStacks]:
     """As everywhere, with the setting for the time of such an upgrade: the first release knew no run tokens."""
-    with Stack.open(tmp_path, broker, AGENT_RUNNER_WORKERS_WITHOUT_TOKEN="true") as opened:
+    new_folder = partial(tmp_path_factory.mktemp, "upgrade")
+    with SharedStacks(new_folder, AGENT_RUNNER_WORKERS_WITHOUT_TOKEN="true") as opened:
         yield opened
+
+
+@pytest.fixture
+def stack(shared_server: Stack) -> Stack:
+    """Each test starts its workers, of both times."""
+    return shared_server
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +92,7 @@ def test_an_old_worker_works(stack: Stack, old: str) -> None:
 def test_a_run_is_handed_between_old_and_new(stack: Stack, old: str, leaving: str) -> None:
     """SIGTERM in the middle of a run: the other one goes on at the next step, and every tool runs once."""
     first_is_old = leaving == "the old one"
-    witness, gate = stack.witnesses / "witness.txt", stack.witnesses / "gate"
+    witness, gate = (stack.witnesses / f"{kind} {leaving}".replace(" ", "-") for kind in ("witness", "gate"))
     witness.touch()
     first = start(stack, old if first_is_old else "")
     steps = [f"$ echo step-{n} >> {witness}; sleep 0.2; echo did step {n}" for n in range(STEPS)]

@@ -1,7 +1,10 @@
 """A graph of the user's own, from a langgraph.json anywhere on the disk."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.integration.stack import Stack
 
@@ -28,27 +31,6 @@ builder.add_edge(START, "add")
 builder.add_edge("add", END)
 graph = builder
 """
-
-
-def test_a_graph_outside_the_repository(tmp_path: Path) -> None:
-    """Its input is JSON and its final state is the output."""
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "adder.py").write_text(SOURCE)
-    (elsewhere / "langgraph.json").write_text(json.dumps({"graphs": {"adder": "./adder.py:graph"}}))
-    with Stack.open(tmp_path, AGENT_RUNNER_GRAPHS=str(elsewhere / "langgraph.json")) as stack:
-        stack.start_worker()
-        created = stack.http.post("/v1/executions", json={"graph": "adder", "input": {"numbers": [2, 3, 37]}})
-        assert created.status_code == 201, created.text
-        ended = stack.wait_for(created.json()["metadata"]["id"])
-        assert ended["status"]["phase"] == "EXECUTION_COMPLETED", ended["status"]
-        assert ended["output"]["total"] == 42
-        unknown = stack.http.post("/v1/executions", json={"graph": "nobody", "message": "x"}).json()
-        failed = stack.wait_for(unknown["metadata"]["id"])["status"]
-        assert failed["error"].endswith("[E302 SYSTEM]")
-        assert "adder" in failed["error"]
-
-
 ASSISTANT = """
 import os
 from contextlib import asynccontextmanager
@@ -90,33 +72,55 @@ async def make(config):
 """
 
 
-def test_a_graph_gets_its_context_secrets_store_and_resources(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """With a worker that knows both."""
+    folder = tmp_path_factory.mktemp("own_graphs")
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "adder.py").write_text(SOURCE)
+    (elsewhere / "assistant.py").write_text(ASSISTANT)
+    graphs = {"adder": "./adder.py:graph", "assistant": {"path": "./assistant.py:make", "configurable": ["marker"]}}
+    (elsewhere / "langgraph.json").write_text(json.dumps({"graphs": graphs}))
+    with Stack.open(folder, AGENT_RUNNER_GRAPHS=str(elsewhere / "langgraph.json")) as opened:
+        opened.start_worker()
+        yield opened
+
+
+def test_a_graph_outside_the_repository(stack: Stack) -> None:
+    """Its input is JSON and its final state is the output."""
+    created = stack.http.post("/v1/executions", json={"graph": "adder", "input": {"numbers": [2, 3, 37]}})
+    assert created.status_code == 201, created.text
+    ended = stack.wait_for(created.json()["metadata"]["id"])
+    assert ended["status"]["phase"] == "EXECUTION_COMPLETED", ended["status"]
+    assert ended["output"]["total"] == 42
+    unknown = stack.http.post("/v1/executions", json={"graph": "nobody", "message": "x"}).json()
+    failed = stack.wait_for(unknown["metadata"]["id"])["status"]
+    assert failed["error"].endswith("[E302 SYSTEM]")
+    assert "adder" in failed["error"]
+
+
+def test_a_graph_gets_its_context_secrets_store_and_resources(stack: Stack, tmp_path: Path) -> None:
     """All at once, on a real stack; the secret itself is in no row, and a name that nobody listed is refused."""
-    (tmp_path / "assistant.py").write_text(ASSISTANT)
-    entry = {"path": "./assistant.py:make", "configurable": ["marker"]}
-    (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": {"assistant": entry}}))
     marker, secret = tmp_path / "marker", "crm-secret-12345"
     body = {"graph": "assistant", "message": "hi", "env": {"CRM_TOKEN": secret}}
     config = {"configurable": {"marker": str(marker)}}
-    with Stack.open(tmp_path, AGENT_RUNNER_GRAPHS=str(tmp_path / "langgraph.json")) as stack:
-        stack.start_worker()
-        for tenant, before in (("acme", "nobody"), ("zeta", "acme")):
-            more = {"context": {"tenant": tenant}, "config": config}
-            created = stack.http.post("/v1/executions", json=body | more)
-            assert created.status_code == 201, created.text
-            id_ = created.json()["metadata"]["id"]
-            ended = stack.wait_for(id_)
-            assert ended["status"]["messages"][-1]["content"] == f"{tenant} after {before}, has a token, {id_}"
-            assert marker.read_text() == "closed"
-            events = stack.http.get(f"/v1/executions/{id_}/events", headers={"Last-Event-ID": "0"}).text
-            assert '"step": 2' in events or '"step":2' in events
-            assert secret not in events
-        refused = stack.http.post(
-            "/v1/executions",
-            json=body
-            | {"context": {"tenant": "a"}, "config": {"configurable": {"marker": str(marker), "base_url": "x"}}},
-        )
-        failed = stack.wait_for(refused.json()["metadata"]["id"])["status"]
-        assert "config.configurable.base_url" in failed["error"], failed
-        wrong = stack.http.post("/v1/executions", json=body | {"config": {"configurable": {"thread_id": "x"}}})
-        assert (wrong.status_code, "thread_id" in wrong.text) == (400, True)
+    for tenant, before in (("acme", "nobody"), ("zeta", "acme")):
+        more = {"context": {"tenant": tenant}, "config": config}
+        created = stack.http.post("/v1/executions", json=body | more)
+        assert created.status_code == 201, created.text
+        id_ = created.json()["metadata"]["id"]
+        ended = stack.wait_for(id_)
+        assert ended["status"]["messages"][-1]["content"] == f"{tenant} after {before}, has a token, {id_}"
+        assert marker.read_text() == "closed"
+        events = stack.http.get(f"/v1/executions/{id_}/events", headers={"Last-Event-ID": "0"}).text
+        assert '"step": 2' in events or '"step":2' in events
+        assert secret not in events
+    refused = stack.http.post(
+        "/v1/executions",
+        json=body | {"context": {"tenant": "a"}, "config": {"configurable": {"marker": str(marker), "base_url": "x"}}},
+    )
+    failed = stack.wait_for(refused.json()["metadata"]["id"])["status"]
+    assert "config.configurable.base_url" in failed["error"], failed
+    wrong = stack.http.post("/v1/executions", json=body | {"config": {"configurable": {"thread_id": "x"}}})
+    assert (wrong.status_code, "thread_id" in wrong.text) == (400, True)

@@ -36,6 +36,12 @@ ANTHROPICS = [
 ALL = f"I see {seen('image/png', PNG)}; {seen('application/pdf', PDF)}; https://example.org/a.png"
 
 
+@pytest.fixture
+def stack(shared_server: Stack) -> Stack:
+    """Each test has a worker of its own, which knows its model."""
+    return shared_server
+
+
 @pytest.fixture(params=[OPENAI, ANTHROPIC])
 def model(request: pytest.FixtureRequest) -> Iterator[SeeingModel]:
     with SeeingModel(request.param) as model:

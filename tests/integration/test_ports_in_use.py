@@ -20,9 +20,9 @@ def connections(stack: Stack) -> set[str]:
 
 
 @pytest.mark.parametrize("taken", ["HTTP", "GRPC"])
-def test_a_server_without_its_ports_leaves_nothing(stack: Stack, taken: str) -> None:
+def test_a_server_without_its_ports_leaves_nothing(shared_server: Stack, taken: str) -> None:
     """It says which port, and ends; the server that has the port serves on, and one on free ports starts."""
-    free = free_port()
+    stack, free = shared_server, free_port()
     ports = {"AGENT_RUNNER_HTTP_PORT": str(free), "AGENT_RUNNER_GRPC_PORT": str(free)}
     in_use = str(stack.http_port if taken == "HTTP" else stack.grpc_port)
     ports[f"AGENT_RUNNER_{taken}_PORT"] = in_use

@@ -5,7 +5,6 @@ import contextlib
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import amqp
 import pytest
@@ -17,6 +16,7 @@ from agent_runner.status.phases import Step
 from agent_runner.status.timeouts import Timeouts
 from tests.integration.messages import left_behind
 from tests.integration.rabbitmq import RabbitNode
+from tests.integration.shared import SharedStacks
 from tests.integration.stack import Stack
 from tests.integration.test_one_start import Witnessed, settle_down
 from tests.support.waiting import eventually
@@ -26,11 +26,11 @@ OLD_ENOUGH_S = 2.0
 """A node that is killed within a second of declaring a quorum queue has lost the queue for good (3.10)."""
 
 
-@contextlib.contextmanager
-def serving(folder: Path, node: RabbitNode, **settings: str) -> Iterator[Stack]:
-    with Stack.open(folder, node.url, **settings) as stack:
-        stack.start_worker()
-        yield stack
+@pytest.fixture
+def stack(servers: SharedStacks, node: RabbitNode) -> Iterator[Stack]:
+    """Each test has a worker of its own; the server has lived through what earlier tests did to the node."""
+    with servers.lent(node.url) as lent:
+        yield lent
 
 
 def serves_on(stack: Stack) -> None:
@@ -54,54 +54,51 @@ def let_pass(seconds: float) -> None:
     [(signal.SIGKILL, 0.2, "async"), (signal.SIGTERM, 3.0, "async"), (signal.SIGKILL, 0.2, "prefork")],
 )
 def test_the_node_is_restarted_in_mid_run(
-    node: RabbitNode, tmp_path: Path, how: signal.Signals, down_s: float, pool: str
+    node: RabbitNode, stack: Stack, how: signal.Signals, down_s: float, pool: str
 ) -> None:
     """Killed or stopped: the worker process lives, the run completes with one start, and the next execution runs."""
-    with serving(tmp_path, node, AGENT_RUNNER_POOL=pool, AGENT_RUNNER_CONCURRENCY="2") as stack:
-        worker = next(p for p in stack.processes if p.name == "worker").child()
-        witnessed = Witnessed(stack, pause_s=4 + OLD_ENOUGH_S)
-        id = witnessed.start()
-        eventually(witnessed.started)
-        let_pass(OLD_ENOUGH_S)
-        node.end(how)
-        let_pass(down_s)
-        node.start()
-        settle_down(stack, id, witnessed)
-        serves_on(stack)
-        assert worker.is_running()
-        assert left_behind(stack) == 0
-        assert witnessed.lines() == ["first", "second"]
+    worker = stack.start_worker(AGENT_RUNNER_POOL=pool, AGENT_RUNNER_CONCURRENCY="2").child()
+    witnessed = Witnessed(stack, pause_s=4 + OLD_ENOUGH_S)
+    id = witnessed.start()
+    eventually(witnessed.started)
+    let_pass(OLD_ENOUGH_S)
+    node.end(how)
+    let_pass(down_s)
+    node.start()
+    settle_down(stack, id, witnessed)
+    serves_on(stack)
+    assert worker.is_running()
+    assert left_behind(stack) == 0
+    assert witnessed.lines() == ["first", "second"]
 
 
 @pytest.mark.parametrize("pool", ["async", "prefork"])
-def test_every_connection_is_closed_by_an_operator(node: RabbitNode, tmp_path: Path, pool: str) -> None:
+def test_every_connection_is_closed_by_an_operator(node: RabbitNode, stack: Stack, pool: str) -> None:
     """The message comes again while its run goes on, and starts nothing."""
-    with serving(tmp_path, node, AGENT_RUNNER_POOL=pool, AGENT_RUNNER_CONCURRENCY="2") as stack:
-        worker = next(p for p in stack.processes if p.name == "worker").child()
-        witnessed = Witnessed(stack, pause_s=4)
-        id = witnessed.start()
-        eventually(witnessed.started)
-        node.close_connections()
-        settle_down(stack, id, witnessed)
-        assert witnessed.lines() == ["first", "second"]
-        serves_on(stack)
-        assert worker.is_running()
-        assert left_behind(stack) == 0
+    worker = stack.start_worker(AGENT_RUNNER_POOL=pool, AGENT_RUNNER_CONCURRENCY="2").child()
+    witnessed = Witnessed(stack, pause_s=4)
+    id = witnessed.start()
+    eventually(witnessed.started)
+    node.close_connections()
+    settle_down(stack, id, witnessed)
+    assert witnessed.lines() == ["first", "second"]
+    serves_on(stack)
+    assert worker.is_running()
+    assert left_behind(stack) == 0
 
 
-def test_a_run_is_longer_than_the_brokers_consumer_timeout(node: RabbitNode, tmp_path: Path) -> None:
+def test_a_run_is_longer_than_the_brokers_consumer_timeout(node: RabbitNode, stack: Stack) -> None:
     """RabbitMQ before 3.12 knows no timeout per queue and closes the channel: the worker lives, the run completes."""
-    with serving(tmp_path, node) as stack:
-        worker = next(p for p in stack.processes if p.name == "worker")
-        child = worker.child()
-        witnessed = Witnessed(stack, pause_s=16)
-        id = witnessed.start()
-        settle_down(stack, id, witnessed)
-        if not node.version >= (3, 12):
-            assert "delivery acknowledgement on channel" in worker.output()
-        assert child.is_running()
-        serves_on(stack)
-        assert left_behind(stack) == 0
+    worker = stack.start_worker()
+    child = worker.child()
+    witnessed = Witnessed(stack, pause_s=16)
+    id = witnessed.start()
+    settle_down(stack, id, witnessed)
+    if not node.version >= (3, 12):
+        assert "delivery acknowledgement on channel" in worker.output()
+    assert child.is_running()
+    serves_on(stack)
+    assert left_behind(stack) == 0
 
 
 @pytest.fixture

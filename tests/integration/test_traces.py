@@ -1,6 +1,7 @@
 """One trace from the caller's request over the broker to the last tool call of a sub-agent, and no secret in it."""
 
 import json
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ import redis
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.command_pb2_grpc import AgentExecutionCommandControllerStub
 from tests.integration.rabbitmq import EVERY_BROKER
+from tests.integration.shared import SharedStacks
 from tests.integration.stack import KEY, Stack
 from tests.integration.test_canary import Canaries, door, message, session_with_secrets
 from tests.support.otlp_receiver import Receiver, Seen, receiver
@@ -27,13 +29,14 @@ Tree = dict[str, Any]
 
 
 @contextmanager
-def traced(folder: Path, broker: str = "", **settings: str) -> Iterator[tuple[Stack, Receiver]]:
+def traced(folder: Path, **settings: str) -> Iterator[tuple[Stack, Receiver]]:
     with (
         receiver() as otlp,
-        Stack.open(folder, broker, OTEL_EXPORTER_OTLP_ENDPOINT=otlp.url, **QUICK, **settings) as stack,
+        Stack.open(folder, OTEL_EXPORTER_OTLP_ENDPOINT=otlp.url, **QUICK, **settings) as stack,
     ):
         stack.start_worker()
         yield stack, otlp
+        stack.stop_all()  # what was not sent yet is sent now
 
 
 def whole(otlp: Receiver, trace_id: str = CALLER) -> list[Seen]:
@@ -48,10 +51,15 @@ def whole(otlp: Receiver, trace_id: str = CALLER) -> list[Seen]:
 
 
 def tree(spans: list[Seen], below: str = CALLERS_SPAN) -> list[Any]:
-    """Names in order of their beginning, those of one time by name; a span with children is (name, children)."""
+    """Names in order of their beginning, those of one time by name; a span with children is (name, children).
+
+    Calls that no answer of the model stands between are those of one message: they run side by side, and on a full
+    machine the first may have ended before the second begins.
+    """
     groups: list[list[Seen]] = []
     for span in (span for span in spans if span.parent_id == below):
-        together = bool(groups) and span.began < max(each.ended for each in groups[-1])
+        calls = bool(groups) and all(each.name.startswith(TOOL) for each in (*groups[-1], span))
+        together = calls or (bool(groups) and span.began < max(each.ended for each in groups[-1]))
         groups[-1].append(span) if together else groups.append([span])
     found: list[Any] = []
     for span in (span for group in groups for span in sorted(group, key=lambda span: span.name)):
@@ -60,19 +68,43 @@ def tree(spans: list[Seen], below: str = CALLERS_SPAN) -> list[Any]:
     return found
 
 
+@pytest.fixture(scope="module")
+def otlp() -> Iterator[Receiver]:
+    with receiver() as opened:
+        yield opened
+
+
+@pytest.fixture
+def stack(servers: SharedStacks, broker: str, otlp: Receiver) -> Iterator[Stack]:
+    """Each test has a worker and a trace of its own."""
+    with servers.lent(broker, OTEL_EXPORTER_OTLP_ENDPOINT=otlp.url, **QUICK) as lent:
+        yield lent
+
+
+@pytest.fixture
+def caller() -> str:
+    """The id of a trace that somebody has begun."""
+    return uuid.uuid4().hex
+
+
+def traceparent(caller: str) -> str:
+    return f"00-{caller}-{CALLERS_SPAN}-01"
+
+
 @EVERY_BROKER
 @pytest.mark.parametrize("pool", ["async", "prefork"])
-def test_one_trace_span_by_span(tmp_path: Path, broker: str, pool: str) -> None:
+def test_one_trace_span_by_span(stack: Stack, otlp: Receiver, caller: str, pool: str) -> None:
     """The caller's trace goes on through request, message, task, agent, model, tools and sub-agent, in this order."""
-    with traced(tmp_path, broker, AGENT_RUNNER_POOL=pool) as (stack, otlp):
-        created = stack.http.post(
-            "/v1/executions",
-            json={"message": "hello\n$ echo one\n@researcher look at $ echo two"},
-            headers={"traceparent": TRACEPARENT},
-        )
-        id = created.raise_for_status().json()["metadata"]["id"]
-        ended = stack.wait_for(id, "EXECUTION_COMPLETED")
-        spans = whole(otlp)
+    worker = stack.start_worker(AGENT_RUNNER_POOL=pool)
+    created = stack.http.post(
+        "/v1/executions",
+        json={"message": "hello\n$ echo one\n@researcher look at $ echo two"},
+        headers={"traceparent": traceparent(caller)},
+    )
+    id = created.raise_for_status().json()["metadata"]["id"]
+    ended = stack.wait_for(id, "EXECUTION_COMPLETED")
+    spans = whole(otlp, caller)
+    worker.stop()  # what was not sent yet is sent now
     sub_agent = ("invoke_agent researcher", [CHAT, f"{TOOL} execute", CHAT])
     agent = [
         *(CHAT, f"{TOOL} write_todos", CHAT, f"{TOOL} execute", CHAT),
@@ -101,19 +133,19 @@ def test_one_trace_span_by_span(tmp_path: Path, broker: str, pool: str) -> None:
     assert all(span.began <= span.ended for span in spans)
 
 
-def test_a_call_over_grpc_and_its_turn(tmp_path: Path) -> None:
+def test_a_call_over_grpc_and_its_turn(stack: Stack, otlp: Receiver, caller: str) -> None:
     """A caller over gRPC is honoured too; an execution that waits for its session stays in its own caller's trace."""
-    with traced(tmp_path) as (stack, otlp):
-        first = stack.create("first\n$ sleep 1")
-        session = first["spec"]["session_id"]
-        asked = AgentExecution(api_version="agentic.stigmer.ai/v1", kind="AgentExecution")
-        asked.metadata.name = "second"
-        asked.spec.session_id, asked.spec.message = session, "second"
-        metadata = (("authorization", f"Bearer {KEY}"), ("traceparent", TRACEPARENT))
-        with grpc.insecure_channel(f"127.0.0.1:{stack.grpc_port}") as channel:
-            second = AgentExecutionCommandControllerStub(channel).create(asked, metadata=metadata, timeout=10)
-        stack.wait_for(second.metadata.id, "EXECUTION_COMPLETED")
-        spans = whole(otlp)
+    stack.start_worker()
+    first = stack.create("first\n$ sleep 1")
+    session = first["spec"]["session_id"]
+    asked = AgentExecution(api_version="agentic.stigmer.ai/v1", kind="AgentExecution")
+    asked.metadata.name = "second"
+    asked.spec.session_id, asked.spec.message = session, "second"
+    metadata = (("authorization", f"Bearer {KEY}"), ("traceparent", traceparent(caller)))
+    with grpc.insecure_channel(f"127.0.0.1:{stack.grpc_port}") as channel:
+        second = AgentExecutionCommandControllerStub(channel).create(asked, metadata=metadata, timeout=10)
+    stack.wait_for(second.metadata.id, "EXECUTION_COMPLETED")
+    spans = whole(otlp, caller)
     ((request, ((_, below),)),) = tree(spans)
     assert request == "ai.stigmer.agentic.agentexecution.v1.AgentExecutionCommandController/create"
     assert [name if isinstance(name, str) else name[0] for name in below] == [
@@ -144,15 +176,15 @@ def test_no_secret_is_in_a_span(tmp_path: Path) -> None:
     assert {headers.get("x-tenant") for headers in otlp.headers} == {"tenant-secret-77"}
 
 
-def test_a_failure_is_seen_where_it_happened(tmp_path: Path) -> None:
+def test_a_failure_is_seen_where_it_happened(stack: Stack, otlp: Receiver, caller: str) -> None:
     """The run, its agent and the call that failed are errors, with the class and the code; nothing else is."""
     away = f"http://127.0.0.1:{free_port()}/v1"
     model = {"STIGMER_LLM_PROVIDER": "openai", "STIGMER_LLM_MODEL": "m", "OPENAI_BASE_URL": away}
-    with traced(tmp_path, OPENAI_API_KEY="sk-oai-123456", **model) as (stack, otlp):
-        body = {"message": "hello"}
-        created = stack.http.post("/v1/executions", json=body, headers={"traceparent": TRACEPARENT})
-        stack.wait_for(created.json()["metadata"]["id"], "EXECUTION_FAILED")
-        spans = whole(otlp)
+    stack.start_worker(OPENAI_API_KEY="sk-oai-123456", **model)
+    body = {"message": "hello"}
+    created = stack.http.post("/v1/executions", json=body, headers={"traceparent": traceparent(caller)})
+    stack.wait_for(created.json()["metadata"]["id"], "EXECUTION_FAILED")
+    spans = whole(otlp, caller)
     failed = {span.name: span for span in spans if span.failed}
     assert set(failed) == {"process ExecuteGraphton", "invoke_agent AgentRunner", "chat m"}
     assert failed["process ExecuteGraphton"].attributes["error.type"] == "E301"

@@ -2,10 +2,10 @@
 
 import itertools
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import pytest
 from google.protobuf import json_format
@@ -14,6 +14,7 @@ from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecu
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.enum_pb2 import EXECUTION_COMPLETED, EXECUTION_IN_PROGRESS
 from tests.faults.tcp_proxy import TcpProxy
 from tests.integration.replicas import Followers, Server, an_agent, two_servers
+from tests.integration.shared import SharedStacks
 from tests.integration.stack import Json, Stack
 from tests.support.databases import migrated
 from tests.support.ports import free_port
@@ -22,17 +23,18 @@ WORK = "Look around.\n$ echo one\n$ sleep 0.5\n$ echo two\n@researcher Count. $ 
 STATES_PER_S = 4
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[str]:
-    with migrated("postgres", tmp_path) as url:
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with migrated("postgres", tmp_path_factory.mktemp("database")) as url:
         yield url
 
 
 @pytest.fixture
-def stack(tmp_path: Path, database: str) -> Iterator[Stack]:
+def stack(servers: SharedStacks, database: str) -> Iterator[Stack]:
+    """The first server; each test starts the second one and a worker."""
     settings = {"AGENT_RUNNER_DATABASE_URL": database, "AGENT_RUNNER_DEMO_TOKEN_DELAY_MS": "15"}
-    with Stack.open(tmp_path, **settings) as opened:
-        yield opened
+    with servers.lent(**settings) as lent:
+        yield lent
 
 
 @pytest.mark.promise("1.82")
@@ -130,22 +132,29 @@ def test_created_at_one_and_cancelled_at_the_other(stack: Stack, wake_ups: str) 
 @pytest.mark.parametrize("over", ["HTTP", "gRPC"])
 def test_one_idempotency_key_at_both_at_the_same_moment(stack: Stack, over: str) -> None:
     """Twenty creates with one key, half of them at each server: one execution in one session, run once."""
-    witness = stack.witnesses / "witness.txt"
+    key = uuid.uuid4().hex
+    witness = stack.witnesses / key
     message = f"$ echo run >> {witness}"
     with two_servers(stack) as (a, b):
         agent = an_agent(a)
+        others = everything(a)
         create = over_http if over == "HTTP" else over_grpc
-        ids = at_once([partial(create, server, message, agent, "one-key") for server in (a, b)] * 10)
+        ids = at_once([partial(create, server, message, agent, key) for server in (a, b)] * 10)
         assert len(ids) == 20
         assert len(set(ids)) == 1
         stack.start_worker()
         assert stack.wait_for(ids[0])["status"]["phase"] == "EXECUTION_COMPLETED"
-        assert [create(server, message, agent, "one-key") for server in (a, b)] == ids[:2]
+        assert [create(server, message, agent, key) for server in (a, b)] == ids[:2]
         assert witness.read_text().split() == ["run"]
         for server in (a, b):
-            assert server.http.get("/v1/executions").json()["total"] == 1
-            sessions = server.http.get("/v1/sessions").json()
-            assert [s["metadata"]["id"] for s in sessions["entries"]] == [stack.get(ids[0])["spec"]["session_id"]]
+            assert everything(server) - others == {ids[0], stack.get(ids[0])["spec"]["session_id"]}
+
+
+def everything(server: Server) -> set[str]:
+    """The ids of all executions and sessions that it shows."""
+    lists = [server.http.get(f"/v1/{kind}", params={"page_size": 500}).json() for kind in ("executions", "sessions")]
+    assert all(len(one["entries"]) == one["total"] for one in lists)
+    return {entry["metadata"]["id"] for one in lists for entry in one["entries"]}
 
 
 def over_http(server: Server, message: str, agent: str, key: str) -> str:

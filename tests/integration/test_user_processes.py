@@ -3,11 +3,11 @@
 import json
 import os
 import signal
-from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.integration.shared import SharedStacks
 from tests.integration.stack import Stack
 from tests.support.waiting import eventually
 
@@ -110,7 +110,10 @@ staying = chain(stay)
 """
 
 
-def graphs(folder: Path) -> str:
+@pytest.fixture(scope="module")
+def graphs(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The file that names them."""
+    folder = tmp_path_factory.mktemp("graphs")
     (folder / "processes.py").write_text(SOURCE)
     names = {"processes": "./processes.py:graph", "staying": "./processes.py:staying"}
     (folder / "langgraph.json").write_text(json.dumps({"graphs": names}))
@@ -124,9 +127,9 @@ def start(stack: Stack, graph: str) -> str:
 
 
 @BOTH_POOLS
-def test_multiprocessing_and_commands_work(tmp_path: Path, pool: str) -> None:
+def test_multiprocessing_and_commands_work(servers: SharedStacks, graphs: str, pool: str) -> None:
     """Pools, executors, single processes, also started anew or ended by SIGTERM, and commands: from nodes and tools."""
-    with Stack.open(tmp_path, AGENT_RUNNER_GRAPHS=graphs(tmp_path)) as stack:
+    with servers.lent(AGENT_RUNNER_GRAPHS=graphs) as stack:
         stack.start_worker(AGENT_RUNNER_POOL=pool, AGENT_RUNNER_CONCURRENCY="2")
         ended = stack.wait_for(start(stack, "processes"), within_s=60)
         assert ended["status"]["phase"] == "EXECUTION_COMPLETED", ended["status"]
@@ -144,9 +147,9 @@ def test_multiprocessing_and_commands_work(tmp_path: Path, pool: str) -> None:
 
 
 @BOTH_POOLS
-def test_they_end_with_their_worker(tmp_path: Path, pool: str) -> None:
+def test_they_end_with_their_worker(servers: SharedStacks, graphs: str, pool: str) -> None:
     """What a killed worker's agents had forked is gone soon: it would hold the worker's connections open."""
-    with Stack.open(tmp_path, AGENT_RUNNER_GRAPHS=graphs(tmp_path)) as stack:
+    with servers.lent(AGENT_RUNNER_GRAPHS=graphs) as stack:
         worker = stack.start_worker(AGENT_RUNNER_POOL=pool, AGENT_RUNNER_CONCURRENCY="2")
         id = start(stack, "staying")
         line = eventually(

@@ -43,10 +43,11 @@ WHY = "not isolated: bubblewrap (no-such-program) is not installed"
 
 
 @pytest.mark.parametrize("said", ["isolated", WHY])
-def test_everybody_is_told_what_commands_run_in(stack: Stack, said: str) -> None:
+def test_everybody_is_told_what_commands_run_in(shared_server: Stack, said: str) -> None:
     """The worker's log, the list of workers and every execution; the run itself works in both ways."""
     if said == "isolated" and isolation_of(Settings(sandbox="local")).walls is None:
         pytest.skip("commands cannot be walled off here")
+    stack = shared_server
     worker = stack.start_worker(**({} if said == "isolated" else NO_PROGRAM))
     assert f"commands of agents are {said}" in worker.output()
     assert [one["sandbox"] for one in stack.workers()] == [said]
@@ -71,10 +72,10 @@ def test_a_worker_without_walls_is_closed_all_the_same(tmp_path: Path) -> None:
         assert ended["output"] == {"dumpable": 0, "mask": 0o077, "found": []}, ended["status"]
 
 
-def test_the_server_is_told_why_a_worker_does_not_start_without_walls(stack: Stack) -> None:
+def test_the_server_is_told_why_a_worker_does_not_start_without_walls(shared_server: Stack) -> None:
     """An execution that finds no worker quotes it."""
-    stack.start("worker", MODE="production", **NO_PROGRAM)
-    failures = eventually(lambda: stack.http.get("/v1/workers").json()["startup_failures"], what="its report")
+    shared_server.start("worker", MODE="production", **NO_PROGRAM)
+    failures = eventually(lambda: shared_server.http.get("/v1/workers").json()["startup_failures"], what="its report")
     (failure,) = failures.values()
     assert "cannot be walled off here: bubblewrap (no-such-program) is not installed" in failure["text"]
     assert "AGENT_RUNNER_SANDBOX_UNSAFE" in failure["text"]

@@ -12,6 +12,14 @@ from tests.support.waiting import eventually
 
 pytestmark = EVERY_BROKER
 
+
+@pytest.fixture
+def served(shared_server: Stack) -> Stack:
+    """With a worker of the test's own."""
+    shared_server.start_worker()
+    return shared_server
+
+
 SECONDS = f"61.{uuid.uuid4().int % 10**9}"
 """Nobody else's sleep has this length: the process is known by it."""
 SLOW_TOOL = f"Before.\n$ echo alive\n$ sleep {SECONDS}"

@@ -65,7 +65,7 @@ class Contained(Stack):
             for name, value in self.environment(extra).items()
             if name.startswith(("AGENT_RUNNER_", "STIGMER_", "MODE", "FLOWER_")) and name not in NOT_PASSED_ON
         }
-        name = f"agent-runner-test-{self.mark}-{role}-{len(self.processes)}"
+        name = f"agent-runner-test-{self.mark}-{role}-{self.spawned}"
         command = ["docker", "run", "--rm", "--init", "--name", name, "--network=host", "--read-only", "--tmpfs=/tmp"]
         command += [word for key in passed for word in ("--env", key)]
         command += [*self.options.get(role, ()), self.image, role, *arguments]
