@@ -1,12 +1,14 @@
 """`agent-runner run` and `agent-runner dev` as a user meets them: embedded stack, one command, nothing left behind."""
 
+import functools
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import grpc
@@ -26,8 +28,8 @@ SERVICES = json.loads((Path(__file__).parents[1] / "contract" / "wire_contract.j
 READY = re.compile(r"READY http=(\S+) grpc=(\S+) flower=(\S+) key_file=(\S+)")
 
 
-@pytest.fixture
-def environment(broker: str) -> Iterator[dict[str, str]]:
+@contextmanager
+def environment_of(broker: str) -> Iterator[dict[str, str]]:
     """Without a broker's URL the command brings its own Redis; with RabbitMQ's that carries wake-ups and results."""
     own = {"HOME": os.environ.get("HOME", "/"), "PATH": os.environ["PATH"], "AGENT_RUNNER_DEMO_TOKEN_DELAY_MS": "1"}
     if not broker:
@@ -38,6 +40,12 @@ def environment(broker: str) -> Iterator[dict[str, str]]:
     runners, _ = queues.values()
     assert messages_ready(broker, runners) == 0, "it was used, and left nothing there"
     delete_queues(broker, *queues.values())
+
+
+@pytest.fixture
+def environment(broker: str) -> Iterator[dict[str, str]]:
+    with environment_of(broker) as found:
+        yield found
 
 
 def run(folder: Path, environment: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -94,13 +102,34 @@ def test_run_json_is_one_document(tmp_path: Path, environment: dict[str, str]) -
     assert execution["status"]["phase"] == "EXECUTION_COMPLETED"
 
 
+Dev = tuple["subprocess.Popen[str]", re.Match[str]]
+
+
+@pytest.fixture(scope="module")
+def devs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Dev]]:
+    """The one of each broker, from the first test that wants it to the end of the module."""
+    with ExitStack() as opened:
+
+        @functools.cache
+        def of(broker: str) -> Dev:
+            environment = opened.enter_context(environment_of(broker))
+            return opened.enter_context(running_dev(tmp_path_factory.mktemp("dev"), environment))
+
+        yield of
+
+
 @pytest.fixture
-def dev(tmp_path: Path, environment: dict[str, str]) -> Iterator[tuple["subprocess.Popen[str]", re.Match[str]]]:
+def dev(devs: Callable[[str], Dev], broker: str) -> Dev:
+    return devs(broker)
+
+
+@contextmanager
+def running_dev(folder: Path, environment: dict[str, str]) -> Iterator[Dev]:
     """`agent-runner dev` on free ports, ended by SIGTERM, nothing left."""
-    ports = ("--http-port", "0", "--grpc-port", "0", "--flower-port", "0", "--data-dir", str(tmp_path / "data"))
+    ports = ("--http-port", "0", "--grpc-port", "0", "--flower-port", "0", "--data-dir", str(folder / "data"))
     process = subprocess.Popen(
         [sys.executable, str(PROGRAM), "dev", *ports],
-        cwd=tmp_path,
+        cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -114,12 +143,10 @@ def dev(tmp_path: Path, environment: dict[str, str]) -> Iterator[tuple["subproce
     process.send_signal(signal.SIGTERM)
     process.stdout.close()
     assert process.wait(30) == 0
-    eventually(lambda: not processes_in(tmp_path), what="no process of the stack left")
+    eventually(lambda: not processes_in(folder), what="no process of the stack left")
 
 
-def test_dev_is_separate_processes_and_shows_every_service(
-    dev: tuple["subprocess.Popen[str]", re.Match[str]], tmp_path: Path
-) -> None:
+def test_dev_is_separate_processes_and_shows_every_service(dev: Dev) -> None:
     """Redis, server, worker, orchestrator and Flower each have a process; reflection lists the whole contract."""
     process, ready = dev
     commands = [" ".join(p.cmdline()) for p in psutil.Process(process.pid).children(recursive=True)]
@@ -135,7 +162,7 @@ def test_dev_is_separate_processes_and_shows_every_service(
     assert httpx.get(ready.group(3), auth=("admin", password), follow_redirects=True).status_code == 200
 
 
-def test_dev_restarts_what_dies(dev: tuple["subprocess.Popen[str]", re.Match[str]]) -> None:
+def test_dev_restarts_what_dies(dev: Dev) -> None:
     """A killed worker, with its supervisor, is there again and serves."""
     process, ready = dev
     key = json.loads(Path(ready.group(4)).read_text())["api_key"]

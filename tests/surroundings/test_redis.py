@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,18 +81,22 @@ def test_an_eviction_policy_is_warned_of(tmp_path: Path) -> None:
 ROLES = ["server", "worker", "orchestrator"]
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_every_process_warns_of_eviction_when_it_starts(tmp_path: Path, role: str) -> None:
-    """In its log, with what to set; it starts all the same."""
-    folder = tmp_path / "own"
-    folder.mkdir()
-    with RedisServer.running(folder) as server, server.client() as admin:
+@pytest.fixture(scope="module")
+def evicting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """On a Redis that throws away queued work."""
+    with RedisServer.running(tmp_path_factory.mktemp("own")) as server, server.client() as admin:
         admin.config_set("maxmemory", "100mb")
         admin.config_set("maxmemory-policy", "allkeys-lru")
-        with Stack.open(tmp_path, **urls(server.url)) as stack:
-            process = stack.server if role == "server" else stack.start(role)
-            eventually(lambda: "maxmemory-policy allkeys-lru" in process.output(), within_s=60, what="the warning")
-            assert "noeviction" in process.output()
+        with Stack.open(tmp_path_factory.mktemp("evicting"), **urls(server.url)) as stack:
+            yield stack
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_process_warns_of_eviction_when_it_starts(evicting: Stack, role: str) -> None:
+    """In its log, with what to set; it starts all the same."""
+    process = evicting.server if role == "server" else evicting.start(role)
+    eventually(lambda: "maxmemory-policy allkeys-lru" in process.output(), within_s=60, what="the warning")
+    assert "noeviction" in process.output()
 
 
 def limited(server: RedisServer, *rules: str) -> str:
