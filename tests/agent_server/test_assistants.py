@@ -116,6 +116,15 @@ async def test_the_shape_of_a_graph(client: Any) -> None:
 
 
 @pytest.mark.promise("5.05")
+@pytest.mark.parametrize("value", [{"a": "x\0"}, {"a\0": 1}, {"a": [{"b": ["\0"]}]}])
+async def test_the_store_keeps_no_nul(client: Any, value: dict[str, Any]) -> None:
+    """Postgres cannot, so it is refused on each database, with the field, in values and in filters."""
+    with pytest.raises(UnprocessableEntityError, match=r"value: .*NUL"):
+        await client.store.put_item(["a"], "k", value)
+    with pytest.raises(UnprocessableEntityError, match=r"filter: .*NUL"):
+        await client.store.search_items(["a"], filter=value)
+
+
 async def test_the_store_of_graphs(client: Any, served: Stack) -> None:
     """What a client puts a graph finds, and the other way round."""
     await client.store.put_item(["notes"], "last", {"text": "by the client"})

@@ -20,6 +20,8 @@ EXPLAINED = (
     "Key is required",
     "namespace: ",  # labels that are joined by dots
     "Invalid filter key",
+    "value: Value error, must not contain NUL",  # at any depth of a JSON value
+    "filter: Value error, must not contain NUL",
     "Unsupported operator",  # of the store's filters, in LangGraph's words
     "session: is not what session_id says",  # two parameters that name one thing
     "Invalid cron schedule",  # a language of its own, and times that never come

@@ -51,3 +51,17 @@ def check_text(field: str, text: str) -> None:
     """Neither a shell nor Postgres can take a NUL character. Raises INVALID_ARGUMENT that names the field."""
     if NUL in text:
         raise invalid(f"{field}: {NO_NUL}")
+
+
+def without_nul(given: Any) -> Any:
+    """The JSON value. Raises ValueError for a NUL character in any text or name in it: Postgres keeps none in JSON."""
+    left = [given]
+    while left:
+        match left.pop():
+            case dict() as one:
+                left += [*one, *one.values()]
+            case list() as one:
+                left += one
+            case str() as text if NUL in text:
+                raise ValueError(NO_NUL)
+    return given
