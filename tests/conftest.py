@@ -1,8 +1,10 @@
 """What holds for every test: a proxy of whoever runs them is none of theirs, as it is none of our channels'.
 
 Compiled bytecode is kept. Without it, every process that a test starts compiles all that it imports: 5 s instead of 1.
+What the collection makes stays until the end, so the garbage collector does not look at it.
 """
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ for _name in [name for name in os.environ if name.lower() in ("http_proxy", "htt
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+gc.disable()  # all tests and all that they import: to look through it again and again was half of the collection
 
 
 @pytest.hookimpl(trylast=True)  # after the order was made random
@@ -35,6 +38,12 @@ def both_sources(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         from tests.support.event_sources import compared
 
         monkeypatch.setattr(event_stream, "read_events", compared)
+
+
+def pytest_collection_finish() -> None:
+    """From now on objects come and go."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionfinish() -> None:

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from langchain.agents import create_agent
-from langchain_anthropic import ChatAnthropic
 from langchain_core.tools import tool
 
 from agent_runner.clients.engine.stream.event_stream import run_events
@@ -20,6 +19,8 @@ async def test_anthropics_answers_have_a_reason_without_their_counts(
     counts: bool, whole: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`stream_usage=False` takes away the token counts only: whole calls run, cut ones are still seen and do not."""
+    from langchain_anthropic import ChatAnthropic  # takes a second, which every process of the suite would pay
+
     monkeypatch.setenv("LANGSMITH_TRACING", "false")
     ran: list[str] = []
 
