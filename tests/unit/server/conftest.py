@@ -24,6 +24,7 @@ from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.records import Claimed, NewDelta, Outcome
 from tests.support import databases
+from tests.support.plain_http import NO_AUTHORITIES
 from tests.support.redis_server import RedisServer
 
 KEY = "test-key"
@@ -164,6 +165,7 @@ def http_client(server: RunningServer, key: str = KEY) -> httpx.AsyncClient:
         base_url=f"http://127.0.0.1:{server.http_port}",
         headers={"Authorization": f"Bearer {key}"},
         trust_env=False,
+        verify=NO_AUTHORITIES,
         timeout=20,
     )
 

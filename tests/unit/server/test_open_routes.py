@@ -9,6 +9,7 @@ import pytest
 from agent_runner.app.server.composition import RunningServer, running_server
 from agent_runner.app.server.http.document.schemas import REDRIVE_FORM
 from agent_runner.clients.settings.settings import Settings
+from tests.support.plain_http import NO_AUTHORITIES
 from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.test_create import assert_problem
 
@@ -21,7 +22,7 @@ async def test_v1_needs_the_key(server: RunningServer, header: str | None) -> No
     """Everything under /v1, known or not, is a 401 without the right key."""
     url = f"http://127.0.0.1:{server.http_port}"
     headers = {} if header is None else {"Authorization": header}
-    async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=url, headers=headers, trust_env=False, verify=NO_AUTHORITIES) as client:
         for path in ("/v1/executions", "/v1/agents", "/v1/workers", "/v1/nothing", "/v1"):
             answer = await client.get(path)
             assert_problem(answer, 401, "UNAUTHENTICATED")
