@@ -33,6 +33,7 @@ from agent_runner.status.store.registry.threads import NewThread, ThreadQuery
 from agent_runner.status.store.store import Store
 from agent_runner.status.store.verbs import Orgs, rule_of, verb, verbs_of
 from agent_runner.status.timeouts import Timeouts
+from tests.support import databases
 
 STRANGER, OWNER, EVERYBODY = (
     Principal(name=name, scopes=frozenset(), org=org, key_id=name)
@@ -98,8 +99,7 @@ def schedule(id: str) -> Schedule:
 
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
-    url = f"sqlite:///{tmp_path}/store.db"
-    schema.migrate(url)
+    url = databases.copied(tmp_path / "store.db")
     store = Store.open(url)
     store.budgets = budgets_of('[{"org": "b", "window": "day", "executions": 99}]')
     made = [(await store.create(execution(id))).execution for id in ("aex-pending", "aex-ended")]

@@ -19,9 +19,10 @@ from agent_runner.app.server.runners.presence import PresenceBoard
 from agent_runner.clients.broker.publisher import Publisher
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.records import NewExecution
-from agent_runner.status.store.schema import executions, migrate, sweeper
+from agent_runner.status.store.schema import executions, sweeper
 from agent_runner.status.store.store import Store
 from agent_runner.status.timeouts import Timeouts
+from tests.support import databases
 from tests.support.tables import change, rows, scalar
 
 DUE = 2_000
@@ -53,9 +54,7 @@ class NoWorkers:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    url = f"sqlite:///{tmp_path}/store.db"
-    migrate(url)
-    opened = Store.open(url)
+    opened = Store.open(databases.copied(tmp_path / "store.db"))
     yield opened
     await opened.close()
 
