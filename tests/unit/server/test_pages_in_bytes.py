@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.responses import JSONResponse
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent_runner.app.server.access.principal import SERVER, acting_as
@@ -20,6 +20,7 @@ from agent_runner.status.log.bounds import MAX_PAGE_BYTES
 from tests.unit.server.conftest import Worker, created
 from tests.unit.server.identity import agent
 
+SHARES_A_SERVER = True
 LARGE = 100_000
 LARGE_MESSAGES = 60
 OF_A_PAGE = -(-MAX_PAGE_BYTES // LARGE)
@@ -82,6 +83,7 @@ async def test_a_piece_of_a_stream(http: httpx.AsyncClient, server: RunningServe
     assert seqs[:-1] == list(range(1, seqs[-1] + 1))
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(content=st.dictionaries(st.text(st.characters(codec="utf-8")), JSON))
 async def test_json_in_parts_is_the_same_json(content: dict[str, Any]) -> None:
     """Byte for byte what the library's own answer holds."""
