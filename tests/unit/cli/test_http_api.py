@@ -1,5 +1,8 @@
 """The HTTP client: resume, typed errors, one execution per create."""
 
+import ssl
+from typing import Any
+
 import pytest
 
 from agent_runner.clients.backend.http_api import ApiError, HttpApi, Unreachable
@@ -35,6 +38,22 @@ async def test_create_carries_an_idempotency_key(server: ScriptedServer) -> None
     first, second = (key for _, _, key in server.seen)
     assert first
     assert second == "mine"
+
+
+async def test_without_tls_no_authorities_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To read them is a part of what a command takes; an address with TLS trusts the system's."""
+    read: list[str] = []
+    default = ssl.create_default_context
+
+    def reading(*given: Any, **named: Any) -> ssl.SSLContext:
+        read.append("")
+        return default(*given, **named)
+
+    monkeypatch.setattr(ssl, "create_default_context", reading)
+    await HttpApi("http://127.0.0.1:9", KEY).close()
+    assert read == []
+    await HttpApi("https://127.0.0.1:9", KEY).close()
+    assert read
 
 
 async def test_no_server_is_unreachable() -> None:
