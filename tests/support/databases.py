@@ -12,7 +12,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -38,6 +38,10 @@ select md5(string_agg(line, e'\\n' order by line)) from (
 ) as all_of_it (line)
 """
 """Tables, columns, indexes, constraints and triggers in one word: two databases with the same word have the same."""
+OTHERS_OUT = """
+select pg_terminate_backend(pid) from pg_stat_activity
+where datname = current_database() and pid <> pg_backend_pid()
+"""
 
 
 def no_more(_url: str) -> None:
@@ -151,6 +155,8 @@ def on_postgres(server: str) -> Iterator[str]:
 
 def drop_all() -> None:
     """At the end of the process: what was kept for the next test."""
+    while _KEPT:
+        _KEPT.popitem()[1].close()
     for (server, _), shelf in _SHELVES.items():
         while shelf:
             _drop(server, shelf.pop())
@@ -165,6 +171,8 @@ _SHELVES: dict[tuple[str, Prepare], list[str]] = {}
 
 _ORIGINALS: dict[tuple[str, Prepare], str] = {}
 """By server and what made them: databases that are copied."""
+_KEPT: dict[str, psycopg.Connection[tuple[str, ...]]] = {}
+"""By URL: a connection to each database that is used again. A new one would first learn all about its tables."""
 _ONE_AT_A_TIME = threading.Lock()
 
 
@@ -207,22 +215,30 @@ def _made(server: str, prepare: Prepare) -> str:
 
 def _emptied(server: str, url: str, prepare: Prepare) -> bool:
     """Whether it is as new. Whoever is still connected is cut off first, so that nobody holds a lock."""
-    with admin(server) as connection:
-        connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [_name(url)])
-    with admin(url) as connection:
-        shape = connection.execute(SHAPE).fetchone()
-        if shape != _shape(server, prepare):
-            return False
-        tables = connection.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()
-        rows = [sql.Identifier(name) for (name,) in tables if name != "alembic_version"]
-        with connection.transaction():
-            for name in rows:  # in any order: what belongs to a row goes with it
-                connection.execute(sql.SQL("delete from {}").format(name))
-            connection.execute(
-                "select setval(format('%I.%I', schemaname, sequencename)::regclass, start_value, false) "
-                "from pg_sequences where schemaname = 'public'"
-            )
-        return True
+    connection = _alone(url)
+    if connection.execute(SHAPE).fetchone() != _shape(server, prepare):
+        return False
+    tables = connection.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()
+    rows = [sql.Identifier(name) for (name,) in tables if name != "alembic_version"]
+    with connection.transaction():
+        for name in rows:  # in any order: what belongs to a row goes with it
+            connection.execute(sql.SQL("delete from {}").format(name))
+        connection.execute(
+            "select setval(format('%I.%I', schemaname, sequencename)::regclass, start_value, false) "
+            "from pg_sequences where schemaname = 'public'"
+        )
+    return True
+
+
+def _alone(url: str) -> psycopg.Connection[tuple[str, ...]]:
+    """The connection that is kept, when nobody else has one any more."""
+    if url in _KEPT:
+        with suppress(psycopg.OperationalError):  # a test about lost connections has cut off this one too
+            _KEPT[url].execute(OTHERS_OUT)
+            return _KEPT[url]
+    _KEPT[url] = admin(url)
+    _KEPT[url].execute(OTHERS_OUT)
+    return _KEPT[url]
 
 
 @functools.cache
@@ -247,6 +263,8 @@ def _created(server: str, of: str = "") -> str:
 
 
 def _drop(server: str, url: str) -> None:
+    if url in _KEPT:
+        _KEPT.pop(url).close()
     with admin(server) as connection:
         connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(_name(url))))
 
