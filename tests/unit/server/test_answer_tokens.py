@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 from sqlalchemy import create_engine, select, text
 
 from agent_runner.app.server.composition import RunningServer
@@ -18,6 +19,7 @@ from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.identity import id_of, key
 from tests.unit.server.test_create import assert_problem
 
+SHARES_A_SERVER = True
 APPROVAL = {
     "id": "q1", "value": {"type": "tool_approval"}, "text": "Push?", "node": "tools",
     "expects": {"kind": "decision", "allowed": ["approve", "edit", "reject", "respond"], "schema": None},
@@ -25,7 +27,7 @@ APPROVAL = {
 OTHER = {"id": "q2", "value": "Why?", "text": "Why?", "expects": {"kind": "any"}}
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def visitor(server: RunningServer) -> AsyncIterator[httpx.AsyncClient]:
     """Somebody without a key."""
     async with http_client(server, key="") as client:

@@ -17,6 +17,8 @@ from agent_runner.v1.executions_pb2_grpc import ExecutionsStub
 from tests.unit.server.browser import NEEDS_BROWSER, browser
 from tests.unit.server.conftest import AUTHORIZED, KEY, Worker, created
 
+SHARES_A_SERVER = True
+
 
 async def ended(server: RunningServer, worker: Worker, http: httpx.AsyncClient, *, waits: bool) -> str:
     """An execution that ended with an answer that the model did not finish, or with a question."""

@@ -13,6 +13,7 @@ import yaml
 from agent_runner.clients.settings.settings import Settings
 from tests.support.manifests import container, of_kind, scaled_object
 
+SHARES_A_SERVER = True
 COUNT = {"type": "integer", "minimum": 0}
 RULES = {
     "type": "object",
