@@ -10,13 +10,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import websockets
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NEEDS_BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-PORT = re.compile(rb"DevTools listening on ws://127\.0\.0\.1:(\d+)/")
+ADDRESS = re.compile(rb"DevTools listening on (ws://127\.0\.0\.1:\d+/devtools/browser/\S+)")
 WITHIN_S = 30.0
 
 
@@ -62,6 +61,32 @@ class Page:
 @asynccontextmanager
 async def browser(folder: Path) -> AsyncIterator[Page]:
     """An empty tab of a browser of its own, which is gone afterwards."""
+    async with running(folder) as address, tab(address) as page:
+        yield page
+
+
+@asynccontextmanager
+async def tab(address: str) -> AsyncIterator[Page]:
+    """An empty tab of a running browser; what another tab stored is not there."""
+    async with _connected(address) as whole:
+        context = await whole.call("Target.createBrowserContext")
+        target = await whole.call("Target.createTarget", url="about:blank", **context)
+        async with _connected(f"{address.partition('/devtools/')[0]}/devtools/page/{target['targetId']}") as page:
+            for domain in ("Page", "Runtime", "Log"):
+                await page.call(f"{domain}.enable")
+            yield page
+        await whole.call("Target.disposeBrowserContext", **context)
+
+
+@asynccontextmanager
+async def _connected(address: str) -> AsyncIterator[Page]:
+    async with websockets.connect(address, max_size=None, proxy=None) as socket:
+        yield Page(socket)
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[str]:
+    """A browser, by the address of its debugging protocol. It takes longer to start than most tests of a page."""
     assert CHROMIUM is not None
     argv = [
         *(CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"),
@@ -71,17 +96,10 @@ async def browser(folder: Path) -> AsyncIterator[Page]:
     assert process.stderr is not None
     try:
         async with asyncio.timeout(WITHIN_S):
-            while not (found := PORT.search(await process.stderr.readline())):
+            while not (found := ADDRESS.search(await process.stderr.readline())):
                 assert process.returncode is None, "the browser did not start"
         reading = asyncio.create_task(process.stderr.read())
-        async with httpx.AsyncClient(trust_env=False) as http:
-            tabs = (await http.get(f"http://127.0.0.1:{int(found.group(1))}/json/list")).json()
-        tab = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
-        async with websockets.connect(tab, max_size=None, proxy=None) as socket:
-            page = Page(socket)
-            for domain in ("Page", "Runtime", "Log"):
-                await page.call(f"{domain}.enable")
-            yield page
+        yield found.group(1).decode()
     finally:
         if process.returncode is None:
             process.kill()
