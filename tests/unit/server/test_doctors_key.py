@@ -10,6 +10,8 @@ from agent_runner.clients.settings.settings import Settings
 from tests.unit.server.conftest import KEY
 from tests.unit.server.identity import key
 
+SHARES_A_SERVER = True
+
 
 async def asked(server: RunningServer, own: str) -> dict[str, Check]:
     url = f"http://127.0.0.1:{server.http_port}"

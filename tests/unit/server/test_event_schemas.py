@@ -26,6 +26,7 @@ from tests.support.described_events import Described
 from tests.unit.server.conftest import Worker, created, sse
 from tests.unit.status_builder import recording
 
+SHARES_A_SERVER = True
 RECORDED = Path(recording.__file__).parent / "recorded_events_v2.jsonl"
 WRITTEN = re.compile(r"(?:Delta\(kind=|_delta\(\s*)\"(\w+)\"")
 QUESTION = {"id": "q1", "value": {"ask": 1}, "text": "ask", "node": "n", "expects": {"kind": "any"}}

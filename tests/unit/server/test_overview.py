@@ -15,6 +15,8 @@ from tests.support.statements import statements
 from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.identity import key
 
+SHARES_A_SERVER = True
+
 
 async def overview(http: httpx.AsyncClient) -> dict[str, Any]:
     answer = await http.get("/v1/overview")

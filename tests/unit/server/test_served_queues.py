@@ -13,6 +13,7 @@ from tests.unit.server.identity import bearer, code_of, key
 from tests.unit.server.test_create import assert_problem
 from tests.unit.server.test_run_tokens import TOKEN, Runner
 
+SHARES_A_SERVER = True
 DENIED = grpc.StatusCode.PERMISSION_DENIED
 
 

@@ -13,6 +13,8 @@ from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.identity import key
 from tests.unit.server.test_create import assert_problem
 
+SHARES_A_SERVER = True
+
 
 async def turn(http: httpx.AsyncClient, worker: Worker, message: str, *deltas: tuple[str, Any], **body: Any) -> Any:
     """One turn of a session, to its end."""

@@ -18,6 +18,7 @@ from tests.unit.server.identity import id_of, key
 from tests.unit.server.test_create import assert_problem
 from tests.unit.server.test_events import finished
 
+SHARES_A_SERVER = True
 READER = Principal(name="reader", scopes=frozenset({Scope.READ, Scope.ADMIN}), org="acme", key_id="k1")
 
 

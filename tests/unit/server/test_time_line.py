@@ -11,6 +11,8 @@ from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.identity import key
 from tests.unit.server.test_create import assert_problem
 
+SHARES_A_SERVER = True
+
 
 async def timeline(http: httpx.AsyncClient, id: str) -> dict[str, Any]:
     answer = await http.get(f"/v1/executions/{id}/timeline")
