@@ -1,5 +1,6 @@
 """Redis as it is met: by TLS, full, with a user that may not do everything."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import redis
 
@@ -136,9 +138,19 @@ def said_at_start(folder: Path, command: str, awaited: str, **env: str) -> str:
     try:
         eventually(lambda: awaited in log.read_text() or popen.poll() is not None, within_s=60, what=log.read_text())
     finally:
-        popen.terminate()
-        popen.wait(20)
+        end(popen)
     return log.read_text()
+
+
+def end(popen: "subprocess.Popen[bytes]") -> None:
+    """With what it has started. Asked to stop, a supervisor would try for 2 s to tell a server that is not there."""
+    started = []
+    with contextlib.suppress(psutil.Error):
+        started = psutil.Process(popen.pid).children(recursive=True)
+    popen.kill()
+    popen.wait(20)
+    _, alive = psutil.wait_procs(started, 20)
+    assert not alive
 
 
 @pytest.mark.parametrize("role", ROLES)
