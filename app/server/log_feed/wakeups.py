@@ -1,9 +1,13 @@
 """Wake-ups: "this execution's log has grown", to the watchers of this server and, over Redis, of all others.
 
 They carry no data and may be lost: a watcher looks every second anyway. Without Redis only the latency grows.
+
+A server that is alone publishes at most once a second: nobody listens. Redis answers how many heard a message, and a
+server that begins to listen says so, so that the others publish at once again.
 """
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -19,6 +23,7 @@ CHANNEL = "agent_runner:wakeups"
 BATCH = 200
 MOST_HEARD = 1000
 RETRY_S = 1.0
+ALONE_EVERY_S = 1.0
 SILENT_S = 10.0
 """A connection that is silent for this long gets a ping. Without an answer in the same time it is given up."""
 log = event_logger(__name__)
@@ -54,6 +59,8 @@ class Wakeups:
         self._grown: dict[str, None] = {}
         """The executions to publish, each once and in order, however long Redis is away."""
         self._to_publish = asyncio.Event()
+        self._others = asyncio.Event()
+        """Set while other servers may listen."""
         self._hearing: list[Heard] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.connected = False
@@ -115,15 +122,22 @@ class Wakeups:
             heard.add(execution_id)
 
     async def _publish(self) -> None:
+        published_at = 0.0
         while True:
             await self._to_publish.wait()
+            if (rest_s := published_at + ALONE_EVERY_S - time.monotonic()) > 0 and not self._others.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(rest_s):
+                        await self._others.wait()
+            published_at = time.monotonic()
             ids = list(islice(self._grown, BATCH))
             for execution_id in ids:
                 del self._grown[execution_id]
             if not self._grown:
                 self._to_publish.clear()
             try:
-                await self._redis.publish(CHANNEL, " ".join([self._me, *ids]))
+                if await self._redis.publish(CHANNEL, " ".join([self._me, *ids])) <= self.connected:
+                    self._others.clear()
             except (RedisError, OSError) as error:
                 log.debug("wakeup.not_published", error=error)
                 await asyncio.sleep(RETRY_S)
@@ -134,6 +148,8 @@ class Wakeups:
                 async with self._listener.pubsub() as pubsub:
                     await pubsub.subscribe(CHANNEL)
                     self.connected = True
+                    self._others.set()
+                    self._to_publish.set()  # the others hear that somebody listens here
                     await self._hear(pubsub)
             except (RedisError, OSError) as error:
                 if self.connected:
@@ -152,7 +168,9 @@ class Wakeups:
                 await pubsub.ping()
             elif message["type"] == "message":
                 publisher, *ids = message["data"].decode().split()
-                for execution_id in ids if publisher != self._me else ():
-                    self._wake(execution_id)
-                    self._note(execution_id)
+                if publisher != self._me:
+                    self._others.set()
+                    for execution_id in ids:
+                        self._wake(execution_id)
+                        self._note(execution_id)
             asked = message is None

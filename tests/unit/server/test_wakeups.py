@@ -86,6 +86,9 @@ async def test_a_link_that_was_cut_is_made_again(
     monkeypatch.setattr(wakeups, "SILENT_S", 1.0)
     monkeypatch.setattr(wakeups, "RETRY_S", 0.05)
     async with listening(redis_url) as here, listening(f"redis://127.0.0.1:{link.port}/0") as there:
+        with here.subscribe("met") as met:  # from here on they know that they are two
+            there.notify("met")
+            await heard(met)
         with there.subscribe("a") as woken:
             if cut == "reset":
                 link.reset()
@@ -104,9 +107,36 @@ async def test_a_quiet_link_is_kept(link: TcpProxy, monkeypatch: pytest.MonkeyPa
     """Silence alone is no failure: it is asked, and it answers."""
     monkeypatch.setattr(wakeups, "SILENT_S", 0.5)
     async with listening(f"redis://127.0.0.1:{link.port}/0") as one:
+        async with asyncio.timeout(20):
+            while link.accepted < 2:  # the listener's, and the one over which it said that it listens
+                await asyncio.sleep(0.01)
         accepted, forwarded = link.accepted, link.forwarded
         async with asyncio.timeout(20):
             while link.forwarded < forwarded + 10:  # five questions and their answers
                 await asyncio.sleep(0.02)
         assert one.connected
         assert link.accepted == accepted
+
+
+async def test_a_server_alone_publishes_now_and_then_and_one_that_comes_hears_all(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What grows while nobody else listens is published together. Somebody who begins to listen waits for nothing."""
+    monkeypatch.setattr(wakeups, "ALONE_EVERY_S", 600.0)
+    async with listening(redis_url) as here:
+        async with asyncio.timeout(20):
+            while here._others.is_set():
+                await asyncio.sleep(0.01)
+        for number in range(100):
+            here.notify(f"execution-{number}")
+            await asyncio.sleep(0)
+        assert len(here._grown) == 100
+        async with listening(redis_url) as there:
+            async with asyncio.timeout(20):
+                while here._grown:
+                    await asyncio.sleep(0.01)
+            with there.subscribe("a") as woken:
+                here.notify("a")
+                await heard(woken)
+                there.notify("b")
+                assert here._others.is_set()
