@@ -165,10 +165,8 @@ class View(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
-    """The query of a list. The API creates it, the service completes it and narrows it to the caller's orgs.
-
-    Page sizes are rows, 0 means the usual one; a page token is one that the same list gave.
-    """
+    """The query of a list. The API creates it, the service completes it and narrows it to the caller's orgs. Page sizes
+    are rows, 0 means the usual one; a page token is one that the same list gave."""
 
     org: str = ""
     orgs: Sequence[str] = ()
@@ -254,10 +252,11 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDelta:
-    """`payload` is JSON text."""
+    """`payload` is JSON text; `value` the same as it was read, if it is at hand, which nobody changes."""
 
     kind: str
     payload: str
+    value: dict[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -85,7 +85,12 @@ class Watcher:
         self._keep(
             [
                 LogRow(
-                    seq=seq, at=rows.at, fence=fence, kind=one.kind, payload=json.loads(one.payload), text=one.payload
+                    seq=seq,
+                    at=rows.at,
+                    fence=fence,
+                    kind=one.kind,
+                    payload=json.loads(one.payload) if one.value is None else one.value,
+                    text=one.payload,
                 )
                 for seq, (fence, one) in enumerate(rows.told, rows.before + 1)
             ]
@@ -114,7 +119,7 @@ class Watcher:
         if page is None:
             first = bisect_right(self._rows, seq, key=_seq)
             rows = self._rows[first : first + PAGE_ROWS]
-            page = SharedPage(rows[: fitting((_weight(row.payload) for row in rows), MAX_PAGE_BYTES)])
+            page = SharedPage(rows[: fitting(map(_bytes, rows), MAX_PAGE_BYTES)])
             self._pages[seq] = page
         return page
 
@@ -167,7 +172,7 @@ class Watcher:
                         since = time.monotonic()
                     self._tell()
                     # A page that is nearly full may have been cut at its limit of bytes: there may be more rows.
-                    whole = len(rows) < PAGE_ROWS and sum(_weight(row.payload) for row in rows) < MAX_PAGE_BYTES // 2
+                    whole = len(rows) < PAGE_ROWS and sum(map(_bytes, rows)) < MAX_PAGE_BYTES // 2
                     if whole and not (self._ended or self._stopped):
                         await self._wait(woken)
         except Exception as error:
@@ -186,13 +191,13 @@ class Watcher:
         dropped = 0
         while dropped < len(self._rows) and (len(self._rows) - dropped > KEPT_ROWS or self._bytes > KEPT_BYTES):
             self._behind = self._rows[dropped].seq
-            self._bytes -= _weight(self._rows[dropped].payload)
+            self._bytes -= _bytes(self._rows[dropped])
             dropped += 1
         del self._rows[:dropped]
         for edit in (row for row in page if row.kind in EDITS):
             self._purge(edit)
         self._rows.extend(page)
-        self._bytes += sum(_weight(row.payload) for row in page)
+        self._bytes += sum(map(_bytes, page))
         self._newest = page[-1].seq
         self._ended = end_row(page[-1]) is not None
 
@@ -200,8 +205,8 @@ class Watcher:
         """Removes the text that this row took away from the kept rows. The store has removed it already."""
         for index, row in enumerate(self._rows):
             if blank := purged(row.kind, row.payload, edit.kind, edit.payload):
-                self._bytes += _weight(blank) - _weight(row.payload)
                 self._rows[index] = replace(row, payload=blank, text="")
+                self._bytes += _bytes(self._rows[index]) - _bytes(row)
 
     def _tell(self) -> None:
         """Wakes all that wait now. Later ones wait for the next time."""
@@ -261,6 +266,11 @@ class Watchers:
 
 def _seq(row: LogRow) -> int:
     return row.seq
+
+
+def _bytes(row: LogRow) -> int:
+    """Those of its payload, about."""
+    return len(row.text) or _weight(row.payload)
 
 
 def _weight(payload: Any) -> int:

@@ -24,6 +24,7 @@ from agent_runner.app.server.executions.view import CREATED_BY
 from agent_runner.app.server.problems import Problem
 from agent_runner.app.server.resources.archives import Artifacts
 from agent_runner.app.server.resources.sealing import EnvValue, SealBroken, too_many_secrets
+from agent_runner.app.server.resources.stored_messages import stored_message
 from agent_runner.clients.models.budget import ANNOTATION as BUDGET
 from agent_runner.clients.models.budget import BudgetError, merged_budget, spent_in
 from agent_runner.clients.skills.archive import in_folders
@@ -259,6 +260,6 @@ def _broken(error: SealBroken, what: str) -> BundleError:
 def _agent(resource: Resource) -> Agent:
     """The agent without its environment: values travel once, in `env`."""
     agent = Agent()
-    json_format.ParseDict(resource.body, agent, ignore_unknown_fields=True)
+    agent.CopyFrom(stored_message(resource, Agent))
     agent.spec.ClearField("env_spec")
     return agent

@@ -34,7 +34,10 @@ _OBJECTS = ("metadata", "args", "component")
 
 def deltas_of(given: Iterable[pb.Delta]) -> list[NewDelta]:
     """The deltas for the store. Raises INVALID_ARGUMENT for the first one that is not valid."""
-    return [NewDelta(kind=delta.kind, payload=_payload(delta)) for delta in given]
+    return [
+        NewDelta(kind=delta.kind, payload=delta.payload.decode(), value=value)
+        for delta, value in [(delta, _value(delta)) for delta in given]
+    ]
 
 
 def run_deltas(run: pb.RunDeltas) -> RunDeltas:
@@ -103,7 +106,7 @@ def finite(value: float, field: str) -> float:
     return value
 
 
-def _payload(delta: pb.Delta) -> str:
+def _value(delta: pb.Delta) -> dict[str, Any]:
     kind = delta.kind
     if kind in _SERVERS_OWN:
         raise invalid(f"deltas: {kind!r} is told by the server, not by a worker")
@@ -113,7 +116,7 @@ def _payload(delta: pb.Delta) -> str:
             raise invalid(f"deltas: {kind!r} without {', '.join(missing)}")
         if wrong := sorted(_wrong(payload, kind)):
             raise invalid(f"deltas: {kind!r} with another type of {', '.join(wrong)}")
-    return delta.payload.decode()
+    return payload
 
 
 def _wrong(payload: Mapping[str, Any], kind: str) -> Iterable[str]:

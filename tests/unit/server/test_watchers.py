@@ -167,7 +167,7 @@ async def test_what_is_kept_is_bounded_in_bytes(
         await worker.say(claimed, "x" * 4_000, number=number)
         await until(lambda wanted=4 + number: numbers(got)[-1:] == [wanted])  # type: ignore[misc]
     with server.ctx.watchers.watch(id) as watcher:
-        assert watcher._bytes == sum(watchers._weight(row.payload) for row in watcher._rows)
+        assert watcher._bytes == sum(map(watchers._bytes, watcher._rows))
         assert len(watcher._rows) <= 3 + 1
     await worker.settle(claimed, number=12)
     await asyncio.wait_for(reading, 20)
@@ -289,7 +289,7 @@ async def test_what_is_taken_back_goes_from_what_is_kept(
         assert list(kept or ()) == await server.ctx.store.read_log(id, 3)
         assert kept is not None
         assert [row.payload.get("content") for row in kept] == ["", "[redacted]"]
-        assert watcher._bytes == sum(watchers._weight(row.payload) for row in watcher._rows)
+        assert watcher._bytes == sum(map(watchers._bytes, watcher._rows))
     await worker.settle(claimed, number=2)
     await asyncio.wait_for(reading, 20)
 
