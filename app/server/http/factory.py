@@ -29,7 +29,7 @@ from agent_runner.app.server.http.limits import TOO_LARGE_NEXT, add_inner, add_o
 from agent_runner.app.server.http.metrics import Metrics
 from agent_runner.app.server.http.pages import Page
 from agent_runner.app.server.http.readiness import readiness_routes
-from agent_runner.app.server.http.routes.execution_routes import execution_routes
+from agent_runner.app.server.http.routes.execution_routes import execution_routes, plain_routes
 from agent_runner.app.server.http.routes.key_routes import key_routes
 from agent_runner.app.server.http.routes.listing_routes import listing_routes
 from agent_runner.app.server.http.routes.page_routes import page_routes
@@ -63,6 +63,7 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
     first = listing_routes(edges, ctx, metrics)
     answers = answer_routes(edges, metrics, ctx.store)
     routers = (first, *streaming, answers, *(routes(edges) for routes in _ROUTES), *agent_server_routes(edges))
+    app.router.routes += plain_routes(edges, metrics)
     for router in routers:
         app.include_router(router, dependencies=guarded)
     app.include_router(readiness_routes(ctx))

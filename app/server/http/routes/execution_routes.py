@@ -1,6 +1,6 @@
 """`/v1/executions`: create, read, follow, cancel, redrive, delete."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -38,6 +38,7 @@ from agent_runner.app.server.http.routes.parameters import (
     TicketText,
     Wait,
 )
+from agent_runner.app.server.http.routes.plain_route import PlainRoute
 from agent_runner.app.server.listing.list_parameters import Asked, ListView
 from agent_runner.app.server.listing.summary_view import COUNTS, ROWS_PAGE, counts_json, row_json
 from agent_runner.app.server.log_feed.follow import until_ended
@@ -46,6 +47,22 @@ from agent_runner.status.log.log import rfc3339
 from agent_runner.status.store.records import View
 
 MAX_WAIT_S = 3600.0
+
+
+def plain_routes(edges: Edges, metrics: Metrics) -> list[PlainRoute]:
+    """A short way to create an execution and to its events; see `PlainRoute`."""
+    handlers, gate = ExecutionHandlers(edges, metrics), edges.ctx.gate
+
+    def create(request: Request) -> Awaitable[Response]:
+        return handlers.create(request, 0, request.headers.get("idempotency-key", ""))
+
+    def events(request: Request) -> Awaitable[Response]:
+        return handlers.events(request.path_params["execution_id"], request.headers.get("last-event-id", ""))
+
+    return [
+        PlainRoute("POST", "/v1/executions", create, gate),
+        PlainRoute("GET", "/v1/executions/{execution_id}/events", events, gate),
+    ]
 
 
 def execution_routes(edges: Edges, metrics: Metrics) -> APIRouter:
