@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from agent_runner.status.log.events import INPUT_MESSAGE, USER_MESSAGE
 from agent_runner.status.log.state import Json, State
+
+TIMES = 256
+"""Written times that are remembered: rows that were written together have one."""
 
 
 def render(state: State) -> Json:
@@ -31,6 +35,7 @@ def render(state: State) -> Json:
     )
 
 
+@lru_cache(maxsize=TIMES)
 def rfc3339(at: float) -> str:
     """`2026-11-20T10:00:00.123Z`: UTC, milliseconds."""
     return (

@@ -26,6 +26,7 @@ FRESH_S = 3.0
 """A key that was read is used this long without a new query. A revocation takes effect within this time."""
 USED_EVERY_S = 60.0
 MOST_KNOWN = 10_000
+OF_ENVIRONMENT = Principal(name="STIGMER_API_KEY", scopes=frozenset(Scope))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Keys:
         if scheme.lower() != SCHEME or not given:
             raise unauthenticated()
         if self._environment_key and hmac.compare_digest(given, self._environment_key):
-            return Principal(name="STIGMER_API_KEY", scopes=frozenset(Scope))
+            return OF_ENVIRONMENT
         key = await self._find(_id_of(given))
         if key is None or not hmac.compare_digest(key.digest, _digest(given)):
             raise unauthenticated()

@@ -28,14 +28,18 @@ def visible(store: Store, confirm: Callable[[], Awaitable[None]]) -> Store:
 class _Visible:
     """A wrapper around the store. All attributes not defined here are verbs of the store that have a rule."""
 
-    __slots__ = ("confirm", "store")
+    __slots__ = ("confirm", "rules", "store")
 
     def __init__(self, store: Store, confirm: Callable[[], Awaitable[None]]) -> None:
         self.store = store
         self.confirm = confirm
+        self.rules: dict[str, Orgs | None] = {}
+        """Those that were asked for. Their names are in our code, never in a request."""
 
     def __getattr__(self, name: str) -> Call:
-        rule = rule_of(type(self.store), name)
+        if name not in self.rules:
+            self.rules[name] = rule_of(type(self.store), name)
+        rule = self.rules[name]
         if rule is None:
             raise AttributeError(f"Store.{name} has no rule for orgs: it is not for what a caller asks")
         return partial(RULES[rule], self, getattr(self.store, name))

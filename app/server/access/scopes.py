@@ -5,6 +5,7 @@ needs `runner`. The only other call that needs it is the contract's `updateStatu
 """
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from agent_runner.app.server.access import agent_server_scopes
 from agent_runner.app.server.access.front_end_scopes import FRONT_END_SCOPES
@@ -19,6 +20,8 @@ GRANTS: Mapping[Scope, frozenset[Scope]] = {
 }
 """A key with the scope on the left may make the calls that need a scope on the right."""
 
+MOST_REMEMBERED = 4096
+"""Answers of `granted`, for keys of different scopes."""
 OPEN = (
     "/grpc.health.v1.",
     "/grpc.reflection.",
@@ -141,4 +144,9 @@ def may_grant(mine: Iterable[Scope], scope: Scope) -> bool:
 
 
 def granted(scopes: Iterable[Scope], call: str) -> bool:
+    return _granted(frozenset(scopes), call)
+
+
+@lru_cache(maxsize=MOST_REMEMBERED)
+def _granted(scopes: frozenset[Scope], call: str) -> bool:
     return any(needed(call) in GRANTS[scope] for scope in scopes)

@@ -15,6 +15,8 @@ from agent_runner.app.server.problems import invalid
 
 MAX_DEPTH = 64
 """A worker shows at most half of that (`status.plain.MAX_DEPTH`); a protobuf message can be 100 deep."""
+BOM = "\ufeff"
+"""The library refuses it with a text of its own."""
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -25,7 +27,8 @@ WHOLE = BeforeValidator(lambda n: int(n) if isinstance(n, float) and n.is_intege
 def read_json(text: bytes, what: str) -> Any:
     """Raises INVALID_ARGUMENT. `what` is the subject of the error's sentence."""
     try:
-        value = json.loads(text.decode(), parse_constant=_no_constant, parse_float=_finite)
+        given = text.decode()
+        value = json.loads(given) if given.startswith(BOM) else _DECODER.decode(given)
         if _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode()
     except UnicodeError:
@@ -65,3 +68,6 @@ def _finite(text: str) -> float:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite)

@@ -33,7 +33,8 @@ def unfit_texts(message: Message, prefix: str = "") -> Iterator[Violation]:
             for index, item in enumerate(value):
                 yield from _within(f"{path}[{index}]", item)
         else:
-            yield from _within(path, value)
+            if field.type == FieldDescriptor.TYPE_MESSAGE or NUL in value:
+                yield from _within(path, value)
             if field.name in INDEXED and len(value) > MAX_INDEXED:
                 text = f"{path} must have at most {MAX_INDEXED} characters; it has {len(value)}"
                 yield Violation(field=path, text=text)

@@ -84,5 +84,4 @@ def _error(problem: Problem) -> str:
     return f"event: error\ndata: {_json(problem.as_json())}\n\n"
 
 
-def _json(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -387,5 +387,4 @@ def is_large(row: Row[Any], deltas: Sequence[NewDelta]) -> bool:
     return bool(row.tail_bytes + sum(len(d.payload) for d in deltas) > SMALL_TAIL_BYTES)
 
 
-def dumps(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

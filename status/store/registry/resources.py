@@ -53,12 +53,12 @@ class Resources(Transactions):
         }
         if len(values["body"]) > SHORT_BYTES:
             connection.may_last()
-        mine = (R.kind == resource.kind.value, R.id == resource.id)
         try:
             if expect_version is None:
                 row = connection.one(NEW, kind=resource.kind.value, id=resource.id, version=1, **values)
             else:
-                changed = update(resources).where(*mine, R.version == expect_version)
+                mine = (R.kind == resource.kind.value, R.id == resource.id, R.version == expect_version)
+                changed = update(resources).where(*mine)
                 found = connection.execute(changed.values(version=R.version + 1, **values).returning(resources))
                 row = found.one_or_none()
         except IntegrityError as error:
