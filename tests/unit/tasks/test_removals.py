@@ -61,7 +61,7 @@ async def test_what_cannot_be_removed_is_not_confirmed(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "file").touch(0o400)
-    (tmp_path / "sandboxes").mkdir()
+    (tmp_path / "sandboxes").mkdir(exist_ok=True)
     (tmp_path / "sandboxes" / "ses-1").symlink_to(elsewhere)
     with pytest.raises(ExecutionError, match="E305"):
         await done(process, cleanup_sandbox(process, "ses-1", "ses-1"))
