@@ -43,7 +43,7 @@ async def main():
         try:
             seen[read.__name__] = await read()
         except TypeError as error:
-            seen[read.__name__] = f"{type(error).__name__}: {str(error).partition(".")[0]}"
+            seen[read.__name__] = f"{type(error).__name__}: {error}".partition(".")[0]
         print(f"{read.__name__:9} {seen[read.__name__]}")
     assert seen == {
         "invoked": "whole", "streamed": "whole",
