@@ -55,10 +55,10 @@ async def read_events(
 
 
 def with_handlers(callbacks: Any, *handlers: BaseCallbackHandler) -> Any:
-    """The callbacks of a config, which are a list, a manager, or none, and these. Ours come first: LangChain asks one
-    after the other whether it is one for that a model streams, and a no takes long."""
+    """The callbacks of a config, which are a list, a manager, or none, and these behind them: an answer of a model that
+    another callback refuses is none, and no event tells it."""
     if not isinstance(callbacks, BaseCallbackManager):
-        return [*handlers, *(callbacks or ())]
+        return [*(callbacks or ()), *handlers]
     callbacks = callbacks.copy()
     for handler in handlers:
         callbacks.add_handler(handler, inherit=True)

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from deepagents import create_deep_agent
 from langchain_core.caches import InMemoryCache
-from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler
+from langchain_core.callbacks import AsyncCallbackHandler, AsyncCallbackManager, BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.language_models import FakeListLLM
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -23,7 +23,7 @@ from agent_runner.clients.engine.stream import event_stream
 from agent_runner.clients.engine.stream.event_handler import EventHandler
 from agent_runner.clients.engine.stream.event_stream import run_events
 from agent_runner.clients.engine.stream.graph_parts import GraphParts
-from agent_runner.status.log.events import MessageText
+from agent_runner.status.log.events import MessageFinished, MessageText
 from agent_runner.status.requests.run_request import EVENTS, VALUES, RunRequest
 from tests.unit.status_builder.runs import add, agent, tell
 from tests.unit.status_builder.scripted_model import ScriptedModel, in_turn, said
@@ -151,6 +151,32 @@ async def test_the_callers_callbacks_are_called_too(managed: bool) -> None:
     told = await tell(graph_of(asks), "go", callbacks=given)
     assert told.texts() == ["By the loop."]
     assert heard.nodes[:2] == ["LangGraph", "asks"]
+
+
+class Refuses(AsyncCallbackHandler):
+    raise_error = True
+    run_inline = True
+
+    async def on_llm_end(self, *args: Any, **rest: Any) -> None:
+        raise ValueError("this answer is none")
+
+
+async def listened(told: list[type], events: AsyncIterator[Any]) -> None:
+    async for event in events:
+        told.append(type(event))  # noqa: PERF401 - what came before an error counts
+
+
+@pytest.mark.parametrize("managed", [False, True])
+async def test_an_answer_that_a_callback_refuses_is_no_message(managed: bool) -> None:
+    """Whoever is asked before us says that it does not count: its message broke off, and has no calls."""
+    manager = AsyncCallbackManager(handlers=[])
+    manager.add_handler(Refuses(), inherit=True)
+    config = RunnableConfig(callbacks=manager if managed else [Refuses()])
+    told: list[type] = []
+    with pytest.raises(ValueError, match="this answer is none"):
+        await listened(told, run_events(graph_of(asks), ASKED, config))
+    assert MessageText in told
+    assert MessageFinished not in told
 
 
 async def test_nothing_is_kept_of_runs_that_have_ended() -> None:
