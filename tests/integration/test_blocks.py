@@ -123,8 +123,14 @@ def shown(document: str, number: int = 0) -> Block:
 BEFORE: dict[str, Callable[[Stack], object]] = {
     "docs/guides/schedules.md": lambda stack: writer(stack),
     "docs/guides/troubleshooting.md": lambda stack: stack.wait_for(stack.create("hello")["metadata"]["id"]),
-    "docs/guides/secrets.md": lambda stack: stack.http.post("/v1/environments", json=environment()).raise_for_status(),
+    "docs/guides/secrets.md": lambda stack: with_environment(stack),
 }
+
+
+def with_environment(stack: Stack) -> None:
+    """Another test of this page may have made it."""
+    answer = stack.http.post("/v1/environments", json=environment())
+    assert answer.status_code in (200, 409), answer.text
 
 
 def writer(stack: Stack) -> None:
