@@ -135,9 +135,8 @@ class Placing:
                     for one in DEFAULT_AGENT.sub_agents
                 ],
             }
-            return await self._resources.make(
-                ResourceKind.AGENT, org=org, name=BUILT_IN_NAME, slug=BUILT_IN_SLUG, spec=spec
-            )
+            new = self._resources.record(ResourceKind.AGENT, org=org, name=BUILT_IN_NAME, slug=BUILT_IN_SLUG, spec=spec)
+            return await self._resources.make(new)
         except SlugTaken:  # another request made it in between
             return await self._resources.named(ResourceKind.AGENT, org, BUILT_IN_SLUG)
 
@@ -164,7 +163,9 @@ class Placing:
         org = agent.org or draft.execution.metadata.org or default_org()
         spec = {"agent_instance_id": instance.id, "subject": subject}
         graph = {GRAPH: draft.graph} if draft.graph else {}
-        return await self._resources.make(ResourceKind.SESSION, org=org, spec=spec, annotations=graph)
+        return await self._resources.make(
+            self._resources.record(ResourceKind.SESSION, org=org, spec=spec, annotations=graph)
+        )
 
 
 def is_thread(session: Resource) -> bool:

@@ -171,21 +171,9 @@ class Resources:
                 await self._put(body, agent)
         return instance
 
-    async def make(
-        self,
-        kind: ResourceKind,
-        *,
-        org: str,
-        spec: Mapping[str, Any],
-        name: str = "",
-        slug: str = "",
-        annotations: Mapping[str, str] | None = None,
-        id: str = "",
-    ) -> Resource:
-        """A resource that the server itself needs: a session (named by its id), a default agent or instance. Without
-        `id` it gets a new one. Raises `SlugTaken` if the name or the id is taken."""
-        made = self.record(kind, org=org, spec=spec, name=name, slug=slug, annotations=annotations, id=id)
-        return await self._store.put_resource(made)
+    async def make(self, record: Resource) -> Resource:
+        """Store what `record` gave. Raises `SlugTaken` if the name or the id is taken."""
+        return await self._store.put_resource(record)
 
     def record(
         self,
@@ -198,7 +186,8 @@ class Resources:
         annotations: Mapping[str, str] | None = None,
         id: str = "",
     ) -> Resource:
-        """What `make` stores."""
+        """A resource that the server itself needs, to be stored: a session (named by its id), a default agent or
+        instance. Without `id` it gets a new one."""
         scope = {"owner_scope": "organization"} if org else {"owner_scope": "platform"}
         metadata = {"name": name, "slug": slug, "org": org, **scope, "annotations": dict(annotations or {})}
         given = {"metadata": metadata, "spec": dict(spec)}
@@ -228,10 +217,11 @@ class Resources:
         name = agent.body.get("metadata", {}).get("name") or agent.slug
         slug = slug_of(f"{agent.slug[:55]}-default")
         try:
-            return await self.make(
+            new = self.record(
                 ResourceKind.AGENT_INSTANCE, org=agent.org, name=f"{name} (default)", slug=slug,
                 spec={"agent_id": agent.id},
             )  # fmt: skip
+            return await self.make(new)
         except SlugTaken:
             found = await self._store.find_resource(ResourceKind.AGENT_INSTANCE, agent.org, slug)
             if found is None or found.parent_id == agent.id:

@@ -13,10 +13,8 @@ from typing import Any, cast
 import ormsgpack
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from psycopg import AsyncConnection
-from psycopg.rows import DictRow
-from psycopg_pool import AsyncConnectionPool
 
+from agent_runner.clients.engine.memory.postgres_pool import Pool
 from agent_runner.clients.engine.memory.sqlite_saver import OneVisitSaver
 
 Json = dict[str, Any]
@@ -50,11 +48,11 @@ async def thread_size(saver: BaseCheckpointSaver[Any], thread_id: str) -> Json:
     """`{total_bytes, checkpoints, channel_values, pending_writes}`, the last three with `count` and `bytes` as the
     database stores them; `channel_values.by_channel` has `versions` and `bytes` of each channel."""
     if isinstance(saver, AsyncPostgresSaver):
-        return await _in_postgres(cast("AsyncConnectionPool[AsyncConnection[DictRow]]", saver.conn), thread_id)
+        return await _in_postgres(cast("Pool", saver.conn), thread_id)
     return await _in_sqlite(cast("OneVisitSaver", saver), thread_id)
 
 
-async def _in_postgres(pool: AsyncConnectionPool[AsyncConnection[DictRow]], thread_id: str) -> Json:
+async def _in_postgres(pool: Pool, thread_id: str) -> Json:
     async with pool.connection() as connection:
         found = [
             await (await connection.execute(query, {"thread": thread_id})).fetchall()

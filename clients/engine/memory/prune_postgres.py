@@ -3,13 +3,10 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from psycopg import AsyncConnection, AsyncCursor
-from psycopg.rows import DictRow
-from psycopg_pool import AsyncConnectionPool
+from psycopg import AsyncCursor
 
+from agent_runner.clients.engine.memory.postgres_pool import Pool
 from agent_runner.clients.engine.memory.pruning import saved, unneeded
-
-Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
 
 _LOCK = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
 """Only one prune of a thread at a time: two would wait for each other's rows."""
