@@ -130,7 +130,7 @@ BEFORE: dict[str, Callable[[Stack], object]] = {
 def with_environment(stack: Stack) -> None:
     """Another test of this page may have made it."""
     answer = stack.http.post("/v1/environments", json=environment())
-    assert answer.status_code in (200, 409), answer.text
+    assert answer.status_code in (201, 409), answer.text
 
 
 def writer(stack: Stack) -> None:
