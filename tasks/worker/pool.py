@@ -168,12 +168,23 @@ class TaskPool(ThreadPool):
     def _resize(self, limit: int) -> None:
         self.limit = limit
         self.executor._max_workers = limit
+        _start_threads(self.executor)
         if self.on_resize is not None:
             self.on_resize(limit)
 
     def _get_info(self) -> dict[str, Any]:
         stock: dict[str, Any] = super()._get_info()  # type: ignore[misc]
         return {**stock, "running": len(self._slots), "processes": [os.getpid()]}
+
+
+def _start_threads(executor: Any) -> None:
+    """Each of the next tasks gets a thread of its own, until there are as many threads as slots.
+
+    Without it some of them wait beside free slots: the executor counts a thread as idle at the end of each task, also
+    when it goes on at once with one that waited, and starts no thread while it counts an idle one.
+    """
+    while executor._idle_semaphore.acquire(blocking=False):
+        pass
 
 
 def _lost(exc: BaseException) -> tuple[int, ExceptionInfo, float]:
