@@ -21,6 +21,7 @@ from langgraph.types import Command
 from agent_runner.clients.engine.stream import messages as read
 from agent_runner.clients.engine.stream.call_ids import Asked, Calls
 from agent_runner.clients.engine.stream.known_messages import KnownMessages, finished
+from agent_runner.clients.engine.stream.settled_messages import SettledMessages, calls_of, view
 from agent_runner.status.log import events
 from agent_runner.status.log.events import USER_MESSAGE, Event, input_message
 
@@ -42,7 +43,7 @@ class _Entry:
     shown: tuple[Any, ...] = field(default=())
 
     def __post_init__(self) -> None:
-        self.shown = _view(self.message)
+        self.shown = view(self.message)
 
 
 class Conversation:
@@ -62,8 +63,13 @@ class Conversation:
         """Calls that were removed, alone or with their message. Results of them in the state are not reported."""
         self._history: dict[Key, BaseMessage] = {}
         self._order: list[str] = []
+        self._wanted: list[str] = []
+        """The order at the last state, of the messages that were in it."""
+        self._loose: list[_Entry] = []
+        """Told since the last state: those that it does not show are put aside."""
         self._begun = False
-        self._present: Mapping[Key, BaseMessage] = {}
+        self._present: dict[Key, BaseMessage] = {}
+        self._settled = SettledMessages()
         self._last: BaseMessage | None = None
 
     def told(self, message: AIMessage, event: events.MessageFinished, *, place: str = "") -> None:
@@ -71,12 +77,17 @@ class Conversation:
         calls = tuple(request.tool_call_id for request in event.requests)
         entry = _Entry(event.message_id, message, scope=event.scope, place=place, calls=calls)
         if message.id:
+            if message.id in self._entries:
+                self._settled.forget()
             self._entries[message.id] = entry
         self._objects[id(message)] = entry
+        self._loose.append(entry)
         if not event.scope:
             self._order.append(entry.id)
 
     def result_told(self, call_id: str, content: Any, *, failed: bool) -> None:
+        if call_id in self._results:
+            self._settled.forget()
         self._results[call_id] = (content, failed)
 
     def state(self, values: Any) -> Iterator[Event]:
@@ -84,12 +95,16 @@ class Conversation:
         held = read.conversation_of(values)
         if held is None:
             return
-        now = self._keyed(held)
+        added = self._added(held)
+        now = self._keyed(held) if added is None else added
         if not self._begun:
             self._begin(now)
-        self._present = now
-        self._last = next(reversed(now.values()), None)
-        yield from self._gone(now)
+        if added is None:
+            self._present, self._wanted = now, []
+            yield from self._gone(now)
+        else:
+            self._present |= now
+        self._last = next(reversed(self._present.values()), None)
         for key, message in now.items():
             if key in self._history:
                 continue
@@ -99,6 +114,25 @@ class Conversation:
                 yield from self._message(key, message)
         yield from self._moved(now)
         yield from self._put_aside()
+        self._settle(held, now, anew=added is None)
+
+    def _added(self, held: Sequence[Any]) -> dict[Key, BaseMessage] | None:
+        """The messages that came behind those of the last state. None: something else is new too."""
+        fresh = self._settled.fresh(held)
+        if fresh is None:
+            return None
+        added = self._keyed(fresh)
+        return None if len(added) < len(fresh) or not self._present.keys().isdisjoint(added) else added
+
+    def _settle(self, held: Sequence[Any], now: Mapping[Key, BaseMessage], *, anew: bool) -> None:
+        if len(self._present) < len(held):  # two messages with one id
+            self._settled.forget()
+            return
+        counts = [key not in self._history for key in now]
+        if anew:
+            self._settled.settle(held, counts)
+        else:
+            self._settled.add(held[len(held) - len(now) :], counts)
 
     def node(self, output: Any, scope: str = "", place: str = "") -> Iterator[Event]:
         """Takes the output of a nested graph's node. Yields edits and removals of messages and results that no state
@@ -118,7 +152,7 @@ class Conversation:
             if isinstance(message, RemoveMessage):
                 if message.id not in kept:
                     yield from self._remove(entry)
-            elif isinstance(message, AIMessage) and _view(message) != entry.shown:
+            elif isinstance(message, AIMessage) and view(message) != entry.shown:
                 yield from self._edit(entry, message)
 
     def _named_later(self, id_: str | None) -> _Entry | None:
@@ -184,7 +218,7 @@ class Conversation:
                 id_ = input_message(numbers[key])
             # a message reported before a hand-back has its calls, under the ids that the model gave them
             calls = (
-                [call_id for call_id, _, _ in _calls_of(message) if call_id] if isinstance(message, AIMessage) else []
+                [call_id for call_id, _, _ in calls_of(message) if call_id] if isinstance(message, AIMessage) else []
             )
             self._entries[key] = _Entry(id_, message, inside=True, calls=tuple(calls))
             if id_:
@@ -206,10 +240,10 @@ class Conversation:
             if message is None:
                 continue
             number = 0
-            view = (type(message).__name__, repr(_view(message)))
-            while (*view, number) in keyed:
+            shown = (type(message).__name__, repr(view(message)))
+            while (*shown, number) in keyed:
                 number += 1
-            keyed[*view, number] = message
+            keyed[*shown, number] = message
         return keyed
 
     def _gone(self, now: Mapping[Key, BaseMessage]) -> Iterator[Event]:
@@ -253,7 +287,7 @@ class Conversation:
             yield events.MessageScoped(message_id=entry.id, scope="")
         if entry.id not in self._order:
             self._order.append(entry.id)
-        if _view(message) != entry.shown:
+        if view(message) != entry.shown:
             yield from self._edit(entry, message)
 
     def _new(self, key: Key, message: BaseMessage) -> Event:
@@ -274,15 +308,15 @@ class Conversation:
 
     def _edit(self, entry: _Entry, message: BaseMessage) -> Iterator[Event]:
         old = entry.message
-        entry.message, entry.shown = message, _view(message)
+        entry.message, entry.shown = message, view(message)
         self._objects.pop(id(old), None)  # it may be freed, and another message may get its address
         self._objects[id(message)] = entry
         requests: tuple[events.ToolRequest, ...] = ()
         changed: tuple[events.ToolRequest, ...] = ()
         if isinstance(message, AIMessage) and isinstance(old, AIMessage):
             requests = self._calls.request(entry.scope, entry.id, message, entry.calls)
-            before = _calls_of(old)
-            pairs = zip(requests, _calls_of(message), strict=True)
+            before = calls_of(old)
+            pairs = zip(requests, calls_of(message), strict=True)
             changed = tuple(request for request, call in pairs if call not in before)
         kept = {request.tool_call_id for request in requests}
         gone = tuple(call_id for call_id in entry.calls if call_id not in kept)
@@ -317,7 +351,10 @@ class Conversation:
 
     def _moved(self, now: Mapping[Key, BaseMessage]) -> Iterator[Event]:
         """Bring the messages into the order of the state. The user's message stays the first."""
-        wanted = [e.id for k in now if (e := self._entries.get(k)) and e.id != USER_MESSAGE and e.id]
+        self._wanted += [e.id for k in now if (e := self._entries.get(k)) and e.id != USER_MESSAGE and e.id]
+        wanted = self._wanted
+        if self._order == wanted:
+            return
         known = set(wanted)
         order = [id_ for id_ in self._order if id_ in known]
         for index, id_ in enumerate(wanted):
@@ -329,32 +366,21 @@ class Conversation:
         self._order = order + rest
 
     def _put_aside(self) -> Iterator[Event]:
-        seen: set[int] = set()
-        for entry in [*self._entries.values(), *self._objects.values()]:
-            if id(entry) in seen or entry.inside or entry.scope or entry.aside:
+        loose, self._loose = self._loose, []
+        for entry in loose:
+            if entry.inside or entry.scope or entry.aside or not self._holds(entry):
                 continue
-            seen.add(id(entry))
             entry.aside = True
             if entry.id in self._order:
                 self._order.remove(entry.id)
             yield events.MessageScoped(message_id=entry.id, scope=entry.place or "graph")
+
+    def _holds(self, entry: _Entry) -> bool:
+        """Whether it was neither removed nor told again as another one."""
+        return self._objects.get(id(entry.message)) is entry or any(one is entry for one in self._entries.values())
 
 
 def place_of(namespace: str | Iterable[str]) -> str:
     """The names of the nodes in a checkpoint namespace: `agent:<uuid>|model:<uuid>` is `agent/model`."""
     segments = namespace.split("|") if isinstance(namespace, str) else namespace
     return "/".join(segment.split(":")[0] for segment in segments if segment)
-
-
-def _view(message: BaseMessage) -> tuple[Any, ...]:
-    """The parts of a message that are shown. If they differ, the message was rewritten."""
-    text = read.shown_text(message)
-    if not isinstance(message, AIMessage):
-        return (message.type, text)
-    return (message.type, text, read.reasoning_of(message), _calls_of(message))
-
-
-def _calls_of(message: AIMessage) -> list[tuple[Any, Any, Any]]:
-    """(id, name, args) of each, in the order of `Calls.request`."""
-    calls = [*message.tool_calls, *message.invalid_tool_calls]
-    return [(call.get("id"), call.get("name"), call.get("args")) for call in calls]

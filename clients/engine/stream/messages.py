@@ -27,21 +27,24 @@ _QUESTION_KEYS = ("question", "message", "prompt", "query", "description", "text
 
 def text_of(message: BaseMessage) -> str:
     """The text of a message or chunk, whether its content is text or a list of blocks."""
-    return str(message.text)
+    content = message.content
+    return content if type(content) is str else str(message.text)
 
 
 def shown_text(message: BaseMessage) -> str:
     """The text as readers see it, with a reference to each picture and file of the message."""
-    blocks = message.content if isinstance(message.content, list) else []
+    content = message.content
+    if type(content) is str:
+        return content
+    blocks = content if isinstance(content, list) else []
     told = [text_of(message), *map(reference_to, blocks)]
     return "\n".join(part for part in told if part)
 
 
 def reasoning_of(message: AIMessage) -> str:
     """The model's reasoning, if its provider sends it: Anthropic's thinking blocks, OpenAI's reasoning summaries."""
-    blocks = message.content if isinstance(message.content, list) else []
     found = []
-    for block in blocks:
+    for block in message.content if isinstance(message.content, list) else ():
         if not isinstance(block, Mapping):
             continue
         if block.get("type") == "thinking":
