@@ -1,6 +1,7 @@
 """What holds for every test: a proxy of whoever runs them is none of theirs, as it is none of our channels'.
 
 Compiled bytecode is kept. Without it, every process that a test starts compiles all that it imports: 5 s instead of 1.
+How long Hypothesis takes for an example is no law: on a machine full of work it is anything.
 What the collection makes stays until the end, so the garbage collector does not look at it.
 """
 
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.order import by_module, in_parts, part_count
 
@@ -18,6 +20,8 @@ for _name in [name for name in os.environ if name.lower() in ("http_proxy", "htt
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")  # before any test takes the default over
 gc.disable()  # all tests and all that they import: to look through it again and again was half of the collection
 
 
