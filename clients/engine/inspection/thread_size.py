@@ -15,7 +15,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
 from agent_runner.clients.engine.memory.postgres_pool import Pool
-from agent_runner.clients.engine.memory.sqlite_saver import OneVisitSaver
+from agent_runner.clients.engine.memory.sqlite.sqlite_saver import OneVisitSaver
 
 Json = dict[str, Any]
 Channels = Mapping[str, tuple[int, int]]

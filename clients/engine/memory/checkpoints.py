@@ -29,10 +29,11 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from agent_runner.clients.engine.current import CurrentRun, current_run
 from agent_runner.clients.engine.memory.postgres_pool import Patient, Pool, open_pool, set_up_alone
 from agent_runner.clients.engine.memory.prune_postgres import drop_postgres, prune_postgres
-from agent_runner.clients.engine.memory.prune_sqlite import drop_sqlite, give_back, prune_sqlite, shrinking
 from agent_runner.clients.engine.memory.pruning import saved
 from agent_runner.clients.engine.memory.serializer import StateSerializer
-from agent_runner.clients.engine.memory.sqlite_saver import OneVisitSaver, Rows, finished
+from agent_runner.clients.engine.memory.sqlite.prune_sqlite import drop_sqlite, give_back, prune_sqlite, shrinking
+from agent_runner.clients.engine.memory.sqlite.sqlite_in_place import InPlace
+from agent_runner.clients.engine.memory.sqlite.sqlite_saver import CONTENT, PUT, OneVisitSaver, Rows, finished
 from agent_runner.clients.engine.memory.untold_steps import (
     STEPS_POSTGRES,
     STEPS_SQLITE,
@@ -136,7 +137,36 @@ def forget_refused_answers(saver: BaseCheckpointSaver[Any]) -> None:
 
 
 class SqliteMemory(HeadTracking, OneVisitSaver):
-    """One connection per process; several processes share the file (WAL, busy timeout)."""
+    """Two connections per process, one of them on the event loop. Several processes share the file (WAL)."""
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        run, (written, row) = current_run(), self._row(config, checkpoint, metadata)
+        thread_id, size = row[0], len(row[CONTENT])
+
+        def put(connection: sqlite3.Connection) -> None:
+            connection.execute(PUT, row).close()
+
+        async def told() -> None:
+            if over := self._told(run, written["configurable"], metadata):
+                # Earlier checkpoints of a run are rarely larger than this one.
+                await self.write(lambda connection: drop_sqlite(connection, thread_id, over), size * len(over))
+
+        async def on_the_thread() -> None:
+            await self.write(put)
+            await told()
+
+        # In place there is no moment for a cancel, see `HeadTracking`.
+        if self.here and self.here.write(put, size):
+            await told()
+        else:
+            await finished(on_the_thread())
+        return written
 
     async def prune_to(self, thread_id: str, head: str, also: Collection[str]) -> int:
         gone = await self.write(lambda connection: prune_sqlite(connection, thread_id, head, also))
@@ -277,10 +307,18 @@ async def _opened_sqlite(rest: str) -> Memory:
         saver = SqliteMemory(connection, serde=StateSerializer())
         await saver.setup()
         await connection.execute("PRAGMA synchronous=NORMAL")
+        if path and path != ":memory:":
+            saver.here = InPlace(path)
     except BaseException:
         await connection.close()
         raise
-    return Memory(saver, connection.close)
+
+    async def close() -> None:
+        if saver.here:
+            saver.here.close()
+        await connection.close()
+
+    return Memory(saver, close)
 
 
 async def _open_postgres(url: str) -> Memory:

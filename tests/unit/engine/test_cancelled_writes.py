@@ -9,16 +9,28 @@ import pytest
 from langgraph.checkpoint.base import empty_checkpoint
 
 from agent_runner.clients.engine.current import CurrentRun, running
-from agent_runner.clients.engine.memory.checkpoints import open_saver
+from agent_runner.clients.engine.memory.checkpoints import Memory, SqliteMemory, open_saver
 
 CONFIG: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": "", "checkpoint_id": "c"}}
 
+IN_PLACE = pytest.mark.parametrize("in_place", [True, False], ids=["in place", "on the thread"])
+
+
+async def _opened(file: Path, *, in_place: bool) -> Memory:
+    memory = await open_saver(f"sqlite:///{file}")
+    assert isinstance(memory.saver, SqliteMemory)
+    assert memory.saver.here is not None
+    if not in_place:
+        memory.saver.here.close()
+    return memory
+
 
 @pytest.mark.parametrize("write", ["aput", "aput_writes", "adelete_thread"])
-async def test_a_cancelled_write_leaves_no_transaction_open(tmp_path: Path, write: str) -> None:
+@IN_PLACE
+async def test_a_cancelled_write_leaves_no_transaction_open(tmp_path: Path, write: str, in_place: bool) -> None:
     """Wherever the cancel falls, another process can write at once, and a write that was begun is whole."""
     file = tmp_path / "memory.db"
-    async with await open_saver(f"sqlite:///{file}") as memory:
+    async with await _opened(file, in_place=in_place) as memory:
         other = sqlite3.connect(file, timeout=0)
         for steps in range(40):
             arguments: dict[str, Any] = {
@@ -37,9 +49,10 @@ async def test_a_cancelled_write_leaves_no_transaction_open(tmp_path: Path, writ
         other.close()
 
 
-async def test_the_head_is_what_was_written(tmp_path: Path) -> None:
+@IN_PLACE
+async def test_the_head_is_what_was_written(tmp_path: Path, in_place: bool) -> None:
     """A cancel between the write and the word of it does not leave the run behind its own memory."""
-    async with await open_saver(f"sqlite:///{tmp_path}/memory.db") as memory:
+    async with await _opened(tmp_path / "memory.db", in_place=in_place) as memory:
         for steps in range(30):
             run = CurrentRun(thread_id=f"t{steps}")
             place: Any = {"configurable": {"thread_id": run.thread_id, "checkpoint_ns": ""}}

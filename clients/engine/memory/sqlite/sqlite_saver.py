@@ -1,4 +1,5 @@
-"""LangGraph's SQLite saver, with verbs that are one visit to the connection's thread each.
+"""LangGraph's SQLite saver, with verbs that are done in place if they are short, and else are one visit to the
+connection's thread each.
 
 LangGraph's own verbs visit it for each cursor, statement, fetch and commit. In a run of three checkpoints these were
 more than thirty visits, and each wakes two threads. The tables and what is in them are LangGraph's.
@@ -12,12 +13,12 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import nullcontext
 from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
-    ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
     CheckpointTuple,
@@ -27,10 +28,13 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.checkpoint.sqlite.utils import load_pending_writes, pending_writes_sql
 
-_PUT = """
+from agent_runner.clients.engine.memory.sqlite.sqlite_in_place import InPlace
+
+PUT = """
 INSERT OR REPLACE INTO checkpoints
 (thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata) VALUES (?, ?, ?, ?, ?, ?, ?)
 """
+CONTENT = 5
 _WRITE = """
 INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -48,6 +52,9 @@ Rows = list[tuple[Any, ...]]
 class OneVisitSaver(AsyncSqliteSaver):
     """What is not here (lists, histories) is LangGraph's own, and only reads. `setup` must have been awaited."""
 
+    here: InPlace | None = None
+    """Does short verbs where they are called. None: all go to the thread, as for a database that is not in a file."""
+
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """`work` on the connection's thread. It may only read.
 
@@ -57,21 +64,29 @@ class OneVisitSaver(AsyncSqliteSaver):
         connection = self.conn
         return await connection._execute(lambda: work(connection._conn))  # type: ignore[no-any-return,no-untyped-call]
 
-    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """`work` as one transaction on the connection's thread. A cancel takes effect after its end."""
-        return await finished(self._transaction(work))
+    async def write(self, work: Callable[[sqlite3.Connection], T], size: int | None = None) -> T:
+        """`work` as one transaction. A cancel takes effect after its end. `size`: about how many bytes it writes or
+        removes; None for work that may last. Short work is done in place, all other on the connection's thread."""
+        done = self.here.write(work, size) if self.here and size is not None else None
+        return done[0] if done else await finished(self._transaction(work))
 
     async def _transaction(self, work: Callable[[sqlite3.Connection], T]) -> T:
         # LangGraph's own readers hold the lock while a cursor of theirs is open. A write that begins meanwhile would
         # fail at once ("database is locked") if another process has written since: it cannot wait in an old snapshot.
-        async with self.lock:
-            return await self.read(lambda connection: _whole(connection, work))
+        with self.here.elsewhere() if self.here else nullcontext():
+            async with self.lock:
+                return await self.read(lambda connection: _whole(connection, work))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         place = config["configurable"]
         thread_id, namespace = str(place["thread_id"]), place.get("checkpoint_ns", "")
         wanted = get_checkpoint_id(config)
-        row, writes = await self.read(lambda connection: self._found(connection, thread_id, namespace, wanted))
+
+        def find(connection: sqlite3.Connection) -> tuple[tuple[Any, ...] | None, Rows]:
+            return self._found(connection, thread_id, namespace, wanted)
+
+        found = self.here.read(find) if self.here else None
+        row, writes = found[0] if found else await self.read(find)
         if row is None:
             return None
         id, parent, kind, content, metadata = row
@@ -105,19 +120,15 @@ class OneVisitSaver(AsyncSqliteSaver):
             return None, []
         return found, connection.execute(pending_writes_sql(self._has_task_path), (*place, found[0])).fetchall()
 
-    async def aput(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
+    def _row(
+        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
+    ) -> tuple[RunnableConfig, tuple[Any, ...]]:
+        """The config of a checkpoint, and its row for `PUT`; its bytes are at `CONTENT`."""
         place = config["configurable"]
         thread_id, namespace, id = place["thread_id"], place["checkpoint_ns"], checkpoint["id"]
         told = json.dumps(get_checkpoint_metadata(config, metadata), ensure_ascii=False).encode("utf-8", "ignore")
         row = (str(thread_id), namespace, id, place.get("checkpoint_id"), *self.serde.dumps_typed(checkpoint), told)
-        await self.write(lambda connection: connection.execute(_PUT, row).close())
-        return {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": id}}
+        return {"configurable": {"thread_id": thread_id, "checkpoint_ns": namespace, "checkpoint_id": id}}, row
 
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -131,7 +142,8 @@ class OneVisitSaver(AsyncSqliteSaver):
         # A task's ordinary writes count once; errors, interrupts and the like may be told again.
         again = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         statement = f"INSERT OR {'REPLACE' if again else 'IGNORE'} {_WRITE}"
-        await self.write(lambda connection: connection.executemany(statement, rows).close())
+        size = sum(len(row[-1]) for row in rows)
+        await self.write(lambda connection: connection.executemany(statement, rows).close(), size)
 
     async def adelete_thread(self, thread_id: str) -> None:
         def delete(connection: sqlite3.Connection) -> None:

@@ -1,0 +1,1 @@
+"""The agents' memory in a SQLite file."""
