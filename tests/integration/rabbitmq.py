@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import amqp
 import pytest
 from kombu import Connection
 
@@ -16,6 +17,8 @@ from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 VARIABLE = "AGENT_RUNNER_TEST_AMQP_URL"
+START_S = 150.0
+"""Erlang starts in 5 s, and on a machine full of work, which it shares with other tests, in more than a minute."""
 EVERY_BROKER = pytest.mark.parametrize(
     "broker",
     [
@@ -89,7 +92,11 @@ class RabbitNode:
     def __enter__(self) -> "RabbitNode":
         # Ours, in the foreground: the one that a node starts for itself outlives it.
         self._epmd = subprocess.Popen(["epmd"], env=self._environment)
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -106,7 +113,7 @@ class RabbitNode:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        eventually(lambda: b"completed with" in self._log.read_bytes(), within_s=60, what="RabbitMQ")
+        eventually(lambda: b"completed with" in self._log.read_bytes(), within_s=START_S, what="RabbitMQ")
 
     def signal(self, number: int) -> None:
         """To the whole node: the script that started it, and Erlang."""
@@ -139,6 +146,11 @@ class RabbitNode:
     def close_connections(self) -> None:
         """Every one of them, as an operator does it; clients are told."""
         self.ctl("close_all_connections", "test")
+
+    def delete_queue(self, name: str) -> None:
+        """Also one that is not there. By AMQP: `rabbitmqctl` starts an Erlang of its own each time."""
+        with amqp.Connection(f"127.0.0.1:{self.port}") as connection:
+            connection.channel().queue_delete(name)
 
     def type_of(self, queue: str) -> str:
         """Empty when there is none of that name."""

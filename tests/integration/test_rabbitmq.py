@@ -106,8 +106,7 @@ def publisher(node: RabbitNode) -> Iterator[Publisher]:
     publisher = Publisher(Settings(broker_url=node.url, redis_url="redis://127.0.0.1:1/0"))
     yield publisher
     publisher.close()
-    if node.type_of(QUEUE):
-        node.ctl("delete_queue", QUEUE)
+    node.delete_queue(QUEUE)
 
 
 async def publish(publisher: Publisher, times: int = 1) -> None:
@@ -174,7 +173,7 @@ async def test_a_broker_that_stands_still_or_takes_nothing_is_told_in_time(
 async def test_a_deleted_queue_is_declared_again(node: RabbitNode, publisher: Publisher) -> None:
     """A message to a queue that is gone does not vanish."""
     await publish(publisher)
-    node.ctl("delete_queue", QUEUE)
+    node.delete_queue(QUEUE)
     assert await publisher.queue_length(QUEUE) == 0
     await publish(publisher)
     assert await publisher.queue_length(QUEUE) == 1
@@ -192,7 +191,7 @@ async def test_queues_are_quorum_queues_and_doctor_knows_the_others(
     assert "RabbitMQ 3." in check.why or "RabbitMQ 4." in check.why
     assert "declared otherwise" not in check.why
     assert "guest:guest" not in check.why
-    node.ctl("delete_queue", QUEUE)
+    node.delete_queue(QUEUE)
     with amqp.Connection(f"127.0.0.1:{node.port}") as connection:
         connection.channel().queue_declare(QUEUE, durable=True, auto_delete=False)
     node.close_connections()
