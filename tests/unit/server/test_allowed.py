@@ -16,6 +16,8 @@ from tests.unit.server.identity import agent, bearer, code_of, key, made
 from tests.unit.server.test_create import assert_problem
 from tests.unit.server.test_limits import changed
 
+SHARES_A_SERVER = True
+
 
 async def test_to_choose_a_model_is_a_scope(server: RunningServer, channel: grpc.aio.Channel) -> None:
     """Without it an execution that names one is refused on both edges; without a name it runs."""
@@ -49,10 +51,10 @@ async def test_a_redrive_keeps_its_model(server: RunningServer, http: httpx.Asyn
     assert again.json()["spec"]["execution_config"]["model_name"] == "gpt-5.5", again.text
 
 
-async def test_the_lists_of_the_operator(settings: Settings) -> None:
+async def test_the_lists_of_the_operator(own_settings: Settings) -> None:
     """Models and graphs for everybody, for an org and for an agent; a refused one leaves nothing behind."""
     lists = {"allowed_models": "claude-*, acme=gpt-*, acme/writer=o3", "allowed_graphs": "acme/*=report"}
-    async with running_server(changed(settings, **lists)) as server, http_client(server) as http:
+    async with running_server(changed(own_settings, **lists)) as server, http_client(server) as http:
         await made(http, "/v1/agents", agent("Writer", org="acme"))
         for body in (
             {"model": "claude-x"},
@@ -88,9 +90,9 @@ def test_entries(entries: str, allowed: bool) -> None:
 
 
 @pytest.mark.promise("6.02")
-async def test_models_that_stand_in_are_checked_alike(settings: Settings) -> None:
+async def test_models_that_stand_in_are_checked_alike(own_settings: Settings) -> None:
     """The scope to choose a model, and the operator's list, for the execution's names and for its agent's."""
-    async with running_server(changed(settings, allowed_models="claude-*")) as server, http_client(server) as http:
+    async with running_server(changed(own_settings, allowed_models="claude-*")) as server, http_client(server) as http:
         await created(http, fallback_models=["claude-a", "claude-b"])
         refused = await http.post("/v1/executions", json={"message": "x", "fallback_models": ["claude-a", "gpt-5"]})
         assert "model 'gpt-5' is not allowed" in assert_problem(refused, 403, "PERMISSION_DENIED")["detail"]

@@ -9,17 +9,17 @@ import pytest
 
 from agent_runner.app.server.composition import RunningServer, running_server
 from agent_runner.clients.settings.settings import Settings
-from tests.unit.server.conftest import KEY, http_client
+from tests.unit.server.conftest import KEY, http_client, settings_of
 
+SHARES_A_SERVER = True
 HEAD = f"Host: localhost\r\nAuthorization: Bearer {KEY}\r\n".encode()
 WITHIN_S = 20.0
 
 
-@pytest.fixture
-async def strict(settings: Settings) -> AsyncIterator[RunningServer]:
+@pytest.fixture(scope="module")
+def shared_settings(tmp_path_factory: pytest.TempPathFactory, redis_url: str) -> Settings:
     limits = {"http_head_s": 1.0, "http_body_s": 1.0, "max_head_bytes": 4096}
-    async with running_server(settings.model_copy(update=limits)) as running:
-        yield running
+    return settings_of(tmp_path_factory.mktemp("strict"), redis_url).model_copy(update=limits)
 
 
 @asynccontextmanager
@@ -52,10 +52,10 @@ async def told(reader: asyncio.StreamReader) -> tuple[int, dict[str, object]]:
     ],
 )
 async def test_who_sends_too_slowly_or_too_much_is_cut_off(
-    strict: RunningServer, sent: bytes, status: int, says: str
+    server: RunningServer, sent: bytes, status: int, says: str
 ) -> None:
     """Nothing, half a head, half a body, a head without end: told as a problem, then the connection is closed."""
-    async with connected(strict) as (reader, writer):
+    async with connected(server) as (reader, writer):
         writer.write(sent)
         found, problem = await told(reader)
     assert found == status, problem
@@ -63,9 +63,9 @@ async def test_who_sends_too_slowly_or_too_much_is_cut_off(
     assert problem["next_step"]
 
 
-async def test_one_byte_at_a_time_does_not_help(strict: RunningServer) -> None:
+async def test_one_byte_at_a_time_does_not_help(server: RunningServer) -> None:
     """The time is that of the whole head: bytes that trickle in do not prolong it."""
-    async with connected(strict) as (reader, writer):
+    async with connected(server) as (reader, writer):
         asked = asyncio.create_task(told(reader))
         writer.write(b"GET /healthz HTTP/1.1\r\nA: ")
         while not asked.done():
@@ -74,9 +74,9 @@ async def test_one_byte_at_a_time_does_not_help(strict: RunningServer) -> None:
         assert (await asked)[0] == 408
 
 
-async def test_a_connection_that_is_kept_is_not_cut_off_while_it_waits(strict: RunningServer) -> None:
+async def test_a_connection_that_is_kept_is_not_cut_off_while_it_waits(server: RunningServer) -> None:
     """The clock runs from the first byte of each request to its end, and neither between requests nor in an answer."""
-    async with http_client(strict) as http:
+    async with http_client(server) as http:
         id = (await http.post("/v1/executions", json={"message": "m"})).json()["metadata"]["id"]
         async with http.stream("GET", f"/v1/executions/{id}/events") as stream:
             lines = stream.aiter_lines()
@@ -89,10 +89,10 @@ async def test_a_connection_that_is_kept_is_not_cut_off_while_it_waits(strict: R
             assert (await http.get("/healthz")).status_code == 200
 
 
-async def test_more_connections_than_the_limit_are_told(settings: Settings) -> None:
+async def test_more_connections_than_the_limit_are_told(own_settings: Settings) -> None:
     """503 and closed; when one of the others is gone there is room again."""
     async with (
-        running_server(settings.model_copy(update={"max_http_connections": 5})) as server,
+        running_server(own_settings.model_copy(update={"max_http_connections": 5})) as server,
         AsyncExitStack() as kept,
     ):
         for _ in range(4):
