@@ -138,7 +138,7 @@ class RabbitNode:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=120,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

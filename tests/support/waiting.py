@@ -14,7 +14,7 @@ SHORTEST_S, LONGEST_S = 0.005, 0.1
 is often a request, and the answers to fifty of them a second would be half the work of a machine with two cores."""
 
 
-def eventually(probe: Callable[[], T | None], *, within_s: float = 20.0, what: str | Callable[[], str] = "") -> T:
+def eventually(probe: Callable[[], T | None], *, within_s: float = 40.0, what: str | Callable[[], str] = "") -> T:
     """The first truthy answer of `probe`; fails after the deadline with what `what` says then, and the last answer."""
     deadline = time.monotonic() + within_s
     last: Any = None

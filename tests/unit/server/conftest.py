@@ -166,7 +166,7 @@ def http_client(server: RunningServer, key: str = KEY) -> httpx.AsyncClient:
         headers={"Authorization": f"Bearer {key}"},
         trust_env=False,
         verify=NO_AUTHORITIES,
-        timeout=20,
+        timeout=60,  # patience, as on a machine full of work; no law
     )
 
 

@@ -27,11 +27,29 @@ SHARES_A_SERVER = True
 async def until(probe: Callable[[], Any], *, what: str) -> None:
     """Waits on the loop, on which the server under test runs too."""
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while not probe():
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        raise AssertionError(f"not within 20 s: {what}") from None
+        raise AssertionError(f"not within 40 s: {what}") from None
+
+
+@asynccontextmanager
+async def late() -> AsyncIterator[list[float]]:
+    """How late, in seconds, the loop comes to what is due: so late may an event be read on a machine full of work."""
+    found: list[float] = [0.0]
+
+    async def look() -> None:
+        while True:
+            due = time.monotonic() + 0.01
+            await asyncio.sleep(0.01)
+            found.append(time.monotonic() - due)
+
+    looking = asyncio.create_task(look())
+    try:
+        yield found
+    finally:
+        looking.cancel()
 
 
 @dataclass
@@ -109,13 +127,15 @@ async def test_only_what_matches_is_told(http: httpx.AsyncClient, worker: Worker
 
 async def test_many_changes_are_few_events(http: httpx.AsyncClient, worker: Worker) -> None:
     """What happens within a second is one event."""
-    async with watching(http) as told:
+    async with watching(http) as told, late() as latest:
         ids = [(await created(http))["metadata"]["id"] for _ in range(20)]
         for id in ids:
             await worker.settle(await worker.claim(id), number=0)
         done = [["COMPLETED"]] * len(ids)
         await until(lambda: [told.phases(id)[-1:] for id in ids] == done, what="all ends")
-        assert all(after - before >= 0.8 * EVERY_S for before, after in zip(told.at, told.at[1:], strict=False))
+    least_s = 0.8 * EVERY_S - max(latest)
+    assert all(after - before >= least_s for before, after in zip(told.at, told.at[1:], strict=False))
+    assert len(told.at) < len(ids)
 
 
 async def test_another_servers_changes(settings: Settings, http: httpx.AsyncClient, server: RunningServer) -> None:
