@@ -76,7 +76,7 @@ async def test_a_server_that_is_gone_in_a_call() -> None:
         server = http("far", f"http://127.0.0.1:{port}/mcp", call_timeout_s=10.0)
         async with running(None, server) as (servers, _):
             call = asyncio.create_task(servers.call("far", "sleep", {"seconds": 600}))
-            await asyncio.wait({call}, timeout=2)
+            await _until_it_says(servers, "begun")
             process.kill()
             result = await asyncio.wait_for(call, 60)
             assert result.isError

@@ -154,13 +154,13 @@ async def test_a_failure_ends_what_is_open(http: httpx.AsyncClient) -> None:
     )
 
 
-async def test_a_failure_after_the_grace_leaves_room(http: httpx.AsyncClient) -> None:
+async def test_a_failure_after_the_grace_leaves_room(http: httpx.AsyncClient, server: RunningServer) -> None:
     """With after_grace a truer reason that arrives first stays; without one the failure is applied."""
     truer, other = [(await created(http))["metadata"]["id"] for _ in range(2)]
-    for id in (truer, other):
+    for id in (other, truer):
         report = {"execution_id": id, "code": "E302", "facts": {"original_error": "x"}, "after_grace": True}
         assert (await http.post("/v1/runner/failures", json=report)).json()["applied"] is False
-    await http.post(f"/v1/executions/{truer}/cancel")
+    assert await server.ctx.store.request_cancel(truer, "nobody")  # within the grace, which is short here
     async with asyncio.timeout(20):
         while (await http.get(f"/v1/executions/{other}")).json()["status"]["phase"] == "EXECUTION_PENDING":
             await asyncio.sleep(0.02)
