@@ -21,6 +21,8 @@ from tests.unit.server.test_create import assert_problem
 PAGE = "https://page.example"
 JSON = {"Content-Type": "application/json"}
 
+SHARES_A_SERVER = True
+
 
 def changed(settings: Settings, **values: Any) -> Settings:
     return settings.model_copy(update=values)
@@ -41,10 +43,10 @@ def test_the_bucket_refills() -> None:
     assert not any(RateLimit(0).take("a") for _ in range(1000))
 
 
-async def test_the_rate_limit_is_per_key(settings: Settings) -> None:
+async def test_the_rate_limit_is_per_key(own_settings: Settings) -> None:
     """Beyond the rate a key gets 429 with Retry-After, over gRPC RESOURCE_EXHAUSTED; other keys and runners do not."""
     async with (
-        running_server(changed(settings, rate_limit_per_s=0.01)) as server,
+        running_server(changed(own_settings, rate_limit_per_s=0.01)) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
         http_client(server) as http,
     ):
@@ -76,7 +78,7 @@ async def test_without_a_setting_there_is_no_rate_limit(http: httpx.AsyncClient)
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_request_that_is_too_large_is_a_413(settings: Settings, chunked: bool) -> None:
+async def test_a_request_that_is_too_large_is_a_413(own_settings: Settings, chunked: bool) -> None:
     """On every route, with and without a declared length; one at the limit is read; without a key it is a 401."""
     limit = 20_000
 
@@ -84,7 +86,7 @@ async def test_a_request_that_is_too_large_is_a_413(settings: Settings, chunked:
         return pieces(size) if chunked else b" " * size
 
     async with (
-        running_server(changed(settings, max_request_bytes=limit)) as server,
+        running_server(changed(own_settings, max_request_bytes=limit)) as server,
         http_client(server) as http,
         http_client(server, key="wrong") as stranger,
     ):
@@ -114,11 +116,11 @@ async def test_no_web_page_may_call_by_default(http: httpx.AsyncClient) -> None:
         assert not [name for name in answer.headers if name.startswith("access-control-")]
 
 
-async def test_pages_of_the_origins_that_are_set_may_call(settings: Settings) -> None:
+async def test_pages_of_the_origins_that_are_set_may_call(own_settings: Settings) -> None:
     """They may ask with the key's header and read answers and refusals; other origins may not."""
     origins = f"{PAGE}/, https://other.example"
     async with (
-        running_server(changed(settings, cors_origins=origins)) as server,
+        running_server(changed(own_settings, cors_origins=origins)) as server,
         http_client(server) as http,
         http_client(server, key="wrong") as stranger,
     ):

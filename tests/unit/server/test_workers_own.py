@@ -17,6 +17,8 @@ from tests.unit.server.identity import bearer, code_of, key
 from tests.unit.server.test_create import assert_problem
 from tests.unit.server.test_limits import changed
 
+SHARES_A_SERVER = True
+
 
 async def report(channel: grpc.aio.Channel, id: str, text: str = "hello", metadata: Any = AUTHORIZED) -> Any:
     stub: Any = command_pb2_grpc.AgentExecutionCommandControllerStub(channel)
@@ -26,10 +28,10 @@ async def report(channel: grpc.aio.Channel, id: str, text: str = "hello", metada
     return await stub.updateStatus(given, metadata=metadata)
 
 
-async def test_reports_by_the_contract_are_off(settings: Settings) -> None:
+async def test_reports_by_the_contract_are_off(own_settings: Settings) -> None:
     """Unless the server is told that some of its workers need them; the text says how."""
     async with (
-        running_server(changed(settings, reporting="native")) as server,
+        running_server(changed(own_settings, reporting="native")) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
         http_client(server) as http,
     ):
@@ -51,10 +53,10 @@ async def test_reports_are_for_runners(
     await report(channel, id, metadata=bearer(await key(server, "runner")))
 
 
-async def test_a_report_has_a_limit(settings: Settings) -> None:
+async def test_a_report_has_a_limit(own_settings: Settings) -> None:
     """That of an output; what is there stays, and the end can be told without content."""
     async with (
-        running_server(changed(settings, max_output_bytes=10_000)) as server,
+        running_server(changed(own_settings, max_output_bytes=10_000)) as server,
         grpc.aio.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel,
         http_client(server) as http,
     ):
