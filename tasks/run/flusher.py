@@ -1,9 +1,10 @@
 """One flusher per process: the deltas of all runs go to the server in common messages, one in flight.
 
-The first token of a run and everything that is not text are sent at once. Other text waits 50 to 250 ms: the less text
-there is, the longer it waits (a single token costs several times its size). Runs take turns. A run with large or
-refused deltas sends them in calls of its own, one in flight per run, so that it delays no other run. In compatible
-reporting nothing waits here and nothing is merged, because the adapter counts events.
+The first token of a run is sent at once, and so is everything that is not text, but not within 20 ms of the run's last
+send. Other text waits 50 to 250 ms: the less text there is, the longer it waits (a single token costs several times its
+size). Runs take turns. A run with large or refused deltas sends them in calls of its own, one in flight per run, so
+that it delays no other run. In compatible reporting nothing waits here and nothing is merged, because the adapter
+counts events.
 """
 
 import asyncio

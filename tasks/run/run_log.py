@@ -21,6 +21,9 @@ from agent_runner.v1 import runner_pb2 as pb
 log = event_logger(__name__)
 
 WAIT_LEAST_S, WAIT_MOST_S = 0.05, 0.25
+GAP_S = 0.02
+"""What is urgent comes this long after the run's last send: the rows of a step that takes a few milliseconds share a
+message. Nobody sees the difference, and each message is a transaction."""
 SHORT_TEXT_BYTES, LONG_TEXT_BYTES = 256, 1024
 RUN_BYTES = 8 << 20
 """A run with more unanswered bytes than this starts no further model or tool call until only half of this is left."""
@@ -85,6 +88,7 @@ class RunLog:
         self._sent_bytes = self._pending_bytes = self._cuts = 0
         self._wait_s = WAIT_LEAST_S
         self._spoke = False
+        self._sent_at = 0.0
         self._room = asyncio.Event()
         self._room.set()
 
@@ -92,19 +96,22 @@ class RunLog:
         """Add deltas of the run. Never waits: the caller waits for `room`."""
         now = time.monotonic()
         for delta in deltas:
-            waits = delta.kind == "text" or of_tokens(delta)
-            urgent = not waits or not self._spoke or not self._merged
-            self._spoke = self._spoke or waits
-            if urgent:
-                self.due_at = now
-            elif not self._pending:
-                self.due_at = now + self._wait_s
+            due_at = self._due_at(delta, now)
+            self.due_at = min(self.due_at, due_at) if self._pending else due_at
             self._pending.append(delta)
             self._pending_bytes += _size(delta)
         if self.unanswered_bytes > RUN_BYTES:
             self._room.clear()
         if self._pending:
             self._wake()
+
+    def _due_at(self, delta: Delta, now: float) -> float:
+        """When a delta that comes now has to be sent."""
+        waits = delta.kind == "text" or of_tokens(delta)
+        first, self._spoke = waits and not self._spoke, self._spoke or waits
+        if first or not self._merged:
+            return now
+        return now + self._wait_s if waits else max(now, self._sent_at + GAP_S)
 
     @property
     def unanswered_bytes(self) -> int:
@@ -131,7 +138,7 @@ class RunLog:
                 self._freeze()
             elif not self._head_waits or self._head_due_at > now:
                 return None
-        head = self._head()
+        head, self._sent_at = self._head(), now
         self._heads_sent.add(head)
         return pb.RunDeltas(
             handle=self.handle,

@@ -367,6 +367,7 @@ async def test_who_is_fenced_out_while_it_drains_ends_at_once(
     flushed = process.flusher.flushed
 
     async def too_late(log: RunLog, **options: Any) -> None:
+        await flushed(log, **options)  # the word is the answer to what is said now
         server.verdict = pb.FENCED_OUT
         log.add([Delta(kind="note", payload={"text": "the last word"})])
         await flushed(log, **options)

@@ -112,6 +112,35 @@ async def test_text_is_merged_and_everything_else_goes_at_once(
     assert len(server.appends) == 2
 
 
+async def test_rows_that_follow_each_other_share_messages(flusher: Flusher, server: RunnerServer, run: Heard) -> None:
+    """Steps of a few milliseconds cost a message each 20 ms, not one for each of their rows; the first text of a run
+    waits for nothing."""
+    began = time.monotonic()
+    for number in range(100):
+        run.log.add([tool(number)])
+        await asyncio.sleep(0.002)
+    sent = len(server.appends)
+    assert sent <= (time.monotonic() - began) / run_log.GAP_S + 1
+    run.log.add([text("first")])
+    assert run.log.next_due_at is not None
+    assert run.log.next_due_at <= time.monotonic()
+    await flusher.flushed(run.log)
+    assert [p["id"] for k, p in server.stored if k == "tool_call"] == [f"call-{n}" for n in range(100)]
+
+
+async def test_a_row_after_a_rest_goes_at_once(run: Heard) -> None:
+    """Only what comes within 20 ms of a send waits, and only for the rest of these."""
+    run.log.add([tool(1)])
+    assert run.log.next_due_at is not None
+    assert run.log.next_due_at <= time.monotonic()
+    sent_at = time.monotonic()
+    sent = run.log.next_send(sent_at)
+    assert sent is not None
+    run.log.answered(sent, sent.first + 1)
+    run.log.add([tool(2)])
+    assert run.log.next_due_at == sent_at + run_log.GAP_S
+
+
 async def test_slow_text_costs_few_messages(flusher: Flusher, server: RunnerServer, run: Heard) -> None:
     """A token every 20 ms goes out about four times a second, not fifty times."""
     began = time.monotonic()
