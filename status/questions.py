@@ -30,7 +30,9 @@ RESPONSES = {
 }
 _YES = frozenset({"approve", "approved", "accept", "yes", "y", "ok"})
 _NO = frozenset({"reject", "rejected", "ignore", "no", "n"})
-_WORDS = re.compile(r"\s*(\w+)(?:\s+(?:to\s+)?(all))?\s*(?:[:,;-]\s*(.*\S))?\s*[.!]?\s*", re.DOTALL)
+_WORDS = re.compile(r"\s*(\w+)(?:\s+(?:to\s+)?(all))?\s*(?:[:,;-]\s*(.*\S))?\s*[.!]?\s*", re.DOTALL | re.IGNORECASE)
+_REPLY = frozenset({"respond", "response", "reply", "answer"})
+_JSON_TYPES = ("object", "array", "number", "integer", "boolean")
 SHOWN_CHARS = 400
 
 
@@ -118,11 +120,13 @@ def listed(questions: Sequence[Mapping[str, Any]]) -> str:
 
 
 def usable(question: Mapping[str, Any], answer: Any) -> Any:
-    """The answer in the graph's form: an approval in plain words becomes the decision that it means.
+    """The answer in the graph's form: an approval in plain words becomes the decision that it means, and JSON that
+    came as a text (the words of a chat) becomes that JSON where the question asks for JSON.
 
     Raises AnswerError if the question says what it expects and the answer is something else.
     """
     expects = question.get("expects") or {}
+    answer = _json_in(answer, expects)
     match expects.get("kind"):
         case "decisions":
             return _decisions(question, expects["actions"], answer)
@@ -131,6 +135,19 @@ def usable(question: Mapping[str, Any], answer: Any) -> Any:
         case "responses":
             return _response(question, expects["allowed"], answer)
     return answer
+
+
+def _json_in(answer: Any, expects: Mapping[str, Any]) -> Any:
+    """The JSON that a text is, if the question expects JSON that is no text; else the answer as it is."""
+    kind = expects.get("kind")
+    schema = expects.get("schema") if kind == "schema" else None
+    wants = isinstance(schema, Mapping) and schema.get("type") in _JSON_TYPES
+    if not isinstance(answer, str) or not (wants or kind in ("decisions", "decision", "responses")):
+        return answer
+    try:
+        return json.loads(answer)
+    except ValueError:
+        return answer
 
 
 def _named(questions: Sequence[Mapping[str, Any]], given: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -171,7 +188,7 @@ def _decision(question: Mapping[str, Any], allowed: Sequence[str], answer: Any) 
 def _response(question: Mapping[str, Any], allowed: Sequence[str], answer: Any) -> Any:
     if isinstance(answer, str):
         said = _said(answer)
-        kind = "" if said is None else "accept" if said[0] == "approve" else "ignore"
+        kind = "" if said is None else {"approve": "accept", "reject": "ignore"}.get(said[0], "")
         if said is not None and said[1] and "response" in allowed:
             return [{"type": "response", "args": said[1]}]
         if kind not in allowed:
@@ -184,13 +201,16 @@ def _response(question: Mapping[str, Any], allowed: Sequence[str], answer: Any) 
 
 
 def _said(words: str) -> tuple[str, str, bool] | None:
-    """(approve or reject, the reason, whether it is about all calls) of an answer as text; None if it is neither."""
+    """(approve, reject or respond, the reason or the reply, whether it is about all calls) of an answer as text; None
+    if it is none of these."""
     match = _WORDS.fullmatch(words)
     if match is None:
         return None
     word, reason = match[1].lower(), match[3] or ""
     if word in _YES and not reason:
         return "approve", "", bool(match[2])
+    if word in _REPLY and reason:
+        return "respond", reason, bool(match[2])
     return ("reject", reason, bool(match[2])) if word in _NO else None
 
 

@@ -28,7 +28,7 @@ from agent_runner.clients.engine.inspection.states import (
 from agent_runner.clients.engine.inspection.store_items import store_answer
 from agent_runner.clients.engine.inspection.thread_size import thread_size
 from agent_runner.clients.engine.memory.checkpoints import tracks_heads
-from agent_runner.clients.engine.memory.serializer import StateTypeError
+from agent_runner.clients.engine.memory.state.serializer import StateTypeError
 from agent_runner.clients.engine.user_graphs.run_context import RunContext, RunContextError, facts_of
 from agent_runner.clients.engine.user_graphs.user_graphs import Graph, GraphError
 from agent_runner.clients.masking.mask import Mask

@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, NotRequired, Required, get_args, get_origin
 
 from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages, messages_from_dict
+from typing_extensions import is_typeddict
 
 from agent_runner.clients.engine.agent_definition import Bundle
 from agent_runner.clients.engine.entrypoint_input import is_functional, message_input
@@ -40,15 +41,15 @@ def graph_input(
     # A server of an earlier version sends the input's text as the message too.
     if not message or (input_json and message == json.dumps(given, ensure_ascii=False)):
         return _with_messages(graph, given)
-    if "messages" not in graph.channels or not isinstance(given, dict):
+    lacks = _lacks_messages(graph)
+    if lacks or not isinstance(given, dict):
         name = bundle.graph or "the agent"
-        what = "a message" if "messages" not in graph.channels else "a message beside an input that is no object"
-        raise GraphInputError(
-            f"graph '{name}' has no 'messages' channel for {what}: give it `input` (a JSON object) alone"
-        )
+        what = "a message" if lacks else "a message beside an input that is no object"
+        where = lacks or "has no 'messages' channel"
+        raise GraphInputError(f"graph '{name}' {where} for {what}: give it `input` (a JSON object) alone")
     before = _with_messages(graph, given)
     held = before.get("messages") or []
-    return {**before, "messages": [*(held if isinstance(held, list) else [held]), HumanMessage(content=content)]}
+    return {**before, "messages": [*(held if isinstance(held, list) else [held]), _said(graph, content)]}
 
 
 def read_input(input_json: str) -> Any:
@@ -57,6 +58,34 @@ def read_input(input_json: str) -> Any:
         return json.loads(input_json) if input_json else {}
     except ValueError as error:
         raise GraphInputError(f"the execution's input is not JSON: {error}") from error
+
+
+def _said(graph: Graph, content: str | list[Any]) -> Any:
+    """The user's message in the form that the graph's messages have: LangChain's, or what its author declared instead,
+    `list[dict]` (OpenAI's form) or `list[str]`."""
+    kind = None if _takes_langchains(graph) else _item_type(getattr(graph.channels["messages"], "ValueType", None))
+    if kind is not None and (kind is dict or is_typeddict(kind) or get_origin(kind) in (dict, Mapping)):
+        return {"role": "user", "content": content}
+    return content if kind is str and isinstance(content, str) else HumanMessage(content=content)
+
+
+def _item_type(declared: Any) -> Any:
+    """The type in the brackets of a list's declaration; None if there is none."""
+    while get_origin(declared) in (Annotated, Required, NotRequired):
+        declared = get_args(declared)[0]
+    inside = get_args(declared)
+    return inside[0] if get_origin(declared) in (list, Sequence) and inside else None
+
+
+def _lacks_messages(graph: Graph) -> str:
+    """Why the graph cannot be given a message: LangGraph drops what is not in the input's schema. Empty if it can."""
+    if "messages" not in graph.channels:
+        return "has no 'messages' channel"
+    builder = getattr(graph, "builder", None)
+    taken = getattr(builder, "schemas", {}).get(getattr(builder, "input_schema", None))
+    if taken is None or "messages" in taken:
+        return ""
+    return f"has no 'messages' in its input schema (it takes {', '.join(sorted(taken)) or 'nothing'})"
 
 
 def _with_messages(graph: Graph, given: Any) -> Any:

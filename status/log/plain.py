@@ -2,10 +2,12 @@
 
 import json
 import math
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
 from agent_runner.status.attachments import amount, reference_to
+from agent_runner.status.log.simpler import UNKNOWN, name_of, simpler
 from agent_runner.status.media import encoded, found_in, put
 
 ITEM_BYTES = 8
@@ -97,14 +99,14 @@ def plain(value: Any, *, max_bytes: int, room: Room | None = None, depth: int = 
         return value if math.isfinite(value) else str(value)
     if depth <= 0:
         return room.text(_described(value), max_bytes)
-    if isinstance(value, bytes | bytearray) and room.max_encoded is not None:
-        return room.text(f"[{amount(len(value))} left out here]", max_bytes)
+    if isinstance(value, bytes | bytearray):
+        return room.text(_encoded(value, min(max_bytes, room.left), room), max_bytes)
     if isinstance(value, Mapping):
         return _plain_fields(_without_data(value, room), max_bytes, room, depth - 1)
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, list | set | frozenset) or (isinstance(value, tuple) and not hasattr(value, "_asdict")):
         return _plain_items(value, max_bytes, room, depth - 1)
-    if dumped := _dumped(value):
-        return plain(dumped, max_bytes=max_bytes, room=room, depth=depth - 1)
+    if (form := simpler(value)) is not UNKNOWN:
+        return plain(form, max_bytes=max_bytes, room=room, depth=depth - 1)
     return room.text(_described(value), max_bytes)
 
 
@@ -121,7 +123,7 @@ def _plain_fields(value: Mapping[Any, Any], max_bytes: int, room: Room, depth: i
         if room.full():
             told["[cut here]"] = f"{len(value) - len(told)} of {len(value)} fields are left out"
             break
-        told[room.text(str(name), max_bytes)] = plain(field, max_bytes=max_bytes, room=room, depth=depth)
+        told[room.text(name_of(name), max_bytes)] = plain(field, max_bytes=max_bytes, room=room, depth=depth)
     return told
 
 
@@ -172,14 +174,12 @@ def _joined(parts: list[Any]) -> str:
     return told.removesuffix(LINE) if parts and reference_to(parts[-1]) else told
 
 
-def _dumped(value: Any) -> Any:
-    dump = getattr(value, "model_dump", None)
-    if not callable(dump) or isinstance(value, type):
-        return None
-    try:
-        return dump()
-    except Exception:  # a foreign object: whatever it does, the run goes on
-        return None
+def _encoded(value: bytes | bytearray, limit: int, room: Room) -> str:
+    """Bytes as base64, or a note where they are not to be shown or do not fit."""
+    if room.max_encoded is None and len(value) * 4 // 3 <= limit:
+        return b64encode(value).decode()
+    room.cut = room.cut or room.max_encoded is None
+    return f"[{amount(len(value))} left out here]"
 
 
 def _described(value: Any) -> str:

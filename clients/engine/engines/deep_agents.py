@@ -19,7 +19,7 @@ from agent_runner.clients.engine.engines.execute_tool import execute_tool
 from agent_runner.clients.engine.engines.media_tokens import summaries
 from agent_runner.clients.engine.engines.parts import guards, prompt_of, served, sub_agents_of
 from agent_runner.clients.engine.engines.sandbox_backend import CurrentSandboxBackend
-from agent_runner.clients.engine.memory.serializer import remembering
+from agent_runner.clients.engine.memory.state.serializer import remembering
 from agent_runner.clients.engine.user_graphs.half_imports import bear_half_imports
 from agent_runner.clients.models.order.fallbacks import ModelOrder
 

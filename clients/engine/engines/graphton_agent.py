@@ -26,7 +26,7 @@ from agent_runner.clients.engine.contain import guard_nodes
 from agent_runner.clients.engine.engines.execute_tool import execute_tool
 from agent_runner.clients.engine.engines.file_tools import file_tools
 from agent_runner.clients.engine.engines.parts import guards, prompt_of, served, sub_agents_of
-from agent_runner.clients.engine.memory.serializer import remembering
+from agent_runner.clients.engine.memory.state.serializer import remembering
 from agent_runner.clients.engine.user_graphs.half_imports import bear_half_imports
 from agent_runner.clients.engine.user_graphs.run_context import RECURSION_LIMIT
 from agent_runner.clients.models.order.fallbacks import ModelOrder

@@ -30,10 +30,10 @@ from agent_runner.clients.engine.current import CurrentRun, current_run
 from agent_runner.clients.engine.memory.postgres_pool import Patient, Pool, open_pool, set_up_alone
 from agent_runner.clients.engine.memory.prune_postgres import drop_postgres, prune_postgres
 from agent_runner.clients.engine.memory.pruning import saved
-from agent_runner.clients.engine.memory.serializer import StateSerializer
 from agent_runner.clients.engine.memory.sqlite.prune_sqlite import drop_sqlite, give_back, prune_sqlite, shrinking
 from agent_runner.clients.engine.memory.sqlite.sqlite_in_place import InPlace
 from agent_runner.clients.engine.memory.sqlite.sqlite_saver import CONTENT, PUT, OneVisitSaver, Rows, finished
+from agent_runner.clients.engine.memory.state.serializer import StateSerializer
 from agent_runner.clients.engine.memory.untold_steps import (
     STEPS_POSTGRES,
     STEPS_SQLITE,

@@ -55,6 +55,7 @@ class Conversation:
         self._input = graph_input
         self._entries: dict[Key, _Entry] = {}
         self._objects: dict[int, _Entry] = {}
+        self._nameless: list[_Entry] = []
         self._results: dict[str, tuple[Any, bool]] = {}
         self._result_keys: dict[Key, str] = {}
         self._result_calls: dict[Key, Asked | None] = {}
@@ -82,6 +83,7 @@ class Conversation:
             self._entries[message.id] = entry
         self._objects[id(message)] = entry
         self._loose.append(entry)
+        self._nameless += [entry] if message.id is None else []
         if not event.scope:
             self._order.append(entry.id)
 
@@ -225,9 +227,21 @@ class Conversation:
                 self._order.append(id_)
 
     def _entry(self, key: Key, message: BaseMessage) -> _Entry | None:
-        entry = self._entries.get(key) or self._objects.get(id(message))
+        entry = self._entries.get(key) or self._objects.get(id(message)) or self._copied(message)
         if entry is not None:
             self._entries[key] = entry  # a message without an id gets one from LangGraph, in place
+        return entry
+
+    def _copied(self, message: BaseMessage) -> _Entry | None:
+        """The message without an id of which the state has a copy with one: LangGraph makes a message of a chunk."""
+        if not self._nameless or not isinstance(message, AIMessage):
+            return None
+        self._nameless = [one for one in self._nameless if one.message.id is None and not one.inside]
+        entry = next((one for one in self._nameless if one.shown[1:] == view(message)[1:]), None)
+        if entry is not None:
+            self._objects.pop(id(entry.message), None)
+            self._objects[id(message)] = entry
+            entry.message, entry.shown = message, view(message)
         return entry
 
     def _keyed(self, held: Sequence[Any]) -> dict[Key, BaseMessage]:

@@ -1,18 +1,12 @@
 """Values of a graph's stream as the JSON that LangGraph's clients read: messages, interrupts, states, errors."""
 
-import dataclasses
 import math
 from base64 import b64encode
-from collections import deque
 from collections.abc import Mapping
-from datetime import date, time, timedelta
-from decimal import Decimal
-from enum import Enum
-from pathlib import PurePath
 from typing import Any
-from uuid import UUID
 
 from agent_runner.status.log.plain import plain_text
+from agent_runner.status.log.simpler import UNKNOWN, name_of, simpler
 
 MAX_DEPTH = 64
 
@@ -25,7 +19,7 @@ def plain_part(value: Any, depth: int = MAX_DEPTH) -> Any:
     if kind is str:
         return plain_text(value)
     if kind is dict and depth > 0:
-        return {plain_text(str(name)): plain_part(field, depth - 1) for name, field in value.items()}
+        return {plain_text(name_of(name)): plain_part(field, depth - 1) for name, field in value.items()}
     if isinstance(value, bool | int):
         return value
     if isinstance(value, str):
@@ -35,38 +29,19 @@ def plain_part(value: Any, depth: int = MAX_DEPTH) -> Any:
     if depth <= 0:
         return _described(value)
     if isinstance(value, Mapping):
-        return {plain_text(str(name)): plain_part(field, depth - 1) for name, field in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
-        return plain_part(value._asdict(), depth - 1)
-    if isinstance(value, list | tuple | set | frozenset | deque):
+        return {plain_text(name_of(name)): plain_part(field, depth - 1) for name, field in value.items()}
+    if isinstance(value, list | set | frozenset) or (isinstance(value, tuple) and not hasattr(value, "_asdict")):
         return [plain_part(item, depth - 1) for item in value]
     return _of_object(value, depth)
 
 
 def _of_object(value: Any, depth: int) -> Any:
-    if isinstance(value, Enum):
-        return plain_part(value.value, depth - 1)
-    if isinstance(value, UUID | Decimal | PurePath):
-        return str(value)
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if isinstance(value, timedelta):
-        return value.total_seconds()
     if isinstance(value, bytes | bytearray):
         return b64encode(value).decode()
     if isinstance(value, BaseException):
         return {"error": type(value).__name__, "message": _described(value)}
-    if isinstance(value, type):
-        return _described(value)
-    try:
-        if callable(dump := getattr(value, "model_dump", None)):
-            return plain_part(dump(), depth - 1)
-        if dataclasses.is_dataclass(value):
-            fields = dataclasses.fields(value)
-            return {one.name: plain_part(getattr(value, one.name), depth - 1) for one in fields}
-    except Exception:  # a foreign object: whatever it does, the run goes on
-        return _described(value)
-    return _described(value)
+    form = simpler(value)
+    return _described(value) if form is UNKNOWN else plain_part(form, depth - 1)
 
 
 def _described(value: Any) -> str:

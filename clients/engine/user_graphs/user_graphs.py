@@ -29,7 +29,7 @@ from langgraph.pregel import Pregel
 from agent_runner.clients.engine.contain import contained_blocking, guard_nodes
 from agent_runner.clients.engine.current import current_run, doing
 from agent_runner.clients.engine.memory.checkpoints import forget_refused_answers
-from agent_runner.clients.engine.memory.serializer import remembering
+from agent_runner.clients.engine.memory.state.serializer import remembering
 from agent_runner.clients.engine.store.embedding import checked, place_of
 from agent_runner.clients.engine.store.org_store import OrgStore
 from agent_runner.clients.engine.store.store_config import StoreConfig, StoreConfigError, read_store_config

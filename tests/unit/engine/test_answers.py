@@ -13,6 +13,7 @@ from agent_runner.clients.engine.current import CurrentRun, running
 from agent_runner.clients.engine.questions import told_in_full
 from agent_runner.clients.engine.stream.event_stream import run_events
 from agent_runner.clients.engine.turn import Given, open_turn
+from agent_runner.clients.engine.user_graphs.user_graphs import GraphError
 from agent_runner.status.log.builder import StatusBuilder
 from agent_runner.status.log.log import fold
 from agent_runner.status.questions import AnswerError
@@ -62,9 +63,24 @@ outer_stop = StateGraph(State).add_node("inner", inner_stop).add_edge(START, "in
 def say(state): return {"messages": [AIMessage(str([m.text for m in state["messages"]]))]}
 heard = StateGraph(MessagesState).add_node("say", say)
 heard.add_edge(START, "say")
+class Question(TypedDict):
+    question: str
+class Asked(MessagesState, total=False):
+    question: str
+narrow = StateGraph(Asked, input_schema=Question).add_node("say", say).add_edge(START, "say")
+class Dicts(TypedDict):
+    messages: Annotated[list[dict], operator.add]
+def reply(state):
+    return {"messages": [{"role": "assistant", "content": str([m["content"] for m in state["messages"]])}]}
+dicts = StateGraph(Dicts).add_node("reply", reply).add_edge(START, "reply")
+class Texts(TypedDict, total=False):
+    messages: list[str]
+    joined: str
+texts = StateGraph(Texts).add_node("join", lambda s: {"joined": " ".join(s["messages"])}).add_edge(START, "join")
 """
 GRAPHS = (
     "any_", "number_", "two_", "own", "stops_before", "stops_after", "reviews", "outer", "outer_stop", "heard",
+    "narrow", "dicts", "texts",
 )  # fmt: skip
 
 
@@ -234,3 +250,19 @@ async def test_messages_in_any_usual_form_are_messages(world: World, given: Any)
 async def test_an_input_alone_is_no_message(world: World) -> None:
     """A graph with messages that is given other fields sees no message that nobody wrote."""
     assert (await Talk(world, "heard").say(input={"messages": []})).texts() == ["[]"]
+
+
+async def test_a_message_that_the_graphs_input_drops_is_refused(world: World) -> None:
+    """LangGraph keeps nothing that the input's schema has not: the message would be gone without a word."""
+    with pytest.raises(GraphError, match=r"'messages' in its input schema \(it takes question\)"):
+        await Talk(world, "narrow").say(message="hello")
+    assert (await Talk(world, "narrow").say(input={"question": "why?"})).texts() == ["[]"]
+
+
+async def test_a_message_has_the_form_that_the_graph_declares(world: World) -> None:
+    """A state of dicts in OpenAI's form, or of texts, gets such a one, and its nodes read it as their own."""
+    assert (await Talk(world, "dicts").say(message="hello")).texts() == ["['hello']"]
+    told = await Talk(world, "dicts").say(message="there", input={"messages": [{"role": "user", "content": "hello"}]})
+    assert told.texts() == ["['hello', 'there']"]
+    told = await Talk(world, "texts").say(message="hello")
+    assert [d.payload["output"]["joined"] for d in told.deltas if d.kind == "output"] == ["hello"]

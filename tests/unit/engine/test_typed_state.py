@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agent_runner.clients.engine.agent_definition import Bundle
-from agent_runner.clients.engine.memory.serializer import StateSerializer, StateTypeError
+from agent_runner.clients.engine.memory.state.serializer import StateSerializer, StateTypeError
 from tests.unit.engine.world import make_world
 from tests.unit.models.settings import SomeSettings
 
@@ -22,6 +22,7 @@ from decimal import Decimal
 from enum import Enum, StrEnum
 from typing import Annotated, Any, Generic, NamedTuple, Optional, TypedDict, TypeVar
 from langchain_core.messages import AIMessage
+from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Send, interrupt
 from pydantic import BaseModel
@@ -130,6 +131,14 @@ def ask(state: Loose):
 loose = StateGraph(Loose)
 loose.add_node("loosen", loosen); loose.add_node("ask", ask)
 loose.add_edge(START, "loosen"); loose.add_edge("loosen", "ask")
+@task
+def load(n: int) -> Item:
+    return Item("tea", Decimal(n))
+@entrypoint()
+def functional(given: Any, *, previous: Optional[Job] = None) -> entrypoint.final[dict, Job]:
+    item = load(3).result()
+    said = interrupt(Customer(name="undeclared here"))
+    return entrypoint.final(value={"text": f"{type(item).__name__} {type(previous).__name__} {said}"}, save=Job(1))
 class Plain:
     pass
 plain = StateGraph(Loose)
@@ -141,7 +150,7 @@ FORMS = ["plan", "compiled", "configured", "factory", "factory_async", "outer", 
 
 def project(folder: Path, **more: Any) -> SomeSettings:
     (folder / "typed.py").write_text(TYPED)
-    names = [*FORMS, "local", "loose", "plain"]
+    names = [*FORMS, "local", "loose", "plain", "functional"]
     (folder / "langgraph.json").write_text(json.dumps({"graphs": {n: f"./typed.py:{n}" for n in names}, **more}))
     return SomeSettings(graphs=folder / "langgraph.json")
 
@@ -162,6 +171,18 @@ async def test_a_class_of_a_factory_survives(tmp_path: Path) -> None:
         first = await world.turn("go", world.run(), Bundle(graph="local"))
         second = await world.turn("yes", world.run(head=first.head), Bundle(graph="local"))
         assert second.answer == "Own yes"
+
+
+async def test_what_tasks_and_entrypoints_declare_is_kept(tmp_path: Path) -> None:
+    """The functional API declares its classes in signatures: what a task returned, what the last run saved."""
+    async with make_world(tmp_path, project(tmp_path)) as world:
+        head = ""
+        for before in ("NoneType", "Job"):
+            first = await world.turn("go", world.run(head=head), Bundle(graph="functional"))
+            assert first.waits
+            second = await world.turn("yes", world.run(head=first.head), Bundle(graph="functional"))
+            assert second.values["text"] == f"Item {before} yes"
+            head = second.head
 
 
 async def test_an_undeclared_class_is_named(tmp_path: Path) -> None:

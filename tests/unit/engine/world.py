@@ -73,7 +73,9 @@ class World:
                 await run.sandbox.close()
         assert state is not None
         asked = state.interrupts[0].value if state.interrupts else None
-        return Ended(values=dict(state.values), head=run.head_checkpoint_id, waits=bool(state.next), question=asked)
+        return Ended(
+            values=dict(state.values or {}), head=run.head_checkpoint_id, waits=bool(state.next), question=asked
+        )
 
 
 @asynccontextmanager

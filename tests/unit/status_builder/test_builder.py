@@ -1,12 +1,20 @@
 """The builder alone: no graph, no network."""
 
-from typing import Any
+from collections import deque
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any, NamedTuple
+from uuid import UUID
 
 import pytest
 
+from agent_runner.clients.engine.stream.plain_parts import plain_part
 from agent_runner.status.log import events
 from agent_runner.status.log.builder import StatusBuilder
 from agent_runner.status.log.log import Delta
+from agent_runner.status.log.plain import plain
 from agent_runner.status.log.tool_names import command_name, component_type, display_name
 from tests.unit.status_builder.runs import status_of
 
@@ -70,6 +78,59 @@ def test_results_are_shown_as_text(result: Any, shown: str) -> None:
 def test_arguments_are_plain(args: Any, shown: Any) -> None:
     """Wrapped arguments are unwrapped, whole numbers stay whole, and nothing is left that a store refuses."""
     assert told(call(args=args))[0].payload["args"] == shown
+
+
+class Stage(Enum):
+    DRAFT = "draft"
+
+
+@dataclass
+class Item:
+    title: str
+    price: Decimal
+
+
+class Point(NamedTuple):
+    x: int
+    y: int
+
+
+class Failing:
+    """Its dump raises."""
+
+    def model_dump(self) -> dict[str, Any]:
+        raise ValueError
+
+    def __str__(self) -> str:
+        return "failing"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (Item("tea", Decimal("1.50")), {"title": "tea", "price": "1.50"}),
+        ([Stage.DRAFT], ["draft"]),
+        ({Stage.DRAFT: 1}, {"draft": 1}),
+        (Point(1, 2), {"x": 1, "y": 2}),
+        (deque([1]), [1]),
+        (datetime(2026, 1, 2, 3, 4, tzinfo=UTC), "2026-01-02T03:04:00+00:00"),
+        (date(2026, 1, 2), "2026-01-02"),
+        (timedelta(minutes=1), 60.0),
+        (UUID(int=5), "00000000-0000-0000-0000-000000000005"),
+        (b"\x00\xff", "AP8="),
+        (Failing(), "failing"),
+        (int, "<class 'int'>"),
+    ],
+)
+def test_objects_are_their_fields(value: Any, shown: Any) -> None:
+    """What is no JSON is shown as the data that it holds, as LangGraph's clients get it."""
+    assert plain({"value": value}, max_bytes=1000)["value"] == shown
+    assert plain_part(value) == shown
+
+
+def test_bytes_that_do_not_fit_are_named() -> None:
+    """They are not encoded to be cut: half of base64 is nothing."""
+    assert plain(b"x" * 2000, max_bytes=1000) == "[2.0 KB left out here]"
 
 
 def test_long_results_are_cut_with_a_note() -> None:

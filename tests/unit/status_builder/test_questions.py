@@ -14,6 +14,7 @@ PAY: dict[str, Any] = {
     ],
 }
 ONE = {"action_requests": PAY["action_requests"][:1], "review_configs": PAY["review_configs"]}
+MAIL = {"action_requests": PAY["action_requests"][1:], "review_configs": PAY["review_configs"]}
 INBOX = [{"action_request": {"action": "pay", "args": {}}, "config": {"allow_accept": True, "allow_respond": True}}]
 
 
@@ -59,7 +60,14 @@ def test_allowed_decisions_are_those_of_each_action() -> None:
         (ONE, {"type": "reject"}, {"decisions": [{"type": "reject"}]}),
         (ONE, [{"type": "approve"}], {"decisions": [{"type": "approve"}]}),
         (PAY, "approve all", {"decisions": [{"type": "approve"}, {"type": "approve"}]}),
+        (PAY, "Approve All.", {"decisions": [{"type": "approve"}, {"type": "approve"}]}),
+        (ONE, '{"decisions": [{"type": "approve"}]}', {"decisions": [{"type": "approve"}]}),
+        (ONE, '{"type": "reject"}', {"decisions": [{"type": "reject"}]}),
+        (MAIL, "respond: it was sent", {"decisions": [{"type": "respond", "message": "it was sent"}]}),
         (INBOX, "accept", [{"type": "accept", "args": None}]),
+        (INBOX, "respond: later", [{"type": "response", "args": "later"}]),
+        (INBOX, '[{"type": "accept", "args": null}]', [{"type": "accept", "args": None}]),
+        ("Sure?", '{"any": "thing"}', '{"any": "thing"}'),
         (INBOX, [{"type": "response", "args": "later"}], [{"type": "response", "args": "later"}]),
         ("Sure?", {"any": ["thing"]}, {"any": ["thing"]}),
         ({"options": ["a"]}, "b", "b"),
@@ -81,6 +89,9 @@ def test_what_can_be_used_is_used(value: Any, said: Any, means: Any) -> None:
         (PAY, {"decisions": [{"type": "approve"}]}),
         (PAY, {"decisions": [{"type": "approve"}, {"type": "edit"}]}),
         (ONE, False),
+        (ONE, "respond: it was sent"),
+        (MAIL, "respond"),
+        (MAIL, "5"),
         (INBOX, "ignore"),
         (INBOX, "hello"),
         (INBOX, {"type": "edit"}),
@@ -92,6 +103,17 @@ def test_what_cannot_be_used_is_refused_with_what_is_expected(value: Any, said: 
     with pytest.raises(AnswerError) as refused:
         usable(asked, said)
     assert expected_text(asked) in str(refused.value)
+
+
+def test_json_in_words_is_json_where_the_question_asks_for_it() -> None:
+    """A chat sends words: where the answer's schema is of no text, words that are JSON are that JSON."""
+    for kind, said, means in (
+        ("boolean", "true", True),
+        ("object", '{"amount": 40}', {"amount": 40}),
+        ("integer", "forty", "forty"),
+        ("string", "40", "40"),
+    ):
+        assert usable(question("How much?", schema={"type": kind}), said) == means
 
 
 def test_answers_find_their_questions() -> None:

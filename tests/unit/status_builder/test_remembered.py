@@ -6,7 +6,14 @@ import pytest
 from deepagents import create_deep_agent
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, PIIMiddleware
-from langchain_core.messages import AIMessage, HumanMessage, RemoveMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    ChatMessage,
+    HumanMessage,
+    RemoveMessage,
+    ToolMessage,
+)
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -226,3 +233,16 @@ async def test_an_edit_after_a_hand_back_leaves_finished_calls_alone() -> None:
     told = [event async for event in run_events(graph, None, config)]
     edits = [event for event in told if isinstance(event, MessageEdited)]
     assert [(e.message_id, e.text, e.requests, e.removed_calls) for e in edits] == [("a", "[redacted]", (), ())]
+
+
+async def test_a_chunk_that_a_node_returns_is_one_message() -> None:
+    """LangGraph makes a message of it, with an id that the chunk has not when its node ends."""
+    listed = [
+        AIMessageChunk(content="one"),
+        AIMessageChunk(content="one"),
+        ChatMessage(role="critic", content="hm"),
+        AIMessage("two"),
+    ]
+    told = await tell(one_node(lambda state: {"messages": listed}), "go")
+    assert told.texts() == ["one", "one", "two"]
+    assert len(told.status["messages"]) == len(listed)

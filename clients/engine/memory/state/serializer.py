@@ -9,17 +9,28 @@ import importlib
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from copy import copy
+from enum import Enum
 from typing import Any, Self
 
 import ormsgpack
+from langchain_core.load.serializable import Serializable
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde import jsonplus
 from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.pregel import Pregel
+from pydantic import BaseModel
 
-from agent_runner.clients.engine.memory.state_types import TypeKey, declared_types, type_key
+from agent_runner.clients.engine.memory.state.state_forms import (
+    WHOLE,
+    StateWriter,
+    is_url,
+    whole_enum,
+    whole_model,
+    whole_record,
+)
+from agent_runner.clients.engine.memory.state.state_types import TypeKey, declared_types, type_key
 
 _OPTION = ormsgpack.OPT_NON_STR_KEYS
 _PYDANTIC = (jsonplus.EXT_PYDANTIC_V1, jsonplus.EXT_PYDANTIC_V2)
@@ -61,14 +72,23 @@ class StateSerializer(JsonPlusSerializer):
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         """Raises StateTypeError for a value that no checkpoint can hold."""
-        try:
+        if obj is None or isinstance(obj, bytes | bytearray):
             return super().dumps_typed(obj)
-        except (ormsgpack.MsgpackEncodeError, TypeError) as error:
-            raise StateTypeError(
-                f"the state cannot be kept: {error}. Make the class a dataclass or a pydantic model that the state's"
-                " schema declares, or keep the object out of the state (a module variable, the context, or an"
-                " UntrackedValue channel)"
-            ) from error
+        writer = StateWriter(self._is_known)
+        try:
+            return "msgpack", writer.packed(obj)
+        except (ormsgpack.MsgpackEncodeError, TypeError, ValueError, RecursionError) as error:
+            raise StateTypeError(_unkept(writer.culprit, error)) from error
+
+    def _is_known(self, cls: type) -> bool:
+        module, name = cls.__module__, cls.__name__
+        key = type_key(module, name)
+        return (
+            key in self._classes
+            or key in self._names
+            or (_shown(module), name) in self._names
+            or (module, name) in SAFE_MSGPACK_TYPES
+        )
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         """Raises StateTypeError for a class that is not allowed, no longer exists or refuses the saved values."""
@@ -87,9 +107,9 @@ class StateSerializer(JsonPlusSerializer):
             if code not in _MAKERS:
                 # Dates, arrays and the like: they have no classes of the user.
                 return self._unpack_ext_hook(code, data)
-            module, name, given = ormsgpack.unpackb(data, ext_hook=read, option=_OPTION)[:3]
+            module, name, given, *more = ormsgpack.unpackb(data, ext_hook=read, option=_OPTION)
             try:
-                return _made(code, self._find(module, name), given)
+                return _made(code, self._find(module, name), given, more[-1] if len(more) + 3 == WHOLE else None)
             except StateTypeError as error:
                 problems[str(error)] = None
             except Exception as error:
@@ -102,6 +122,8 @@ class StateSerializer(JsonPlusSerializer):
         key = type_key(module, name)
         if (module, name) in SAFE_MSGPACK_TYPES:
             return getattr(importlib.import_module(module), name)
+        if is_url(module, cls := getattr(sys.modules.get(module), name, None)):
+            return cls
         if key in self._classes:
             return self._classes[key]
         if key in self._names or (_shown(module), name) in self._names:
@@ -141,17 +163,33 @@ def _module(name: str) -> Any:
     return importlib.import_module(name)
 
 
-def _made(code: int, cls: Any, given: Any) -> Any:
+def _made(code: int, cls: Any, given: Any, private: Mapping[str, Any] | None) -> Any:
     if code == jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG:
-        return cls(given)
+        return whole_enum(cls, given) if isinstance(cls, type) and issubclass(cls, Enum) else cls(given)
     if code == jsonplus.EXT_CONSTRUCTOR_POS_ARGS:
         return cls(*given) if cls.__name__ != "Send" or len(given) < 3 else cls(*given[:2], timeout=given[2])
+    if code == jsonplus.EXT_PYDANTIC_V2 and issubclass(cls, BaseModel) and not issubclass(cls, Serializable):
+        return whole_model(cls, given, private)
     if code not in _PYDANTIC:
-        return cls(**given)
+        return whole_record(cls, given)
     try:
         return cls(**given)
     except Exception:
         return (cls.model_construct if hasattr(cls, "model_construct") else cls.construct)(**given)
+
+
+def _unkept(culprit: str, error: Exception) -> str:
+    if not culprit:
+        # A number that is too large, a circle, a strange key: no class is at fault.
+        return (
+            f"the state cannot be kept: {error}. Put the value into the state in another form (as a text, for example),"
+            " or keep it out of the state (a module variable, the context, or an UntrackedValue channel)"
+        )
+    return (
+        f"the state cannot be kept: it holds a {_shown(culprit)}, which has no form in a checkpoint. Make the class a"
+        " dataclass or a pydantic model that the state's schema declares, or keep the object out of the state (a module"
+        " variable, the context, or an UntrackedValue channel)"
+    )
 
 
 def _unfit(module: str, name: str, error: Exception) -> str:

@@ -16,9 +16,12 @@ from enum import Enum
 from typing import Any, get_args, get_origin, get_type_hints
 
 from langchain_core.messages import BaseMessage
+from langgraph.func import _TaskFunction
 from langgraph.pregel import Pregel
 from pydantic import BaseModel
 from typing_extensions import is_typeddict
+
+from agent_runner.clients.engine.entrypoint_input import PREVIOUS
 
 TypeKey = tuple[str, str]
 """(module, name) as a checkpoint writes it."""
@@ -58,6 +61,7 @@ def _declarations(graph: Pregel[Any, Any, Any, Any]) -> Iterator[Any]:
     for channel in graph.channels.values():
         for name in ("ValueType", "UpdateType"):
             yield getattr(channel, name, None)
+    yield from _signatures(graph)
     for value in _referred(graph, 0, set()):
         # langchain's objects that ask for a structured answer: the answer's schema is in no schema of the state
         if type(value).__module__.startswith("langchain.agents.structured_output"):
@@ -125,6 +129,28 @@ def _hints(cls: type) -> Iterable[Any]:
         ]
 
 
+def _signatures(graph: Pregel[Any, Any, Any, Any]) -> Iterator[Any]:
+    """What the functional API declares: the signatures of an entrypoint and of the tasks that a graph calls."""
+    if PREVIOUS in graph.channels:
+        for node in graph.nodes.values():
+            yield from _signature(getattr(node.bound, "func", None) or getattr(node.bound, "afunc", None))
+    for value in _referred(graph, 0, set()):
+        if isinstance(value, _TaskFunction):
+            yield from _signature(value.func)
+
+
+def _signature(function: Any) -> Iterable[Any]:
+    """The types of what a task or an entrypoint takes and returns: that is kept as a state is."""
+    while isinstance(function, functools.partial):
+        function = next((one for one in function.args if isinstance(one, types.FunctionType)), function.func)
+    if not isinstance(function, types.FunctionType):
+        return ()
+    try:
+        return list(get_type_hints(function, include_extras=True).values())
+    except Exception:
+        return [_resolved(one, function.__globals__) for one in function.__annotations__.values()]
+
+
 def _resolved(declared: Any, module: dict[str, Any]) -> Any:
     text = declared if isinstance(declared, str) else getattr(declared, "__forward_arg__", None)
     if text is None:
@@ -165,7 +191,7 @@ def _inside(value: Any) -> Iterable[Any]:
     if isinstance(value, types.FunctionType):
         globals_ = (value.__globals__[n] for n in value.__code__.co_names if n in value.__globals__)
         cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
-        return [*cells, *(one for one in globals_ if isinstance(one, Pregel | types.FunctionType))]
+        return [*cells, *(one for one in globals_ if isinstance(one, Pregel | types.FunctionType | _TaskFunction))]
     if isinstance(value, list | tuple):
         return value[:100]
     if isinstance(value, dict):

@@ -1,0 +1,162 @@
+"""Values of a graph's state in the form of a checkpoint, each whole, with the class that it has.
+
+LangGraph writes a pydantic model as its own dump. A dump leaves out what a sub-class adds to the declared one and what
+is private, and it has the names of fields, which a model with aliases does not take again; what was written so comes
+back as something else. Here a model's fields are written as the values that they are. The form stays one that
+LangGraph's own reader takes.
+"""
+
+import dataclasses
+from collections import deque
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any
+
+import ormsgpack
+from langchain_core.load.serializable import Serializable
+from langgraph.checkpoint.serde import jsonplus
+from langgraph.checkpoint.serde.types import SendProtocol, _DeltaSnapshot
+from langgraph.types import Interrupt
+from pydantic import BaseModel, RootModel
+
+WHOLE = 5
+"""How many parts the form of a whole model has. LangGraph's has four; it does not look at the fifth, private values."""
+_URLS = "pydantic.networks"
+
+
+class StateWriter:
+    """`is_known`: whether a class is one that will be made again. `culprit`: the class that had no form, after an
+    error."""
+
+    def __init__(self, is_known: Callable[[type], bool]) -> None:
+        self._is_known = is_known
+        self.culprit = ""
+
+    def packed(self, value: Any) -> bytes:
+        return ormsgpack.packb(value, default=self._form, option=jsonplus._option)
+
+    def _packed_inside(self, value: Any) -> bytes:
+        """As `packed`, for what is inside a model or a question: classes that would not be made again are fields."""
+        return ormsgpack.packb(value, default=self._form_inside, option=jsonplus._option)
+
+    def _form(self, value: Any) -> Any:
+        if isinstance(value, Serializable):  # LangChain's messages: looked at first, because nearly all are these
+            return self._langgraphs(value)
+        return self._form_of(value, self.packed)
+
+    def _form_inside(self, value: Any) -> Any:
+        if isinstance(value, Serializable):
+            return self._langgraphs(value)
+        if isinstance(value, BaseModel) and not self._is_known(type(value)):
+            return value.model_dump()
+        if dataclasses.is_dataclass(value) and not isinstance(value, type) and not self._is_known(type(value)):
+            return _fields_of(value)
+        return self._form_of(value, self._packed_inside)
+
+    def _form_of(self, value: Any, pack: Callable[[Any], bytes]) -> Any:
+        """What LangGraph writes for `value`, but for whatever can have other values inside."""
+        if isinstance(value, BaseModel):
+            return self._model(value)
+        code = jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG
+        parts: Any = None
+        if isinstance(value, _DeltaSnapshot):
+            return ormsgpack.Ext(jsonplus.EXT_DELTA_SNAPSHOT, pack(value.value))
+        if isinstance(value, Interrupt):
+            pack = self._packed_inside
+        if _has_own_form(value):
+            return self._langgraphs(value)
+        if isinstance(value, set | frozenset | deque):
+            parts = tuple(value)
+        elif hasattr(value, "_asdict"):
+            code, parts = jsonplus.EXT_CONSTRUCTOR_KW_ARGS, value._asdict()
+        elif isinstance(value, SendProtocol):
+            timeout = getattr(value, "timeout", None)
+            code = jsonplus.EXT_CONSTRUCTOR_POS_ARGS
+            parts = (value.node, value.arg, *(() if timeout is None else (timeout,)))
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+            code, parts = jsonplus.EXT_CONSTRUCTOR_KW_ARGS, _fields_of(value)
+        elif type(value).__module__ == _URLS:
+            parts = str(value)
+        if parts is None:
+            return self._langgraphs(value)
+        return ormsgpack.Ext(code, pack((type(value).__module__, type(value).__name__, parts)))
+
+    def _model(self, model: BaseModel) -> Any:
+        """A model as its fields. One of which a field has no form, but whose dump has one, is written as its dump."""
+        cls = type(model)
+        try:
+            private = model.__pydantic_private__ or {}
+            if private and not self._is_writable(private):
+                private = {}  # a lock, a client: the model makes it anew
+            whole = (cls.__module__, cls.__name__, _values(model), "model_validate_json", private)
+            return ormsgpack.Ext(jsonplus.EXT_PYDANTIC_V2, self._packed_inside(whole))
+        except (TypeError, ormsgpack.MsgpackEncodeError):
+            dumped = (cls.__module__, cls.__name__, model.model_dump(), "model_validate_json")
+            return ormsgpack.Ext(jsonplus.EXT_PYDANTIC_V2, self._packed_inside(dumped))
+
+    def _is_writable(self, value: Any) -> bool:
+        try:
+            self._packed_inside(value)
+        except (TypeError, ormsgpack.MsgpackEncodeError):
+            return False
+        return True
+
+    def _langgraphs(self, value: Any) -> Any:
+        try:
+            return jsonplus._msgpack_default(value)
+        except TypeError:
+            self.culprit = self.culprit or f"{type(value).__module__}.{type(value).__qualname__}"
+            raise
+
+
+def whole_model(cls: Any, given: Any, private: Mapping[str, Any] | None) -> Any:
+    """The model that was written as `given`. `private`: its private values; None if LangGraph wrote it."""
+    try:
+        made = cls.model_validate(given, by_name=True, by_alias=True)
+    except Exception:
+        # A field that is not in its class any more, or was set to what the class does not take: the model as it was.
+        made = cls.model_construct(given) if issubclass(cls, RootModel) else cls.model_construct(**given)
+    if private and made.__pydantic_private__ is not None:
+        made.__pydantic_private__.update({n: v for n, v in private.items() if n in cls.__private_attributes__})
+    return made
+
+
+def whole_record(cls: Any, given: Mapping[str, Any]) -> Any:
+    """A dataclass or a named tuple from its fields, also those that its constructor does not take."""
+    later = {f.name for f in dataclasses.fields(cls) if not f.init} if dataclasses.is_dataclass(cls) else set()
+    made = cls(**{name: value for name, value in given.items() if name not in later})
+    for name in later & set(given):
+        object.__setattr__(made, name, given[name])
+    return made
+
+
+def whole_enum(cls: Any, given: Any) -> Any:
+    """A member of an enum by its value. A checkpoint has lists where the value has tuples."""
+    return cls(_tuples(given)) if isinstance(given, list) else cls(given)
+
+
+def is_url(module: str, cls: Any) -> bool:
+    """Whether a class is one of pydantic's addresses: a text that is checked, and nothing else."""
+    return module == _URLS and isinstance(cls, type) and hasattr(cls, "unicode_string")
+
+
+def _values(model: BaseModel) -> Any:
+    if isinstance(model, RootModel):
+        return model.root
+    left_out = {name for name, field in type(model).model_fields.items() if field.exclude}
+    own = {name: value for name, value in vars(model).items() if name in type(model).model_fields}
+    return {n: v for n, v in (own | (model.__pydantic_extra__ or {})).items() if n not in left_out}
+
+
+def _fields_of(record: Any) -> dict[str, Any]:
+    return {one.name: getattr(record, one.name) for one in dataclasses.fields(record) if hasattr(record, one.name)}
+
+
+def _has_own_form(value: Any) -> bool:
+    """What LangGraph looks at before anything else."""
+    own = ("model_dump", "get_secret_value", "dict")
+    return isinstance(value, Enum) or any(callable(getattr(value, name, None)) for name in own)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(one) for one in value) if isinstance(value, list) else value

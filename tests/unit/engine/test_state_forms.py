@@ -1,0 +1,234 @@
+"""A value of the state that is written and read again is the same value, with all that it had."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import date
+from enum import Enum
+from typing import Any, NamedTuple
+
+import ormsgpack
+import pytest
+from langchain_core.messages import AIMessage
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.types import Interrupt, Send
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    PrivateAttr,
+    RootModel,
+    SecretStr,
+    computed_field,
+    field_serializer,
+)
+
+from agent_runner.clients.engine.memory.state.serializer import StateSerializer, StateTypeError
+from agent_runner.clients.engine.memory.state.state_types import type_key
+
+
+class Inner(BaseModel):
+    n: int = 0
+
+
+class More(Inner):
+    extra: str = ""
+
+
+class Address(BaseModel):
+    url: HttpUrl
+
+
+class Renamed(BaseModel):
+    inner: Inner = Field(alias="theInner")
+
+
+class Holder(BaseModel):
+    items: list[Inner] = []
+    anything: Any = None
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    inner: Inner = Inner()
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def twice(self) -> int:
+        return self.inner.n * 2
+
+
+class Told(BaseModel):
+    when: date
+    inner: Inner = Inner()
+
+    @field_serializer("when")
+    def short(self, when: date) -> str:
+        return when.strftime("%d.%m.")
+
+
+class Counted(BaseModel):
+    _seen: int = PrivateAttr(default=0)
+
+
+class Numbers(RootModel[list[int]]):
+    pass
+
+
+class Open(BaseModel):
+    model_config = ConfigDict(extra="allow")
+    secret: SecretStr = SecretStr("s")
+
+
+class Opaque:
+    """No checkpoint can hold it."""
+
+
+class Dumped(BaseModel):
+    """A field that has no form, but is dumped as one that has."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    held: Any
+
+    @field_serializer("held")
+    def text(self, held: Any) -> str:
+        return "opaque" if isinstance(held, Opaque) else held
+
+
+@dataclass
+class Sum:
+    parts: list[int]
+    total: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.total = sum(self.parts)
+
+
+@dataclass
+class Around:
+    inner: Any
+
+
+@dataclass
+class Unknown:
+    n: int
+
+
+class Size(Enum):
+    SMALL = (1, 2)
+
+
+class Pair(NamedTuple):
+    first: Any
+
+
+KNOWN = (Inner, More, Address, Renamed, Holder, Strict, Told, Counted, Numbers, Open, Dumped, Sum, Around, Size, Pair)
+SERIALIZER = StateSerializer({type_key(c.__module__, c.__name__): c for c in (*KNOWN, SecretStr)})
+
+
+def again(value: Any) -> Any:
+    return SERIALIZER.loads_typed(SERIALIZER.dumps_typed(value))
+
+
+def counted() -> Counted:
+    made = Counted()
+    made._seen = 5
+    return made
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Address(url=HttpUrl("http://a.example/")),
+        HttpUrl("http://a.example/"),
+        Renamed(theInner=Inner(n=1)),
+        Holder(items=[More(n=1, extra="kept")], anything={"a": [More(extra="here too")]}),
+        Holder(anything=AIMessage("hi", tool_calls=[{"name": "f", "args": {}, "id": "1"}])),
+        Strict(inner=Inner(n=3)),
+        Told(when=date(2026, 1, 2), inner=Inner(n=1)),
+        counted(),
+        Numbers([1, 2]),
+        Open.model_validate({"more": Inner(n=1)}),
+        Inner.model_construct(n="not a number"),
+        Sum([1, 2]),
+        Around(Holder(items=[More(extra="in a dataclass")])),
+        Pair(Address(url=HttpUrl("http://a.example/"))),
+        deque([More(extra="in a deque")]),
+        {Pair(1), Pair(2)},
+        Send("node", Around(More(extra="sent"))),
+        Size.SMALL,
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_value_comes_back_whole(value: Any) -> None:
+    """Sub-classes, aliases, private values, addresses and fields that no constructor takes are all there again."""
+    back = again(value)
+    assert type(back) is type(value)
+    assert back == value
+    assert repr(back) == repr(value)
+
+
+def test_private_values_that_cannot_be_kept_are_made_anew() -> None:
+    """A model with a lock or a client in a private value is kept without it."""
+    made = counted()
+    made._seen = Opaque()  # type: ignore[assignment]
+    assert again(made)._seen == 0
+
+
+def test_a_dump_is_kept_where_a_field_has_no_form() -> None:
+    """A model that knows how to dump what no checkpoint can hold is written as its dump."""
+    assert again(Dumped(held=Opaque())) == Dumped(held="opaque")
+
+
+def test_what_nobody_declared_is_data_inside_of_a_model() -> None:
+    """Inside a model a class that would not be made again is its fields, as in the model's own dump."""
+    assert again(Holder(anything=[Unknown(1)])) == Holder(anything=[{"n": 1}])
+
+
+def test_a_question_may_be_of_any_class() -> None:
+    """What `interrupt()` asks with needs no declaration: it is shown, and never goes back to the graph."""
+    asked = again(Interrupt(value=Unknown(3), id="i"))
+    assert (asked.value, asked.id) == ({"n": 3}, "i")
+
+
+def test_models_that_langgraph_wrote_are_read() -> None:
+    """Checkpoints from before, with models as their dumps, are read; with aliases too. LangGraph reads ours."""
+    theirs = JsonPlusSerializer(allowed_msgpack_modules=True)
+    for model in (Holder(items=[Inner(n=1)]), Renamed(theInner=Inner(n=1)), Numbers([1]), Strict()):
+        kind, data = theirs.dumps_typed(model)
+        if isinstance(model, Strict):  # its dump has more than its class takes: the fields are there, as plain data
+            assert SERIALIZER.loads_typed((kind, data)).inner in (Inner(), {"n": 0})
+        else:
+            assert SERIALIZER.loads_typed((kind, data)) == model
+    ours = SERIALIZER.dumps_typed(Holder(items=[More(n=1, extra="x")]))
+    assert theirs.loads_typed(ours) == Holder(items=[More(n=1, extra="x")])
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(Opaque(), "test_state_forms.Opaque"), (Around([Opaque()]), "test_state_forms.Opaque"), (2**70, "64-bit")],
+)
+def test_what_has_no_form_is_named(value: Any, words: str) -> None:
+    """The error names the class that cannot be kept, not the one around it."""
+    with pytest.raises(StateTypeError, match=words):
+        SERIALIZER.dumps_typed(value)
+
+
+def test_a_circle_is_an_error() -> None:
+    """A state that contains itself ends with an error of ours."""
+    circle: dict[str, Any] = {}
+    circle["self"] = circle
+    for value in (circle, Holder(anything=circle)):
+        with pytest.raises(StateTypeError):
+            SERIALIZER.dumps_typed(value)
+    around = Around(None)
+    around.inner = around
+    with pytest.raises(StateTypeError):
+        SERIALIZER.dumps_typed(around)
+
+
+def test_only_addresses_are_made_of_what_pydantic_has() -> None:
+    """A checkpoint cannot name any other function of the module of addresses."""
+    made = ormsgpack.packb(("pydantic.networks", "validate_email", "a@b.example"))
+    with pytest.raises(StateTypeError, match="validate_email"):
+        SERIALIZER.loads_typed(("msgpack", ormsgpack.packb(ormsgpack.Ext(0, made))))
