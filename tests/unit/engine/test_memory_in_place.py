@@ -103,3 +103,15 @@ async def test_a_failed_write_changes_nothing(saver: SqliteMemory) -> None:
         await saver.write(half, 10)
     assert await saver.aget_tuple(place) is not None
     await put(saver, 2)
+
+
+async def test_a_read_that_the_file_refuses_for_the_moment(tmp_path: Path, saver: SqliteMemory) -> None:
+    """As while another process brings the file into order after a crash: the thread reads it, which waits."""
+    await put(saver, 1)
+    assert saver.here is not None
+    other = sqlite3.connect(tmp_path / "memory.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert saver.here.read(lambda connection: connection.execute("BEGIN IMMEDIATE").close()) is None
+    other.execute("ROLLBACK").close()
+    other.close()
+    assert saver.here.read(lambda connection: connection.execute("SELECT 1").fetchone()) == ((1,),)

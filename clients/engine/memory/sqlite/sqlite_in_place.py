@@ -48,7 +48,14 @@ class InPlace:
     def read(self, work: Callable[[sqlite3.Connection], T]) -> tuple[T] | None:
         """What `work` returns, which may only read. None: it has to be done on the thread."""
         connection = self._free()
-        return (work(connection),) if connection is not None else None
+        if connection is None:
+            return None
+        try:
+            return (work(connection),)
+        except sqlite3.OperationalError as error:  # another process brings the file into order
+            if _is_busy(error):
+                return None
+            raise
 
     def write(self, work: Callable[[sqlite3.Connection], T], size: int) -> tuple[T] | None:
         """`work` as one transaction of about `size` bytes. None: nothing was done, it has to be done on the thread."""
@@ -61,7 +68,7 @@ class InPlace:
         try:
             connection.execute("BEGIN IMMEDIATE").close()
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            if _is_busy(error):
                 return None
             raise
         try:
@@ -80,3 +87,7 @@ class InPlace:
 
     def _free(self) -> sqlite3.Connection | None:
         return None if self._elsewhere or threading.get_ident() != self._thread else self._connection
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
