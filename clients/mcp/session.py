@@ -2,6 +2,10 @@
 
 A server that does not start raises McpServerError. From then on nothing that it does fails the run: a call that cannot
 be answered returns a result that is an error and says why.
+
+The session with a server elsewhere is opened again by the next call after it has ended: one answer that is no success
+(a 503 of a gateway, a connection that is refused) ends it in the `mcp` package. A server that has been restarted knows
+it no more; a call that this server did not take for that reason is made again at once. A program is not started again.
 """
 
 import asyncio
@@ -26,6 +30,11 @@ log = event_logger(__name__)
 MAX_PAGES, MAX_TOOLS = 100, 1000
 STARTS = 5
 CLOSE_S = 3.0
+TERMINATED = "Session terminated"
+"""The words of the `mcp` package for the answer 404: the server does not know the session."""
+UNKNOWN_AGAIN = (
+    "it does not know the session that was just opened; several servers behind one address must share their sessions"
+)
 NO_SANDBOX = "it is a program, which runs in the sandbox, and this worker has none (AGENT_RUNNER_SANDBOX=none)"
 
 
@@ -39,6 +48,11 @@ class ServerSession:
         self._task: asyncio.Task[None] | None = None
         self._leave = asyncio.Event()
         self._failed = ""
+        self._opening = asyncio.Lock()
+        self._under_way = 0
+        self._no_call = asyncio.Event()
+        self._no_call.set()
+        self._over = False
 
     async def start(self) -> list[Tool]:
         """Its tools. Raises McpServerError; then nothing of it is left."""
@@ -66,7 +80,7 @@ class ServerSession:
         finally:
             if not ready.done() or ready.cancelled() or ready.exception() is not None:
                 ready.cancel()
-                await self.close()
+                await self._leave_session()
 
     async def _live(self, ready: "asyncio.Future[list[Tool]]") -> None:
         try:
@@ -108,22 +122,54 @@ class ServerSession:
 
     async def call(self, tool: str, args: dict[str, Any]) -> CallToolResult:
         """Raises nothing: what goes wrong is the result."""
+        used = self._session
+        result = await self._called(used, tool, args) if used is not None else None
+        if result is not None or isinstance(self.server.at, Program):
+            return result or self._error(await self._ending())
+        try:
+            opened = await self._open_again(used)
+        except McpServerError as error:
+            return self._error(str(error))
+        again = await self._called(opened, tool, args) if opened is not None else None
+        return again or self._error(self._failed or UNKNOWN_AGAIN)
+
+    async def _called(self, session: ClientSession, tool: str, args: dict[str, Any]) -> CallToolResult | None:
+        """The result, or the error as a result. None: the session has ended, and the server did not take the call."""
         within_s = self.server.call_timeout_s
-        if self._session is None:
-            return self._error(self._failed or "it is not running")
+        self._under_way += 1
+        self._no_call.clear()
         try:
             async with asyncio.timeout(within_s):
-                return await self._session.call_tool(tool, args)
+                return await session.call_tool(tool, args)
         except TimeoutError:
             return self._error(f"it did not answer the call of '{tool}' within {within_s:g} s (call_timeout_s)")
-        except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-            return self._error(await self._ending())
+        except (anyio.ClosedResourceError, anyio.BrokenResourceError):  # nobody reads what is to be sent
+            return None
         except McpError as error:
             if error.error.code == CONNECTION_CLOSED:
                 return self._error(await self._ending())
+            if error.error.message == TERMINATED:
+                return None
             return self._error(f"it refused the call of '{tool}': {error.error.message}")
         except (RuntimeError, ValidationError) as error:  # a result that is not what the server itself has announced
             return self._error(f"its answer to '{tool}' is not valid: {error}")
+        finally:
+            self._under_way -= 1
+            if not self._under_way:
+                self._no_call.set()
+
+    async def _open_again(self, ended: ClientSession | None) -> ClientSession | None:
+        """A session in place of the one that has ended. Calls that come together open one. Raises McpServerError."""
+        async with self._opening:
+            if self._session in (ended, None) and not self._over:
+                # A call that is under way would get no answer any more, also not that the session has ended.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._no_call.wait(), CLOSE_S)
+                await self._leave_session()
+                self._failed = ""
+                await self._start()
+                log.info("mcp.opened_again", server=self.server.name)
+            return self._session
 
     async def _ending(self) -> str:
         ended = await self._program.how_it_ended() if self._program else ""
@@ -135,6 +181,10 @@ class ServerSession:
 
     async def close(self) -> None:
         """Leave the server, or end it. Takes a limited time. Idempotent."""
+        self._over = True
+        await self._leave_session()
+
+    async def _leave_session(self) -> None:
         task, self._task = self._task, None
         if task is None:
             return

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -18,9 +18,9 @@ from tests.unit.mcp.world import HERE, START_S, http, running, text_of
 
 
 @asynccontextmanager
-async def served(program: str, *args: str) -> AsyncIterator[tuple[int, asyncio.subprocess.Process]]:
+async def served(program: str, *args: str, port: int = 0) -> AsyncIterator[tuple[int, asyncio.subprocess.Process]]:
     """The port of a server that listens."""
-    port = free_port()
+    port = port or free_port()
     line = (sys.executable, str(HERE / program), *args, str(port))
     process = await asyncio.create_subprocess_exec(*line, stderr=asyncio.subprocess.DEVNULL, env={})
     try:
@@ -82,6 +82,47 @@ async def test_a_server_that_is_gone_in_a_call() -> None:
             assert result.isError
             assert "MCP server 'far'" in text_of(result)
             assert (await servers.call("far", "text", {"say": "there?"})).isError
+
+
+@pytest.mark.parametrize(("kind", "path", "transport"), [("http", "mcp", "streamable_http"), ("sse", "sse", "sse")])
+async def test_a_server_that_is_restarted(kind: str, path: str, transport: str) -> None:
+    """A call while it is away fails. The first one after it has come back is answered, and so are two at once."""
+    port = free_port()
+    server = http("far", f"http://127.0.0.1:{port}/{path}", transport)
+    async with AsyncExitStack() as lives:
+        (_, first) = await lives.enter_async_context(served("result_server.py", kind, port=port))
+        async with running(None, server) as (servers, _):
+            assert text_of(await servers.call("far", "text", {"say": "one"})) == "one"
+            first.kill()
+            await first.wait()
+            away = await servers.call("far", "text", {"say": "two"})
+            assert away.isError
+            assert "MCP server 'far': " in text_of(away)
+            await lives.enter_async_context(served("result_server.py", kind, port=port))
+            both = await asyncio.gather(*(servers.call("far", "text", {"say": say}) for say in ("three", "four")))
+            assert [text_of(one) for one in both] == ["three", "four"]
+
+
+async def test_a_server_that_is_restarted_between_two_calls() -> None:
+    """It does not know the session, has done nothing of the call, and gets it again: the agent sees nothing of it."""
+    port = free_port()
+    async with AsyncExitStack() as lives:
+        (_, first) = await lives.enter_async_context(served("result_server.py", "http", port=port))
+        async with running(None, http("far", f"http://127.0.0.1:{port}/mcp")) as (servers, _):
+            assert text_of(await servers.call("far", "text", {"say": "one"})) == "one"
+            first.kill()
+            await first.wait()
+            await lives.enter_async_context(served("result_server.py", "http", port=port))
+            both = await asyncio.gather(*(servers.call("far", "text", {"say": say}) for say in ("two", "three")))
+            assert [text_of(one) for one in both] == ["two", "three"]
+
+
+async def test_after_the_end_of_a_run_no_session_is_opened_again() -> None:
+    """A call that comes too late is an error."""
+    async with served("result_server.py", "http") as (port, _):
+        async with running(None, http("far", f"http://127.0.0.1:{port}/mcp")) as (servers, _):
+            pass
+        assert (await servers.call("far", "text", {"say": "late"})).isError
 
 
 async def test_nobody_listens() -> None:
