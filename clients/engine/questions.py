@@ -15,6 +15,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
 from agent_runner.clients.engine.current import CurrentRun
+from agent_runner.clients.engine.standing import standing_at
 from agent_runner.clients.engine.stream import messages as read
 from agent_runner.clients.engine.user_graphs.user_graphs import Graph
 from agent_runner.status.log.events import Event, Interrupted
@@ -76,7 +77,7 @@ async def told_in_full(
             yield _masked(asked, run)
         return
     thread = RunnableConfig(configurable={"thread_id": config["configurable"]["thread_id"]})
-    snapshot = await graph.aget_state(thread, subgraphs=True)
+    snapshot = await standing_at(graph, thread, subgraphs=True)
     if asked is None and snapshot.next and not snapshot.interrupts:
         stop = breakpoint_of(snapshot)
         yield _masked(Interrupted(question=stop["text"], questions=(stop,), next=snapshot.next), run)

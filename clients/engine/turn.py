@@ -28,6 +28,7 @@ from agent_runner.clients.engine.memory.tool_results import ToolResults
 from agent_runner.clients.engine.memory.untold_steps import NO_CHECKPOINT, catch_up
 from agent_runner.clients.engine.middleware import GateHandler
 from agent_runner.clients.engine.questions import open_questions
+from agent_runner.clients.engine.standing import standing_at
 from agent_runner.clients.engine.user_graphs.run_context import RECURSION_LIMIT
 from agent_runner.clients.engine.user_graphs.user_graphs import Graph
 from agent_runner.clients.engine.user_graphs.whole_calls import WholeCallsHandler
@@ -114,7 +115,7 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
     if head:
         # Without a checkpoint id LangGraph gives the current state: a question that a finished branch had answered is
         # not open in it.
-        latest = await graph.aget_state(call_config(run, bundle), subgraphs=True)
+        latest = await standing_at(graph, call_config(run, bundle), subgraphs=True)
         moved_on = checkpoint_id(latest) != head
         standing = await _standing_at(graph, run, bundle, head) if moved_on else latest
         run.budget_questions = frozenset(q["id"] for q in open_questions(standing) if is_budget_question(q))
@@ -130,7 +131,7 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
 
 async def _standing_at(graph: Graph, run: CurrentRun, bundle: Bundle, head: str) -> StateSnapshot:
     """The state at the checkpoint `head`. Raises MemoryGone if it is missing: LangGraph would begin without a state."""
-    standing = await graph.aget_state(call_config(run, bundle, head=head))
+    standing = await standing_at(graph, call_config(run, bundle, head=head))
     if standing.metadata is None:
         raise MemoryGone(run.thread_id, head)
     return standing
@@ -147,7 +148,7 @@ async def _own_memory_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given:
     config = call_config(run, bundle)
     memory: object = graph.checkpointer
     if isinstance(memory, BaseCheckpointSaver):
-        latest = await graph.aget_state(call_config(run, bundle), subgraphs=True)
+        latest = await standing_at(graph, call_config(run, bundle), subgraphs=True)
         if run.attempt > 1 and latest.next and (latest.metadata or {}).get("execution_id") == run.execution_id:
             return Turn(input=None, config=config)
         if goes_on := _continuation(graph, latest, given):

@@ -10,6 +10,7 @@ from langgraph.errors import EmptyInputError, InvalidUpdateError
 from langgraph.types import Command, Interrupt, PregelTask, StateSnapshot, StateUpdate
 
 from agent_runner.clients.engine.memory.untold_steps import NO_CHECKPOINT
+from agent_runner.clients.engine.standing import standing_at
 from agent_runner.clients.engine.stream.plain_parts import plain_part
 from agent_runner.clients.engine.user_graphs.user_graphs import Graph
 
@@ -48,7 +49,7 @@ async def state_of(graph: Graph, place: Place, asked: Mapping[str, Any]) -> Json
     id, namespace = str(asked.get("checkpoint_id") or ""), str(asked.get("checkpoint_ns") or "")
     try:
         if id or namespace:
-            snapshot = await graph.aget_state(place.config(id, namespace), subgraphs=inner)
+            snapshot = await standing_at(graph, place.config(id, namespace), subgraphs=inner)
         else:
             snapshot = await _at_head(graph, place, inner=inner)
     except ValueError as error:  # LangGraph's words for a namespace that the graph has not got
@@ -61,10 +62,10 @@ async def state_of(graph: Graph, place: Place, asked: Mapping[str, Any]) -> Json
 
 async def _at_head(graph: Graph, place: Place, *, inner: bool) -> StateSnapshot:
     # Without a checkpoint id LangGraph gives the current state, with what finished branches of an open step have said.
-    latest = await graph.aget_state(place.config(), subgraphs=inner)
+    latest = await standing_at(graph, place.config(), subgraphs=inner)
     if not place.head or _id_of(latest.config) == place.head:
         return latest
-    return await graph.aget_state(place.config(place.head), subgraphs=inner)
+    return await standing_at(graph, place.config(place.head), subgraphs=inner)
 
 
 async def history_of(graph: Graph, place: Place, asked: Mapping[str, Any]) -> list[Json]:

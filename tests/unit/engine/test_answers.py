@@ -27,6 +27,7 @@ from typing import Annotated, TypedDict
 
 from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import NodeError
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Send, interrupt
 
@@ -60,6 +61,12 @@ inner = chain(before, number).compile()
 outer = StateGraph(State).add_node("inner", inner).add_edge(START, "inner")
 inner_stop = chain(before, after).compile(interrupt_before=["after"])
 outer_stop = StateGraph(State).add_node("inner", inner_stop).add_edge(START, "inner")
+def fail(state): raise ValueError("no file")
+def mend(state, error: NodeError): return {"answer": interrupt(f"{error.node} failed: {error.error}. Go on?")}
+handled = StateGraph(State).add_node("fail", fail, error_handler=mend).add_edge(START, "fail")
+handled_inside = StateGraph(State).add_node("inner", handled.compile()).add_edge(START, "inner")
+beside = StateGraph(State).add_node("fail", fail, error_handler=mend).add_node("review", review)
+beside.add_conditional_edges(START, lambda s: [Send("fail", s), Send("review", {"file": "a.txt"})], ["fail", "review"])
 def say(state): return {"messages": [AIMessage(str([m.text for m in state["messages"]]))]}
 heard = StateGraph(MessagesState).add_node("say", say)
 heard.add_edge(START, "say")
@@ -81,6 +88,7 @@ texts = StateGraph(Texts).add_node("join", lambda s: {"joined": " ".join(s["mess
 GRAPHS = (
     "any_", "number_", "two_", "own", "stops_before", "stops_after", "reviews", "outer", "outer_stop", "heard",
     "narrow", "dicts", "texts",
+    "handled", "handled_inside", "beside",
 )  # fmt: skip
 
 
@@ -266,3 +274,27 @@ async def test_a_message_has_the_form_that_the_graph_declares(world: World) -> N
     assert told.texts() == ["['hello', 'there']"]
     told = await Talk(world, "texts").say(message="hello")
     assert [d.payload["output"]["joined"] for d in told.deltas if d.kind == "output"] == ["hello"]
+
+
+@pytest.mark.parametrize("graph", ["handled", "handled_inside"])
+async def test_what_an_error_handler_asks_is_answered_once(world: World, graph: str) -> None:
+    """The node is not run again, and the handler goes on with the answer."""
+    talk = Talk(world, graph)
+    (asked,) = questions(await talk.say(input={}))
+    assert asked["text"] == "fail failed: no file. Go on?"
+    told = await talk.say(message="yes", waiting=True)
+    assert told.error is None
+    assert not told.builder.interrupted
+    assert talk.values["answer"] == "yes"
+
+
+async def test_an_error_handler_asks_beside_another_node(world: World) -> None:
+    """Both questions are open. Each is answered by its id, in any order."""
+    talk = Talk(world, "beside")
+    by_text = {asked["text"]: asked["id"] for asked in questions(await talk.say(input={}))}
+    assert set(by_text) == {"fail failed: no file. Go on?", "Merge a.txt?"}
+    await talk.say(answers={by_text["Merge a.txt?"]: "merged"})
+    told = await talk.say(answers={by_text["fail failed: no file. Go on?"]: "go on"})
+    assert not told.builder.interrupted
+    assert talk.values["answer"] == "go on"
+    assert talk.values["ran"] == [["a.txt", "merged"]]
