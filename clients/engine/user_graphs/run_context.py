@@ -19,6 +19,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 RECURSION_LIMIT = 1000
 """The most steps of a run, if neither the caller nor the graph's author set a limit."""
 ANY = "*"
+OF_LIBRARIES = frozenset({"deepagents_parent"})
+"""Names that a library gives to the runs that it starts, and reads there: of deepagents, which thread asked for a task.
+Each is data that says where a run comes from, and chooses nothing."""
 
 
 class RunContextError(Exception):
@@ -90,7 +93,7 @@ def check_names(graph: Any, given: RunContext, listed: Collection[str], name: st
     if ANY in listed:
         return
     known = {*listed, *_fields(getattr(graph, "context_schema", None))}
-    if refused := sorted(given.configurable.keys() - known):
+    if refused := sorted(given.configurable.keys() - known - OF_LIBRARIES):
         raise RunContextError(
             f"config.configurable.{refused[0]}: graph '{name}' does not take this name"
             f" (it takes {', '.join(sorted(known)) or 'none'}). Declare it in the graph's context_schema, list it in"
