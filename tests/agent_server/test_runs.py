@@ -150,6 +150,9 @@ async def test_a_failure_is_told_with_our_code(client: Any) -> None:
     said = {"messages": [{"role": "nobody", "content": "hi"}]}
     refused = (await parts_of(client, "talk", said, stream_mode="values"))[-1]
     assert "input.messages: Unexpected message type: 'nobody'" in refused.data["message"]
+    given = {"configurable": {"unheard": 1}}
+    refused = (await parts_of(client, "count", {"n": 1}, config=given, stream_mode="values"))[-1]
+    assert "config.configurable.unheard: graph 'count' does not take this name" in refused.data["message"]
     with pytest.raises(Exception, match="ValueError: no value"):
         await client.runs.wait(await new_thread(client), "fails", input={"n": 1, "kind": "value"})
 

@@ -26,8 +26,8 @@ class Obedient(BaseChatModel):
         # Between them deepagents puts a message of its own, that a task has ended.
         last, calls = [one for one in messages if "deepagents_notification" not in one.additional_kwargs][-1], []
         if isinstance(last, HumanMessage) and last.text.startswith("call "):
-            _, name, args = str(last.text).split(" ", 2)
-            calls = [{"name": name, "args": json.loads(args), "id": f"call-{len(messages)}"}]
+            words = str(last.text).split(" ", 2)
+            calls = [{"name": words[1], "args": json.loads(words[2]), "id": f"call-{len(messages)}"}]
         said = AIMessage("" if calls else f"I heard: {last.text}", tool_calls=calls)
         return ChatResult(generations=[ChatGeneration(message=said)])
 

@@ -16,7 +16,9 @@ SHOWN_ERRORS = frozenset(
     {
         *("ValueError", "TypeError", "KeyError", "AttributeError", "RuntimeError", "RecursionError", "TimeoutError"),
         *("InvalidUpdateError", "EmptyInputError", "GraphRecursionError", "HTTPException"),
-        "GraphInputError",  # ours: a message of no known role, for instance
+        # Ours, of which the request or its thread is the reason: a message of no known role, a name in `configurable`
+        # that the graph does not take, a state that is gone or that another run has changed.
+        *("GraphInputError", "RunContextError", "MemoryGone", "HeadMovedError"),
     }
 )
 """The texts of these errors are shown to clients of this API, as LangGraph's server does. All others are shown by
