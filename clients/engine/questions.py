@@ -15,7 +15,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Interrupt, PregelTask, StateSnapshot
 
 from agent_runner.clients.engine.current import CurrentRun
-from agent_runner.clients.engine.standing import standing_at
+from agent_runner.clients.engine.standing import standing_at, sub_graphs
 from agent_runner.clients.engine.stream import messages as read
 from agent_runner.clients.engine.user_graphs.user_graphs import Graph
 from agent_runner.status.log.events import Event, Interrupted
@@ -54,8 +54,7 @@ def breakpoint_of(snapshot: StateSnapshot) -> Json:
 
 def has_breakpoints(graph: Any) -> bool:
     """Whether the graph or one of its sub-graphs was compiled with `interrupt_before` or `interrupt_after`."""
-    graphs = [graph, *(sub for _, sub in graph.get_subgraphs(recurse=True))]
-    return any(one.interrupt_before_nodes or one.interrupt_after_nodes for one in graphs)
+    return any(one.interrupt_before_nodes or one.interrupt_after_nodes for one in (graph, *sub_graphs(graph)))
 
 
 async def told_in_full(

@@ -1,4 +1,4 @@
-"""LangGraph's `RemoteGraph` against us: a graph here is called as if it were a graph there, alone or in another graph."""
+"""LangGraph's `RemoteGraph` against us: a graph here is called as a graph there, alone or as a node of another one."""
 
 from typing import Any, TypedDict
 
@@ -47,7 +47,12 @@ async def test_its_thread_has_questions_states_and_a_history(client: Any, remote
     assert asked["__interrupt__"][0]["value"] == {"question": "go on?", "n": 2}
     assert (await ask.aget_state(place)).next == ("question",)
     assert (await ask.ainvoke(Command(resume="yes"), place))["answer"] == "yes"
-    assert [state.next async for state in ask.aget_state_history(place)] == [(), ("question",), ("add",), ("__start__",)]
+    assert [state.next async for state in ask.aget_state_history(place)] == [
+        (),
+        ("question",),
+        ("add",),
+        ("__start__",),
+    ]
     await ask.aupdate_state(place, {"n": 9})
     assert (await ask.aget_state(place)).values["n"] == 9
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, get_type_hints
 
 from langgraph.constants import END
+from langgraph.pregel import Pregel
 from pydantic import TypeAdapter, create_model
 
 from agent_runner.clients.engine.inspection.states import QueryRefused
@@ -91,6 +92,6 @@ async def drawing_of(graph: Graph, asked: Mapping[str, Any]) -> Json:
 
 
 async def subgraphs_of(graph: Graph, asked: Mapping[str, Any]) -> Json:
-    """The schemas of the sub-graphs by their namespace; `namespace`: only that one, `recurse`: theirs too."""
+    """The schemas of sub-graphs that run here, by namespace; `namespace`: only that one, `recurse`: theirs too."""
     found = graph.aget_subgraphs(namespace=asked.get("namespace") or None, recurse=bool(asked.get("recurse")))
-    return {name: schemas_of(inner, inner.get_name()) async for name, inner in found}  # type: ignore[arg-type]
+    return {name: schemas_of(inner, inner.get_name()) async for name, inner in found if isinstance(inner, Pregel)}

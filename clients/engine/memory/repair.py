@@ -16,6 +16,7 @@ from langgraph.types import Overwrite, PregelTask, StateSnapshot
 
 from agent_runner.clients.engine.current import CurrentRun
 from agent_runner.clients.engine.memory.tool_results import recorded
+from agent_runner.clients.engine.standing import shows_inner_states
 from agent_runner.clients.engine.user_graphs.user_graphs import Graph
 
 NULL_TASK = "00000000-0000-0000-0000-000000000000"
@@ -32,7 +33,7 @@ async def make_whole(graph: Graph, run: CurrentRun, config: RunnableConfig, give
     if not isinstance(saver, BaseCheckpointSaver):
         return config
     config = {**config, "configurable": {"checkpoint_ns": "", **config["configurable"]}}
-    found = await graph.aget_state(config, subgraphs=True)
+    found = await graph.aget_state(config, subgraphs=shows_inner_states(graph))
     if not found.config.get("configurable", {}).get("checkpoint_id") or not found.values:
         return config
     results = await _recorded(saver, found)

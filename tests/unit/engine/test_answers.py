@@ -30,6 +30,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.errors import NodeError
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Send, interrupt
+from tests.unit.engine.other_server import asking, counting, remote
 
 class State(TypedDict, total=False):
     ran: Annotated[list, operator.add]
@@ -67,6 +68,8 @@ handled = StateGraph(State).add_node("fail", fail, error_handler=mend).add_edge(
 handled_inside = StateGraph(State).add_node("inner", handled.compile()).add_edge(START, "inner")
 beside = StateGraph(State).add_node("fail", fail, error_handler=mend).add_node("review", review)
 beside.add_conditional_edges(START, lambda s: [Send("fail", s), Send("review", {"file": "a.txt"})], ["fail", "review"])
+far = StateGraph(State).add_node("far", remote(counting())).add_edge(START, "far")
+far_asks = StateGraph(State).add_node("far", remote(asking())).add_edge(START, "far")
 def say(state): return {"messages": [AIMessage(str([m.text for m in state["messages"]]))]}
 heard = StateGraph(MessagesState).add_node("say", say)
 heard.add_edge(START, "say")
@@ -89,6 +92,7 @@ GRAPHS = (
     "any_", "number_", "two_", "own", "stops_before", "stops_after", "reviews", "outer", "outer_stop", "heard",
     "narrow", "dicts", "texts",
     "handled", "handled_inside", "beside",
+    "handled", "handled_inside", "beside", "far", "far_asks",
 )  # fmt: skip
 
 
@@ -298,3 +302,14 @@ async def test_an_error_handler_asks_beside_another_node(world: World) -> None:
     assert not told.builder.interrupted
     assert talk.values["answer"] == "go on"
     assert talk.values["ran"] == [["a.txt", "merged"]]
+
+
+async def test_a_node_that_is_a_graph_of_another_server(world: World) -> None:
+    """Its values are the node's, turn after turn. What it asks is told; only that server knows its state."""
+    talk = Talk(world, "far")
+    for turn in (1, 2):
+        told = await talk.say(input={})
+        assert told.error is None
+        assert talk.values["ran"] == ["far away"] * turn
+    (asked,) = questions(await Talk(world, "far_asks").say(input={}))
+    assert asked["text"] == "Far away?"
