@@ -57,6 +57,8 @@ class Draft:
     """The rules are applied to `execution`. `timeouts`: overrides, or all timeouts of a redriven execution."""
 
     execution: AgentExecution
+    id: str = ""
+    """Its id, if its caller follows it already; else it gets one."""
     agent: str = ""
     """Id or slug."""
     default_agent: bool = False

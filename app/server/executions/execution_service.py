@@ -286,7 +286,7 @@ class Executions:
             raise invalid(f"timeouts: {error}") from None
 
     def _new(self, draft: Draft, place: Place, timeouts: Timeouts, asked: str) -> NewExecution:
-        new_id = new_execution_id()
+        new_id = draft.id or new_execution_id()
         execution = draft.execution
         rows = input_rows(draft.input, draft.attachments, spoken=draft.spoken)
         name = execution.metadata.name or new_id

@@ -20,11 +20,13 @@ PING = ": ping\n\n"
 log = event_logger(__name__)
 
 
-async def event_stream(ctx: ServerContext, execution_id: str, last_event_id: str | None) -> AsyncGenerator[str, None]:
-    """The text for the client, one string per page of rows. Ends after `end` or `error`."""
+async def event_stream(
+    ctx: ServerContext, execution_id: str, last_event_id: str | None, made: Snapshot | None = None
+) -> AsyncGenerator[str, None]:
+    """The text for the client, one string per page of rows. Ends after `end` or `error`. `made` as in `follow`."""
     try:
         after = await _position(ctx, execution_id, last_event_id)
-        async with aclosing(follow(ctx, execution_id, after)) as events:
+        async with aclosing(follow(ctx, execution_id, after, made)) as events:
             async for event in events:
                 yield await _written(event)
     except Exception as error:

@@ -48,16 +48,21 @@ class Quiet:
 Followed = Snapshot | Updates | Quiet | End
 
 
-async def follow(ctx: ServerContext, execution_id: str, after: int | None) -> AsyncGenerator[Followed, None]:
-    """`after` None: first a snapshot; a number: only rows above it. Ends after `End`.
+async def follow(
+    ctx: ServerContext, execution_id: str, after: int | None, made: Snapshot | None = None
+) -> AsyncGenerator[Followed, None]:
+    """`after` None: first a snapshot; a number: only rows above it. Ends after `End`. `made`: what the caller has just
+    stored as a new execution; it is not read again.
 
     Raises `Problem`: NOT_FOUND, or OUT_OF_RANGE when the log has no such position yet.
     """
     with ctx.watchers.watch(execution_id) as watcher:
         if after is None:
-            first = await snapshot(ctx, execution_id)
+            first = made or await snapshot(ctx, execution_id)
             execution, after = first.execution, first.seq
             yield first
+        elif made is not None:
+            execution = made.execution
         else:
             execution = await _checked(ctx, execution_id, after)
         ended = end_of(execution)

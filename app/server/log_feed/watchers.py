@@ -18,6 +18,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
+from agent_runner.app.server.contract.ids import new_execution_id
 from agent_runner.app.server.log_feed.log_ends import end_row
 from agent_runner.app.server.log_feed.shared_pages import SharedPage
 from agent_runner.app.server.log_feed.wakeups import Wakeups
@@ -66,12 +67,13 @@ class Watcher:
     def failed(self) -> bool:
         return self._failure is not None
 
-    def start(self, newest: int) -> None:
-        """Read the rows after `newest`, the last row that the caller knows of. Only the first call counts."""
+    def start(self, newest: int, *, look: bool = True) -> None:
+        """Read the rows after `newest`, the last row that the caller knows of. Only the first call counts. `look`
+        False: nothing is stored after it yet, so the first look is that of a wake-up or of the next second."""
         if self._task is None:
             self._behind = self._newest = newest
             # In an empty context: the task works for all readers.
-            self._task = asyncio.create_task(self._watch(), name=f"watcher of {self._id}", context=Context())
+            self._task = asyncio.create_task(self._watch(look), name=f"watcher of {self._id}", context=Context())
 
     @property
     def newest(self) -> int:
@@ -155,13 +157,14 @@ class Watcher:
             raise not_found("AgentExecution", self._id)
         return found
 
-    async def _watch(self) -> None:
+    async def _watch(self, look: bool) -> None:
         try:
             with self._wakeups.subscribe(self._id) as woken:
                 self._woken = woken
                 since = time.monotonic()
                 while not (self._ended or self._stopped):
-                    rows = await self._store.read_log(self._id, self._newest, PAGE_ROWS, max_bytes=MAX_PAGE_BYTES)
+                    rows = await self._read() if look else []
+                    look = True
                     if rows:
                         if new := [row for row in rows if row.seq > self._newest]:  # some may be `born` meanwhile
                             self._keep(new)
@@ -178,6 +181,9 @@ class Watcher:
         except Exception as error:
             self._failure = error, error.__traceback__
             self._tell()
+
+    async def _read(self) -> Sequence[LogRow]:
+        return await self._store.read_log(self._id, self._newest, PAGE_ROWS, max_bytes=MAX_PAGE_BYTES)
 
     async def _wait(self, woken: asyncio.Event) -> None:
         with suppress(TimeoutError):
@@ -248,6 +254,15 @@ class Watchers:
                 self._end(watcher)
                 if self._watching.get(execution_id) is watcher:
                     del self._watching[execution_id]
+
+    @contextmanager
+    def watch_new(self) -> Iterator[str]:
+        """The id for an execution that the caller is about to create and to follow. It is watched from now on: its
+        rows come from memory, the first ones too."""
+        id = new_execution_id()
+        with self.watch(id) as watcher:
+            watcher.start(0, look=False)
+            yield id
 
     async def stop(self) -> None:
         """Ends all watchers. Call it before the store is closed."""

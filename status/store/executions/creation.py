@@ -19,6 +19,7 @@ from agent_runner.status.store.executions.tags import put_execution_tags
 from agent_runner.status.store.records import Created, CreateVerdict, NewDelta, NewExecution, Resource, ResourceKind
 from agent_runner.status.store.registry.presence import online_worker
 from agent_runner.status.store.rows import limits_of, to_execution, to_resource
+from agent_runner.status.store.run_records import NewRows
 from agent_runner.status.store.statements import made
 from agent_runner.status.store.statements.named import resource_by_id
 from agent_runner.status.store.turns.answer_tokens import take_answer
@@ -141,8 +142,10 @@ class Creation(Multitasking, OrgUse):
             **limits_of(new.timeouts),
         )
         # All rows have the time of the execution, so what is told here is what a reader of the log will see.
-        rows = self.log_rows(row.handle, 0, [(0, delta) for delta in first])
+        told = [(0, delta) for delta in first]
+        rows = self.log_rows(row.handle, 0, told)
         connection.run_many(LOG_ROW, [one | {"now": row.created_at} for one in rows])
+        self.tell_rows(connection, NewRows(execution_id=row.id, before=0, at=row.created_at, told=told))
         if room:
             self.count_execution(connection, new.org, room)
         put_execution_tags(connection, row.handle, new.spec)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,14 +10,17 @@ import grpc
 import httpx
 import pytest
 
+from agent_runner.app.server.agent_server.uuids import execution_of
 from agent_runner.app.server.composition import RunningServer, running_server
+from agent_runner.app.server.executions.placement import BUILT_IN_SLUG
 from agent_runner.app.server.webhooks import webhook_sender
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.store import Store
 from agent_runner.v1 import runner_pb2 as pb
 from agent_runner.v1 import runner_pb2_grpc
-from tests.unit.server.conftest import AUTHORIZED, created, http_client
+from tests.support.statements import statements
+from tests.unit.server.conftest import AUTHORIZED, created, http_client, sse
 from tests.unit.server.test_run_tokens import TOKEN
 
 MOST = 8
@@ -108,6 +112,52 @@ async def test_a_run_is_eight_transactions_at_most(quiet: RunningServer) -> None
     assert counted.hops == 0
     assert counted.transactions - accepted <= 5
     assert counted.transactions <= MOST
+
+
+async def test_who_follows_a_new_run_reads_nothing(quiet: RunningServer) -> None:
+    """A request that creates a run and follows it to its end costs the transactions of the run alone, and gets every
+    row: the snapshot is what was written, the rows come from memory."""
+    told: list[tuple[str, str, Any]] = []
+    async with http_client(quiet) as http, grpc.aio.insecure_channel(f"127.0.0.1:{quiet.grpc_port}") as channel:
+        before, first = Slots(channel), await one(http, "")
+        await before.take(first["metadata"]["id"])
+        await before.end()
+        counted, slots = Counted(quiet.ctx.store), Slots(channel)
+        body = {"message": "hello", "session_id": first["spec"]["session_id"]}
+        accept = {"Accept": "text/event-stream"}
+        async with http.stream("POST", "/v1/executions", json=body, headers=accept) as answer:
+            async for text in answer.aiter_text():
+                told += sse(text)
+                if len(told) == 1:
+                    await slots.take(told[0][2]["execution"]["metadata"]["id"])
+                    await slots.say(TOKENS)
+                    await slots.end()
+        spent = counted.transactions
+    assert [event for event, *_ in told] == ["snapshot", *["update"] * (TOKENS + 2), "end"]
+    assert [int(id) for _, id, _ in told[:-1]] == list(range(2, TOKENS + 5))
+    assert spent <= MOST - 1  # one append less than below
+
+
+async def test_the_stream_of_the_sdk_reads_nothing_back(quiet: RunningServer) -> None:
+    """The same for `runs.stream` of LangGraph's SDK: neither the log nor the run is read for its reader."""
+    path = f"/threads/{uuid.uuid4()}/runs/stream"
+    said = {"messages": [{"role": "user", "content": "hello"}]}
+    body = {"assistant_id": BUILT_IN_SLUG, "input": said, "stream_mode": ["messages-tuple"], "if_not_exists": "create"}
+    taken = False
+    async with http_client(quiet) as http, grpc.aio.insecure_channel(f"127.0.0.1:{quiet.grpc_port}") as channel:
+        slots = Slots(channel)
+        with statements(quiet.ctx.store) as seen:
+            async with http.stream("POST", path, json=body) as answer:
+                assert answer.status_code == 200
+                async for part in answer.aiter_text():
+                    if not taken:
+                        taken = True
+                        ((_, _, metadata),) = sse(part.replace("\r\n", "\n"))
+                        await slots.take(execution_of(metadata["run_id"]))
+                        await slots.end()
+            read = [one for one in seen if one.startswith("SELECT")]
+    assert taken
+    assert [one for one in read if "weighed" in one or "executions.id =" in one] == []
 
 
 async def test_slots_do_not_multiply_transactions(quiet: RunningServer) -> None:

@@ -20,6 +20,7 @@ from agent_runner.app.server.agent_server.streams.frames import (
 from agent_runner.app.server.agent_server.streams.run_stream import run_frames, view_of
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.http.lasting import LastingResponse
+from agent_runner.app.server.log_feed.follow import Snapshot
 from agent_runner.app.server.problems import Problem
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.store.records import Execution
@@ -41,6 +42,10 @@ class RunAnswers:
         place.enter_context(self._streams.one())
         return place
 
+    def new_id(self, place: ExitStack) -> str:
+        """The id for a run that this answer is to stream; see `Watchers.watch_new`."""
+        return place.enter_context(self._ctx.watchers.watch_new())
+
     def stream(
         self,
         place: ExitStack,
@@ -50,16 +55,18 @@ class RunAnswers:
         only: Sequence[str] = (),
         headers: dict[str, str] | None = None,
         cancels: bool = False,
+        made: Snapshot | None = None,
     ) -> Response:
-        """`cancels`: the run is cancelled when its reader goes away."""
-        frames = run_frames(self._ctx, execution, after, view_of(self._runs.modes_of(execution), only))
+        """`cancels`: the run is cancelled when its reader goes away. `made` as in `follow`."""
+        frames = run_frames(self._ctx, execution, after, view_of(self._runs.modes_of(execution), only), made)
         chunks = self._watched(with_heartbeats(frames), execution.id, cancels=cancels)
         told = {**HEADERS, **(headers or {})}
         return LastingResponse(place.pop_all(), chunks, media_type=MEDIA_TYPE, headers=told)
 
     def stream_new(self, place: ExitStack, new: Made) -> Response:
         cancels = new.asked.on_disconnect == "cancel"
-        return self.stream(place, new.execution, BEFORE_ALL, headers=new.places("stream"), cancels=cancels)
+        told: dict[str, Any] = {"headers": new.places("stream"), "cancels": cancels, "made": new.content}
+        return self.stream(place, new.execution, BEFORE_ALL, **told)
 
     def wait_for_new(self, place: ExitStack, new: Made) -> Response:
         cancels = new.asked.on_disconnect == "cancel"

@@ -81,7 +81,8 @@ class RunHandlers:
         """A new run and its events, until its end."""
         with self._answers.place() as place:
             asked = await sent(request, RunCreate, limit=self._limit)
-            return self._answers.stream_new(place, await self._runs.create(thread_id, asked, keeps_stream=True))
+            new = await self._runs.create(thread_id, asked, keeps_stream=True, id=self._answers.new_id(place))
+            return self._answers.stream_new(place, new)
 
     async def wait(self, thread_id: ThreadId, request: Request) -> Response:
         """A new run and its last values."""

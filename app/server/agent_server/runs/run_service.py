@@ -1,7 +1,7 @@
 """Runs are executions: this makes, finds, cancels and removes them in the words of this API."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from agent_runner.app.server.agent_server.assistants.assistant_service import AssistantService
@@ -15,7 +15,7 @@ from agent_runner.app.server.agent_server.uuids import execution_of, is_uuid, ru
 from agent_runner.app.server.contract.ids import new_resource_id
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.executions.drafts import Draft
-from agent_runner.app.server.log_feed.follow import until_ended
+from agent_runner.app.server.log_feed.follow import Snapshot, until_ended
 from agent_runner.app.server.problems import Kind, Problem, invalid
 from agent_runner.clients.web.webhook_address import WebhookPolicy, WebhookRefused
 from agent_runner.status.event_logger import event_logger
@@ -43,6 +43,8 @@ class Made:
     execution: Execution
     asked: RunCreate
     temporary: bool
+    content: Snapshot | None = None
+    """As it was created; None if it has to be read."""
 
     @property
     def place(self) -> str:
@@ -66,11 +68,12 @@ class RunService:
         asked: RunCreate,
         *,
         keeps_stream: bool,
+        id: str = "",
         protocol: bool = False,
         amended: Callable[[Draft], Draft] | None = None,
     ) -> Made:
-        """Without a thread it gets one of its own. `protocol`: it was started by the thread protocol. `amended`: what
-        a cron adds to its draft.
+        """Without a thread it gets one of its own. `id`: of its execution, as `Draft.id`. `protocol`: it was started by
+        the thread protocol. `amended`: what a cron adds to its draft.
 
         Raises NOT_FOUND, UNPROCESSABLE, INVALID_ARGUMENT, and FAILED_PRECONDITION if the thread is busy and the run
         must not wait."""
@@ -88,6 +91,7 @@ class RunService:
         draft = draft_of_run(
             asked, assistant, target, thread, keeps_stream=keeps_stream, temporary=temporary, protocol=protocol
         )
+        draft = replace(draft, id=id)
         try:
             accepted = await self._executions.create(amended(draft) if amended else draft)
         except Problem as problem:
@@ -96,7 +100,9 @@ class RunService:
             raise _in_their_words(problem, asked) from None
         if not temporary:
             await self._threads.used(thread, metadata=named)
-        made = Made(execution=accepted.execution, asked=asked, temporary=temporary)
+        new = accepted.execution
+        content = Snapshot(execution=new, state=accepted.state) if accepted.state else None
+        made = Made(execution=new, asked=asked, temporary=temporary, content=content)
         if temporary:
             self._ctx.soon(self._tidy_up(accepted.execution))
         return made

@@ -36,7 +36,8 @@ def stateless_routes(runs: RunService, answers: RunAnswers, limit: int) -> APIRo
     async def stream(request: Request) -> Response:
         with answers.place() as place:
             asked = await sent(request, RunCreate, limit=limit)
-            return answers.stream_new(place, await runs.create(None, asked, keeps_stream=True))
+            new = await runs.create(None, asked, keeps_stream=True, id=answers.new_id(place))
+            return answers.stream_new(place, new)
 
     @routes.post("/wait", name="wait for stateless run", openapi_extra=made)
     async def wait(request: Request) -> Response:

@@ -14,7 +14,7 @@ from agent_runner.app.server.agent_server.streams.message_texts import MessageTe
 from agent_runner.app.server.agent_server.streams.run_end import run_end
 from agent_runner.app.server.agent_server.uuids import run_uuid
 from agent_runner.app.server.context import ServerContext
-from agent_runner.app.server.log_feed.follow import Updates, follow
+from agent_runner.app.server.log_feed.follow import Snapshot, Updates, follow
 from agent_runner.app.server.log_feed.log_ends import End
 from agent_runner.app.server.problems import internal, of_exception
 from agent_runner.status.event_logger import event_logger
@@ -54,15 +54,15 @@ def view_of(modes: Sequence[str], only: Sequence[str] = ()) -> StreamView:
 
 
 async def run_frames(
-    ctx: ServerContext, execution: Execution, after: Position, view: StreamView
+    ctx: ServerContext, execution: Execution, after: Position, view: StreamView, made: Snapshot | None = None
 ) -> AsyncGenerator[str, None]:
-    """The events after this position, one text per page of rows. Ends with the run."""
+    """The events after this position, one text per page of rows. Ends with the run. `made` as in `follow`."""
     events = _Events(view)
     try:
         if after < METADATA and view.shows_metadata:
             yield frame("metadata", {"run_id": run_uuid(execution.id), "attempt": max(1, execution.attempt)}, METADATA)
         begin = _begin(execution, after, view)
-        async with aclosing(follow(ctx, execution.id, begin)) as followed:
+        async with aclosing(follow(ctx, execution.id, begin, made)) as followed:
             async for one in followed:
                 match one:
                     case Updates():

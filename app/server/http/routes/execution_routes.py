@@ -41,7 +41,7 @@ from agent_runner.app.server.http.routes.parameters import (
 from agent_runner.app.server.http.routes.plain_route import PlainRoute
 from agent_runner.app.server.listing.list_parameters import Asked, ListView
 from agent_runner.app.server.listing.summary_view import COUNTS, ROWS_PAGE, counts_json, row_json
-from agent_runner.app.server.log_feed.follow import until_ended
+from agent_runner.app.server.log_feed.follow import Snapshot, until_ended
 from agent_runner.status.log.bounds import MAX_PAGE_BYTES
 from agent_runner.status.log.log import rfc3339
 from agent_runner.status.store.records import View
@@ -115,6 +115,8 @@ class ExecutionHandlers:
         """A new execution, from the contract's AgentExecution or the short form."""
         with self._place_for(request, wait) as place:
             draft = draft_of_json(await self._body(request), idempotency_key=idempotency_key)
+            if _streams(request):
+                draft = replace(draft, id=place.enter_context(self._edges.ctx.watchers.watch_new()))
             return await self._accepted(await self._executions.create(draft), request, wait, place)
 
     async def list(
@@ -197,7 +199,7 @@ class ExecutionHandlers:
     def _place_for(self, request: Request, wait: float) -> Iterator[ExitStack]:
         """Counts a call with a long answer as an open stream, before anything is accepted, until the answer's end."""
         with ExitStack() as place:
-            if wait or MEDIA_TYPE in request.headers.get("accept", ""):
+            if wait or _streams(request):
                 place.enter_context(self._streams.one())
             yield place
 
@@ -212,17 +214,24 @@ class ExecutionHandlers:
             headers["Idempotent-Replayed"] = "true"
         else:
             self._metrics.accepted.inc()
-        if MEDIA_TYPE in request.headers.get("accept", ""):
-            return self._stream(new, "", headers, 201, place)
+        if _streams(request):
+            made = Snapshot(execution=accepted.execution, state=accepted.state) if accepted.state else None
+            return self._stream(new, "", headers, 201, place, made)
         if wait:
             await until_ended(self._edges.ctx, new, min(wait, MAX_WAIT_S))
         shown = await (self._edges.shown(new) if wait else self._edges.shown_new(accepted))
         return await json_answer(shown, status_code=201, headers=headers)
 
     def _stream(
-        self, execution_id: str, last_event_id: str, headers: Mapping[str, str], status: int, place: ExitStack
+        self,
+        execution_id: str,
+        last_event_id: str,
+        headers: Mapping[str, str],
+        status: int,
+        place: ExitStack,
+        made: Snapshot | None = None,
     ) -> Response:
-        chunks = self._counted(event_stream(self._edges.ctx, execution_id, last_event_id))
+        chunks = self._counted(event_stream(self._edges.ctx, execution_id, last_event_id, made))
         told = {**HEADERS, **headers}
         return LastingResponse(place.pop_all(), chunks, status_code=status, media_type=MEDIA_TYPE, headers=told)
 
@@ -231,3 +240,8 @@ class ExecutionHandlers:
             async with aclosing(chunks):
                 async for chunk in chunks:
                     yield chunk
+
+
+def _streams(request: Request) -> bool:
+    """Whether the answer is the events."""
+    return MEDIA_TYPE in request.headers.get("accept", "")
