@@ -19,7 +19,7 @@ from agent_runner.status.phases import Phase
 from agent_runner.status.store.store import Store
 from agent_runner.v1 import runner_pb2 as pb
 from agent_runner.v1 import runner_pb2_grpc
-from tests.support.statements import statements
+from tests.support.statements import preparations, statements
 from tests.unit.server.conftest import AUTHORIZED, created, http_client, sse
 from tests.unit.server.test_run_tokens import TOKEN
 
@@ -158,6 +158,21 @@ async def test_the_stream_of_the_sdk_reads_nothing_back(quiet: RunningServer) ->
             read = [one for one in seen if one.startswith("SELECT")]
     assert taken
     assert [one for one in read if "weighed" in one or "executions.id =" in one] == []
+
+
+async def test_no_statement_of_a_run_is_prepared_again(quiet: RunningServer) -> None:
+    """SQLite makes the program of a statement once for each connection, whatever values are bound to it later."""
+    async with http_client(quiet) as http, grpc.aio.insecure_channel(f"127.0.0.1:{quiet.grpc_port}") as channel:
+        session = ""
+        with preparations(quiet.ctx.store) as prepared:
+            for _ in range(3):  # without a session, in one that has had one execution, and again
+                prepared.clear()
+                run, slots = await one(http, session), Slots(channel)
+                await slots.take(run["metadata"]["id"])
+                await slots.say(TOKENS)
+                await slots.end()
+                session = run["spec"]["session_id"]
+    assert prepared == []
 
 
 async def test_slots_do_not_multiply_transactions(quiet: RunningServer) -> None:
