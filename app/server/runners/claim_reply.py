@@ -24,7 +24,7 @@ from agent_runner.app.server.executions.view import CREATED_BY
 from agent_runner.app.server.problems import Problem
 from agent_runner.app.server.resources.archives import Artifacts
 from agent_runner.app.server.resources.sealing import EnvValue, SealBroken, too_many_secrets
-from agent_runner.app.server.resources.stored_messages import stored_message
+from agent_runner.app.server.resources.stored_messages import session_message, stored_message
 from agent_runner.clients.models.budget import ANNOTATION as BUDGET
 from agent_runner.clients.models.budget import BudgetError, merged_budget, spent_in
 from agent_runner.clients.skills.archive import in_folders
@@ -161,7 +161,7 @@ async def _resolve(
     env: dict[str, EnvValue] = {}
     if execution.session_id:
         session = _there(bundle.session, ResourceKind.SESSION, execution.session_id)
-        json_format.ParseDict(session.body, reply.session, ignore_unknown_fields=True)
+        reply.session.CopyFrom(session_message(session.body))
         if bundle.instance is None and execution.agent_id:
             # A deleted agent takes its default instance with it. Then the error names the agent.
             agent_id = execution.agent_id
