@@ -77,14 +77,12 @@ class Executions:
         place = await self._placing.place(draft)
         try:
             check_allowed(self._ctx.settings, place, draft.execution.spec.execution_config.model_name)
-            accepted = await self._store(self._new(draft, place, timeouts, asked))
+            accepted = await self._store(self._new(draft, place, timeouts, asked), place)
             if not await self._publish(accepted, firing=draft.fired is not None):
                 accepted = replace(accepted, state=None)
         except Problem:  # refused: there is no row. Another error may leave a row, which needs its session
             await self._placing.undo(place)
             raise
-        if accepted.execution.session_id != place.session_id:
-            await self._placing.undo(place)
         if accepted.known and accepted.execution.spec.get(REQUEST, asked) != asked:
             raise Problem(
                 Kind.ALREADY_EXISTS,
@@ -328,14 +326,14 @@ class Executions:
             redriven_from=draft.redriven_from,
             base_checkpoint_id=draft.base_checkpoint_id,
             resume_checkpoint_id=draft.resume_checkpoint_id,
-            one_shot=place.fresh and not draft.shares_session,
+            one_shot=place.made is not None and not draft.shares_session,
             fired=mark_of(draft, place),
             answer_digest=draft.answer_digest,
         )
 
-    async def _store(self, new: NewExecution) -> Accepted:
+    async def _store(self, new: NewExecution, place: Place) -> Accepted:
         try:
-            created = await self._ctx.store.create(new, **self._conditions)
+            created = await self._ctx.store.create(new, session=place.made, **self._conditions)
         except NotDue:
             raise FiringTaken from None
         except NoWorker:

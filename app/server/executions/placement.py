@@ -32,8 +32,8 @@ class Place:
     agent: str
     """Its slug."""
     graph: str
-    fresh: bool
-    """The session was made for this execution."""
+    made: Resource | None
+    """The session, if it was made for this execution: it is stored with it."""
     retry: RetryPolicy
     priority: int = 0
     fallback_models: tuple[str, ...] = ()
@@ -58,10 +58,10 @@ class Placing:
                     f"graph: the session belongs to {belongs}, not to graph '{draft.graph}'",
                     next_step="Leave the graph out, or start a new session.",
                 )
-            return _place(draft, agent, session, fresh=False, known=known or "")
+            return _place(draft, agent, session, known=known or "")
         agent = await self._agent(draft)
         instance = await self._resources.default_instance(agent)
-        return _place(draft, agent, await self._new_session(draft, agent, instance), fresh=True)
+        return _place(draft, agent, self._new_session(draft, agent, instance), made=True)
 
     async def foreseen(self, draft: Draft) -> Place:
         """As `place`, and makes nothing; the session is empty if one would be made."""
@@ -72,7 +72,7 @@ class Placing:
             if not is_thread(session):
                 return await self.place(draft)
             agent = await self._agent(draft) if draft.agent else agent
-            return _place(draft, agent, session, fresh=False, known="" if draft.agent or draft.graph else known or "")
+            return _place(draft, agent, session, known="" if draft.agent or draft.graph else known or "")
         if draft.agent:
             agent = await self._resources.named(ResourceKind.AGENT, org, draft.agent)
             id, slug, graph = agent.id, agent.slug, _annotated(agent)
@@ -81,7 +81,7 @@ class Placing:
         else:
             raise _nowhere()
         return Place(
-            org=org, session_id="", agent_id=id, agent=slug, graph=draft.graph or graph, fresh=True, retry=RetryPolicy()
+            org=org, session_id="", agent_id=id, agent=slug, graph=draft.graph or graph, made=None, retry=RetryPolicy()
         )
 
     async def _found(self, session_id: str) -> tuple[Resource, Resource, str | None]:
@@ -100,11 +100,11 @@ class Placing:
             agent = await self._agent(draft)
             session = await self._resources.rehome(session, agent)
         goes_on = not (draft.agent or draft.graph)
-        return _place(draft, agent, session, fresh=False, known=(known or "") if goes_on else "")
+        return _place(draft, agent, session, known=(known or "") if goes_on else "")
 
     async def undo(self, place: Place) -> None:
-        """Delete the session that `place` made, for an execution that was not accepted."""
-        if place.fresh:
+        """Delete the session that was stored with an execution which was not accepted after all."""
+        if place.made:
             await self._store.delete_resource(ResourceKind.SESSION, place.session_id)
 
     async def agent_id(self, org: str, agent: str) -> str:
@@ -158,14 +158,12 @@ class Placing:
                 next_step="Leave the agent out, or name another session.",
             )
 
-    async def _new_session(self, draft: Draft, agent: Resource, instance: Resource) -> Resource:
+    def _new_session(self, draft: Draft, agent: Resource, instance: Resource) -> Resource:
         subject = subject_of(draft.execution.spec.message)
         org = agent.org or draft.execution.metadata.org or default_org()
         spec = {"agent_instance_id": instance.id, "subject": subject}
         graph = {GRAPH: draft.graph} if draft.graph else {}
-        return await self._resources.make(
-            self._resources.record(ResourceKind.SESSION, org=org, spec=spec, annotations=graph)
-        )
+        return self._resources.record(ResourceKind.SESSION, org=org, spec=spec, annotations=graph)
 
 
 def is_thread(session: Resource) -> bool:
@@ -178,7 +176,7 @@ def _graph(session: Resource, last: str | None) -> str | None:
     return str(made_for) if made_for else last
 
 
-def _place(draft: Draft, agent: Resource, session: Resource, *, fresh: bool, known: str = "") -> Place:
+def _place(draft: Draft, agent: Resource, session: Resource, *, made: bool = False, known: str = "") -> Place:
     agents = agent.body.get("metadata", {}).get("annotations", {})
     return Place(
         org=session.org or draft.execution.metadata.org or default_org(),
@@ -186,7 +184,7 @@ def _place(draft: Draft, agent: Resource, session: Resource, *, fresh: bool, kno
         agent_id=agent.id,
         agent=agent.slug,
         graph=draft.graph or known or _annotated(agent),
-        fresh=fresh,
+        made=session if made else None,
         retry=retry_policy(agents, draft.execution.metadata.annotations),
         priority=priority(agents, draft.execution.metadata.annotations),
         fallback_models=fallback_models(agents, draft.execution.metadata.annotations),
@@ -203,6 +201,6 @@ def _nowhere() -> Problem:
 
 def mark_of(draft: Draft, place: Place) -> Mark | None:
     """The firing of a schedule that the execution is. It names the session if that is the schedule's from now on."""
-    if draft.fired is None or not (place.fresh and draft.shares_session):
+    if draft.fired is None or not (place.made and draft.shares_session):
         return draft.fired
     return replace(draft.fired, session_id=place.session_id)

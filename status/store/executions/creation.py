@@ -18,6 +18,7 @@ from agent_runner.status.store.executions.ending import LOG_ROW, dumps
 from agent_runner.status.store.executions.tags import put_execution_tags
 from agent_runner.status.store.records import Created, CreateVerdict, NewDelta, NewExecution, Resource, ResourceKind
 from agent_runner.status.store.registry.presence import online_worker
+from agent_runner.status.store.registry.resources import Resources
 from agent_runner.status.store.rows import limits_of, to_execution, to_resource
 from agent_runner.status.store.run_records import NewRows
 from agent_runner.status.store.statements import made
@@ -53,17 +54,22 @@ def _first_rows(new: NewExecution) -> list[NewDelta]:
     ]
 
 
-class Creation(Multitasking, OrgUse):
+class Creation(Multitasking, OrgUse, Resources):
     @verb(orgs=Orgs.WRITES)
-    async def create(self, new: NewExecution, *, queue_cap: int = 0, silent_s: float = 0.0) -> Created:
-        """Store an execution and admit it to its session, or queue it there. `queue_cap` 0: no cap on its queue.
-        `silent_s`: only if a worker of its queue was heard of within so long; 0: in any case.
+    async def create(
+        self, new: NewExecution, *, session: Resource | None = None, queue_cap: int = 0, silent_s: float = 0.0
+    ) -> Created:
+        """Store an execution and admit it to its session, or queue it there. `session`: a new one, which is stored if
+        the execution is. `queue_cap` 0: no cap on its queue. `silent_s`: only if a worker of its queue was heard of
+        within so long; 0: in any case.
 
         Raises `NotDue` if it is the firing of a schedule that another one has taken, `AnswerNotTaken` if its token is
         not good any more, `OrgBudgetSpent` if its org has used its budget, and `NoWorker`.
         """
+        if session is not None and (session.id, session.org) != (new.session_id, new.org):
+            raise ValueError(f"session {session.id!r} of org {session.org!r} is not that of the execution")
         try:
-            return await self._create(new, queue_cap, silent_s)
+            return await self._create(new, session, queue_cap, silent_s)
         except IntegrityError:
             return await self._known(new)
 
@@ -84,7 +90,9 @@ class Creation(Multitasking, OrgUse):
         return session, instance, agent, connection.first(made.last_graph(), its_session=session_id)
 
     @writes(short=True)
-    def _create(self, connection: Connection, new: NewExecution, queue_cap: int, silent_s: float) -> Created:
+    def _create(
+        self, connection: Connection, new: NewExecution, session: Resource | None, queue_cap: int, silent_s: float
+    ) -> Created:
         if new.attachments:
             connection.may_last()
         if known := self._by_key(connection, new):
@@ -148,8 +156,7 @@ class Creation(Multitasking, OrgUse):
         self.tell_rows(connection, NewRows(execution_id=row.id, before=0, at=row.created_at, told=told))
         if room:
             self.count_execution(connection, new.org, room)
-        put_execution_tags(connection, row.handle, new.spec)
-        put_attachments(connection, row.handle, new.attachments)
+        self._put_beside(connection, row.handle, new, session)
         state = State.empty()
         for n, delta in enumerate(first, 1):
             state.apply(LogRow(seq=n, at=row.created_at, fence=0, kind=delta.kind, payload=json.loads(delta.payload)))
@@ -159,6 +166,12 @@ class Creation(Multitasking, OrgUse):
             state=state,
             superseded=[to_execution(one) for one in superseded],
         )
+
+    def _put_beside(self, connection: Connection, handle: int, new: NewExecution, session: Resource | None) -> None:
+        if session is not None:
+            self.put_in(connection, session, None)
+        put_execution_tags(connection, handle, new.spec)
+        put_attachments(connection, handle, new.attachments)
 
     def _session_busy(self, connection: Connection, new: NewExecution) -> bool:
         """Take the session's lock (Postgres; SQLite has one writer) and look for an execution that has not ended."""

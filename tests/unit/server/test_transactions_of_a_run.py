@@ -175,6 +175,17 @@ async def test_no_statement_of_a_run_is_prepared_again(quiet: RunningServer) -> 
     assert prepared == []
 
 
+async def test_a_new_session_is_stored_with_its_execution(quiet: RunningServer) -> None:
+    """A message alone is four transactions until it is published: agent, instance, session and execution, stamp."""
+    async with http_client(quiet) as http:
+        await one(http, "")  # the built-in agent is made
+        counted = Counted(quiet.ctx.store)
+        run = await one(http, "")
+        assert counted.transactions == 4
+        shown = await http.get(f"/v1/sessions/{run['spec']['session_id']}")
+        assert shown.json()["metadata"]["id"] == run["spec"]["session_id"]
+
+
 async def test_slots_do_not_multiply_transactions(quiet: RunningServer) -> None:
     """What sixteen runs say at once is one transaction, and so is their heartbeat."""
     async with http_client(quiet) as http, grpc.aio.insecure_channel(f"127.0.0.1:{quiet.grpc_port}") as channel:
