@@ -3,17 +3,17 @@
 An event goes to the standard library's logging as an ordinary record. Its message is the readable text, so that every
 handler can show it. Its name and fields are attributes of the record, for the formatter of `logs.py`. That formatter
 also adds the fields of `bound` to every line of a run or a request, including lines of other libraries.
+
+There is no library between us and the standard library's logging: structlog brings rich and pygments with it, which
+cost each process of a stack 5 MiB for as long as it lives.
 """
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, cast
-
-import structlog
-from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
+from typing import Any
 
 from agent_runner.status.log_events import LOG_EVENTS
 
@@ -23,21 +23,53 @@ BLOCKS = ("stack",)
 """Multi-line fields: text logs show them below the line."""
 Plain = str | int | float | bool | None
 
+_bound: ContextVar[Mapping[str, Plain]] = ContextVar("agent_runner_log_fields", default={})  # noqa: B039 - never changed
 _mask: ContextVar[Callable[[str], str] | None] = ContextVar("agent_runner_log_mask", default=None)
 
 
-def event_logger(name: str) -> structlog.stdlib.BoundLogger:
+class EventLogger:
+    """Each verb takes an event of the table and its fields; `exc_info` as the standard library's loggers take it."""
+
+    __slots__ = ("_logger",)
+
+    def __init__(self, name: str) -> None:
+        self._logger = logging.getLogger(name)
+
+    def debug(self, event: str, **fields: Any) -> None:
+        self._log(logging.DEBUG, event, fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        self._log(logging.INFO, event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        self._log(logging.WARNING, event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        self._log(logging.ERROR, event, fields)
+
+    def exception(self, event: str, **fields: Any) -> None:
+        """An error with the traceback of the exception that is being handled."""
+        self._log(logging.ERROR, event, {"exc_info": True, **fields})
+
+    def critical(self, event: str, **fields: Any) -> None:
+        self._log(logging.CRITICAL, event, fields)
+
+    def _log(self, level: int, event: str, fields: dict[str, Any]) -> None:
+        if not self._logger.isEnabledFor(level):
+            return
+        exc_info = fields.pop("exc_info", None)
+        plain = {key: _plain(value) for key, value in fields.items()}
+        text = event_text(event, plain) + blocks(plain)
+        # `stacklevel`: the record's place is that of the caller of the verb.
+        self._logger.log(level, text, exc_info=exc_info, extra={NAME: event, FIELDS: plain}, stacklevel=3)
+
+
+def event_logger(name: str) -> EventLogger:
     """`event_logger(__name__).info("worker.ready", queue=...)`. Raises KeyError for an event that is not in the table.
 
-    Nothing is printed before `set_up_logging`, and no global setting of structlog is used or changed.
+    Nothing is printed before `set_up_logging`.
     """
-    logger = structlog.wrap_logger(
-        logging.getLogger(name),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        processors=[structlog.stdlib.filter_by_level, _as_record],
-        cache_logger_on_first_use=True,
-    )
-    return cast(structlog.stdlib.BoundLogger, logger)
+    return EventLogger(name)
 
 
 @contextmanager
@@ -46,20 +78,22 @@ def bound(*, alone: bool = False, **fields: Plain) -> Iterator[None]:
 
     Fields that are bound inside end with the block, too. `alone`: fields that were bound before do not hold inside.
     """
-    before = get_contextvars()
-    if alone:
-        clear_contextvars()
-    bind_contextvars(**fields)
+    before = _bound.get()
+    _bound.set(dict(fields) if alone else {**before, **fields})
     try:
         yield
     finally:
-        clear_contextvars()
-        bind_contextvars(**before)
+        _bound.set(before)  # no token: a generator may end in another context than it began in
 
 
 def bind(**fields: Plain) -> None:
     """Adds fields until the `bound` block around this call ends, or else this task. Empty values are left out."""
-    bind_contextvars(**{name: value for name, value in fields.items() if value not in ("", None)})
+    _bound.set({**_bound.get(), **{name: value for name, value in fields.items() if value not in ("", None)}})
+
+
+def bound_fields() -> Mapping[str, Plain]:
+    """The fields that lines of this task have now."""
+    return _bound.get()
 
 
 @contextmanager
@@ -74,15 +108,6 @@ def masked_by(mask: Callable[[str], str]) -> Iterator[None]:
 
 def current_mask() -> Callable[[str], str] | None:
     return _mask.get()
-
-
-def _as_record(_: Any, method: str, event: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
-    """The arguments for the standard library's logger."""
-    name = event.pop("event")
-    exc_info = event.pop("exc_info", None)
-    fields = {key: _plain(value) for key, value in event.items()}
-    extra = {NAME: name, FIELDS: fields}
-    return (event_text(name, fields) + blocks(fields),), {"exc_info": exc_info, "extra": extra}
 
 
 def sentence(name: str, fields: Mapping[str, Plain]) -> str:

@@ -1,7 +1,8 @@
 """Flower's process: `python -P -m agent_runner.app.cli.flower_program controls|only-shows flower ...`.
 
-It runs `celery flower ...`. With `only-shows` Flower cannot change anything; Flower itself has no such option. Every
-change in Flower is a POST request. One POST only reads: it fills the table of tasks.
+It does what `celery flower ...` does, without Celery's other commands. With `only-shows` Flower cannot change anything;
+Flower itself has no such option. Every change in Flower is a POST request. One POST only reads: it fills the table of
+tasks.
 """
 
 import os
@@ -23,8 +24,10 @@ def main() -> int:
     # Flower does the same with `flowerconfig.py`.
     os.environ.setdefault("FLOWER_CONF", os.devnull)
     only_shows = sys.argv.pop(1) == "only-shows"
-    from celery.__main__ import main as celery
+    from agent_runner.clients.process.lean_imports import import_celery_commands, import_redis
 
+    import_redis()
+    import_celery_commands()
     from agent_runner.app.flower import buttons, true_events
     from agent_runner.clients.process.logs import set_up_logging
     from agent_runner.clients.settings.settings import load_settings
@@ -39,8 +42,23 @@ def main() -> int:
         buttons.install(settings)
     if settings.known_key_for_own_user:
         _take_the_known_key(settings.flower_password.get_secret_value())
+    _run(sys.argv[2:])
+    return 0
+
+
+def _run(arguments: list[str]) -> None:
+    """Flower's command, with what the command `celery` around it would give it: an application and a parent.
+
+    That command would import all its other commands and a shell, 8 MiB for as long as Flower lives.
+    """
+    import click
+    import flower.command
+    from celery.bin.base import CLIContext
+
     sys.argv[0] = "celery"
-    return celery() or 0
+    parent = click.Context(click.Command("celery"))
+    given = CLIContext(app=None, no_color=True, workdir=None)  # type: ignore[arg-type]  # its default application
+    flower.command.flower.main(arguments, prog_name="celery flower", parent=parent, obj=given)
 
 
 def _take_the_known_key(password: str) -> None:

@@ -13,11 +13,11 @@ import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
-
-import httpx
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from agent_runner.app.dev.processes import Lifeline, RoleProcess, end_all
 from agent_runner.app.dev.redis import EmbeddedRedis, find_redis_server, free_port, port_is_free
@@ -35,6 +35,7 @@ REDIS_LIMIT_S = 10.0
 FAILED_STARTS = 2
 """A role that printed its startup failure this many times will not come up."""
 PORT_WAIT_S = 5.0
+ANSWER_S = 2.0
 DRAIN_S = 5.0
 """How long running executions may go on when a stack of one machine stops, unless a setting says otherwise."""
 KILL_AFTER_DRAIN_S = 10.0
@@ -268,15 +269,13 @@ class Stack:
     def _wait_until_up(self, stopping: Callable[[], bool], say: Callable[[str], None]) -> None:
         missing = self._planned()
         deadline = monotonic() + START_LIMIT_S
-        headers = {"Authorization": f"Bearer {self._key}"}
-        with httpx.Client(timeout=2, headers=headers, trust_env=False) as http:
-            while missing and not stopping():
-                up = self._up(http, missing)
-                for role in up:
-                    say(f"{role} is up")
-                missing = [role for role in missing if role not in up]
-                self._complain(missing, late=monotonic() > deadline)
-                sleep(0.1 if missing else 0)
+        while missing and not stopping():
+            up = self._up(missing)
+            for role in up:
+                say(f"{role} is up")
+            missing = [role for role in missing if role not in up]
+            self._complain(missing, late=monotonic() > deadline)
+            sleep(0.1 if missing else 0)
 
     def _complain(self, missing: list[str], *, late: bool) -> None:
         """Raises `StackError` for a role that will not come up: it ended, it failed to start twice, or it is late."""
@@ -286,20 +285,21 @@ class Stack:
                 why = "does not start" if not late else f"is not up after {START_LIMIT_S:g} s"
                 raise StackError(f"{role} {why}. It wrote:\n{process.tail()}")
 
-    def _up(self, http: httpx.Client, missing: list[str]) -> list[str]:
+    def _up(self, missing: list[str]) -> list[str]:
         up = []
         if SERVER in missing:
-            return [SERVER] if _answer(http, f"{self.http_url}/readyz") == 200 else []
+            return [SERVER] if _ask(f"{self.http_url}/readyz", self._key).status == 200 else []
         if WORKER in missing or ORCHESTRATOR in missing:
-            online = self._online(http)
+            online = self._online()
             up += [role for role in (WORKER, ORCHESTRATOR) if role in missing and role in online]
-        if FLOWER in missing and _answer(http, self.flower_url) in (200, 302, 401):
+        if FLOWER in missing and _ask(self.flower_url).status in (200, 302, 401):
             up.append(FLOWER)
         return up
 
-    def _online(self, http: httpx.Client) -> set[str]:
-        with suppress(httpx.HTTPError, ValueError):
-            rows: list[dict[str, Any]] = http.get(f"{self.http_url}/v1/workers").json().get("workers") or []
+    def _online(self) -> set[str]:
+        with suppress(ValueError):
+            told = _ask(f"{self.http_url}/v1/workers", self._key)
+            rows: list[dict[str, Any]] = json.loads(told.body).get("workers") or []
             return {str(row.get("role")) for row in rows if row.get("state") == "online"}
         return set()
 
@@ -359,8 +359,21 @@ def _port(wanted: int, what: str, option: str) -> int:
     return wanted
 
 
-def _answer(http: httpx.Client, url: str) -> int:
+class _Told(NamedTuple):
+    status: int
+    body: bytes
+
+
+def _ask(url: str, key: str = "") -> _Told:
+    """GET, without a proxy and without following redirects; status 0 without an answer."""
+    parts = urlsplit(url)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=ANSWER_S)
     try:
-        return http.get(url).status_code
-    except httpx.HTTPError:
-        return 0
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        connection.request("GET", parts.path or "/", headers=headers)
+        answer = connection.getresponse()
+        return _Told(answer.status, answer.read())
+    except (OSError, HTTPException):
+        return _Told(0, b"")
+    finally:
+        connection.close()

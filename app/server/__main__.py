@@ -19,7 +19,12 @@ def main() -> int:
     gc.disable()  # imports make hundreds of thousands of objects, and all of them stay
     sys.setswitchinterval(SWITCH_S)
     try:
+        from agent_runner.clients.process.lean_imports import import_httpx, import_redis
+
+        import_redis()
+        import_httpx()
         from agent_runner.app.server.composition import running_server
+        from agent_runner.app.server.maintenance.first_migration import migrate_apart
         from agent_runner.clients.process.logs import set_up_logging
         from agent_runner.clients.process.private_files import keep_private
         from agent_runner.clients.settings.settings import SettingsError, load_settings
@@ -35,6 +40,7 @@ def main() -> int:
         return 1
     set_up_logging(settings.log_level, settings.log_format)
     log = event_logger("agent_runner.server")
+    migrate_apart(settings.database_url)
 
     async def serve() -> None:
         stop = asyncio.Event()

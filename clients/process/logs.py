@@ -4,19 +4,17 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
-
-from structlog.contextvars import get_contextvars
-from structlog.stdlib import ProcessorFormatter
-from structlog.typing import EventDict
 
 from agent_runner.clients.settings.environment import told_of_env_file
 from agent_runner.status.event_logger import (
     FIELDS,
     NAME,
     blocks,
+    bound_fields,
     current_mask,
     event_logger,
     event_text,
@@ -57,64 +55,79 @@ def set_up_logging(level: str, log_format: str) -> None:
         log.info("env_file.read", line=line)
 
 
-def formatter(log_format: str) -> logging.Formatter:
-    """The formatter of every line, ours or a library's: collect the fields, mask, write."""
-    return ProcessorFormatter(processors=[_gathered, _masked, _as_json if log_format == "json" else _as_text])
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What one line says. `name` is empty for a line of a library, `message` for an event of ours."""
+
+    record: logging.LogRecord
+    name: str
+    message: str
+    fields: Mapping[str, Any]
+    context: Mapping[str, Any]
+    """The fields of the run or request that it belongs to."""
+    traceback: str
 
 
-def _gathered(_: Any, method: str, event: EventDict) -> EventDict:
-    """Of a record: its message, the name of its event, and the fields of the run or request that it belongs to."""
-    record: logging.LogRecord = event["_record"]
-    exc_info = event.get("exc_info")
+class LineFormatter(logging.Formatter):
+    """Every line, ours or a library's: collect the fields, mask, write."""
+
+    def __init__(self, write: Callable[[Line], str]) -> None:
+        super().__init__()
+        self._write = write
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._write(_masked(_gathered(record)))
+
+
+def formatter(log_format: str) -> LineFormatter:
+    """`text` or `json`."""
+    return LineFormatter(_as_json if log_format == "json" else _as_text)
+
+
+def _gathered(record: logging.LogRecord) -> Line:
     name = getattr(record, NAME, "")
     own: dict[str, Any] = getattr(record, FIELDS, {})
-    around = get_contextvars()
-    return {
-        "record": record,
-        "name": name,
+    around = bound_fields()
+    return Line(
+        record=record,
+        name=name,
         # The text of an event is made again from its masked fields: a mask would miss a secret that is quoted there.
-        "message": "" if name else event["event"],
-        "fields": own,
-        "context": {name: around[name] for name in CONTEXT_FIELDS if name in around and name not in own},
-        "traceback": logging.Formatter().formatException(exc_info) if exc_info else "",
-    }
+        message="" if name else record.getMessage(),
+        fields=own,
+        context={name: around[name] for name in CONTEXT_FIELDS if name in around and name not in own},
+        traceback=logging.Formatter().formatException(record.exc_info) if record.exc_info else "",
+    )
 
 
-def _masked(_: Any, method: str, event: EventDict) -> EventDict:
+def _masked(line: Line) -> Line:
     mask = current_mask()
     if mask is None:
-        return event
-    texts = {name: mask(event[name]) for name in ("message", "traceback")}
-    return {**event, **texts, "fields": {name: _text_masked(mask, value) for name, value in event["fields"].items()}}
+        return line
+    fields = {name: mask(value) if isinstance(value, str) else value for name, value in line.fields.items()}
+    return replace(line, message=mask(line.message), traceback=mask(line.traceback), fields=fields)
 
 
-def _text_masked(mask: Callable[[str], str], value: Any) -> Any:
-    return mask(value) if isinstance(value, str) else value
-
-
-def _as_text(_: Any, method: str, event: EventDict) -> str:
+def _as_text(line: Line) -> str:
     """One line per record. Text from tools and models cannot move the reader's cursor."""
-    record, fields = event["record"], event["fields"]
-    at = logging.Formatter().formatTime(record)
-    says = f"{event['name']} {event_text(event['name'], fields)}" if event["name"] else event["message"]
-    below = blocks(fields) + (f"\n{event['traceback']}" if event["traceback"] else "")
-    return visible(f"{at} {record.levelname:7} {record.name}: {says}{pairs(event['context'])}{below}")
+    at = logging.Formatter().formatTime(line.record)
+    says = f"{line.name} {event_text(line.name, line.fields)}" if line.name else line.message
+    below = blocks(line.fields) + (f"\n{line.traceback}" if line.traceback else "")
+    return visible(f"{at} {line.record.levelname:7} {line.record.name}: {says}{pairs(line.context)}{below}")
 
 
-def _as_json(_: Any, method: str, event: EventDict) -> str:
+def _as_json(line: Line) -> str:
     """One object per line: at, level, logger, event (of our own lines), message, fields, and the traceback if any."""
-    record: logging.LogRecord = event["record"]
-    line = {
-        "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-        "level": record.levelname,
-        "logger": record.name,
-        **({"event": event["name"]} if event["name"] else {}),
-        "message": sentence(event["name"], event["fields"]) if event["name"] else event["message"],
-        **event["context"],
-        **event["fields"],
-        **({"traceback": event["traceback"]} if event["traceback"] else {}),
+    said = {
+        "at": datetime.fromtimestamp(line.record.created, UTC).isoformat(timespec="milliseconds"),
+        "level": line.record.levelname,
+        "logger": line.record.name,
+        **({"event": line.name} if line.name else {}),
+        "message": sentence(line.name, line.fields) if line.name else line.message,
+        **line.context,
+        **line.fields,
+        **({"traceback": line.traceback} if line.traceback else {}),
     }
-    return json.dumps(line, ensure_ascii=False)
+    return json.dumps(said, ensure_ascii=False)
 
 
 def end_process(code: int) -> NoReturn:

@@ -26,7 +26,7 @@ def main(arguments: Sequence[str]) -> int:
     gc.disable()  # imports make hundreds of thousands of objects, and all of them stay
     try:
         settings = _stage("Configuration", _settings, _role(arguments))
-        station = _stage("Import", _station)(settings, _role(arguments))
+        station = _stage("Import", _station, _role(arguments))(settings, _role(arguments))
         _stage("Initialisation", station.open)
     except _CannotStart as failed:
         return _banner(failed)
@@ -78,7 +78,13 @@ def _settings(role: str) -> Any:
     return settings
 
 
-def _station() -> Callable[[Any, Any], Any]:
+def _station(role: str) -> Callable[[Any, Any], Any]:
+    from agent_runner.clients.process.lean_imports import import_httpx, import_redis
+
+    if role == "worker":  # agents may want what `import_redis` leaves out
+        import_httpx()
+    else:
+        import_redis()
     from agent_runner.tasks.app import build_app
     from agent_runner.tasks.worker.serve import Station
     from agent_runner.tasks.worker.workplace import Workplace
