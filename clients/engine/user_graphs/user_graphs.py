@@ -43,6 +43,7 @@ from agent_runner.clients.engine.user_graphs.graph_surroundings import (
 )
 from agent_runner.clients.engine.user_graphs.half_imports import bear_half_imports
 from agent_runner.clients.engine.user_graphs.run_context import check_names
+from agent_runner.clients.engine.user_graphs.same_names import refuse_same_names
 from agent_runner.clients.process.shared_work import SharedWork
 from agent_runner.clients.process.threads import apart, own
 
@@ -137,7 +138,10 @@ class UserGraphs:
     def _import(self, place: str) -> ModuleType:
         with contained_blocking():
             if place.endswith(".py") or "/" in place:
-                return module_of_file(Path(os.path.normpath(self._path.parent / place)))
+                file = Path(os.path.normpath(self._path.parent / place))
+                module = module_of_file(file)
+                refuse_same_names(file, self._path.parent)
+                return module
             return importlib.import_module(place)
 
     def durability(self, name: str) -> str:

@@ -16,6 +16,10 @@ from agent_runner.clients.engine.user_graphs.user_graphs import GraphError
 from tests.unit.engine.world import World, make_world
 from tests.unit.models.settings import SomeSettings
 
+SOURCE_OF_TWINS = """
+from langgraph.graph import START, MessagesState, StateGraph
+graph = StateGraph(MessagesState).add_node("n", lambda s: {"messages": [("ai", NAME)]}).add_edge(START, "n")
+"""
 GRAPHS = """
 from __future__ import annotations
 
@@ -201,6 +205,23 @@ async def test_no_file_and_broken_files_are_told(tmp_path: Path) -> None:
                 path.write_text(content)
             with pytest.raises(GraphError, match=told):
                 await world.factory.graph(Bundle(graph="x"))
+
+
+async def test_a_module_of_another_folder_is_not_taken_for_ones_own(tmp_path: Path) -> None:
+    """Two agents with modules of one name: the second is refused with both places, and works by a relative import."""
+    source = "from twin_state import NAME\n" + SOURCE_OF_TWINS
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "twin_state.py").write_text(f"NAME = '{name}'")
+        (tmp_path / name / "graph.py").write_text(source)
+    (tmp_path / "two" / "relative.py").write_text(source.replace("from twin", "from .twin"))
+    places = {"one": "./one/graph.py:graph", "two": "./two/graph.py:graph", "relative": "./two/relative.py:graph"}
+    (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": places, "dependencies": ["./one", "./two"]}))
+    async with make_world(tmp_path, replace(SomeSettings(), graphs=tmp_path / "langgraph.json")) as world:
+        for name, answer in (("one", "one"), ("relative", "two")):
+            assert (await world.turn("hi", world.run(), Bundle(graph=name))).answer == answer
+        with pytest.raises(GraphError, match=r"one/twin_state.py, not .*two/twin_state.py.*from .twin_state import"):
+            await world.turn("hi", world.run(), Bundle(graph="two"))
 
 
 async def test_a_changed_file_is_read_again(project: Path) -> None:
