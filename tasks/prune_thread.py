@@ -2,9 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-import aiosqlite
-import psycopg
-
+from agent_runner.clients.engine.memory.database_errors import memory_errors
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
 from agent_runner.tasks.body_errors import ExecutionError
@@ -23,7 +21,7 @@ async def prune_thread(process: "RunnerProcess", thread_id: str, head_checkpoint
         raise ExecutionError.of(Code.BAD_MESSAGE, "Thread ID is required for PruneThread")
     try:
         count = await process.memory.prune(thread_id, head_checkpoint_id)
-    except (aiosqlite.Error, psycopg.Error) as exc:
+    except memory_errors() as exc:
         raise ExecutionError.of(Code.SYSTEM, f"thread {thread_id} stays for now: {type(exc).__name__}") from None
     log.info("thread.pruned", thread_id=thread_id, checkpoints=count, whole=not head_checkpoint_id)
     await confirm(process, pb.RemovedRequest(thread_id=thread_id, head_checkpoint_id=head_checkpoint_id))

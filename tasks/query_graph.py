@@ -9,8 +9,6 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import aiosqlite
-import psycopg
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
 from agent_runner.clients.engine.agent_definition import Bundle, SubAgentSpec
@@ -28,6 +26,7 @@ from agent_runner.clients.engine.inspection.states import (
 from agent_runner.clients.engine.inspection.store_items import store_answer
 from agent_runner.clients.engine.inspection.thread_size import thread_size
 from agent_runner.clients.engine.memory.checkpoints import tracks_heads
+from agent_runner.clients.engine.memory.database_errors import memory_errors
 from agent_runner.clients.engine.memory.state.serializer import StateTypeError
 from agent_runner.clients.engine.user_graphs.run_context import RunContext, RunContextError, facts_of
 from agent_runner.clients.engine.user_graphs.user_graphs import Graph, GraphError
@@ -86,7 +85,7 @@ async def _answered(process: "RunnerProcess", taken: pb.TakeQueryReply) -> pb.An
         return pb.AnswerQueryRequest(refusal=str(error), refused_as="failed")
     except TimeoutError:
         return pb.AnswerQueryRequest(refusal="the worker did not find the answer in time", refused_as="failed")
-    except (aiosqlite.Error, psycopg.Error) as error:
+    except memory_errors() as error:
         text = f"the checkpoint store cannot be read: {type(error).__name__}"
         return pb.AnswerQueryRequest(refusal=text, refused_as="failed")
     except Exception as error:

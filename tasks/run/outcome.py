@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent_runner.clients.engine.current import BudgetReached
-from agent_runner.clients.engine.memory.postgres_pool import MemoryAway
+from agent_runner.clients.engine.memory.database_errors import MemoryAway
 from agent_runner.clients.engine.turn import MemoryGone
 from agent_runner.clients.mcp.definition import McpServerError
 from agent_runner.clients.models.errors import explain_model_error, passing

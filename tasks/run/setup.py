@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import httpx
-import psycopg
 import redis
 from langchain_core.callbacks import BaseCallbackHandler
 from langgraph.constants import START
@@ -17,6 +16,7 @@ from agent_runner.clients.engine.asked_turn import fitted, open_asked_turn, stop
 from agent_runner.clients.engine.current import doing
 from agent_runner.clients.engine.factory import EngineFactory
 from agent_runner.clients.engine.memory.checkpoints import HeadTracking
+from agent_runner.clients.engine.memory.database_errors import psycopg_errors
 from agent_runner.clients.engine.turn import Turn, open_turn
 from agent_runner.clients.engine.user_graphs.run_context import context_for, lacking, limit_of
 from agent_runner.clients.engine.user_graphs.user_graphs import Graph
@@ -50,7 +50,7 @@ DURABILITY, DURABILITIES = "agent-runner/durability", ("sync", "async", "exit")
 """The annotation of an agent that says when its steps are written to memory, and the values of it."""
 SKILLS, INJECT = "agent-runner/skills", "inject"
 """The annotation of an agent, and its value for skills whose whole texts are in the prompt."""
-_INFRASTRUCTURE = (ConnectionError, httpx.TransportError, psycopg.OperationalError, redis.ConnectionError)
+_INFRASTRUCTURE = (ConnectionError, httpx.TransportError, redis.ConnectionError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,7 +286,7 @@ def is_infrastructure(error: BaseException) -> bool:
     seen: set[int] = set()
     link: BaseException | None = error
     while link is not None and id(link) not in seen:
-        if isinstance(link, _INFRASTRUCTURE):
+        if isinstance(link, (*_INFRASTRUCTURE, *psycopg_errors("OperationalError"))):
             return True
         seen.add(id(link))
         link = link.__cause__

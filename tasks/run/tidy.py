@@ -3,9 +3,7 @@
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-import aiosqlite
-import psycopg
-
+from agent_runner.clients.engine.memory.database_errors import memory_errors
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.phases import Phase
 from agent_runner.tasks.run.run import Run
@@ -31,7 +29,7 @@ async def tidy(process: "RunnerProcess", run: Run, phase: str) -> None:
     also = [before] if before and phase != Phase.COMPLETED.wire_name else []
     try:
         await process.memory.prune(run.current.thread_id, head, also=also)
-    except (aiosqlite.Error, psycopg.Error) as exc:
+    except memory_errors() as exc:
         log.warning("memory.not_tidied", execution_id=run.id, error=type(exc).__name__)
 
 
@@ -39,7 +37,7 @@ async def undo(process: "RunnerProcess", run: Run, execution_ids: Collection[str
     """Remove from the run's thread what these executions wrote. What cannot be removed is no part of any turn."""
     try:
         await process.memory.undo(run.current.thread_id, execution_ids)
-    except (aiosqlite.Error, psycopg.Error) as exc:
+    except memory_errors() as exc:
         log.warning("memory.not_tidied", execution_id=run.id, error=type(exc).__name__)
 
 

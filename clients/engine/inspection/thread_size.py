@@ -8,14 +8,16 @@ In SQLite each checkpoint holds all values that it needs: there the bytes of a c
 import sqlite3
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import ormsgpack
 from langgraph.checkpoint.base import BaseCheckpointSaver
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
-from agent_runner.clients.engine.memory.postgres_pool import Pool
 from agent_runner.clients.engine.memory.sqlite.sqlite_saver import OneVisitSaver
+
+if TYPE_CHECKING:
+    from agent_runner.clients.engine.memory.postgres_memory import PostgresMemory
+    from agent_runner.clients.engine.memory.postgres_pool import Pool
 
 Json = dict[str, Any]
 Channels = Mapping[str, tuple[int, int]]
@@ -47,12 +49,12 @@ _OPTION = ormsgpack.OPT_NON_STR_KEYS
 async def thread_size(saver: BaseCheckpointSaver[Any], thread_id: str) -> Json:
     """`{total_bytes, checkpoints, channel_values, pending_writes}`, the last three with `count` and `bytes` as the
     database stores them; `channel_values.by_channel` has `versions` and `bytes` of each channel."""
-    if isinstance(saver, AsyncPostgresSaver):
-        return await _in_postgres(cast("Pool", saver.conn), thread_id)
-    return await _in_sqlite(cast("OneVisitSaver", saver), thread_id)
+    if isinstance(saver, OneVisitSaver):
+        return await _in_sqlite(saver, thread_id)
+    return await _in_postgres(cast("PostgresMemory", saver).pool, thread_id)
 
 
-async def _in_postgres(pool: Pool, thread_id: str) -> Json:
+async def _in_postgres(pool: "Pool", thread_id: str) -> Json:
     async with pool.connection() as connection:
         found = [
             await (await connection.execute(query, {"thread": thread_id})).fetchall()

@@ -16,33 +16,30 @@ import sqlite3
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import ERROR, RESUME
 from langgraph.checkpoint.base import BaseCheckpointSaver, ChannelVersions, Checkpoint, CheckpointMetadata
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
 from agent_runner.clients.engine.current import CurrentRun, current_run
-from agent_runner.clients.engine.memory.postgres_pool import Patient, Pool, open_pool, set_up_alone
-from agent_runner.clients.engine.memory.prune_postgres import drop_postgres, prune_postgres
 from agent_runner.clients.engine.memory.pruning import saved
 from agent_runner.clients.engine.memory.sqlite.prune_sqlite import drop_sqlite, give_back, prune_sqlite, shrinking
 from agent_runner.clients.engine.memory.sqlite.sqlite_in_place import InPlace
 from agent_runner.clients.engine.memory.sqlite.sqlite_saver import CONTENT, PUT, OneVisitSaver, Rows, finished
 from agent_runner.clients.engine.memory.state.serializer import StateSerializer
 from agent_runner.clients.engine.memory.untold_steps import (
-    STEPS_POSTGRES,
     STEPS_SQLITE,
-    WRITTEN_POSTGRES,
     WRITTEN_SQLITE,
     Step,
     step,
 )
 from agent_runner.status.store.postgres import advice
+
+if TYPE_CHECKING:
+    from agent_runner.clients.engine.memory.postgres_memory import PostgresMemory
 
 SQLITE_BUSY_TIMEOUT_MS = 15_000
 
@@ -189,36 +186,6 @@ class SqliteMemory(HeadTracking, OneVisitSaver):
         return await self.read(lambda connection: connection.execute(question, values).fetchall())
 
 
-class PostgresMemory(HeadTracking, Patient, AsyncPostgresSaver):
-    """A small pool of connections. Reads and writes wait for a database that is away."""
-
-    def __init__(self, pool: Pool) -> None:
-        super().__init__(pool, serde=StateSerializer())
-        # LangGraph holds one lock for a single connection and for a pool alike: a call that waits in the database would
-        # hold up the memory of all other runs of the worker. The pool gives each call a connection of its own.
-        self.lock = cast("asyncio.Lock", nullcontext())
-
-    async def prune_to(self, thread_id: str, head: str, also: Collection[str]) -> int:
-        return await prune_postgres(self._pool, thread_id, head, also)
-
-    async def drop(self, thread_id: str, ids: Sequence[str]) -> None:
-        await drop_postgres(self._pool, thread_id, ids)
-
-    async def writes_since(self, thread_id: str, checkpoint_id: str, channel: str) -> dict[str, Any]:
-        async with self._pool.connection() as connection:
-            rows = await (await connection.execute(WRITTEN_POSTGRES, (thread_id, channel, checkpoint_id))).fetchall()
-        return {row["task_id"]: self.serde.loads_typed((row["type"], row["blob"])) for row in rows}
-
-    async def steps_since(self, thread_id: str, checkpoint_id: str) -> list[Step]:
-        async with self._pool.connection() as connection:
-            rows = await (await connection.execute(STEPS_POSTGRES, (thread_id, checkpoint_id))).fetchall()
-        return [step(row["checkpoint_id"], row["parent_checkpoint_id"], row["metadata"]) for row in rows]
-
-    @property
-    def _pool(self) -> Pool:
-        return cast("Pool", self.conn)
-
-
 def tracks_heads(checkpointer: object) -> bool:
     """Whether a graph's memory is ours."""
     return isinstance(checkpointer, HeadTracking)
@@ -275,7 +242,9 @@ async def open_saver(url: str) -> Memory:
         if kind == "sqlite":
             return await _open_sqlite(rest.partition("?")[0])
         if kind in ("postgresql", "postgres"):
-            return await _open_postgres(url)
+            from agent_runner.clients.engine.memory.postgres_memory import open_postgres
+
+            return await open_postgres(url)
     except Exception as error:
         raise MemoryStoreError(f"checkpoint store {_shown(url)}: {error} {advice(str(error))}".strip()) from error
     raise MemoryStoreError(f"checkpoint store {_shown(url)}: must begin with sqlite:/// or postgresql://")
@@ -319,17 +288,6 @@ async def _opened_sqlite(rest: str) -> Memory:
         await connection.close()
 
     return Memory(saver, close)
-
-
-async def _open_postgres(url: str) -> Memory:
-    pool = await open_pool(url)
-    try:
-        saver = PostgresMemory(pool)
-        await set_up_alone(pool, saver.setup)
-    except BaseException:
-        await pool.close()
-        raise
-    return Memory(saver, pool.close)
 
 
 def _shown(url: str) -> str:

@@ -18,6 +18,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from agent_runner.clients.engine.memory.database_errors import MemoryAway
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.store.postgres import advice, is_pooled, plain, prepares
 
@@ -36,10 +37,6 @@ PATIENCE_S, PAUSE_S = 300.0, 0.5
 
 T = TypeVar("T")
 Pool = AsyncConnectionPool[AsyncConnection[DictRow]]
-
-
-class MemoryAway(Exception):
-    """The run is given up, because the database with the agents' memory was away too long or cannot be used."""
 
 
 class SteadyPool(Pool):

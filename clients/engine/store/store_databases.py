@@ -12,10 +12,9 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import psycopg
 from langgraph.store.base import BaseStore, Op, Result, TTLConfig
 
-from agent_runner.clients.engine.memory.postgres_pool import open_pool, patiently, set_up_alone
+from agent_runner.clients.engine.memory.database_errors import psycopg_errors
 from agent_runner.clients.engine.store.sqlite_vectors import connect
 from agent_runner.clients.engine.store.vectors_first import VectorsFirst
 
@@ -102,6 +101,8 @@ async def _sqlite(opening: AsyncExitStack, path: str, index: Index, ttl: TTLConf
 async def _postgres(opening: AsyncExitStack, url: str, index: Index, ttl: TTLConfig | None) -> Any:
     from langgraph.store.postgres.aio import AsyncPostgresStore
 
+    from agent_runner.clients.engine.memory.postgres_pool import open_pool, set_up_alone
+
     pool = await open_pool(url)
     opening.push_async_callback(pool.close)
     if index:
@@ -148,6 +149,8 @@ async def _on_sqlite(store: Any, ops: list[Op]) -> list[Result]:
 
 
 async def _on_postgres(store: BaseStore, ops: list[Op]) -> list[Result]:
+    from agent_runner.clients.engine.memory.postgres_pool import patiently
+
     return await repeated(lambda: patiently(lambda: store.abatch(ops)), _is_conflict)
 
 
@@ -167,4 +170,4 @@ def _is_conflict(error: BaseException) -> bool:
     cause = error.__cause__ if isinstance(error.__cause__, sqlite3.Error) else error  # the store wraps some of them
     if isinstance(cause, sqlite3.OperationalError):
         return cause.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
-    return isinstance(error, psycopg.errors.DeadlockDetected | psycopg.errors.SerializationFailure)
+    return isinstance(error, psycopg_errors("DeadlockDetected", "SerializationFailure"))

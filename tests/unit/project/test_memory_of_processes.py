@@ -85,7 +85,7 @@ PROCESSES: dict[str, tuple[list[str], set[str]]] = {
             "agent_runner.tasks.execute_graphton",
             "agent_runner.clients.engine.engines.deep_agents",
         ],
-        {"fastapi", "uvicorn", "flower"} | MODELS,
+        {"fastapi", "uvicorn", "flower"} | POSTGRES | MODELS,
     ),
 }
 """Process: the modules that it imports before it has work, and the packages that these must not bring."""
