@@ -10,7 +10,7 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from agent_runner.clients.engine.memory.checkpoints import HeadTracking, Memory
 from agent_runner.clients.engine.memory.postgres_pool import Patient, Pool, open_pool, set_up_alone
 from agent_runner.clients.engine.memory.prune_postgres import drop_postgres, prune_postgres
-from agent_runner.clients.engine.memory.serializer import StateSerializer
+from agent_runner.clients.engine.memory.state.serializer import StateSerializer
 from agent_runner.clients.engine.memory.untold_steps import STEPS_POSTGRES, WRITTEN_POSTGRES, Step, step
 
 
