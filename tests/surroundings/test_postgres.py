@@ -10,6 +10,7 @@ from langgraph.checkpoint.base import empty_checkpoint
 
 from agent_runner.clients.engine.memory import postgres_pool
 from agent_runner.clients.engine.memory.checkpoints import open_saver
+from agent_runner.clients.engine.memory.database_errors import MemoryAway
 from agent_runner.status.store import schema
 from agent_runner.status.store.postgres import engine_url, plain, prepares
 from agent_runner.status.store.store import Store
@@ -58,7 +59,7 @@ async def test_memory_that_stays_away_is_named(cluster: Cluster, monkeypatch: py
     monkeypatch.setattr(postgres_pool, "CONNECTION_WAIT_S", 1.0)
     async with await open_saver(cluster.url) as memory:
         await asyncio.to_thread(cluster.stop)
-        with pytest.raises(postgres_pool.MemoryAway, match="was away"):
+        with pytest.raises(MemoryAway, match="was away"):
             await memory.saver.aput(place("t"), empty_checkpoint(), {}, {})
 
 
