@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 
 import psutil
@@ -152,10 +153,8 @@ def test_they_end_with_their_worker(servers: SharedStacks, graphs: str, pool: st
     with servers.lent(AGENT_RUNNER_GRAPHS=graphs) as stack:
         worker = stack.start_worker(AGENT_RUNNER_POOL=pool, AGENT_RUNNER_CONCURRENCY="2")
         id = start(stack, "staying")
-        line = eventually(
-            lambda: next((s for s in worker.output().splitlines() if "STAYS" in s), ""), what="the process"
-        )
-        stays = psutil.Process(int(line.split()[-1]))
+        line = eventually(lambda: re.search(r"STAYS (\d+)\n", worker.output()), what="the process, a whole line")
+        stays = psutil.Process(int(line[1]))
         child = worker.child()
         worker.kill(signal.SIGKILL)
         os.kill(child.pid, signal.SIGKILL)

@@ -150,7 +150,7 @@ async def test_updates_cost_little(server: ContractServer, backend: CompatibleBa
         await run.text(number * 10 - run.said)
         await until(lambda number=number: len(server.shown) == 1 + number)  # type: ignore[misc]
     whole = backend._runs[run.told.handle].whole
-    assert whole.sent == 15
+    await until(lambda: whole.sent == 15, what="the answer to the last one")
     began = time.monotonic()
     for status in server.shown[1:16]:
         await backend._clients.executions.update_status(EXECUTION, status)
