@@ -117,7 +117,7 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
         # not open in it.
         latest = await standing_at(graph, call_config(run, bundle), subgraphs=True)
         moved_on = checkpoint_id(latest) != head
-        standing = await _standing_at(graph, run, bundle, head) if moved_on else latest
+        standing = await _standing_at_head(graph, run, bundle, head) if moved_on else latest
         run.budget_questions = frozenset(q["id"] for q in open_questions(standing) if is_budget_question(q))
         if goes_on := _continuation(graph, standing, given):
             # To leave a breakpoint at the latest checkpoint, give no checkpoint id: with one it would be a fork.
@@ -129,7 +129,7 @@ async def open_turn(graph: Graph, run: CurrentRun, bundle: Bundle, given: Given,
     return Turn(input=begins, config=await _whole(graph, run, config, begins) if head else config)
 
 
-async def _standing_at(graph: Graph, run: CurrentRun, bundle: Bundle, head: str) -> StateSnapshot:
+async def _standing_at_head(graph: Graph, run: CurrentRun, bundle: Bundle, head: str) -> StateSnapshot:
     """The state at the checkpoint `head`. Raises MemoryGone if it is missing: LangGraph would begin without a state."""
     standing = await standing_at(graph, call_config(run, bundle, head=head))
     if standing.metadata is None:

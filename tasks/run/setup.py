@@ -285,8 +285,9 @@ def is_infrastructure(error: BaseException) -> bool:
     """Whether another try may help: a service that we use did not answer."""
     seen: set[int] = set()
     link: BaseException | None = error
+    kinds = (*_INFRASTRUCTURE, *psycopg_errors("OperationalError"))
     while link is not None and id(link) not in seen:
-        if isinstance(link, (*_INFRASTRUCTURE, *psycopg_errors("OperationalError"))):
+        if isinstance(link, kinds):
             return True
         seen.add(id(link))
         link = link.__cause__

@@ -168,7 +168,7 @@ class TaskPool(ThreadPool):
     def _resize(self, limit: int) -> None:
         self.limit = limit
         self.executor._max_workers = limit
-        _start_threads(self.executor)
+        _forget_idle_threads(self.executor)
         if self.on_resize is not None:
             self.on_resize(limit)
 
@@ -177,7 +177,7 @@ class TaskPool(ThreadPool):
         return {**stock, "running": len(self._slots), "processes": [os.getpid()]}
 
 
-def _start_threads(executor: Any) -> None:
+def _forget_idle_threads(executor: Any) -> None:
     """Each of the next tasks gets a thread of its own, until there are as many threads as slots.
 
     Without it some of them wait beside free slots: the executor counts a thread as idle at the end of each task, also

@@ -4,6 +4,7 @@ psycopg is imported where a Postgres is used, and before that no error of it can
 It costs a worker with SQLite 6 MiB.
 """
 
+import sqlite3
 import sys
 
 import aiosqlite
@@ -16,6 +17,11 @@ class MemoryAway(Exception):
 def memory_errors() -> tuple[type[Exception], ...]:
     """What either database may raise: `except memory_errors() as error`."""
     return (aiosqlite.Error, *psycopg_errors("Error"))
+
+
+def is_busy(error: sqlite3.OperationalError) -> bool:
+    """Whether somebody else has the SQLite file at the moment: the same again may succeed."""
+    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 def psycopg_errors(*names: str) -> tuple[type[Exception], ...]:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 
 from langgraph.store.base import BaseStore, Op, Result, TTLConfig
 
-from agent_runner.clients.engine.memory.database_errors import psycopg_errors
+from agent_runner.clients.engine.memory.database_errors import is_busy, psycopg_errors
 from agent_runner.clients.engine.store.sqlite_vectors import connect
 from agent_runner.clients.engine.store.vectors_first import VectorsFirst
 
@@ -169,5 +169,5 @@ def _is_conflict(error: BaseException) -> bool:
     """Whether the error only means that somebody else used the database at the same time."""
     cause = error.__cause__ if isinstance(error.__cause__, sqlite3.Error) else error  # the store wraps some of them
     if isinstance(cause, sqlite3.OperationalError):
-        return cause.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        return is_busy(cause)
     return isinstance(error, psycopg_errors("DeadlockDetected", "SerializationFailure"))

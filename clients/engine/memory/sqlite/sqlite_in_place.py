@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+from agent_runner.clients.engine.memory.database_errors import is_busy
+
 T = TypeVar("T")
 
 MOST_BYTES = 256 << 10
@@ -53,7 +55,7 @@ class InPlace:
         try:
             return (work(connection),)
         except sqlite3.OperationalError as error:  # another process brings the file into order
-            if _is_busy(error):
+            if is_busy(error):
                 return None
             raise
 
@@ -68,7 +70,7 @@ class InPlace:
         try:
             connection.execute("BEGIN IMMEDIATE").close()
         except sqlite3.OperationalError as error:
-            if _is_busy(error):
+            if is_busy(error):
                 return None
             raise
         try:
@@ -87,7 +89,3 @@ class InPlace:
 
     def _free(self) -> sqlite3.Connection | None:
         return None if self._elsewhere or threading.get_ident() != self._thread else self._connection
-
-
-def _is_busy(error: sqlite3.OperationalError) -> bool:
-    return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
