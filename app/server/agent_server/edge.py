@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from fastapi import APIRouter
-
 from agent_runner.app.server.agent_server.assistants.assistant_routes import assistant_routes
 from agent_runner.app.server.agent_server.assistants.assistant_service import AssistantService
 from agent_runner.app.server.agent_server.assistants.graph_shapes import graph_shape_routes
@@ -16,9 +14,10 @@ from agent_runner.app.server.agent_server.threads.thread_routes import thread_ro
 from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
 from agent_runner.app.server.agent_server.threads.thread_states import ThreadStates
 from agent_runner.app.server.edge_services import Edges
+from agent_runner.app.server.route_group import RouteGroup
 
 
-def agent_server_routes(edges: Edges) -> Sequence[APIRouter]:
+def agent_server_routes(edges: Edges) -> Sequence[RouteGroup]:
     """All of them need a key; `/ok` and `/info`, which do not, are `server_facts`. Groups that `http.disable_*` of
     langgraph.json leaves out are not there."""
     assistants = AssistantService(edges.ctx)

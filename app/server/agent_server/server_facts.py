@@ -1,18 +1,18 @@
 """`/ok` and `/info`: open, without data. Clients ask for them before anything else."""
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.http.document.schemas import answer, object_of
+from agent_runner.app.server.route_group import RouteGroup
 
 API_VERSION = "0.16.7"
 """The release of the Agent Server API whose answers this edge gives."""
 _TRUE = {"type": "boolean"}
 
 
-def server_facts(edges: Edges, version: str) -> APIRouter:
-    routes = APIRouter(tags=["agent server"])
+def server_facts(edges: Edges, version: str) -> RouteGroup:
+    routes = RouteGroup(tags=["agent server"])
 
     @routes.get("/ok", responses={200: answer(object_of(ok=_TRUE, services={"type": "object"}))})
     async def ok(check_db: int = 0) -> JSONResponse:

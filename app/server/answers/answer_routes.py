@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -14,6 +14,7 @@ from agent_runner.app.server.http.answers import body_json, body_model
 from agent_runner.app.server.http.document.schemas import STRING, answer, body_of, object_of
 from agent_runner.app.server.http.metrics import Metrics
 from agent_runner.app.server.problems import invalid
+from agent_runner.app.server.route_group import RouteGroup
 from agent_runner.status.log.log import rfc3339
 from agent_runner.status.questions import expected_text
 from agent_runner.status.store.store import Store
@@ -56,9 +57,9 @@ class TokenWish(BaseModel):
     lasts_s: Annotated[float, Field(ge=LEAST_S, le=LONGEST_S, allow_inf_nan=False)] | None = None
 
 
-def answer_routes(edges: Edges, metrics: Metrics, server_store: Store) -> APIRouter:
+def answer_routes(edges: Edges, metrics: Metrics, server_store: Store) -> RouteGroup:
     handlers = AnswerHandlers(Answers(edges, server_store), edges, metrics)
-    routes = APIRouter(tags=["answers"])
+    routes = RouteGroup(tags=["answers"])
     add, wish = routes.add_api_route, body_of(TokenWish.model_json_schema(), required=False)
     conflict = {409: {"$ref": "#/components/responses/Refused409"}}
     add("/v1/executions/{execution_id}/answer-token", handlers.issue, methods=["POST"], status_code=201,

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.http.document.schemas import STRING, answer, object_of
+from agent_runner.app.server.route_group import RouteGroup
 from agent_runner.status.log.log import rfc3339
 from agent_runner.status.requests.org_budgets import REFUSE, WAIT, WINDOWS
 from agent_runner.status.store.turns.org_use import Use
@@ -38,8 +38,8 @@ def budget_json(use: Use) -> dict[str, Any]:
     }
 
 
-def budget_routes(edges: Edges) -> APIRouter:
-    routes = APIRouter(prefix="/v1/budgets", tags=["budgets"])
+def budget_routes(edges: Edges) -> RouteGroup:
+    routes = RouteGroup(prefix="/v1/budgets", tags=["budgets"])
     shown = object_of(budgets={"type": "array", "items": _BUDGET})
 
     @routes.get("", responses={200: answer(shown)})

@@ -3,7 +3,7 @@
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
 from agent_runner.app.server.edge_services import Edges
@@ -12,6 +12,7 @@ from agent_runner.app.server.front_ends.front_paths import AGUI
 from agent_runner.app.server.http.document.front_end_schemas import AGUI_BODY
 from agent_runner.app.server.http.document.schemas import STRING, body_of
 from agent_runner.app.server.http.metrics import Metrics
+from agent_runner.app.server.route_group import RouteGroup
 
 if TYPE_CHECKING:
     from agent_runner.app.server.front_ends.agui.agui_runs import AgUiRuns
@@ -21,8 +22,8 @@ _EVENT = {"type": "object", "required": ["type"], "properties": {"type": STRING}
 _EVENTS: Responses = {200: frames_of("events of AG-UI 1.0", _EVENT)}
 
 
-def agui_routes(edges: Edges, metrics: Metrics) -> APIRouter:
-    do, routes = AgUiHandlers(FrontAnswers(edges, metrics)), APIRouter(prefix=AGUI, tags=["front ends"])
+def agui_routes(edges: Edges, metrics: Metrics) -> RouteGroup:
+    do, routes = AgUiHandlers(FrontAnswers(edges, metrics)), RouteGroup(prefix=AGUI, tags=["front ends"])
     add, one = routes.add_api_route, "/{agent}/{thread_id}"
     add("/{agent}", do.run, methods=["POST"], openapi_extra=body_of(AGUI_BODY), response_class=StreamingResponse,
         responses=_EVENTS)  # fmt: skip

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
 from agent_runner.app.server.edge_services import Edges
@@ -25,6 +25,7 @@ from agent_runner.app.server.front_ends.happenings import Json
 from agent_runner.app.server.http.document.front_end_schemas import AI_SDK_FORM
 from agent_runner.app.server.http.document.schemas import STRING, body_of
 from agent_runner.app.server.http.metrics import Metrics
+from agent_runner.app.server.route_group import RouteGroup
 from agent_runner.status.phases import TERMINAL_PHASES
 from agent_runner.status.store.records import Execution
 
@@ -34,8 +35,8 @@ _CHUNKS: Responses = {200: frames_of("chunks of a UI message stream", _CHUNK)}
 _RESUMED: Responses = {**_CHUNKS, 204: {"description": "no run of this chat is open"}}
 
 
-def ai_sdk_routes(edges: Edges, metrics: Metrics) -> APIRouter:
-    do, routes = AiSdkHandlers(FrontAnswers(edges, metrics)), APIRouter(prefix=AI_SDK, tags=["front ends"])
+def ai_sdk_routes(edges: Edges, metrics: Metrics) -> RouteGroup:
+    do, routes = AiSdkHandlers(FrontAnswers(edges, metrics)), RouteGroup(prefix=AI_SDK, tags=["front ends"])
     add, one = routes.add_api_route, "/{agent}/{chat_id}"
     add("/{agent}", do.send, methods=["POST"], openapi_extra=body_of(AI_SDK_FORM), response_class=StreamingResponse,
         responses=_CHUNKS)  # fmt: skip

@@ -65,9 +65,8 @@ def build_http_app(ctx: ServerContext) -> FastAPI:
     routers = (first, *streaming, answers, *(routes(edges) for routes in _ROUTES), *agent_server_routes(edges))
     app.router.routes += plain_routes(edges, metrics)
     for router in routers:
-        app.include_router(router, dependencies=guarded)
-    app.include_router(readiness_routes(ctx))
-    app.include_router(server_facts(edges, _version()))
+        app.router.routes += router.guarded(guarded)
+    app.router.routes += readiness_routes(ctx).routes + server_facts(edges, _version()).routes
 
     @app.get(METRICS, include_in_schema=False)
     async def show_metrics(format: str = "") -> Response:

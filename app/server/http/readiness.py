@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
-from fastapi import APIRouter
 from fastapi.responses import JSONResponse
 from kombu import Connection
 
@@ -13,6 +12,7 @@ from agent_runner.app.server.http.document.message_schemas import ref
 from agent_runner.app.server.http.document.schemas import STRING, STRINGS, answer, object_of
 from agent_runner.app.server.http.shared_answer import Fresh
 from agent_runner.app.server.problems import Kind, Problem
+from agent_runner.app.server.route_group import RouteGroup
 from agent_runner.clients.broker.celery_config import celery_url
 from agent_runner.clients.broker.redis_probe import RedisFull, broker_commands, open_client, refused
 from agent_runner.clients.settings.settings import Settings
@@ -24,8 +24,8 @@ _NOT_READY = {"description": "what is down, and why", "content": {PROBLEM: {"sch
 Check = Callable[[], Awaitable[object]]
 
 
-def readiness_routes(ctx: ServerContext) -> APIRouter:
-    routes = APIRouter(tags=["health"])
+def readiness_routes(ctx: ServerContext) -> RouteGroup:
+    routes = RouteGroup(tags=["health"])
     checks: Mapping[str, Check] = {
         "database": ctx.store.ping,
         "broker": lambda: _broker(ctx.settings),

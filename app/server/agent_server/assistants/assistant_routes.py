@@ -6,7 +6,7 @@ from functools import partial
 from typing import Annotated, Any, Literal
 from uuid import uuid4
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
@@ -22,6 +22,7 @@ from agent_runner.app.server.agent_server.threads.thread_service import ThreadSe
 from agent_runner.app.server.agent_server.uuids import known_uuid
 from agent_runner.app.server.contract.json_text import WHOLE
 from agent_runner.app.server.http.document.schemas import body_of
+from agent_runner.app.server.route_group import RouteGroup
 from agent_runner.status.store.registry.assistants import Assistant
 
 Shown = Literal[
@@ -81,8 +82,8 @@ class LatestVersion(Body):
     version: Annotated[int, Field(ge=1, lt=1 << 31), WHOLE]
 
 
-def assistant_routes(assistants: AssistantService, threads: ThreadService) -> APIRouter:
-    routes = APIRouter(prefix="/assistants", tags=["assistants"])
+def assistant_routes(assistants: AssistantService, threads: ThreadService) -> RouteGroup:
+    routes = RouteGroup(prefix="/assistants", tags=["assistants"])
 
     @routes.post("", name="create assistant", openapi_extra=body_of(AssistantCreate))
     async def create(request: Request) -> JSONResponse:

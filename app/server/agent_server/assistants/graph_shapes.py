@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
@@ -21,6 +21,7 @@ from agent_runner.app.server.contract.json_text import WHOLE
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.executions.run_config import MAX_LIMIT, check_config
 from agent_runner.app.server.problems import Problem
+from agent_runner.app.server.route_group import RouteGroup
 from agent_runner.status.store.records import ResourceKind
 from agent_runner.status.store.registry.assistants import Assistant
 
@@ -83,8 +84,8 @@ class GraphShapes:
         return kept
 
 
-def graph_shape_routes(edges: Edges, assistants: AssistantService, questions: GraphQuestions) -> APIRouter:
-    routes = APIRouter(prefix="/assistants", tags=["assistants"])
+def graph_shape_routes(edges: Edges, assistants: AssistantService, questions: GraphQuestions) -> RouteGroup:
+    routes = RouteGroup(prefix="/assistants", tags=["assistants"])
     shapes = GraphShapes(edges, assistants, questions)
 
     @routes.get("/{assistant_id}/schemas", name="get schemas")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from agent_runner.app.server.access.principal import default_org
@@ -29,6 +29,7 @@ from agent_runner.app.server.contract.ids import new_schedule_id
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.http.document.schemas import body_of
 from agent_runner.app.server.problems import Kind, Problem
+from agent_runner.app.server.route_group import RouteGroup
 from agent_runner.app.server.schedules.makers import makers_of
 from agent_runner.app.server.schedules.schedule_service import ScheduleService
 from agent_runner.status.schedules.schedule import AGENT_SERVER, Overlap, Rules, Schedule
@@ -150,8 +151,8 @@ def _by(key: str) -> Callable[[Json], Any]:
     return lambda one: one[key]
 
 
-def cron_routes(edges: Edges, threads: ThreadService, assistants: AssistantService) -> APIRouter:
-    routes = APIRouter(tags=["crons"])
+def cron_routes(edges: Edges, threads: ThreadService, assistants: AssistantService) -> RouteGroup:
+    routes = RouteGroup(tags=["crons"])
     do, add = CronHandlers(edges, threads, assistants), routes.add_api_route
     made, one = body_of(CronCreate), "/runs/crons/{cron_id}"
     add("/threads/{thread_id}/runs/crons", do.create_in_thread, methods=["POST"], openapi_extra=made)

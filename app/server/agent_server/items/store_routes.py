@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import AfterValidator, Field
 
@@ -12,6 +12,7 @@ from agent_runner.app.server.agent_server.request_bodies import TEXT, Body, Name
 from agent_runner.app.server.contract.json_text import WHOLE
 from agent_runner.app.server.contract.texts import without_nul
 from agent_runner.app.server.http.document.schemas import body_of
+from agent_runner.app.server.route_group import RouteGroup
 
 
 def _no(given: bool) -> bool:
@@ -58,8 +59,8 @@ class NamespaceSearch(Body):
     offset: Offset = 0
 
 
-def store_routes(questions: GraphQuestions) -> APIRouter:
-    routes = APIRouter(prefix="/store", tags=["store"])
+def store_routes(questions: GraphQuestions) -> RouteGroup:
+    routes = RouteGroup(prefix="/store", tags=["store"])
 
     async def done(op: str, **asked: Any) -> Any:
         return await questions.ask("store", {"op": op, **asked})

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import Header, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from agent_runner.app.server.agent_server.assistants.assistant_service import AssistantService
@@ -24,6 +24,7 @@ from agent_runner.app.server.contract.create_limits import create_bytes
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.http.document.schemas import EVENTS, JSON, STRING, answer, body_of, object_of
 from agent_runner.app.server.problems import Kind, Problem
+from agent_runner.app.server.route_group import RouteGroup
 from agent_runner.status.store.records import Execution
 
 Json = dict[str, Any]
@@ -46,11 +47,11 @@ _EVENTS = {"description": "the events of the run, until its end", "content": {EV
 _VALUES: Responses = {200: {"description": "the last values of the run", "content": {JSON: {"schema": {}}}}}
 
 
-def run_routes(edges: Edges, threads: ThreadService, assistants: AssistantService) -> APIRouter:
+def run_routes(edges: Edges, threads: ThreadService, assistants: AssistantService) -> RouteGroup:
     runs = RunService(edges, threads, assistants)
     answers = RunAnswers(edges, runs)
     limit = create_bytes(edges.ctx.settings)
-    do, routes = RunHandlers(runs, answers, limit), APIRouter(tags=["runs"])
+    do, routes = RunHandlers(runs, answers, limit), RouteGroup(tags=["runs"])
     add, made = routes.add_api_route, body_of(RunCreate)
     streamed: dict[str, Any] = {"response_class": StreamingResponse, "responses": {200: _EVENTS}}
     add(OF_THREAD, do.create, methods=["POST"], openapi_extra=made, responses=_SHOWN)

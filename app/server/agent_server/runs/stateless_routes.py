@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import Header, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import Field, RootModel
 
@@ -14,6 +14,7 @@ from agent_runner.app.server.agent_server.runs.run_service import RunService
 from agent_runner.app.server.agent_server.runs.stream_modes import chosen_modes
 from agent_runner.app.server.agent_server.streams.frames import ID_PATTERN, place_after
 from agent_runner.app.server.http.document.schemas import body_of
+from agent_runner.app.server.route_group import RouteGroup
 
 MOST_AT_ONCE = 100
 
@@ -22,8 +23,8 @@ class Batch(RootModel[list[RunCreate]]):
     root: list[RunCreate] = Field(min_length=1, max_length=MOST_AT_ONCE)
 
 
-def stateless_routes(runs: RunService, answers: RunAnswers, limit: int) -> APIRouter:
-    routes = APIRouter(prefix="/runs", tags=["runs"])
+def stateless_routes(runs: RunService, answers: RunAnswers, limit: int) -> RouteGroup:
+    routes = RouteGroup(prefix="/runs", tags=["runs"])
     made = body_of(RunCreate)
 
     @routes.post("", name="create stateless run", openapi_extra=made)

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import Header, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import ConfigDict, Field, WithJsonSchema
 
@@ -31,6 +31,7 @@ from agent_runner.app.server.http.document.message_schemas import ref
 from agent_runner.app.server.http.document.schemas import STRING, answer, body_of, object_of
 from agent_runner.app.server.http.lasting import LastingResponse
 from agent_runner.app.server.problems import Problem, invalid
+from agent_runner.app.server.route_group import RouteGroup
 
 Json = dict[str, Any]
 CUSTOM = "custom:"
@@ -71,8 +72,8 @@ class Subscription(Body):
         return inside and (self.depth is None or len(namespace) - len(prefix) <= self.depth)
 
 
-def protocol_routes(ctx: ServerContext, threads: ThreadService, answers: RunAnswers, commands: Commands) -> APIRouter:
-    routes = APIRouter(prefix="/threads/{thread_id}", tags=["runs", "streams of threads"])
+def protocol_routes(ctx: ServerContext, threads: ThreadService, answers: RunAnswers, commands: Commands) -> RouteGroup:
+    routes = RouteGroup(prefix="/threads/{thread_id}", tags=["runs", "streams of threads"])
 
     @routes.post(
         "/commands",

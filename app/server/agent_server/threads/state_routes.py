@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import JSONResponse
 
 from agent_runner.app.server.agent_server.path_ids import ThreadId
@@ -11,6 +11,7 @@ from agent_runner.app.server.agent_server.request_bodies import Body, Limit, Nam
 from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
 from agent_runner.app.server.agent_server.threads.thread_states import ThreadStates
 from agent_runner.app.server.http.document.schemas import STRING, answer, body_of, object_of
+from agent_runner.app.server.route_group import RouteGroup
 
 _NUMBER = {"type": "integer", "minimum": 0}
 _STORED = object_of(count=_NUMBER, bytes=_NUMBER)
@@ -50,8 +51,8 @@ class HistorySearch(Body):
     checkpoint: CheckpointBody | None = None
 
 
-def state_routes(threads: ThreadService, states: ThreadStates) -> APIRouter:
-    routes = APIRouter(prefix="/threads/{thread_id}", tags=["threads"])
+def state_routes(threads: ThreadService, states: ThreadStates) -> RouteGroup:
+    routes = RouteGroup(prefix="/threads/{thread_id}", tags=["threads"])
 
     @routes.get("/state", name="get state")
     async def state(thread_id: ThreadId, subgraphs: bool = False) -> JSONResponse:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
@@ -16,6 +16,7 @@ from agent_runner.app.server.agent_server.threads.thread_view import extracted, 
 from agent_runner.app.server.agent_server.uuids import known_uuid, session_of
 from agent_runner.app.server.http.document.schemas import body_of
 from agent_runner.app.server.problems import Kind, Problem
+from agent_runner.app.server.route_group import RouteGroup
 from agent_runner.status.store.registry.threads import Thread, ThreadQuery, ThreadStatus
 
 Status = Literal["idle", "busy", "interrupted", "error"]
@@ -182,8 +183,8 @@ class ThreadHandlers:
         return JSONResponse(await self.shown(await self._threads.again(copied)))
 
 
-def thread_routes(threads: ThreadService, states: ThreadStates) -> APIRouter:
-    routes = APIRouter(prefix="/threads", tags=["threads"])
+def thread_routes(threads: ThreadService, states: ThreadStates) -> RouteGroup:
+    routes = RouteGroup(prefix="/threads", tags=["threads"])
     handlers = ThreadHandlers(threads, states)
     minimal: dict[int | str, dict[str, Any]] = {204: {"description": "with `Prefer: return=minimal`"}}
     routes.post("", name="create thread", openapi_extra=body_of(ThreadCreate))(handlers.create)

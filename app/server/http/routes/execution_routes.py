@@ -5,7 +5,7 @@ from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import replace
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from agent_runner.app.server.contract.create_limits import create_bytes, create_limits
@@ -42,6 +42,7 @@ from agent_runner.app.server.http.routes.plain_route import PlainRoute
 from agent_runner.app.server.listing.list_parameters import Asked, ListView
 from agent_runner.app.server.listing.summary_view import COUNTS, ROWS_PAGE, counts_json, row_json
 from agent_runner.app.server.log_feed.follow import Snapshot, until_ended
+from agent_runner.app.server.route_group import RouteGroup
 from agent_runner.status.log.bounds import MAX_PAGE_BYTES
 from agent_runner.status.log.log import rfc3339
 from agent_runner.status.store.records import View
@@ -65,9 +66,9 @@ def plain_routes(edges: Edges, metrics: Metrics) -> list[PlainRoute]:
     ]
 
 
-def execution_routes(edges: Edges, metrics: Metrics) -> APIRouter:
+def execution_routes(edges: Edges, metrics: Metrics) -> RouteGroup:
     handlers = ExecutionHandlers(edges, metrics)
-    routes = APIRouter(prefix="/v1/executions", tags=["executions"])
+    routes = RouteGroup(prefix="/v1/executions", tags=["executions"])
     one, add = "/{execution_id}", routes.add_api_route
     redrive = body_of(ref("RedriveForm"), required=False)
     add("", handlers.create, methods=["POST"], status_code=201, openapi_extra=CREATE_BODY, responses={201: _MADE})

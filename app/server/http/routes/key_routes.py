@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,6 +10,7 @@ from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.http.answers import body_model
 from agent_runner.app.server.http.document.message_schemas import ref
 from agent_runner.app.server.http.document.schemas import answer, body_of, object_of
+from agent_runner.app.server.route_group import RouteGroup
 from agent_runner.status.api_keys import ApiKey, Scope
 from agent_runner.status.log.log import rfc3339
 
@@ -44,8 +45,8 @@ class NewKey(BaseModel):
     """None: as long as the key that makes it."""
 
 
-def key_routes(edges: Edges) -> APIRouter:
-    routes = APIRouter(prefix="/v1/keys", tags=["keys"])
+def key_routes(edges: Edges) -> RouteGroup:
+    routes = RouteGroup(prefix="/v1/keys", tags=["keys"])
     keys = edges.ctx.gate.keys
 
     @routes.post("", status_code=201, openapi_extra=body_of(NewKey), responses={201: _MADE})

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import ExitStack, aclosing
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from agent_runner.app.server.context import ServerContext
@@ -23,11 +23,12 @@ from agent_runner.app.server.listing.list_parameters import Asked
 from agent_runner.app.server.listing.overview import OVERVIEW, Overviews
 from agent_runner.app.server.listing.time_line import TIME_LINE, time_line
 from agent_runner.app.server.log_feed.follow import snapshot
+from agent_runner.app.server.route_group import RouteGroup
 
 
-def listing_routes(edges: Edges, server: ServerContext, metrics: Metrics) -> APIRouter:
+def listing_routes(edges: Edges, server: ServerContext, metrics: Metrics) -> RouteGroup:
     """Its addresses come before `/v1/executions/{execution_id}`. `server`: its store is narrowed to no caller."""
-    routes = APIRouter(prefix="/v1")
+    routes = RouteGroup(prefix="/v1")
     executions, ctx = edges.executions, edges.ctx
     feeds, overviews = ChangeFeeds(ctx, server), Overviews(ctx)
     many: dict[str, Any] = {"openapi_extra": body_of(Ids), "responses": {200: answer(RESULTS)}}

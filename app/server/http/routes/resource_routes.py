@@ -1,6 +1,6 @@
 """`/v1/agents`, `/v1/agent-instances`, `/v1/sessions`, `/v1/skills`, `/v1/environments`: one set of routes per kind."""
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from agent_runner.app.server.access.principal import default_org
@@ -14,12 +14,13 @@ from agent_runner.app.server.http.routes.skill_routes import skill_routes
 from agent_runner.app.server.problems import invalid
 from agent_runner.app.server.resources.resource_bodies import parsed
 from agent_runner.app.server.resources.resource_kinds import DEFINITIONS, Definition
+from agent_runner.app.server.route_group import RouteGroup
 from agent_runner.status.log.bounds import MAX_PAGE_BYTES
 from agent_runner.status.store.records import ResourceKind, ResourceQuery, View
 
 
-def resource_routes(edges: Edges) -> APIRouter:
-    routes = APIRouter()
+def resource_routes(edges: Edges) -> RouteGroup:
+    routes = RouteGroup()
     # As they are: to include a router makes each of its routes a second time, which is most of what a route costs.
     for definition in DEFINITIONS.values():
         if definition.route:
@@ -31,9 +32,9 @@ def resource_routes(edges: Edges) -> APIRouter:
     return routes
 
 
-def _create_and_get(definition: Definition, edges: Edges) -> APIRouter:
+def _create_and_get(definition: Definition, edges: Edges) -> RouteGroup:
     kind, resources = definition.kind, edges.resources
-    routes = APIRouter(prefix=f"/v1/{definition.route}", tags=[definition.route])
+    routes = RouteGroup(prefix=f"/v1/{definition.route}", tags=[definition.route])
     shown, given = answer(ref(kind.value)), body_of(ref(f"{kind.value}Input"))
 
     @routes.post("", status_code=201, name=f"create {kind.value}", openapi_extra=given, responses={201: shown})
@@ -49,11 +50,11 @@ def _create_and_get(definition: Definition, edges: Edges) -> APIRouter:
     return routes
 
 
-def _routes_of(definition: Definition, edges: Edges) -> APIRouter:
+def _routes_of(definition: Definition, edges: Edges) -> RouteGroup:
     """The routes that all kinds share."""
     kind, resources = definition.kind, edges.resources
     write = edges.skills if kind is ResourceKind.SKILL else resources
-    routes = APIRouter(prefix=f"/v1/{definition.route}", tags=[definition.route])
+    routes = RouteGroup(prefix=f"/v1/{definition.route}", tags=[definition.route])
     shown, page = answer(ref(kind.value)), answer(page_of(kind.value))
     given, changed = body_of(ref(f"{kind.value}Input")), body_of(ref(f"{kind.value}Update"))
 

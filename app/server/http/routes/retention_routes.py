@@ -3,7 +3,7 @@
 from dataclasses import fields
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,6 +12,7 @@ from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.http.answers import body_model
 from agent_runner.app.server.http.document.schemas import answer, body_of, object_of
 from agent_runner.app.server.maintenance.retention import Report
+from agent_runner.app.server.route_group import RouteGroup
 
 RUN_S = 10.0
 """The longest time that one call works."""
@@ -29,8 +30,8 @@ class RunRetention(BaseModel):
     dry_run: bool = False
 
 
-def retention_routes(edges: Edges) -> APIRouter:
-    routes = APIRouter(prefix="/v1/retention", tags=["retention"])
+def retention_routes(edges: Edges) -> RouteGroup:
+    routes = RouteGroup(prefix="/v1/retention", tags=["retention"])
     described = body_of(RunRetention)
 
     @routes.post("", openapi_extra=described, responses={200: answer(_REPORT)})

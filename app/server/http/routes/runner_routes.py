@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -11,6 +11,7 @@ from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.http.answers import body_model
 from agent_runner.app.server.http.document.message_schemas import ref
 from agent_runner.app.server.http.document.schemas import STRING, STRINGS, answer, body_of, object_of
+from agent_runner.app.server.route_group import RouteGroup
 from agent_runner.app.server.runners.failure_reports import STEPS_OF_MESSAGE, ExitReport, Name
 from agent_runner.app.server.runners.served_queues import may_fail, must_serve
 from agent_runner.app.server.runners.worker_keys import must_be_mine
@@ -40,8 +41,8 @@ _ENDED = answer(object_of(ended=STRINGS))
 _APPLIED = answer(object_of(applied={"type": "boolean"}, phase=STRING, code=STRING))
 
 
-def runner_routes(edges: Edges) -> APIRouter:
-    routes = APIRouter(prefix="/v1", tags=["workers"])
+def runner_routes(edges: Edges) -> RouteGroup:
+    routes = RouteGroup(prefix="/v1", tags=["workers"])
 
     @routes.get("/workers", responses={200: _WORKERS})
     async def workers() -> Response:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from agent_runner.app.server.edge_services import Edges
@@ -13,6 +13,7 @@ from agent_runner.app.server.http.document.schedule_forms import NEW_FORM, PATCH
 from agent_runner.app.server.http.document.schedule_schemas import COMING
 from agent_runner.app.server.http.document.schemas import STRING, answer, body_of, object_of
 from agent_runner.app.server.http.routes.parameters import IdempotencyKey, PageSize, PageToken
+from agent_runner.app.server.route_group import RouteGroup
 from agent_runner.app.server.schedules.makers import makers_of
 from agent_runner.app.server.schedules.schedule_bodies import NewSchedule, Preview, SchedulePatch, rules_of
 from agent_runner.app.server.schedules.schedule_service import ScheduleService
@@ -31,8 +32,8 @@ _TIMES: dict[int | str, dict[str, Any]] = {200: answer(object_of(times=COMING))}
 _FIRINGS = object_of(firings={"type": "array", "items": ref("Firing"), "maxItems": KEPT})
 
 
-def schedule_routes(edges: Edges) -> APIRouter:
-    routes = APIRouter(prefix="/v1/schedules", tags=["schedules"])
+def schedule_routes(edges: Edges) -> RouteGroup:
+    routes = RouteGroup(prefix="/v1/schedules", tags=["schedules"])
     service = ScheduleService(edges, makers_of(edges))
     made: dict[int | str, dict[str, Any]] = {201: answer(ref("Schedule"))}
 

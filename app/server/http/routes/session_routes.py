@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from fastapi.responses import JSONResponse, Response
 
 from agent_runner.app.server.access.principal import default_org
@@ -10,6 +10,7 @@ from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.http.document.message_schemas import ref
 from agent_runner.app.server.http.document.schemas import answer
 from agent_runner.app.server.resources.session_state import DEFAULT_MESSAGES, MOST_MESSAGES, session_state
+from agent_runner.app.server.route_group import RouteGroup
 from agent_runner.status.store.records import ResourceKind
 
 Messages = Annotated[
@@ -17,8 +18,8 @@ Messages = Annotated[
 ]
 
 
-def session_routes(edges: Edges) -> APIRouter:
-    routes = APIRouter(prefix="/v1/sessions", tags=["sessions"])
+def session_routes(edges: Edges) -> RouteGroup:
+    routes = RouteGroup(prefix="/v1/sessions", tags=["sessions"])
 
     @routes.get("/{name}/state", name="get the state of a session", responses={200: answer(ref("SessionState"))})
     async def state(name: str, org: str = "", messages: Messages = 0) -> Response:

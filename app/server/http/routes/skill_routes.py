@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from agent_runner.ai.stigmer.agentic.skill.v1.io_pb2 import PushSkillRequest
@@ -16,6 +16,7 @@ from agent_runner.app.server.http.document.message_schemas import ref
 from agent_runner.app.server.http.document.schemas import answer, body_of
 from agent_runner.app.server.problems import invalid, violated
 from agent_runner.app.server.resources.resource_bodies import parsed
+from agent_runner.app.server.route_group import RouteGroup
 from agent_runner.clients.skills.archive import MAX_ARCHIVE_BYTES
 from agent_runner.status.store.records import ResourceKind
 
@@ -30,9 +31,9 @@ TagName = Annotated[str, Query(pattern=TAG.expression, max_length=MAX_INDEXED)]
 ScopeName = Annotated[str, Query(json_schema_extra={"enum": ["", *ApiResourceOwnerScope.keys()]})]
 
 
-def skill_routes(edges: Edges) -> APIRouter:
+def skill_routes(edges: Edges) -> RouteGroup:
     resources, skills, kind = edges.resources, edges.skills, ResourceKind.SKILL
-    routes = APIRouter(prefix="/v1/skills", tags=["skills"])
+    routes = RouteGroup(prefix="/v1/skills", tags=["skills"])
 
     @routes.post("", status_code=201, name="create Skill", openapi_extra=_BODY, responses={201: _SHOWN})
     async def create(
