@@ -148,8 +148,6 @@ class LocalSandbox(Sandbox):
             self.root_dir.chmod(0o700)  # earlier versions left it open to others
             if self._shown is not None:
                 self._link(self._shown)
-            if self.walls:
-                write_etc(self.root_dir, self.work_dir)
             self._pipe = self._pipe or os.pipe()
         except OSError as error:
             raise SandboxError(f"sandbox {self.root_dir}: {error}") from error
@@ -289,6 +287,10 @@ class LocalSandbox(Sandbox):
                 self._kept.end()
                 self._kept = None
             if self._kept is None:
+                try:
+                    write_etc(self.root_dir, self.work_dir)
+                except OSError as error:
+                    raise SandboxError(f"sandbox {self.root_dir}: {error}") from error
                 told = {
                     "argv": self.walls.command_line(self.root_dir, self.links.values()),
                     "limits": self.limits.of_the_run(),

@@ -27,6 +27,7 @@ from agent_runner.clients.models.budget import OWNERS, Spent, budget_of
 from agent_runner.clients.models.prices import prices_of
 from agent_runner.clients.process.threads import own
 from agent_runner.clients.sandbox.kinds.kind import SandboxRequest
+from agent_runner.clients.sandbox.kinds.on_demand import OnDemand
 from agent_runner.clients.sandbox.kinds.port import Sandbox, SandboxError
 from agent_runner.clients.sandbox.kinds.registry import ANNOTATION as SANDBOX
 from agent_runner.clients.sandbox.kinds.registry import NONE, chosen_kind, kind_of
@@ -249,7 +250,7 @@ async def start_tool_servers(settings: "Settings", run: Run) -> dict[str, tuple[
 
 async def open_sandbox(settings: "Settings", run: Run) -> Sandbox | None:
     """The sandbox of the kind that the agent chose, else of the worker's. Raises SandboxError: no other kind takes
-    over."""
+    over. The one of a user's own graph is opened when the graph first uses it."""
     told = run.claim.reply
     name = chosen_kind(settings, told.agent.metadata.annotations.get(SANDBOX, ""))
     if name == NONE:
@@ -271,6 +272,8 @@ async def open_sandbox(settings: "Settings", run: Run) -> Sandbox | None:
             error.kind = error.kind or name
             raise
 
+    if told.graph and not told.skills:
+        return OnDemand(opened, name=f"{name}, not opened", mask=run.mask)
     return await own(opened)
 
 

@@ -16,6 +16,20 @@ from tests.support.fake_engine import FakeEngine, fake_engine
 from tests.unit.tasks.runner_process import Quiet, runner_process, settings_of
 from tests.unit.tasks.runner_server import RunnerServer
 
+GRAPH = """
+from langchain_core.messages import AIMessage
+from langgraph.graph import END, START, MessagesState, StateGraph
+from agent_runner.clients.engine.engines.sandbox_backend import CurrentSandboxBackend
+
+async def act(state):
+    said = state["messages"][-1].text
+    if not said.startswith("$ "):
+        return {"messages": [AIMessage("nothing to run")]}
+    return {"messages": [AIMessage((await CurrentSandboxBackend().aexecute(said[2:])).output)]}
+
+graph = StateGraph(MessagesState).add_node("act", act).add_edge(START, "act").add_edge("act", END).compile()
+"""
+
 
 @pytest.fixture
 async def server() -> AsyncIterator[RunnerServer]:
@@ -37,7 +51,10 @@ def engine(tmp_path: Path) -> Iterator[FakeEngine]:
 @pytest.fixture
 async def process(server: RunnerServer, engine: FakeEngine, tmp_path: Path) -> AsyncIterator[RunnerProcess]:
     """A worker whose own kind is local, and that offers docker and none besides."""
-    given = {"sandbox": "local", "sandbox_kinds": "docker,none", "sandbox_docker_host": engine.url}
+    (tmp_path / "graphs.py").write_text(GRAPH)
+    (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": {"own": "./graphs.py:graph"}}))
+    given: dict[str, Any] = {"sandbox": "local", "sandbox_kinds": "docker,none", "sandbox_docker_host": engine.url}
+    given |= {"graphs": tmp_path / "langgraph.json"}
     async with runner_process(settings_of(server.port, tmp_path, llm_provider="demo", **given)) as process:
         yield process
 
@@ -104,3 +121,36 @@ async def test_nothing_takes_the_place_of_an_engine_that_is_away(
     assert (told["phase"], told["code"], told["what"]) == (Phase.FAILED, "E305", "docker")
     assert "the daemon is shutting down" in told["original_error"]
     assert not any(kind == "tool_start" for kind, _ in server.stored)
+
+
+async def test_a_graph_that_runs_nothing_gets_no_sandbox(
+    server: RunnerServer, process: RunnerProcess, engine: FakeEngine
+) -> None:
+    """Neither a container nor a directory is made for it, so that an engine that is away does not matter."""
+    server.claim_reply.graph, server.claim_reply.message = "own", "hello"
+    engine.refuses["GET /_ping"] = (500, "the daemon is shutting down")
+    assert (await run(process, server, "docker"))["phase"] == Phase.COMPLETED
+    assert (engine.containers, (process.settings.data_dir / "sandboxes").exists()) == ({}, False)
+
+
+@pytest.mark.parametrize("kind", ["docker", "local"])
+async def test_a_graph_that_runs_a_command_gets_its_sandbox_then(
+    server: RunnerServer, process: RunnerProcess, engine: FakeEngine, kind: str
+) -> None:
+    """The kind that was chosen. What it started ends with the run."""
+    server.claim_reply.graph = "own"
+    assert (await run(process, server, kind))["phase"] == Phase.COMPLETED
+    answer = process.settings.data_dir / "sandboxes" / "ses-1" / "workspace" / "answer"
+    assert answer.read_text() == "42\n"
+    assert [one.state["Running"] for one in engine.containers.values()] == [False] * (kind == "docker")
+
+
+async def test_a_graph_reads_why_it_has_no_sandbox(
+    server: RunnerServer, process: RunnerProcess, engine: FakeEngine
+) -> None:
+    """Its first use fails; a graph that lets the error out ends with the code of an agent's."""
+    server.claim_reply.graph = "own"
+    engine.refuses["GET /_ping"] = (500, "the daemon is shutting down")
+    told = await run(process, server, "docker")
+    assert (told["phase"], told["code"], told["what"]) == (Phase.FAILED, "E305", "docker")
+    assert "the daemon is shutting down" in told["original_error"]
