@@ -26,7 +26,14 @@ from langgraph.checkpoint.base import BaseCheckpointSaver, ChannelVersions, Chec
 
 from agent_runner.clients.engine.current import CurrentRun, current_run
 from agent_runner.clients.engine.memory.pruning import saved
-from agent_runner.clients.engine.memory.sqlite.prune_sqlite import drop_sqlite, give_back, prune_sqlite, shrinking
+from agent_runner.clients.engine.memory.sqlite.prune_sqlite import (
+    drop_sqlite,
+    give_back,
+    has_room,
+    prune_sqlite,
+    shrinking,
+    weight,
+)
 from agent_runner.clients.engine.memory.sqlite.sqlite_in_place import InPlace
 from agent_runner.clients.engine.memory.sqlite.sqlite_saver import CONTENT, PUT, OneVisitSaver, Rows, finished
 from agent_runner.clients.engine.memory.state.serializer import StateSerializer
@@ -166,8 +173,10 @@ class SqliteMemory(HeadTracking, OneVisitSaver):
         return written
 
     async def prune_to(self, thread_id: str, head: str, also: Collection[str]) -> int:
-        gone = await self.write(lambda connection: prune_sqlite(connection, thread_id, head, also))
-        if gone:
+        weighed = self.here.read(lambda connection: weight(connection, thread_id)) if self.here else None
+        size = weighed[0] if weighed else None
+        gone = await self.write(lambda connection: prune_sqlite(connection, thread_id, head, also), size)
+        if gone and not (self.here and self.here.read(has_room) == (False,)):
             await self.read(give_back)
         return gone
 

@@ -10,15 +10,16 @@ import pytest
 from langgraph.checkpoint.base import empty_checkpoint
 
 from agent_runner.clients.engine.memory.checkpoints import SqliteMemory, open_saver
+from agent_runner.clients.engine.memory.sqlite.prune_sqlite import ROWS_IN_PLACE
 
 PLACE: Any = {"configurable": {"thread_id": "t", "checkpoint_ns": ""}}
 
 
-SHORT = ("put", "write", "get")
+SHORT = ("put", "write", "get", "prune")
 
 
 @pytest.mark.parametrize("in_place", [True, False], ids=["in place", "on the thread"])
-@pytest.mark.parametrize("verb", [*SHORT, "prune", "delete"])
+@pytest.mark.parametrize("verb", [*SHORT, "prune of much", "delete"])
 async def test_a_verb_is_one_visit_or_none(
     tmp_path: Path, verb: str, in_place: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -30,6 +31,11 @@ async def test_a_verb_is_one_visit_or_none(
         if not in_place:
             saver.here.close()
         written: Any = await saver.aput(PLACE, {**empty_checkpoint(), "id": "c1"}, {}, {})
+        if verb == "prune":
+            for number in (2, 3):
+                written = await saver.aput(written, {**empty_checkpoint(), "id": f"c{number}"}, {}, {})
+        if verb == "prune of much":
+            await saver.aput_writes(written, [("a", number) for number in range(ROWS_IN_PLACE + 1)], "task")
         visits = 0
         visit: Any = saver.conn._execute
 
@@ -49,10 +55,13 @@ async def test_a_verb_is_one_visit_or_none(
             case "get":
                 assert await saver.aget_tuple(PLACE) is not None
             case "prune":
+                assert await memory.prune("t", "c3") == 2
+            case "prune of much":
                 assert await memory.prune("t", "c1") == 0
             case "delete":
                 await saver.adelete_thread("t")
-        assert visits == (0 if in_place and verb in SHORT else 1)
+        # Where something was removed, the thread also looks whether the file has pages to give back.
+        assert visits == (0 if in_place and verb in SHORT else 2 if verb == "prune" else 1)
 
 
 async def test_a_write_waits_for_an_open_list(tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ WAL_BYTES = 4 << 20
 FREE_PAGES_LEAST = 256
 _FOUND = "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, metadata FROM checkpoints WHERE thread_id = ?"
 _ONE = "thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
+ROWS_IN_PLACE = 64
+"""Of a thread with more checkpoints or writes the prune is work for the connection's thread."""
 _OPTION = ormsgpack.OPT_NON_STR_KEYS
 
 
@@ -25,6 +27,18 @@ async def shrinking(connection: aiosqlite.Connection) -> None:
     """
     await connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
     await connection.execute(f"PRAGMA journal_size_limit={WAL_BYTES}")
+
+
+def weight(connection: sqlite3.Connection, thread_id: str) -> int | None:
+    """Bytes of all that the thread holds; None if that is many rows. The content itself is not read."""
+    total = 0
+    for table, content in (("checkpoints", "checkpoint"), ("writes", "value")):
+        ask = f"SELECT length({content}) FROM {table} WHERE thread_id = ? LIMIT {ROWS_IN_PLACE + 1}"  # noqa: S608
+        sizes = connection.execute(ask, (thread_id,)).fetchall()
+        if len(sizes) > ROWS_IN_PLACE:
+            return None
+        total += sum(size or 0 for (size,) in sizes)
+    return total
 
 
 def prune_sqlite(connection: sqlite3.Connection, thread_id: str, head: str, also: Collection[str]) -> int:
@@ -67,10 +81,15 @@ def _strip(connection: sqlite3.Connection, place: tuple[str, str, str], names: f
     connection.execute(delete, (*place, *sorted(names)))
 
 
-def give_back(connection: sqlite3.Connection) -> None:
-    """Give free pages back to the disk if there are at least FREE_PAGES_LEAST and more than a quarter of all pages."""
+def has_room(connection: sqlite3.Connection) -> bool:
+    """Whether the file has at least FREE_PAGES_LEAST free pages, and more than a quarter of all."""
     free, pages = [_number(connection, f"PRAGMA {what}") for what in ("freelist_count", "page_count")]
-    if free >= FREE_PAGES_LEAST and free * 4 > pages:
+    return free >= FREE_PAGES_LEAST and free * 4 > pages
+
+
+def give_back(connection: sqlite3.Connection) -> None:
+    """Give the free pages back to the disk, if there is room."""
+    if has_room(connection):
         connection.execute("PRAGMA incremental_vacuum").fetchall()
 
 
