@@ -5,6 +5,8 @@ gets a new incarnation id and the read end of a pipe that only this process hold
 knows that the supervisor is gone.
 
 A child that must leave but still has work to finish asks for a successor (SIGUSR1): the next child starts at once.
+
+A child that shows no sign of life any more is ended (`silence.py`).
 """
 
 import contextlib
@@ -17,14 +19,17 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import IO, TYPE_CHECKING, Any
+
+from agent_runner.app.silence import LOOK_S, Place, Signs, busiest_thread, end, is_here, silence
 
 if TYPE_CHECKING:
     from urllib.request import OpenerDirector
 
 INCARNATION_ENV = "AGENT_RUNNER_INCARNATION"
 SUPERVISOR_FD_ENV = "AGENT_RUNNER_SUPERVISOR_FD"
+SIGNS_FD_ENV = "AGENT_RUNNER_SIGNS_FD"
 PARENT_FD_ENV = "AGENT_RUNNER_PARENT_FD"
 BANNER = b"STARTUP FAILURE"
 KEPT_BYTES = 4096
@@ -37,6 +42,8 @@ MOST_LEAVING = 2
 """The most leaving children beside the one that works. With more, the next successor must wait for an end."""
 LAST_REPORTS_S = 2.0
 CANNOT_BE_EXECUTED = 127
+LAST_LINES_S = 0.2
+"""The time to read what a child has written before its end: others may hold its pipe open."""
 _TICK_S = 0.02
 
 
@@ -50,23 +57,27 @@ def supervise(
     opener: "Callable[[], OpenerDirector] | None" = None,
     detour: Callable[[bytes], object] | None = None,
     ready: Callable[[int], None] | None = None,
+    on_silent: Callable[[int, float, str], None] | None = None,
 ) -> int:
     """Run `argv` again and again until a signal asks to stop. Returns the last child's exit code (128 + n: signal n).
 
     Reports to the server go through what `opener` makes, else directly: a proxy of the environment is for model
     providers. A report that the server refuses, or does not take in `DETOUR_AFTER_TRIES` tries, goes to `detour`, which
-    raises if it fails too. `ready` is called with the pid of each new child. SIGINT is passed on as SIGTERM. Main
-    thread only.
+    raises if it fails too. `ready` is called with the pid of each new child. With `on_silent` children are watched;
+    it is called with the pid of one that was ended for its silence, how long that was, and in what it was, if that is
+    known. SIGINT is passed on as SIGTERM. Main thread only.
     """
     told = _Telling(http_url, api_key, opener, detour)
-    return _Supervisor(role, argv, queue=queue, told=told, ready=ready).run()
+    return _Supervisor(role, argv, queue=queue, told=told, ready=ready, on_silent=on_silent).run()
 
 
 class _Supervisor:
-    def __init__(self, role: str, argv: Sequence[str], *, queue: str, told: "_Telling", ready: Any) -> None:
+    def __init__(
+        self, role: str, argv: Sequence[str], *, queue: str, told: "_Telling", ready: Any, on_silent: Any
+    ) -> None:
         self._role, self._argv, self._queue = role, list(argv), queue
         self._told = told
-        self._ready = ready
+        self._ready, self._on_silent = ready, on_silent
         self._stop_signal = 0
         self._lives: list[_Life] = []
         """The children that have not ended. The last one works, the others are leaving."""
@@ -93,7 +104,9 @@ class _Supervisor:
                 time.sleep(_TICK_S)
             pause_s = min(pause_s * 2, PAUSE_MOST_S)
         for left in list(self._lives):
-            left.thread.join()
+            while left.thread.is_alive():
+                left.thread.join(LOOK_S)
+                self._look()
         self._told.finish()
         code = life.code if life is not None else CANNOT_BE_EXECUTED
         return code if code >= 0 else 128 - code
@@ -104,21 +117,29 @@ class _Supervisor:
             self._news.get()  # news of earlier children
         incarnation = uuid.uuid4().hex
         child_end, our_end = os.pipe()
+        signs_end, its_end = os.pipe()
+        signs = Signs(signs_end)
         env = {**os.environ, INCARNATION_ENV: incarnation, SUPERVISOR_FD_ENV: str(child_end)}
+        fds = [child_end]
+        if self._on_silent:
+            env[SIGNS_FD_ENV] = str(its_end)
+            fds.append(its_end)
         try:
             # The child has a session of its own: Ctrl-C reaches it only through this process, as SIGTERM.
             child = subprocess.Popen(  # noqa: S603 - our own command line
-                self._argv, env=env, pass_fds=(child_end,), stderr=subprocess.PIPE, start_new_session=True
+                self._argv, env=env, pass_fds=fds, stderr=subprocess.PIPE, start_new_session=True
             )
         except OSError as exc:
             os.close(our_end)
+            signs.close()
             text = f"STARTUP FAILURE: {self._argv[0]} cannot be executed: {exc}\n"
             sys.stderr.write(text)
-            self._report(incarnation, CANNOT_BE_EXECUTED, text)
+            self._report(incarnation, CANNOT_BE_EXECUTED, text, startup=True)
             return None
         finally:
             os.close(child_end)
-        life = _Life(child, incarnation, our_end, self._end)
+            os.close(its_end)
+        life = _Life(child, incarnation, our_end, signs, self._end)
         self._lives.append(life)
         if self._stop_signal:
             self._forward(self._stop_signal)
@@ -129,21 +150,54 @@ class _Supervisor:
 
     def _is_followed(self, life: "_Life") -> bool:
         """Wait until it has ended (False) or asks for a successor (True)."""
-        while (news := self._news.get()) is not life:
+        while (news := self._next_news()) is not life:
             if news is None and not self._stop_signal and len(self._lives) <= MOST_LEAVING:
                 return True
         return False
 
+    def _next_news(self) -> "_Life | None":
+        while True:
+            try:
+                return self._news.get(timeout=LOOK_S if self._on_silent else None)
+            except Empty:
+                self._look()
+
+    def _look(self) -> None:
+        for life in list(self._lives):
+            for pid, silent_s in life.signs.look().items():
+                threading.Thread(
+                    target=self._end_silent, args=(life, pid, silent_s), name="silent", daemon=True
+                ).start()
+
+    def _end_silent(self, life: "_Life", pid: int, silent_s: float) -> None:
+        """The child, or a process that it has forked."""
+        session, place = life.child.pid, life.errors.place
+        if not is_here(pid, session):
+            return
+        if pid == session:
+            life.silent_s = silent_s
+        thread = busiest_thread(pid)
+        place.expect(bool(thread))
+        end(pid, session=session, thread=thread, has_ended=lambda: not life.thread.is_alive())
+        until = time.monotonic() + LAST_LINES_S
+        while thread and not place.found and time.monotonic() < until:
+            time.sleep(_TICK_S)
+        if pid != session:  # its parent is no child of ours to wait for
+            self._report(f"{life.incarnation}.{pid}", -signal.SIGABRT, silence(silent_s, place), startup=False)
+        self._on_silent(pid, silent_s, place.found)
+
     def _end(self, life: "_Life") -> None:
         """Runs on the life's own thread: waits for the child's end and reports it at once."""
-        errors = _Errors(life.child.stderr)
         code = life.code = life.child.wait()
         # After a signal no banner is read. After an exit it may still be in the pipe, which others may hold open.
-        errors.finish(0.0 if code < 0 else 0.2)
+        life.errors.finish(0.0 if code < 0 and not life.silent_s else LAST_LINES_S)
         self._lives.remove(life)
         os.close(life.our_end)
+        life.signs.close()
         if not (self._stop_signal and code == 0):
-            self._report(life.incarnation, code, errors.banner() if code > 0 else "")
+            banner = life.errors.banner() if code > 0 else ""
+            why = silence(life.silent_s, life.errors.place) if life.silent_s else ""
+            self._report(life.incarnation, code, banner or why, startup=bool(banner))
         self._news.put(life)
 
     def _on_signal(self, number: int, _frame: object) -> None:
@@ -155,7 +209,7 @@ class _Supervisor:
             with contextlib.suppress(ProcessLookupError):
                 life.child.send_signal(number)
 
-    def _report(self, incarnation: str, code: int, text: str) -> None:
+    def _report(self, incarnation: str, code: int, text: str, *, startup: bool) -> None:
         said = {
             "incarnation": incarnation,
             "role": self._role,
@@ -163,7 +217,7 @@ class _Supervisor:
             "signal": -code if code < 0 else None,
             "exit_code": code if code >= 0 else None,
             "text": text,
-            "startup": bool(text),
+            "startup": startup,
         }
         self._told.tell(said)
 
@@ -172,10 +226,18 @@ class _Life:
     """One child, from its start to its end, which `end` waits for on a thread of its own."""
 
     def __init__(
-        self, child: "subprocess.Popen[bytes]", incarnation: str, our_end: int, end: Callable[["_Life"], None]
+        self,
+        child: "subprocess.Popen[bytes]",
+        incarnation: str,
+        our_end: int,
+        signs: Signs,
+        end: Callable[["_Life"], None],
     ) -> None:
-        self.child, self.incarnation, self.our_end = child, incarnation, our_end
+        self.child, self.incarnation, self.our_end, self.signs = child, incarnation, our_end, signs
+        self.errors = _Errors(child.stderr)
         self.code = 0
+        self.silent_s = 0.0
+        """For how long it had been silent when the supervisor ended it."""
         self.thread = threading.Thread(target=end, args=(self,), name="life", daemon=True)
 
 
@@ -243,6 +305,7 @@ class _Errors:
         assert pipe is not None
         self._pipe = pipe
         self._kept = b""
+        self.place = Place()
         self._thread = threading.Thread(target=self._pump, name="stderr", daemon=True)
         self._thread.start()
 
@@ -257,6 +320,7 @@ class _Errors:
     def _pump(self) -> None:
         with self._pipe:
             for line in iter(self._pipe.readline, b""):
+                self.place.read(line)
                 if BANNER in self._kept:
                     self._kept = self._kept[: 2 * KEPT_BYTES] if len(self._kept) > 2 * KEPT_BYTES else self._kept + line
                 elif BANNER in line:

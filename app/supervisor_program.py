@@ -32,6 +32,8 @@ class Supervised:
     api_key: str
     tls_ca: str
     redis_url: str
+    log_level: str
+    log_format: str
 
 
 def become(supervised: Supervised) -> NoReturn:
@@ -68,6 +70,7 @@ def main(arguments: Sequence[str]) -> int:
         api_key=told.api_key,
         opener=_opener(told.tls_ca),
         detour=_detour(told) if told.queue else None,
+        on_silent=_log_of_silence(told) if told.queue else None,
     )
 
 
@@ -89,6 +92,20 @@ def _detour(told: Supervised) -> Callable[[bytes], None]:
         leave(told.redis_url, told.queue, report)
 
     return leave_in_redis
+
+
+def _log_of_silence(told: Supervised) -> Callable[[int, float, str], None]:
+    """Only workers run code of users."""
+
+    def tell(pid: int, silent_s: float, where: str) -> None:
+        from agent_runner.clients.process.logs import set_up_logging
+        from agent_runner.status.event_logger import event_logger
+
+        set_up_logging(told.log_level, told.log_format)
+        log = event_logger(MODULE)
+        log.critical("worker.silent", role=told.role, pid=pid, silent_s=round(silent_s), where=where or "unknown")
+
+    return tell
 
 
 if __name__ == "__main__":

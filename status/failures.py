@@ -119,7 +119,8 @@ FAILURES: dict[Code, Failure] = dict(
             says="Activity stopped sending heartbeat (worker may have crashed): activity '{activity}' on {worker} was"
             " last heard {silent_s} s ago{progress}",
             next_step="Look at that worker's log around this time; a stopped process, a dead link or a blocked"
-            " interpreter all look like this. Send the message again when the worker is healthy.",
+            " interpreter all look like this. A blocked one is ended and replaced by its supervisor soon after, and"
+            " worker.silent in the log names the call. Send the message again when the worker is healthy.",
             retryable=True,
             attempts=Attempts.BY_DEFAULT,
         ),

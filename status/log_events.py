@@ -67,6 +67,11 @@ _ROWS = (
         "It takes messages from now on."),
     _of("worker.worn_out", ERROR, "this worker takes no more work", "reason where",
         "Too many threads of ended runs hang; a successor starts. `where` names the functions."),
+    _of("worker.silent", CRITICAL,
+        "the {role} with the process id {pid} showed no sign of life for {silent_s} s; its supervisor ended it",
+        "role pid silent_s where",
+        "Code in C held Python's interpreter, and with it every run of that process. `where` is the Python code that"
+        " called it; the lines above show all threads. Give that call less at once, or a process of its own."),
     _of("sandbox.unusable", WARNING, "sandboxes of the kind {kind} cannot be opened", "kind error",
         "Runs of agents that chose this kind end E305. Its reason is in the line."),
     _of("sandbox.walls", INFO, "commands of agents are {walls}", "walls", "What keeps commands apart on this worker."),

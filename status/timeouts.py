@@ -48,6 +48,14 @@ RESEND_UNSTAMPED_S = 10.0
 SETTLE_BACKSTOP_SOFT_S, SETTLE_BACKSTOP_HARD_S = 5.0, 10.0
 """Celery's own limits on prefork: this long after the run's own limit."""
 
+SILENT_PROCESS_LEAST_S = 10.0
+
+
+def silent_process_s(timeout_s: float) -> float:
+    """How long a worker process may show no sign of life before its supervisor ends it: for the heartbeat timeout of
+    its runs, which has ended them by then, and a third of it more, but 10 s at least."""
+    return timeout_s + max(timeout_s / 3, SILENT_PROCESS_LEAST_S)
+
 
 def ensure_thread_total_s(
     timeout_s: float = ENSURE_THREAD_TIMEOUT_S, backoff_s: float = ENSURE_THREAD_BACKOFF_S

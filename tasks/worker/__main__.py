@@ -56,10 +56,12 @@ def _stage(kind: str, work: Callable[..., Any], *arguments: Any) -> Any:
 def _settings(role: str) -> Any:
     from agent_runner.clients.process.hidden_environment import hide_secrets
     from agent_runner.clients.process.logs import set_up_logging
+    from agent_runner.clients.process.signs_of_life import show_life
     from agent_runner.clients.process.supervision import end_with_supervisor
     from agent_runner.clients.sandbox.programs import kernel
     from agent_runner.clients.settings.settings import load_settings
     from agent_runner.clients.tracing.switches import forget_switches, stay_off
+    from agent_runner.status.timeouts import silent_process_s
 
     if role not in ("worker", "orchestrator"):
         raise ValueError(f"--as must end in worker or orchestrator, not {role!r}")
@@ -67,6 +69,7 @@ def _settings(role: str) -> Any:
     kernel.not_dumpable()
     os.umask(0o077)
     settings = load_settings(role)  # type: ignore[arg-type]
+    show_life(silent_process_s(settings.heartbeat_timeout_s))
     forget_switches()
     set_up_logging(settings.log_level, settings.log_format)
     hidden = hide_secrets(settings)

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING
 
 from agent_runner.clients.backend.presence import BEAT_AT_LEAST_EVERY_S, BEAT_AT_MOST_EVERY_S, Pulse
 from agent_runner.clients.masking.operator_secrets import operator_secrets
+from agent_runner.clients.process.signs_of_life import may_be_silent
 from agent_runner.clients.reporting.port import Reporting, is_native, latest_head, open_reporting, presence_of
 from agent_runner.clients.sandbox.kinds.offered import sandbox_said
 from agent_runner.clients.tracing.tracing import OFF, Tracing, open_tracing
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.failures import Code
+from agent_runner.status.timeouts import silent_process_s
 from agent_runner.tasks.body_errors import FailureReports
 from agent_runner.tasks.run.flusher import Flusher
 from agent_runner.tasks.run.stops import ACTIVITY, Stop
@@ -156,6 +158,7 @@ class RunnerProcess:
 
     def own(self, run: "Run") -> None:
         self._runs[run.log.handle] = run
+        may_be_silent(self.silence_s)
         self.loop.threads.begin(run.id)
         if self.draining:
             self._ask_drain(run, "shutdown")
@@ -163,6 +166,7 @@ class RunnerProcess:
 
     def disown(self, run: "Run") -> None:
         self._runs.pop(run.log.handle, None)
+        may_be_silent(self.silence_s)
         self.loop.threads.end(run.id)
         if self.loop.threads.any_left and self._wear.look():
             self._presence.beat_within(BEAT_AT_LEAST_EVERY_S)
@@ -184,6 +188,14 @@ class RunnerProcess:
     @property
     def busy(self) -> int:
         return len(self._runs)
+
+    @property
+    def silence_s(self) -> float:
+        """How long this process may show no sign of life: no run of it is open after that."""
+        told = [run.claim.reply for run in list(self._runs.values())]
+        # Compatible reporting has no heartbeats: there a run is open until its own time is up.
+        limits = [reply.heartbeat_s if is_native(self.settings) else reply.start_to_close_s for reply in told]
+        return silent_process_s(max(limits, default=self.settings.heartbeat_timeout_s))
 
     def silent_s(self) -> float:
         """For how long no beat of this process has been answered."""

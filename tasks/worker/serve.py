@@ -24,6 +24,7 @@ from celery.worker.control import Panel
 
 from agent_runner.clients.broker.start_check import look_at_redis
 from agent_runner.clients.process.logs import end_process
+from agent_runner.clients.process.signs_of_life import show_life
 from agent_runner.clients.process.supervision import ask_for_successor
 from agent_runner.clients.sandbox.isolation import Isolation
 from agent_runner.clients.sandbox.kinds.offered import check_sandboxes
@@ -233,6 +234,7 @@ class Station:
             time.sleep(CHILD_REST_S)
             end_process(1)
         open_to_forks()
+        show_life(process.silence_s)
         self._workplace.process = process
         signal.signal(signal.SIGUSR2, lambda *_: process.drain("the worker is leaving", self._within_s.value))
         die = signal.getsignal(signal.SIGTERM)

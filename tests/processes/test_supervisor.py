@@ -38,14 +38,35 @@ if life == "watching":
     fd = int(os.environ["AGENT_RUNNER_SUPERVISOR_FD"])
     os.read(fd, 1)
     sys.exit(0)
+if life in ("held", "forked", "stopped"):
+    sys.path.append(os.path.dirname(sys.argv[2]))
+    from held import held
+    from agent_runner.clients.process.signs_of_life import show_life
+    show_life(2.0)
+    first = len(open(sys.argv[2]).readlines()) == 1
+    if life == "held" and first:
+        held()
+    if life == "forked" and first:
+        if forked := os.fork():
+            os.waitpid(forked, 0)
+            open(sys.argv[2] + ".ended", "w").close()
+        else:
+            show_life(2.0)
+            held()
 time.sleep(60)
+"""
+HELD = """
+import itertools
+def held():
+    sum(itertools.repeat(1, 4 * 10**9))  # one call in C, of a minute or so, which lets nobody have the interpreter
 """
 RUN = """
 import sys
 from agent_runner.app.supervisor import supervise
 url, *argv = sys.argv[1:]
 told = lambda pid: print(pid, flush=True)
-sys.exit(supervise("worker", argv, queue="q", http_url=url, api_key="the key", ready=told))
+silent = lambda *seen: print("silent", *seen, flush=True)
+sys.exit(supervise("worker", argv, queue="q", http_url=url, api_key="the key", ready=told, on_silent=silent))
 """
 
 
@@ -79,11 +100,11 @@ class Receiver:
 
 class Supervised:
     def __init__(self, popen: "subprocess.Popen[str]", journal: Path) -> None:
-        self.popen, self._journal = popen, journal
+        self.popen, self.journal = popen, journal
 
     def lives(self) -> list[tuple[int, str]]:
         """(pid, incarnation) of each child so far."""
-        lines = self._journal.read_text().splitlines() if self._journal.exists() else []
+        lines = self.journal.read_text().splitlines() if self.journal.exists() else []
         return [(int(pid), incarnation) for pid, incarnation in (line.split() for line in lines)]
 
     def wait_lives(self, number: int) -> list[tuple[int, str]]:
@@ -104,6 +125,7 @@ def supervise(receiver: Receiver, tmp_path: Path) -> Iterator[Callable[..., Supe
 
     def start(life: str, **options: Any) -> Supervised:
         journal = tmp_path / f"journal-{len(started)}"
+        (tmp_path / "held.py").write_text(HELD)
         argv = [sys.executable, "-c", RUN, receiver.url, sys.executable, "-c", CHILD, life, str(journal)]
         popen = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
         started.append(Supervised(popen, journal))
@@ -132,7 +154,7 @@ def test_a_child_that_asks_is_followed_before_its_end(supervise: Callable[..., S
     supervisor = supervise("followed")
     (first, incarnation), (second, _) = supervisor.wait_lives(2)
     assert [alive(first), alive(second)] == [True, True]
-    supervisor._journal.with_name(supervisor._journal.name + ".end").touch()
+    supervisor.journal.with_name(supervisor.journal.name + ".end").touch()
     _, _, body = receiver.reports.get(timeout=20)
     assert (incarnation, 71) == (body["incarnation"], body["exit_code"])
     assert [alive(first), alive(second)] == [False, True]
@@ -215,6 +237,50 @@ def test_the_end_of_the_parents_pipe_stops_the_supervisor(supervise: Callable[..
     eventually(lambda: _handles(pid, signal.SIGTERM), what="the child has its handlers")
     os.close(writing)
     assert supervisor.popen.wait(20) == 0
+
+
+def test_a_child_whose_interpreter_is_held_is_ended(supervise: Callable[..., Supervised], receiver: Receiver) -> None:
+    """It says where its threads are and is followed by another; the report says why, and in which call it was. A child
+    that is stopped for as long, as by a debugger, lives on."""
+    stopped = supervise("stopped")
+    (other, _) = stopped.wait_lives(1)[0]
+    eventually(lambda: _handles(other, signal.SIGABRT), what="the child shows life")
+    os.kill(other, signal.SIGSTOP)
+    supervisor = supervise("held")
+    pid, incarnation = supervisor.wait_lives(2)[0]
+    _, _, body = receiver.reports.get(timeout=20)
+    assert (body["incarnation"], body["signal"], body["startup"]) == (incarnation, signal.SIGABRT, False)
+    assert "so its supervisor ended it; it was in held (held.py:4)" in body["text"]
+    os.kill(other, signal.SIGCONT)
+    _stop(supervisor, stopped)
+    assert supervisor.popen.stdout is not None
+    assert f"silent {pid} 2" in supervisor.popen.stdout.read()
+    assert supervisor.popen.stderr is not None
+    errors = supervisor.popen.stderr.read()
+    assert 'held.py", line 4 in held' in errors[errors.index("Current thread") :].splitlines()[1]
+    assert len(stopped.lives()) == 1
+
+
+def test_a_forked_process_whose_interpreter_is_held_is_ended_alone(
+    supervise: Callable[..., Supervised], receiver: Receiver
+) -> None:
+    """As a child of the prefork pool: it has an incarnation of its own, and the process that forked it works on."""
+    supervisor = supervise("forked")
+    pid, incarnation = supervisor.wait_lives(1)[0]
+    eventually(supervisor.journal.with_name(f"{supervisor.journal.name}.ended").exists, what="the forked one has ended")
+    _, _, body = receiver.reports.get(timeout=20)
+    assert body["incarnation"].startswith(f"{incarnation}.")
+    assert body["text"].endswith("it was in held (held.py:4)")
+    assert alive(pid)
+    _stop(supervisor)
+    assert len(supervisor.lives()) == 1
+
+
+def _stop(*supervisors: Supervised) -> None:
+    for supervisor in supervisors:
+        supervisor.popen.send_signal(signal.SIGTERM)
+    for supervisor in supervisors:
+        supervisor.popen.wait(20)
 
 
 def test_the_supervisor_is_small() -> None:

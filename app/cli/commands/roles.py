@@ -143,5 +143,7 @@ def _supervise(role: Role, argv: Sequence[str], *, queue: str) -> None:
             api_key=settings.api_key.get_secret_value() or DUMMY_LOCAL_KEY,
             tls_ca=str(settings.tls_ca or ""),
             redis_url=settings.redis_url,
+            log_level=settings.log_level,
+            log_format=settings.log_format,
         )
     )

@@ -39,7 +39,8 @@ Name = Annotated[str, Field(max_length=MAX_INDEXED, pattern=r"^[^\x00]*$")]
 
 
 class ExitReport(BaseModel):
-    """From a supervisor: its child ended, or could not start (`startup`, with the banner's text)."""
+    """From a supervisor: its child ended, or could not start (`startup`, with the banner's text). Else `text` says why
+    the supervisor ended it."""
 
     incarnation: Name = ""
     role: Name = ""
@@ -62,7 +63,8 @@ class Reports:
             await self._ctx.store.startup_failed(report.queue, report.role, plain_text(report.text[-MAX_TEXT:]))
         if not report.incarnation:
             return []
-        ended = await self._ctx.store.exited(report.incarnation, how(report.signal, report.exit_code))
+        why = "" if report.startup else plain_text(report.text[:MAX_TEXT])
+        ended = await self._ctx.store.exited(report.incarnation, why or how(report.signal, report.exit_code))
         for execution in ended:
             after_end(self._ctx, execution)
             await tell_task_end(self._ctx.store, self._ctx.task_ends, execution)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from typing import Any
 
 import httpx
 import pytest
@@ -97,19 +98,28 @@ async def test_metrics_have_our_prefix(own_http: httpx.AsyncClient) -> None:
     assert made["metadata"]["id"] not in text
 
 
-async def test_a_reported_exit_ends_its_runs(http: httpx.AsyncClient, worker: Worker) -> None:
-    """A supervisor's report of signal 9 ends the runs of that process at once: E103 with what was seen."""
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        ({"signal": 9, "text": ""}, "signal 9: usually out of memory"),
+        ({"signal": 6, "text": "it showed no sign of life for 40 s"}, ": it showed no sign of life for 40 s [E103"),
+    ],
+)
+async def test_a_reported_exit_ends_its_runs(
+    http: httpx.AsyncClient, worker: Worker, seen: dict[str, Any], said: str
+) -> None:
+    """A supervisor's report ends the runs of that process at once: E103 with the signal, or why it sent one itself."""
     id = (await created(http))["metadata"]["id"]
     claimed = await worker.claim(id, "w-dead")
     await worker.say(claimed, "kept", number=0)
-    report = {"incarnation": "w-dead", "role": "worker", "queue": "q", "signal": 9, "exit_code": None, "text": ""}
+    report = {"incarnation": "w-dead", "role": "worker", "queue": "q", "exit_code": None, **seen}
     answer = await http.post("/v1/runner/exits", json={**report, "startup": False})
     assert answer.status_code == 202
     assert answer.json() == {"ended": [id]}
     status = (await http.get(f"/v1/executions/{id}")).json()["status"]
     assert status["phase"] == "EXECUTION_FAILED"
     assert "[E103 WORKER_LOST]" in status["error"]
-    assert "signal 9: usually out of memory" in status["error"]
+    assert said in status["error"]
     assert [m["content"] for m in status["messages"]][1] == "kept"
 
 
