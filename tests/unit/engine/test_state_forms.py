@@ -1,10 +1,12 @@
 """A value of the state that is written and read again is the same value, with all that it had."""
 
-from collections import deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from enum import Enum
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import ormsgpack
 import pytest
@@ -122,7 +124,54 @@ class Pair(NamedTuple):
     first: Any
 
 
-KNOWN = (Inner, More, Address, Renamed, Holder, Strict, Told, Counted, Numbers, Open, Dumped, Sum, Around, Size, Pair)
+class Basket(list[Any]):
+    """A list that can do more."""
+
+    def first(self) -> Any:
+        return self[0]
+
+
+class Named(dict[str, Any]):
+    """Its constructor takes something else, so it cannot be made again of a dict."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+
+
+class Word(str):
+    pass
+
+
+class Hidden(Enum):
+    """No schema declares it."""
+
+    ONE = 1
+
+
+class Unlisted(list[Any]):
+    """No schema declares it."""
+
+
+KNOWN = (
+    Basket,
+    Named,
+    Word,
+    Inner,
+    More,
+    Address,
+    Renamed,
+    Holder,
+    Strict,
+    Told,
+    Counted,
+    Numbers,
+    Open,
+    Dumped,
+    Sum,
+    Around,
+    Size,
+    Pair,
+)
 SERIALIZER = StateSerializer({type_key(c.__module__, c.__name__): c for c in (*KNOWN, SecretStr)})
 
 
@@ -157,6 +206,22 @@ def counted() -> Counted:
         {Pair(1), Pair(2)},
         Send("node", Around(More(extra="sent"))),
         Size.SMALL,
+        Counter("aab"),
+        OrderedDict([("b", 1), ("a", [More(extra="in order")])]),
+        defaultdict(list, {"a": [More(extra="by default")]}),
+        defaultdict(None, {1: 2}),
+        Around([Counter({("a", 1): 2})]),
+        Holder(anything=defaultdict(int, {"a": 1})),
+        Basket([1, Basket([Word("w")])]),
+        2**70,
+        -(2**64),
+        {"wei": [10**24, 2**64 - 1], 2**70: "a key"},
+        {Size.SMALL: 1, "b": {date(2026, 1, 2): [{UUID(int=7): More(extra="by its id")}]}},
+        {(Size.SMALL, 1): {Decimal("1.50"): [{frozenset({1}): None}]}, (1, 2): 3, None: 4, 1.5: 5, b"x": 6, True: 7},
+        {Pair("a"): {Word("w"): 1}},
+        Around({Size.SMALL: [Holder(anything={date(2026, 1, 2): 1})]}),
+        Counter({Size.SMALL: 2}),
+        defaultdict(list, {date(2026, 1, 2): [1]}),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -166,6 +231,36 @@ def test_a_value_comes_back_whole(value: Any) -> None:
     assert type(back) is type(value)
     assert back == value
     assert repr(back) == repr(value)
+
+
+def test_a_default_goes_on_making_values() -> None:
+    """What was restored is no plain dict: a missing key gets its value."""
+    back = again(defaultdict(list, {"a": [1]}))
+    back["b"].append(2)
+    assert back == {"a": [1], "b": [2]}
+
+
+@pytest.mark.parametrize(
+    ("value", "back"),
+    [
+        (defaultdict(lambda: 7, {"a": 1}), {"a": 1}),  # no checkpoint can hold a function
+        (Named("n"), {"name": "n"}),
+        (Unlisted([1]), [1]),
+        ({Hidden.ONE: 1, "b": {Hidden.ONE: 2}}, {1: 1, "b": {1: 2}}),
+        ({Hidden.ONE: 1, UUID(int=7): 2}, {1: 1, UUID(int=7): 2}),
+        ({"deep": [Unlisted([Unlisted()])]}, {"deep": [[[]]]}),
+    ],
+)
+def test_what_is_not_made_again_is_its_plain_value(value: Any, back: Any) -> None:
+    """As LangGraph keeps it."""
+    assert repr(again(value)) == repr(back)
+
+
+def test_a_checkpoint_cannot_name_any_function() -> None:
+    """Of what a `defaultdict` makes its values with, only plain types."""
+    made = ormsgpack.packb(("collections", "defaultdict", ("eval", {})))
+    with pytest.raises(StateTypeError, match="does not take"):
+        SERIALIZER.loads_typed(("msgpack", ormsgpack.packb(ormsgpack.Ext(1, made))))
 
 
 def test_private_values_that_cannot_be_kept_are_made_anew() -> None:
@@ -206,7 +301,11 @@ def test_models_that_langgraph_wrote_are_read() -> None:
 
 @pytest.mark.parametrize(
     ("value", "words"),
-    [(Opaque(), "test_state_forms.Opaque"), (Around([Opaque()]), "test_state_forms.Opaque"), (2**70, "64-bit")],
+    [
+        (Opaque(), "test_state_forms.Opaque"),
+        (Around([Opaque()]), "test_state_forms.Opaque"),
+        ({Opaque(): 1}, "NON_STR_KEYS"),
+    ],
 )
 def test_what_has_no_form_is_named(value: Any, words: str) -> None:
     """The error names the class that cannot be kept, not the one around it."""

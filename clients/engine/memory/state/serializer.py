@@ -7,6 +7,7 @@ saved state stays.
 
 import importlib
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from copy import copy
 from enum import Enum
@@ -22,6 +23,8 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.pregel import Pregel
 from pydantic import BaseModel
 
+from agent_runner.clients.engine.memory.state.dict_keys import dict_of
+from agent_runner.clients.engine.memory.state.plain_forms import OURS, whole_defaultdict
 from agent_runner.clients.engine.memory.state.state_forms import (
     WHOLE,
     StateWriter,
@@ -120,6 +123,8 @@ class StateSerializer(JsonPlusSerializer):
 
     def _find(self, module: str, name: str) -> Any:
         key = type_key(module, name)
+        if (module, name) in OURS:
+            return OURS[module, name]
         if (module, name) in SAFE_MSGPACK_TYPES:
             return getattr(importlib.import_module(module), name)
         if is_url(module, cls := getattr(sys.modules.get(module), name, None)):
@@ -164,6 +169,10 @@ def _module(name: str) -> Any:
 
 
 def _made(code: int, cls: Any, given: Any, private: Mapping[str, Any] | None) -> Any:
+    if cls is dict:
+        return dict_of(given)
+    if cls is defaultdict:
+        return whole_defaultdict(*given)
     if code == jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG:
         return whole_enum(cls, given) if isinstance(cls, type) and issubclass(cls, Enum) else cls(given)
     if code == jsonplus.EXT_CONSTRUCTOR_POS_ARGS:

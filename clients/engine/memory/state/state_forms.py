@@ -19,9 +19,14 @@ from langgraph.checkpoint.serde.types import SendProtocol, _DeltaSnapshot
 from langgraph.types import Interrupt
 from pydantic import BaseModel, RootModel
 
+from agent_runner.clients.engine.memory.state.dict_keys import REFUSED, Pairs, keyed, tuples
+from agent_runner.clients.engine.memory.state.plain_forms import PLAIN, made_of, plain
+
 WHOLE = 5
 """How many parts the form of a whole model has. LangGraph's has four; it does not look at the fifth, private values."""
 _URLS = "pydantic.networks"
+_ANY_KEYS = jsonplus._option | ormsgpack.OPT_PASSTHROUGH_SUBCLASS | ormsgpack.OPT_PASSTHROUGH_BIG_INT
+_TEXT_KEYS = _ANY_KEYS & ~ormsgpack.OPT_NON_STR_KEYS
 
 
 class StateWriter:
@@ -33,11 +38,19 @@ class StateWriter:
         self.culprit = ""
 
     def packed(self, value: Any) -> bytes:
-        return ormsgpack.packb(value, default=self._form, option=jsonplus._option)
+        return self._pack(value, self._form)
 
     def _packed_inside(self, value: Any) -> bytes:
         """As `packed`, for what is inside a model or a question: classes that would not be made again are fields."""
-        return ormsgpack.packb(value, default=self._form_inside, option=jsonplus._option)
+        return self._pack(value, self._form_inside)
+
+    def _pack(self, value: Any, form: Callable[[Any], Any]) -> bytes:
+        try:
+            return ormsgpack.packb(value, default=form, option=_TEXT_KEYS)
+        except TypeError as error:
+            if REFUSED not in str(error):
+                raise
+        return ormsgpack.packb(keyed(value, self._is_known), default=form, option=_ANY_KEYS)
 
     def _form(self, value: Any) -> Any:
         if isinstance(value, Serializable):  # LangChain's messages: looked at first, because nearly all are these
@@ -48,9 +61,9 @@ class StateWriter:
         if isinstance(value, Serializable):
             return self._langgraphs(value)
         if isinstance(value, BaseModel) and not self._is_known(type(value)):
-            return value.model_dump()
+            return keyed(value.model_dump(), self._is_known)
         if dataclasses.is_dataclass(value) and not isinstance(value, type) and not self._is_known(type(value)):
-            return _fields_of(value)
+            return keyed(_fields_of(value), self._is_known)
         return self._form_of(value, self._packed_inside)
 
     def _form_of(self, value: Any, pack: Callable[[Any], bytes]) -> Any:
@@ -65,6 +78,8 @@ class StateWriter:
             pack = self._packed_inside
         if _has_own_form(value):
             return self._langgraphs(value)
+        if isinstance(value, PLAIN):
+            return self._subclass(value, pack)
         if isinstance(value, set | frozenset | deque):
             parts = tuple(value)
         elif hasattr(value, "_asdict"):
@@ -80,6 +95,16 @@ class StateWriter:
         if parts is None:
             return self._langgraphs(value)
         return ormsgpack.Ext(code, pack((type(value).__module__, type(value).__name__, parts)))
+
+    def _subclass(self, value: Any, pack: Callable[[Any], bytes]) -> Any:
+        if isinstance(value, Pairs):
+            return ormsgpack.Ext(jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG, pack(("builtins", "dict", list(value))))
+        made = made_of(value, self._is_known)
+        if made is None:
+            return keyed(plain(value), self._is_known)
+        several = isinstance(made[2], tuple)
+        code = jsonplus.EXT_CONSTRUCTOR_POS_ARGS if several else jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG
+        return ormsgpack.Ext(code, pack(made))
 
     def _model(self, model: BaseModel) -> Any:
         """A model as its fields. One of which a field has no form, but whose dump has one, is written as its dump."""
@@ -132,7 +157,7 @@ def whole_record(cls: Any, given: Mapping[str, Any]) -> Any:
 
 def whole_enum(cls: Any, given: Any) -> Any:
     """A member of an enum by its value. A checkpoint has lists where the value has tuples."""
-    return cls(_tuples(given)) if isinstance(given, list) else cls(given)
+    return cls(tuples(given)) if isinstance(given, list) else cls(given)
 
 
 def is_url(module: str, cls: Any) -> bool:
@@ -156,7 +181,3 @@ def _has_own_form(value: Any) -> bool:
     """What LangGraph looks at before anything else."""
     own = ("model_dump", "get_secret_value", "dict")
     return isinstance(value, Enum) or any(callable(getattr(value, name, None)) for name in own)
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(one) for one in value) if isinstance(value, list) else value

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from typing_extensions import is_typeddict
 
 from agent_runner.clients.engine.entrypoint_input import PREVIOUS
+from agent_runner.clients.engine.memory.state.plain_forms import PLAIN
 
 TypeKey = tuple[str, str]
 """(module, name) as a checkpoint writes it."""
@@ -99,8 +100,9 @@ def _classes(declared: Any, seen: set[int]) -> Iterator[type]:
 
 
 def _is_record(cls: type) -> bool:
-    """Whether the serializer can write and restore it: a dataclass, a pydantic model, an enum, a named tuple."""
-    if dataclasses.is_dataclass(cls) or issubclass(cls, Enum) or hasattr(cls, "_asdict"):
+    """Whether the serializer can write and restore it: a dataclass, a pydantic model, an enum, a named tuple, a class
+    that is a plain value and something more."""
+    if dataclasses.is_dataclass(cls) or issubclass(cls, (Enum, *PLAIN)) or hasattr(cls, "_asdict"):
         return True
     return issubclass(cls, BaseModel) or hasattr(cls, "__get_validators__") or hasattr(cls, "get_secret_value")
 
