@@ -25,6 +25,9 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypedDict
 
+import grpc
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from langchain_core.tools import tool
 from langgraph.graph import END, START, StateGraph
 
@@ -37,6 +40,8 @@ class Work(TypedDict, total=False):
     tool: int
     command: str
     terminated: int
+    ended_at_once: list[int]
+    grpc: str
 
 
 def triple(n: int) -> int:
@@ -70,6 +75,32 @@ def by_process(state: Work) -> Work:
     process.terminate()
     process.join(20)
     return {"terminated": process.exitcode}
+
+
+def by_many(state: Work) -> Work:
+    "Ended at every moment of their start."
+    codes = []
+    for n in range(100):
+        process = multiprocessing.Process(target=wait_for_ever)
+        process.start()
+        time.sleep(n % 4 * 0.003)
+        process.terminate()
+        process.join(20)
+        codes.append(process.exitcode)
+        process.kill()
+    return {"ended_at_once": sorted(set(codes), key=str)}
+
+
+def ask(address: str, answers: "multiprocessing.Queue[str]") -> None:
+    with grpc.insecure_channel(address) as channel:
+        answers.put(str(HealthStub(channel).Check(HealthCheckRequest(), timeout=20).status))
+
+
+def by_grpc(state: Work) -> Work:
+    answers = multiprocessing.Queue()
+    process = multiprocessing.Process(target=ask, args=(os.environ["STIGMER_BACKEND_ENDPOINT"], answers), daemon=True)
+    process.start()
+    return {"grpc": answers.get(timeout=30)}
 
 
 @tool
@@ -106,7 +137,7 @@ def chain(*steps):
     return builder.compile()
 
 
-graph = chain(by_pool, by_executor, by_spawn, by_process, by_tool, by_command)
+graph = chain(by_pool, by_executor, by_spawn, by_process, by_many, by_grpc, by_tool, by_command)
 staying = chain(stay)
 """
 
@@ -129,7 +160,8 @@ def start(stack: Stack, graph: str) -> str:
 
 @BOTH_POOLS
 def test_multiprocessing_and_commands_work(servers: SharedStacks, graphs: str, pool: str) -> None:
-    """Pools, executors, single processes, also started anew or ended by SIGTERM, and commands: from nodes and tools."""
+    """Pools, executors, single processes, also started anew, ended by SIGTERM at any moment, with gRPC of their own;
+    commands; from nodes and tools."""
     with servers.lent(AGENT_RUNNER_GRAPHS=graphs) as stack:
         stack.start_worker(AGENT_RUNNER_POOL=pool, AGENT_RUNNER_CONCURRENCY="2")
         ended = stack.wait_for(start(stack, "processes"), within_s=60)
@@ -139,6 +171,8 @@ def test_multiprocessing_and_commands_work(servers: SharedStacks, graphs: str, p
             "executor": [3, 6, 9],
             "spawned": [6, 24],
             "terminated": -signal.SIGTERM,
+            "ended_at_once": [-signal.SIGTERM],
+            "grpc": "1",
             "tool": 42,
             "command": "said",
         }
