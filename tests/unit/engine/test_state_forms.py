@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import Enum
+from fractions import Fraction
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -213,6 +214,11 @@ def counted() -> Counted:
         Around([Counter({("a", 1): 2})]),
         Holder(anything=defaultdict(int, {"a": 1})),
         Basket([1, Basket([Word("w")])]),
+        {(1, 2), ("a", (Size.SMALL, None))},
+        frozenset({(1, frozenset({(2, 3)}))}),
+        deque([1, More(extra="the last ones")], maxlen=2),
+        Fraction(1, 3),
+        [1 + 2j, range(2, 9, 3)],
         2**70,
         -(2**64),
         {"wei": [10**24, 2**64 - 1], 2**70: "a key"},

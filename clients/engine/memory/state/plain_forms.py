@@ -8,16 +8,24 @@ have no form of their own in msgpack.
 import builtins
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any
 
 PLAIN = (dict, list, str, int, float, bytes)
 _COLLECTIONS = (Counter, OrderedDict)
 _MADE_BY = frozenset({"list", "dict", "set", "int", "float", "str", "bool", "tuple", "frozenset", "bytes"})
 """What may stand in a checkpoint as that which a `defaultdict` makes its values with."""
+_ARGUMENTS: Mapping[type, Callable[[Any], tuple[Any, ...]]] = {
+    Fraction: lambda value: (value.numerator, value.denominator),
+    complex: lambda value: (value.real, value.imag),
+    range: lambda value: (value.start, value.stop, value.step),
+}
+"""Values without a form in msgpack, and what their class makes them of."""
 OURS: Mapping[tuple[str, str], Any] = {
     **{("collections", cls.__name__): cls for cls in (*_COLLECTIONS, defaultdict)},
     ("builtins", "int"): int,
     ("builtins", "dict"): dict,
+    **{(cls.__module__, cls.__name__): cls for cls in _ARGUMENTS},
 }
 """Classes that every checkpoint may name."""
 
@@ -41,6 +49,12 @@ def made_of(value: Any, is_known: Callable[[type], bool]) -> Made | None:
     if is_known(cls) and _is_made_again(cls, value):
         return (cls.__module__, cls.__name__, plain(value))
     return None
+
+
+def numbers_of(value: Any) -> tuple[Any, ...] | None:
+    """What a fraction, a complex number or a range is made of; None for all else."""
+    arguments = _ARGUMENTS.get(type(value))
+    return arguments(value) if arguments else None
 
 
 def plain(value: Any) -> Any:

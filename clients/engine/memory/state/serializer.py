@@ -23,7 +23,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.pregel import Pregel
 from pydantic import BaseModel
 
-from agent_runner.clients.engine.memory.state.dict_keys import dict_of
+from agent_runner.clients.engine.memory.state.dict_keys import dict_of, tuples
 from agent_runner.clients.engine.memory.state.plain_forms import OURS, whole_defaultdict
 from agent_runner.clients.engine.memory.state.state_forms import (
     WHOLE,
@@ -169,6 +169,8 @@ def _module(name: str) -> Any:
 
 
 def _made(code: int, cls: Any, given: Any, private: Mapping[str, Any] | None) -> Any:
+    if cls in (set, frozenset):
+        return cls(map(tuples, given))
     if cls is dict:
         return dict_of(given)
     if cls is defaultdict:

@@ -20,7 +20,7 @@ from langgraph.types import Interrupt
 from pydantic import BaseModel, RootModel
 
 from agent_runner.clients.engine.memory.state.dict_keys import REFUSED, Pairs, keyed, tuples
-from agent_runner.clients.engine.memory.state.plain_forms import PLAIN, made_of, plain
+from agent_runner.clients.engine.memory.state.plain_forms import PLAIN, made_of, numbers_of, plain
 
 WHOLE = 5
 """How many parts the form of a whole model has. LangGraph's has four; it does not look at the fifth, private values."""
@@ -70,8 +70,6 @@ class StateWriter:
         """What LangGraph writes for `value`, but for whatever can have other values inside."""
         if isinstance(value, BaseModel):
             return self._model(value)
-        code = jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG
-        parts: Any = None
         if isinstance(value, _DeltaSnapshot):
             return ormsgpack.Ext(jsonplus.EXT_DELTA_SNAPSHOT, pack(value.value))
         if isinstance(value, Interrupt):
@@ -80,18 +78,7 @@ class StateWriter:
             return self._langgraphs(value)
         if isinstance(value, PLAIN):
             return self._subclass(value, pack)
-        if isinstance(value, set | frozenset | deque):
-            parts = tuple(value)
-        elif hasattr(value, "_asdict"):
-            code, parts = jsonplus.EXT_CONSTRUCTOR_KW_ARGS, value._asdict()
-        elif isinstance(value, SendProtocol):
-            timeout = getattr(value, "timeout", None)
-            code = jsonplus.EXT_CONSTRUCTOR_POS_ARGS
-            parts = (value.node, value.arg, *(() if timeout is None else (timeout,)))
-        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-            code, parts = jsonplus.EXT_CONSTRUCTOR_KW_ARGS, _fields_of(value)
-        elif type(value).__module__ == _URLS:
-            parts = str(value)
+        code, parts = _made_of(value)
         if parts is None:
             return self._langgraphs(value)
         return ormsgpack.Ext(code, pack((type(value).__module__, type(value).__name__, parts)))
@@ -132,6 +119,26 @@ class StateWriter:
         except TypeError:
             self.culprit = self.culprit or f"{type(value).__module__}.{type(value).__qualname__}"
             raise
+
+
+def _made_of(value: Any) -> tuple[int, Any]:
+    """How the class of a value is called to make it again, and with what; None as what: LangGraph knows."""
+    code, parts = jsonplus.EXT_CONSTRUCTOR_POS_ARGS, numbers_of(value)
+    if isinstance(value, deque) and value.maxlen is not None:
+        parts = (list(value), value.maxlen)
+    elif isinstance(value, SendProtocol):
+        timeout = getattr(value, "timeout", None)
+        parts = (value.node, value.arg, *(() if timeout is None else (timeout,)))
+    if parts is not None:
+        return code, parts
+    if isinstance(value, set | frozenset | deque):
+        return jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG, tuple(value)
+    if type(value).__module__ == _URLS:
+        return jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG, str(value)
+    if hasattr(value, "_asdict"):
+        return jsonplus.EXT_CONSTRUCTOR_KW_ARGS, value._asdict()
+    is_record = dataclasses.is_dataclass(value) and not isinstance(value, type)
+    return jsonplus.EXT_CONSTRUCTOR_KW_ARGS, _fields_of(value) if is_record else None
 
 
 def whole_model(cls: Any, given: Any, private: Mapping[str, Any] | None) -> Any:
