@@ -8,14 +8,18 @@ Only time in which a process could have written counts: not what the supervisor 
 suspended, or has far too much to do), and not while the process is stopped by a signal or a debugger.
 """
 
+from __future__ import annotations
+
 import contextlib
 import os
 import re
 import signal
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # a supervisor imports neither
+    from collections.abc import Callable
 
 LOOK_S = 1.0
 DUMP_WITHIN_S = 5.0
@@ -28,10 +32,11 @@ _TICK_S = 0.02
 _STOPPED, _ENDED = "Tt", "ZX"
 
 
-@dataclass(slots=True, kw_only=True)
 class _Shown:
-    allowed_s: float
-    silent_s: float = 0.0
+    __slots__ = ("allowed_s", "silent_s")
+
+    def __init__(self, allowed_s: float) -> None:
+        self.allowed_s, self.silent_s = allowed_s, 0.0
 
 
 class Signs:
@@ -70,7 +75,7 @@ class Signs:
             for line in os.read(self._fd, 1 << 16).splitlines():
                 with contextlib.suppress(ValueError):
                     pid, seconds = line.split()
-                    heard[int(pid)] = _Shown(allowed_s=float(seconds))
+                    heard[int(pid)] = _Shown(float(seconds))
         return heard
 
 

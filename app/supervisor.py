@@ -7,7 +7,12 @@ knows that the supervisor is gone.
 A child that must leave but still has work to finish asks for a successor (SIGUSR1): the next child starts at once.
 
 A child that shows no sign of life any more is ended (`silence.py`).
+
+It imports only what it must of the standard library, too, because each process of a stack has one, for as long as it
+lives. `typing` and `dataclasses` would be a quarter of it, so only the type checker imports names for annotations.
 """
+
+from __future__ import annotations
 
 import contextlib
 import json
@@ -17,14 +22,14 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
-from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import IO, TYPE_CHECKING, Any
 
 from agent_runner.app.silence import LOOK_S, Place, Signs, busiest_thread, end, is_here, silence
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import IO, Any
     from urllib.request import OpenerDirector
 
 INCARNATION_ENV = "AGENT_RUNNER_INCARNATION"
@@ -54,7 +59,7 @@ def supervise(
     queue: str,
     http_url: str,
     api_key: str,
-    opener: "Callable[[], OpenerDirector] | None" = None,
+    opener: Callable[[], OpenerDirector] | None = None,
     detour: Callable[[bytes], object] | None = None,
     ready: Callable[[int], None] | None = None,
     on_silent: Callable[[int, float, str], None] | None = None,
@@ -73,7 +78,7 @@ def supervise(
 
 class _Supervisor:
     def __init__(
-        self, role: str, argv: Sequence[str], *, queue: str, told: "_Telling", ready: Any, on_silent: Any
+        self, role: str, argv: Sequence[str], *, queue: str, told: _Telling, ready: Any, on_silent: Any
     ) -> None:
         self._role, self._argv, self._queue = role, list(argv), queue
         self._told = told
@@ -111,11 +116,11 @@ class _Supervisor:
         code = life.code if life is not None else CANNOT_BE_EXECUTED
         return code if code >= 0 else 128 - code
 
-    def _begin(self) -> "_Life | None":
+    def _begin(self) -> _Life | None:
         """Start a child; None if it cannot be executed."""
         while not self._news.empty():
             self._news.get()  # news of earlier children
-        incarnation = uuid.uuid4().hex
+        incarnation = os.urandom(16).hex()
         child_end, our_end = os.pipe()
         signs_end, its_end = os.pipe()
         signs = Signs(signs_end)
@@ -148,14 +153,14 @@ class _Supervisor:
         life.thread.start()
         return life
 
-    def _is_followed(self, life: "_Life") -> bool:
+    def _is_followed(self, life: _Life) -> bool:
         """Wait until it has ended (False) or asks for a successor (True)."""
         while (news := self._next_news()) is not life:
             if news is None and not self._stop_signal and len(self._lives) <= MOST_LEAVING:
                 return True
         return False
 
-    def _next_news(self) -> "_Life | None":
+    def _next_news(self) -> _Life | None:
         while True:
             try:
                 return self._news.get(timeout=LOOK_S if self._on_silent else None)
@@ -169,7 +174,7 @@ class _Supervisor:
                     target=self._end_silent, args=(life, pid, silent_s), name="silent", daemon=True
                 ).start()
 
-    def _end_silent(self, life: "_Life", pid: int, silent_s: float) -> None:
+    def _end_silent(self, life: _Life, pid: int, silent_s: float) -> None:
         """The child, or a process that it has forked."""
         session, place = life.child.pid, life.errors.place
         if not is_here(pid, session):
@@ -186,7 +191,7 @@ class _Supervisor:
             self._report(f"{life.incarnation}.{pid}", -signal.SIGABRT, silence(silent_s, place), startup=False)
         self._on_silent(pid, silent_s, place.found)
 
-    def _end(self, life: "_Life") -> None:
+    def _end(self, life: _Life) -> None:
         """Runs on the life's own thread: waits for the child's end and reports it at once."""
         code = life.code = life.child.wait()
         # After a signal no banner is read. After an exit it may still be in the pipe, which others may hold open.
@@ -227,11 +232,11 @@ class _Life:
 
     def __init__(
         self,
-        child: "subprocess.Popen[bytes]",
+        child: subprocess.Popen[bytes],
         incarnation: str,
         our_end: int,
         signs: Signs,
-        end: Callable[["_Life"], None],
+        end: Callable[[_Life], None],
     ) -> None:
         self.child, self.incarnation, self.our_end, self.signs = child, incarnation, our_end, signs
         self.errors = _Errors(child.stderr)
@@ -248,7 +253,7 @@ class _Telling:
         self,
         http_url: str,
         api_key: str,
-        opener: "Callable[[], OpenerDirector] | None",
+        opener: Callable[[], OpenerDirector] | None,
         detour: Callable[[bytes], object] | None,
     ) -> None:
         self._url = f"{http_url.rstrip('/')}/v1/runner/exits"

@@ -5,41 +5,49 @@ only the settings need is not in memory for as long as the child lives. What to 
 a key in it, and a command line can be read by everybody.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, NoReturn
 
 from agent_runner.clients.process.import_path import PYTHON
 
-if TYPE_CHECKING:
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # see supervisor.py
+    from collections.abc import Callable, Sequence
+    from typing import NoReturn
     from urllib.request import OpenerDirector
 
 MODULE = "agent_runner.app.supervisor_program"
 MOST_BYTES = 1 << 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Supervised:
     """What a supervisor is told. Empty: none."""
 
-    role: str
-    argv: list[str]
-    queue: str
-    http_url: str
-    api_key: str
-    tls_ca: str
-    redis_url: str
-    log_level: str
-    log_format: str
+    def __init__(
+        self,
+        *,
+        role: str,
+        argv: list[str],
+        queue: str,
+        http_url: str,
+        api_key: str,
+        tls_ca: str,
+        redis_url: str,
+        log_level: str,
+        log_format: str,
+    ) -> None:
+        self.role, self.argv, self.queue = role, argv, queue
+        self.http_url, self.api_key, self.tls_ca, self.redis_url = http_url, api_key, tls_ca, redis_url
+        self.log_level, self.log_format = log_level, log_format
 
 
 def become(supervised: Supervised) -> NoReturn:
     """Turn this process into the supervisor."""
     read_fd, write_fd = os.pipe()
-    told = json.dumps(asdict(supervised)).encode()
+    told = json.dumps(vars(supervised)).encode()
     assert len(told) < MOST_BYTES, "a pipe holds this much without a reader"
     os.write(write_fd, told)
     os.close(write_fd)
@@ -74,8 +82,8 @@ def main(arguments: Sequence[str]) -> int:
     )
 
 
-def _opener(tls_ca: str) -> "Callable[[], OpenerDirector]":
-    def make() -> "OpenerDirector":
+def _opener(tls_ca: str) -> Callable[[], OpenerDirector]:
+    def make() -> OpenerDirector:
         from pathlib import Path
 
         from agent_runner.clients.backend.tls import direct_opener

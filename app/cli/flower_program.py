@@ -29,19 +29,22 @@ def main() -> int:
     import_redis()
     import_celery_commands()
     from agent_runner.app.flower import buttons, true_events
+    from agent_runner.app.flower.flower_plan import FlowerPlan
+    from agent_runner.clients.process.env_file_lines import tell_of_env_file
     from agent_runner.clients.process.logs import set_up_logging
-    from agent_runner.clients.settings.settings import load_settings
 
-    settings = load_settings("flower")
+    plan = FlowerPlan.taken()
+    if plan.env_file:
+        tell_of_env_file(plan.env_file)
     # Flower and Tornado add no log handler if there is one. So their lines have the format of ours.
-    set_up_logging(settings.log_level, settings.log_format)
+    set_up_logging(plan.log_level, plan.log_format)
     true_events.install()
     if only_shows:
         _take_levers_away()
     else:
-        buttons.install(settings)
-    if settings.known_key_for_own_user:
-        _take_the_known_key(settings.flower_password.get_secret_value())
+        buttons.install(plan)
+    if plan.known_key:
+        _take_the_known_key(plan.known_key, plan.password)
     _run(sys.argv[2:])
     return 0
 
@@ -61,14 +64,13 @@ def _run(arguments: list[str]) -> None:
     flower.command.flower.main(arguments, prog_name="celery flower", parent=parent, obj=given)
 
 
-def _take_the_known_key(password: str) -> None:
-    """`dummy-local-key` counts as the password for programs of the stack's own user, as it does for the server."""
+def _take_the_known_key(known_key: str, password: str) -> None:
+    """It counts as the password for programs of the stack's own user, as it does for the server."""
     import flower.command
 
     from agent_runner.clients.process.own_user import FORWARDED, is_own_user
-    from agent_runner.clients.settings.access_settings import DUMMY_LOCAL_KEY
 
-    known, own = (f"Basic {b64encode(f'admin:{word}'.encode()).decode()}" for word in (DUMMY_LOCAL_KEY, password))
+    known, own = (f"Basic {b64encode(f'admin:{word}'.encode()).decode()}" for word in (known_key, password))
 
     class LocalFlower(flower.command.Flower):  # type: ignore[misc]
         def find_handler(self, request: Any, **rest: Any) -> Any:

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from celery import Celery
@@ -18,9 +19,9 @@ from celery.app.control import Control
 from celery.contrib.abortable import AbortableAsyncResult
 from tornado.web import RequestHandler
 
+from agent_runner.app.flower.flower_plan import FlowerPlan
 from agent_runner.clients.backend.tls import direct_opener
 from agent_runner.clients.broker.task_names import ENSURE_THREAD, EXECUTE_GRAPHTON, STEP_OF_TASK, task_id
-from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.event_logger import event_logger
 
 log = event_logger(__name__)
@@ -65,11 +66,10 @@ BUTTONS = (
 class OnTheServer:
     """Cancels executions over the server's HTTP API. Blocking; each call in a thread of its own."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._url = f"{settings.http_url.rstrip('/')}/v1/executions"
-        key = settings.api_key.get_secret_value()
-        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-        self._opener = direct_opener(settings.tls_ca)
+    def __init__(self, plan: FlowerPlan) -> None:
+        self._url = f"{plan.http_url.rstrip('/')}/v1/executions"
+        self._headers = {"Authorization": f"Bearer {plan.api_key}", "Content-Type": "application/json"}
+        self._opener = direct_opener(Path(plan.tls_ca) if plan.tls_ca else None)
 
     def cancel_soon(self, execution_id: str) -> None:
         threading.Thread(target=self._cancel, args=(execution_id,), name="cancel", daemon=True).start()
@@ -104,9 +104,9 @@ def execution_of(given: str) -> str:
     return given if given.startswith(OURS) else ""
 
 
-def install(settings: Settings) -> None:
+def install(plan: FlowerPlan) -> None:
     """Make Celery's orders of this process mean executions. Call it before Flower's application is made."""
-    server = OnTheServer(settings)
+    server = OnTheServer(plan)
     revoke = Control.revoke
 
     def revoke_execution(self: Any, given: Any, *args: Any, **rest: Any) -> Any:

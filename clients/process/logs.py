@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
-from agent_runner.clients.settings.environment import told_of_env_file
+from agent_runner.clients.process.env_file_lines import told_of_env_file
 from agent_runner.status.event_logger import (
     FIELDS,
     NAME,

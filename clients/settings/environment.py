@@ -14,6 +14,7 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from pydantic.fields import FieldInfo
 
+from agent_runner.clients.process.env_file_lines import tell_of_env_file
 from agent_runner.clients.settings.service_urls import without_password
 
 
@@ -62,13 +63,6 @@ def in_environment(fields: Mapping[str, FieldInfo]) -> dict[str, str]:
 
 OTHERS = re.compile(r"(?i)(HTTPS?|ALL|NO)_PROXY|SSL_CERT_(FILE|DIR)|FLOWER_[A-Z_]+|AGENT_RUNNER_[A-Z_]+|TZ")
 """What a `.env` may hold besides settings. Anything else there is for other programs, or somebody's trap."""
-_told: list[str] = []
-
-
-def told_of_env_file() -> list[str]:
-    """The log lines about the file that was read; a second call returns none."""
-    told, _told[:] = list(_told), []
-    return told
 
 
 def load_env_file(settings: Iterable[FieldInfo], path: Path | None = None) -> None:
@@ -87,7 +81,7 @@ def load_env_file(settings: Iterable[FieldInfo], path: Path | None = None) -> No
     held = dotenv_values(found)
     strangers = sorted(name for name in held if name not in synonyms and not OTHERS.fullmatch(name))
     left = f"; left alone, because they are no settings: {', '.join(strangers)}" if strangers else ""
-    _told[:] = [f"settings were read from {found.resolve()}{left}"]
+    tell_of_env_file(f"settings were read from {found.resolve()}{left}")
     for name, value in held.items():
         if name in strangers:
             continue

@@ -7,7 +7,9 @@ import click
 
 from agent_runner.app.cli.exits import EXIT_USAGE, Failed, settings_or_exit
 from agent_runner.app.dev.tied import tied
+from agent_runner.app.flower.flower_plan import FlowerPlan
 from agent_runner.app.supervisor_program import Supervised, become
+from agent_runner.clients.process.env_file_lines import told_of_env_file
 from agent_runner.clients.process.import_path import PYTHON
 from agent_runner.clients.process.private_files import UMASK, keep_private
 from agent_runner.clients.sandbox.programs.kernel import not_dumpable
@@ -72,6 +74,16 @@ def flower(port: int, address: str) -> None:
         "FLOWER_TASK_RUNTIME_METRIC_BUCKETS": RUNTIME_BUCKETS,
     }
     os.environ.setdefault("FLOWER_BASIC_AUTH", f"admin:{password}")
+    FlowerPlan(
+        env_file=" ".join(told_of_env_file()),
+        http_url=settings.http_url,
+        api_key=settings.api_key.get_secret_value(),
+        tls_ca=str(settings.tls_ca or ""),
+        log_level=settings.log_level,
+        log_format=settings.log_format,
+        password=given,
+        known_key=DUMMY_LOCAL_KEY if settings.known_key_for_own_user else "",
+    ).put()
     control = settings.is_local if settings.flower_control is None else settings.flower_control
     mode = "controls" if control else "only-shows"
     _supervise("flower", tied(_program(FLOWER_MODULE, mode, "flower")), queue="")

@@ -8,8 +8,8 @@ import click
 import pytest
 
 from agent_runner.app.cli.secret_options import secrets_of
+from agent_runner.clients.process.env_file_lines import told_of_env_file
 from agent_runner.clients.process.logs import set_up_logging
-from agent_runner.clients.settings.environment import told_of_env_file
 from tests.unit.cli.test_settings import load
 
 

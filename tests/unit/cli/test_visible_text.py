@@ -10,8 +10,8 @@ from rich.console import Console
 
 from agent_runner.app.cli.display import LiveDisplay, PlainDisplay, failure
 from agent_runner.clients.backend.http_api import StreamEvent
+from agent_runner.clients.process.env_file_lines import told_of_env_file
 from agent_runner.clients.process.logs import set_up_logging
-from agent_runner.clients.settings.environment import told_of_env_file
 from agent_runner.status.visible_text import visible
 
 TRICKS = {

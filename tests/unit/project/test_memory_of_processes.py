@@ -39,7 +39,8 @@ PROCESSES: dict[str, tuple[list[str], set[str]]] = {
             "agent_runner.app.supervisor_program",
             "agent_runner.clients.sandbox.programs.kernel",
         ],
-        {"pydantic", "asyncio", "http", "ssl", "email", "click", "celery", "grpc", "redis", "sqlalchemy"}
+        {"typing", "dataclasses", "inspect", "uuid"}
+        | {"pydantic", "asyncio", "http", "ssl", "email", "click", "celery", "grpc", "redis", "sqlalchemy"}
         | ENGINE
         | POSTGRES,
     ),
@@ -49,14 +50,16 @@ PROCESSES: dict[str, tuple[list[str], set[str]]] = {
     ),
     "flower": (
         [
-            *SETTINGS,
+            "agent_runner.clients.process.logs",
             f"{LEAN}redis",
             f"{LEAN}celery_commands",
             "agent_runner.app.cli.flower_program",
             "agent_runner.app.flower.buttons",
+            "agent_runner.app.flower.true_events",
+            "agent_runner.clients.process.own_user",
             "flower.command",
         ],
-        {"sqlalchemy", "grpc", "fastapi", "httpx", "prompt_toolkit", "celery.bin.celery", METRICS}
+        {"pydantic", "sqlalchemy", "grpc", "fastapi", "httpx", "prompt_toolkit", "celery.bin.celery", METRICS}
         | ENGINE
         | POSTGRES
         | MODELS,
