@@ -10,12 +10,13 @@ cost each process of a stack 5 MiB for as long as it lives.
 
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from agent_runner.status.log_events import LOG_EVENTS
+from agent_runner.status.log_events import LOG_EVENTS, LogEvent
 
 NAME, FIELDS = "event_name", "event_fields"
 """The attributes of a record that hold the event's name (str) and its fields (dict)."""
@@ -23,6 +24,7 @@ BLOCKS = ("stack",)
 """Multi-line fields: text logs show them below the line."""
 Plain = str | int | float | bool | None
 
+_PLAIN_WORD = re.compile(r"[^ \"=\\]+")
 _bound: ContextVar[Mapping[str, Plain]] = ContextVar("agent_runner_log_fields", default={})  # noqa: B039 - never changed
 _mask: ContextVar[Callable[[str], str] | None] = ContextVar("agent_runner_log_mask", default=None)
 
@@ -59,9 +61,21 @@ class EventLogger:
             return
         exc_info = fields.pop("exc_info", None)
         plain = {key: _plain(value) for key, value in fields.items()}
-        text = event_text(event, plain) + blocks(plain)
         # `stacklevel`: the record's place is that of the caller of the verb.
+        text = _Text(LOG_EVENTS[event], plain)
         self._logger.log(level, text, exc_info=exc_info, extra={NAME: event, FIELDS: plain}, stacklevel=3)
+
+
+class _Text:
+    """The text of an event for handlers of others. Our formatter makes it again from the masked fields."""
+
+    __slots__ = ("_event", "_fields")
+
+    def __init__(self, event: LogEvent, fields: Mapping[str, Plain]) -> None:
+        self._event, self._fields = event, fields
+
+    def __str__(self) -> str:
+        return event_text(self._event.name, self._fields) + blocks(self._fields)
 
 
 def event_logger(name: str) -> EventLogger:
@@ -112,7 +126,9 @@ def current_mask() -> Callable[[str], str] | None:
 
 def sentence(name: str, fields: Mapping[str, Plain]) -> str:
     """The readable text of an event, one line."""
-    return LOG_EVENTS[name].text.format_map({key: str(value).replace("\n", "\\n") for key, value in fields.items()})
+    event = LOG_EVENTS[name]
+    shown_in_it = {key: str(fields[key]).replace("\n", "\\n") for key in event.in_text if key in fields}
+    return event.text.format_map(shown_in_it)
 
 
 def event_text(name: str, fields: Mapping[str, Plain]) -> str:
@@ -133,8 +149,8 @@ def blocks(fields: Mapping[str, Plain]) -> str:
 
 def shown(value: Plain) -> str:
     """A field's value in a text line: quoted if it could look like more than one value."""
-    if isinstance(value, str) and value and value.isprintable() and not any(c in value for c in ' "=\\'):
-        return value
+    if type(value) is int or (isinstance(value, str) and value.isprintable() and _PLAIN_WORD.fullmatch(value)):
+        return str(value)
     return json.dumps(value, ensure_ascii=False)
 
 

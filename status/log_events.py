@@ -17,14 +17,12 @@ class LogEvent:
     text: str
     fields: tuple[str, ...]
     meaning: str
+    in_text: frozenset[str]
+    """The fields that `text` holds."""
 
     @property
     def level_name(self) -> str:
         return getLevelName(self.level)
-
-    @property
-    def in_text(self) -> frozenset[str]:
-        return frozenset(re.findall(r"{(\w+)}", self.text))
 
 
 CONTEXT_FIELDS = {
@@ -43,7 +41,8 @@ RESERVED = ("at", "level", "logger", "event", "message", "traceback")
 
 
 def _of(name: str, level: int, text: str, fields: str, meaning: str) -> LogEvent:
-    return LogEvent(name=name, level=level, text=text, fields=tuple(fields.split()), meaning=meaning)
+    in_text = frozenset(re.findall(r"{(\w+)}", text))
+    return LogEvent(name=name, level=level, text=text, fields=tuple(fields.split()), meaning=meaning, in_text=in_text)
 
 
 _ROWS = (

@@ -40,6 +40,7 @@ QUIET = {
 }
 """Other people's noise, and the lowest level that is wanted of it."""
 log = event_logger(__name__)
+_FORMATTER = logging.Formatter()
 
 
 def set_up_logging(level: str, log_format: str) -> None:
@@ -95,7 +96,7 @@ def _gathered(record: logging.LogRecord) -> Line:
         message="" if name else record.getMessage(),
         fields=own,
         context={name: around[name] for name in CONTEXT_FIELDS if name in around and name not in own},
-        traceback=logging.Formatter().formatException(record.exc_info) if record.exc_info else "",
+        traceback=_FORMATTER.formatException(record.exc_info) if record.exc_info else "",
     )
 
 
@@ -109,7 +110,7 @@ def _masked(line: Line) -> Line:
 
 def _as_text(line: Line) -> str:
     """One line per record. Text from tools and models cannot move the reader's cursor."""
-    at = logging.Formatter().formatTime(line.record)
+    at = _FORMATTER.formatTime(line.record)
     says = f"{line.name} {event_text(line.name, line.fields)}" if line.name else line.message
     below = blocks(line.fields) + (f"\n{line.traceback}" if line.traceback else "")
     return visible(f"{at} {line.record.levelname:7} {line.record.name}: {says}{pairs(line.context)}{below}")

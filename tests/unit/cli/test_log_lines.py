@@ -3,11 +3,12 @@
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
-from agent_runner.status.event_logger import bind, bound, event_logger, masked_by
+from agent_runner.status import event_logger as event_logger_module
+from agent_runner.status.event_logger import Plain, bind, bound, event_logger, masked_by
 from tests.support.log_lines import kept_lines
 
 log = event_logger("tests.lines")
@@ -23,6 +24,22 @@ def texts() -> Iterator[list[str]]:
 def objects() -> Iterator[list[str]]:
     with kept_lines("json") as lines:
         yield lines
+
+
+def test_a_lines_text_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By our formatter, from the masked fields; the record's own message is made when another handler asks for it."""
+    made: list[str] = []
+    make = event_logger_module.event_text
+
+    def makes(name: str, fields: Mapping[str, Plain]) -> str:
+        made.append(name)
+        return make(name, fields)
+
+    monkeypatch.setattr(event_logger_module, "event_text", makes)
+    monkeypatch.setattr(logging.getLogger("tests.alone"), "propagate", False)  # pytest's own handlers ask for it
+    with kept_lines("text", logger="tests.alone") as lines:
+        event_logger("tests.alone").info("runs.drain", runs=1, within_s=2.0, reason="leaving")
+    assert (len(lines), made) == (1, [])
 
 
 def test_a_text_line_reads_from_left_to_right(texts: list[str]) -> None:
