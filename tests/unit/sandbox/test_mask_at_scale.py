@@ -130,3 +130,19 @@ async def test_a_large_value_is_masked_in_a_thread() -> None:
     threads.clear()
     assert await mask.within_apart({"a": "hunter2"}) == {"a": SHOWN}
     assert set(threads) == {threading.get_ident()}
+
+
+def test_what_is_shorter_than_every_secret_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token, an id: the finder gives the interpreter away each time, and a busy worker gets it back late."""
+    looked: list[bytes] = []
+    look = Mask._matches
+
+    def looks(self: Mask, data: bytes, begin: int, end: int) -> list[tuple[int, int]]:
+        looked.append(data)
+        return look(self, data, begin, end)
+
+    monkeypatch.setattr(Mask, "_matches", looks)
+    mask = Mask(["hunter2", "a-longer-secret"])
+    assert (mask("hunter"), looked) == ("hunter", [])
+    assert mask("hunter2") == SHOWN
+    assert looked
