@@ -109,20 +109,30 @@ async def _owned(process: "RunnerProcess", run: Run, progress: Progress) -> dict
     progress.watch(run)
     try:
         outcome = await _outcome(process, run)
-        await _undisturbed(progress.stop())
         # A cancel that comes now must not prevent the report of the end.
-        result = await _undisturbed(report(process, run, outcome))
-        progress.error = run.error
-        await _undisturbed(tidy(process, run, result["phase"]))
-        return result
+        return await _undisturbed(_ended(process, run, outcome, progress))
     finally:
-        await _undisturbed(progress.stop())
-        process.disown(run)
-        process.flusher.close(run.log)
-        if run.current.tool_servers is not None:
-            await _undisturbed(run.current.tool_servers.close())
-        if run.current.sandbox is not None:
-            await _undisturbed(_close(run.current.sandbox))
+        await _undisturbed(_released(process, run, progress))
+
+
+async def _ended(
+    process: "RunnerProcess", run: Run, outcome: Outcome | HandBack | None, progress: Progress
+) -> dict[str, Any]:
+    await progress.stop()
+    result = await report(process, run, outcome)
+    progress.error = run.error
+    await tidy(process, run, result["phase"])
+    return result
+
+
+async def _released(process: "RunnerProcess", run: Run, progress: Progress) -> None:
+    await progress.stop()
+    process.disown(run)
+    process.flusher.close(run.log)
+    if run.current.tool_servers is not None:
+        await run.current.tool_servers.close()
+    if run.current.sandbox is not None:
+        await _close(run.current.sandbox)
 
 
 async def take(process: "RunnerProcess", execution_id: str) -> Claim | None:
@@ -161,10 +171,9 @@ async def take(process: "RunnerProcess", execution_id: str) -> Claim | None:
 async def _outcome(process: "RunnerProcess", run: Run) -> Outcome | HandBack | None:
     """Execute the run until it ends or is stopped. None: another worker owns it, so nothing is reported."""
     work = asyncio.create_task(_work(process, run))
-    stop = asyncio.create_task(run.stop_asked.wait())
     open_step = ""
     try:
-        await asyncio.wait({work, stop}, timeout=run.left_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({work, run.stop_asked}, timeout=run.left_s, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
             run.stop(Stop.TIMED_OUT)
             open_step = run.open_step()
@@ -173,21 +182,21 @@ async def _outcome(process: "RunnerProcess", run: Run) -> Outcome | HandBack | N
         run.stop(Stop.REVOKED)
         open_step = open_step or run.open_step()
         await _undisturbed(_end(run, work))
-    finally:
-        stop.cancel()
     run.give_up()
     process.loop.threads.end(run.id)
     run.left_threads = process.loop.threads.left_by(run.id)
-    stands_at = [] if run.stop_reason is Stop.FENCED_OUT else await _undisturbed(_stands_at(run, work))
+    broke_off = not work.done() or work.cancelled() or work.exception() is not None
+    asks = broke_off and run.stop_reason is not Stop.FENCED_OUT
+    stands_at = await _undisturbed(_stands_at(run)) if asks else []
     # Checked last: during the waits above, the server may say that another worker owns the run.
     if run.stop_reason is Stop.FENCED_OUT:
         return None
     return _decide(process, run, work, open_step, stands_at)
 
 
-async def _stands_at(run: Run, work: "asyncio.Task[Any]") -> list[str]:
+async def _stands_at(run: Run) -> list[str]:
     """The next nodes of a run that broke off; empty if they are not known or the answer takes too long."""
-    if run.stands_at is None or (work.done() and not work.cancelled() and work.exception() is None):
+    if run.stands_at is None:
         return []
     try:
         return await asyncio.wait_for(run.stands_at(), STANDS_AT_S)

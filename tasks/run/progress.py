@@ -4,7 +4,6 @@ Nothing depends on it, because events can get lost. The flusher sends the status
 """
 
 import asyncio
-import contextlib
 from typing import Any
 
 from celery import Celery
@@ -27,30 +26,33 @@ class Progress:
         self._told = 0
         self.error = ""
         """The text of an end that is no completion, for Celery's result."""
-        self._stopped = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._sending: asyncio.Task[None] | None = None
 
     def watch(self, run: Run) -> None:
-        self._task = asyncio.create_task(self._tell(run))
+        """Looks at the run after each interval. Most runs end before the first, so a timer waits and no task."""
+        self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._look, run)
 
     async def stop(self) -> None:
-        self._stopped.set()
-        if self._task is not None:
-            await asyncio.wait({self._task})
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._sending is not None:
+            await asyncio.wait({self._sending})
 
-    async def _tell(self, run: Run) -> None:
-        while not self._stopped.is_set():
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(EVERY_S):
-                    await self._stopped.wait()
-            progress = run.progress()
-            if self._stopped.is_set() or progress["events_processed"] - self._told < EVENTS_AT_LEAST:
-                continue
+    def _look(self, run: Run) -> None:
+        progress = run.progress()
+        if progress["events_processed"] - self._told >= EVENTS_AT_LEAST and (
+            self._sending is None or self._sending.done()
+        ):
             self._told = progress["events_processed"]
-            try:
-                await own(self._send, progress)
-            except Exception as exc:  # an error in the operators' view must not fail the run
-                log.debug("progress.not_told", task_id=self._task_id, error=exc)
+            self._sending = asyncio.create_task(self._tell(progress))
+        self.watch(run)
+
+    async def _tell(self, progress: dict[str, Any]) -> None:
+        try:
+            await own(self._send, progress)
+        except Exception as exc:  # an error in the operators' view must not fail the run
+            log.debug("progress.not_told", task_id=self._task_id, error=exc)
 
     def _send(self, progress: dict[str, Any]) -> None:
         self._app.backend.store_result(self._task_id, progress, "PROGRESS")

@@ -142,7 +142,7 @@ class Run:
         self.stands_at: Callable[[], Awaitable[list[str]]] | None = None
         """Asks the run's memory which nodes come next."""
         self.stop_reason: Stop | None = None
-        self.stop_asked = asyncio.Event()
+        self.stop_asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.rolled_back = False
         self.error = ""
         """What the status says of its end, if it did not complete."""
@@ -225,7 +225,8 @@ class Run:
         """Ask the run to end. The first reason counts, but FENCED_OUT replaces any other: then nothing is reported."""
         if self.stop_reason is None or reason is Stop.FENCED_OUT:
             self.stop_reason = reason
-        self.stop_asked.set()
+        if not self.stop_asked.done():
+            self.stop_asked.set_result(None)
 
     def on_verdict(self, verdict: int) -> None:
         """Handles the server's verdict about this run, from a beat or an append."""
@@ -280,7 +281,7 @@ class Run:
     async def _gate(self) -> None:
         """Awaited before each model and tool call: calls in flight continue, but no new call starts."""
         while True:
-            if self._given_up or self.stop_asked.is_set():
+            if self._given_up or self.stop_asked.done():
                 raise StopRun("the run was told to stop")
             if not self.unheard and not self.log.full:
                 return

@@ -48,7 +48,7 @@ SHOWN_BY_NOBODY = [
 ]
 
 
-def test_every_run_masks_what_is_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_run_masks_what_is_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
     """All secret settings, and the passwords of URLs as they stand there and as they are meant."""
     monkeypatch.setenv("HTTPS_PROXY", "http://me:proxy-pass-1@proxy:1")
     secrets = operator_secrets(Settings(**SECRETS))  # type: ignore[arg-type]
