@@ -54,6 +54,8 @@ TABLES = {
 }
 SHAPES = {"sqlite": "select type, name, sql from sqlite_master order by 1, 2", "postgresql": databases.SHAPE}
 Dump = dict[str, list[Row]]
+_COMPARED: dict[str, list[Any]] = {}
+"""By shape: what is not as in the code."""
 
 
 @contextmanager
@@ -117,6 +119,15 @@ def dump(url: str, tables: MetaData) -> Dump:
     }
 
 
+def unlike(url: str) -> list[Any]:
+    """`differences`, which takes longer than all migrations, once for each shape that the tables have."""
+    with engine_of(url) as engine, engine.connect() as connection:
+        shape = str(connection.exec_driver_sql(SHAPES[connection.dialect.name]).all())
+    if shape not in _COMPARED:
+        _COMPARED[shape] = differences(url)
+    return _COMPARED[shape]
+
+
 def everything(url: str) -> tuple[Dump, list[Any], str]:
     """With the tables of now, what they are like, and the revision."""
     with engine_of(url) as engine, engine.connect() as connection:
@@ -133,7 +144,7 @@ async def test_a_full_database_is_read_as_before(old: Old, clock: Clock, revisio
     assert all(before.values()), "every table has rows"
     schema.migrate(old.url)
     assert schema.revision(old.url) == (NEWEST, NEWEST)
-    assert differences(old.url) == []
+    assert unlike(old.url) == []
     assert dump(old.url, old.tables) == before
     store = Store.open(old.url, now=clock)
     try:
@@ -307,7 +318,7 @@ def test_several_migrate_at_once(old: Old, revision: str, migrators: list["subpr
     told = [process.stdout.readline() for process in migrators if process.stdout]
     assert told == ["done\n"] * 3
     assert schema.revision(old.url) == (NEWEST, NEWEST)
-    assert differences(old.url) == []
+    assert unlike(old.url) == []
     assert dump(old.url, old.tables) == before
 
 
