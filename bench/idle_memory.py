@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from agent_runner.app.dev.processes import command_line
+from agent_runner.app.supervisor_program import MODULE
 from bench.arithmetic import Pair, Row, row
 from bench.scene import MIB
 
@@ -24,7 +25,7 @@ def measure(rounds: int) -> list[Row]:
     for _ in range(rounds):
         with idle() as dev:
             used = {process: private_mib(process) for process in (dev, *dev.children(recursive=True))}
-            supervisors = {role(process): used[process] for process in dev.children()}
+            supervisors = {role(process): used[process] for process in dev.children() if MODULE in process.cmdline()}
         together.append(Pair(value=sum(used.values()), baseline=0))
         largest.append(Pair(value=max(supervisors.values()), baseline=0))
         detail = f"{len(used)} processes; supervisors: {', '.join(f'{k} {v:.1f}' for k, v in supervisors.items())}"

@@ -1,4 +1,6 @@
-"""Flower's process: `python -P -m agent_runner.app.cli.flower_program controls|only-shows flower ...`.
+"""Flower's process: `python -P -m agent_runner.app.cli.flower_program --as "agent-runner flower" MODE flower ...`.
+
+MODE is `controls` or `only-shows`.
 
 It does what `celery flower ...` does, without Celery's other commands. With `only-shows` Flower cannot change anything;
 Flower itself has no such option. Every change in Flower is a POST request. One POST only reads: it fills the table of
@@ -23,7 +25,8 @@ def main() -> int:
     os.environ["CELERY_LOADER"] = "app"
     # Flower does the same with `flowerconfig.py`.
     os.environ.setdefault("FLOWER_CONF", os.devnull)
-    only_shows = sys.argv.pop(1) == "only-shows"
+    mode, *arguments = sys.argv[3:]
+    only_shows = mode == "only-shows"
     from agent_runner.clients.process.lean_imports import import_celery_commands, import_redis
 
     import_redis()
@@ -45,7 +48,7 @@ def main() -> int:
         buttons.install(plan)
     if plan.known_key:
         _take_the_known_key(plan.known_key, plan.password)
-    _run(sys.argv[2:])
+    _run(arguments[1:])
     return 0
 
 

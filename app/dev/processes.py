@@ -1,8 +1,9 @@
 """One process per role of a stack: its start, its output, its restart and its end.
 
-A role's process is a supervisor (`agent-runner worker`). It has a session of its own, so that Ctrl-C in the terminal
-reaches only this process. It reads a pipe that this process holds. When this process ends, for whatever reason, the
-pipe closes and the role ends.
+A role's process is a supervisor (`agent-runner worker`), or a foreign program that the kernel ends with this process
+(Flower, Redis on Linux): this process starts it again, so none needs to stand between. Each has a session of its own,
+so that Ctrl-C in the terminal reaches only this process. A supervisor reads a pipe that this process holds. When this
+process ends, for whatever reason, the pipe closes and the role ends.
 """
 
 import os
@@ -19,8 +20,8 @@ from time import monotonic, sleep
 from typing import IO
 
 from agent_runner.app.dev.process_tree import ProcessTree
+from agent_runner.app.dev.tied import PARENT_FD
 
-PARENT_FD = "AGENT_RUNNER_PARENT_FD"
 BANNER = b"STARTUP FAILURE"
 KEPT_LINES = 40
 FIRST_BACKOFF_S, LAST_BACKOFF_S, HEALTHY_AFTER_S = 0.5, 30.0, 60.0

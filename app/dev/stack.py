@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from agent_runner.app.dev.processes import Lifeline, RoleProcess, end_all
 from agent_runner.app.dev.redis import EmbeddedRedis, find_redis_server, free_port, port_is_free
+from agent_runner.app.dev.tied import KERNEL_ENDS
 from agent_runner.clients.process.local_stack import (
     API_KEY_NAME,
     FILE_NAME,
@@ -217,9 +218,10 @@ class Stack:
             sleep(0.05)
 
     def _start(self, role: str) -> None:
+        alone = ["--alone"] if KERNEL_ENDS else []
         arguments = {
-            FLOWER: ["--port", str(self._flower_port)],
-            REDIS: [str(self._redis.executable), str(self._redis.folder)] if self._redis else [],
+            FLOWER: ["--port", str(self._flower_port), *alone],
+            REDIS: [str(self._redis.executable), str(self._redis.folder), *alone] if self._redis else [],
         }.get(role, [])
         self._lifeline = self._lifeline or Lifeline()
         self._roles[role] = RoleProcess(role, arguments, self._environment(role), self._lifeline, self.plan.write)

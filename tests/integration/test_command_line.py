@@ -125,7 +125,18 @@ def dev(devs: Callable[[str], Dev], broker: str) -> Dev:
 
 @contextmanager
 def running_dev(folder: Path, environment: dict[str, str]) -> Iterator[Dev]:
-    """`agent-runner dev` on free ports, ended by SIGTERM, nothing left."""
+    """Ended by SIGTERM, nothing left."""
+    process, ready = started_dev(folder, environment)
+    yield process, ready
+    process.send_signal(signal.SIGTERM)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(30) == 0
+    eventually(lambda: not processes_in(folder), what="no process of the stack left")
+
+
+def started_dev(folder: Path, environment: dict[str, str]) -> Dev:
+    """`agent-runner dev` on free ports, when it is ready."""
     ports = ("--http-port", "0", "--grpc-port", "0", "--flower-port", "0", "--data-dir", str(folder / "data"))
     process = subprocess.Popen(
         [sys.executable, str(PROGRAM), "dev", *ports],
@@ -139,11 +150,7 @@ def running_dev(folder: Path, environment: dict[str, str]) -> Iterator[Dev]:
     lines = iter(process.stdout.readline, "")
     ready = next((found for line in lines if (found := READY.search(line))), None)
     assert ready is not None, "dev ended without being ready"
-    yield process, ready
-    process.send_signal(signal.SIGTERM)
-    process.stdout.close()
-    assert process.wait(30) == 0
-    eventually(lambda: not processes_in(folder), what="no process of the stack left")
+    return process, ready
 
 
 def command_of(process: psutil.Process) -> str:
@@ -158,7 +165,7 @@ def test_dev_is_separate_processes_and_shows_every_service(dev: Dev) -> None:
     """Redis, server, worker, orchestrator and Flower each have a process; reflection lists the whole contract."""
     process, ready = dev
     commands = [command_of(child) for child in psutil.Process(process.pid).children(recursive=True)]
-    for role in ("server", "worker", "orchestrator", "flower", "redis"):
+    for role in ("server", "worker", "orchestrator", "flower"):
         assert any(f"agent-runner {role}" in c for c in commands), (role, commands)
     assert any("redis-server" in c for c in commands)
     with grpc.insecure_channel(ready.group(2)) as channel:
@@ -171,8 +178,11 @@ def test_dev_is_separate_processes_and_shows_every_service(dev: Dev) -> None:
 
 
 def test_dev_restarts_what_dies(dev: Dev) -> None:
-    """A killed worker, with its supervisor, is there again and serves."""
+    """A killed worker, with its supervisor, is there again and serves; so is Flower, which has none."""
     process, ready = dev
+    (flower,) = [one for one in psutil.Process(process.pid).children() if "agent-runner flower" in command_of(one)]
+    flower.kill()
+    flower.wait()
     key = json.loads(Path(ready.group(4)).read_text())["api_key"]
     with httpx.Client(base_url=ready.group(1), headers={"Authorization": f"Bearer {key}"}) as http:
         for supervisor in psutil.Process(process.pid).children():
@@ -181,3 +191,12 @@ def test_dev_restarts_what_dies(dev: Dev) -> None:
                     victim.kill()
         created = http.post("/v1/executions?wait=30", json={"message": "$ echo back"}, timeout=40)
         assert created.json()["status"]["phase"] == "EXECUTION_COMPLETED", created.text
+    eventually(lambda: httpx.get(ready.group(3)).status_code == 401, what="Flower again")
+
+
+def test_a_killed_dev_leaves_nothing(tmp_path: Path, environment: dict[str, str]) -> None:
+    """Its pipe ends the supervisors, and the kernel what has none."""
+    process, _ = started_dev(tmp_path, environment)
+    process.kill()
+    process.communicate()
+    eventually(lambda: not processes_in(tmp_path), what="no process of the stack left")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import click
 
 from agent_runner.app.cli.exits import EXIT_USAGE, Failed, settings_or_exit
+from agent_runner.app.dev.tied import become as become_tied
 from agent_runner.app.dev.tied import tied
 from agent_runner.app.flower.flower_plan import FlowerPlan
 from agent_runner.app.supervisor_program import Supervised, become
@@ -57,7 +58,8 @@ def orchestrator(queue: str | None) -> None:
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=FLOWER_PORT, envvar="FLOWER_PORT", show_default=True)
 @click.option("--address", default="127.0.0.1", envvar="FLOWER_ADDRESS", show_default=True, help="0.0.0.0: everybody")
-def flower(port: int, address: str) -> None:
+@click.option("--alone", is_flag=True, hidden=True)
+def flower(*, port: int, address: str, alone: bool) -> None:
     """Flower, the operators' view. The login is `admin` and AGENT_RUNNER_FLOWER_PASSWORD, else the API key."""
     settings = settings_or_exit("flower")
     given = settings.flower_password.get_secret_value()
@@ -86,17 +88,18 @@ def flower(port: int, address: str) -> None:
     ).put()
     control = settings.is_local if settings.flower_control is None else settings.flower_control
     mode = "controls" if control else "only-shows"
-    _supervise("flower", tied(_program(FLOWER_MODULE, mode, "flower")), queue="")
+    _tied("flower", _program(FLOWER_MODULE, "--as", "agent-runner flower", mode, "flower"), alone=alone)
 
 
 @click.command(hidden=True)
 @click.argument("executable")
 @click.argument("folder")
-def redis(executable: str, folder: str) -> None:
+@click.option("--alone", is_flag=True)
+def redis(*, executable: str, folder: str, alone: bool) -> None:
     """The embedded Redis of a stack, from a folder that `dev` has prepared."""
     from agent_runner.app.dev.redis import CONFIG_NAME
 
-    _supervise("redis", tied([executable, os.path.join(folder, CONFIG_NAME)]), queue="")
+    _tied("redis", [executable, os.path.join(folder, CONFIG_NAME)], alone=alone)
 
 
 @click.command()
@@ -135,6 +138,14 @@ def _set(name: str, value: object) -> None:
 
 def _program(module: str, *arguments: str) -> list[str]:
     return [*PYTHON, "-m", module, *arguments]
+
+
+def _tied(role: Role, argv: Sequence[str], *, alone: bool) -> None:
+    """A foreign program. `alone`: without a supervisor, because who started this process starts it again."""
+    if alone:
+        os.umask(UMASK)
+        become_tied(argv)
+    _supervise(role, tied(argv), queue="")
 
 
 def _supervise(role: Role, argv: Sequence[str], *, queue: str) -> None:
