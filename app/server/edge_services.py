@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from agent_runner.app.server.access.org_view import visible
 from agent_runner.app.server.context import ServerContext
-from agent_runner.app.server.executions.drafts import Accepted
+from agent_runner.app.server.executions.drafts.draft import Accepted
 from agent_runner.app.server.executions.execution_service import Executions
 from agent_runner.app.server.executions.placement import Placing
 from agent_runner.app.server.executions.view import brief_json, execution_json

@@ -7,7 +7,7 @@ from typing import Any
 from agent_runner.app.server.access.principal import current
 from agent_runner.app.server.answers.answer_access import ANOTHER, NewToken, digest_of, new_token, unknown_token
 from agent_runner.app.server.edge_services import Edges
-from agent_runner.app.server.executions.drafts import Draft, draft_of_json
+from agent_runner.app.server.executions.drafts.draft import Draft, draft_of_json
 from agent_runner.app.server.executions.view import GRAPH_ANNOTATION
 from agent_runner.app.server.problems import Kind, Problem, failed_precondition, invalid, not_found
 from agent_runner.app.server.schedules.schedule_requests import DUE_AT, FIRED_BY, SCHEDULE

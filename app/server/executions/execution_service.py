@@ -5,25 +5,18 @@ exists before its message. A row that could not be published is withdrawn (E501)
 all the same.
 """
 
-import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
-from agent_runner.app.server.access.allow_lists import check_allowed, check_model_scope
+from agent_runner.app.server.access.allow_lists import check_allowed
 from agent_runner.app.server.access.principal import actor, current
 from agent_runner.app.server.budgets.budget_refusal import spent_problem
 from agent_runner.app.server.context import ServerContext
-from agent_runner.app.server.contract.create_limits import ESCAPED, SPEC_ROOM_BYTES
 from agent_runner.app.server.contract.ids import new_execution_id, slug_of
-from agent_runner.app.server.contract.rules import validate
-from agent_runner.app.server.contract.tags import check_tags
-from agent_runner.app.server.contract.texts import MAX_INDEXED, check_text, unfit_texts
 from agent_runner.app.server.executions.after_end import after_end, publish_due
-from agent_runner.app.server.executions.attachments import check_weight, words_beside
-from agent_runner.app.server.executions.drafts import (
+from agent_runner.app.server.executions.drafts.draft import (
     Accepted,
     Draft,
     draft_of_contract,
@@ -31,11 +24,11 @@ from agent_runner.app.server.executions.drafts import (
     put_secrets,
     spoken,
 )
-from agent_runner.app.server.executions.input_rows import input_rows
+from agent_runner.app.server.executions.drafts.draft_checks import DraftChecks
+from agent_runner.app.server.executions.drafts.input_rows import input_rows
+from agent_runner.app.server.executions.drafts.request_digest import digest_of
 from agent_runner.app.server.executions.placement import Place, Placing, mark_of
 from agent_runner.app.server.executions.redrives import where_to_begin
-from agent_runner.app.server.executions.request_digest import digest_of
-from agent_runner.app.server.executions.run_config import models_named
 from agent_runner.app.server.executions.updates import amended
 from agent_runner.app.server.executions.view import API_VERSION, CREATED_BY, REQUEST, execution_from_json, stored_spec
 from agent_runner.app.server.listing.listing_service import Listing
@@ -44,35 +37,33 @@ from agent_runner.app.server.problems import (
     Kind,
     Problem,
     broker_unavailable,
-    exists,
     failed_precondition,
     invalid,
     not_found,
-    violated,
 )
-from agent_runner.app.server.resources.sealing import REDACTED, check_env, check_secrets
+from agent_runner.app.server.resources.sealing import REDACTED
 from agent_runner.app.server.runners.needed_worker import no_worker
-from agent_runner.app.server.webhooks.webhook_request import check_webhook, kept_webhook
+from agent_runner.app.server.webhooks.webhook_request import kept_webhook
 from agent_runner.clients.broker.publisher import PublishError
 from agent_runner.clients.tracing.tracing import TRACE
 from agent_runner.status.phases import TERMINAL_PHASES, Step
-from agent_runner.status.questions import AnswerError, answers_for
 from agent_runner.status.store.errors import NotDue, NoWorker, OrgBudgetSpent
 from agent_runner.status.store.records import CreateVerdict, Execution, ExecutionQuery, NewExecution, Page
-from agent_runner.status.timeouts import Timeouts, TimeoutsError
+from agent_runner.status.timeouts import Timeouts
 
 
 class Executions:
     def __init__(self, ctx: ServerContext, placing: Placing) -> None:
         self._ctx = ctx
         self._placing = placing
+        self._checks = DraftChecks(ctx)
         self.listing = Listing(ctx.store, placing)
         settings = ctx.settings
         silent_s = settings.timeouts.heartbeat_s if settings.require_worker else 0.0
         self._conditions: dict[str, Any] = {"queue_cap": settings.max_queued, "silent_s": silent_s}
 
     async def create(self, draft: Draft) -> Accepted:
-        timeouts = await self._checked(draft)
+        timeouts = await self._checks.timeouts_of(draft)
         asked = digest_of(draft) if draft.idempotency_key else ""
         place = await self._placing.place(draft)
         try:
@@ -93,7 +84,7 @@ class Executions:
 
     async def check(self, draft: Draft) -> None:
         """Raises what `create` would refuse now, and makes nothing."""
-        await self._checked(draft)
+        await self._checks.timeouts_of(draft)
         place = await self._placing.foreseen(draft)
         check_allowed(self._ctx.settings, place, draft.execution.spec.execution_config.model_name)
 
@@ -177,7 +168,7 @@ class Executions:
         Raises FAILED_PRECONDITION for a change of any other field, ABORTED when another update came in between.
         """
         draft = draft_of_contract(message)
-        self._check(draft)
+        self._checks.check(draft)
         execution = await self.get(message.metadata.id)
         new = amended(execution, (await self._said(execution.id))["content"], draft)
         if new is None:
@@ -204,84 +195,6 @@ class Executions:
         """The user's message: the first row of the log."""
         first = await self._ctx.store.read_log(id, 0, 1)
         return first[0].payload if first else {"content": ""}
-
-    async def _checked(self, draft: Draft) -> Timeouts:
-        draft.execution.spec.SetInParent()  # the contract lets the spec be left out, but not its message
-        self._check(draft)
-        timeouts = self._timeouts(draft)
-        if draft.webhook is not None and not draft.webhook.of_run:  # that of a run is checked by its edge
-            check_webhook(self._ctx.settings, draft.webhook)
-        # The server makes the id. A request with the id of an existing execution means that execution.
-        if (given := draft.execution.metadata.id) and await self._ctx.store.get(given) is not None:
-            raise exists("AgentExecution", given)
-        await self._check_answers(draft)
-        # A redrive and an answer by a token keep a model that was checked at the first execution.
-        if not (draft.redriven_from or draft.answer_digest):
-            check_model_scope(*models_named(draft.execution))
-        return timeouts
-
-    def _check(self, draft: Draft) -> None:
-        execution = draft.execution
-        settings = self._ctx.settings
-        limit = settings.max_message_bytes
-        check_weight(draft.attachments, settings.max_attachment_bytes)
-        rows = input_rows(draft.input, draft.attachments, spoken=draft.spoken)
-        size = len(execution.spec.message.encode()) + words_beside(draft.attachments) + rows.weight
-        if (given := len(json.dumps(draft.input, ensure_ascii=False))) > ESCAPED * limit + SPEC_ROOM_BYTES:
-            size = max(size, given)
-        if size > limit or execution.ByteSize() > limit + SPEC_ROOM_BYTES:
-            what, weight = ("spec.message", size) if size > limit else ("the request", execution.ByteSize())
-            raise Problem(
-                Kind.TOO_LARGE,
-                f"{what} has {weight} bytes; at most {limit} are accepted (AGENT_RUNNER_MAX_MESSAGE_BYTES)",
-                next_step="Put large content into a file of the workspace and name it in the message.",
-            )
-        if violations := [*validate(execution), *unfit_texts(execution)]:
-            raise violated(violations)
-        for field, text in (("agent", draft.agent), ("graph", draft.graph), ("idempotency key", draft.idempotency_key)):
-            check_text(field, text)
-        if len(draft.idempotency_key) > MAX_INDEXED:
-            raise invalid(f"idempotency key: at most {MAX_INDEXED} characters")
-        check_tags(execution.metadata.tags, "metadata.tags")
-        check_env({name: value.value for name, value in execution.spec.runtime_env.items()}, "spec.runtime_env")
-        check_secrets(env_values(execution).values(), "spec.runtime_env")
-
-    async def _check_answers(self, draft: Draft) -> None:
-        """Checks that the answers name open questions of the session. Does nothing while its newest execution runs.
-
-        The run makes all other checks: until it starts, another execution may come first.
-        """
-        session_id = draft.execution.spec.session_id
-        if not draft.answers:
-            return
-        if not session_id:
-            raise invalid("answers: need session_id, the session that waits for them")
-        asked = await self._ctx.store.last_of_session(session_id, waiting=True)
-        newest = await self._ctx.store.last_of_session(session_id)
-        if newest is None or newest.phase not in TERMINAL_PHASES:
-            return
-        found = await self._ctx.store.state(asked.id) if asked else None
-        if found is None:
-            raise failed_precondition(
-                f"answers: session '{session_id}' has no open question",
-                next_step="Send a message or `input` to begin a new turn.",
-            )
-        if found[1].questions:
-            try:
-                answers_for(list(found[1].questions.values()), "", by_id=draft.answers)
-            except AnswerError as error:
-                raise invalid(f"answers: {error}", next_step="Answer with the ids that are open.") from None
-
-    def _timeouts(self, draft: Draft) -> Timeouts:
-        if isinstance(draft.timeouts, Timeouts):
-            return draft.timeouts
-        settings = self._ctx.settings
-        if wrong := [name for name, value in draft.timeouts.items() if not math.isfinite(value)]:
-            raise invalid(f"timeouts.{wrong[0]}: must be a finite number of seconds")
-        try:
-            return settings.timeouts.overridden(dict(draft.timeouts), max_run_s=settings.max_run_s)
-        except TimeoutsError as error:
-            raise invalid(f"timeouts: {error}") from None
 
     def _new(self, draft: Draft, place: Place, timeouts: Timeouts, asked: str) -> NewExecution:
         new_id = draft.id or new_execution_id()

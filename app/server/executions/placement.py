@@ -7,8 +7,8 @@ is gone) -> a new session. Else the built-in agent of the org, so that a message
 from dataclasses import dataclass, replace
 
 from agent_runner.app.server.access.principal import default_org, must_own
-from agent_runner.app.server.executions.drafts import GRAPH, Draft
-from agent_runner.app.server.executions.run_config import fallback_models, priority, retry_policy
+from agent_runner.app.server.executions.drafts.draft import GRAPH, Draft
+from agent_runner.app.server.executions.drafts.run_config import fallback_models, priority, retry_policy
 from agent_runner.app.server.problems import Kind, Problem, failed_precondition, invalid
 from agent_runner.app.server.resources.resource_service import Resources
 from agent_runner.clients.engine.agent_definition import DEFAULT_AGENT

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
-from agent_runner.app.server.executions.drafts import Draft
+from agent_runner.app.server.executions.drafts.draft import Draft
 from agent_runner.app.server.executions.view import as_json
 from agent_runner.app.server.problems import failed_precondition
 from agent_runner.status.requests import webhooks

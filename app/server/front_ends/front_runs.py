@@ -12,7 +12,7 @@ from agent_runner.app.server.agent_server.uuids import is_uuid, session_of, thre
 from agent_runner.app.server.contract.ids import resource_prefix
 from agent_runner.app.server.contract.texts import check_text
 from agent_runner.app.server.edge_services import Edges
-from agent_runner.app.server.executions.drafts import draft_of_json
+from agent_runner.app.server.executions.drafts.draft import draft_of_json
 from agent_runner.app.server.front_ends.happened import CLOSED
 from agent_runner.app.server.front_ends.happenings import Json
 from agent_runner.app.server.problems import Kind, Problem, invalid

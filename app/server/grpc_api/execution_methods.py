@@ -10,7 +10,7 @@ from agent_runner.ai.stigmer.agentic.agentexecution.v1 import query_pb2 as _quer
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceId
 from agent_runner.app.server.edge_services import Edges
-from agent_runner.app.server.executions.drafts import draft_of_contract
+from agent_runner.app.server.executions.drafts.draft import draft_of_contract
 from agent_runner.app.server.executions.view import (
     as_json,
     attempts_json,

@@ -17,7 +17,7 @@ from agent_runner.app.server.access.principal import SERVER, acting_as, default_
 from agent_runner.app.server.contract.ids import kind_number, slug_of
 from agent_runner.app.server.contract.rules import Violation, validate
 from agent_runner.app.server.contract.tags import check_tags
-from agent_runner.app.server.executions.run_config import check_annotations
+from agent_runner.app.server.executions.drafts.run_config import check_annotations
 from agent_runner.app.server.executions.view import as_json
 from agent_runner.app.server.problems import exists, invalid, not_found, violated
 from agent_runner.app.server.resources.resource_bodies import (

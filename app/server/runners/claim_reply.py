@@ -17,9 +17,9 @@ from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceRefere
 from agent_runner.app.server.access.allow_lists import allows
 from agent_runner.app.server.agent_server.uuids import run_uuid
 from agent_runner.app.server.context import ServerContext
-from agent_runner.app.server.executions.attachments import give_attachments
-from agent_runner.app.server.executions.drafts import spoken
-from agent_runner.app.server.executions.run_config import merged
+from agent_runner.app.server.executions.drafts.attachments import give_attachments
+from agent_runner.app.server.executions.drafts.draft import spoken
+from agent_runner.app.server.executions.drafts.run_config import merged
 from agent_runner.app.server.executions.view import CREATED_BY
 from agent_runner.app.server.problems import Problem
 from agent_runner.app.server.resources.archives import Artifacts

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from agent_runner.app.server.access.principal import Principal
 from agent_runner.app.server.edge_services import Edges
-from agent_runner.app.server.executions.drafts import SHORT_FIELDS, Draft, draft_of_json
+from agent_runner.app.server.executions.drafts.draft import SHORT_FIELDS, Draft, draft_of_json
 from agent_runner.app.server.problems import invalid
 from agent_runner.app.server.resources.sealing import REDACTED, Sealing
 from agent_runner.status.api_keys import Scope

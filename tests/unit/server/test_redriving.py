@@ -66,7 +66,7 @@ async def test_after_later_turns_the_failed_step_is_refused() -> None:
 
 def test_the_body_is_checked() -> None:
     """Unknown fields and other types are refused with the field."""
-    from agent_runner.app.server.executions.drafts import redrive_of
+    from agent_runner.app.server.executions.drafts.draft import redrive_of
 
     assert redrive_of({"from": "start"}) == ({}, "start")
     bad: list[Any] = [{"from": 1}, {"form": "start"}, []]

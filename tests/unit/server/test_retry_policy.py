@@ -7,8 +7,8 @@ import pytest
 from httpx import ConnectError
 from prometheus_client import generate_latest
 
-from agent_runner.app.server.executions.drafts import draft_of_json
-from agent_runner.app.server.executions.run_config import check_annotations, retry_policy
+from agent_runner.app.server.executions.drafts.draft import draft_of_json
+from agent_runner.app.server.executions.drafts.run_config import check_annotations, retry_policy
 from agent_runner.app.server.maintenance.end_counts import Ends
 from agent_runner.app.server.problems import Problem
 from agent_runner.clients.broker.task_names import ENSURE_THREAD, EXECUTE_GRAPHTON, TaskName, named_by, task_id

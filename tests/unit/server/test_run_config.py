@@ -5,8 +5,14 @@ from typing import Any
 
 import pytest
 
-from agent_runner.app.server.executions.drafts import draft_of_json
-from agent_runner.app.server.executions.run_config import CONFIG, CONTEXT, check_annotations, check_config, merged
+from agent_runner.app.server.executions.drafts.draft import draft_of_json
+from agent_runner.app.server.executions.drafts.run_config import (
+    CONFIG,
+    CONTEXT,
+    check_annotations,
+    check_config,
+    merged,
+)
 from agent_runner.app.server.problems import Problem
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from agent_runner.app.server.contract.ids import new_execution_id, new_resource_id, slug_of
-from agent_runner.app.server.executions.drafts import draft_of_json
+from agent_runner.app.server.executions.drafts.draft import draft_of_json
 from agent_runner.app.server.problems import Problem
 from agent_runner.app.server.resources.sealing import REDACTED, EnvValue, SealBroken, Sealing, redacted
 from agent_runner.app.server.runners.failure_reports import how

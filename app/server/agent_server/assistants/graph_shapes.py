@@ -19,7 +19,7 @@ from agent_runner.app.server.agent_server.request_bodies import Body
 from agent_runner.app.server.agent_server.uuids import is_uuid
 from agent_runner.app.server.contract.json_text import WHOLE
 from agent_runner.app.server.edge_services import Edges
-from agent_runner.app.server.executions.run_config import MAX_LIMIT, check_config
+from agent_runner.app.server.executions.drafts.run_config import MAX_LIMIT, check_config
 from agent_runner.app.server.problems import Problem
 from agent_runner.app.server.route_group import RouteGroup
 from agent_runner.status.store.records import ResourceKind

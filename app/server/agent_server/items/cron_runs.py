@@ -9,7 +9,7 @@ from agent_runner.app.server.agent_server.runs.run_service import RunService
 from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
 from agent_runner.app.server.agent_server.uuids import cron_uuid, is_uuid, thread_uuid
 from agent_runner.app.server.edge_services import Edges
-from agent_runner.app.server.executions.drafts import Draft
+from agent_runner.app.server.executions.drafts.draft import Draft
 from agent_runner.app.server.problems import Kind, Problem
 from agent_runner.app.server.schedules.schedule_requests import SCHEDULE, facts_of, whole
 from agent_runner.status.schedules.schedule import Mark, Schedule

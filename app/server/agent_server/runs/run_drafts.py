@@ -10,10 +10,10 @@ from agent_runner.app.server.agent_server.assistants.assistant_service import Ta
 from agent_runner.app.server.agent_server.refusals import unprocessable
 from agent_runner.app.server.agent_server.runs.run_bodies import RunCreate
 from agent_runner.app.server.agent_server.uuids import thread_uuid
-from agent_runner.app.server.executions.content import Taken, input_content
-from agent_runner.app.server.executions.drafts import Draft
-from agent_runner.app.server.executions.input_rows import input_rows
-from agent_runner.app.server.executions.run_config import OURS, put_annotations
+from agent_runner.app.server.executions.drafts.content import Taken, input_content
+from agent_runner.app.server.executions.drafts.draft import Draft
+from agent_runner.app.server.executions.drafts.input_rows import input_rows
+from agent_runner.app.server.executions.drafts.run_config import OURS, put_annotations
 from agent_runner.app.server.executions.view import API_VERSION
 from agent_runner.app.server.problems import invalid
 from agent_runner.status.requests import fair_turns

@@ -14,7 +14,7 @@ from agent_runner.app.server.agent_server.threads.thread_service import ThreadSe
 from agent_runner.app.server.agent_server.uuids import execution_of, is_uuid, run_uuid, session_of, thread_uuid
 from agent_runner.app.server.contract.ids import new_resource_id
 from agent_runner.app.server.edge_services import Edges
-from agent_runner.app.server.executions.drafts import Draft
+from agent_runner.app.server.executions.drafts.draft import Draft
 from agent_runner.app.server.log_feed.follow import Snapshot, until_ended
 from agent_runner.app.server.problems import Kind, Problem, invalid
 from agent_runner.clients.web.webhook_address import WebhookPolicy, WebhookRefused

@@ -7,7 +7,7 @@ from typing import Any
 from ag_ui.core import types as t
 
 from agent_runner.app.server.context import ServerContext
-from agent_runner.app.server.executions.drafts import spoken
+from agent_runner.app.server.executions.drafts.draft import spoken
 from agent_runner.app.server.front_ends.agui.agui_events import result_id
 from agent_runner.app.server.front_ends.front_runs import noted_of
 from agent_runner.app.server.front_ends.happened import FAILURE, QUESTION

@@ -1,4 +1,4 @@
-"""Bodies and answers as `/openapi.json` describes them. `executions/drafts.py` and others read the bodies.
+"""Bodies and answers as `/openapi.json` describes them. `executions/drafts/draft.py` and others read the bodies.
 
 The contract's messages are described by `message_schemas.py`, refusals by `document.py`.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from agent_runner.app.server.executions.run_config import MAX_LIMIT, OURS
+from agent_runner.app.server.executions.drafts.run_config import MAX_LIMIT, OURS
 from agent_runner.app.server.http.document.message_schemas import ENV_NAME, TEXT, ref
 from agent_runner.app.server.http.document.schedule_schemas import SCHEDULE_PARTS
 from agent_runner.status.attachments import MAX_ATTACHMENTS

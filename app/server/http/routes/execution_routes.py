@@ -10,8 +10,8 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from agent_runner.app.server.contract.create_limits import create_bytes, create_limits
 from agent_runner.app.server.edge_services import Edges
-from agent_runner.app.server.executions.attachments import attachment
-from agent_runner.app.server.executions.drafts import Accepted, draft_of_json, redrive_of
+from agent_runner.app.server.executions.drafts.attachments import attachment
+from agent_runner.app.server.executions.drafts.draft import Accepted, draft_of_json, redrive_of
 from agent_runner.app.server.http.answers import body_json
 from agent_runner.app.server.http.document.event_schemas import streamed
 from agent_runner.app.server.http.document.message_schemas import ref

@@ -15,9 +15,15 @@ from typing import Any
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
 from agent_runner.app.server.contract.json_text import read_json
 from agent_runner.app.server.contract.message_json import message_of
-from agent_runner.app.server.executions.content import Content, Taken, answer_contents, input_content, message_content
-from agent_runner.app.server.executions.input_rows import input_rows
-from agent_runner.app.server.executions.run_config import check_annotations, put_annotations
+from agent_runner.app.server.executions.drafts.content import (
+    Content,
+    Taken,
+    answer_contents,
+    input_content,
+    message_content,
+)
+from agent_runner.app.server.executions.drafts.input_rows import input_rows
+from agent_runner.app.server.executions.drafts.run_config import check_annotations, put_annotations
 from agent_runner.app.server.executions.view import API_VERSION, GRAPH_ANNOTATION
 from agent_runner.app.server.problems import invalid
 from agent_runner.app.server.resources.sealing import EnvValue

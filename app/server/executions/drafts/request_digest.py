@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, is_dataclass
 
 from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecution
-from agent_runner.app.server.executions.drafts import Draft
+from agent_runner.app.server.executions.drafts.draft import Draft
 
 
 def digest_of(draft: Draft) -> str:

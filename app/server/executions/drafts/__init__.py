@@ -1,0 +1,1 @@
+"""Drafts of executions: what a request asks for, before anything is stored."""
