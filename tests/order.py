@@ -3,8 +3,8 @@
 Each of xdist's processes gets an equal part of the list, and takes from the end of another's when it has done its own.
 Tests that start processes wait for most of their time; small ones keep a core busy. So each part has both in turn: a
 slow module, then some small ones. What is longest stands at its beginning, and at its end are small tests alone, of
-which there are enough to be shared out. Modules stay whole: their tests share what is running. Apart from that the
-order stays the random one.
+which there are enough to be shared out. Modules stay whole, and some folders: their tests share what is running. Apart
+from that the order stays the random one.
 """
 
 import os
@@ -19,15 +19,19 @@ SECONDS = {
     "fuzz": 120.0,
     "integration": 6.0,
     "surroundings": 5.0,
-    "agent_server": 4.0,
+    "agent_server": 1.0,
     "processes": 2.0,
     "front_ends": 1.0,
     "control_plane/test_against_model.py": 40.0,
     "integration/test_bad_ends.py": 60.0,
+    "integration/test_models.py": 40.0,
+    "model": 40.0,
 }
 """What a test of the slow folders, and of some modules, takes, about. All others are small."""
 LONG_S = 40.0
 """A module with tests of this length stands before all others: nobody can help with a test that has begun."""
+TOGETHER = ("agent_server", "front_ends")
+"""Slow folders with one server and one worker for all modules."""
 AT_THE_END = 0.5
 """The share of a part's small tests that comes after its slow ones."""
 
@@ -39,19 +43,20 @@ def part_count() -> int:
 
 def in_parts(modules: Iterable[Module[T]], parts: int) -> list[T]:
     """`modules`: the path of each below `tests/`, and its tests. Slow modules are dealt out by what they take."""
-    slow: list[tuple[str, list[T]]] = []
+    slow: dict[str, list[Module[T]]] = {}
     small: list[list[T]] = []
     for path, tests in modules:
         if seconds(path):
-            slow.append((path, tests))
+            folder = PurePath(path).parts[0]
+            slow.setdefault(folder if folder in TOGETHER else path, []).append((path, tests))
         else:
             small.append(tests)
     dealt: list[list[list[T]]] = [[] for _ in range(parts)]
     costs = [0.0] * parts
-    for path, tests in sorted(slow, key=lambda module: seconds(module[0]) < LONG_S):
+    for together in sorted(slow.values(), key=lambda modules: seconds(modules[0][0]) < LONG_S):
         least = costs.index(min(costs))
-        dealt[least].append(tests)
-        costs[least] += seconds(path) * len(tests)
+        dealt[least].append([test for _, tests in together for test in tests])
+        costs[least] += sum(seconds(path) * len(tests) for path, tests in together)
     return list(_filled(dealt, small))
 
 

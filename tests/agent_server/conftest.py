@@ -1,4 +1,4 @@
-"""A server and a worker with the graphs of `graphs/`, for all tests of a file; each test makes its own threads."""
+"""A server and a worker with the graphs of `graphs/`, for all tests of this folder; each test makes its own threads."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -21,7 +21,7 @@ ON = "AGENT_RUNNER_TEST_AGENT_SERVER_ON"
 """`postgres`: store and memory of these tests are databases there, instead of SQLite files."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     with ExitStack() as opened:
         settings = {"AGENT_RUNNER_GRAPHS": str(GRAPHS), **WEBHOOKS}

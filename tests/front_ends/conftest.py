@@ -1,4 +1,4 @@
-"""A server and a worker with the graphs of `graphs/`, for all tests of a file."""
+"""A server and a worker with the graphs of `graphs/`, for all tests of this folder."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.integration.stack import Stack
 GRAPHS = Path(__file__).parent / "graphs" / "langgraph.json"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("front_ends")
     with Stack.open(folder, AGENT_RUNNER_GRAPHS=str(GRAPHS)) as stack:

@@ -6,7 +6,7 @@ from itertools import groupby
 
 import pytest
 
-from tests.order import AT_THE_END, LONG_S, SECONDS, in_parts, seconds
+from tests.order import AT_THE_END, LONG_S, SECONDS, TOGETHER, in_parts, seconds
 
 FOLDERS = [name for name in SECONDS if not name.endswith(".py")]
 SLOW = [f"{folder}/test_{number}.py" for folder in FOLDERS for number in range(9)]
@@ -58,6 +58,16 @@ def test_slow_tests_and_small_ones_take_turns_in_each_process(parts: int) -> Non
         assert max(among) <= (1 - AT_THE_END) * small / len(among) + 2 * 7, "small ones in one heap"
         sums.append(sum(seconds(path_of(test)) for test in share))
     assert max(sums) <= min(sums) + max(SECONDS.values()) * 7
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_folders_that_share_a_stack_stay_whole(parts: int) -> None:
+    """Else each of their modules would start a server and a worker of its own."""
+    modules = [(path, [f"{path}::{number}" for number in range(5)]) for path in SLOW + SMALL]
+    random.Random(7).shuffle(modules)
+    folders = [test.partition("/")[0] for test in in_parts(modules, parts)]
+    for folder in TOGETHER:
+        assert [name for name, _ in groupby(folders)].count(folder) == 1
 
 
 @pytest.mark.parametrize("parts", [1, 3, 4])
