@@ -8,8 +8,11 @@ import psutil
 import pytest
 
 from agent_runner.status.timeouts import silent_process_s
+from tests.integration.rabbitmq import EVERY_BROKER
 from tests.integration.stack import Json, Process, Stack
 from tests.support.waiting import eventually
+
+pytestmark = EVERY_BROKER
 
 SOURCE = """
 import itertools
@@ -38,7 +41,7 @@ REPLACED_WITHIN_S = SILENT_S + 60
 
 
 @pytest.fixture
-def computing(tmp_path: Path) -> Iterator[Stack]:
+def computing(tmp_path: Path, broker: str) -> Iterator[Stack]:
     """Redis and a server that know the graph, with a short heartbeat timeout."""
     (tmp_path / "held.py").write_text(SOURCE)
     (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": {"compute": "./held.py:compute"}}))
@@ -46,7 +49,7 @@ def computing(tmp_path: Path) -> Iterator[Stack]:
         "AGENT_RUNNER_GRAPHS": str(tmp_path / "langgraph.json"),
         "AGENT_RUNNER_HEARTBEAT_TIMEOUT_S": f"{HEARTBEAT_S:g}",
     }
-    with Stack.open(tmp_path, **given) as stack:
+    with Stack.open(tmp_path, broker, **given) as stack:
         yield stack
 
 
@@ -61,6 +64,8 @@ def workers(stack: Stack) -> list[Json]:
     return found
 
 
+@pytest.mark.promise("3.20")
+@pytest.mark.promise("3.23")
 @pytest.mark.parametrize("pool", ["async", "prefork"])
 def test_a_worker_whose_interpreter_is_held_is_replaced(computing: Stack, pool: str) -> None:
     """Its run ends E102 in time, its log and its end say in which call it was, the next run completes in another."""
