@@ -11,7 +11,7 @@ from uuid import UUID
 
 import ormsgpack
 import pytest
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Interrupt, Send
 from pydantic import (
@@ -337,3 +337,33 @@ def test_only_addresses_are_made_of_what_pydantic_has() -> None:
     made = ormsgpack.packb(("pydantic.networks", "validate_email", "a@b.example"))
     with pytest.raises(StateTypeError, match="validate_email"):
         SERIALIZER.loads_typed(("msgpack", ormsgpack.packb(ormsgpack.Ext(0, made))))
+
+
+MESSAGES = {
+    "plain": AIMessage("yes", id="m1"),
+    "calls": AIMessage("", tool_calls=[{"name": "look", "args": {"at": [1, 2.5, None, True]}, "id": "c1"}]),
+    "usage": AIMessage("yes", usage_metadata={"input_tokens": 1, "output_tokens": 2, "total_tokens": 3}),
+    "blocks": AIMessage([{"type": "text", "text": "yes"}, "no"], additional_kwargs={"reasoning_content": "hm"}),
+    "chunk": AIMessageChunk(content="y", id="m1", response_metadata={"finish_reason": "stop"}),
+    "result": ToolMessage("found", tool_call_id="c1", name="look", artifact={"exit_code": 0, b"key": (1, 2)}),
+    "another field": HumanMessage("hello", mood="good"),
+    "a model": ToolMessage("found", tool_call_id="c1", artifact=Inner(n=1)),
+    "a set": ToolMessage("found", tool_call_id="c1", artifact={1}),
+    "a date": HumanMessage("when?", additional_kwargs={"at": date(2026, 1, 2)}),
+    "half a character": HumanMessage("\ud83d"),
+}
+
+
+@pytest.mark.parametrize("message", MESSAGES.values(), ids=MESSAGES)
+def test_a_message_is_written_as_langgraph_writes_it(message: BaseMessage) -> None:
+    """To the byte, so that LangGraph's own reader and earlier versions of ours read the same."""
+    ours, theirs = StateSerializer().dumps_typed([message]), JsonPlusSerializer().dumps_typed([message])
+    assert ours == theirs
+
+
+def test_a_message_is_written_without_a_dump_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step writes all messages of the state again, and a dump costs more than all the rest."""
+    dumped: list[BaseModel] = []
+    monkeypatch.setattr(AIMessage, "model_dump", dumped.append)
+    StateSerializer().dumps_typed({"messages": [AIMessage("yes")]})
+    assert dumped == []

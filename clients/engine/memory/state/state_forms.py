@@ -14,6 +14,7 @@ from typing import Any
 
 import ormsgpack
 from langchain_core.load.serializable import Serializable
+from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
 from langgraph.checkpoint.serde import jsonplus
 from langgraph.checkpoint.serde.types import SendProtocol, _DeltaSnapshot
 from langgraph.types import Interrupt
@@ -24,6 +25,8 @@ from agent_runner.clients.engine.memory.state.plain_forms import PLAIN, made_of,
 
 WHOLE = 5
 """How many parts the form of a whole model has. LangGraph's has four; it does not look at the fifth, private values."""
+MESSAGES = frozenset({AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage})
+"""Classes whose dump is their fields. A sub-class may have a dump of its own."""
 _URLS = "pydantic.networks"
 _ANY_KEYS = jsonplus._option | ormsgpack.OPT_PASSTHROUGH_SUBCLASS | ormsgpack.OPT_PASSTHROUGH_BIG_INT
 _TEXT_KEYS = _ANY_KEYS & ~ormsgpack.OPT_NON_STR_KEYS
@@ -54,12 +57,12 @@ class StateWriter:
 
     def _form(self, value: Any) -> Any:
         if isinstance(value, Serializable):  # LangChain's messages: looked at first, because nearly all are these
-            return self._langgraphs(value)
+            return _message(value) or self._langgraphs(value)
         return self._form_of(value, self.packed)
 
     def _form_inside(self, value: Any) -> Any:
         if isinstance(value, Serializable):
-            return self._langgraphs(value)
+            return _message(value) or self._langgraphs(value)
         if isinstance(value, BaseModel) and not self._is_known(type(value)):
             return keyed(value.model_dump(), self._is_known)
         if dataclasses.is_dataclass(value) and not isinstance(value, type) and not self._is_known(type(value)):
@@ -119,6 +122,19 @@ class StateWriter:
         except TypeError:
             self.culprit = self.culprit or f"{type(value).__module__}.{type(value).__qualname__}"
             raise
+
+
+def _message(value: Any) -> ormsgpack.Ext | None:
+    """What LangGraph writes for a message, without a dump of it. A state's messages are written again at each step.
+    None: it holds something that a dump would change."""
+    cls = type(value)
+    if cls not in MESSAGES or value.__pydantic_extra__:
+        return None
+    parts = (cls.__module__, cls.__name__, vars(value), "model_validate_json")
+    try:
+        return ormsgpack.Ext(jsonplus.EXT_PYDANTIC_V2, ormsgpack.packb(parts, option=jsonplus._option))
+    except ormsgpack.MsgpackEncodeError:
+        return None
 
 
 def _made_of(value: Any) -> tuple[int, Any]:
