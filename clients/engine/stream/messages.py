@@ -22,6 +22,8 @@ from agent_runner.status.attachments import reference_to
 from agent_runner.status.log.plain import MAX_ENCODED, Room, plain
 from agent_runner.status.questions import OPTION_KEYS
 
+REASONING = "reasoning_content"
+"""Where some providers' messages have their reasoning, among `additional_kwargs`."""
 _QUESTION_KEYS = ("question", "message", "prompt", "query", "description", "text")
 
 
@@ -53,7 +55,7 @@ def reasoning_of(message: AIMessage) -> str:
             summary = block.get("summary")
             parts = summary if isinstance(summary, list) else []
             found += [block.get("reasoning"), *(p.get("text") for p in parts if isinstance(p, Mapping))]
-    found.append(message.additional_kwargs.get("reasoning_content"))
+    found.append(message.additional_kwargs.get(REASONING))
     return "".join(part for part in found if isinstance(part, str))
 
 

@@ -61,4 +61,13 @@ def calls_of(message: AIMessage) -> list[tuple[Any, Any, Any]]:
 
 
 def _compared(message: Any) -> Any:
-    return message.content if isinstance(message, ToolMessage) else view(message)
+    """What `view` shows of it, as cheap as it can be had: each message is looked at after each step."""
+    content = message.content
+    if isinstance(message, ToolMessage):
+        return content
+    if type(content) is not str:
+        return view(message)
+    if not isinstance(message, AIMessage):
+        return content
+    calls = calls_of(message) if message.tool_calls or message.invalid_tool_calls else None
+    return content, message.additional_kwargs.get(read.REASONING), calls

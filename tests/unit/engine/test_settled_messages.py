@@ -10,6 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from agent_runner.clients.engine.stream.call_ids import Calls
 from agent_runner.clients.engine.stream.conversation import Conversation
 from agent_runner.clients.engine.stream.known_messages import KnownMessages, finished
+from agent_runner.clients.engine.stream.settled_messages import SettledMessages
 from agent_runner.status.log.events import Event
 
 CHANGES = ["rewrite", "in place", "remove", "turn", "same id", "twice"]
@@ -111,3 +112,27 @@ def test_a_step_compares_what_it_added(monkeypatch: pytest.MonkeyPatch) -> None:
         graph.do("say", 0)
         graph.do("step", 0)
     assert compared <= 52
+
+
+CALL = {"name": "look", "args": {"n": 1}, "id": "c1", "type": "tool_call"}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("content", "no"),
+        ("content", ["no"]),
+        ("tool_calls", []),
+        ("tool_calls", [{**CALL, "name": "buy"}]),
+        ("tool_calls", [{**CALL, "args": {"n": 2}}]),
+        ("additional_kwargs", {"reasoning_content": "because"}),
+    ],
+)
+def test_whatever_is_shown_counts(field: str, value: Any) -> None:
+    """A message that was rewritten in place is compared again, whichever part of it shows another thing."""
+    message = AIMessage("yes", id="a1", tool_calls=[CALL])
+    settled = SettledMessages()
+    settled.settle([message], [True])
+    assert settled.fresh([message]) == []
+    setattr(message, field, value)
+    assert settled.fresh([message]) is None
