@@ -75,8 +75,8 @@ async def test_the_log_of_the_file_is_copied_by_the_thread(
 ) -> None:
     """The event loop never does it, because that waits for the disk; so the log does not grow for ever either."""
     made = visits(saver, monkeypatch)
-    for number in range(2000):
-        await put(saver, number, size=10_000)
+    for number in range(LOG_BYTES // (10 << 10)):
+        await put(saver, number, size=30 << 10)
     assert 0 < len(made) < 50
     assert (tmp_path / "memory.db-wal").stat().st_size < 3 * LOG_BYTES
     assert (tmp_path / "memory.db").stat().st_size > 2 * LOG_BYTES

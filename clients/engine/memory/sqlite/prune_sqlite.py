@@ -11,7 +11,7 @@ from agent_runner.clients.engine.memory.pruning import saved, unneeded
 
 STRIPPED = "agent_runner_stripped"
 """Marks, in its metadata, a checkpoint that has only the channels from which later checkpoints are put together."""
-WAL_BYTES = 4 << 20
+WAL_BYTES = 16 << 20
 FREE_PAGES_LEAST = 256
 _FOUND = "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, metadata FROM checkpoints WHERE thread_id = ?"
 _ONE = "thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"

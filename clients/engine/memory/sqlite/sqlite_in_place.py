@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 MOST_BYTES = 256 << 10
 """What one write here may have: about half a millisecond."""
-LOG_BYTES = 4 << 20
+LOG_BYTES = 16 << 20
 """After so much was written here the thread writes once, and copies SQLite's log into the file at its commit."""
 PAGES_BYTES = 16 << 10
 """What a transaction writes into the log beside its content: the pages around it, of tables, indexes and free pages."""
