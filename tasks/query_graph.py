@@ -30,7 +30,6 @@ from agent_runner.clients.engine.memory.database_errors import memory_errors
 from agent_runner.clients.engine.memory.state.serializer import StateTypeError
 from agent_runner.clients.engine.user_graphs.run_context import RunContext, RunContextError, facts_of
 from agent_runner.clients.engine.user_graphs.user_graphs import Graph, GraphError
-from agent_runner.clients.masking.mask import Mask
 from agent_runner.clients.models.errors import ModelError
 from agent_runner.clients.reporting.native import BackendError
 from agent_runner.clients.sandbox.kinds.registry import ANNOTATION as SANDBOX
@@ -74,7 +73,7 @@ async def _answered(process: "RunnerProcess", taken: pb.TakeQueryReply) -> pb.An
             with running(run):
                 async with run.resources:
                     found = await _answer(process, taken, json.loads(taken.body_json))
-        found = Mask(process.secrets).within(found) if process.secrets else found
+        found = process.mask.within(found) if process.mask else found
         text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
         if len(text) > MOST_ANSWER_BYTES:
             raise QueryRefused("failed", f"the answer has more than {MOST_ANSWER_BYTES} bytes; ask for less at once")

@@ -13,7 +13,7 @@ import asyncio
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -44,7 +44,8 @@ class Mask:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms = {form for secret in secrets for form in _forms(secret) if len(form) >= MIN_LENGTH}
+        self._secrets = tuple(secrets)
+        forms = {form for secret in self._secrets for form in _forms(secret) if len(form) >= MIN_LENGTH}
         sought = sorted({_bytes(piece) for form in forms for piece in _pieces(form)})
         self._sought, self._first = sought, frozenset(one[0] for one in sought)
         kind, made = MatchKind.LeftmostLongest, Implementation.NoncontiguousNFA
@@ -52,6 +53,10 @@ class Mask:
         self.longest = max(map(len, sought), default=0)
         """Bytes of the longest thing looked for: whoever cuts text must cut this much more around the cut."""
         self._shortest = min(map(len, sought), default=0)
+
+    def also(self, secrets: Collection[str]) -> "Mask":
+        """A mask of these secrets too. It is this one if there are none: to make one costs more than to mask a line."""
+        return Mask([*secrets, *self._secrets]) if secrets else self
 
     def __call__(self, text: str) -> str:
         if self._finder is None:

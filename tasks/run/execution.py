@@ -88,7 +88,7 @@ async def _execute(process: "RunnerProcess", claim: Claim, progress: Progress) -
             claim.reply, head=lambda: run.current.head_checkpoint_id, on_verdict=run.on_verdict, token=claim.token
         ),
         silent_s=process.silent_s,
-        secrets=process.secrets,
+        operators=process.mask,
         custom=CustomLimits(
             row_bytes=process.settings.max_custom_event_bytes,
             rows=process.settings.max_custom_events,

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -84,7 +84,8 @@ def context_with(claim: Claim) -> RunContext:
 
 
 class Run:
-    """`silent_s` says how long the server has not answered a beat of this process."""
+    """`silent_s` says how long the server has not answered a beat of this process. `operators`: the mask of secrets
+    that no run may show."""
 
     def __init__(
         self,
@@ -94,11 +95,11 @@ class Run:
         silent_s: Callable[[], float],
         custom: CustomLimits | None = None,
         stream: StreamLimits | None = None,
-        secrets: Iterable[str] = (),
+        operators: Mask | None = None,
         priced: Priced | None = None,
     ) -> None:
         self.claim = claim
-        self.mask = Mask([*(claim.reply.env[name] for name in claim.reply.secret_names), *secrets])
+        self.mask = (operators or Mask()).also([claim.reply.env[name] for name in claim.reply.secret_names])
         self._texts = MaskedTexts(self.mask)
         self.current = CurrentRun(
             thread_id=claim.reply.thread_id,

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from agent_runner.clients.backend.presence import BEAT_AT_LEAST_EVERY_S, BEAT_AT_MOST_EVERY_S, Pulse
+from agent_runner.clients.masking.mask import Mask
 from agent_runner.clients.masking.operator_secrets import operator_secrets
 from agent_runner.clients.process.signs_of_life import may_be_silent
 from agent_runner.clients.reporting.port import Reporting, is_native, latest_head, open_reporting, presence_of
@@ -75,8 +76,8 @@ class RunnerProcess:
     ) -> None:
         self.settings, self.role, self.incarnation, self.name = settings, role, incarnation, name
         self.queue, self._slots = queue, slots
-        self.secrets = operator_secrets(settings)
-        """The operator's secrets, which no run may show."""
+        self.mask = Mask(operator_secrets(settings))
+        """Of the operator's secrets, which no run may show."""
         self.sandbox = sandbox_said(settings) if role == "worker" else ""
         """A text that says what commands run in."""
         self._sweep = SandboxSweep(settings)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from agent_runner.clients.masking.mask import Mask
 from agent_runner.clients.masking.operator_secrets import operator_secrets
 from agent_runner.clients.process.private_files import keep_private
 from agent_runner.clients.settings.settings import Settings
@@ -54,7 +55,7 @@ async def test_every_run_masks_what_is_the_operators(monkeypatch: pytest.MonkeyP
     secrets = operator_secrets(Settings(**SECRETS))  # type: ignore[arg-type]
     claim = Claim(execution_id="e", reply=pb.ClaimReply(granted=True), at=0.0)
     said = RunLog(handle=1, fence=1, next_delta=0, wake=lambda: None, head=str, on_verdict=lambda _: None)
-    run = Run(claim, log=lambda _: said, silent_s=lambda: 0.0, secrets=secrets)
+    run = Run(claim, log=lambda _: said, silent_s=lambda: 0.0, operators=Mask(secrets))
     for secret in SHOWN_BY_NOBODY:
         assert secret not in run.mask(f"it is {secret}, you see"), secret
     assert run.mask("the user guest at h:5672") == "the user guest at h:5672"
@@ -65,6 +66,19 @@ def test_every_secret_setting_is_among_them() -> None:
     named = {name for name, info in Settings.model_fields.items() if "SecretStr" in str(info.annotation)}
     assert named <= set(SECRETS)
     assert named
+
+
+async def test_runs_without_secrets_of_their_own_share_the_operators_mask() -> None:
+    """To make one for each run costs more than to mask its lines."""
+    operators = Mask(["operators-secret-1"])
+    said = RunLog(handle=1, fence=1, next_delta=0, wake=lambda: None, head=str, on_verdict=lambda _: None)
+    env = {"TOKEN": "runs-secret-1", "PLAIN": "plain-value-1"}
+    shown = "operators-secret-1 runs-secret-1 plain-value-1"
+    for names, text in ([], "******** runs-secret-1 plain-value-1"), (["TOKEN"], "******** ******** plain-value-1"):
+        reply = pb.ClaimReply(granted=True, env=env, secret_names=names)
+        claim = Claim(execution_id="e", reply=reply, at=0.0)
+        run = Run(claim, log=lambda _: said, silent_s=lambda: 0.0, operators=operators)
+        assert (run.mask(shown), run.mask is operators) == (text, not names)
 
 
 def test_words_are_no_secrets() -> None:
