@@ -26,7 +26,6 @@ from agent_runner.clients.engine.memory.finished_calls import find_finished_call
 from agent_runner.clients.engine.memory.repair import make_whole
 from agent_runner.clients.engine.memory.tool_results import ToolResults
 from agent_runner.clients.engine.memory.untold_steps import NO_CHECKPOINT, catch_up
-from agent_runner.clients.engine.middleware import GateHandler
 from agent_runner.clients.engine.questions import open_questions
 from agent_runner.clients.engine.standing import standing_at
 from agent_runner.clients.engine.user_graphs.run_context import RECURSION_LIMIT
@@ -66,7 +65,7 @@ def call_config(run: CurrentRun, bundle: Bundle, *, head: str = "") -> RunnableC
     if head:
         configurable["checkpoint_id"] = head
     # In agents that we built, the middleware and the model do the same.
-    callbacks: list[BaseCallbackHandler] = [GateHandler(), ToolResults(), WholeCallsHandler()] if bundle.graph else []
+    callbacks: list[BaseCallbackHandler] = [WholeCallsHandler(), ToolResults()] if bundle.graph else []
     config = RunnableConfig(
         configurable=configurable, recursion_limit=RECURSION_LIMIT, run_id=uuid.uuid4(), callbacks=callbacks
     )

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
-from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.messages import AIMessage, AIMessageChunk
 
+from agent_runner.clients.engine.middleware import GateHandler
 from agent_runner.clients.models.call_pieces import CallAssembly
 from agent_runner.clients.models.endings import arguments_of, reason_of, refused_in
 from agent_runner.clients.models.errors import BrokenStream, ModelError
@@ -30,21 +30,17 @@ class _Asked:
     calls: CallAssembly = field(default_factory=CallAssembly)
 
 
-class WholeCallsHandler(AsyncCallbackHandler):
-    """Runs inline, so that an error which it raises ends the model call before anything uses the message."""
+class WholeCallsHandler(GateHandler):
+    """Runs inline, so that an error which it raises ends the model call before anything uses the message. It is the
+    gate too: LangChain looks at each handler for every event."""
 
-    raise_error = True
-    run_inline = True
-    ignore_chain = True
-    ignore_agent = True
-    ignore_retriever = True
-    ignore_retry = True
-    ignore_custom_event = True
+    ignore_llm = False
 
     def __init__(self) -> None:
         self._asked: dict[UUID, _Asked] = {}
 
     async def on_chat_model_start(self, serialized: Any, messages: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        await super().on_chat_model_start(serialized, messages)
         path = (serialized or {}).get("id") or ()
         module = str(path[0]) if isinstance(path, list) and path else ""
         metadata = kwargs.get("metadata") or {}

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.clients.engine.current import CurrentRun
 from agent_runner.clients.engine.memory.checkpoints import SqliteMemory
+from agent_runner.clients.engine.turn import call_config
 from agent_runner.clients.process import threads
 from agent_runner.status.phases import Phase
 from agent_runner.tasks.run.execution import execute
@@ -90,3 +93,9 @@ async def test_a_run_makes_few_tasks(server: RunnerServer, process: RunnerProces
     process.loop._make_task = counted
     await run(process, server)
     assert len(made) <= 4, made
+
+
+async def test_a_users_graph_is_watched_by_few_handlers() -> None:
+    """LangChain looks at each of them for every event of every node, model and tool. Two more are beside the stream."""
+    config = call_config(CurrentRun(thread_id="thread-1"), Bundle(graph="agent"))
+    assert len(config["callbacks"]) <= 2  # type: ignore[arg-type]

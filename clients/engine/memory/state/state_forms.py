@@ -17,7 +17,7 @@ from langchain_core.load.serializable import Serializable
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, SystemMessage, ToolMessage
 from langgraph.checkpoint.serde import jsonplus
 from langgraph.checkpoint.serde.types import SendProtocol, _DeltaSnapshot
-from langgraph.types import Interrupt
+from langgraph.types import Interrupt, Send
 from pydantic import BaseModel, RootModel
 
 from agent_runner.clients.engine.memory.state.dict_keys import REFUSED, Pairs, keyed, tuples
@@ -142,7 +142,7 @@ def _made_of(value: Any) -> tuple[int, Any]:
     code, parts = jsonplus.EXT_CONSTRUCTOR_POS_ARGS, numbers_of(value)
     if isinstance(value, deque) and value.maxlen is not None:
         parts = (list(value), value.maxlen)
-    elif isinstance(value, SendProtocol):
+    elif isinstance(value, Send | SendProtocol):  # the class first: to ask for a protocol is dear
         timeout = getattr(value, "timeout", None)
         parts = (value.node, value.arg, *(() if timeout is None else (timeout,)))
     if parts is not None:
