@@ -40,6 +40,20 @@ async def test_waiting_for_busy_workers_may_last_longer(store: Store, flow: Flow
     assert "1 workers online, all 5 slots busy" in error
 
 
+async def test_a_silent_worker_is_said_to_be_silent(store: Store, flow: Flow, clock: Clock) -> None:
+    """E101 calls a worker online as long as it was heard within the heartbeat timeout."""
+    await store.tick(period_s=1)
+    await store.hello(incarnation="w9", **HELLO)
+    first, second = [await flow.created() for _ in range(2)]
+    await store.dispatched(first.id)
+    await run_to(store, clock, 40)
+    await store.dispatched(second.id)
+    await heard(store, 0)
+    await run_to(store, clock, 60)
+    assert "1 workers online, 0 of 5 slots busy, but none took it" in (await ended(store, first.id))[2]
+    assert "0 of 5 slots busy; one of them has been silent for 60 s" in (await ended(store, second.id))[2]
+
+
 async def test_a_long_queue_does_not_hold_up_other_ends(store: Store, flow: Flow, clock: Clock) -> None:
     """More rows than a batch of the sweep go on waiting, and the one behind them ends in the same tick."""
     await store.tick(period_s=1)

@@ -238,16 +238,19 @@ class Sweep(BusyWorkers):
         return facts
 
     def _nobody(self, connection: Connection, row: Row[Any]) -> str:
-        """Why no worker took it: the last failed start, busy workers, or no worker at all."""
+        """Why no worker took it: the last failed start, silent or busy workers, or no worker at all."""
         failed = connection.scalar(select(startup_failures.c.text).where(startup_failures.c.queue == row.runner_queue))
         if failed:
             return f"the last worker on this queue failed to start: {failed.strip()}"
         w = workers.c
-        here = select(func.count(), func.sum(w.slots), func.sum(w.busy), func.max(w.not_taking)).where(
-            w.queue == row.runner_queue, w.gone_at.is_(None), w.disconnected_at.is_(None)
-        )
-        count, slots, busy, leaving = tuple(connection.execute(here).one())
+        here = select(
+            func.count(), func.sum(w.slots), func.sum(w.busy), func.max(w.not_taking), func.min(w.last_seen_at)
+        ).where(w.queue == row.runner_queue, w.gone_at.is_(None), w.disconnected_at.is_(None))
+        count, slots, busy, leaving, heard_at = tuple(connection.execute(here).one())
         if count:
+            if (silent_s := row.now_at - heard_at) > row.limit_heartbeat:
+                stuck = f"one of them has been silent for {silent_s:.0f} s: stopped, cut off, or held by code in C"
+                return f"{count} workers connected, {busy} of {slots} slots busy; {stuck}"
             if leaving:
                 return f"{count} workers online, {busy} of {slots} slots busy; one of them takes no work: {leaving}"
             if busy >= slots:
