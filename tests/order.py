@@ -26,6 +26,7 @@ SECONDS = {
     "integration/test_bad_ends.py": 60.0,
     "integration/test_models.py": 40.0,
     "model": 40.0,
+    "unit/mcp/test_real_servers.py": 40.0,
 }
 """What a test of the slow folders, and of some modules, takes, about. All others are small."""
 LONG_S = 40.0
