@@ -85,9 +85,6 @@ def _station(role: str) -> Callable[[Any, Any], Any]:
     from agent_runner.clients.process.lean_imports import import_httpx, import_redis
 
     if role == "worker":  # agents may want what `import_redis` leaves out
-        from agent_runner.tasks.worker.forks.user_processes import let_threads_poll
-
-        let_threads_poll()
         import_httpx()
     else:
         import_redis()

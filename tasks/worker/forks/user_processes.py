@@ -5,7 +5,6 @@ inherits Celery's handlers: SIGTERM, with which every pool ends its processes, w
 time. And a fork keeps its worker's connections open: it must end with the worker, or the server cannot see that the
 worker died.
 
-    let_threads_poll() once per worker, before gRPC is imported
     open_to_forks()    once per process, where agents run, after Celery's own forks
 """
 
@@ -18,24 +17,12 @@ from typing import Any
 
 CELERYS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 LOOK_S = 1.0
-POLLING = "GRPC_POLL_STRATEGY"
 
 _MAIN = multiprocessing.process.current_process()
 """The standard library's own process object, taken before any fork."""
 _open = False
 _mask = threading.local()
 """`before`: the signals that the forking thread had blocked."""
-
-
-def let_threads_poll() -> None:
-    """Each thread that waits for gRPC looks at its connections itself.
-
-    gRPC's own choice (epoll1) lets one thread look, and the others wait until that one wakes them. A forked process has
-    these waiting lines without the threads in them. gRPC ends the inherited connections there, wakes who waits, and
-    aborts: on prefork up to one process in seven. The price is at most a few percent of a worker's CPU. Without gRPC's
-    part in a fork (GRPC_ENABLE_FORK_SUPPORT=0) nothing aborts either, but a forked process could not use gRPC itself.
-    """
-    os.environ.setdefault(POLLING, "poll")
 
 
 def open_to_forks() -> None:
