@@ -85,9 +85,15 @@ class Media:
             raise BlockError(self.place, "not base64") from None
 
 
+def is_medium(block: Any) -> bool:
+    """Whether it says that it is one; anything may stand where a type is expected."""
+    kind = block.get("type") if isinstance(block, Mapping) else None
+    return isinstance(kind, str) and kind in FORMS
+
+
 def media_of(block: Any) -> Media | None:
     """None if the block is no medium: a text, a tool call, anything else. Raises BlockError."""
-    if not isinstance(block, Mapping) or block.get("type") not in FORMS:
+    if not is_medium(block):
         return None
     type_ = str(block["type"])
     if type_ in _OPENAI:

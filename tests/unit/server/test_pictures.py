@@ -136,6 +136,8 @@ BAD: Mapping[str, tuple[Any, str]] = {
     "no list of anything": ([], "message: is an empty list"),
     "no block": ([7], "message[0].type: '7'"),
     "an unknown block": ([TEXT, {"type": "hologram"}], "message[1].type: 'hologram'"),
+    "a type that is none": ([{"type": {}}], "message[0].type: '{}' is no block"),
+    "a list of types": ([{"type": ["image"]}], "is no block of a message"),
     "no text": ([{"type": "text", "text": 5}], "message[0].text: must be a string"),
     "no base64": ([TEXT, {**PICTURE, "base64": "%%%"}], "message[1].base64: not base64"),
     "half of it": ([{**PICTURE, "base64": ENCODED[:-1]}], "message[0].base64: not base64"),
@@ -173,7 +175,7 @@ async def test_a_bad_block_of_an_input_is_named(http: httpx.AsyncClient) -> None
     body = {"graph": "g", "input": {"messages": [["user", "hi"], {"role": "user", "content": [TEXT, bad]}]}}
     problem = assert_problem(await http.post("/v1/executions", json=body), 400, "INVALID_ARGUMENT")
     assert "input.messages[1].content[1].base64: not base64" in problem["detail"]
-    body = {"graph": "g", "input": {"messages": [["user", "hi"]], "shape": bad}}
+    body = {"graph": "g", "input": {"messages": [["user", "hi"]], "shape": bad, "kinds": [{"type": []}, {"type": {}}]}}
     assert (await http.post("/v1/executions", json=body)).status_code == 201
 
 

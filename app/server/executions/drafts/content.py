@@ -11,7 +11,18 @@ from typing import Any
 
 from agent_runner.app.server.problems import invalid
 from agent_runner.status.attachments import MARK, MAX_ATTACHMENTS, Attachment, words_of
-from agent_runner.status.media import FORMS, BlockError, Json, Media, checked, found_in, media_of, put, standard
+from agent_runner.status.media import (
+    FORMS,
+    BlockError,
+    Json,
+    Media,
+    checked,
+    found_in,
+    is_medium,
+    media_of,
+    put,
+    standard,
+)
 
 
 @dataclass(slots=True)
@@ -62,7 +73,7 @@ def message_content(blocks: Sequence[Any], taken: Taken, where: str = "message")
             more = {k: v for k, v in block.items() if k not in ("type", "text", "id")} if block != text else {}
             layout.append({**more, "text": len(text)})
             continue
-        if not isinstance(block, dict) or block.get("type") not in FORMS:
+        if not is_medium(block):
             shown = block.get("type") if isinstance(block, dict) else block
             raise invalid(f"{place}.type: {str(shown)[:40]!r} is no block of a message: {_KNOWN}")
         layout.append({"attachment": _attached(block, place, taken).id})
@@ -145,7 +156,7 @@ def _blocks(blocks: Sequence[Any], where: str, taken: Taken) -> list[Any]:
 
 
 def _is_media(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("type") in FORMS
+    return isinstance(value, dict) and is_medium(value)
 
 
 def _out(block: Json, taken: Taken) -> Any:
