@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from agent_runner.clients.engine.memory.state.serializer import StateSerializer, StateTypeError
+from agent_runner.clients.engine.memory.state.state_forms import StateWriter
 from agent_runner.clients.engine.memory.state.state_types import type_key
 
 
@@ -260,6 +261,24 @@ def test_a_default_goes_on_making_values() -> None:
 def test_what_is_not_made_again_is_its_plain_value(value: Any, back: Any) -> None:
     """As LangGraph keeps it."""
     assert repr(again(value)) == repr(back)
+
+
+def test_deep_keys_are_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that is no text, beside what is deeper, at each of 16 levels: the work does not double with each."""
+    formed = 0
+    form = StateWriter._form_of
+
+    def counted(*given: Any) -> Any:
+        nonlocal formed
+        formed += 1
+        return form(*given)
+
+    monkeypatch.setattr(StateWriter, "_form_of", counted)
+    value: Any = Around(None)
+    for level in range(16):
+        value = Around({"deeper": value, date(2026, 1, 2): level})
+    assert again(value) == value
+    assert formed < 16 * 16 * 2
 
 
 def test_a_checkpoint_cannot_name_any_function() -> None:

@@ -39,6 +39,9 @@ class StateWriter:
     def __init__(self, is_known: Callable[[type], bool]) -> None:
         self._is_known = is_known
         self.culprit = ""
+        self._other_keys = False
+        """A key that is no text was found. From then on all are looked at first: a try that fails after all that is
+        deeper was written would double the work with each level."""
 
     def packed(self, value: Any) -> bytes:
         return self._pack(value, self._form)
@@ -48,11 +51,13 @@ class StateWriter:
         return self._pack(value, self._form_inside)
 
     def _pack(self, value: Any, form: Callable[[Any], Any]) -> bytes:
-        try:
-            return ormsgpack.packb(value, default=form, option=_TEXT_KEYS)
-        except TypeError as error:
-            if REFUSED not in str(error):
-                raise
+        if not self._other_keys:
+            try:
+                return ormsgpack.packb(value, default=form, option=_TEXT_KEYS)
+            except TypeError as error:
+                if REFUSED not in str(error):
+                    raise
+                self._other_keys = True
         return ormsgpack.packb(keyed(value, self._is_known), default=form, option=_ANY_KEYS)
 
     def _form(self, value: Any) -> Any:
@@ -81,7 +86,7 @@ class StateWriter:
             return self._langgraphs(value)
         if isinstance(value, PLAIN):
             return self._subclass(value, pack)
-        code, parts = _made_of(value)
+        code, parts = _call_of(value)
         if parts is None:
             return self._langgraphs(value)
         return ormsgpack.Ext(code, pack((type(value).__module__, type(value).__name__, parts)))
@@ -137,7 +142,7 @@ def _message(value: Any) -> ormsgpack.Ext | None:
         return None
 
 
-def _made_of(value: Any) -> tuple[int, Any]:
+def _call_of(value: Any) -> tuple[int, Any]:
     """How the class of a value is called to make it again, and with what; None as what: LangGraph knows."""
     code, parts = jsonplus.EXT_CONSTRUCTOR_POS_ARGS, numbers_of(value)
     if isinstance(value, deque) and value.maxlen is not None:
