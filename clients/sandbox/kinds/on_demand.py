@@ -44,9 +44,9 @@ class OnDemand(Sandbox):
         await self._opened().end(service)
 
     async def close(self) -> None:
-        if self._sandbox is not None or self._opening.locked():
-            await own(self._shut)
         self._closed = True
+        if self._opening.locked():
+            await own(self._settle)
         if self._sandbox is not None:
             await self._sandbox.close()
 
@@ -58,6 +58,7 @@ class OnDemand(Sandbox):
                 self._sandbox = self._open()
             return self._sandbox
 
-    def _shut(self) -> None:
+    def _settle(self) -> None:
+        """Waits for the end of an opening that began before the close."""
         with self._opening:
-            self._closed = True
+            pass

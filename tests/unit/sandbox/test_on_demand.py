@@ -1,6 +1,7 @@
 """A sandbox that its first use opens."""
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,29 @@ async def test_its_end_ends_what_was_started(made: Made, sandbox: OnDemand) -> N
     assert (await running).exit_code == 137
     with pytest.raises(SandboxError, match="closed"):
         await sandbox.execute("true")
+
+
+async def test_an_end_while_it_is_opened_ends_it(made: Made) -> None:
+    """What a thread has begun to open by then is closed when it is there."""
+    begun, go, opened = threading.Event(), threading.Event(), []
+
+    def slow() -> LocalSandbox:
+        begun.set()
+        go.wait(20)
+        opened.append(made())
+        return opened[0]
+
+    sandbox = OnDemand(slow, name="local, not opened", mask=Mask())
+    using = asyncio.create_task(sandbox.execute("sleep 1000"))
+    await asyncio.to_thread(begun.wait, 20)
+    closing = asyncio.create_task(sandbox.close())
+    await asyncio.sleep(0)
+    go.set()
+    await closing
+    await asyncio.wait({using})
+    assert not opened[0].busy
+    with pytest.raises(SandboxError, match="closed"):
+        await opened[0].execute("true")
 
 
 async def test_after_the_end_none_is_opened(made: Made, sandbox: OnDemand) -> None:
