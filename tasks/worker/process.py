@@ -193,9 +193,9 @@ class RunnerProcess:
     @property
     def silence_s(self) -> float:
         """How long this process may show no sign of life: no run of it is open after that."""
-        told = [run.claim.reply for run in list(self._runs.values())]
+        told, beats = [run.claim.reply for run in list(self._runs.values())], is_native(self.settings)
         # Compatible reporting has no heartbeats: there a run is open until its own time is up.
-        limits = [reply.heartbeat_s if is_native(self.settings) else reply.start_to_close_s for reply in told]
+        limits = [reply.heartbeat_s if beats else reply.start_to_close_s for reply in told]
         return silent_process_s(max(limits, default=self.settings.heartbeat_timeout_s))
 
     def silent_s(self) -> float:

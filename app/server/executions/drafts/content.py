@@ -147,16 +147,12 @@ def _blocks(blocks: Sequence[Any], where: str, taken: Taken) -> list[Any]:
     for number, block in enumerate(blocks):
         place = f"{where}[{number}]"
         try:
-            told.append(_out(block, taken) if _is_media(block) else _searched(block, taken))
+            told.append(_out(block, taken) if is_medium(block) else _searched(block, taken))
         except BlockError as error:
             if error.of_ours:
                 raise invalid(f"{'.'.join([place, *error.place])}: {error}") from None
             told.append(_inner(block, taken))
     return told
-
-
-def _is_media(value: Any) -> bool:
-    return isinstance(value, dict) and is_medium(value)
 
 
 def _out(block: Json, taken: Taken) -> Any:
@@ -176,7 +172,7 @@ def _searched(value: Any, taken: Taken) -> Any:
         if value.keys() == {"type", MARK}:
             raise invalid(f"input: {MARK!r} is a name of ours")
         media = found_in(value) if len(taken.attachments) < MAX_ATTACHMENTS else None
-        if media is not None and media.inline and _is_media(value):
+        if media is not None and media.inline and is_medium(value):
             with suppress(BlockError):
                 return _out(value, taken)
     return _inner(value, taken)
