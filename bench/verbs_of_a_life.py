@@ -18,7 +18,7 @@ import psycopg
 
 from agent_runner.status.phases import Phase
 from agent_runner.status.store import schema
-from agent_runner.status.store.records import NewDelta, Outcome, RunBeat
+from agent_runner.status.store.run_records import NewDelta, Outcome, RunBeat
 from agent_runner.status.store.store import Store
 from bench.expiries import _postgres, _sqlite, new_execution
 

@@ -16,7 +16,7 @@ from agent_runner.app.server.resources.resource_service import Resources
 from agent_runner.app.server.resources.skills import Skills
 from agent_runner.app.server.runners.failure_reports import Reports
 from agent_runner.status.brief import Brief
-from agent_runner.status.store.records import Page
+from agent_runner.status.store.lists.queries import Page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,21 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent_runner.status.attachments import Attachment
-from agent_runner.status.brief import Brief
-from agent_runner.status.failures import Code
 from agent_runner.status.log.log import State
 from agent_runner.status.phases import Phase, Step
 from agent_runner.status.requests.multitask import Multitask
 from agent_runner.status.requests.retries import RetryPolicy
 from agent_runner.status.schedules.schedule import Mark
-from agent_runner.status.store.lists.list_filters import ListFilters
 from agent_runner.status.timeouts import Timeouts
-
-if TYPE_CHECKING:
-    from agent_runner.status.store.run_records import Bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,152 +146,6 @@ class Created:
     state: State | None = None
 
 
-class View(Enum):
-    """How much of its content a list shows, and what its limit in bytes does."""
-
-    FULL = "full"
-    """All content. A page ends when it reaches the limit."""
-    FITTING = "fitting"
-    """A page has as many entries as were asked for; the content of those that would not fit is left out."""
-    BRIEF = "brief"
-    """No content, short fields only. A page ends when it reaches the limit."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Query:
-    """The query of a list. The API creates it, the service completes it and narrows it to the caller's orgs. Page sizes
-    are rows, 0 means the usual one; a page token is one that the same list gave."""
-
-    org: str = ""
-    orgs: Sequence[str] = ()
-    """Only of these orgs, where the empty string is the platform; without any: of all orgs."""
-    tags: Sequence[str] = ()
-    """Entries must have all of these tags."""
-    page_size: int = 0
-    page_token: str = ""
-    page: int = 1
-    """Counted from 1, beginning at the token or at the newest entry."""
-    view: View = View.FULL
-    max_bytes: int | None = None
-    """The page ends with the entry that reaches this size; the next token continues after it. See `View`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutionQuery(Query):
-    phase: Phase | None = None
-    session_id: str = ""
-    agent: str = ""
-    """The agent's id; before the service has looked it up, also its slug."""
-    waiting: bool | None = None
-    """Only executions that wait for a person, or only those that do not."""
-    more: ListFilters = field(default_factory=ListFilters)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """Newest first. `next_token` is empty on the last page. `total` is counted up to 10,000."""
-
-    executions: Sequence[Execution]
-    states: Sequence[State | Brief]
-    """The content of each execution at the same moment: its folded state or its `Brief`."""
-    next_token: str
-    total: int
-    page_size: int
-    """The entries of a full page: the requested number, within the limits."""
-
-
-class RunnerVerdict(Enum):
-    """The store's answer to a runner's write."""
-
-    OK = "ok"
-    CANCEL = "cancel"
-    FENCED_OUT = "fenced_out"
-    GAP = "gap"
-    """The deltas do not continue what is stored; `next` says from where to send."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Begun:
-    granted: bool
-    refusal: str
-    execution: Execution | None
-    thread_id: str = ""
-    """The session's thread, if an earlier turn created it."""
-    done: bool = False
-    """The step has ended with this thread."""
-
-
-WHAT_IS_FOUND = "what is found"
-"""Stands for the checkpoint of a run whose worker may have written steps without a report about any."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
-    granted: bool
-    refusal: str
-    execution: Execution | None
-    head_checkpoint_id: str = ""
-    sandbox_id: str = ""
-    resume: bool = False
-    previous_code: str = ""
-    """How the execution before it in its session ended."""
-    untold_execution_id: str = ""
-    """That execution, if the server ended it: its worker may have written more into memory than it reported."""
-    go_on_if_found: bool = False
-    """If it has, continue from there without new input."""
-    rolled_back: Sequence[str] = ()
-    """Ids of executions of the session whose checkpoints are to be removed."""
-    bundle: "Bundle | None" = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewDelta:
-    """`payload` is JSON text; `value` the same as it was read, if it is at hand, which nobody changes."""
-
-    kind: str
-    payload: str
-    value: dict[str, Any] | None = field(default=None, compare=False, repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Appended:
-    verdict: RunnerVerdict
-    next: int
-    last_seq: int
-    execution_id: str
-    snapshot_due: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunBeat:
-    handle: int
-    fence: int
-    progress: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a run ended, as its owner reports it. `facts` feed the failure table."""
-
-    phase: Phase
-    code: Code | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    waiting: bool = False
-    """It ended with a question to a person."""
-    progress: str = "{}"  # JSON
-    used: Mapping[str, float] = field(default_factory=dict)  # of the attempt, for the budget of its org
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settled:
-    """`accepted` is also true for a repeated settle. `promoted` is the next execution of the session, if any."""
-
-    accepted: bool
-    execution: Execution | None
-    next: int = 0
-    promoted: str = ""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worker:
     incarnation: str
@@ -379,21 +227,3 @@ class Resource:
     created_at: float
     version: int
     body: dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResourceQuery(Query):
-    """A query for resources of one kind."""
-
-    kind: ResourceKind
-    parent_id: str = ""
-    grandparent: tuple[ResourceKind, str] | None = None
-    """The kind of the parents, and the id of the parents' own parent."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResourcePage:  # as `Page`
-    resources: Sequence[Resource]
-    next_token: str
-    total: int
-    page_size: int

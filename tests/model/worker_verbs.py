@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase
-from agent_runner.status.store.records import NewDelta, Outcome, RunBeat
+from agent_runner.status.store.run_records import NewDelta, Outcome, RunBeat
 from tests.model.modelled_execution import FOREVER, Modelled
 from tests.model.server_verbs import OFTEN_S, SELDOM_S, ServerVerbs, profiles, which
 from tests.model.side_by_side import Draw

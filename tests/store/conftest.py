@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from agent_runner.status.store.records import Claimed, Execution, NewDelta, NewExecution
+from agent_runner.status.store.records import Execution, NewExecution
+from agent_runner.status.store.run_records import Claimed, NewDelta
 from agent_runner.status.store.store import Store
 from agent_runner.status.timeouts import Timeouts
 from tests.store.table_guard import guard

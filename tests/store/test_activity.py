@@ -2,7 +2,7 @@
 
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase
-from agent_runner.status.store.records import Outcome
+from agent_runner.status.store.run_records import Outcome
 from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
 

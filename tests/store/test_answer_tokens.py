@@ -8,7 +8,8 @@ import pytest
 
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.errors import AnswerNotTaken
-from agent_runner.status.store.records import Created, Execution, NewDelta, Outcome
+from agent_runner.status.store.records import Created, Execution
+from agent_runner.status.store.run_records import NewDelta, Outcome
 from agent_runner.status.store.store import Store
 from agent_runner.status.store.turns.answer_tokens import AnswerToken, Standing
 from tests.store.conftest import Clock, Flow

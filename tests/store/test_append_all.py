@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from agent_runner.status.store.records import Execution, NewDelta, RunnerVerdict
-from agent_runner.status.store.run_records import RunDeltas
+from agent_runner.status.store.records import Execution
+from agent_runner.status.store.run_records import NewDelta, RunDeltas, RunnerVerdict
 from agent_runner.status.store.store import Store
 from tests.store.conftest import Flow
 

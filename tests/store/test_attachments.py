@@ -10,7 +10,8 @@ from agent_runner.status.attachments import Attachment
 from agent_runner.status.log.log import fold, render
 from agent_runner.status.media import Json
 from agent_runner.status.phases import Phase
-from agent_runner.status.store.records import CreateVerdict, NewDelta, Outcome
+from agent_runner.status.store.records import CreateVerdict
+from agent_runner.status.store.run_records import NewDelta, Outcome
 from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
 from tests.support.tables import scalar

@@ -5,7 +5,7 @@ from sqlalchemy import update
 
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase
-from agent_runner.status.store.records import Outcome, RunnerVerdict
+from agent_runner.status.store.run_records import Outcome, RunnerVerdict
 from agent_runner.status.store.schema import executions
 from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow

@@ -8,7 +8,9 @@ from sqlalchemy import update
 from agent_runner.status.failures import Code
 from agent_runner.status.log.log import render
 from agent_runner.status.phases import Phase, Step
-from agent_runner.status.store.records import CreateVerdict, ExecutionQuery, NewDelta, Outcome, RunBeat, RunnerVerdict
+from agent_runner.status.store.lists.queries import ExecutionQuery
+from agent_runner.status.store.records import CreateVerdict
+from agent_runner.status.store.run_records import NewDelta, Outcome, RunBeat, RunnerVerdict
 from agent_runner.status.store.schema import executions
 from agent_runner.status.store.store import Store
 from agent_runner.status.timeouts import Timeouts

@@ -10,7 +10,9 @@ from agent_runner.status.phases import REPORT, REPORT_END, REPORT_FIRST, TRANSIT
 from agent_runner.status.requests.retries import RetryPolicy
 from agent_runner.status.store.edges import take
 from agent_runner.status.store.executions.ending import E, End
-from agent_runner.status.store.records import Execution, ExecutionQuery, Outcome
+from agent_runner.status.store.lists.queries import ExecutionQuery
+from agent_runner.status.store.records import Execution
+from agent_runner.status.store.run_records import Outcome
 from agent_runner.status.store.schema import executions
 from agent_runner.status.store.store import Store
 from agent_runner.status.store.verbs import Kind

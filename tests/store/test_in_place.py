@@ -11,7 +11,7 @@ import pytest
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.driver.transaction import SHORT_BYTES, Connection
 from agent_runner.status.store.errors import StoreUnavailable
-from agent_runner.status.store.records import NewDelta, Outcome, RunnerVerdict
+from agent_runner.status.store.run_records import NewDelta, Outcome, RunnerVerdict
 from agent_runner.status.store.store import Store
 from agent_runner.status.store.verbs import Kind
 from tests.store.conftest import Flow

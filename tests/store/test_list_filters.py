@@ -11,10 +11,11 @@ from sqlalchemy import event
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.lists.list_filters import ListFilters
+from agent_runner.status.store.lists.queries import ExecutionQuery
 from agent_runner.status.store.lists.selection import CLOCKS_APART_S, SEARCHED
 from agent_runner.status.store.lists.summary_records import Summary
 from agent_runner.status.store.paging import COUNTED
-from agent_runner.status.store.records import ExecutionQuery, Outcome
+from agent_runner.status.store.run_records import Outcome
 from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
 from tests.store.test_tags_upgrade import Database, execution

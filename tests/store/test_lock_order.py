@@ -14,7 +14,8 @@ from sqlalchemy import select
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase, Step
 from agent_runner.status.store.executions.ending import OPEN
-from agent_runner.status.store.records import Execution, NewDelta, Outcome, RunBeat
+from agent_runner.status.store.records import Execution
+from agent_runner.status.store.run_records import NewDelta, Outcome, RunBeat
 from agent_runner.status.store.schema import executions
 from agent_runner.status.store.store import Store
 from agent_runner.status.timeouts import Timeouts

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent_runner.status.store.records import NewDelta
+from agent_runner.status.store.run_records import NewDelta
 from agent_runner.status.store.store import Store
 from tests.store.conftest import Flow
 

@@ -11,7 +11,8 @@ from agent_runner.status.requests.multitask import Multitask
 from agent_runner.status.requests.org_budgets import BudgetsError, OrgBudgets, budgets_of
 from agent_runner.status.requests.retries import RetryPolicy
 from agent_runner.status.store.errors import OrgBudgetSpent
-from agent_runner.status.store.records import CreateVerdict, Outcome
+from agent_runner.status.store.records import CreateVerdict
+from agent_runner.status.store.run_records import Outcome
 from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
 

@@ -8,7 +8,7 @@ from sqlalchemy import text as sql
 from agent_runner.status.log.log import State, fold, render
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.executions.worker_writes import MIN_TAIL_BYTES
-from agent_runner.status.store.records import NewDelta, Outcome, RunnerVerdict
+from agent_runner.status.store.run_records import NewDelta, Outcome, RunnerVerdict
 from agent_runner.status.store.store import Store
 from tests.store.conftest import Flow
 from tests.support.tables import rows

@@ -9,15 +9,8 @@ from sqlalchemy import delete, func, select
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.executions import retention
 from agent_runner.status.store.executions.retention import Overdue
-from agent_runner.status.store.records import (
-    Claimed,
-    NewDelta,
-    Outcome,
-    Purged,
-    Removal,
-    Resource,
-    ResourceKind,
-)
+from agent_runner.status.store.records import Purged, Removal, Resource, ResourceKind
+from agent_runner.status.store.run_records import Claimed, NewDelta, Outcome
 from agent_runner.status.store.schema import (
     execution_log,
     execution_snapshots,

@@ -9,7 +9,8 @@ from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase, Step
 from agent_runner.status.requests.multitask import Multitask
 from agent_runner.status.requests.retries import RetryPolicy
-from agent_runner.status.store.records import Claimed, Execution, NewDelta, Outcome, RunBeat, RunnerVerdict
+from agent_runner.status.store.records import Execution
+from agent_runner.status.store.run_records import Claimed, NewDelta, Outcome, RunBeat, RunnerVerdict
 from agent_runner.status.store.store import Store
 from agent_runner.status.timeouts import Timeouts
 from tests.store.conftest import Clock, Flow

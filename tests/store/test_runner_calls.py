@@ -9,7 +9,7 @@ from agent_runner.status.failures import Code
 from agent_runner.status.log.log import render
 from agent_runner.status.phases import Phase, Step
 from agent_runner.status.store.errors import OtherKeysWorker
-from agent_runner.status.store.records import NewDelta, Outcome, RunBeat, RunnerVerdict
+from agent_runner.status.store.run_records import NewDelta, Outcome, RunBeat, RunnerVerdict
 from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
 

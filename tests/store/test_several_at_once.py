@@ -5,7 +5,8 @@ import pytest
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase, Step
 from agent_runner.status.requests.multitask import Multitask
-from agent_runner.status.store.records import Claimed, CreateVerdict, Execution, Outcome, RunBeat, RunnerVerdict
+from agent_runner.status.store.records import CreateVerdict, Execution
+from agent_runner.status.store.run_records import Claimed, Outcome, RunBeat, RunnerVerdict
 from agent_runner.status.store.store import Store
 from agent_runner.status.store.turns.several_at_once import KEPT_S
 from tests.store.conftest import Clock, Flow

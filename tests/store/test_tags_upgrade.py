@@ -7,7 +7,8 @@ from sqlalchemy import MetaData, create_engine
 
 from agent_runner.status.store import schema
 from agent_runner.status.store.clock import FOREVER
-from agent_runner.status.store.records import ExecutionQuery, ResourceKind, ResourceQuery
+from agent_runner.status.store.lists.queries import ExecutionQuery, ResourceQuery
+from agent_runner.status.store.records import ResourceKind
 from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock
 from tests.store.test_migrations import migrate_to

@@ -9,7 +9,8 @@ import pytest
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase, Step
 from agent_runner.status.requests.fair_turns import FairTurns
-from agent_runner.status.store.records import Execution, Outcome
+from agent_runner.status.store.records import Execution
+from agent_runner.status.store.run_records import Outcome
 from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
 

@@ -9,10 +9,11 @@ import pytest
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.errors import SlugTaken
-from agent_runner.status.store.records import NewExecution, Outcome, Resource, ResourceKind
+from agent_runner.status.store.records import NewExecution, Resource, ResourceKind
 from agent_runner.status.store.registry.assistants import Assistant, AssistantQuery
 from agent_runner.status.store.registry.graph_queries import GraphQuery, QueryAnswer
 from agent_runner.status.store.registry.threads import NewThread, Thread, ThreadQuery, ThreadState, ThreadStatus
+from agent_runner.status.store.run_records import Outcome
 from agent_runner.status.store.store import Store
 from agent_runner.status.timeouts import Timeouts
 

@@ -20,14 +20,9 @@ from agent_runner.status.log.log import fold
 from agent_runner.status.phases import Phase, Step
 from agent_runner.status.store import schema
 from agent_runner.status.store.lists.list_filters import ListFilters
-from agent_runner.status.store.records import (
-    ExecutionQuery,
-    NewDelta,
-    Outcome,
-    ResourceKind,
-    ResourceQuery,
-    RunnerVerdict,
-)
+from agent_runner.status.store.lists.queries import ExecutionQuery, ResourceQuery
+from agent_runner.status.store.records import ResourceKind
+from agent_runner.status.store.run_records import NewDelta, Outcome, RunnerVerdict
 from agent_runner.status.store.store import Store
 from agent_runner.status.store.tables.revisions import MIGRATIONS
 from tests.store.conftest import Clock, Flow

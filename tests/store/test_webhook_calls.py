@@ -10,7 +10,8 @@ from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.clock import FOREVER
 from agent_runner.status.store.connection import open_engine
-from agent_runner.status.store.records import Claimed, Execution, Outcome
+from agent_runner.status.store.records import Execution
+from agent_runner.status.store.run_records import Claimed, Outcome
 from agent_runner.status.store.schema import executions, webhook_deliveries
 from agent_runner.status.store.store import Store
 from agent_runner.status.store.turns.webhook_calls import (

@@ -2,7 +2,8 @@
 
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase
-from agent_runner.status.store.records import WHAT_IS_FOUND, Claimed, Outcome, Resource, ResourceKind
+from agent_runner.status.store.records import Resource, ResourceKind
+from agent_runner.status.store.run_records import WHAT_IS_FOUND, Claimed, Outcome
 from agent_runner.status.store.store import Store
 from tests.store.conftest import Clock, Flow
 

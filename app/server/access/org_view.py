@@ -11,7 +11,8 @@ from functools import partial
 from typing import Any, cast
 
 from agent_runner.app.server.access.principal import PLATFORM, current, must_own, sees
-from agent_runner.status.store.records import ExecutionQuery, Query, Resource, ResourceKind
+from agent_runner.status.store.lists.queries import ExecutionQuery, Query
+from agent_runner.status.store.records import Resource, ResourceKind
 from agent_runner.status.store.store import Store
 from agent_runner.status.store.verbs import Orgs, rule_of
 

@@ -1,7 +1,8 @@
 """The work after an execution's end: readers wake, and what comes next is published: of its session, or of any org."""
 
 from agent_runner.app.server.context import ServerContext
-from agent_runner.status.store.records import Execution, Settled
+from agent_runner.status.store.records import Execution
+from agent_runner.status.store.run_records import Settled
 
 
 def follow_up(ctx: ServerContext, settled: Settled) -> None:

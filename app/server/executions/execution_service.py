@@ -48,7 +48,8 @@ from agent_runner.clients.broker.publisher import PublishError
 from agent_runner.clients.tracing.tracing import TRACE
 from agent_runner.status.phases import TERMINAL_PHASES, Step
 from agent_runner.status.store.errors import NotDue, NoWorker, OrgBudgetSpent
-from agent_runner.status.store.records import CreateVerdict, Execution, ExecutionQuery, NewExecution, Page
+from agent_runner.status.store.lists.queries import ExecutionQuery, Page
+from agent_runner.status.store.records import CreateVerdict, Execution, NewExecution
 from agent_runner.status.timeouts import Timeouts
 
 

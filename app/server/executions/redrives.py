@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from agent_runner.app.server.problems import failed_precondition, invalid
 from agent_runner.status.phases import Phase
-from agent_runner.status.store.records import WHAT_IS_FOUND, Execution
+from agent_runner.status.store.records import Execution
+from agent_runner.status.store.run_records import WHAT_IS_FOUND
 from agent_runner.status.store.store import Store
 
 FAILED_STEP, START = "failed_step", "start"

@@ -25,7 +25,7 @@ from agent_runner.app.server.runners.served_queues import must_serve_run
 from agent_runner.status.brief import Brief
 from agent_runner.status.log.log import LogRow, rfc3339
 from agent_runner.status.phases import Phase
-from agent_runner.status.store.records import ExecutionQuery
+from agent_runner.status.store.lists.queries import ExecutionQuery
 from agent_runner.v1 import executions_pb2 as own
 
 CONTRACT = "ai.stigmer.agentic.agentexecution.v1"

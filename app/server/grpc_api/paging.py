@@ -11,7 +11,7 @@ Because of the numbers, a page has as many entries as were asked for, however la
 from typing import Any, TypedDict
 
 from agent_runner.app.server.problems import invalid
-from agent_runner.status.store.records import View
+from agent_runner.status.store.lists.queries import View
 
 MAX_NUMBER = 1000
 LIST_BYTES = 2 << 20

@@ -24,7 +24,8 @@ from agent_runner.ai.stigmer.agentic.skill.v1 import query_pb2 as _q6
 from agent_runner.app.server.edge_services import Edges
 from agent_runner.app.server.grpc_api.paging import asked, pages, say_next
 from agent_runner.app.server.resources.resource_kinds import DEFINITIONS
-from agent_runner.status.store.records import ResourceKind, ResourceQuery
+from agent_runner.status.store.lists.queries import ResourceQuery
+from agent_runner.status.store.records import ResourceKind
 
 CONTRACT = "ai.stigmer.agentic"
 Methods = Mapping[str, Callable[[Any, Any], Any]]

@@ -23,7 +23,7 @@ from agent_runner.app.server.listing.summary_view import counts_json, row_json
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.phases import Phase
 from agent_runner.status.store.errors import StoreError
-from agent_runner.status.store.records import ExecutionQuery
+from agent_runner.status.store.lists.queries import ExecutionQuery
 
 log = event_logger(__name__)
 EVERY_S = 1.0

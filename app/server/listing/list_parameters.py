@@ -12,8 +12,8 @@ from agent_runner.app.server.problems import invalid, known
 from agent_runner.status.phases import PHASE_FORMS, Phase
 from agent_runner.status.store.executions.tags import MAX_LABEL
 from agent_runner.status.store.lists.list_filters import ListFilters
+from agent_runner.status.store.lists.queries import ExecutionQuery
 from agent_runner.status.store.lists.selection import SEARCHED
-from agent_runner.status.store.records import ExecutionQuery
 
 MAX_SEARCHED_TEXT = 200
 MAX_LABELS = 16

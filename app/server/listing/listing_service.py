@@ -7,8 +7,8 @@ from typing import TypeVar
 from agent_runner.app.server.contract.tags import check_tags
 from agent_runner.app.server.executions.placement import Placing
 from agent_runner.app.server.problems import invalid
+from agent_runner.status.store.lists.queries import ExecutionQuery, Page
 from agent_runner.status.store.lists.summary_records import PhaseCounts, SummaryPage
-from agent_runner.status.store.records import ExecutionQuery, Page
 from agent_runner.status.store.store import Store
 
 T = TypeVar("T")

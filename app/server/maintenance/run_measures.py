@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from agent_runner.app.server.runners.runner_requests import cost_of
-from agent_runner.status.store.records import Execution, NewDelta
+from agent_runner.status.store.records import Execution
+from agent_runner.status.store.run_records import NewDelta
 from agent_runner.v1 import runner_pb2 as pb
 
 WAIT_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)

@@ -33,7 +33,8 @@ from agent_runner.app.server.resources.resource_kinds import DEFINITIONS, Defini
 from agent_runner.app.server.resources.runner_fields import check_workers_fields
 from agent_runner.app.server.resources.sealing import Sealing, redacted
 from agent_runner.status.store.errors import SlugTaken, StaleVersion
-from agent_runner.status.store.records import Resource, ResourceKind, ResourceQuery
+from agent_runner.status.store.lists.queries import ResourceQuery
+from agent_runner.status.store.records import Resource, ResourceKind
 from agent_runner.status.store.store import Store
 
 PLATFORM = 1

@@ -10,7 +10,8 @@ from typing import Any
 from agent_runner.app.server.context import ServerContext
 from agent_runner.status.log.log import State, render, rfc3339
 from agent_runner.status.phases import TERMINAL_PHASES, Phase
-from agent_runner.status.store.records import Execution, ExecutionQuery
+from agent_runner.status.store.lists.queries import ExecutionQuery
+from agent_runner.status.store.records import Execution
 
 TURNS_AT_ONCE, MOST_TURNS = 20, 200
 DEFAULT_MESSAGES, MOST_MESSAGES = 100, 1000

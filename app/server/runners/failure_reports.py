@@ -16,7 +16,7 @@ from agent_runner.app.server.runners.task_ends import tell_task_end
 from agent_runner.status.failures import Code
 from agent_runner.status.log.plain import plain_text
 from agent_runner.status.phases import FAIL, Step
-from agent_runner.status.store.records import Settled
+from agent_runner.status.store.run_records import Settled
 
 MAX_TEXT = 4096
 STEPS_OF_MESSAGE = {

@@ -17,7 +17,7 @@ from agent_runner.status.event_logger import event_logger
 from agent_runner.status.log.plain import plain_text
 from agent_runner.status.phases import Step
 from agent_runner.status.store.errors import StoreUnavailable
-from agent_runner.status.store.records import RunBeat, RunnerVerdict
+from agent_runner.status.store.run_records import RunBeat, RunnerVerdict
 from agent_runner.status.store.store import Store
 from agent_runner.v1 import runner_pb2 as pb
 

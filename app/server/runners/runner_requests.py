@@ -15,8 +15,7 @@ from agent_runner.status.failures import Code
 from agent_runner.status.log.row_kinds import ROW_KINDS, Writer
 from agent_runner.status.phases import TERMINAL_PHASES, Phase
 from agent_runner.status.requests.org_budgets import TOKENS, cost_in
-from agent_runner.status.store.records import NewDelta, Outcome
-from agent_runner.status.store.run_records import RunDeltas
+from agent_runner.status.store.run_records import NewDelta, Outcome, RunDeltas
 from agent_runner.status.usage.model_usage import Cost
 from agent_runner.v1 import runner_pb2 as pb
 

@@ -32,9 +32,8 @@ from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.edges import take
 from agent_runner.status.store.executions.purge import purge_edited
 from agent_runner.status.store.executions.reading import Reading, by_id, folded, is_long
-from agent_runner.status.store.records import NewDelta, Settled
 from agent_runner.status.store.rows import to_execution
-from agent_runner.status.store.run_records import NewRows
+from agent_runner.status.store.run_records import NewDelta, NewRows, Settled
 from agent_runner.status.store.schema import execution_log, execution_snapshots, executions, session_facts
 from agent_runner.status.store.turns.admission import admit, make_ready
 from agent_runner.status.store.turns.attempts import (

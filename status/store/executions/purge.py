@@ -13,7 +13,8 @@ from agent_runner.status.log.events import INPUT_MESSAGE, USER_MESSAGE
 from agent_runner.status.log.purges import CALL_ROWS, EDITS, MESSAGE_ROWS, purge_state, purged, taken_back
 from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.executions.attachments import drop_attachments
-from agent_runner.status.store.records import NewDelta, ResourceKind
+from agent_runner.status.store.records import ResourceKind
+from agent_runner.status.store.run_records import NewDelta
 from agent_runner.status.store.schema import execution_log, execution_snapshots, executions, resources
 
 SUBJECT_LENGTH = 80

@@ -14,9 +14,10 @@ from agent_runner.status.store.clock import NOW
 from agent_runner.status.store.connection import Transactions
 from agent_runner.status.store.driver.ready import number, ready, text_of
 from agent_runner.status.store.driver.transaction import SHORT_BYTES, Connection
+from agent_runner.status.store.lists.queries import ExecutionQuery, Page, View
 from agent_runner.status.store.lists.selection import counted, handle_in, page_of, selection, token_after
 from agent_runner.status.store.paging import COUNTED, fitting, inside, size_of
-from agent_runner.status.store.records import Execution, ExecutionQuery, Page, View
+from agent_runner.status.store.records import Execution
 from agent_runner.status.store.rows import to_execution
 from agent_runner.status.store.schema import execution_log, execution_snapshots, executions, session_facts
 from agent_runner.status.store.verbs import Orgs, reads

@@ -16,22 +16,24 @@ from agent_runner.status.store.errors import OtherKeysWorker, StoreUnavailable
 from agent_runner.status.store.executions.ending import LOG_ROW, OPEN, E, End, Ending, dumps, is_large
 from agent_runner.status.store.executions.purge import purge_edited
 from agent_runner.status.store.executions.reading import by_handle, by_id, folded, read_rows
-from agent_runner.status.store.records import (
+from agent_runner.status.store.records import Resource, ResourceKind
+from agent_runner.status.store.registry.presence import speaks_for
+from agent_runner.status.store.rows import to_execution, to_resource
+from agent_runner.status.store.run_records import (
     WHAT_IS_FOUND,
     Appended,
     Begun,
+    Bundle,
     Claimed,
     NewDelta,
+    NewRows,
     Outcome,
-    Resource,
-    ResourceKind,
     RunBeat,
+    RunDeltas,
     RunnerVerdict,
     Settled,
+    thread_of,
 )
-from agent_runner.status.store.registry.presence import speaks_for
-from agent_runner.status.store.rows import to_execution, to_resource
-from agent_runner.status.store.run_records import Bundle, NewRows, RunDeltas, thread_of
 from agent_runner.status.store.schema import executions
 from agent_runner.status.store.statements import runs
 from agent_runner.status.store.statements.named import resource_by_id

@@ -17,8 +17,8 @@ from agent_runner.status.phases import Phase
 from agent_runner.status.store.driver.ready import number, ready
 from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.executions.tags import executions_with, having_labels
+from agent_runner.status.store.lists.queries import ExecutionQuery
 from agent_runner.status.store.paging import key_of, token_of
-from agent_runner.status.store.records import ExecutionQuery
 from agent_runner.status.store.schema import execution_log, executions
 
 E = executions.c

@@ -16,10 +16,11 @@ from agent_runner.status.store.clock import NOW
 from agent_runner.status.store.connection import Transactions
 from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.executions.ending import OPEN
+from agent_runner.status.store.lists.queries import ExecutionQuery
 from agent_runner.status.store.lists.selection import Selection, handle_in, page_of, selection, token_after
 from agent_runner.status.store.lists.summary_records import PhaseCounts, Summary, SummaryPage
 from agent_runner.status.store.paging import COUNTED, size_of
-from agent_runner.status.store.records import ExecutionQuery, ResourceKind
+from agent_runner.status.store.records import ResourceKind
 from agent_runner.status.store.schema import execution_labels, execution_log, executions, resources
 from agent_runner.status.store.verbs import Orgs, reads
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from agent_runner.status.store.records import WHAT_IS_FOUND
+from agent_runner.status.store.run_records import WHAT_IS_FOUND
 
 
 def is_repeated(row: Row[Any]) -> bool:

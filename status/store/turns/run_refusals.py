@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from agent_runner.status.phases import Phase, Step
-from agent_runner.status.store.records import Appended, RunnerVerdict
+from agent_runner.status.store.run_records import Appended, RunnerVerdict
 
 
 def unapplied(row: Row[Any] | None, fence: int, first: int, count: int) -> Appended:

@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from agent_runner.app.server.composition import RunningServer, running_server
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.phases import Phase
-from agent_runner.status.store.records import Claimed, NewDelta, Outcome
+from agent_runner.status.store.run_records import Claimed, NewDelta, Outcome
 from tests.support import databases
 from tests.support.plain_http import NO_AUTHORITIES
 from tests.support.redis_server import RedisServer

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, select, text
 
 from agent_runner.app.server.composition import RunningServer
 from agent_runner.status.phases import Phase
-from agent_runner.status.store.records import NewDelta, Outcome
+from agent_runner.status.store.run_records import NewDelta, Outcome
 from agent_runner.status.store.schema import answer_tokens
 from tests.support.log_lines import kept_objects
 from tests.unit.server.conftest import Worker, created, http_client

@@ -10,7 +10,7 @@ from agent_runner.app.server.composition import RunningServer
 from agent_runner.app.server.runners.claim_reply import claim_reply
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase
-from agent_runner.status.store.records import Claimed, NewDelta, Outcome
+from agent_runner.status.store.run_records import Claimed, NewDelta, Outcome
 from tests.unit.server.conftest import Worker, created
 from tests.unit.server.test_create import assert_problem
 

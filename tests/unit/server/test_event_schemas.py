@@ -20,7 +20,7 @@ from agent_runner.status.log.events import CustomData, GraphOutput, Interrupted,
 from agent_runner.status.log.log import Delta
 from agent_runner.status.log.row_kinds import ROW_KINDS
 from agent_runner.status.phases import Phase
-from agent_runner.status.store.records import NewDelta, Outcome
+from agent_runner.status.store.run_records import NewDelta, Outcome
 from checks.tree import ROOT
 from tests.support.described_events import Described
 from tests.unit.server.conftest import Worker, created, sse

@@ -13,7 +13,7 @@ from agent_runner.ai.stigmer.agentic.agentexecution.v1 import command_pb2, comma
 from agent_runner.app.server.composition import RunningServer
 from agent_runner.app.server.contract.texts import MAX_INDEXED
 from agent_runner.status.log.plain import MAX_DEPTH
-from agent_runner.status.store.records import Claimed
+from agent_runner.status.store.run_records import Claimed
 from agent_runner.v1 import runner_pb2 as pb
 from agent_runner.v1 import runner_pb2_grpc
 from tests.unit.server.conftest import AUTHORIZED, Worker, created

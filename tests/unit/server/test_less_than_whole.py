@@ -11,7 +11,8 @@ import pytest
 from agent_runner.app.server.composition import RunningServer
 from agent_runner.status.endings import not_whole
 from agent_runner.status.phases import Phase
-from agent_runner.status.store.records import Execution, NewDelta, Outcome
+from agent_runner.status.store.records import Execution
+from agent_runner.status.store.run_records import NewDelta, Outcome
 from agent_runner.v1 import executions_pb2 as own
 from agent_runner.v1.executions_pb2_grpc import ExecutionsStub
 from tests.unit.server.browser import NEEDS_BROWSER, browser

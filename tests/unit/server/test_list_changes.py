@@ -16,7 +16,7 @@ from agent_runner.app.server.access.principal import SERVER, acting_as
 from agent_runner.app.server.composition import RunningServer, running_server
 from agent_runner.app.server.listing.change_feed import EVERY_S, KEPT, LATELY_S, ChangeFeeds
 from agent_runner.clients.settings.settings import Settings
-from agent_runner.status.store.records import ExecutionQuery
+from agent_runner.status.store.lists.queries import ExecutionQuery
 from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.identity import id_of, key
 from tests.unit.server.test_create import assert_problem

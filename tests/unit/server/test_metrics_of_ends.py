@@ -10,7 +10,8 @@ from agent_runner.app.server.maintenance.end_counts import Ends
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase
 from agent_runner.status.store import schema
-from agent_runner.status.store.records import NewExecution, Outcome
+from agent_runner.status.store.records import NewExecution
+from agent_runner.status.store.run_records import Outcome
 from agent_runner.status.store.store import Store
 from agent_runner.status.timeouts import Timeouts
 

@@ -14,7 +14,7 @@ from agent_runner.app.server.composition import RunningServer
 from agent_runner.app.server.http import metrics
 from agent_runner.app.server.maintenance.run_measures import MOST_CURRENCIES, MOST_MODELS, OTHER, RunMeasures
 from agent_runner.clients.broker.publisher import PublishError
-from agent_runner.status.store.records import NewDelta
+from agent_runner.status.store.run_records import NewDelta
 from agent_runner.tasks.worker.measures import Measures
 from agent_runner.v1 import runner_pb2 as pb
 from agent_runner.v1 import runner_pb2_grpc

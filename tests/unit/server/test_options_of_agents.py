@@ -7,7 +7,7 @@ import httpx
 from agent_runner.app.server.composition import RunningServer, running_server
 from agent_runner.app.server.runners.claim_reply import claim_reply
 from agent_runner.clients.settings.settings import Settings
-from agent_runner.status.store.records import NewDelta
+from agent_runner.status.store.run_records import NewDelta
 from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.test_bundle import claimed
 from tests.unit.server.test_limits import changed

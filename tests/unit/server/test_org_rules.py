@@ -17,14 +17,8 @@ from agent_runner.status.requests.org_budgets import budgets_of
 from agent_runner.status.schedules.schedule import Rules, Schedule
 from agent_runner.status.store import schema
 from agent_runner.status.store.lists.list_filters import ListFilters
-from agent_runner.status.store.records import (
-    Execution,
-    ExecutionQuery,
-    NewExecution,
-    Resource,
-    ResourceKind,
-    ResourceQuery,
-)
+from agent_runner.status.store.lists.queries import ExecutionQuery, ResourceQuery
+from agent_runner.status.store.records import Execution, NewExecution, Resource, ResourceKind
 from agent_runner.status.store.registry.assistants import Assistant, AssistantQuery
 from agent_runner.status.store.registry.graph_queries import GraphQuery
 from agent_runner.status.store.registry.schedules import SchedulePage, ScheduleQuery

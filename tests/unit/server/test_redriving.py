@@ -8,7 +8,7 @@ import pytest
 from agent_runner.app.server.executions.redrives import Begin, where_to_begin
 from agent_runner.app.server.problems import Kind, Problem
 from agent_runner.status.phases import Phase
-from agent_runner.status.store.records import WHAT_IS_FOUND
+from agent_runner.status.store.run_records import WHAT_IS_FOUND
 
 
 @dataclass

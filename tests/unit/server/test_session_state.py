@@ -8,7 +8,7 @@ import httpx
 from agent_runner.app.server.composition import RunningServer
 from agent_runner.status.failures import Code
 from agent_runner.status.phases import Phase
-from agent_runner.status.store.records import NewDelta, Outcome
+from agent_runner.status.store.run_records import NewDelta, Outcome
 from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.identity import key
 from tests.unit.server.test_create import assert_problem

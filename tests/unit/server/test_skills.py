@@ -15,7 +15,8 @@ from agent_runner.ai.stigmer.commons.apiresource.io_pb2 import ApiResourceRefere
 from agent_runner.app.server.composition import RunningServer
 from agent_runner.app.server.resources.archives import Artifacts
 from agent_runner.clients.skills.archive import MAX_ARCHIVE_BYTES, hash_of
-from agent_runner.status.store.records import Resource, ResourceKind, ResourceQuery
+from agent_runner.status.store.lists.queries import ResourceQuery
+from agent_runner.status.store.records import Resource, ResourceKind
 from agent_runner.v1 import runner_pb2, runner_pb2_grpc
 from tests.unit.server.conftest import AUTHORIZED
 from tests.unit.server.test_grpc import code_of

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 
 from agent_runner.app.server.composition import RunningServer
-from agent_runner.status.store.records import NewDelta
+from agent_runner.status.store.run_records import NewDelta
 from tests.unit.server.conftest import Worker, created, http_client
 from tests.unit.server.identity import key
 from tests.unit.server.test_create import assert_problem

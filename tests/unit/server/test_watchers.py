@@ -22,7 +22,7 @@ from agent_runner.app.server.log_feed.log_ends import End
 from agent_runner.app.server.problems import Kind, Problem
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.store.errors import StoreUnavailable
-from agent_runner.status.store.records import Claimed, NewDelta
+from agent_runner.status.store.run_records import Claimed, NewDelta
 from agent_runner.status.store.store import Store
 from agent_runner.v1 import executions_pb2 as own
 from agent_runner.v1 import runner_pb2 as pb

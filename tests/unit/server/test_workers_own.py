@@ -11,7 +11,7 @@ from agent_runner.ai.stigmer.agentic.agentexecution.v1.api_pb2 import AgentExecu
 from agent_runner.app.server.composition import RunningServer, running_server
 from agent_runner.clients.settings.settings import Settings
 from agent_runner.status.phases import Phase
-from agent_runner.status.store.records import NewDelta, Outcome
+from agent_runner.status.store.run_records import NewDelta, Outcome
 from tests.unit.server.conftest import AUTHORIZED, Worker, created, http_client
 from tests.unit.server.identity import bearer, code_of, key
 from tests.unit.server.test_create import assert_problem

@@ -18,7 +18,8 @@ from agent_runner.app.server.agent_server.uuids import is_uuid, known_uuid
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.executions.placement import BUILT_IN_SLUG
 from agent_runner.status.store.errors import SlugTaken
-from agent_runner.status.store.records import ResourceKind, ResourceQuery, View
+from agent_runner.status.store.lists.queries import ResourceQuery, View
+from agent_runner.status.store.records import ResourceKind
 from agent_runner.status.store.registry.assistants import Assistant, AssistantQuery
 
 NAMESPACE = uuid.UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")

@@ -20,7 +20,8 @@ from agent_runner.app.server.problems import Kind, Problem, invalid
 from agent_runner.clients.web.webhook_address import WebhookPolicy, WebhookRefused
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.phases import Phase
-from agent_runner.status.store.records import Execution, ExecutionQuery, ResourceKind, View
+from agent_runner.status.store.lists.queries import ExecutionQuery, View
+from agent_runner.status.store.records import Execution, ResourceKind
 from agent_runner.status.store.registry.threads import Thread, ThreadStatus
 
 log = event_logger(__name__)

@@ -13,7 +13,8 @@ from agent_runner.app.server.problems import broker_unavailable
 from agent_runner.clients.broker.publisher import PublishError
 from agent_runner.status.phases import TERMINAL_PHASES
 from agent_runner.status.store.errors import SlugTaken
-from agent_runner.status.store.records import ExecutionQuery, Removal, ResourceKind, View
+from agent_runner.status.store.lists.queries import ExecutionQuery, View
+from agent_runner.status.store.records import Removal, ResourceKind
 from agent_runner.status.store.registry.threads import NewThread, Thread, ThreadQuery, ThreadStatus
 
 Json = dict[str, Any]

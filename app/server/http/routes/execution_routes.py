@@ -45,7 +45,7 @@ from agent_runner.app.server.log_feed.follow import Snapshot, until_ended
 from agent_runner.app.server.route_group import RouteGroup
 from agent_runner.status.log.bounds import MAX_PAGE_BYTES
 from agent_runner.status.log.log import rfc3339
-from agent_runner.status.store.records import View
+from agent_runner.status.store.lists.queries import View
 
 MAX_WAIT_S = 3600.0
 

@@ -16,7 +16,8 @@ from agent_runner.app.server.resources.resource_bodies import parsed
 from agent_runner.app.server.resources.resource_kinds import DEFINITIONS, Definition
 from agent_runner.app.server.route_group import RouteGroup
 from agent_runner.status.log.bounds import MAX_PAGE_BYTES
-from agent_runner.status.store.records import ResourceKind, ResourceQuery, View
+from agent_runner.status.store.lists.queries import ResourceQuery, View
+from agent_runner.status.store.records import ResourceKind
 
 
 def resource_routes(edges: Edges) -> RouteGroup:
