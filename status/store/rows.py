@@ -1,4 +1,4 @@
-"""From rows to records."""
+"""From rows to records, and the JSON text of columns."""
 
 import json
 from operator import attrgetter
@@ -12,6 +12,7 @@ from agent_runner.status.store.records import Execution, Resource, ResourceKind,
 from agent_runner.status.store.schema import executions
 from agent_runner.status.timeouts import Timeouts
 
+dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 LIMITS = tuple(c.name for c in executions.c if c.name.startswith("limit_"))
 
 

@@ -15,7 +15,7 @@ from agent_runner.clients.engine.agent_definition import DEFAULT_AGENT
 from agent_runner.status.requests.retries import RetryPolicy
 from agent_runner.status.schedules.schedule import Mark
 from agent_runner.status.store.errors import SlugTaken
-from agent_runner.status.store.executions.purge import subject_of
+from agent_runner.status.store.logs.purge import subject_of
 from agent_runner.status.store.records import Resource, ResourceKind
 from agent_runner.status.store.store import Store
 

@@ -31,8 +31,8 @@ from agent_runner.clients.skills.archive import in_folders
 from agent_runner.status.failures import Code
 from agent_runner.status.requests.model_order import ANNOTATION as FALLBACKS
 from agent_runner.status.requests.model_order import ModelOrderError, merged_models, names_of
-from agent_runner.status.store.executions.ending import dumps
 from agent_runner.status.store.records import Execution, Resource, ResourceKind
+from agent_runner.status.store.rows import dumps
 from agent_runner.status.store.run_records import Bundle, Claimed
 from agent_runner.v1 import runner_pb2 as pb
 

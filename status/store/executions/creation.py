@@ -14,12 +14,12 @@ from agent_runner.status.schedules.schedule import FiringOutcome
 from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.errors import NotDue, NoWorker
 from agent_runner.status.store.executions.attachments import put_attachments
-from agent_runner.status.store.executions.ending import LOG_ROW, dumps
 from agent_runner.status.store.executions.tags import put_execution_tags
+from agent_runner.status.store.logs.log_writes import LOG_ROW
 from agent_runner.status.store.records import Created, CreateVerdict, NewExecution, Resource, ResourceKind
 from agent_runner.status.store.registry.presence import online_worker
 from agent_runner.status.store.registry.resources import Resources
-from agent_runner.status.store.rows import limits_of, to_execution, to_resource
+from agent_runner.status.store.rows import dumps, limits_of, to_execution, to_resource
 from agent_runner.status.store.run_records import NewDelta, NewRows
 from agent_runner.status.store.statements import made
 from agent_runner.status.store.statements.named import resource_by_id

@@ -12,10 +12,10 @@ from agent_runner.status.store.clock import NOW
 from agent_runner.status.store.connection import Transactions
 from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.errors import StaleVersion
-from agent_runner.status.store.executions.ending import E, dumps
+from agent_runner.status.store.executions.ending import E
 from agent_runner.status.store.executions.tags import replace_execution_tags
 from agent_runner.status.store.records import Execution
-from agent_runner.status.store.rows import to_execution
+from agent_runner.status.store.rows import dumps, to_execution
 from agent_runner.status.store.schema import executions
 from agent_runner.status.store.verbs import Orgs, writes
 

@@ -4,7 +4,6 @@ L2: the terminal write is the last one. It takes the row out of every condition 
 later matches. L8: it appends; it replaces nothing.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +15,6 @@ from sqlalchemy import (
     Update,
     and_,
     case,
-    delete,
-    insert,
     select,
     true,
     update,
@@ -30,11 +27,11 @@ from agent_runner.status.store.clock import FOREVER, NOW
 from agent_runner.status.store.driver.ready import Ready, number, ready, text_of
 from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.edges import take
-from agent_runner.status.store.executions.purge import purge_edited
-from agent_runner.status.store.executions.reading import Reading, by_id, folded, is_long
-from agent_runner.status.store.rows import to_execution
-from agent_runner.status.store.run_records import NewDelta, NewRows, Settled
-from agent_runner.status.store.schema import execution_log, execution_snapshots, executions, session_facts
+from agent_runner.status.store.executions.reading import by_id, folded, is_long
+from agent_runner.status.store.logs.log_writes import LOG_ROW, LogWrites
+from agent_runner.status.store.rows import dumps, to_execution
+from agent_runner.status.store.run_records import NewDelta, Settled
+from agent_runner.status.store.schema import executions, session_facts
 from agent_runner.status.store.turns.admission import admit, make_ready
 from agent_runner.status.store.turns.attempts import (
     ROWS,
@@ -133,14 +130,11 @@ def closing_rows(row: Row[Any], end: End) -> tuple[Phase, list[NewDelta]]:
     return phase, closing
 
 
-class Ending(Reading):
+class Ending(LogWrites):
     turns: FairTurns = FairTurns()
     """How orgs take turns. Every server of a store has the same."""
     on_end: Callable[[Phase, Code | None, float | None], None] | None = None
     """Called once for each end that this store writes, for counting."""
-    on_rows: Callable[[NewRows], None] | None = None
-    """Called with rows that were appended, once they are durable. Not for all: those that the server writes by itself
-    for many executions are only in the store."""
     on_retry: Callable[[str, int, Code, float], None] | None = None
     """Called once for each failed attempt that is followed by another one: the execution's id, the attempt, its code,
     and the seconds until the next one."""
@@ -225,50 +219,10 @@ class Ending(Reading):
             code = Code.CANCELLED if phase is Phase.CANCELLED else end.reason
             connection.after_commit(lambda: told_of(phase, code, end.late_s))
 
-    def write_log(
-        self,
-        connection: Connection,
-        row: Row[Any],
-        last_seq: int,
-        told: Sequence[tuple[int, NewDelta]],
-        *,
-        at: float | None = None,
-    ) -> None:
-        """Append rows of this execution after `last_seq`, each under its fence, with the database's time. Text that
-        they edit is removed from older rows. `at`: that time, if a statement of this transaction has said it; then the
-        rows are told to `on_rows`, too."""
-        if not told:
-            return
-        deltas = purge_edited(connection, row.handle, [delta for _, delta in told])
-        given = [(fence, delta) for (fence, _), delta in zip(told, deltas, strict=True)]
-        connection.run_many(LOG_ROW, self.log_rows(row.handle, last_seq, given, at=at))
-        if at is not None:
-            self.tell_rows(connection, NewRows(execution_id=row.id, before=last_seq, at=at, told=given))
-
-    def tell_rows(self, connection: Connection, rows: NewRows) -> None:
-        if (told_of := self.on_rows) is not None and rows.told:
-            connection.after_commit(lambda: told_of(rows))
-
-    def log_rows(
-        self, handle: int, last_seq: int, told: Sequence[tuple[int, NewDelta]], *, at: float | None = None
-    ) -> list[dict[str, Any]]:
-        """Parameters of `LOG_ROW` for the rows after `last_seq`. `at`: their time; None for the database's now."""
-        now = at if at is not None else self._now() if self._now else None
-        return [
-            {"now": now, "handle": handle, "seq": last_seq + n, "fence": fence, "kind": d.kind, "payload": d.payload}
-            for n, (fence, d) in enumerate(told, 1)
-        ]
-
     def no_longer_waiting(self, connection: Connection, row: Row[Any]) -> None:
         """Earlier executions of its session wait no longer: this execution has taken the answers."""
         if row.session_id:
             connection.run(_answered(), its_session=row.session_id, before=row.handle)
-
-    def write_snapshot(self, connection: Connection, handle: int, seq: int, state: Any) -> None:
-        content = dumps(state)
-        connection.run(_drop_snapshot(), its_handle=handle)
-        connection.run(SNAPSHOT, handle=handle, seq=seq, state=content)
-        connection.run(_snapshot_written(), its_handle=handle, at_seq=seq, size=len(content))
 
     def hold_sessions(self, connection: Connection, *whose: ColumnElement[bool], wait: bool = True) -> list[str]:
         """Lock the sessions of these executions, always before the executions themselves. Returns the sessions' ids.
@@ -344,10 +298,6 @@ class Ending(Reading):
         return connection.execute(select(executions).where(mine, begun, E.max_attempts > E.attempt)).one_or_none()
 
 
-LOG_ROW = Ready(insert(execution_log).values(at=NOW), columns=("handle", "seq", "fence", "kind", "payload"))
-SNAPSHOT = Ready(insert(execution_snapshots), columns=("handle", "seq", "state"))
-
-
 @ready
 def held_session(*, by_id: bool) -> ClauseElement:
     """The session of one execution, locked."""
@@ -370,20 +320,6 @@ def _answered() -> ClauseElement:
     return update(executions).where(*earlier).values(waiting=0)
 
 
-@ready
-def _drop_snapshot() -> ClauseElement:
-    return delete(execution_snapshots).where(execution_snapshots.c.handle == number("its_handle"))
-
-
-@ready
-def _snapshot_written() -> ClauseElement:
-    sizes = {"snapshot_seq": number("at_seq"), "snapshot_bytes": number("size"), "tail_bytes": 0}
-    return update(executions).where(E.handle == number("its_handle")).values(**sizes)
-
-
 def is_large(row: Row[Any], deltas: Sequence[NewDelta]) -> bool:
     """An end after such a tail writes a last snapshot."""
     return bool(row.tail_bytes + sum(len(d.payload) for d in deltas) > SMALL_TAIL_BYTES)
-
-
-dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

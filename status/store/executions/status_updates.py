@@ -10,9 +10,9 @@ from agent_runner.status.store.clock import FOREVER, NOW
 from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.edges import take
 from agent_runner.status.store.errors import ClaimedNatively, NotItsTurn, StoreError, Terminal
-from agent_runner.status.store.executions.ending import E, End, Ending, dumps
+from agent_runner.status.store.executions.ending import E, End, Ending
 from agent_runner.status.store.records import Execution
-from agent_runner.status.store.rows import to_execution
+from agent_runner.status.store.rows import dumps, to_execution
 from agent_runner.status.store.run_records import NewDelta
 from agent_runner.status.store.schema import executions
 from agent_runner.status.store.verbs import Orgs, writes

@@ -11,7 +11,7 @@ from agent_runner.status.api_keys import ApiKey, Scope
 from agent_runner.status.store.clock import NOW
 from agent_runner.status.store.connection import Transactions
 from agent_runner.status.store.driver.transaction import Connection
-from agent_runner.status.store.executions.ending import dumps
+from agent_runner.status.store.rows import dumps
 from agent_runner.status.store.schema import api_keys
 from agent_runner.status.store.verbs import reads, writes
 

@@ -14,8 +14,8 @@ from agent_runner.status.store.connection import Transactions
 from agent_runner.status.store.driver.ready import ready, text_of
 from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.errors import SlugTaken
-from agent_runner.status.store.executions.ending import dumps
 from agent_runner.status.store.lists.queries import Query
+from agent_runner.status.store.rows import dumps
 from agent_runner.status.store.schema import assistants
 from agent_runner.status.store.verbs import Orgs, reads, writes
 

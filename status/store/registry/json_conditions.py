@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, cast, func, literal, true
 from sqlalchemy.dialects.postgresql import JSONB
 
-from agent_runner.status.store.executions.ending import dumps
+from agent_runner.status.store.rows import dumps
 
 
 def contains(column: ColumnElement[Any], wanted: Mapping[str, Any], *, sqlite: bool) -> ColumnElement[bool]:

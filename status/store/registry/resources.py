@@ -12,13 +12,12 @@ from agent_runner.status.store.connection import Transactions
 from agent_runner.status.store.driver.ready import Ready
 from agent_runner.status.store.driver.transaction import SHORT_BYTES, Connection
 from agent_runner.status.store.errors import SlugTaken, StaleVersion
-from agent_runner.status.store.executions.ending import dumps
 from agent_runner.status.store.executions.retention import disuse
 from agent_runner.status.store.executions.tags import replace_resource_tags, resources_with
 from agent_runner.status.store.lists.queries import ResourcePage, ResourceQuery, View
 from agent_runner.status.store.paging import COUNTED, fitting, inside, key_of, size_of, token_of
 from agent_runner.status.store.records import Resource, ResourceKind
-from agent_runner.status.store.rows import to_resource
+from agent_runner.status.store.rows import dumps, to_resource
 from agent_runner.status.store.schema import resources, skill_artifacts, skill_tags, threads
 from agent_runner.status.store.statements.named import resource_by_id, resource_by_slug
 from agent_runner.status.store.verbs import Orgs, reads, writes

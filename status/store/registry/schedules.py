@@ -12,9 +12,9 @@ from agent_runner.status.store.clock import FOREVER, NOW
 from agent_runner.status.store.connection import Transactions
 from agent_runner.status.store.driver.transaction import Connection
 from agent_runner.status.store.errors import StaleVersion
-from agent_runner.status.store.executions.ending import dumps
 from agent_runner.status.store.lists.queries import Query
 from agent_runner.status.store.paging import key_of, size_of, token_of
+from agent_runner.status.store.rows import dumps
 from agent_runner.status.store.schema import schedules
 from agent_runner.status.store.verbs import Orgs, reads, writes
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from sqlalchemy import delete, insert, select, update
 
 from agent_runner.status.store.driver.transaction import Connection
-from agent_runner.status.store.executions.ending import dumps
 from agent_runner.status.store.records import Resource
 from agent_runner.status.store.registry.resources import Resources
 from agent_runner.status.store.registry.skill_records import SkillVersion
+from agent_runner.status.store.rows import dumps
 from agent_runner.status.store.schema import skill_artifacts, skill_tags
 from agent_runner.status.store.verbs import Orgs, reads, writes
 

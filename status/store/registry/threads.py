@@ -29,11 +29,12 @@ from agent_runner.status.phases import Phase
 from agent_runner.status.store.clock import NOW, latest
 from agent_runner.status.store.driver.ready import Ready, ready, seconds, text_of
 from agent_runner.status.store.driver.transaction import SHORT_BYTES, Connection
-from agent_runner.status.store.executions.ending import OPEN, E, dumps
+from agent_runner.status.store.executions.ending import OPEN, E
 from agent_runner.status.store.lists.queries import Query
 from agent_runner.status.store.records import Resource, ResourceKind
 from agent_runner.status.store.registry.json_conditions import contains
 from agent_runner.status.store.registry.resources import Resources
+from agent_runner.status.store.rows import dumps
 from agent_runner.status.store.schema import executions, resources, session_facts, threads
 from agent_runner.status.store.verbs import Orgs, reads, writes
 

@@ -16,7 +16,7 @@ from agent_runner.app.server.grpc_api.paging import LIST_BYTES
 from agent_runner.status.brief import MAX_ENTRY_BYTES, MAX_TAGGED_BYTES, MAX_TEXT_CHARS, content_of, short, short_error
 from agent_runner.status.failures import Code, describe
 from agent_runner.status.log.bounds import MAX_PAGE_BYTES
-from agent_runner.status.store.executions.ending import dumps
+from agent_runner.status.store.rows import dumps
 from tests.unit.server.conftest import AUTHORIZED, Worker, created
 from tests.unit.server.identity import agent
 

@@ -8,7 +8,7 @@ from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.contract.create_limits import SETTING
 from agent_runner.app.server.problems import Kind, Problem, not_found
 from agent_runner.status.attachments import MARK, Attachment, AttachmentGone, blocks_of, restored
-from agent_runner.status.store.executions.ending import dumps
+from agent_runner.status.store.rows import dumps
 from agent_runner.v1 import runner_pb2 as pb
 
 TOO_LARGE_NEXT = (
