@@ -3,6 +3,7 @@
 {"do": "say", "text": T}              an AI message
 {"do": "await", "s": N}               sleeps without blocking anything
 {"do": "block_loop", "s": N}          blocks the event loop of its process
+{"do": "hold_interpreter", "rounds": N}    one call in C, which lets no other thread of its process run
 {"do": "tool", "name": NAME, "args": {}}   calls one of the tools below: `nap` blocks a thread, `fail` raises
 {"do": "append", "file": F, "text": T}     a line in a file that only the test reads
 {"do": "raise", "what": NAME, "text": T}   raises that built-in exception (or CancelledError)
@@ -14,6 +15,7 @@
 
 import asyncio
 import builtins
+import itertools
 import os
 import time
 import uuid
@@ -76,6 +78,8 @@ async def _do(action: dict[str, Any]) -> AIMessage | None:
             await asyncio.sleep(action["s"])
         case "block_loop":
             time.sleep(action["s"])
+        case "hold_interpreter":
+            hold_interpreter(action["rounds"])
         case "tool":
             call = {"name": action["name"], "args": action["args"], "id": f"call_{uuid.uuid4().hex[:12]}"}
             return AIMessage("", id=uuid.uuid4().hex, tool_calls=[{**call, "type": "tool_call"}])
@@ -101,6 +105,10 @@ def _exception(name: str) -> type[BaseException]:
     found = asyncio.CancelledError if name == "CancelledError" else getattr(builtins, name)
     assert issubclass(found, BaseException)
     return found
+
+
+def hold_interpreter(rounds: int) -> int:
+    return sum(itertools.repeat(1, rounds))
 
 
 def _recurse(depth: int) -> int:

@@ -16,7 +16,7 @@ from tests.faults.report import Result, table, write
 
 CATALOGUE = load()
 CODES = {code.value: code for code in Code}
-PREFORK = {"F06", "F07", "F10", "F11", "F20", "F21", "F23", "F31", "F32", "F41"}
+PREFORK = {"F06", "F07", "F10", "F11", "F20", "F21", "F23", "F31", "F32", "F41", "F45"}
 RABBITMQ = {"F06", "F07", "F22", "F23", "F28", "F40"}
 DOCUMENT = (ROOT / "docs" / "architecture" / "error-propagation.md").read_text("utf-8")
 
@@ -36,8 +36,8 @@ def test_every_row_has_a_case_and_every_case_a_row() -> None:
 
 
 def test_the_whole_list_is_there() -> None:
-    """F01 to F44; on prefork those that concern its pool, with RabbitMQ those that concern the broker."""
-    assert sorted({row.fault for row in CATALOGUE.rows}) == [f"F{number:02}" for number in range(1, 45)]
+    """F01 to F45; on prefork those that concern its pool, with RabbitMQ those that concern the broker."""
+    assert sorted({row.fault for row in CATALOGUE.rows}) == [f"F{number:02}" for number in range(1, 46)]
     assert {row.fault for row in CATALOGUE.rows if "prefork" in row.pools} >= PREFORK
     assert {row.fault for row in CATALOGUE.rows if "rabbitmq" in row.brokers} >= RABBITMQ
     for row in CATALOGUE.rows:
