@@ -3,7 +3,6 @@
 import ast
 import difflib
 import importlib.util
-import json
 import os
 import re
 import sys
@@ -13,6 +12,7 @@ from typing import Any
 
 from agent_runner.app.cli.checks import Check
 from agent_runner.clients.settings.access_settings import MAKE_A_KEY
+from agent_runner.clients.settings.server_of_graphs import GraphsFileError, read_graphs_file
 from agent_runner.clients.settings.settings import Settings, env_names
 
 PREFIXES = ("AGENT_RUNNER_", "STIGMER_")
@@ -72,10 +72,10 @@ def check_graphs(settings: Settings) -> list[Check]:
         fix = "Set AGENT_RUNNER_GRAPHS to your langgraph.json, or take the setting away."
         return [Check(name="graphs", up=False, why=f"{file} does not exist", fix=fix)]
     try:
-        document = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        return [_lack(f"{file} cannot be read: {error}", "Mend the file, or set AGENT_RUNNER_GRAPHS.")]
-    graphs = document.get("graphs") if isinstance(document, dict) else None
+        document = read_graphs_file(file)
+    except GraphsFileError as error:
+        return [_lack(error.why, error.fix)]
+    graphs = document.get("graphs")
     if not isinstance(graphs, dict) or not graphs:
         return [_lack(f"{file} names no graphs", 'Add {"graphs": {"NAME": "./file.py:graph"}} to it.')]
     lacks = [*_dependencies(file.parent, document), *_environment(file.parent, document)]

@@ -3,12 +3,12 @@
 The check writes nothing and sets nothing up. It runs no code of the user and calls no embedding.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from agent_runner.clients.settings.server_of_graphs import GraphsFileError, read_graphs_file
 from agent_runner.clients.settings.settings import Settings
 
 LIMIT_S = 5
@@ -28,10 +28,9 @@ def described(settings: Settings) -> str:
 
     file = Path(settings.graphs)
     try:
-        document = json.loads(file.read_text("utf-8")) if file.exists() else {}
-        config = read_store_config(document.get("store") if isinstance(document, dict) else None)
-    except (OSError, ValueError) as error:
-        raise StoreLack(f"{file} cannot be read: {error}", "Mend the file, or set AGENT_RUNNER_GRAPHS.") from error
+        config = read_store_config(read_graphs_file(file).get("store") if file.exists() else None)
+    except GraphsFileError as error:
+        raise StoreLack(error.why, error.fix) from error
     except StoreConfigError as error:
         raise StoreLack(f"{file}: {error}", "Mend `store` in that file.") from error
     said = "in the checkpoint store"

@@ -2,7 +2,8 @@
 
 Pages of which origins may call (`http.cors`) and groups of routes that are left out (`http.disable_*`) are kept to.
 What would run the user's code in the server, which imports nothing of it, or would protect less here than its author
-believes, is refused at start with the reason. Whoever knows better names it in AGENT_RUNNER_GRAPHS_WITHOUT.
+believes, is refused at start with the reason. Whoever knows better names it in AGENT_RUNNER_GRAPHS_WITHOUT. A file that
+cannot be read is refused, too: nobody knows what it asks for.
 """
 
 import json
@@ -72,18 +73,72 @@ class ServerOfGraphs:
     problems: tuple[str, ...] = ()
 
 
-def graphs_document(file: Path) -> Mapping[str, Any]:
-    """What stands in `langgraph.json`. A file that is missing or no JSON asks nothing of the server: workers say what
-    is wrong with it."""
+class GraphsFileError(ValueError):
+    """`langgraph.json` cannot be read. `why` names the file and what is wrong, `fix` says what to do."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        self.fix = (
+            'Mend the file: {"graphs": {"NAME": "./file.py:graph"}}. If it is not meant for Agent Runner, let'
+            " AGENT_RUNNER_GRAPHS name another one."
+        )
+        super().__init__(f"{why}. {self.fix}")
+
+
+def read_graphs_file(file: Path) -> dict[str, Any]:
+    """The object in `langgraph.json`. Raises FileNotFoundError, and GraphsFileError for all else."""
     try:
-        document = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):
+        text = file.read_text("utf-8")
+        document = json.loads(text) if text.strip() else None
+    except FileNotFoundError:
+        raise
+    except json.JSONDecodeError as error:
+        raise GraphsFileError(f"{file} cannot be read: it is not JSON: {error}") from error
+    except UnicodeDecodeError as error:
+        raise GraphsFileError(f"{file} cannot be read: it is not UTF-8 text") from error
+    except RecursionError as error:
+        raise GraphsFileError(f"{file} cannot be read: it is nested too deeply") from error
+    except OSError as error:
+        raise GraphsFileError(f"{file} cannot be read: {error.strerror or error}") from error
+    if not isinstance(document, dict):
+        is_ = "empty" if not text.strip() else f"a JSON {_KINDS.get(type(document), 'value')}, not an object"
+        raise GraphsFileError(f"{file} cannot be read: it is {is_}")
+    return document
+
+
+_KINDS: Mapping[type, str] = {
+    list: "list",
+    str: "text",
+    int: "number",
+    float: "number",
+    bool: "boolean",
+    type(None): "null",
+}
+
+
+def graphs_problem(file: Path) -> str:
+    """Why `langgraph.json` cannot be read, and what to do; empty where it can, or is missing."""
+    try:
+        read_graphs_file(file)
+    except FileNotFoundError:
+        return ""
+    except GraphsFileError as error:
+        return str(error)
+    return ""
+
+
+def graphs_document(file: Path) -> Mapping[str, Any]:
+    """What stands in `langgraph.json`; nothing where it is missing or cannot be read."""
+    try:
+        return read_graphs_file(file)
+    except (FileNotFoundError, GraphsFileError):
         return {}
-    return document if isinstance(document, dict) else {}
 
 
 def server_of_graphs(file: Path, *, without: Iterable[str] = ()) -> ServerOfGraphs:
-    """What `file` asks."""
+    """What `file` asks. A missing one asks nothing."""
+    if problem := graphs_problem(file):
+        return ServerOfGraphs(problems=(problem,))
     document = graphs_document(file)
     left_out = frozenset(without)
     problems = [

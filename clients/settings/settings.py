@@ -18,6 +18,7 @@ from agent_runner.clients.engine.engines.installed import engine_problem
 from agent_runner.clients.process.local_stack import running_stack
 from agent_runner.clients.settings.access_settings import DUMMY_LOCAL_KEY
 from agent_runner.clients.settings.environment import in_environment, load_env_file, names_of, setting, shown
+from agent_runner.clients.settings.server_of_graphs import graphs_problem
 from agent_runner.clients.settings.service_urls import check_postgres, normal_redis, problem
 from agent_runner.clients.settings.trace_settings import TraceSettings
 from agent_runner.status.timeouts import (
@@ -244,6 +245,8 @@ class Settings(TraceSettings):
         found += self.tls_problems(serves=role == "server")
         if role in ROLES_THAT_SERVE:
             found += [(frozenset({"graphs"}), text) for text in self.server_of_graphs.problems]
+        elif role == "worker" and (text := graphs_problem(self.graphs)):
+            found.append((frozenset({"graphs"}), text))
         makes_its_key = role == "dev" and not self.given("api_key")
         if role in ROLES_THAT_SERVE and self.api_key.get_secret_value() and not makes_its_key:
             found += self.key_problems(self.api_key)

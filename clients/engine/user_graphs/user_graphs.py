@@ -12,7 +12,6 @@ also if the run that began it is cancelled. So no run sees a half-imported file.
 
 import importlib
 import importlib.util
-import json
 import os
 import threading
 from collections.abc import Iterable
@@ -47,6 +46,7 @@ from agent_runner.clients.engine.user_graphs.run_context import check_names
 from agent_runner.clients.engine.user_graphs.same_names import refuse_same_names
 from agent_runner.clients.process.shared_work import SharedWork
 from agent_runner.clients.process.threads import apart, own
+from agent_runner.clients.settings.server_of_graphs import GraphsFileError, read_graphs_file
 
 Graph = Pregel[Any, Any, Any, Any]
 MAX_GRAPHS = 1000
@@ -127,7 +127,10 @@ class UserGraphs:
                 lambda: apart(self._import, place, name=f"import of {place}"),  # it may never end
             )
         except FileNotFoundError as error:
-            raise GraphError(f"{self._path}: graph '{name}': {error.filename or place} does not exist") from error
+            raise GraphError(
+                f"{self._path}: graph '{name}': {error.filename or place} does not exist. Mend the path there; it is"
+                f" relative to {self._path.parent}"
+            ) from error
         except Exception as error:
             raise GraphError(
                 f"{self._path}: graph '{name}': importing {place} failed: {_named(error)}{self._lacks(error)}"
@@ -203,14 +206,14 @@ class UserGraphs:
             changed = self._path.stat().st_mtime_ns
             if self._read is not None and self._read[0] == changed:
                 return self._read
-            document = json.loads(self._path.read_text("utf-8"))
+            document = read_graphs_file(self._path)
         except FileNotFoundError:
             raise GraphError(
                 f"{self._path} does not exist: AGENT_RUNNER_GRAPHS must name your langgraph.json"
             ) from None
-        except (OSError, ValueError) as error:
-            raise GraphError(f"{self._path} cannot be read: {error}") from error
-        graphs = document.get("graphs") if isinstance(document, dict) else None
+        except (GraphsFileError, OSError) as error:
+            raise GraphError(str(error)) from error
+        graphs = document.get("graphs")
         if not isinstance(graphs, dict) or not graphs:
             raise GraphError(f'{self._path} names no graphs: expected {{"graphs": {{"name": "./file.py:graph"}}}}')
         entries = {str(name): _spec_of(given) for name, given in graphs.items()}

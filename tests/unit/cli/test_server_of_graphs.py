@@ -108,10 +108,51 @@ def test_what_cannot_be_read(tmp_path: Path, http: Any, says: str) -> None:
     assert asked == ServerOfGraphs(problems=asked.problems)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"'])
-def test_a_file_that_is_none_asks_nothing(tmp_path: Path, text: str) -> None:
-    """The workers' checks say what is wrong with it; here it must not be the reason that a server does not start."""
-    file = tmp_path / "langgraph.json"
-    assert server_of_graphs(file) == ServerOfGraphs()
-    file.write_text(text)
-    assert server_of_graphs(file) == ServerOfGraphs()
+UNREADABLE: dict[bytes, str] = {
+    b"": "it is empty",
+    b" \n": "it is empty",
+    b"{": "it is not JSON: Expecting property name",
+    b"[]": "it is a JSON list, not an object",
+    b"null": "it is a JSON null, not an object",
+    b'"x"': "it is a JSON text, not an object",
+    b"\xff\xfe": "it is not UTF-8 text",
+    b"[" * 10_000: "it is nested too deeply",
+}
+
+
+@pytest.mark.parametrize("role", ["server", "dev", "worker"])
+def test_a_file_that_cannot_be_read_is_refused_at_start(clean_environment: Path, role: Any) -> None:
+    """Once, with the file, what is wrong and what to do: nobody knows which protection it asks for."""
+    file = clean_environment / "langgraph.json"
+    for content, wrong in UNREADABLE.items():
+        file.write_bytes(content)
+        with pytest.raises(SettingsError) as caught:
+            load_settings(role)
+        (problem,) = caught.value.problems
+        assert problem.startswith(f"{file} cannot be read: {wrong}")
+        assert "Mend the file" in problem
+        assert "AGENT_RUNNER_GRAPHS" in problem
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(SettingsError, match="Is a directory"):
+        load_settings(role)
+
+
+@pytest.mark.parametrize("role", ["orchestrator", "client"])
+def test_who_needs_no_graphs_does_not_mind_the_file(clean_environment: Path, role: Any) -> None:
+    """It is read by servers and workers only."""
+    (clean_environment / "langgraph.json").write_text("{")
+    load_settings(role)
+
+
+@pytest.mark.parametrize("document", [{}, {"graphs": {}}, {"graphs": ["x"]}, {"graphs": {"a": "./gone.py:graph"}}])
+def test_a_file_without_graphs_stops_nobody(clean_environment: Path, document: dict[str, Any]) -> None:
+    """Agents need none. `doctor` and a run that names a graph say what is wrong."""
+    (clean_environment / "langgraph.json").write_text(json.dumps(document))
+    for role in ("server", "worker"):
+        load_settings(role)
+
+
+def test_a_file_that_is_missing_asks_nothing(tmp_path: Path) -> None:
+    """Agents need none."""
+    assert server_of_graphs(tmp_path / "langgraph.json") == ServerOfGraphs()

@@ -196,15 +196,26 @@ async def test_what_is_wrong_with_a_graph_is_told(project: Path, name: str, told
 
 
 async def test_no_file_and_broken_files_are_told(tmp_path: Path) -> None:
-    """Missing, no JSON, and no graphs are three different texts."""
+    """Missing, unreadable, no object and no graphs are different texts, each with the file and what to do."""
     path = tmp_path / "langgraph.json"
     async with make_world(tmp_path, replace(SomeSettings(), graphs=path)) as world:
         assert world.factory.user_graphs.names() == []
-        for content, told in ((None, "does not exist"), ("{", "cannot be read"), ("{}", "names no graphs")):
+        for content, told, fix in (
+            (None, "does not exist", "AGENT_RUNNER_GRAPHS must name"),
+            ("", "it is empty", "Mend the file"),
+            ("{", "it is not JSON", "Mend the file"),
+            ("[]", "it is a JSON list", "Mend the file"),
+            ("[" * 10_000, "it is nested too deeply", "Mend the file"),
+            ("{}", "names no graphs", "expected"),
+            ('{"graphs": {"x": "./gone.py:graph"}}', "gone.py does not exist", f"relative to {tmp_path}"),
+        ):
             if content is not None:
                 path.write_text(content)
-            with pytest.raises(GraphError, match=told):
+            with pytest.raises(GraphError) as caught:
                 await world.factory.graph(Bundle(graph="x"))
+            assert str(caught.value).startswith(str(path))
+            assert told in str(caught.value)
+            assert fix in str(caught.value)
 
 
 async def test_a_module_of_another_folder_is_not_taken_for_ones_own(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ The id of a default assistant is made from the graph's name, as LangGraph's serv
 What a client changes of a default assistant is its org's; deleting it brings the default back.
 """
 
-import json
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from agent_runner.app.server.agent_server.refusals import absent, taken, unproce
 from agent_runner.app.server.agent_server.uuids import is_uuid, known_uuid
 from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.executions.placement import BUILT_IN_SLUG
+from agent_runner.clients.settings.server_of_graphs import read_graphs_file
 from agent_runner.status.store.errors import SlugTaken
 from agent_runner.status.store.lists.queries import ResourceQuery, View
 from agent_runner.status.store.records import ResourceKind
@@ -54,8 +54,7 @@ class GraphFile:
         try:
             changed = self._path.stat().st_mtime_ns
             if changed != self._changed:
-                document = json.loads(self._path.read_text("utf-8"))
-                graphs = document.get("graphs") if isinstance(document, dict) else None
+                graphs = read_graphs_file(self._path).get("graphs")
                 self._names = tuple(sorted(map(str, graphs))) if isinstance(graphs, dict) else ()
                 self._changed, self.since = changed, changed / 1e9
         except (OSError, ValueError):
