@@ -18,10 +18,11 @@ import agent_runner
 
 SHOWN = 3
 _looking = threading.Lock()
+_OURS = f"{Path(agent_runner.__file__).absolute().parent}/"
 _LIBRARIES = tuple(
     {
         *(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib", "purelib", "platlib")),
-        f"{Path(agent_runner.__file__).absolute().parent}/",
+        _OURS,
         "<frozen",
     }
 )
@@ -29,7 +30,8 @@ _LIBRARIES = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
-    """A thread of a run that is over. `place` is a function of the user's: `fetch (crawl.py:18)`."""
+    """A thread of a run that is over. `place` is a function of the user's, `fetch (crawl.py:18)`, or `time.sleep` where
+    such a function was itself the thread's work."""
 
     owner: str
     place: str
@@ -53,11 +55,15 @@ def frames_now() -> dict[int, FrameType]:
 
 
 def places(owners: Mapping[int, str]) -> list[Left]:
-    """The places where the threads with these idents are now. Threads that have just ended are left out."""
+    """The places where the threads with these idents are now. Those whose work has just ended are left out."""
     frames = frames_now()
-    return [
-        Left(owner=owner, place=_place(frames[ident])) for ident, owner in sorted(owners.items()) if ident in frames
-    ]
+    found = [(owner, _place(frames[ident])) for ident, owner in sorted(owners.items()) if ident in frames]
+    return [Left(owner=owner, place=place) for owner, place in found if place]
+
+
+def called(work: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Everything that a run's thread does is called here, so that `places` finds what it was given."""
+    return work(*args, **kwargs)
 
 
 def said(left: Sequence[Left]) -> str:
@@ -102,14 +108,38 @@ def _work_item(innermost: FrameType) -> Any:
 
 
 _WORK_ITEM_RUN = futures_thread._WorkItem.run.__code__
+_CALLED = called.__code__
 
 
 def _place(innermost: FrameType) -> str:
-    """The outermost function that is not in a library, else the innermost function."""
+    """The innermost function that is not in a library. Where there is none, because the work itself is a function of a
+    library or of C (Python has no frame for it): its name, else the innermost function that is not ours. Empty if the
+    thread is not at work."""
     frame: FrameType | None = innermost
-    found = innermost
+    near = None
     while frame is not None:
-        if not frame.f_code.co_filename.startswith(_LIBRARIES):
-            found = frame
+        file = frame.f_code.co_filename
+        if not file.startswith(_LIBRARIES):
+            return _shown(frame)
+        if frame.f_code in (_CALLED, _WORK_ITEM_RUN):
+            given = frame.f_locals.get("work") or getattr(frame.f_locals.get("self"), "fn", None)
+            return _name(given) or _shown(near or innermost)
+        if near is None and not file.startswith(_OURS):
+            near = frame
         frame = frame.f_back
-    return f"{found.f_code.co_name} ({Path(found.f_code.co_filename).name}:{found.f_lineno})"
+    return ""
+
+
+def _shown(frame: FrameType) -> str:
+    return f"{frame.f_code.co_name} ({Path(frame.f_code.co_filename).name}:{frame.f_lineno})"
+
+
+def _name(work: Any) -> str:
+    """`time.sleep`. Empty for what has no name of its own, such as a function that langchain wraps around another."""
+    while isinstance(work, partial):
+        within = isinstance(getattr(work.func, "__self__", None), Context)
+        work = work.args[0] if within and work.args else work.func
+    module, name = getattr(work, "__module__", None), str(getattr(work, "__qualname__", ""))
+    if "<" in name:
+        return ""
+    return f"{module}.{name}" if module and name else name

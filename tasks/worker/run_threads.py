@@ -16,7 +16,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from agent_runner.tasks.worker.left_threads import Left, nested, places, said
+from agent_runner.tasks.worker.left_threads import Left, called, nested, places, said
 
 IDLE_S = 10.0
 COMMON_THREADS = 64
@@ -93,7 +93,7 @@ class RunThreads(ThreadPoolExecutor):
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
         owner = self._owner()
         future: Future[Any] = Future()
-        item: _Item = future, lambda: fn(*args, **kwargs)
+        item: _Item = future, lambda: called(fn, args, kwargs)
         with self._lock:
             share = self._shares.get(owner) if owner else self._common
             if share is None or self._closed:

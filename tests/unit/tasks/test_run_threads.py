@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 import pytest
@@ -66,12 +67,40 @@ def test_what_a_run_leaves_behind_is_counted_until_it_returns(threads: RunThread
     assert threads.left_by("bad") == ""
     threads.end("bad")
     assert [one.cancelled() for one in hung] == [False] * 4 + [True] * 2
-    assert threads.left_by("bad").startswith("; 4 threads of it have not come back: <lambda> (test_run_threads.py:")
+    assert threads.left_by("bad").startswith("; 4 threads of it have not come back: hang (test_run_threads.py:")
     with pytest.raises(RuntimeError, match="over"):
         submit(threads, "bad", lambda: 1)
     gate.set()
     eventually(lambda: not threads.left(), what="nothing is left behind")
     assert threads.left_by("bad") == ""
+
+
+def test_the_place_is_the_line_of_the_users_code_that_waits(threads: RunThreads, gate: threading.Event) -> None:
+    """Not the node that called it, not the library that it called; also where a library called it."""
+    threads.begin("bad")
+    place = f"hang (test_run_threads.py:{hang.__code__.co_firstlineno + 1})"
+    once: RunnableLambda[int, None] = RunnableLambda(lambda _: hang(gate))
+    hung = [submit(threads, "bad", work) for work in (lambda: hang(gate), lambda: once.invoke(1))]
+    eventually(lambda: [one.running() for one in hung] == [True] * 2, what="the threads at work")
+    threads.end("bad")
+    eventually(lambda: {one.place for one in threads.left()} == {place}, what="the place")
+
+
+def test_work_that_is_a_function_of_c_or_of_a_library_is_named(threads: RunThreads) -> None:
+    """No line of the user's is on such a thread: it is what `asyncio.to_thread` was given, never a line of ours."""
+    held, gate = threading.Lock(), threading.Event()
+    held.acquire()
+    threads.begin("bad")
+    hung = [
+        submit(threads, "bad", partial(copy_context().run, held.acquire)),
+        submit(threads, "bad", partial(copy_context().run, gate.wait, 60)),
+    ]
+    eventually(lambda: [one.running() for one in hung] == [True] * 2, what="the threads at work")
+    threads.end("bad")
+    eventually(lambda: {one.place for one in threads.left()} == {"lock.acquire", "threading.Event.wait"}, what="both")
+    held.release()
+    gate.set()
+    eventually(lambda: not threads.left(), what="nothing is left behind")
 
 
 def test_a_run_that_ended_well_leaves_nothing(threads: RunThreads) -> None:
