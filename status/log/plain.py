@@ -137,6 +137,19 @@ def _plain_items(value: Any, max_bytes: int, room: Room, depth: int) -> list[Any
     return told
 
 
+def has_more_parts(value: Any, most: int) -> bool:
+    """Whether `value` has more than so many entries and items, at any depth. Looks at no more of them than that."""
+    waiting, seen = [value], 0
+    while waiting:
+        one = waiting.pop()
+        parts = one.values() if type(one) is dict else one if type(one) in (list, tuple) else ()
+        seen += len(parts)
+        if seen > most:
+            return True
+        waiting.extend(parts)
+    return False
+
+
 def result_text(result: Any, *, max_bytes: int) -> str:
     """A tool's result as the text to show.
 

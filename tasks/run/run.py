@@ -23,8 +23,9 @@ from agent_runner.status.log.bounds import (
 )
 from agent_runner.status.log.builder import StatusBuilder
 from agent_runner.status.log.custom import CustomLimits
-from agent_runner.status.log.events import Event, MessageBroken, MessageFinished, StreamPart
+from agent_runner.status.log.events import Event, GraphOutput, MessageBroken, MessageFinished, StreamPart
 from agent_runner.status.log.log import Delta
+from agent_runner.status.log.plain import has_more_parts
 from agent_runner.status.log.stream.stream_parts import StreamLimits, StreamRows
 from agent_runner.status.phases import Phase
 from agent_runner.status.requests.run_request import RunRequest
@@ -35,6 +36,8 @@ from agent_runner.tasks.run.stops import Stop
 from agent_runner.v1 import runner_pb2 as pb
 
 GATE_LOOK_S = 0.1
+MANY_PARTS = 2_000
+"""An output of more takes longer than other runs should wait. A long text does not: it is cut."""
 BROKEN_OFF = {
     Code.CANCELLED.value: "the run was cancelled while it was open",
     Code.START_TO_CLOSE.value: "the run's time was up while it was open",
@@ -169,7 +172,8 @@ class Run:
         return ", ".join(f"node '{name}'" for name in dict.fromkeys(self.open_nodes.values())) or self.current.doing
 
     async def feed(self, event: Event) -> None:
-        """Add an event to the log. Much text is masked in a thread, so that beats and other runs do not wait for it."""
+        """Add an event to the log. An output of many parts is made plain in a thread and much text is masked in one, so
+        that beats and other runs do not wait for it."""
         if self._given_up:
             return
         if isinstance(event, StreamPart) and self.mask and event.part == "messages":
@@ -177,7 +181,10 @@ class Run:
             if chunk is not None:
                 self.log.add(self._stream(replace(event, data=chunk)))
                 return
-        deltas = self._stream(event) if isinstance(event, StreamPart) else self.builder.feed(event)
+        if isinstance(event, GraphOutput) and has_more_parts(event.output, MANY_PARTS):
+            deltas = await self._made_apart(event)
+        else:
+            deltas = self._stream(event) if isinstance(event, StreamPart) else self.builder.feed(event)
         if self.mask:
             deltas = self._texts.through(deltas)
             if isinstance(event, MessageFinished | MessageBroken):
@@ -192,6 +199,11 @@ class Run:
             raise
         if not self._given_up:
             self.log.add(masked)
+
+    async def _made_apart(self, event: Event) -> list[Delta]:
+        """Nothing, if the run is given up meanwhile."""
+        deltas = await asyncio.to_thread(self.builder.feed, event)
+        return [] if self._given_up else deltas
 
     def _stream(self, event: StreamPart) -> list[Delta]:
         row = self._stream_rows.row(event)
