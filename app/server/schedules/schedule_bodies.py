@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from agent_runner.app.server.contract.json_text import WHOLE
 from agent_runner.app.server.problems import invalid
@@ -13,8 +13,11 @@ Json = dict[str, Any]
 Text = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f]*$")]
 Expression = Annotated[Text, Field(min_length=1, pattern=r"^[^\x00-\x1f]*[^\x00-\x1f\s][^\x00-\x1f]*$")]
 """Of cron, where one must be given."""
-_SINCE_1970 = {"format": "date-time", "pattern": "^$|^(19[7-9][0-9]|[2-9][0-9]{3})-"}
+_SINCE_1970 = {"format": "date-time", "pattern": "^(19[7-9][0-9]|[2-9][0-9]{3})-"}
 Moment = Annotated[str, Field(max_length=64, pattern=r"^[^\x00-\x1f]*$", json_schema_extra=_SINCE_1970)]
+_MOMENT_OR_NONE = {"anyOf": [{"type": "string", "maxLength": 64, **_SINCE_1970}, {"const": ""}]}
+End = Annotated[Moment, WithJsonSchema(_MOMENT_OR_NONE)]
+"""Empty: none."""
 MOST_TIMES, MOST_GRACE_S = 100, 7 * 86_400.0
 
 
@@ -29,8 +32,8 @@ class TimesBody(BaseModel):
     """Times; one without an offset is by the clocks of the time zone."""
     timezone: Text | None = None
     """An IANA name, like Europe/Berlin. UTC without one."""
-    end_time: Moment | None = None
-    """No time after this one fires."""
+    end_time: End | None = None
+    """No time after this one fires. Empty or null: it does not end by the clock."""
     max_firings: Annotated[int, Field(ge=0, le=1_000_000_000), WHOLE] | None = None
     """0 or null: any number."""
 

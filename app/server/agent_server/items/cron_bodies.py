@@ -9,7 +9,7 @@ from agent_runner.app.server.agent_server.request_bodies import Body, Limit, Off
 from agent_runner.app.server.agent_server.runs.run_bodies import RunCreate
 from agent_runner.app.server.agent_server.uuids import cron_uuid, thread_uuid
 from agent_runner.app.server.problems import Problem
-from agent_runner.app.server.schedules.schedule_bodies import Expression, Moment, Text, TimesBody, rules_of, times_of
+from agent_runner.app.server.schedules.schedule_bodies import End, Expression, Text, TimesBody, rules_of, times_of
 from agent_runner.status.schedules.catch_up import first_after
 from agent_runner.status.schedules.schedule import Rules, Schedule
 
@@ -24,12 +24,12 @@ NO_CRON = ("command", "checkpoint", "checkpoint_id", "if_not_exists", "on_discon
 
 
 class CronPatch(RunCreate):
-    """What is left out stays as it is. `end_time` null: none."""
+    """What is left out stays as it is. `end_time` empty or null: none."""
 
     assistant_id: str = ""
     schedule: Text | None = None
     timezone: Text | None = None
-    end_time: Moment | None = None
+    end_time: End | None = None
     enabled: bool | None = None
     on_run_completed: Literal["delete", "keep"] | None = None
 

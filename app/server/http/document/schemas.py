@@ -168,6 +168,12 @@ _BLOCKS: Schema = {
 }
 for _one in _BLOCKS["anyOf"][1:-1]:
     _one["properties"]["filename"] = _NAME
+_WORDS: Schema = {"type": "string", "pattern": r"[^\s\u001c-\u001f\u0085\ufeff]"}
+_OF_MEDIA: Schema = {
+    "type": "object",
+    "required": ["type"],
+    "properties": {"type": {"enum": [*KINDS, "image_url"]}},
+}
 _MESSAGE: Schema = {
     "type": ["string", "array"],
     "minLength": 1,
@@ -175,7 +181,8 @@ _MESSAGE: Schema = {
     "minItems": 1,
     "maxItems": MAX_ATTACHMENTS,
     "items": {"anyOf": [{"type": "string", "pattern": TEXT}, _BLOCKS]},
-    "description": "what the user says: text, or a list of content blocks",
+    "contains": {"anyOf": [_WORDS, _block(type={"const": "text"}, text=_WORDS), _OF_MEDIA]},
+    "description": "what the user says: text, or a list of content blocks of which one at least is more than blank",
 }
 MESSAGE_FORM = _short(message=_MESSAGE)
 MESSAGE_FORM["example"] = {"message": "$ uname -a"}

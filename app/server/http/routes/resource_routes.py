@@ -91,10 +91,10 @@ def _routes_of(definition: Definition, edges: Edges) -> RouteGroup:
 
     @routes.put("/{name}", name=f"update {kind.value}", openapi_extra=changed, responses={200: shown})
     async def update(name: str, request: Request, org: str = "") -> Response:
-        """Replace spec, labels, annotations and tags."""
+        """Replace spec, labels, annotations and tags. `metadata` may be empty: then these three are taken away."""
         body = await body_object(request)
         stored = await resources.named(kind, org or default_org(), name)
-        metadata = body.setdefault("metadata", {})
+        metadata = body.get("metadata")  # must be there: without it all labels and tags would go unasked
         if isinstance(metadata, dict) and metadata.setdefault("id", stored.id) != stored.id:
             raise invalid(f"metadata.id: the body names another {kind.value} than the path")
         return JSONResponse(await write.update(parsed(kind, body)))

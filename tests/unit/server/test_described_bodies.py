@@ -1,0 +1,101 @@
+"""Bodies at the edge of what /openapi.json allows: the server keeps to it on both sides."""
+
+from datetime import datetime
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]
+
+from tests.unit.server.identity import agent
+
+SHARES_A_SERVER = True
+Json = dict[str, Any]
+NIGHTLY = {"name": "nightly", "cron": "0 3 * * *", "execution": {"message": "report"}}
+SKILL = {"api_version": "agentic.stigmer.ai/v1", "kind": "Skill", "spec": {"skill_md": "# A skill"}}
+AGENT = {name: value for name, value in agent("Described").items() if name != "metadata"}
+PICTURE = {"type": "image", "url": "https://example.com/a.png"}
+BLANK = {"type": "text", "text": " "}
+FORMATS = FormatChecker(formats=())
+
+
+@FORMATS.checks("date-time", raises=ValueError)  # type: ignore[untyped-decorator]
+def _is_a_time(text: Any) -> bool:
+    return not isinstance(text, str) or datetime.fromisoformat(text).tzinfo is not None
+
+
+async def allowed(http: httpx.AsyncClient, method: str, path: str, body: Any) -> bool:
+    """Whether the description allows it."""
+    document = (await http.get("/openapi.json")).json()
+    schema = document["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"]
+    judge = Draft202012Validator({"components": document["components"], **schema}, format_checker=FORMATS)
+    return bool(judge.is_valid(body))
+
+
+@pytest.mark.parametrize(
+    ("end", "good"),
+    [("", True), (None, True), ("2100-01-01T00:00:00Z", True), (" ", False), ("never", False)],
+)
+async def test_a_schedule_without_an_end_may_say_so_with_an_empty_text(
+    http: httpx.AsyncClient, end: str | None, good: bool
+) -> None:
+    """`end_time` empty or null: none, in a schedule, its change and a preview; what is no time is refused."""
+    made = (await http.post("/v1/schedules", json=NIGHTLY)).json()
+    preview = {"cron": NIGHTLY["cron"], "end_time": end}
+    for method, path, body in (
+        ("post", "/v1/schedules", {**NIGHTLY, "end_time": end}),
+        ("post", "/v1/schedules/preview", preview),
+        ("patch", "/v1/schedules/{schedule_id}", {"end_time": end}),
+    ):
+        answer = await http.request(method, path.replace("{schedule_id}", made["id"]), json=body)
+        assert answer.is_success is good, (path, answer.text)
+        assert await allowed(http, method, path, body) is good, path
+        if not end and "id" in answer.json():
+            assert "end_time" not in answer.json()
+
+
+@pytest.mark.parametrize("at", [[""], ["2100-01-01T00:00:00Z", ""]])
+async def test_a_time_of_a_schedule_is_never_empty(http: httpx.AsyncClient, at: list[str]) -> None:
+    """Only the end may be: an empty time among `at` is refused, as the description says."""
+    body = {"name": "once", "at": at, "execution": NIGHTLY["execution"]}
+    assert (await http.post("/v1/schedules", json=body)).status_code == 400
+    assert not await allowed(http, "post", "/v1/schedules", body)
+
+
+@pytest.mark.parametrize(
+    ("message", "good"),
+    [
+        ("", False),
+        ([""], False),
+        ([" ", "\t"], False),
+        ([BLANK], False),
+        (["a"], True),
+        (["", {"type": "text", "text": "a"}], True),
+        ([BLANK, PICTURE], True),
+    ],
+)
+async def test_a_message_says_something(http: httpx.AsyncClient, message: Any, good: bool) -> None:
+    """One block at least is more than blank, of an execution and of what a schedule makes."""
+    for path, body in (
+        ("/v1/executions", {"message": message}),
+        ("/v1/schedules", {**NIGHTLY, "execution": {"message": message}}),
+    ):
+        assert (await http.post(path, json=body)).is_success is good, path
+        assert await allowed(http, "post", path, body) is good, path
+
+
+@pytest.mark.parametrize(("given", "good"), [({}, False), ({"metadata": None}, False), ({"metadata": {}}, True)])
+async def test_a_change_of_a_resource_says_what_becomes_of_its_labels(
+    http: httpx.AsyncClient, given: Json, good: bool
+) -> None:
+    """PUT replaces labels, annotations and tags too: without `metadata` it is refused, and nothing is lost."""
+    labels = {"metadata": {"name": "Described", "labels": {"team": "a"}}}
+    for route, body in (("skills", SKILL), ("agents", AGENT)):
+        id = (await http.put(f"/v1/{route}", json={**body, **labels})).json()["metadata"]["id"]
+        answer = await http.put(f"/v1/{route}/{id}", json={**body, **given})
+        assert answer.is_success is good, answer.text
+        assert await allowed(http, "put", f"/v1/{route}/{{name}}", {**body, **given}) is good
+        kept = (await http.get(f"/v1/{route}/{id}")).json()["metadata"].get("labels", {})
+        assert kept == ({} if good else {"team": "a"})
+        if not good:
+            assert "metadata" in answer.json()["detail"]
