@@ -1,9 +1,13 @@
 """What schemathesis does besides its own checks; it loads this module (`hooks` in schemathesis.toml)."""
 
+import atexit
+import os
 import zlib
 from typing import Any
 
 import schemathesis
+
+from tests.fuzz.pace import ENDLESS, Progress, Thinning
 
 EXPLAINED = (
     "page_token",  # opaque: only what an answer gave is one
@@ -36,6 +40,21 @@ ACCEPTED = frozenset({401, 403, 404, 409, 429, 503})
 AFTER, SOON_S, LONGEST_S = "after_seconds", 0.2, 31_536_000
 STREAMED = 4
 """Of so many executions that are made one is asked for as an event stream."""
+THINNING = Thinning(of_a_kind=int(os.environ.get("FUZZ_OF_A_KIND", "0")), seed=int(os.environ.get("FUZZ_SEED", "0")))
+PROGRESS = Progress()
+atexit.register(PROGRESS.close)
+
+
+@schemathesis.hook
+def filter_case(ctx: Any, case: Any) -> bool:
+    """Whether it is sent: of what the coverage phase enumerates not each one. What is good begins a stream that takes
+    its time; all of that is one kind."""
+    if _phase(case) != "coverage":
+        return True
+    operation, made = case.operation.label, case.meta.phase.data
+    if operation in ENDLESS and case.meta.generation.mode.is_positive:
+        return THINNING.sends(operation)
+    return THINNING.sends((operation, str(made.scenario), str(made.parameter_location)))
 
 
 @schemathesis.hook
@@ -46,9 +65,19 @@ def before_call(ctx: Any, case: Any, **kwargs: Any) -> None:
         if isinstance(asked, dict) and isinstance(after := asked.get(AFTER), int | float) and after > SOON_S:
             asked[AFTER] = SOON_S if after <= LONGEST_S else after
     # A case of the coverage phase is made by hand, headers and all: it stays as it is.
-    drawn = case.meta is not None and case.meta.phase.name != "coverage"
+    drawn = _phase(case) not in ("", "coverage")
     if drawn and case.operation.label == "POST /v1/executions" and zlib.crc32(case.id.encode()) % STREAMED == 0:
         case.headers = {**(case.headers or {}), "Accept": "text/event-stream"}
+
+
+@schemathesis.hook
+def after_call(ctx: Any, case: Any, response: Any) -> None:
+    PROGRESS.count(_phase(case), case.operation.label, response.status_code)
+
+
+def _phase(case: Any) -> str:
+    """Empty for a request that a check makes by itself."""
+    return "" if case.meta is None else str(case.meta.phase.name)
 
 
 @schemathesis.check

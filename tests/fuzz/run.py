@@ -2,6 +2,7 @@
 
 On SQLite, and with AGENT_RUNNER_TEST_POSTGRES_URL a quarter of it on Postgres too; `--on` takes one of them, and all of
 it there. Exit status 1 when anything failed.
+Each operation of HTTP is told with what was answered when the next one begins: a run that is cut says what it reached.
 The same seed sends the same requests, as far as these do not depend on what the server answered before.
 """
 
@@ -23,8 +24,6 @@ from tests.support.databases import POSTGRES
 REQUESTS, CALLS = 10_000, 20_000
 BODIES_SHARE = 10
 """One of so many HTTP requests is a body that is no JSON."""
-EXAMPLES = 60
-"""Per operation and round of schemathesis."""
 POSTGRES_SHARE = 4
 
 
@@ -53,7 +52,7 @@ def _http(database: str, url: str, requests: int, seed: int, paths: str) -> int:
     began = time.monotonic()
     with fuzzed(url, worker=True, **QUICK_ENDS) as stack:
         odd = fuzz_bodies(stack, requests=requests // BODIES_SHARE, seed=seed)
-        report = fuzz_http(stack, requests=requests, seed=seed, examples=EXAMPLES, paths=paths)
+        report = fuzz_http(stack, requests=requests, seed=seed, paths=paths, tell=_told)
     took = time.monotonic() - began
     print(f"\nHTTP on {database}: {report.requests.total()} requests, {report.operations} operations, in {took:.0f} s")
     _table(sorted(report.requests.items()))
@@ -73,6 +72,10 @@ def _grpc(database: str, url: str, calls: int, seed: int) -> int:
     return _failures(report.failures)
 
 
+def _told(line: str) -> None:
+    print(line, flush=True)
+
+
 def _table(rows: Iterable[tuple[str, int]]) -> None:
     for name, number in rows:
         print(f"  {name:<20} {number:>7}")
@@ -88,7 +91,7 @@ def _failures(failures: Sequence[str]) -> int:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make fuzz", description="send both edges whatever can be sent")
-    parser.add_argument("--requests", type=int, default=REQUESTS, help="HTTP, at least")
+    parser.add_argument("--requests", type=int, default=REQUESTS, help="HTTP, about so many")
     parser.add_argument("--calls", type=int, default=CALLS, help="gRPC")
     parser.add_argument("--paths", default="", help="HTTP only to paths that this regular expression finds")
     parser.add_argument("--on", default="", choices=("sqlite", "postgres"), help="this database alone")
