@@ -70,6 +70,9 @@ def check_config(config: Any, where: str = "config") -> dict[str, Any]:
                 )
     for name in ("recursion_limit", "max_concurrency"):
         limit = config.get(name)
+        if isinstance(limit, float) and limit.is_integer():  # JSON's 9.0 is a whole number too
+            limit = int(limit)
+            config = {**config, name: limit}
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 0 < limit <= MAX_LIMIT):
             raise RunConfigError(f"{where}.{name}: must be a whole number from 1 to {MAX_LIMIT}")
     return {name: value for name, value in config.items() if value is not None}

@@ -30,7 +30,9 @@ def priority_of(agent: Mapping[str, str], execution: Mapping[str, str]) -> int:
 
 
 def checked(given: object, where: str) -> int:
-    """Raises PriorityError, which begins with `where`."""
+    """JSON's 9.0 is a whole number too. Raises PriorityError, which begins with `where`."""
+    if isinstance(given, float) and given.is_integer():
+        given = int(given)
     if isinstance(given, bool) or not isinstance(given, int) or not LOWEST <= given <= HIGHEST:
         raise PriorityError(f"{where} must be a whole number from {LOWEST} to {HIGHEST}")
     return given

@@ -32,6 +32,7 @@ EXPLAINED = (
     "Invalid timezone",  # a name of the zones that are installed
     "the schedule has no time to come",  # all of its times are past
     "messages: there is no message of the user",  # the chat's last words are nobody's
+    "messages: the last one of the user, ",  # has no text: which one is the last no schema can say
     "messages: the last one is the assistant's",  # without responses to what waits for approval
 )
 """How a refusal of what the document allows may begin: rules that no schema can say."""

@@ -18,7 +18,7 @@ from tests.integration.stack import KEY, Stack
 HERE = Path(__file__).parent
 PROGRAM = "from schemathesis.cli import schemathesis; schemathesis()"
 ROUND_S = 1800
-EXAMPLES_SHARE, LEAST_EXAMPLES, SHARE_OF_A_KIND = 0.4, 2, 36
+EXAMPLES_SHARE, LEAST_EXAMPLES, SHARE_OF_A_KIND = 0.6, 2, 36
 """Of the requests for an operation: random examples of schemathesis; one of each kind of its enumerated cases
 (`pace.py`) for so many."""
 ENOUGH = 0.05

@@ -71,6 +71,8 @@ async def _said(chat: str, messages: Sequence[Json], body: Mapping[str, Any], op
     again = body.get("trigger") == "regenerate-message" or body.get("messageId") == id_
     noted = {"message_ids": [id_]}
     content: Json = {"message": _message(said, f"messages[{place}]")["content"]}
+    if not content["message"]:
+        raise invalid(f"messages: the last one of the user, messages[{place}], has neither text nor a file")
     if not earlier and place > 0:  # a chat that began elsewhere
         told = [_message(one, f"messages[{n}]") for n, one in enumerate(messages[: place + 1])]
         content = {"input": {"messages": [one for one in told if one["content"]]}}

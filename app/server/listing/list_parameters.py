@@ -1,7 +1,7 @@
 """The filters of lists of executions, as parameters of an address: the same for pages, counts and changes."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query
 from pydantic import Field
@@ -41,13 +41,11 @@ ListView = Annotated[
     ),
 ]
 Named = Annotated[str, Query(max_length=MAX_INDEXED)]
+_TIME_OR_NONE: dict[str, Any] = {"anyOf": [{"format": "date-time"}, {"const": ""}]}
 Since = Annotated[
-    str,
-    Query(description="RFC 3339 with a time zone: created then or later", json_schema_extra={"format": "date-time"}),
+    str, Query(description="RFC 3339 with a time zone: created then or later", json_schema_extra=_TIME_OR_NONE)
 ]
-Until = Annotated[
-    str, Query(description="RFC 3339 with a time zone: created before", json_schema_extra={"format": "date-time"})
-]
+Until = Annotated[str, Query(description="RFC 3339 with a time zone: created before", json_schema_extra=_TIME_OR_NONE)]
 Searched = Annotated[
     str,
     Query(

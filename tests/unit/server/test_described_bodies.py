@@ -72,10 +72,12 @@ async def test_a_time_of_a_schedule_is_never_empty(http: httpx.AsyncClient, at: 
         (["a"], True),
         (["", {"type": "text", "text": "a"}], True),
         ([BLANK, PICTURE], True),
+        ([{**PICTURE, "detail": "high", "more": {"a": [None]}}], True),
     ],
 )
 async def test_a_message_says_something(http: httpx.AsyncClient, message: Any, good: bool) -> None:
-    """One block at least is more than blank, of an execution and of what a schedule makes."""
+    """One block at least is more than blank, of an execution and of what a schedule makes; blocks may have more
+    fields."""
     for path, body in (
         ("/v1/executions", {"message": message}),
         ("/v1/schedules", {**NIGHTLY, "execution": {"message": message}}),
@@ -99,3 +101,46 @@ async def test_a_change_of_a_resource_says_what_becomes_of_its_labels(
         assert kept == ({} if good else {"team": "a"})
         if not good:
             assert "metadata" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("given", [{"priority": 9.0}, {"config": {"recursion_limit": 9.0, "max_concurrency": 2.0}}])
+async def test_a_whole_number_may_be_written_with_a_point(http: httpx.AsyncClient, given: Json) -> None:
+    """9.0 is a whole number for JSON Schema, so it is one here."""
+    body = {"message": "a", **given}
+    answer = await http.post("/v1/executions", json=body)
+    assert answer.status_code == 201, answer.text
+    assert "9" in str(answer.json()["metadata"]["annotations"])
+    assert "9.0" not in str(answer.json()["metadata"]["annotations"])
+    assert await allowed(http, "post", "/v1/executions", body)
+
+
+@pytest.mark.parametrize(("at", "good"), [("", True), ("2026-01-31T09:00:00Z", True), ("yesterday", False)])
+async def test_an_empty_filter_by_time_is_none(http: httpx.AsyncClient, at: str, good: bool) -> None:
+    """`created_after` and `created_before`: of lists and counts; described as well."""
+    document = (await http.get("/openapi.json")).json()
+    for path in ("/v1/executions", "/v1/executions/counts"):
+        for name in ("created_after", "created_before"):
+            assert (await http.get(path, params={name: at})).is_success is good
+            given = next(one for one in document["paths"][path]["get"]["parameters"] if one["name"] == name)
+            assert Draft202012Validator(given["schema"], format_checker=FORMATS).is_valid(at) is good
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/ai-sdk/agent-runner", {"id": "c1", "messages": [{"id": "u1", "role": "user", "parts": []}]}),
+        *(
+            (
+                "/v1/agui/agent-runner",
+                {"threadId": "t1", "runId": "r1", "messages": [{"id": "u1", "role": "user", "content": content}]},
+            )
+            for content in ("", [], [BLANK])
+        ),
+    ],
+)
+async def test_a_front_end_is_told_which_message_is_empty(http: httpx.AsyncClient, path: str, body: Json) -> None:
+    """In words of its own request, not of the execution that would have been made."""
+    common = {"state": {}, "tools": [], "context": [], "forwardedProps": {}} if "agui" in path else {}
+    answer = await http.post(path, json={**common, **body})
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith("messages: the last one of the user, ")

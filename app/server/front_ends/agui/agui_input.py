@@ -59,7 +59,7 @@ def _content(given: t.RunAgentInput, fresh: Sequence[Any], last: State) -> Json:
         }
     content: Json = {}
     if len(fresh) == 1 and fresh[0].role == "user":
-        content["message"] = _blocks(fresh[0].content)
+        content["message"] = _said(fresh[0].content)
     elif fresh:
         beside["messages"] = [_message(one) for one in fresh]
     if beside or not fresh:
@@ -130,6 +130,14 @@ def _message(one: Any) -> Json:
         return {**told, "tool_call_id": one.tool_call_id}
     if calls := getattr(one, "tool_calls", None):
         told["tool_calls"] = [call.model_dump(by_alias=True, include={"id", "type", "function"}) for call in calls]
+    return told
+
+
+def _said(content: Any) -> Any:
+    """What a run begins with. Raises INVALID_ARGUMENT if it is nothing."""
+    told = _blocks(content)
+    if not told or (isinstance(told, list) and all(not block.get("text", "a file").strip() for block in told)):
+        raise invalid("messages: the last one of the user, which is the new one, has neither text nor a file")
     return told
 
 

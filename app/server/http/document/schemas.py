@@ -143,7 +143,8 @@ _INPUT: Schema = {
 
 
 def _block(**what: Schema) -> Schema:
-    return {"type": "object", "additionalProperties": False, "required": list(what), "properties": what}
+    """It may have more fields: `cache_control`, `detail` and the like."""
+    return {"type": "object", "required": list(what), "properties": what}
 
 
 _WEB: Schema = {"type": "string", "pattern": r"^https?://[!-~]+$"}
