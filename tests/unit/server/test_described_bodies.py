@@ -140,7 +140,7 @@ async def test_an_empty_filter_by_time_is_none(http: httpx.AsyncClient, at: str,
 )
 async def test_a_front_end_is_told_which_message_is_empty(http: httpx.AsyncClient, path: str, body: Json) -> None:
     """In words of its own request, not of the execution that would have been made."""
-    common = {"state": {}, "tools": [], "context": [], "forwardedProps": {}} if "agui" in path else {}
+    common: Json = {"state": {}, "tools": [], "context": [], "forwardedProps": {}} if "agui" in path else {}
     answer = await http.post(path, json={**common, **body})
     assert answer.status_code == 400
     assert answer.json()["detail"].startswith("messages: the last one of the user, ")
