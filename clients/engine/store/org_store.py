@@ -37,6 +37,10 @@ CLOSE_WAIT_S = 5.0
 __all__ = ["OrgStore", "StoreError"]
 
 
+LEAST_MINUTES = 1 / 60_000
+"""A life of a millisecond. LangGraph writes it to Postgres as a text, which cannot be read where it is much shorter."""
+
+
 class OrgStore(BaseStore):
     """`url`: as for the memory. `configure` gives the `store` entry of `langgraph.json`, with an embedding object as
     `embed`. `ttl_config` is set as soon as the file is read, because LangGraph needs it before each call."""
@@ -125,6 +129,8 @@ def _label() -> str:
 
 def _inward(label: str, op: Op) -> Op:
     match op:
+        case PutOp(ttl=int() | float() as minutes) if 0 < minutes < LEAST_MINUTES:
+            return op._replace(namespace=(label, *op.namespace), ttl=LEAST_MINUTES)
         case GetOp() | PutOp():
             return op._replace(namespace=(label, *op.namespace))
         case SearchOp():

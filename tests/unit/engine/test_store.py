@@ -138,6 +138,15 @@ async def test_the_first_item_lives_as_long_as_langgraph_json_says(
     assert found == {"first": ttl["default_ttl"] if expires else None, "kept": None, "own": 5.0}
 
 
+@pytest.mark.parametrize("minutes", [5e-324, 1e-9, 0.00001])
+async def test_a_life_may_be_as_short_as_one_likes(url: str, tmp_path: Path, minutes: float) -> None:
+    """It counts as a millisecond at least: Postgres reads no shorter one."""
+    async with configured(url, tmp_path, {}) as store:
+        with running(run_of()):
+            await store.aput(("n",), "short", {}, ttl=minutes)
+    assert [key for key, _, _ in rows(url)] == ["short"]
+
+
 @pytest.mark.parametrize("refreshed", [True, False])
 async def test_reading_prolongs_a_life_as_langgraph_json_says(url: str, tmp_path: Path, refreshed: bool) -> None:
     """`refresh_on_read`, from the first read of a process on; a call may say otherwise."""
