@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 SENT = "sent: "
 """A line of the standard error that begins so says what was sent to one operation."""
+CHAINS = "chains of operations"
+"""What the phase `stateful` sends: told as one, because each next request is to another operation."""
 ENDLESS = frozenset(
     {"GET /v1/executions/changes", "POST /threads/{thread_id}/stream/events", "GET /threads/{thread_id}/stream"}
 )
@@ -53,6 +55,7 @@ class Progress:
     def count(self, phase: str, operation: str, status: int) -> None:
         """No phase: a request that a check makes by itself, about the case before."""
         phase = phase or self._phase
+        operation = CHAINS if phase == "stateful" else operation
         if (phase, operation) != (self._phase, self._operation):
             self.close()
             self._phase, self._operation, self._began = phase, operation, time.monotonic()

@@ -53,6 +53,10 @@ def test_each_operation_is_told_when_the_next_one_begins() -> None:
     progress.close()
     assert [line.partition(" in ")[0] for line in told] == ["coverage GET /a: 2", "coverage GET /b: 1"]
     assert told[0].endswith("(1 x 200, 1 x 401)")
+    for operation in ("POST /a", "GET /a", "POST /a"):
+        progress.count("stateful", operation, 200)
+    progress.close()
+    assert told[2].startswith("stateful chains of operations: 3 in ")
 
 
 def test_a_stream_that_does_not_end_is_read_for_a_moment() -> None:
