@@ -11,6 +11,8 @@ from tests.fuzz.pace import ENDLESS, Progress, Thinning
 
 EXPLAINED = (
     "page_token",  # opaque: only what an answer gave is one
+    "Last-Event-ID: ",  # the same
+    "fallback_models must be a list of at most",  # names that can be printed
     "timeouts",
     "metadata.id: the body names another",
     "spec.agent_id: the session belongs to",
@@ -26,6 +28,7 @@ EXPLAINED = (
     "Invalid filter key",
     "value: Value error, must not contain NUL",  # at any depth of a JSON value
     "filter: Value error, must not contain NUL",
+    "values: Value error, must not contain NUL",
     "Unsupported operator",  # of the store's filters, in LangGraph's words
     "session: is not what session_id says",  # two parameters that name one thing
     "Invalid cron schedule",  # a language of its own, and times that never come

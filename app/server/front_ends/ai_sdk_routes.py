@@ -31,7 +31,7 @@ from agent_runner.status.store.records import Execution
 
 Responses = dict[int | str, dict[str, Any]]
 _CHUNK = {"type": "object", "required": ["type"], "properties": {"type": STRING}}
-_CHUNKS: Responses = {200: frames_of("chunks of a UI message stream", _CHUNK)}
+_CHUNKS: Responses = {200: frames_of("chunks of a UI message stream", _CHUNK, last="[DONE]")}
 _RESUMED: Responses = {**_CHUNKS, 204: {"description": "no run of this chat is open"}}
 
 

@@ -27,10 +27,13 @@ RunId = Annotated[str, Query(max_length=200, description="the run, as the front 
 CANCELLED = answer(object_of(cancelled={"type": "array", "items": STRING}), "asked for; the streams tell the ends")
 
 
-def frames_of(name: str, event: Json) -> Json:
-    """A route's answer: a stream of this protocol."""
+def frames_of(name: str, event: Json, *, last: str = "") -> Json:
+    """A route's answer: a stream of this protocol. `last`: what its last frame has in place of JSON."""
     data = {**STRING, "contentMediaType": JSON, "contentSchema": event}
     shown = {"type": "object", "required": ["data"], "properties": {"id": STRING, "data": data}}
+    if last:
+        end = {"type": "object", "required": ["data"], "properties": {"data": {"const": last}}}
+        shown = {"anyOf": [shown, end]}
     return {"description": f"{name}, until the end of the run", "content": {EVENTS: {"itemSchema": shown}}}
 
 

@@ -144,3 +144,36 @@ async def test_a_front_end_is_told_which_message_is_empty(http: httpx.AsyncClien
     answer = await http.post(path, json={**common, **body})
     assert answer.status_code == 400
     assert answer.json()["detail"].startswith("messages: the last one of the user, ")
+
+
+@pytest.mark.parametrize(("text", "good"), [("# A skill", True), (" \n", False), ("\u001d", False), ("", False)])
+async def test_a_skill_says_something(http: httpx.AsyncClient, text: str, good: bool) -> None:
+    """A SKILL.md of space alone is refused, as the description says."""
+    body = {**SKILL, "metadata": {"name": "Of words"}, "spec": {"skill_md": text}}
+    assert (await http.put("/v1/skills", json=body)).is_success is good
+    assert await allowed(http, "put", "/v1/skills", body) is good
+
+
+@pytest.mark.parametrize("path", ["/threads/search", "/threads/count"])
+async def test_threads_are_not_searched_for_what_no_database_keeps(http: httpx.AsyncClient, path: str) -> None:
+    """A NUL in a value, at any depth: Postgres cannot even look for it. Refused on each database."""
+    for values in ({"a": "\0"}, {"a": [{"\0": 1}]}):
+        answer = await http.post(path, json={"values": values})
+        assert answer.status_code == 422
+        assert "NUL" in answer.text
+    assert (await http.post(path, json={"values": {"a": "b"}})).is_success
+
+
+async def test_answers_of_a_chat_are_one_at_least(http: httpx.AsyncClient) -> None:
+    """None at all is refused, as the description says."""
+    body = {"id": "c1", "messages": [{"id": "u1", "role": "user", "parts": []}], "answers": {}}
+    assert (await http.post("/v1/ai-sdk/agent-runner", json=body)).status_code == 400
+    assert not await allowed(http, "post", "/v1/ai-sdk/{agent}", body)
+
+
+async def test_the_last_frame_of_a_chat_is_described(http: httpx.AsyncClient) -> None:
+    """`[DONE]` is no JSON: a frame of its own."""
+    document = (await http.get("/openapi.json")).json()
+    for method, path in (("post", "/v1/ai-sdk/{agent}"), ("get", "/v1/ai-sdk/{agent}/{chat_id}/stream")):
+        content = document["paths"][path][method]["responses"]["200"]["content"]["text/event-stream"]
+        assert {"const": "[DONE]"} in [one["properties"]["data"] for one in content["itemSchema"]["anyOf"]]

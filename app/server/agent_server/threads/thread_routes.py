@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from agent_runner.app.server.agent_server.offsets import page_answer, selected
 from agent_runner.app.server.agent_server.path_ids import ThreadId, Uuid
@@ -14,6 +14,7 @@ from agent_runner.app.server.agent_server.threads.thread_service import ThreadSe
 from agent_runner.app.server.agent_server.threads.thread_states import ThreadStates
 from agent_runner.app.server.agent_server.threads.thread_view import extracted, thread_json
 from agent_runner.app.server.agent_server.uuids import known_uuid, session_of
+from agent_runner.app.server.contract.texts import without_nul
 from agent_runner.app.server.http.document.schemas import body_of
 from agent_runner.app.server.problems import Kind, Problem
 from agent_runner.app.server.route_group import RouteGroup
@@ -50,7 +51,7 @@ class ThreadPatch(Body):
 
 class ThreadCount(Body):
     metadata: dict[str, Any] | None = None
-    values: dict[str, Any] | None = None
+    values: Annotated[dict[str, Any], AfterValidator(without_nul)] | None = None
     status: Status | None = None
 
 

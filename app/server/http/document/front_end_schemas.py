@@ -87,7 +87,7 @@ AI_SDK_FORM: Schema = {
         "messages": {"type": "array", "minItems": 1, "items": _MESSAGE},
         "trigger": {"enum": ["submit-message", "regenerate-message"]},
         "messageId": STRING,
-        "answers": {"type": "object", "description": "answers to open questions, by their ids"},
+        "answers": {"type": "object", "minProperties": 1, "description": "answers to open questions, by their ids"},
         _OURS: _OPTIONS,
     },
     "description": "what `DefaultChatTransport` sends",

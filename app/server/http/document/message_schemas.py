@@ -36,6 +36,8 @@ TEXT = r"^[^\u0000]*$"
 ENV_NAME = r"^[^=\u0000]+$"
 _A_NAME = r"^[^\u0000]*[A-Za-z0-9][^\u0000]*$"
 """A name with a letter or a digit: a slug can be made from it."""
+_WORDS = r"^[^\u0000]*[^\s\u0000\u001c-\u001f\u0085\ufeff][^\u0000]*$"
+"""A text with something else than space."""
 _ENV = frozenset({"EnvironmentSpec.data", "AgentExecutionSpec.runtime_env"})
 _WELL_KNOWN: Mapping[str, Schema] = {
     "google.protobuf.Struct": {"type": "object"},
@@ -253,7 +255,7 @@ class _Sent(_Shown):
         return {"enum": [*type_.values_by_name, *type_.values_by_number]}
 
     def text(self, field: FieldDescriptor) -> Schema:
-        return {"type": "string", "pattern": TEXT}
+        return {"type": "string", "pattern": _WORDS if _full(field) == "SkillSpec.skill_md" else TEXT}
 
     def _restricted(self, type_: Descriptor, checks: Sequence[Check]) -> Schema:
         """The schema of the message, with one field limited to some of its values."""
