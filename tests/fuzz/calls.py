@@ -79,9 +79,16 @@ def readable(content: bytes, type_: Descriptor) -> bool:
 
 
 async def called(
-    channel: grpc.aio.Channel, method: Method, requests: list[bytes], metadata: Metadata, *, cancel_after: int = -1
+    channel: grpc.aio.Channel,
+    method: Method,
+    requests: list[bytes],
+    metadata: Metadata,
+    *,
+    cancel_after: int = -1,
+    to_its_end: bool = False,
 ) -> Outcome:
-    """The outcome of one call. `cancel_after`: the caller leaves after so many turns of the loop."""
+    """The outcome of one call. `cancel_after`: the caller leaves after so many turns of the loop. `to_its_end`: a
+    stream that must end by itself is given the time to."""
     described = method.described
     read = message_factory.GetMessageClass(described.output_type).FromString
     given: Mapping[str, Any] = {"metadata": metadata, "timeout": DEADLINE_S}
@@ -102,7 +109,7 @@ async def called(
         call.cancel()
     try:
         if method.streams:
-            await _read_some(call, replies)
+            await _read_some(call, replies, DEADLINE_S if to_its_end else STREAM_S)
         else:
             replies.append(await call)
     except (grpc.aio.AioRpcError, asyncio.CancelledError):
@@ -126,7 +133,7 @@ async def _write(call: Any, requests: list[bytes]) -> None:
         await call.done_writing()
 
 
-async def _read_some(call: Any, replies: list[Any]) -> None:
+async def _read_some(call: Any, replies: list[Any], seconds: float) -> None:
     async def read() -> None:
         async for reply in call:
             replies.append(reply)
@@ -134,7 +141,7 @@ async def _read_some(call: Any, replies: list[Any]) -> None:
                 return
 
     try:
-        await asyncio.wait_for(read(), STREAM_S)
+        await asyncio.wait_for(read(), seconds)
     except TimeoutError:
         call.cancel()
 

@@ -103,7 +103,14 @@ def _shots(methods: list[Method], numbers: random.Random, known: Known, count: i
 
 async def _fire(channel: grpc.aio.Channel, shots: Iterator[Shot], report: GrpcReport) -> None:
     for shot in shots:
-        outcome = await called(channel, shot.method, shot.requests, shot.metadata, cancel_after=shot.cancel_after)
+        outcome = await called(
+            channel,
+            shot.method,
+            shot.requests,
+            shot.metadata,
+            cancel_after=shot.cancel_after,
+            to_its_end=_unread(shot),
+        )
         report.calls[shot.sort, outcome.code.name] += 1
         report.methods[shot.method.path] += 1
         if why := _wrong(shot, outcome):
@@ -111,6 +118,11 @@ async def _fire(channel: grpc.aio.Channel, shots: Iterator[Shot], report: GrpcRe
             report.failures.append(
                 f"{shot.method.path} ({shot.sort}): {why}: {outcome.code.name} {outcome.details[:300]!r}; sent {sent}"
             )
+
+
+def _unread(shot: Shot) -> bool:
+    """Whether its bytes are no message: the server must say so."""
+    return shot.sort == "damaged" and not readable(shot.requests[0], shot.method.input)
 
 
 def _wrong(shot: Shot, outcome: Outcome) -> str:
@@ -121,8 +133,7 @@ def _wrong(shot: Shot, outcome: Outcome) -> str:
         return "the server is away"
     if outcome.code in ENDED_BY_US and not shot.method.streams and shot.cancel_after < 0:
         return "no answer"
-    unread = shot.sort == "damaged" and not readable(shot.requests[0], shot.method.input)
-    if unread and outcome.code is not grpc.StatusCode.INVALID_ARGUMENT and outcome.details != OWN_FAILURE:
+    if _unread(shot) and outcome.code is not grpc.StatusCode.INVALID_ARGUMENT and outcome.details != OWN_FAILURE:
         return "bytes that are no message must be INVALID_ARGUMENT"
     return ""
 

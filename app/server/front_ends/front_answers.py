@@ -30,7 +30,7 @@ CANCELLED = answer(object_of(cancelled={"type": "array", "items": STRING}), "ask
 def frames_of(name: str, event: Json, *, last: str = "") -> Json:
     """A route's answer: a stream of this protocol. `last`: what its last frame has in place of JSON."""
     data = {**STRING, "contentMediaType": JSON, "contentSchema": event}
-    shown = {"type": "object", "required": ["data"], "properties": {"id": STRING, "data": data}}
+    shown: Json = {"type": "object", "required": ["data"], "properties": {"id": STRING, "data": data}}
     if last:
         end = {"type": "object", "required": ["data"], "properties": {"data": {"const": last}}}
         shown = {"anyOf": [shown, end]}
