@@ -2,14 +2,17 @@
 
 A checkpoint has them as LangGraph's reader takes them: a class, and what its constructor is given. Without this they
 come back as the plain value, and a turn fails later where it uses what is missing. Whole numbers of more than 64 bits
-have no form of their own in msgpack.
+have no form of their own in msgpack. A time of day in a zone would come back with the zone's offset of that moment,
+which is another time of day after the next change of the clocks.
 """
 
 import builtins
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
+from datetime import datetime, time
 from fractions import Fraction
 from typing import Any
+from zoneinfo import ZoneInfo
 
 PLAIN = (dict, list, str, int, float, bytes)
 _COLLECTIONS = (Counter, OrderedDict)
@@ -28,6 +31,9 @@ OURS: Mapping[tuple[str, str], Any] = {
     **{(cls.__module__, cls.__name__): cls for cls in _ARGUMENTS},
 }
 """Classes that every checkpoint may name."""
+
+_TIME = ("hour", "minute", "second", "microsecond", "tzinfo", "fold")
+_CLOCKS: Mapping[type, tuple[str, ...]] = {time: _TIME, datetime: ("year", "month", "day", *_TIME)}
 
 Made = tuple[str, str, Any]
 """Module, name and what the class is made of: a tuple of arguments, or the only argument."""
@@ -55,6 +61,13 @@ def numbers_of(value: Any) -> tuple[Any, ...] | None:
     """What a fraction, a complex number or a range is made of; None for all else."""
     arguments = _ARGUMENTS.get(type(value))
     return arguments(value) if arguments else None
+
+
+def clock_of(value: Any) -> dict[str, Any] | None:
+    """The parts of a `datetime` or `time` in a named zone; None for all else."""
+    if type(value) not in _CLOCKS or not isinstance(value.tzinfo, ZoneInfo) or not value.tzinfo.key:
+        return None
+    return {name: getattr(value, name) for name in _CLOCKS[type(value)]}
 
 
 def plain(value: Any) -> Any:

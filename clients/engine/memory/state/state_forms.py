@@ -21,7 +21,7 @@ from langgraph.types import Interrupt, Send
 from pydantic import BaseModel, RootModel
 
 from agent_runner.clients.engine.memory.state.dict_keys import REFUSED, Pairs, keyed, tuples
-from agent_runner.clients.engine.memory.state.plain_forms import PLAIN, made_of, numbers_of, plain
+from agent_runner.clients.engine.memory.state.plain_forms import PLAIN, clock_of, made_of, numbers_of, plain
 
 WHOLE = 5
 """How many parts the form of a whole model has. LangGraph's has four; it does not look at the fifth, private values."""
@@ -156,6 +156,8 @@ def _call_of(value: Any) -> tuple[int, Any]:
         return jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG, tuple(value)
     if type(value).__module__ == _URLS:
         return jsonplus.EXT_CONSTRUCTOR_SINGLE_ARG, str(value)
+    if clock := clock_of(value):
+        return jsonplus.EXT_CONSTRUCTOR_KW_ARGS, clock
     if hasattr(value, "_asdict"):
         return jsonplus.EXT_CONSTRUCTOR_KW_ARGS, value._asdict()
     is_record = dataclasses.is_dataclass(value) and not isinstance(value, type)
