@@ -56,7 +56,7 @@ def test_langgraphs_own_reader_takes_the_form() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [datetime(2026, 1, 1), datetime(2026, 1, 1, tzinfo=UTC), time(9, 0), time(9, tzinfo=UTC)]
+    "value", [datetime.fromisoformat("2026-01-01"), datetime(2026, 1, 1, tzinfo=UTC), time(9, 0), time(9, tzinfo=UTC)]
 )
 def test_times_without_a_named_zone_are_written_as_before(value: Any) -> None:
     """Law: what has no named zone has the form that LangGraph gives it."""

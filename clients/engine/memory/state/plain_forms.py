@@ -2,14 +2,14 @@
 
 A checkpoint has them as LangGraph's reader takes them: a class, and what its constructor is given. Without this they
 come back as the plain value, and a turn fails later where it uses what is missing. Whole numbers of more than 64 bits
-have no form of their own in msgpack. A time of day in a zone would come back with the zone's offset of that moment,
+have no form of their own in msgpack. A `datetime` in a zone would come back with the zone's offset of that moment,
 which is another time of day after the next change of the clocks.
 """
 
 import builtins
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Callable, Mapping
-from datetime import datetime, time
+from datetime import datetime
 from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -32,8 +32,7 @@ OURS: Mapping[tuple[str, str], Any] = {
 }
 """Classes that every checkpoint may name."""
 
-_TIME = ("hour", "minute", "second", "microsecond", "tzinfo", "fold")
-_CLOCKS: Mapping[type, tuple[str, ...]] = {time: _TIME, datetime: ("year", "month", "day", *_TIME)}
+_CLOCK = ("year", "month", "day", "hour", "minute", "second", "microsecond", "tzinfo", "fold")
 
 Made = tuple[str, str, Any]
 """Module, name and what the class is made of: a tuple of arguments, or the only argument."""
@@ -64,10 +63,10 @@ def numbers_of(value: Any) -> tuple[Any, ...] | None:
 
 
 def clock_of(value: Any) -> dict[str, Any] | None:
-    """The parts of a `datetime` or `time` in a named zone; None for all else."""
-    if type(value) not in _CLOCKS or not isinstance(value.tzinfo, ZoneInfo) or not value.tzinfo.key:
+    """The parts of a `datetime` in a named zone; None for all else."""
+    if type(value) is not datetime or not isinstance(value.tzinfo, ZoneInfo) or not value.tzinfo.key:
         return None
-    return {name: getattr(value, name) for name in _CLOCKS[type(value)]}
+    return {name: getattr(value, name) for name in _CLOCK}
 
 
 def plain(value: Any) -> Any:
