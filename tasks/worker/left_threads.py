@@ -1,4 +1,8 @@
-"""Threads that ended runs left behind: the run of each one, and the user's function that it is in."""
+"""Threads that ended runs left behind: the run of each one, and the user's function that it is in.
+
+What a thread was given is noted when it begins (`called`, `watch_pools`). Its frames have that too, but to read another
+thread's variables (`f_locals`) while it runs has ended workers with SIGSEGV on Python 3.11.
+"""
 
 import gc
 import sys
@@ -6,7 +10,7 @@ import sysconfig
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import thread as futures_thread
+from concurrent.futures.thread import _WorkItem
 from contextvars import Context
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +22,9 @@ import agent_runner
 
 SHOWN = 3
 _looking = threading.Lock()
+_at_work: dict[int, Any] = {}
+"""What each thread was given, by its ident: a function, or the item of a pool."""
+_run_item = _WorkItem.run
 _OURS = f"{Path(agent_runner.__file__).absolute().parent}/"
 _LIBRARIES = tuple(
     {
@@ -57,13 +64,32 @@ def frames_now() -> dict[int, FrameType]:
 def places(owners: Mapping[int, str]) -> list[Left]:
     """The places where the threads with these idents are now. Those whose work has just ended are left out."""
     frames = frames_now()
-    found = [(owner, _place(frames[ident])) for ident, owner in sorted(owners.items()) if ident in frames]
+    found = [(owner, _place(ident, frames[ident])) for ident, owner in sorted(owners.items()) if ident in frames]
     return [Left(owner=owner, place=place) for owner, place in found if place]
 
 
 def called(work: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Everything that a run's thread does is called here, so that `places` finds what it was given."""
-    return work(*args, **kwargs)
+    ident = threading.get_ident()
+    _at_work[ident] = work
+    try:
+        return work(*args, **kwargs)
+    finally:
+        _at_work.pop(ident, None)
+
+
+def watch_pools() -> None:
+    """From now on `nested` finds the threads of pools. May be called again."""
+    _WorkItem.run = _watched_run  # type: ignore[assignment,method-assign]
+
+
+def _watched_run(item: "_WorkItem[Any]") -> None:
+    ident = threading.get_ident()
+    _at_work[ident] = item
+    try:
+        _run_item(item)
+    finally:
+        _at_work.pop(ident, None)
 
 
 def said(left: Sequence[Left]) -> str:
@@ -83,9 +109,8 @@ def nested(owner_of: Callable[[], str]) -> dict[int, str]:
     Such a pool runs each work item in a copy of the context of its submitter, and that context names the run.
     """
     found = {}
-    for ident, frame in frames_now().items():
-        work = _work_item(frame)
-        call = getattr(work, "fn", None)
+    for ident, work in _at_work.copy().items():
+        call = work.fn if isinstance(work, _WorkItem) else None
         context = getattr(call.func, "__self__", None) if isinstance(call, partial) else None
         if isinstance(context, Context) and (owner := _read(context, owner_of)):
             found[ident] = owner
@@ -97,21 +122,10 @@ def _read(context: Context, owner_of: Callable[[], str]) -> str:
     return context.copy().run(owner_of)
 
 
-def _work_item(innermost: FrameType) -> Any:
-    """The work item of a `ThreadPoolExecutor`'s thread."""
-    frame: FrameType | None = innermost
-    while frame is not None:
-        if frame.f_code is _WORK_ITEM_RUN:
-            return frame.f_locals.get("self")
-        frame = frame.f_back
-    return None
+_GIVEN = (called.__code__, _watched_run.__code__)
 
 
-_WORK_ITEM_RUN = futures_thread._WorkItem.run.__code__
-_CALLED = called.__code__
-
-
-def _place(innermost: FrameType) -> str:
+def _place(ident: int, innermost: FrameType) -> str:
     """The innermost function that is not in a library. Where there is none, because the work itself is a function of a
     library or of C (Python has no frame for it): its name, else the innermost function that is not ours. Empty if the
     thread is not at work."""
@@ -121,9 +135,9 @@ def _place(innermost: FrameType) -> str:
         file = frame.f_code.co_filename
         if not file.startswith(_LIBRARIES):
             return _shown(frame)
-        if frame.f_code in (_CALLED, _WORK_ITEM_RUN):
-            given = frame.f_locals.get("work") or getattr(frame.f_locals.get("self"), "fn", None)
-            return _name(given) or _shown(near or innermost)
+        if frame.f_code in _GIVEN:
+            work = _at_work.get(ident)
+            return _name(work.fn if isinstance(work, _WorkItem) else work) or _shown(near or innermost)
         if near is None and not file.startswith(_OURS):
             near = frame
         frame = frame.f_back

@@ -16,7 +16,7 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from agent_runner.tasks.worker.left_threads import Left, called, nested, places, said
+from agent_runner.tasks.worker.left_threads import Left, called, nested, places, said, watch_pools
 
 IDLE_S = 10.0
 COMMON_THREADS = 64
@@ -45,6 +45,7 @@ class RunThreads(ThreadPoolExecutor):
 
     def __init__(self, *, owner: Callable[[], str], per_run: int) -> None:
         super().__init__(1)
+        watch_pools()
         self._owner, self._per_run = owner, per_run
         self._lock = threading.Lock()
         self._common = _Share("", COMMON_THREADS)

@@ -3,10 +3,11 @@
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from agent_runner.app.server.agent_server.refusals import unprocessable
 from agent_runner.app.server.contract.json_text import WHOLE, read_json
+from agent_runner.app.server.contract.texts import without_nul
 from agent_runner.app.server.http.answers import MAX_RESOURCE_BYTES, body_bytes
 from agent_runner.app.server.problems import Kind, Problem
 
@@ -15,6 +16,8 @@ Json = dict[str, Any]
 TEXT = r"^[^\x00]*$"
 """No database keeps a NUL character in a text."""
 Name = Annotated[str, Field(pattern=TEXT, max_length=10_000)]
+JsonObject = Annotated[Json, AfterValidator(without_nul)]
+"""What lists look into. One row with a NUL would fail every look on Postgres."""
 Limit = Annotated[int, Field(ge=1, le=1000), WHOLE]
 Offset = Annotated[int, Field(ge=0, lt=1 << 31), WHOLE]
 

@@ -154,14 +154,26 @@ async def test_a_skill_says_something(http: httpx.AsyncClient, text: str, good: 
     assert await allowed(http, "put", "/v1/skills", body) is good
 
 
-@pytest.mark.parametrize("path", ["/threads/search", "/threads/count"])
-async def test_threads_are_not_searched_for_what_no_database_keeps(http: httpx.AsyncClient, path: str) -> None:
-    """A NUL in a value, at any depth: Postgres cannot even look for it. Refused on each database."""
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        *((f"/{things}/{verb}", "metadata") for things in ("threads", "assistants") for verb in ("search", "count")),
+        ("/threads/search", "values"),
+        ("/threads/count", "values"),
+        ("/threads", "metadata"),
+        ("/assistants", "metadata"),
+        ("/runs/wait", "metadata"),
+    ],
+)
+async def test_nobody_keeps_or_seeks_what_postgres_cannot(http: httpx.AsyncClient, path: str, name: str) -> None:
+    """A NUL in a value, at any depth, is refused on each database: with one such row each search on Postgres fails."""
+    common = {"graph_id": "agent-runner", "assistant_id": "agent-runner", "input": {}}
     for values in ({"a": "\0"}, {"a": [{"\0": 1}]}):
-        answer = await http.post(path, json={"values": values})
+        answer = await http.post(path, json={**common, name: values})
         assert answer.status_code == 422
-        assert "NUL" in answer.text
-    assert (await http.post(path, json={"values": {"a": "b"}})).is_success
+        assert f"{name}: Value error, must not contain NUL" in answer.text
+    if path.endswith(("search", "count")):
+        assert (await http.post(path, json={name: {"a": "b"}})).is_success
 
 
 async def test_answers_of_a_chat_are_one_at_least(http: httpx.AsyncClient) -> None:

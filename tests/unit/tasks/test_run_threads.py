@@ -1,5 +1,6 @@
 """Threads of runs: a share for each, what is left behind is counted and named, and nobody else is held up."""
 
+import ast
 import asyncio
 import subprocess
 import sys
@@ -8,11 +9,13 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextvars import copy_context
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from langchain_core.runnables import RunnableLambda
 
+import agent_runner
 from agent_runner.tasks.worker.loop import OWNER, AgentLoop
 from agent_runner.tasks.worker.run_threads import RunThreads
 from agent_runner.tasks.worker.wear import Wear
@@ -209,3 +212,14 @@ def test_a_run_that_leaves_nothing_costs_no_look(threads: RunThreads, gate: thre
     assert threads.any_left
     gate.set()
     eventually(lambda: not threads.any_left, what="it has come back")
+
+
+def test_variables_of_other_threads_are_not_read() -> None:
+    """Law: no code of the worker looks at `f_locals`: Python 3.11 may end the process while the other thread runs."""
+    root = Path(agent_runner.__path__[0])
+    sources = [one for name in ("tasks", "clients") for one in (root / name).rglob("*.py")]
+    assert len(sources) > 100
+    reading = [
+        node for one in sources for node in ast.walk(ast.parse(one.read_text())) if isinstance(node, ast.Attribute)
+    ]
+    assert not [node for node in reading if node.attr == "f_locals"]

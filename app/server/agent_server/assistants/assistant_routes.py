@@ -17,7 +17,7 @@ from agent_runner.app.server.agent_server.assistants.graph_shapes import ConfigB
 from agent_runner.app.server.agent_server.offsets import page_answer, selected
 from agent_runner.app.server.agent_server.path_ids import AssistantId, Uuid
 from agent_runner.app.server.agent_server.refusals import invalid_request
-from agent_runner.app.server.agent_server.request_bodies import Body, Limit, Name, Offset, sent
+from agent_runner.app.server.agent_server.request_bodies import Body, JsonObject, Limit, Name, Offset, sent
 from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
 from agent_runner.app.server.agent_server.uuids import known_uuid
 from agent_runner.app.server.contract.json_text import WHOLE
@@ -43,7 +43,7 @@ class AssistantCreate(Body):
     assistant_id: Uuid | None = None
     config: ConfigBody | None = None
     context: dict[str, Any] | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: JsonObject | None = None
     if_exists: Literal["raise", "do_nothing"] | None = None
     name: Name | None = None
     description: Name | None = None
@@ -53,13 +53,13 @@ class AssistantPatch(Body):
     graph_id: Name | None = None
     config: ConfigBody | None = None
     context: dict[str, Any] | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: JsonObject | None = None
     name: Name | None = None
     description: Name | None = None
 
 
 class AssistantCount(Body):
-    metadata: dict[str, Any] | None = None
+    metadata: JsonObject | None = None
     graph_id: Name | None = None
     name: Name | None = None
 
@@ -73,7 +73,7 @@ class AssistantSearch(AssistantCount):
 
 
 class VersionsSearch(Body):
-    metadata: dict[str, Any] | None = None
+    metadata: JsonObject | None = None
     limit: Limit = 10
     offset: Offset = 0
 

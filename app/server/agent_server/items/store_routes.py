@@ -8,9 +8,8 @@ from pydantic import AfterValidator, Field
 
 from agent_runner.app.server.agent_server.queries.graph_questions import GraphQuestions
 from agent_runner.app.server.agent_server.refusals import invalid_request, unprocessable
-from agent_runner.app.server.agent_server.request_bodies import TEXT, Body, Name, Offset, sent
+from agent_runner.app.server.agent_server.request_bodies import TEXT, Body, JsonObject, Name, Offset, sent
 from agent_runner.app.server.contract.json_text import WHOLE
-from agent_runner.app.server.contract.texts import without_nul
 from agent_runner.app.server.http.document.schemas import body_of
 from agent_runner.app.server.route_group import RouteGroup
 
@@ -25,14 +24,13 @@ Label = Annotated[str, Field(min_length=1, pattern=r"^[^.\x00]*$", max_length=10
 Labels = Annotated[list[Label], Field(max_length=100)]
 Key = Annotated[str, Field(min_length=1, pattern=TEXT, max_length=1000)]
 No = Annotated[bool, AfterValidator(_no), Field(json_schema_extra={"const": False})]
-Kept = Annotated[dict[str, Any], AfterValidator(without_nul)]
 MOST_MINUTES = 100 * 366 * 24 * 60
 
 
 class ItemPut(Body):
     namespace: Annotated[Labels, Field(json_schema_extra={"minItems": 1})]
     key: Key
-    value: Kept
+    value: JsonObject
     index: No | list[Name] | None = None
     ttl: float | None = Field(default=None, gt=0, le=MOST_MINUTES, allow_inf_nan=False)
 
@@ -44,7 +42,7 @@ class ItemDelete(Body):
 
 class ItemSearch(Body):
     namespace_prefix: Labels | None = None
-    filter: Kept | None = None
+    filter: JsonObject | None = None
     limit: Annotated[int, Field(ge=1, le=1000), WHOLE] = 10
     offset: Offset = 0
     query: Name | None = None

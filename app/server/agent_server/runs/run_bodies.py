@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from agent_runner.app.server.agent_server.request_bodies import Body
+from agent_runner.app.server.agent_server.request_bodies import Body, JsonObject
 from agent_runner.app.server.contract.json_text import WHOLE
 
 Mode = Literal["values", "messages", "messages-tuple", "tasks", "checkpoints", "updates", "events", "debug", "custom"]
@@ -55,7 +55,7 @@ class RunConfig(Body):
     tags: list[str] | None = None
     recursion_limit: Annotated[int, Field(ge=1, le=1_000_000), WHOLE] | None = None
     configurable: Json | None = None
-    metadata: Json | None = None
+    metadata: JsonObject | None = None
 
 
 class RunCreate(Body):
@@ -66,7 +66,7 @@ class RunCreate(Body):
     checkpoint_id: str | None = None
     config: RunConfig | None = None
     context: Json | None = None
-    metadata: Json | None = None
+    metadata: JsonObject | None = None
     stream_mode: Annotated[list[Mode] | None, BeforeValidator(_listed)] = None
     stream_subgraphs: bool = False
     stream_resumable: bool = False

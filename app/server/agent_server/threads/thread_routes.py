@@ -4,17 +4,16 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from agent_runner.app.server.agent_server.offsets import page_answer, selected
 from agent_runner.app.server.agent_server.path_ids import ThreadId, Uuid
 from agent_runner.app.server.agent_server.refusals import absent, invalid_request
-from agent_runner.app.server.agent_server.request_bodies import Body, Limit, Offset, sent
+from agent_runner.app.server.agent_server.request_bodies import Body, JsonObject, Limit, Offset, sent
 from agent_runner.app.server.agent_server.threads.thread_service import ThreadService
 from agent_runner.app.server.agent_server.threads.thread_states import ThreadStates
 from agent_runner.app.server.agent_server.threads.thread_view import extracted, thread_json
 from agent_runner.app.server.agent_server.uuids import known_uuid, session_of
-from agent_runner.app.server.contract.texts import without_nul
 from agent_runner.app.server.http.document.schemas import body_of
 from agent_runner.app.server.problems import Kind, Problem
 from agent_runner.app.server.route_group import RouteGroup
@@ -38,20 +37,20 @@ class Superstep(Body):
 
 class ThreadCreate(Body):
     thread_id: Uuid | None = None
-    metadata: dict[str, Any] | None = None
+    metadata: JsonObject | None = None
     if_exists: Literal["raise", "do_nothing"] | None = None
     ttl: Ttl | None = None
     supersteps: list[Superstep] | None = None
 
 
 class ThreadPatch(Body):
-    metadata: dict[str, Any] | None = None
+    metadata: JsonObject | None = None
     ttl: Ttl | None = None
 
 
 class ThreadCount(Body):
-    metadata: dict[str, Any] | None = None
-    values: Annotated[dict[str, Any], AfterValidator(without_nul)] | None = None
+    metadata: JsonObject | None = None
+    values: JsonObject | None = None
     status: Status | None = None
 
 
