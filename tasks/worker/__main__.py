@@ -85,6 +85,9 @@ def _station(role: str) -> Callable[[Any, Any], Any]:
     from agent_runner.clients.process.lean_imports import import_httpx, import_redis
 
     if role == "worker":  # agents may want what `import_redis` leaves out
+        from agent_runner.tasks.worker.forks.grpc_in_forks import without_fork_support
+
+        without_fork_support()
         import_httpx()
     else:
         import_redis()

@@ -8,6 +8,7 @@ import signal
 import psutil
 import pytest
 
+from agent_runner.tasks.worker.forks.grpc_in_forks import NO_GRPC
 from tests.integration.shared import SharedStacks
 from tests.integration.stack import Stack
 from tests.support.waiting import eventually
@@ -25,6 +26,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypedDict
 
+import grpc
 from langchain_core.tools import tool
 from langgraph.graph import END, START, StateGraph
 
@@ -37,16 +39,24 @@ class Work(TypedDict, total=False):
     tool: int
     command: str
     terminated: int
+    grpc: str
+    variable: str
 
 
 def triple(n: int) -> int:
     return 3 * n
 
 
-def wait_for_ever(begun=None) -> None:
-    if begun is not None:
-        begun.set()
+def wait_for_ever() -> None:
     time.sleep(600)
+
+
+def open_channel(address: str) -> str:
+    try:
+        grpc.insecure_channel(address)
+    except RuntimeError as error:
+        return str(error)
+    return "opened"
 
 
 def by_pool(state: Work) -> Work:
@@ -67,10 +77,8 @@ def by_spawn(state: Work) -> Work:
 
 
 def by_process(state: Work) -> Work:
-    begun = multiprocessing.Event()
-    process = multiprocessing.Process(target=wait_for_ever, args=(begun,))
+    process = multiprocessing.Process(target=wait_for_ever)
     process.start()
-    begun.wait(20)  # one that is ended within its first milliseconds may be aborted by gRPC's part in the fork
     process.terminate()
     process.join(20)
     return {"terminated": process.exitcode}
@@ -89,6 +97,14 @@ async def by_tool(state: Work) -> Work:
 
 def by_command(state: Work) -> Work:
     return {"command": subprocess.run(["echo", "said"], capture_output=True, text=True, check=True).stdout.strip()}
+
+
+def by_grpc(state: Work) -> Work:
+    with ProcessPoolExecutor(1) as forked:
+        said = forked.submit(open_channel, "127.0.0.1:1").result()
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as spawned:
+        variable = spawned.submit(os.getenv, "GRPC_ENABLE_FORK_SUPPORT", "not set").result()
+    return {"grpc": said, "variable": variable}
 
 
 def stay(state: Work) -> Work:
@@ -110,7 +126,7 @@ def chain(*steps):
     return builder.compile()
 
 
-graph = chain(by_pool, by_executor, by_spawn, by_process, by_tool, by_command)
+graph = chain(by_pool, by_executor, by_spawn, by_process, by_tool, by_command, by_grpc)
 staying = chain(stay)
 """
 
@@ -133,7 +149,9 @@ def start(stack: Stack, graph: str) -> str:
 
 @BOTH_POOLS
 def test_multiprocessing_and_commands_work(servers: SharedStacks, graphs: str, pool: str) -> None:
-    """Pools, executors, single processes, also started anew or ended by SIGTERM, and commands: from nodes and tools."""
+    """Pools, executors, single processes, also started anew or ended at once, and commands: from nodes and tools.
+
+    A forked process that uses gRPC is told to be spawned; what is spawned inherits nothing of the worker's gRPC."""
     with servers.lent(AGENT_RUNNER_GRAPHS=graphs) as stack:
         stack.start_worker(AGENT_RUNNER_POOL=pool, AGENT_RUNNER_CONCURRENCY="2")
         ended = stack.wait_for(start(stack, "processes"), within_s=60)
@@ -145,6 +163,8 @@ def test_multiprocessing_and_commands_work(servers: SharedStacks, graphs: str, p
             "terminated": -signal.SIGTERM,
             "tool": 42,
             "command": "said",
+            "grpc": NO_GRPC,
+            "variable": "not set",
         }
         # The worker is as it was: the next run, too, has its answer.
         after = stack.create("$ echo after")["metadata"]["id"]

@@ -15,6 +15,8 @@ import threading
 import time
 from typing import Any
 
+from agent_runner.tasks.worker.forks.grpc_in_forks import guard_forks
+
 CELERYS = (signal.SIGTERM, signal.SIGQUIT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 LOOK_S = 1.0
 
@@ -38,6 +40,7 @@ def open_to_forks() -> None:
         stock._current_process = _MAIN
         stock._children = set()
     os.register_at_fork(before=_before, after_in_parent=_in_parent, after_in_child=_in_child)
+    guard_forks()
 
 
 def _before() -> None:
