@@ -3,6 +3,7 @@
 Compiled bytecode is kept. Without it, every process that a test starts compiles all that it imports: 5 s instead of 1.
 How long Hypothesis takes for an example is no law: on a machine full of work it is anything.
 What the collection makes stays until the end, so the garbage collector does not look at it.
+Other threads may make loggers while pytest looks through all of them.
 """
 
 import gc
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.order import by_module, in_parts, part_count
+from tests.support import logger_names
 
 for _name in [name for name in os.environ if name.lower() in ("http_proxy", "https_proxy", "all_proxy", "no_proxy")]:
     del os.environ[_name]  # before anything is imported: clients read them when they are made
@@ -22,6 +24,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")  # before any test takes the default over
+logger_names.install()
 gc.disable()  # all tests and all that they import: to look through it again and again was half of the collection
 
 
