@@ -269,6 +269,8 @@ def _kind(block: Mapping[str, Any]) -> str:
 
 
 def _name(block: Mapping[str, Any]) -> str:
+    if name := _text(block, "filename"):
+        return name
     for holder in (block, block.get("extras"), block.get("metadata")):
         for name in ("filename", "name"):
             if isinstance(holder, Mapping) and isinstance(holder.get(name), str):

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import re
 import zlib
 from typing import Any
 
@@ -35,6 +36,7 @@ EXPLAINED = (
     "Invalid cron schedule",  # a language of its own, and times that never come
     "Invalid timezone",  # a name of the zones that are installed
     "the schedule has no time to come",  # all of its times are past
+    "answers: the thread has no open question",
     "messages: there is no message of the user",  # the chat's last words are nobody's
     "messages: the last one of the user, ",  # has no text: which one is the last no schema can say
     "messages: the last one is the assistant's",  # without responses to what waits for approval
@@ -94,4 +96,5 @@ def accepted_or_explained(ctx: Any, response: Any, case: Any) -> None:
     if status < 400 or status in ACCEPTED:
         return
     detail = str(response.json().get("detail", "")) if status in (400, 422) else ""
+    detail = re.sub(r"^\d+\.", "", detail)  # of the runs of a batch
     assert detail.startswith(EXPLAINED), f"{status} for what the document allows: {response.text[:500]}"
