@@ -12,6 +12,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from agent_runner.status.requests.whole_numbers import whole
+
 CONTEXT, CONFIG = "agent-runner/context", "agent-runner/config"
 CONFIG_FIELDS = ("tags", "metadata", "configurable", "recursion_limit", "max_concurrency")
 OURS = frozenset(
@@ -69,10 +71,8 @@ def check_config(config: Any, where: str = "config") -> dict[str, Any]:
                     next_step="Leave it out. A thread is chosen by session_id; a graph's own names must differ.",
                 )
     for name in ("recursion_limit", "max_concurrency"):
-        limit = config.get(name)
-        if isinstance(limit, float) and limit.is_integer():  # JSON's 9.0 is a whole number too
-            limit = int(limit)
-            config = {**config, name: limit}
+        limit = whole(config.get(name))
+        config = {**config, name: limit}
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or not 0 < limit <= MAX_LIMIT):
             raise RunConfigError(f"{where}.{name}: must be a whole number from 1 to {MAX_LIMIT}")
     return {name: value for name, value in config.items() if value is not None}

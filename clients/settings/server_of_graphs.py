@@ -137,9 +137,12 @@ def graphs_document(file: Path) -> Mapping[str, Any]:
 
 def server_of_graphs(file: Path, *, without: Iterable[str] = ()) -> ServerOfGraphs:
     """What `file` asks. A missing one asks nothing."""
-    if problem := graphs_problem(file):
-        return ServerOfGraphs(problems=(problem,))
-    document = graphs_document(file)
+    try:
+        document = read_graphs_file(file)
+    except FileNotFoundError:
+        document = {}
+    except GraphsFileError as error:
+        return ServerOfGraphs(problems=(str(error),))
     left_out = frozenset(without)
     problems = [
         f"{file.name} has `{name}`, which is not available: {refusal.why}. Instead {refusal.instead}; "

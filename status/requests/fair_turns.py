@@ -10,6 +10,8 @@ an org the higher priority comes first, then the older execution. So a priority 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from agent_runner.status.requests.whole_numbers import whole
+
 ANNOTATION = "agent-runner/priority"
 LOWEST, HIGHEST = -10, 10
 MOST_WEIGHT = 100
@@ -30,9 +32,8 @@ def priority_of(agent: Mapping[str, str], execution: Mapping[str, str]) -> int:
 
 
 def checked(given: object, where: str) -> int:
-    """JSON's 9.0 is a whole number too. Raises PriorityError, which begins with `where`."""
-    if isinstance(given, float) and given.is_integer():
-        given = int(given)
+    """Raises PriorityError, which begins with `where`."""
+    given = whole(given)
     if isinstance(given, bool) or not isinstance(given, int) or not LOWEST <= given <= HIGHEST:
         raise PriorityError(f"{where} must be a whole number from {LOWEST} to {HIGHEST}")
     return given

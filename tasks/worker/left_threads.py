@@ -70,12 +70,7 @@ def places(owners: Mapping[int, str]) -> list[Left]:
 
 def called(work: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Everything that a run's thread does is called here, so that `places` finds what it was given."""
-    ident = threading.get_ident()
-    _at_work[ident] = work
-    try:
-        return work(*args, **kwargs)
-    finally:
-        _at_work.pop(ident, None)
+    return _noted(work, lambda: work(*args, **kwargs))
 
 
 def watch_pools() -> None:
@@ -84,10 +79,15 @@ def watch_pools() -> None:
 
 
 def _watched_run(item: "_WorkItem[Any]") -> None:
+    _noted(item, lambda: _run_item(item))
+
+
+def _noted(given: Any, work: Callable[[], Any]) -> Any:
+    """Does `work` on this thread, which was given that."""
     ident = threading.get_ident()
-    _at_work[ident] = item
+    _at_work[ident] = given
     try:
-        _run_item(item)
+        return work()
     finally:
         _at_work.pop(ident, None)
 
@@ -122,7 +122,7 @@ def _read(context: Context, owner_of: Callable[[], str]) -> str:
     return context.copy().run(owner_of)
 
 
-_GIVEN = (called.__code__, _watched_run.__code__)
+_NOTED = _noted.__code__
 
 
 def _place(ident: int, innermost: FrameType) -> str:
@@ -135,7 +135,7 @@ def _place(ident: int, innermost: FrameType) -> str:
         file = frame.f_code.co_filename
         if not file.startswith(_LIBRARIES):
             return _shown(frame)
-        if frame.f_code in _GIVEN:
+        if frame.f_code is _NOTED:
             work = _at_work.get(ident)
             return _name(work.fn if isinstance(work, _WorkItem) else work) or _shown(near or innermost)
         if near is None and not file.startswith(_OURS):

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from pydantic import BeforeValidator
 
 from agent_runner.app.server.problems import invalid
+from agent_runner.status.requests.whole_numbers import whole
 
 MAX_DEPTH = 64
 """A worker shows at most half of that (`status.plain.MAX_DEPTH`); a protobuf message can be 100 deep."""
@@ -20,7 +21,7 @@ BOM = "\ufeff"
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-WHOLE = BeforeValidator(lambda n: int(n) if isinstance(n, float) and n.is_integer() else n)
+WHOLE = BeforeValidator(whole)
 """In a strict model: JSON's 5.0 counts as 5, "5" is not a number."""
 
 
