@@ -336,6 +336,8 @@ class StatusBuilder:
         return [_delta("message_scope", id=event.message_id, scope=event.scope)]
 
     def _message_moved(self, event: events.MessageMoved) -> list[Delta]:
+        if event.message_id in self._answers:  # messages only move up, so this one is not the run's last word
+            self._answers = {event.message_id: self._answers.pop(event.message_id), **self._answers}
         return [_delta("message_moved", id=event.message_id, after=event.after)]
 
     def _tool_edited(self, event: events.ToolEdited) -> list[Delta]:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import pytest
 from deepagents import create_deep_agent
 from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware, PIIMiddleware
+from langchain.agents.middleware import AgentMiddleware, HumanInTheLoopMiddleware, PIIMiddleware
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
@@ -14,10 +14,12 @@ from langchain_core.messages import (
     RemoveMessage,
     ToolMessage,
 )
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.graph.message import add_messages
+from langgraph.types import Command
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
@@ -60,6 +62,19 @@ async def test_a_field_that_only_came_in_is_no_answer() -> None:
     told = await tell(one_node(lambda state: {}, Report), {"question": "why?", "messages": []})
     assert [d.payload["output"] for d in told.deltas if d.kind == "output"] == [{"question": "why?"}]
     assert told.deltas[-1].payload["metadata"] == {"note": "empty_answer"}
+
+
+async def test_an_agent_inside_of_a_graph_has_answered_after_an_approval() -> None:
+    """The message that asked for the call comes into the outer state after the answer, and is not the last word."""
+    model = ScriptedModel(reply=in_turn(said("", ("c", "add", {"a": 1, "b": 2})), said("It is 3.")))
+    agent = create_agent(model, [add], middleware=[HumanInTheLoopMiddleware(interrupt_on={"add": True})])
+    nested = StateGraph(MessagesState).add_node("agent", agent).add_edge(START, "agent")
+    graph = nested.compile(checkpointer=InMemorySaver())
+    thread: RunnableConfig = {"configurable": {"thread_id": "t"}}
+    await graph.ainvoke({"messages": [HumanMessage("1 + 2?")]}, thread)
+    told = await tell(graph, Command(resume={"decisions": [{"type": "approve"}]}), configurable={"thread_id": "t"})
+    assert told.texts()[-1] == "It is 3."
+    assert "empty_answer" not in everything(told)
 
 
 async def test_a_nested_graphs_own_words_have_its_name() -> None:
