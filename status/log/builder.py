@@ -193,6 +193,9 @@ class StatusBuilder:
     def _requested(self, request: events.ToolRequest, scope: str, message_id: str) -> list[Delta]:
         if request.name == TODO_TOOL:
             return []
+        if (call := self._calls.get(request.tool_call_id)) and not call.message:  # it ran before its message was told
+            call.message = message_id
+            return [_delta("tool_call", id=request.tool_call_id, message=message_id, name=call.name, status=call.state)]
         args = self._args(request.args)
         deltas = [self._new_call(request.tool_call_id, request.name, args, scope, message_id)]
         if request.invalid:

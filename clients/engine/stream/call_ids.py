@@ -33,6 +33,8 @@ class Asked:
     args: Any
     started: bool = False
     ended: bool = False
+    untold: bool = False
+    """Its tool was started without a message that asked for it in this run: that one is of an earlier turn."""
 
 
 class Calls:
@@ -69,9 +71,14 @@ class Calls:
         asked = self._asked.get((scope, raw_id))
         if asked is None or asked.id not in before:
             return None
-        asked.name, asked.args = name, args
+        asked.name, asked.args, asked.untold = name, args, False
         self._by_scope[scope].append(asked)
         return asked
+
+    def untold(self, scope: str, message: AIMessage) -> tuple[str, ...]:
+        """The ids of those calls of the message that were told before it."""
+        asked = [self._asked.get((scope, call.get("id") or "")) for call in message.tool_calls]
+        return tuple(one.id for one in asked if one is not None and one.untold)
 
     def known(self, scope: str, raw_id: str) -> Asked | None:
         """The call that was asked for under this id, ended or not."""
@@ -102,7 +109,11 @@ class Calls:
 
     def _offered(self, scope: str, offer: Offer) -> Asked:
         """The call of an offer. A call from before a hand-back is not registered here yet; it keeps its id."""
-        return self._asked.get((scope, offer.raw_id)) or self._ask(scope, offer.raw_id, offer.name, offer.args)
+        asked = self._asked.get((scope, offer.raw_id))
+        if asked is None:
+            asked = self._ask(scope, offer.raw_id, offer.name, offer.args)
+            asked.untold = True
+        return asked
 
     def _ask(self, scope: str, raw_id: str, name: str, args: Any) -> Asked:
         id_, number = raw_id, 1

@@ -309,7 +309,7 @@ class Conversation:
         event: Event
         if isinstance(message, AIMessage):
             self._known.add(message)
-            event = finished(message, scope="", message_id=id_, calls=self._calls)
+            event = finished(message, scope="", message_id=id_, calls=self._calls, late=True)
             self.told(message, event)
         else:
             kind = "MESSAGE_SYSTEM" if isinstance(message, SystemMessage) else "MESSAGE_HUMAN"

@@ -34,12 +34,13 @@ class KnownMessages:
         return fresh
 
 
-def finished(message: AIMessage, *, scope: str, message_id: str, calls: Calls) -> MessageFinished:
+def finished(message: AIMessage, *, scope: str, message_id: str, calls: Calls, late: bool = False) -> MessageFinished:
+    """`late`: calls of it that were told before it are its own."""
     return MessageFinished(
         scope=scope,
         message_id=message_id,
         text=read.shown_text(message),
-        requests=calls.request(scope, message_id, message),
+        requests=calls.request(scope, message_id, message, calls.untold(scope, message) if late else ()),
         usage=read.usage_of(message),
         model=read.model_of(message),
         finish_reason=read.finish_reason_of(message),

@@ -75,6 +75,8 @@ async def test_an_agent_inside_of_a_graph_has_answered_after_an_approval() -> No
     told = await tell(graph, Command(resume={"decisions": [{"type": "approve"}]}), configurable={"thread_id": "t"})
     assert told.texts()[-1] == "It is 3."
     assert "empty_answer" not in everything(told)
+    (call,) = told.status["tool_calls"]
+    assert (call["id"], call["result"]) == ("c", "3")
 
 
 async def test_a_nested_graphs_own_words_have_its_name() -> None:
