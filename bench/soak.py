@@ -30,6 +30,8 @@ from bench.stream_client import COMPLETED, Client
 
 SAMPLE_EVERY_S = 2.0
 BURST = 100
+LATE_S = 2.0
+"""If the machine stood still for longer, what it could not begin is left out: all at once is another load."""
 END_S = 120.0
 """After the last execution was made: nothing may take longer to its end."""
 WARM = 0.25
@@ -75,7 +77,7 @@ async def soak(scene: Scene, minutes: float, per_s: float, kill_every_s: float) 
         task = asyncio.create_task(_one(scene.port, seen))
         going.add(task)
         task.add_done_callback(going.discard)
-        next_at += 1 / per_s
+        next_at = max(next_at + 1 / per_s, time.monotonic() - LATE_S)
         await asyncio.sleep(max(0.0, next_at - time.monotonic()))
     if going:
         _, left = await asyncio.wait(going, timeout=END_S)
