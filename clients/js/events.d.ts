@@ -399,7 +399,9 @@ export type ToolEditRow = {
     name?: string;
     /** the arguments, cut if they are large */
     args?: { [name: string]: unknown };
+    status?: "TOOL_CALL_COMPLETED" | "TOOL_CALL_FAILED";
     result?: string;
+    error?: string;
     /** how a page may show it */
     component?: {
       component_type?: string;

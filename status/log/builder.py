@@ -19,12 +19,11 @@ from agent_runner.status.log.bounds import (
 )
 from agent_runner.status.log.custom import CustomLimits, CustomRows
 from agent_runner.status.log.log import Delta
-from agent_runner.status.log.open_parts import OpenCall, OpenMessage, within
+from agent_runner.status.log.open_parts import MAX_ERROR_CHARS, OpenCall, OpenMessage, within
 from agent_runner.status.log.plain import MAX_ENCODED, Room, note_of, plain, plain_text, result_text, shown_text
 from agent_runner.status.log.tool_names import SUB_AGENT_TOOL, TODO_TOOL, component, display_name
 from agent_runner.status.usage.model_usage import Priced, Usage
 
-MAX_ERROR_CHARS = 1000
 _TODOS = "todos"
 
 
@@ -259,12 +258,7 @@ class StatusBuilder:
         call = self._calls[id_]
         if call.state in ("TOOL_CALL_COMPLETED", "TOOL_CALL_FAILED"):
             return []
-        call.state = "TOOL_CALL_FAILED" if failed else "TOOL_CALL_COMPLETED"
-        end = _delta("tool_end", id=id_, status=call.state, result=result)
-        if failed:
-            said = plain_text(error) or result or "The tool failed without saying why"
-            end.payload["error"] = said if len(said) <= MAX_ERROR_CHARS else "... " + said[-MAX_ERROR_CHARS:]
-        return [end]
+        return [Delta(kind="tool_end", payload=call.ended(id_, result, failed=failed, error=error))]
 
     def _tool_suspended(self, event: events.ToolSuspended) -> list[Delta]:
         call = self._calls.get(event.tool_call_id)
@@ -344,8 +338,10 @@ class StatusBuilder:
         return [_delta("message_moved", id=event.message_id, after=event.after)]
 
     def _tool_edited(self, event: events.ToolEdited) -> list[Delta]:
-        result = result_text(event.result, max_bytes=self._max_bytes)
-        return [_delta("tool_edit", id=event.tool_call_id, result=result)]
+        result, call = result_text(event.result, max_bytes=self._max_bytes), self._calls.get(event.tool_call_id)
+        if event.failed is None or call is None:
+            return [_delta("tool_edit", id=event.tool_call_id, result=result)]
+        return [Delta(kind="tool_edit", payload=call.ended(event.tool_call_id, result, failed=event.failed))]
 
     def _calls_taken(self, event: events.CallsTaken) -> list[Delta]:
         open_ = [id_ for id_ in event.tool_call_ids if id_ in self._calls]

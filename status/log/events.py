@@ -204,11 +204,11 @@ class MessageMoved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolEdited:
-    """The graph rewrote a call's result, or removed it (then `result` is None)."""
+    """The graph rewrote a call's result, or removed it (then `result` and `failed` are None)."""
 
     tool_call_id: str
     result: Any = None
-    failed: bool = False
+    failed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from agent_runner.status.log.plain import plain_text
+
+MAX_ERROR_CHARS = 1000
+
 
 @dataclass(slots=True, kw_only=True)
 class OpenMessage:
@@ -21,6 +25,15 @@ class OpenCall:
     message: str = ""
     args: dict[str, Any] = field(default_factory=dict)
     state: str = "TOOL_CALL_PENDING"
+
+    def ended(self, id_: str, result: str, *, failed: bool, error: str = "") -> dict[str, Any]:
+        """The call is over now. Gives the row that says so. Without an `error` a failed call's is its result."""
+        self.state = "TOOL_CALL_FAILED" if failed else "TOOL_CALL_COMPLETED"
+        told: dict[str, Any] = {"id": id_, "status": self.state, "result": result}
+        if failed:
+            said = plain_text(error) or result or "The tool failed without saying why"
+            told["error"] = said if len(said) <= MAX_ERROR_CHARS else "... " + said[-MAX_ERROR_CHARS:]
+        return told
 
 
 def within(scope: str, call: OpenCall, id_: str) -> bool:

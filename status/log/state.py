@@ -274,13 +274,17 @@ class State:
         call, sub = self.tool_calls.get(said["id"]), self.sub_agents.get(said["id"])
         if call is None:
             return
-        call.update({name: said[name] for name in ("name", "args", "result", "component") if name in said})
+        edited = ("name", "args", "result", "component", "status")
+        call.update({name: said[name] for name in edited if name in said})
         if "args" in said and sub:
             sub["input"] = str((said["args"] or {}).get("description", ""))
         if "result" in said:
             call.pop("error", None)
+            call.update({"error": said["error"]} if said.get("error") else {})
             if sub:
-                sub.update(output=said["result"], error="")
+                sub.update(output=said["result"], error=said.get("error", ""))
+                if "status" in said:
+                    sub["status"] = said["status"].replace("TOOL_CALL", "SUB_AGENT")
 
     def _tool_removed(self, said: Json, at: float) -> None:
         key = said["id"]

@@ -1,18 +1,19 @@
-"""Gives each tool call that a model asked for one id for the whole run.
+"""Gives each tool call that a model asked for one id for the whole run, and knows which result was reported of it.
 
 The id is the one that the model gave. If it gave none, the id is made of the message's id and the call's position. If
 another call already has the id (two sub-agents that both say `call_1`), it gets a suffix, so that no two calls share a
 place in the status.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, ToolMessage
 
+from agent_runner.clients.engine.stream import messages as read
 from agent_runner.clients.models.endings import refused_in
-from agent_runner.status.log.events import ToolRequest
+from agent_runner.status.log.events import ToolEdited, ToolRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +125,42 @@ class Calls:
         asked = self._asked[(scope, raw_id)] = Asked(id=id_, name=name, args=args)
         self._by_scope.setdefault(scope, []).append(asked)
         return asked
+
+
+class Results:
+    """What was reported of the calls that have ended, by their ids: a result, or an exception of the tool."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[Any, bool]] = {}
+        self._words: dict[str, str] = {}
+
+    def __contains__(self, call_id: str) -> bool:
+        return call_id in self._kept or call_id in self._words
+
+    def told(self, call_id: str, content: Any, *, failed: bool) -> None:
+        self._kept[call_id] = (content, failed)
+        self._words.pop(call_id, None)
+
+    def raised(self, call_id: str, words: str) -> None:
+        """The call was reported as failed by an exception that says `words`."""
+        self._words[call_id] = words
+
+    def forget(self, call_id: str) -> bool:
+        """Whether there was one."""
+        had = call_id in self
+        self._kept.pop(call_id, None)
+        self._words.pop(call_id, None)
+        return had
+
+    def kept(self, call_id: str, message: ToolMessage) -> Iterator[ToolEdited]:
+        """The graph keeps this as the call's result; an edit if something else was reported. Where its tool raised, the
+        exception stays reported, unless an error handler hides its words or makes the call a success."""
+        reported = call_id in self
+        now, words = (message.content, read.tool_failed(message)), self._words.pop(call_id, None)
+        before, self._kept[call_id] = self._kept.get(call_id), now
+        same = before == now if words is None else now[1] and words in read.text_of(message)
+        if reported and not same:
+            yield ToolEdited(tool_call_id=call_id, result=now[0], failed=now[1])
 
 
 def offers_in(node_input: Any, last: AIMessage | None) -> tuple[Offer, ...]:

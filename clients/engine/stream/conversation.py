@@ -19,7 +19,7 @@ from langgraph.graph.message import REMOVE_ALL_MESSAGES
 from langgraph.types import Command
 
 from agent_runner.clients.engine.stream import messages as read
-from agent_runner.clients.engine.stream.call_ids import Asked, Calls
+from agent_runner.clients.engine.stream.call_ids import Asked, Calls, Results
 from agent_runner.clients.engine.stream.known_messages import KnownMessages, finished
 from agent_runner.clients.engine.stream.settled_messages import SettledMessages, calls_of, view
 from agent_runner.status.log import events
@@ -56,7 +56,7 @@ class Conversation:
         self._entries: dict[Key, _Entry] = {}
         self._objects: dict[int, _Entry] = {}
         self._nameless: list[_Entry] = []
-        self._results: dict[str, tuple[Any, bool]] = {}
+        self._results = Results()
         self._result_keys: dict[Key, str] = {}
         self._result_calls: dict[Key, Asked | None] = {}
         """None: of a call of an earlier turn."""
@@ -90,7 +90,11 @@ class Conversation:
     def result_told(self, call_id: str, content: Any, *, failed: bool) -> None:
         if call_id in self._results:
             self._settled.forget()
-        self._results[call_id] = (content, failed)
+        self._results.told(call_id, content, failed=failed)
+
+    def error_told(self, call_id: str, words: str) -> None:
+        """Note that the call was reported as failed by an exception that says `words`."""
+        self._results.raised(call_id, words)
 
     def state(self, values: Any) -> Iterator[Event]:
         """Takes the graph's state after a step. Yields the events after which the status shows its messages."""
@@ -176,10 +180,7 @@ class Conversation:
         asked = self._result_calls.setdefault(key, self._calls.known(scope, message.tool_call_id)) if scope else None
         if asked is None or asked.id in self._gone_calls:
             return
-        failed, before = read.tool_failed(message), self._results.get(asked.id)
-        self._results[asked.id] = (message.content, failed)
-        if before is not None and before[0] != message.content:
-            yield events.ToolEdited(tool_call_id=asked.id, result=message.content, failed=failed)
+        yield from self._results.kept(asked.id, message)
 
     def end(self, *, interrupted: bool) -> Iterator[Event]:
         """The graph has ended, or waits for a person (`interrupted`). Then calls in its nested graphs may wait too."""
@@ -268,7 +269,7 @@ class Conversation:
         for key, call_id in list(self._result_keys.items()):
             if key not in now:
                 del self._result_keys[key]
-                if self._results.pop(call_id, None) is not None:
+                if self._results.forget(call_id):
                     yield events.ToolEdited(tool_call_id=call_id)
 
     def _remove(self, entry: _Entry) -> Iterator[Event]:
@@ -287,7 +288,7 @@ class Conversation:
             self._order.remove(entry.id)
         self._gone_calls.update(entry.calls)
         for call_id in entry.calls:
-            self._results.pop(call_id, None)
+            self._results.forget(call_id)
         return events.MessageRemoved(message_id=entry.id, tool_call_ids=entry.calls)
 
     def _message(self, key: Key, message: BaseMessage) -> Iterator[Event]:
@@ -352,16 +353,14 @@ class Conversation:
         if asked is None or asked.id in self._gone_calls:
             return
         self._result_keys[key] = asked.id
-        failed = read.tool_failed(message)
-        before = self._results.get(asked.id)
-        self._results[asked.id] = (message.content, failed)
-        if before is None:
-            asked.ended = True
-            yield events.ToolFinished(
-                scope="", tool_call_id=asked.id, name=asked.name, result=message.content, failed=failed
-            )
-        elif before[0] != message.content:
-            yield events.ToolEdited(tool_call_id=asked.id, result=message.content, failed=failed)
+        if asked.id in self._results:
+            yield from self._results.kept(asked.id, message)
+            return
+        failed, asked.ended = read.tool_failed(message), True
+        self._results.told(asked.id, message.content, failed=failed)
+        yield events.ToolFinished(
+            scope="", tool_call_id=asked.id, name=asked.name, result=message.content, failed=failed
+        )
 
     def _moved(self, now: Mapping[Key, BaseMessage]) -> Iterator[Event]:
         """Bring the messages into the order of the state. The user's message stays the first."""

@@ -206,6 +206,7 @@ class V2Events:
             yield events.ToolSuspended(scope=tool.scope, tool_call_id=tool.id)
             return
         id_ = self._ended(tool, raw["data"].get("tool_call_id") or "")
+        self._conversation.error_told(id_, read.error_words(error))
         yield events.ToolFinished(
             scope=tool.scope, tool_call_id=id_, name=tool.name, failed=True, error=read.error_text(error)
         )

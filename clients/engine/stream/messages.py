@@ -211,6 +211,12 @@ def error_text(error: Any) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
+def error_words(error: Any) -> str:
+    """What an answer that passes the error on has in it. Empty where `error_text` hides the error's own words."""
+    hidden = isinstance(error, ValidationError | asyncio.CancelledError)
+    return "" if hidden else str(error) or type(error).__name__
+
+
 def question_text(interrupts: Any) -> str:
     """The questions in the values of a graph's interrupts as one text, with their options."""
     values = interrupts if isinstance(interrupts, list | tuple) else [interrupts]

@@ -64,7 +64,7 @@ def _compared(message: Any) -> Any:
     """What `view` shows of it, as cheap as it can be had: each message is looked at after each step."""
     content = message.content
     if isinstance(message, ToolMessage):
-        return content
+        return content, message.status
     if type(content) is not str:
         return view(message)
     if not isinstance(message, AIMessage):

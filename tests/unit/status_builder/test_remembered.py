@@ -5,7 +5,13 @@ from typing import Annotated, Any
 import pytest
 from deepagents import create_deep_agent
 from langchain.agents import create_agent
-from langchain.agents.middleware import AgentMiddleware, HumanInTheLoopMiddleware, PIIMiddleware
+from langchain.agents.middleware import (
+    AgentMiddleware,
+    HumanInTheLoopMiddleware,
+    PIIMiddleware,
+    ToolCallRequest,
+    ToolErrorMiddleware,
+)
 from langchain_core.messages import (
     AIMessage,
     AIMessageChunk,
@@ -29,6 +35,7 @@ from tests.unit.status_builder.runs import Told, add, tell
 from tests.unit.status_builder.scripted_model import ScriptedModel, in_turn, said
 
 SECRET = "ann.doe@example.com"
+TASK = {"description": "look", "subagent_type": "deputy"}
 
 
 def one_node(node: Any, state: Any = MessagesState) -> Any:
@@ -142,6 +149,56 @@ async def test_redaction_of_answers_results_and_calls() -> None:
     assert told.texts() == ["I look.", "It is [REDACTED_EMAIL]"]
     assert told.call("l")["result"] == "write to [REDACTED_EMAIL]"
     assert SECRET not in everything(told)
+
+
+@tool
+def look_up(name: str) -> str:
+    """Look somebody up."""
+    raise ValueError(f"no line to {SECRET}")
+
+
+def handled(error: Exception, request: ToolCallRequest) -> str:
+    return f"{type(error).__name__}: ask the operator"
+
+
+class StandsIn(AgentMiddleware[Any, Any]):
+    """Where the tool raises, an older answer is good enough; what a tool gives for `ann` is an error."""
+
+    async def awrap_tool_call(self, request: ToolCallRequest, handler: Any) -> Any:
+        told = {"tool_call_id": request.tool_call["id"], "name": request.tool_call["name"]}
+        try:
+            await handler(request)
+        except ValueError:
+            return ToolMessage("as of last week", **told)
+        return ToolMessage("not her again", status="error", **told)
+
+
+@tool
+def look(name: str) -> str:
+    """Look somebody up."""
+    return "found"
+
+
+@pytest.mark.parametrize(
+    ("tool_", "middleware", "end"),
+    [
+        (look_up, ToolErrorMiddleware(handled), ("TOOL_CALL_FAILED", "ValueError: ask the operator")),
+        (look_up, ToolErrorMiddleware(lambda e, _: f"{e}!"), ("TOOL_CALL_FAILED", f"ValueError: no line to {SECRET}")),
+        (look_up, StandsIn(), ("TOOL_CALL_COMPLETED", "as of last week")),
+        (look, StandsIn(), ("TOOL_CALL_FAILED", "not her again")),
+    ],
+)
+async def test_a_call_ends_as_the_graph_keeps_it(tool_: Any, middleware: Any, end: tuple[str, str]) -> None:
+    """An error handler says what is told of an exception, and whether the call is a failure: also for a sub-agent."""
+    call, deep = said("", ("l", tool_.name, {"name": "ann"})), said("", ("t", "task", TASK))
+    agent = create_agent(ScriptedModel(reply=in_turn(call, said("ok"))), [tool_], middleware=[middleware])
+    told = await tell(agent, "who?")
+    deputy: Any = {"name": "deputy", "description": "a deputy", "runnable": agent}
+    chief = create_deep_agent(ScriptedModel(reply=in_turn(deep, said("ok"))), subagents=[deputy])
+    for one in (told, await tell(chief, "who?")):
+        shown = one.call("l")
+        assert (shown["status"], shown.get("error", shown.get("result"))) == end
+        assert end[1].endswith(SECRET) or SECRET not in everything(one)
 
 
 class TakesBack(AgentMiddleware[Any, Any]):

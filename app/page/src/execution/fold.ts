@@ -69,7 +69,7 @@ export class Fold {
     },
     tool_call: (said, at) => this.toolCall(said, at),
     tool_end: ({ id, status, result, error }, at) => this.editCalls(id, { status, result, error, completed_at: at }),
-    tool_edit: (said) => this.editCalls(said.id, said.result === undefined ? said : { ...said, error: undefined }),
+    tool_edit: (said) => this.editCalls(said.id, said.result === undefined ? said : { error: undefined, ...said }),
     tool_removed: ({ id }) => {
       const gone = (call: ToolCall): boolean => call.id !== id;
       this.calls.delete(id);
