@@ -1,6 +1,10 @@
 """Why a model stopped: which finish reasons of providers mean a complete answer, and a text for the others."""
 
+from collections.abc import Sequence
+
+from agent_runner.status.log.events import WrongTurn
 from agent_runner.status.log.log import Delta
+from agent_runner.status.log.plain import plain_text
 
 WHOLE = frozenset(
     {
@@ -16,6 +20,9 @@ CUT_OFF = "cut_off"
 EMPTY = "empty"
 EMPTY_ANSWER = "The agent ended without an answer."
 REFUSAL = "refusal"
+MAX_TARGET_CHARS = 200
+"""Of a name: a model that picks the route may have written a whole answer in place of one."""
+MOST_NAMED = 10
 
 OUT_OF_ROOM = frozenset({"length", "max_tokens", "max_output_tokens", "model_context_window_exceeded"})
 """Limits that a shorter answer would not have reached."""
@@ -62,3 +69,31 @@ def empty_answer_note(why: str = "") -> list[Delta]:
     text = f"{EMPTY_ANSWER[:-1]}: {why}." if why else EMPTY_ANSWER
     note = {"id": "empty-answer", "type": "MESSAGE_SYSTEM", "content": text, "metadata": {"note": "empty_answer"}}
     return [Delta(kind="message", payload=note)]
+
+
+def wrong_turn_note(turn: WrongTurn) -> Delta:
+    """A note, because LangGraph itself lets the run end as if the node that is not there had done its work."""
+    node, target = _name(turn.node), _name(turn.target)
+    place = f" within {_listed(turn.place)}" if turn.place else ""
+    has = f" It has: {_listed(turn.nodes)}." if turn.nodes else ""
+    sent = f"The node {node}{place} sent the run on to {target}, a node that its graph does not have"
+    text = f"{sent}: nothing ran there.{has}"
+    metadata = {
+        "note": "wrong_turn",
+        "node": plain_text(turn.node),
+        "target": plain_text(turn.target[:MAX_TARGET_CHARS]),
+    }
+    return Delta(
+        kind="message",
+        payload={"id": turn.message_id, "type": "MESSAGE_SYSTEM", "content": text, "metadata": metadata},
+    )
+
+
+def _name(name: str) -> str:
+    cut = f"{name[:MAX_TARGET_CHARS]} ..." if len(name) > MAX_TARGET_CHARS else name
+    return f"'{plain_text(cut)}'"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(_name(name) for name in names[:MOST_NAMED]) + more

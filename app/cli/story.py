@@ -133,8 +133,11 @@ class Story:
         yield Line(text=str(said.get("phase", "")).removeprefix("EXECUTION_"), tone=Tone.PHASE)
 
     def _tell_message(self, said: Payload) -> Iterator[Line]:
+        metadata = said.get("metadata") or {}
+        if metadata.get("note") == "wrong_turn":
+            yield Line(text=said.get("content", ""), tone=Tone.FAILED)
         yield from self._tell_text(said["id"], said.get("content", ""), said.get("type", ""))
-        yield from self._tell_attached(said.get("metadata") or {})
+        yield from self._tell_attached(metadata)
 
     def _tell_attached(self, metadata: Mapping[str, Any]) -> Iterator[Line]:
         for one in metadata.get("attachments") or ():

@@ -13,6 +13,7 @@ from agent_runner.clients.engine.engines.installed import engine_problem
 from agent_runner.clients.engine.memory.finished_calls import answer_finished_calls
 from agent_runner.clients.engine.store.org_store import OrgStore
 from agent_runner.clients.engine.user_graphs.user_graphs import Graph, UserGraphs
+from agent_runner.clients.engine.user_graphs.wrong_turns import notice_wrong_turns
 from agent_runner.clients.models.cascade import ModelSettings, build_model
 from agent_runner.clients.models.order.fallbacks import ModelOrder
 from agent_runner.clients.process.shared_work import SharedWork
@@ -53,6 +54,7 @@ class EngineFactory:
         self._settings = settings
         self._saver = saver
         answer_finished_calls()
+        notice_wrong_turns()
         self._built: SharedWork[Bundle, Graph] = SharedWork(MAX_CACHED)
         self._building = asyncio.Semaphore(MAX_BUILDING)
 

@@ -390,5 +390,6 @@ _HANDLERS: dict[type, Callable[[StatusBuilder, Any], list[Delta]]] = {
     events.CallsTaken: StatusBuilder._calls_taken,
     events.HistoryCut: StatusBuilder._history_cut,
     events.ToolAnswered: StatusBuilder._tool_answered,
+    events.WrongTurn: lambda _, event: [endings.wrong_turn_note(event)],
     events.CustomData: StatusBuilder._custom_data,
 }

@@ -17,6 +17,9 @@ USER_MESSAGE = "user"
 INPUT_MESSAGE = "input-"
 """The prefix of the ids of the other messages that the user sent, in `input.messages`."""
 
+WRONG_TURN = "wrong-turn-"
+"""The prefix of the ids of the notes about wrong turns (`WrongTurn`)."""
+
 
 def input_message(number: int) -> str:
     """The id of a message of `input.messages`; `number` counts from 1."""
@@ -231,6 +234,18 @@ class ToolAnswered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WrongTurn:
+    """The node `node` sent the run on to `target`, which its graph does not have, so that nothing ran there. `place`:
+    the nodes around this graph, outermost first; `nodes`: those that it has."""
+
+    message_id: str
+    node: str
+    target: str
+    place: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CustomData:
     """A custom event of a node about its own progress; `data` is any value. `name` is set if the event was dispatched
     with one, `node` if the node is known."""
@@ -272,6 +287,7 @@ Event = (
     | CallsTaken
     | HistoryCut
     | ToolAnswered
+    | WrongTurn
     | CustomData
     | StreamPart
 )

@@ -12,7 +12,7 @@ from langchain_core.utils.uuid import uuid7
 from agent_runner.clients.engine.final_state import output_fields
 from agent_runner.clients.engine.stream.event_handler import EventHandler
 from agent_runner.clients.engine.stream.event_queue import Raw
-from agent_runner.clients.engine.stream.event_sources import with_handlers
+from agent_runner.clients.engine.stream.event_sources import all_events, with_handlers
 from agent_runner.clients.engine.stream.event_stream import V2Events
 from agent_runner.status.log.events import Event
 
@@ -49,8 +49,7 @@ async def compared(
     heard = _Heard(graph, handler)
     failed: Exception | None = None
     try:
-        events: Any = heard.astream_events(graph_input, config, version="v2", **options)
-        async with aclosing(events) as raw_events:
+        async with aclosing(all_events(heard, graph_input, config, **options)) as raw_events:
             async for raw in raw_events:
                 theirs.append(raw)
                 yield raw

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agent_runner.app.server.context import ServerContext
+from agent_runner.status.log.events import WRONG_TURN
 from agent_runner.status.log.log import State, render, rfc3339
 from agent_runner.status.phases import TERMINAL_PHASES, Phase
 from agent_runner.status.store.lists.queries import ExecutionQuery
@@ -99,6 +100,7 @@ def remembered(state: State) -> list[Json]:
         message
         for held, message in kept
         if held["id"] not in NO_MEMORY
+        and not held["id"].startswith(WRONG_TURN)
         and held["type"] != "MESSAGE_TOOL"  # results are shown with their calls, and not counted
         and not held["metadata"].keys() & {"scope", "removed"}
     ]

@@ -6,6 +6,7 @@ comes from a thread. This handler is called inline.
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -20,12 +21,17 @@ from agent_runner.clients.engine.stream.event_queue import EventQueue, Raw
 GIVES_WAY_AFTER_S = 0.002
 BLOCKED_S = 1.0
 """How long nobody gives way after it was seen that this helps nobody."""
+WRONG_TURN = "on_wrong_turn"
 CHAIN, TOOL, CHAT_MODEL, RETRIEVER = "chain", "tool", "chat_model", "retriever"
 
 
 def is_node(name: str, tags: Sequence[str], metadata: Mapping[str, Any]) -> bool:
     """Whether a run is a node of a graph, and not something inside of one."""
     return name == metadata.get("langgraph_node") and "langsmith:hidden" not in tags
+
+
+def wrong_turn_event(run_id: UUID, path: list[str], told: Mapping[str, Any]) -> Raw:
+    return {"event": WRONG_TURN, "run_id": str(run_id), "parent_ids": path, "data": told}
 
 
 @dataclass(slots=True)
@@ -141,6 +147,10 @@ class EventHandler(BaseCallbackHandler):
         place = {"run_id": str(run_id), "name": name, "parent_ids": self._path(run_id)[:-1]}
         self._put({"event": "on_custom_event", **place, **facts, "data": data})
 
+    def wrong_turn(self, run_id: UUID, told: Mapping[str, Any]) -> None:
+        """Takes what `wrong_turns.py` notices in the graph `run_id`. LangGraph has no event for it."""
+        self._put(wrong_turn_event(run_id, self._path(run_id), told))
+
     def _begin(self, kind: str, serialized: Any, run_id: UUID, rest: Mapping[str, Any]) -> _Run:
         name, tags, metadata = _name(serialized, rest), rest.get("tags") or [], rest.get("metadata") or {}
         parent_id = None if run_id == self._root else rest.get("parent_run_id")
@@ -182,6 +192,20 @@ class GiveWay(BaseCallbackHandler):
         if not self._queue.on_its_loop:  # a blocking call of a model on the loop: LangChain runs this in a thread
             self._not_before = time.monotonic() + BLOCKED_S
         await asyncio.sleep(0)
+
+
+class WrongTurns(BaseCallbackHandler):
+    """Collects the wrong turns where no `EventHandler` is. Their `parent_ids` are not known."""
+
+    run_inline = True
+    ignore_chain = ignore_agent = ignore_retriever = ignore_chat_model = ignore_custom_event = ignore_retry = True
+    ignore_llm = True
+
+    def __init__(self) -> None:
+        self.told: deque[Raw] = deque()
+
+    def wrong_turn(self, run_id: UUID, told: Mapping[str, Any]) -> None:
+        self.told.append(wrong_turn_event(run_id, [], told))
 
 
 def _name(serialized: Mapping[str, Any] | None, rest: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config
 from langchain_core.utils.uuid import uuid7
 
-from agent_runner.clients.engine.stream.event_handler import EventHandler, GiveWay
+from agent_runner.clients.engine.stream.event_handler import EventHandler, GiveWay, WrongTurns
 from agent_runner.clients.engine.stream.event_queue import EventQueue, Raw
 from agent_runner.clients.engine.stream.message_callbacks import MessageCallbacks
 
@@ -19,10 +19,14 @@ Source = Callable[..., AsyncGenerator[Raw, None]]
 
 
 async def all_events(graph: Any, graph_input: Any, config: RunnableConfig, **options: Any) -> AsyncGenerator[Raw, None]:
-    """Everything that `astream_events` gives."""
+    """Everything that `astream_events` gives, and the wrong turns."""
+    turns = WrongTurns()
+    config = {**config, "callbacks": with_handlers(config.get("callbacks"), turns)}
     async with aclosing(graph.astream_events(graph_input, config, version="v2", **options)) as raw_events:
         async for raw in raw_events:
             yield raw
+            while turns.told:
+                yield turns.told.popleft()
 
 
 async def read_events(

@@ -22,7 +22,7 @@ from agent_runner.clients.engine.questions import question_of
 from agent_runner.clients.engine.stream import messages as read
 from agent_runner.clients.engine.stream.call_ids import Calls, Offer, offers_in
 from agent_runner.clients.engine.stream.conversation import Conversation, place_of
-from agent_runner.clients.engine.stream.event_handler import is_node
+from agent_runner.clients.engine.stream.event_handler import WRONG_TURN, is_node
 from agent_runner.clients.engine.stream.event_sources import Source, all_events, read_events
 from agent_runner.clients.engine.stream.graph_parts import GraphParts
 from agent_runner.clients.engine.stream.known_messages import KnownMessages, finished
@@ -34,6 +34,8 @@ from agent_runner.status.log.tool_names import TODO_TOOL
 # Without a recursion limit in the call's config a graph stops at 25 steps, whatever is bound to it.
 STREAM_MODES = ["updates", "values", "custom"]
 """From the graph and its sub-graphs: the interrupts, the state, and the data that nodes write about their progress."""
+MOST_WRONG_TURNS = 20
+"""Different ones of a run that are told."""
 HIDDEN_TAGS = {"nostream", "langsmith:nostream", "langsmith:hidden"}
 
 
@@ -109,6 +111,7 @@ class V2Events:
         """The scope in which each question was asked, by the interrupt's id."""
         self._nodes: dict[str, tuple[str, ...]] = {}
         """The running nodes by run id: the namespace of their graph, then their name."""
+        self._wrong_turns: set[tuple[Any, ...]] = set()
         self._last_node: dict[tuple[str, ...], str] = {}
         """The node that ended last, by namespace. The data of a node that never waits arrives after the node's end."""
 
@@ -311,6 +314,13 @@ class V2Events:
         if not self._interrupted and (told := final_output(output, self._first, self._fields)):
             yield told
 
+    def _wrong_turn(self, raw: Mapping[str, Any]) -> Iterator[Event]:
+        told = raw["data"]
+        turn = (told["place"], told["node"], told["target"])
+        if turn not in self._wrong_turns and len(self._wrong_turns) < MOST_WRONG_TURNS:
+            self._wrong_turns.add(turn)
+            yield events.WrongTurn(message_id=f"{events.WRONG_TURN}{raw['run_id']}-{len(self._wrong_turns)}", **told)
+
     def _scope(self, raw: Mapping[str, Any]) -> str:
         return next((self._tools[p].path for p in reversed(raw["parent_ids"]) if p in self._tools), "")
 
@@ -329,4 +339,5 @@ _HANDLERS = {
     "on_chain_start": V2Events._chain_start,
     "on_chain_stream": V2Events._chain_stream,
     "on_chain_end": V2Events._chain_end,
+    WRONG_TURN: V2Events._wrong_turn,
 }

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from agent_runner.clients.engine.stream.event_handler import WRONG_TURN
 from agent_runner.clients.engine.stream.message_dumps import MessageDumps
 from agent_runner.clients.engine.stream.plain_parts import plain_part
 from agent_runner.status.log.events import StreamPart
@@ -51,7 +52,7 @@ class GraphParts:
             chunk = raw["data"].get("chunk")
             if isinstance(chunk, tuple) and len(chunk) == 3:
                 yield from self._chunk(*chunk)
-        elif EVENTS in self._asked.parts:
+        elif EVENTS in self._asked.parts and raw["event"] != WRONG_TURN:
             told = {name: raw[name] for name in _SHOWN_OF_EVENT if name in raw}
             yield StreamPart(part=EVENTS, namespace=(), data=plain_part(told))
 
