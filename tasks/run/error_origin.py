@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import agent_runner
+from agent_runner.clients.engine.user_graphs.grouped_errors import errors_in
 
 MAX_TRACEBACK_CHARS = 8_192
 _NODE_NOTE = "During task with name '"
@@ -22,14 +23,16 @@ _NOT_THE_USERS = (*_PACKAGES, sysconfig.get_path("stdlib"), *map(str, agent_runn
 
 
 def origin_of(error: BaseException) -> dict[str, Any]:
-    """`error_class`, `error_node`, `error_at` (`graphs/plan.py:12 in load`) and `traceback`, each if it is known."""
-    told = traceback.TracebackException.from_exception(error)
-    at = next((f"{_short(f.filename)}:{f.lineno} in {f.name}" for f in reversed(_frames(error))), None)
+    """`error_class`, `error_node`, `error_at` (`graphs/plan.py:12 in load`) and `traceback`, each if it is known. Of a
+    group of errors the place is that of the first one, and the class is theirs if they have the same."""
+    inner = errors_in(error)
+    at = next((f"{_short(f.filename)}:{f.lineno} in {f.name}" for f in reversed(_frames(inner[0]))), None)
+    classes = {_class_of(one) for one in inner}
     facts = {
-        "error_class": _class_of(error),
+        "error_class": classes.pop() if len(classes) == 1 else _class_of(error),
         "error_node": next(_nodes(error), None),
         "error_at": at,
-        "traceback": _bounded("".join(_from_users_code(told).format())),
+        "traceback": _bounded(_traceback(error)),
     }
     return {name: value for name, value in facts.items() if value}
 
@@ -58,16 +61,21 @@ def _is_users(frame: traceback.FrameSummary) -> bool:
     return not frame.filename.startswith((*_NOT_THE_USERS, "<frozen"))
 
 
-def _from_users_code(told: traceback.TracebackException) -> traceback.TracebackException:
+def _traceback(error: BaseException) -> str:
     """Without the frames of the worker and of LangGraph that every node is called through, for each cause alike."""
-    first = next((number for number, frame in enumerate(told.stack) if _is_users(frame)), 0)
-    told.stack = traceback.StackSummary.from_list(told.stack[first:])
-    for frame in told.stack:
-        frame.filename = _short(frame.filename)
-    for cause in (told.__cause__, told.__context__):
-        if cause is not None:
-            _from_users_code(cause)
-    return told
+    try:
+        told = traceback.TracebackException.from_exception(error)
+    except RecursionError:  # groups in groups, a thousand deep
+        return ""
+    left = [told]
+    while left:
+        one = left.pop()
+        first = next((number for number, frame in enumerate(one.stack) if _is_users(frame)), 0)
+        one.stack = traceback.StackSummary.from_list(one.stack[first:])
+        for frame in one.stack:
+            frame.filename = _short(frame.filename)
+        left += [part for part in (one.__cause__, one.__context__, *(one.exceptions or ())) if part is not None]
+    return "".join(told.format())
 
 
 def _short(filename: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from agent_runner.clients.engine.current import BudgetReached
 from agent_runner.clients.engine.memory.database_errors import MemoryAway
 from agent_runner.clients.engine.turn import MemoryGone
+from agent_runner.clients.engine.user_graphs.grouped_errors import errors_in, group_text
 from agent_runner.clients.mcp.definition import McpServerError
 from agent_runner.clients.models.errors import explain_model_error, passing
 from agent_runner.clients.sandbox.kinds.port import SandboxError
@@ -86,7 +87,25 @@ def stopped(reason: Stop, *, limit_s: float, open_step: str, **facts: Any) -> Ou
 
 
 def broke(error: BaseException, *, began: bool, sandbox: str, **facts: Any) -> Outcome:
-    """The end of a run by an exception; `began`: the agent had started."""
+    """The end of a run by an exception; `began`: the agent had started. A group of errors ends the run as one of them
+    would, as far as all of them would end it alike."""
+    if not isinstance(error, BaseExceptionGroup):
+        return _broke(error, began=began, sandbox=sandbox, **facts)
+    ends = [_broke(one, began=began, sandbox=sandbox, **facts) for one in errors_in(error)]
+    first = ends[0].facts
+    same = {name: told for name, told in first.items() if all(end.facts.get(name) == told for end in ends)}
+    if same.get("transient") and (
+        waits := [end.facts["retry_after_s"] for end in ends if "retry_after_s" in end.facts]
+    ):
+        same["retry_after_s"] = max(waits)
+    told = {"original_error": words(error), **(origin_of(error) if "traceback" in first else {})}
+    if len({end.code for end in ends}) == 1:
+        return Outcome(phase=Phase.FAILED, code=ends[0].code, facts={"what": first.get("what"), **same, **told})
+    own = Code.APPLICATION if began else Code.SYSTEM
+    return Outcome(phase=Phase.FAILED, code=own, facts={**same, **told})
+
+
+def _broke(error: BaseException, *, began: bool, sandbox: str, **facts: Any) -> Outcome:
     if isinstance(error, SandboxError):
         return failed(Code.SANDBOX, what=error.kind or sandbox, original_error=words(error), **facts)
     if isinstance(error, SkillError):
@@ -114,9 +133,16 @@ def broke(error: BaseException, *, began: bool, sandbox: str, **facts: Any) -> O
 
 def words(error: BaseException) -> str:
     """The original text; with the class if the text alone says too little."""
+    if isinstance(error, BaseExceptionGroup):
+        return group_text(error, _said)[:MAX_ERROR_CHARS]
     text = str(error).strip()
     if not text:
         return type(error).__name__
     if isinstance(error, LookupError | SystemExit | MemoryError):
         text = f"{type(error).__name__}: {text}"
     return text[:MAX_ERROR_CHARS]
+
+
+def _said(error: BaseException) -> str:
+    explained = explain_model_error(error)
+    return explained[0] if explained else words(error)

@@ -18,6 +18,7 @@ from agent_runner.clients.engine.factory import EngineFactory
 from agent_runner.clients.engine.memory.checkpoints import HeadTracking
 from agent_runner.clients.engine.memory.database_errors import psycopg_errors
 from agent_runner.clients.engine.turn import Turn, open_turn
+from agent_runner.clients.engine.user_graphs.grouped_errors import errors_in
 from agent_runner.clients.engine.user_graphs.run_context import context_for, lacking, limit_of
 from agent_runner.clients.engine.user_graphs.user_graphs import Graph
 from agent_runner.clients.mcp.agent_servers import chosen, servers_of
@@ -292,6 +293,8 @@ def is_infrastructure(error: BaseException) -> bool:
     while link is not None and id(link) not in seen:
         if isinstance(link, kinds):
             return True
+        if isinstance(link, BaseExceptionGroup):
+            return all(map(is_infrastructure, errors_in(link)))
         seen.add(id(link))
         link = link.__cause__
     return False

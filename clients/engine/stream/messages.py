@@ -14,6 +14,7 @@ from langchain_core.tools import ToolException
 from langgraph.types import Command
 from pydantic import ValidationError
 
+from agent_runner.clients.engine.user_graphs.grouped_errors import group_text
 from agent_runner.clients.models.endings import reason_of
 from agent_runner.clients.models.order.model_call import FELL_BACK
 from agent_runner.clients.models.provider_words import fields_of
@@ -208,6 +209,8 @@ def error_text(error: Any) -> str:
         return f"{type(error).__name__}: {fields_of(error)}"
     if isinstance(error, asyncio.CancelledError):
         return "The graph stopped this before it had ended"
+    if isinstance(error, BaseExceptionGroup):
+        return group_text(error, error_text)
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
