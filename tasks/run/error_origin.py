@@ -19,7 +19,10 @@ _NODE_NOTE = "During task with name '"
 """How LangGraph marks an exception that leaves a node (langgraph 1.2, `pregel/_retry.py`)."""
 
 _PACKAGES = tuple({*site.getsitepackages(), site.getusersitepackages(), sysconfig.get_path("purelib")})
-_NOT_THE_USERS = (*_PACKAGES, sysconfig.get_path("stdlib"), *map(str, agent_runner.__path__))
+_NOT_THE_USERS = (
+    *(f"{folder}/" for folder in (*_PACKAGES, sysconfig.get_path("stdlib"), *agent_runner.__path__)),
+    "<frozen",
+)
 
 
 def origin_of(error: BaseException) -> dict[str, Any]:
@@ -58,7 +61,7 @@ def _frames(error: BaseException) -> list[traceback.FrameSummary]:
 
 
 def _is_users(frame: traceback.FrameSummary) -> bool:
-    return not frame.filename.startswith((*_NOT_THE_USERS, "<frozen"))
+    return not frame.filename.startswith(_NOT_THE_USERS)
 
 
 def _traceback(error: BaseException) -> str:
