@@ -60,7 +60,7 @@ def _read(given: str) -> Any:
     text = given.strip()
     if not text.startswith(("[", "{")):
         try:
-            text = Path(text).read_text("utf-8")
+            text = Path(text).read_text("utf-8-sig")
         except (OSError, ValueError) as error:
             raise ValueError(f"must be a table of prices as JSON, or a file that can be read: {error}") from None
     try:

@@ -88,7 +88,7 @@ class GraphsFileError(ValueError):
 def read_graphs_file(file: Path) -> dict[str, Any]:
     """The object in `langgraph.json`. Raises FileNotFoundError, and GraphsFileError for all else."""
     try:
-        text = file.read_text("utf-8")
+        text = file.read_text("utf-8-sig")
         document = json.loads(text) if text.strip() else None
     except FileNotFoundError:
         raise

@@ -194,7 +194,7 @@ def _skill_md(archive: zipfile.ZipFile) -> str:
             " Put details into files beside it"
         )
     try:
-        text = archive.read(entry).decode()
+        text = archive.read(entry).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SkillArchiveError(f"{SKILL_MD} is not UTF-8 text: {error}") from None
     if not text.strip() or "\0" in text:

@@ -207,6 +207,7 @@ async def test_no_file_and_broken_files_are_told(tmp_path: Path) -> None:
             ("[]", "it is a JSON list", "Mend the file"),
             ("[" * 10_000, "it is nested too deeply", "Mend the file"),
             ("{}", "names no graphs", "expected"),
+            ("\ufeff{}", "names no graphs", "expected"),  # Windows editors write this mark before a UTF-8 text
             ('{"graphs": {"x": "./gone.py:graph"}}', "gone.py does not exist", f"relative to {tmp_path}"),
         ):
             if content is not None:

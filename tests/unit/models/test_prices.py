@@ -123,8 +123,8 @@ def test_a_wrong_table_is_refused_at_start(given: str, word: str, monkeypatch: p
 
 
 def test_a_file_of_prices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The setting is the table or the path of one."""
+    """The setting is the table or the path of one, also one with a byte order mark."""
     file: Any = tmp_path / "prices.json"
-    file.write_text(TABLE)
+    file.write_text(TABLE, "utf-8-sig")
     monkeypatch.setenv("AGENT_RUNNER_PRICES", str(file))
     assert Prices(load_settings("worker").prices).rows == Prices(TABLE).rows

@@ -35,6 +35,12 @@ def test_a_good_archive_is_read_as_it_is() -> None:
     }
 
 
+def test_a_mark_before_the_text_is_no_part_of_it() -> None:
+    """Editors on Windows write a byte order mark before UTF-8; the front matter is read nevertheless."""
+    found = read_archive(archive(skill_md=SKILL_MD.encode("utf-8-sig")))
+    assert (found.skill_md, found.text.name) == (SKILL_MD, "Invoices")
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [
