@@ -21,6 +21,7 @@ from langgraph_sdk.runtime import ServerRuntime, _ExecutionRuntime
 
 from agent_runner.clients.engine.contain import contained_blocking
 from agent_runner.clients.engine.current import current_run
+from agent_runner.clients.engine.user_graphs.grouped_errors import named
 from agent_runner.clients.engine.user_graphs.run_context import Caller, RunContextError, context_for
 from agent_runner.status.event_logger import event_logger
 
@@ -33,7 +34,7 @@ RUNNABLE = (
 
 
 class GraphFunctionError(Exception):
-    """A graph function cannot be called, or failed; the text says why."""
+    """A graph function cannot be called, or failed; the text says why, and follows the graph's name."""
 
 
 async def call(name: str, target: Any, config: RunnableConfig, store: BaseStore | None) -> Any:
@@ -49,8 +50,7 @@ async def call(name: str, target: Any, config: RunnableConfig, store: BaseStore 
     except (GraphFunctionError, RunContextError):
         raise
     except Exception as error:
-        said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        raise GraphFunctionError(f"its function failed: {said}") from error
+        raise GraphFunctionError(f"could not be made, its function failed: {named(error)}") from error
 
 
 def _hint(target: Any) -> str:
@@ -132,7 +132,8 @@ def _arguments(name: str, target: Any, config: RunnableConfig, store: BaseStore 
             kind = places[0]
         if not kind:
             raise GraphFunctionError(
-                f"its function wants '{parameter.name}': it may take the run's config, the server's runtime, or both"
+                f"could not be made, its function wants '{parameter.name}': it may take the run's config, the server's"
+                " runtime, or both"
             )
         if kind in places:
             places.remove(kind)

@@ -33,5 +33,12 @@ def group_text(error: BaseExceptionGroup[BaseException], text_of: Callable[[Base
     return f"{_short(given)}: {said}" if given else said
 
 
+def named(error: BaseException) -> str:
+    """The class and the text of an error; of a group, those of its errors."""
+    if isinstance(error, BaseExceptionGroup):
+        return group_text(error, named)
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
 def _short(text: str) -> str:
     return text if len(text) <= MAX_SAID_CHARS else f"{text[:MAX_SAID_CHARS]} ..."

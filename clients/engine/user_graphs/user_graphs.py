@@ -41,6 +41,7 @@ from agent_runner.clients.engine.user_graphs.graph_surroundings import (
     not_installed,
     set_environment,
 )
+from agent_runner.clients.engine.user_graphs.grouped_errors import named
 from agent_runner.clients.engine.user_graphs.half_imports import bear_half_imports
 from agent_runner.clients.engine.user_graphs.run_context import check_names
 from agent_runner.clients.engine.user_graphs.same_names import refuse_same_names
@@ -133,7 +134,7 @@ class UserGraphs:
             ) from error
         except Exception as error:
             raise GraphError(
-                f"{self._path}: graph '{name}': importing {place} failed: {_named(error)}{self._lacks(error)}"
+                f"{self._path}: graph '{name}': importing {place} failed: {named(error)}{self._lacks(error)}"
             ) from error
 
     def _lacks(self, error: Exception) -> str:
@@ -249,7 +250,3 @@ def _names(given: Any) -> frozenset[str]:
 
 def _spec_of(given: Any) -> str:
     return str(given.get("path", "")) if isinstance(given, dict) else str(given)
-
-
-def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -84,6 +84,14 @@ def wants_more(config, runtime, database):
     return built("never")
 
 
+def asks_nobody(config):
+    raise ValueError("no tenant")
+
+
+async def asks_many(config):
+    raise ExceptionGroup("unhandled errors in a TaskGroup", [ValueError("no tenant"), OSError("no disk")])
+
+
 @asynccontextmanager
 async def pooled(config):
     opened.append("async")
@@ -139,7 +147,9 @@ def project(tmp_path: Path) -> Path:
     (package / "words.py").write_text("WORD = 'packaged'\n")
     (package / "inner.py").write_text(FORMS.replace("from .forms_beside", "from .words"))
     names = "plain limited runnable no_parameter by_name by_annotation with_default wants_more pooled pooled_blocking"
-    graphs: dict[str, Any] = {n: f"./forms.py:{n}" for n in f"{names} bare returned closes_badly total shout".split()}
+    graphs: dict[str, Any] = {
+        n: f"./forms.py:{n}" for n in f"{names} bare returned closes_badly total shout asks_nobody asks_many".split()
+    }
     graphs["packaged"] = {"path": "./own_package_of_forms/inner.py:plain", "configurable": ["model"]}
     graphs["dotted"] = "own_package_of_forms.inner:plain"
     (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": graphs}))
@@ -207,9 +217,17 @@ async def test_a_manager_that_cannot_close_is_logged(engine: EngineFactory, capl
     assert "cannot close" in caplog.text
 
 
-@pytest.mark.parametrize(("name", "told"), [("runnable", "make it a node"), ("wants_more", "wants 'database'")])
-async def test_what_cannot_be_used_says_what_to_write(engine: EngineFactory, name: str, told: str) -> None:
-    """A Runnable without steps, and a function that wants more than there is."""
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("runnable", "graph 'runnable' is RunnableLambda, .* make it a node"),
+        ("wants_more", "graph 'wants_more' could not be made, its function wants 'database': it may take"),
+        ("asks_nobody", "graph 'asks_nobody' could not be made, its function failed: ValueError: no tenant"),
+        ("asks_many", "could not be made, its function failed: 2 errors: ValueError: no tenant; OSError: no disk"),
+    ],
+)
+async def test_what_cannot_be_used_says_why(engine: EngineFactory, name: str, told: str) -> None:
+    """A Runnable without steps, a function that wants more than there is, and functions that fail."""
     with running(some_run()), pytest.raises(GraphError, match=told):
         await engine.graph(Bundle(graph=name), {})
 

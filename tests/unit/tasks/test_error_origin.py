@@ -12,5 +12,5 @@ def test_a_folder_whose_name_only_begins_like_pythons_is_the_users(name: str) ->
     """`/usr/lib/python3.11-agents/graph.py` is no part of `/usr/lib/python3.11`."""
     source = "def plan():\n    import json\n    json.loads('{')\nplan()"
     with pytest.raises(ValueError, match="Expecting") as failed:
-        exec(compile(source, f"{sysconfig.get_path(name)}-agents/graph.py", "exec"), {})  # noqa: S102
+        exec(compile(source, f"{sysconfig.get_path(name)}-agents/graph.py", "exec"), {})
     assert origin_of(failed.value)["error_at"].endswith("-agents/graph.py:3 in plan")
