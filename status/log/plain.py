@@ -12,6 +12,11 @@ from agent_runner.status.media import encoded, found_in, put
 
 ITEM_BYTES = 8
 """The least size that is counted for a number, a name or the end of a list."""
+NAME_BYTES = 100
+"""A field's name of this size is whole, however little room is left."""
+FEW = 64
+"""In a mapping of at most so many fields those that are small come first: a large one leaves no room for others."""
+SMALL_CHARS, SMALL_PARTS = 256, 16
 LINE = "\n"
 MAX_ENCODED = 1024
 """The most characters of base64 data (a picture, say) in a tool's arguments or result; larger data is left out."""
@@ -37,11 +42,11 @@ class Room:
         self.max_encoded = max_encoded
         self.cut = False
 
-    def text(self, text: str, max_bytes: int) -> str:
-        """As much of the text as fits."""
+    def text(self, text: str, max_bytes: int, *, least: int = 0) -> str:
+        """As much of the text as fits, and at least so many bytes of it."""
         if self.max_encoded is not None and len(text) > self.max_encoded and encoded(text):
             text = left_out(text)
-        shown = shown_text(text, max(0, min(max_bytes, self.left)))
+        shown = shown_text(text, max(least, min(max_bytes, self.left)))
         self.cut = self.cut or (len(shown) != len(text) and self.left < max_bytes)
         self.left -= (len(shown) if shown.isascii() else len(shown.encode())) + ITEM_BYTES
         return shown
@@ -119,12 +124,27 @@ def _without_data(value: Mapping[Any, Any], room: Room) -> Mapping[Any, Any]:
 
 def _plain_fields(value: Mapping[Any, Any], max_bytes: int, room: Room, depth: int) -> dict[str, Any]:
     told: dict[str, Any] = {}
-    for name, field in value.items():
+    names: dict[Any, str] = {}
+    fields = value.items() if len(value) > FEW else sorted(value.items(), key=lambda item: _is_large(item[1]))
+    for name, field in fields:
         if room.full():
-            told["[cut here]"] = f"{len(value) - len(told)} of {len(value)} fields are left out"
             break
-        told[room.text(name_of(name), max_bytes)] = plain(field, max_bytes=max_bytes, room=room, depth=depth)
+        names[name] = shown = room.text(name_of(name), max_bytes, least=NAME_BYTES)
+        told[shown] = plain(field, max_bytes=max_bytes, room=room, depth=depth)
+    if isinstance(fields, list):
+        told = {names[name]: told[names[name]] for name in value if name in names}
+    if len(names) < len(value):
+        told["[cut here]"] = f"{len(value) - len(names)} of {len(value)} fields are left out"
     return told
+
+
+def _is_large(value: Any, *, alone: bool = False) -> bool:
+    """Whether it may need much room. `alone`: a list or a mapping does, whatever is in it."""
+    if isinstance(value, str):
+        return len(value) > SMALL_CHARS
+    if type(value) in (list, dict) and not alone and len(value) <= SMALL_PARTS:
+        return any(_is_large(part, alone=True) for part in (value.values() if type(value) is dict else value))
+    return not (value is None or isinstance(value, bool | int | float))
 
 
 def _plain_items(value: Any, max_bytes: int, room: Room, depth: int) -> list[Any]:

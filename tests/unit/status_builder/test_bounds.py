@@ -60,6 +60,17 @@ def test_a_larger_one_is_cut_with_a_note_that_names_size_and_setting(builder: St
     assert f"{4 * LIMIT} bytes (AGENT_RUNNER_MAX_OUTPUT_BYTES)" in note["content"]
 
 
+def test_a_large_field_leaves_names_and_small_fields_whole(builder: StatusBuilder) -> None:
+    """Of a state with pages too many the answer is put out too, whichever came first; each field has its name."""
+    pages = {"pages": ["x" * 3_000] * 300, "answer": "from 300 pages", "sources": ["a", "b"], "n": 300}
+    shown = builder.feed(events.GraphOutput(output=pages))[0].payload["output"]
+    assert list(shown) == ["pages", "answer", "sources", "n"]
+    assert {**shown, "pages": 0} == {**pages, "pages": 0}
+    assert shown["pages"][-1] == f"[cut here: {301 - len(shown['pages'])} of 300 items are left out]"
+    shown = builder.feed(events.GraphOutput(output={"docs": ["x"] * 100_000, "rows": [1] * 100_000}))[0].payload
+    assert list(shown["output"]) == ["docs", "[cut here]"]
+
+
 def test_what_does_not_fit_is_not_walked_through() -> None:
     """A large state costs what is shown of it, not what it has."""
     seen = []
