@@ -239,7 +239,7 @@ export type MessageEndRow = {
     id: string;
     /** the whole text, where it differs from what was streamed */
     content?: string;
-    /** usage, model, finish_reason, reasoning, incomplete, refusal */
+    /** usage, model, finish_reason, reasoning, incomplete, refusal; `forgotten`: the user sent it, and the graph removed it together with all others */
     metadata?: { [name: string]: unknown };
     /** its text was taken away, because a later row rewrote or removed it */
     purged?: true;

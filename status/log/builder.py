@@ -323,6 +323,9 @@ class StatusBuilder:
         removed = _delta("message_removed", id=event.message_id)
         return [removed, *(self._forget(id_) for id_ in event.tool_call_ids)]
 
+    def _message_forgotten(self, event: events.MessageForgotten) -> list[Delta]:
+        return [_delta("message_end", id=event.message_id, metadata={"forgotten": True})]
+
     def _forget(self, call_id: str) -> Delta:
         self._calls.pop(call_id, None)
         return _delta("tool_removed", id=call_id)
@@ -384,6 +387,7 @@ _HANDLERS: dict[type, Callable[[StatusBuilder, Any], list[Delta]]] = {
     events.MessageAdded: StatusBuilder._message_added,
     events.MessageEdited: StatusBuilder._message_edited,
     events.MessageRemoved: StatusBuilder._message_removed,
+    events.MessageForgotten: StatusBuilder._message_forgotten,
     events.MessageScoped: StatusBuilder._message_scoped,
     events.MessageMoved: StatusBuilder._message_moved,
     events.ToolEdited: StatusBuilder._tool_edited,

@@ -190,6 +190,14 @@ class MessageRemoved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MessageForgotten:
+    """The graph removed all of its messages at once, and with them this one, which the user sent. It is not taken back:
+    readers still see it."""
+
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageScoped:
     """The scope of a message, if it was not known when the message began. An empty `scope` is the main conversation."""
 
@@ -281,6 +289,7 @@ Event = (
     | MessageAdded
     | MessageEdited
     | MessageRemoved
+    | MessageForgotten
     | MessageScoped
     | MessageMoved
     | ToolEdited

@@ -115,7 +115,11 @@ _ALL = (
         needs=("id",),
         id=_MESSAGE,
         content={**_TEXT, "description": "the whole text, where it differs from what was streamed"},
-        metadata={**_METADATA, "description": "usage, model, finish_reason, reasoning, incomplete, refusal"},
+        metadata={
+            **_METADATA,
+            "description": "usage, model, finish_reason, reasoning, incomplete, refusal; `forgotten`: the user sent it,"
+            " and the graph removed it together with all others",
+        },
         purged=_PURGED,
     ),
     _kind(

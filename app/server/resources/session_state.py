@@ -102,7 +102,7 @@ def remembered(state: State) -> list[Json]:
         if held["id"] not in NO_MEMORY
         and not held["id"].startswith(WRONG_TURN)
         and held["type"] != "MESSAGE_TOOL"  # results are shown with their calls, and not counted
-        and not held["metadata"].keys() & {"scope", "removed"}
+        and not held["metadata"].keys() & {"scope", "removed", "forgotten"}
     ]
 
 

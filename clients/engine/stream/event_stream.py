@@ -14,8 +14,9 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import AIMessage, AIMessageChunk, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, RemoveMessage, ToolMessage
 from langgraph.errors import GraphBubbleUp, GraphInterrupt
+from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
 from agent_runner.clients.engine.final_state import final_output, output_fields
 from agent_runner.clients.engine.questions import question_of
@@ -107,6 +108,8 @@ class V2Events:
         self._fields = fields
         self._first: Any = None
         self._interrupted = False
+        self._cleared = False
+        """A node of the graph itself has removed all messages, and its state after this step has not come yet."""
         self._asked_in: dict[str, str] = {}
         """The scope in which each question was asked, by the interrupt's id."""
         self._nodes: dict[str, tuple[str, ...]] = {}
@@ -274,12 +277,20 @@ class V2Events:
             return
         elif mode == "values":
             self._first = chunk if self._first is None else self._first
-            yield from self._conversation.state(chunk)
+            yield from self._state(chunk)
         elif mode == "updates" and isinstance(chunk, Mapping) and chunk.get("__interrupt__"):
             self._interrupted = True
             asked = chunk["__interrupt__"]
             told = tuple(question_of(one, scope=self._asked_in.get(one.id, "")) for one in asked)
             yield events.Interrupted(question=read.question_text(asked), questions=told)
+
+    def _state(self, values: Any) -> Iterator[Event]:
+        cleared, self._cleared = self._cleared, False
+        for event in self._conversation.state(values):
+            if cleared and isinstance(event, events.MessageRemoved) and _is_the_users(event):
+                yield events.MessageForgotten(message_id=event.message_id)
+            else:
+                yield event
 
     def _chain_end(self, raw: Mapping[str, Any]) -> Iterator[Event]:
         if not raw["parent_ids"]:
@@ -296,10 +307,13 @@ class V2Events:
                 yield events.MessageBroken(scope=model.scope, message_id=model.message_id)
             yield events.ModelEnded(scope=model.scope, call_id=run_id)
         scope, namespace = self._scope(raw), raw["metadata"].get("langgraph_checkpoint_ns", "")
-        if "|" in namespace or scope:
+        nested = "|" in namespace or bool(scope)
+        if nested:
             yield from self._conversation.node(raw["data"].get("output"), scope, place_of(namespace))
         for message in read.messages_in(raw["data"].get("output")):
-            if isinstance(message, AIMessage) and self._known.add(message):
+            if isinstance(message, RemoveMessage):
+                self._cleared = self._cleared or (message.id == REMOVE_ALL_MESSAGES and not nested)
+            elif isinstance(message, AIMessage) and self._known.add(message):
                 id_ = self._known.fresh_id(message.id or raw["run_id"])
                 yield self._finished(message, scope, id_, place_of(namespace))
             elif isinstance(message, ToolMessage) and (asked := self._calls.end(scope, message.tool_call_id)):
@@ -327,6 +341,12 @@ class V2Events:
     @staticmethod
     def _is_node(raw: Mapping[str, Any]) -> bool:
         return is_node(raw["name"], raw["tags"], raw["metadata"])
+
+
+def _is_the_users(event: events.MessageRemoved) -> bool:
+    """Sent with this turn. A message of another agent's that the user sent with its calls goes with them."""
+    ours = event.message_id == events.USER_MESSAGE or event.message_id.startswith(events.INPUT_MESSAGE)
+    return ours and not event.tool_call_ids
 
 
 _HANDLERS = {

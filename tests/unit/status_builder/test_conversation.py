@@ -122,7 +122,7 @@ def shown(told: Told) -> list[tuple[str, str]]:
     return [
         (m["type"], m.get("content", ""))
         for m in told.status["messages"]
-        if not m.get("metadata", {}).keys() & {"scope", "removed", "note"}
+        if not m.get("metadata", {}).keys() & {"scope", "removed", "forgotten", "note"}
     ]
 
 
