@@ -25,6 +25,9 @@ from agent_runner.status.questions import OPTION_KEYS
 
 REASONING = "reasoning_content"
 """Where some providers' messages have their reasoning, among `additional_kwargs`."""
+_PLAIN = frozenset({str, bytes, int, float, bool, type(None)})
+"""What holds no message."""
+_HOLDERS = (BaseMessage, Command, Mapping)
 _QUESTION_KEYS = ("question", "message", "prompt", "query", "description", "text")
 
 
@@ -106,21 +109,39 @@ def incomplete_of(message: AIMessage) -> str:
 
 def messages_in(value: Any) -> Iterator[BaseMessage]:
     """The messages that a node's input or output holds, in whatever channel; also within Commands."""
+    found: list[BaseMessage] = []
+    _find(value, found)
+    return iter(found)
+
+
+def _find(value: Any, found: list[BaseMessage]) -> None:
+    """No generator: a state may have a million small parts, which are looked at twice for each node."""
     if isinstance(value, BaseMessage):
-        yield value
+        found.append(value)
     elif isinstance(value, Command):
-        yield from messages_in(value.update)
+        _find(value.update, found)
     elif isinstance(value, Mapping):
         for held in value.values():
-            yield from _listed(held)
+            _find_listed(held, found)
     elif isinstance(value, list | tuple):
         for held in value:
-            if isinstance(held, BaseMessage | Command | Mapping):
-                yield from messages_in(held)
-            elif isinstance(held, tuple) and len(held) == 2:  # (channel, value)
-                yield from _listed(held[1])
+            if type(held) not in _PLAIN:
+                _find_in_part(held, found)
     elif held := getattr(value, "messages", None):
-        yield from _listed(held)
+        _find_listed(held, found)
+
+
+def _find_in_part(held: Any, found: list[BaseMessage]) -> None:
+    """In a part of a list: many are small dicts of texts and numbers, which cost no further call."""
+    kind = type(held)
+    if kind is dict:
+        for inner in held.values():
+            if type(inner) not in _PLAIN:
+                _find_listed(inner, found)
+    elif kind is not list and isinstance(held, _HOLDERS):
+        _find(held, found)
+    elif isinstance(held, tuple) and len(held) == 2:  # (channel, value)
+        _find_listed(held[1], found)
 
 
 def conversation_of(state: Any) -> Sequence[Any] | None:
@@ -143,12 +164,23 @@ def as_message(held: Any) -> BaseMessage | None:
         return None
 
 
-def _listed(held: Any) -> Iterator[BaseMessage]:
-    held = getattr(held, "value", held) if type(held).__name__ == "Overwrite" else held
-    if isinstance(held, BaseMessage):
-        yield held
-    elif isinstance(held, Sequence) and not isinstance(held, str | bytes):
-        yield from (item for item in held if isinstance(item, BaseMessage))
+def _find_listed(held: Any, found: list[BaseMessage]) -> None:
+    """A message, or a list that has some."""
+    kind = type(held)
+    if kind in _PLAIN:
+        return
+    if kind is not list:
+        if kind.__name__ == "Overwrite":
+            held = getattr(held, "value", held)
+        if isinstance(held, BaseMessage):
+            found.append(held)
+            return
+        if not isinstance(held, Sequence) or isinstance(held, str | bytes | range):
+            return
+    # the types in a list are much faster to ask than each of its items
+    kinds = set(map(type, held)) - _PLAIN
+    if kinds and any(issubclass(one, BaseMessage) for one in kinds):
+        found += [item for item in held if isinstance(item, BaseMessage)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
