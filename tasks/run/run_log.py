@@ -10,12 +10,12 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent_runner.status.event_logger import event_logger
 from agent_runner.status.log.log import Delta, coalesce
 from agent_runner.status.log.plain import Room, plain
-from agent_runner.status.log.stream.stream_parts import of_tokens
+from agent_runner.status.log.stream.stream_parts import STREAM, of_tokens
 from agent_runner.v1 import runner_pb2 as pb
 
 log = event_logger(__name__)
@@ -44,6 +44,13 @@ class Tail:
 
     first: int
     deltas: tuple[pb.Delta, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Written(Delta):
+    """A delta whose JSON has been made."""
+
+    written: bytes
 
 
 class RunLog:
@@ -98,8 +105,9 @@ class RunLog:
         for delta in deltas:
             due_at = self._due_at(delta, now)
             self.due_at = min(self.due_at, due_at) if self._pending else due_at
-            self._pending.append(delta)
-            self._pending_bytes += _size(delta)
+            held = _measured(delta)
+            self._pending.append(held)
+            self._pending_bytes += _size(held)
         if self.unanswered_bytes > RUN_BYTES:
             self._room.clear()
         if self._pending:
@@ -222,7 +230,8 @@ class RunLog:
                 self._pending = told[index:]
                 self._pending_bytes = sum(_size(d) for d in self._pending)
                 break
-            frozen = pb.Delta(kind=delta.kind, payload=_json(delta.payload))
+            written = delta.written if isinstance(delta, _Written) else _json(delta.payload)
+            frozen = pb.Delta(kind=delta.kind, payload=written)
             if len(frozen.payload) > ROW_BYTES:
                 frozen = shrunk(frozen, f"a row may have {ROW_BYTES} bytes")
             size += wire_size(frozen)
@@ -242,13 +251,20 @@ def _json(payload: object) -> bytes:
     return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
+def _measured(delta: Delta) -> Delta:
+    """The delta with its size. Where that is not known without its JSON, this is kept: a result may be megabytes. Parts
+    of a stream are joined before they are written."""
+    if delta.kind == "text" or delta.weight:
+        return delta
+    written = _json(delta.payload)
+    if delta.kind == STREAM:
+        return replace(delta, weight=len(written))
+    return _Written(kind=delta.kind, payload={}, weight=len(written), written=written)
+
+
 def _size(delta: Delta) -> int:
     """About its size in memory and on the wire; text, the usual case, is measured exactly."""
-    if delta.kind == "text":
-        return len(delta.payload["text"]) + _OVERHEAD_BYTES
-    if delta.weight:
-        return delta.weight + _OVERHEAD_BYTES
-    return len(_json(delta.payload)) + _OVERHEAD_BYTES
+    return (len(delta.payload["text"]) if delta.kind == "text" else delta.weight) + _OVERHEAD_BYTES
 
 
 def wire_size(delta: pb.Delta) -> int:
