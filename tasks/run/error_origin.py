@@ -15,6 +15,7 @@ import agent_runner
 from agent_runner.clients.engine.user_graphs.grouped_errors import errors_in
 
 MAX_TRACEBACK_CHARS = 8_192
+MOST_LINKS = 8
 _NODE_NOTE = "During task with name '"
 """How LangGraph marks an exception that leaves a node (langgraph 1.2, `pregel/_retry.py`)."""
 
@@ -28,11 +29,11 @@ _NOT_THE_USERS = (
 def origin_of(error: BaseException) -> dict[str, Any]:
     """`error_class`, `error_node`, `error_at` (`graphs/plan.py:12 in load`) and `traceback`, each if it is known. Of a
     group of errors the place is that of the first one, and the class is theirs if they have the same."""
-    inner = errors_in(error)
-    at = next((f"{_short(f.filename)}:{f.lineno} in {f.name}" for f in reversed(_frames(inner[0]))), None)
-    classes = {_class_of(one) for one in inner}
+    seen, place = _users(error)
+    at = next((f"{_short(f.filename)}:{f.lineno} in {f.name}" for f in reversed(_frames(place))), None)
+    classes = {_class_of(one) for one in errors_in(seen)}
     facts = {
-        "error_class": classes.pop() if len(classes) == 1 else _class_of(error),
+        "error_class": classes.pop() if len(classes) == 1 else _class_of(seen),
         "error_node": next(_nodes(error), None),
         "error_at": at,
         "traceback": _bounded(_traceback(error)),
@@ -52,6 +53,21 @@ def _nodes(error: BaseException) -> Iterator[str]:
     for note in getattr(error, "__notes__", ()):
         if isinstance(note, str) and note.startswith(_NODE_NOTE):
             yield note.removeprefix(_NODE_NOTE).partition("'")[0]
+
+
+def _users(error: BaseException) -> tuple[BaseException, BaseException]:
+    """The error, and the one whose place is told. Of an error that this worker raised because of another (a graph that
+    could not be made) they are those of the other one, if it passed the user's code."""
+    links = [error]
+    while type(links[-1]).__module__.startswith("agent_runner.") and len(links) < MOST_LINKS:
+        if (cause := links[-1].__cause__) is None:
+            break
+        links.append(cause)
+    for link in reversed(links):
+        for place in (errors_in(link)[0], link):
+            if any(map(_is_users, _frames(place))):
+                return link, place
+    return error, errors_in(error)[0]
 
 
 def _frames(error: BaseException) -> list[traceback.FrameSummary]:
