@@ -73,10 +73,11 @@ def empty_answer_note(why: str = "") -> list[Delta]:
 
 def wrong_turn_note(turn: WrongTurn) -> Delta:
     """A note, because LangGraph itself lets the run end as if the node that is not there had done its work."""
-    node, target = _name(turn.node), _name(turn.target)
+    target = _name(turn.target)
     place = f" within {_listed(turn.place)}" if turn.place else ""
+    who = f"The node {_name(turn.node)}{place}" if turn.node else f"The caller's command{place}"
     has = f" It has: {_listed(turn.nodes)}." if turn.nodes else ""
-    sent = f"The node {node}{place} sent the run on to {target}, a node that its graph does not have"
+    sent = f"{who} sent the run on to {target}, a node that its graph does not have"
     text = f"{sent}: nothing ran there.{has}"
     metadata = {
         "note": "wrong_turn",

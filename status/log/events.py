@@ -244,7 +244,8 @@ class ToolAnswered:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrongTurn:
     """The node `node` sent the run on to `target`, which its graph does not have, so that nothing ran there. `place`:
-    the nodes around this graph, outermost first; `nodes`: those that it has."""
+    the nodes around this graph, outermost first; `nodes`: those that it has. An empty `node`: the command with which
+    the graph was begun."""
 
     message_id: str
     node: str

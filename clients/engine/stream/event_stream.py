@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk, RemoveMessage, ToolMessage
+from langgraph.constants import START
 from langgraph.errors import GraphBubbleUp, GraphInterrupt
 from langgraph.graph.message import REMOVE_ALL_MESSAGES
 
@@ -331,6 +332,8 @@ class V2Events:
     def _wrong_turn(self, raw: Mapping[str, Any]) -> Iterator[Event]:
         told = raw["data"]
         turn = (told["place"], told["node"], told["target"])
+        if told["node"] == START and (told["place"], "", told["target"]) in self._wrong_turns:
+            return  # on a new thread LangGraph lets this node repeat the command that began the graph
         if turn not in self._wrong_turns and len(self._wrong_turns) < MOST_WRONG_TURNS:
             self._wrong_turns.add(turn)
             yield events.WrongTurn(message_id=f"{events.WRONG_TURN}{raw['run_id']}-{len(self._wrong_turns)}", **told)

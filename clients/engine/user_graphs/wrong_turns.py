@@ -9,8 +9,9 @@ from functools import wraps
 from typing import Any
 
 from langgraph._internal._constants import TASKS
+from langgraph.constants import END
 from langgraph.pregel._loop import PregelLoop
-from langgraph.types import Send
+from langgraph.types import Command, Send
 
 TO_A_NODE = "branch:to:"
 """The prefix of the channels by which LangGraph's `StateGraph` starts its nodes."""
@@ -19,9 +20,17 @@ TO_A_NODE = "branch:to:"
 def notice_wrong_turns() -> None:
     """From now on each step of a graph in this process tells the run's handler (`EventHandler.wrong_turn`) of targets
     that the graph does not have. Idempotent."""
-    ends = getattr(PregelLoop, "after_tick", None)
-    if ends is None or getattr(ends, "notices", False):
+    begins, ends = getattr(PregelLoop, "_first", None), getattr(PregelLoop, "after_tick", None)
+    if begins is None or ends is None or getattr(ends, "notices", False):
         return
+
+    @wraps(begins)
+    def first(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(self.input, Command):
+            for target in _of_command(self.input):
+                if target not in self.nodes:
+                    _tell(self, "", target)
+        return begins(self, *args, **kwargs)
 
     @wraps(ends)
     def after_tick(self: Any) -> None:
@@ -30,7 +39,15 @@ def notice_wrong_turns() -> None:
         ends(self)
 
     vars(after_tick)["notices"] = True
-    PregelLoop.after_tick = after_tick  # type: ignore[method-assign]
+    PregelLoop._first, PregelLoop.after_tick = first, after_tick  # type: ignore[method-assign]
+
+
+def _of_command(given: Command[Any]) -> Iterator[str]:
+    """Where a command that begins a run goes to."""
+    for place in given.goto if isinstance(given.goto, list | tuple) else [given.goto]:
+        name = place.node if isinstance(place, Send) else str(place)
+        if name != END:
+            yield name
 
 
 def _wrong_turns(loop: Any) -> Iterator[tuple[str, str]]:

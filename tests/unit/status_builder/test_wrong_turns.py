@@ -119,6 +119,23 @@ async def test_a_turn_into_the_parent_graph_is_looked_for_there() -> None:
     assert notes(told) == [to("others", "'team'", "It has: 'team', 'other'.")]
 
 
+@pytest.mark.parametrize("goto", ["reviewer", Send("reviewer", {}), ["reviewer", "review", END]])
+async def test_a_command_of_the_caller_is_told_too(goto: Any) -> None:
+    """There no node has routed."""
+    told = await tell(planned(), Command(goto=goto, update={"did": []}))
+    sent = "The caller's command sent the run on to 'reviewer', a node that its graph does not have"
+    assert notes(told) == [f"{sent}: nothing ran there. {HAS}"]
+    assert notes(await tell(planned(), Command(goto=["review", END], update={"did": []}))) == []
+
+
+async def test_a_route_at_the_start_is_told() -> None:
+    """LangGraph's name of the start is what the author of the graph wrote, too."""
+    builder = StateGraph(Did)
+    builder.add_node("plan", lambda state: {"did": ["plan"]})
+    builder.add_conditional_edges(START, lambda state: "planner")
+    assert notes(await tell(builder.compile(), {"did": []})) == [to("planner", "'__start__'", "It has: 'plan'.")]
+
+
 async def test_a_graph_that_a_node_calls_in_a_thread_is_heard() -> None:
     """`invoke` in a plain function runs in another thread; the note is in its place nevertheless."""
     inner = planned(goto="reviewer")
