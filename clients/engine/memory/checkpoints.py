@@ -176,9 +176,19 @@ class SqliteMemory(HeadTracking, OneVisitSaver):
         weighed = self.here.read(lambda connection: weight(connection, thread_id)) if self.here else None
         size = weighed[0] if weighed else None
         gone = await self.write(lambda connection: prune_sqlite(connection, thread_id, head, also), size)
-        if gone and not (self.here and self.here.read(has_room) == (False,)):
-            await self.read(give_back)
+        if gone:
+            await self._give_back()
         return gone
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await super().adelete_thread(thread_id)
+        await self._give_back()
+
+    async def _give_back(self) -> None:
+        if self.here and self.here.read(has_room) == (False,):
+            return
+        while await self.write(give_back):
+            pass
 
     async def drop(self, thread_id: str, ids: Sequence[str]) -> None:
         await self.write(lambda connection: drop_sqlite(connection, thread_id, ids))

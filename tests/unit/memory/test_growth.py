@@ -11,8 +11,10 @@ import psycopg
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import empty_checkpoint
 
 from agent_runner.clients.engine.agent_definition import Bundle
+from agent_runner.clients.engine.memory.checkpoints import open_saver
 from agent_runner.status.phases import Phase
 from tests.unit.memory.test_matrix import Stack
 from tests.unit.tasks.runner_process import runner_process, settings_of
@@ -113,6 +115,23 @@ async def test_turns_do_not_add_up(stack: Stack, graph: str, tmp_path: Path) -> 
     elif (file := tmp_path / "memory.db").exists():
         assert file.stat().st_size < 10 * CORPUS
     await asyncio.to_thread(lambda: stack.process.loop.submit(stack.process.memory.prune(thread, "")).result(20))
+
+
+@pytest.mark.parametrize("removed", ["states before the head", "the thread"])
+async def test_a_file_gives_its_room_back(tmp_path: Path, removed: str) -> None:
+    """What is removed is not on the disk any more, also if nothing is written afterwards."""
+    file = tmp_path / "memory.db"
+    async with await open_saver(f"sqlite:///{file}") as memory:
+        place = RunnableConfig(configurable={"thread_id": "t", "checkpoint_ns": ""})
+        for n in range(120):
+            state = empty_checkpoint()
+            state["channel_values"] = {"corpus": f"{n}".ljust(CORPUS, "x")}
+            place = await memory.saver.aput(place, state, {"step": n}, {})
+        assert file.stat().st_size > 60 * CORPUS
+        head = place["configurable"]["checkpoint_id"] if removed != "the thread" else ""
+        await memory.prune("t", head)
+        assert file.stat().st_size < 2 * CORPUS
+        assert bool(await memory.saver.aget_tuple(place)) == bool(head)
 
 
 async def edited(stack: Stack, graph: str, thread: str, head: str, note: str) -> str:

@@ -12,7 +12,9 @@ from agent_runner.clients.engine.memory.pruning import saved, unneeded
 STRIPPED = "agent_runner_stripped"
 """Marks, in its metadata, a checkpoint that has only the channels from which later checkpoints are put together."""
 WAL_BYTES = 16 << 20
-FREE_PAGES_LEAST = 256
+FREE_PAGES_LEAST = 1024
+PORTION_PAGES = 2048
+"""Others may write between two portions of the pages that are given back."""
 _FOUND = "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, metadata FROM checkpoints WHERE thread_id = ?"
 _ONE = "thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?"
 ROWS_IN_PLACE = 64
@@ -87,10 +89,17 @@ def has_room(connection: sqlite3.Connection) -> bool:
     return free >= FREE_PAGES_LEAST and free * 4 > pages
 
 
-def give_back(connection: sqlite3.Connection) -> None:
-    """Give the free pages back to the disk, if there is room."""
-    if has_room(connection):
-        connection.execute("PRAGMA incremental_vacuum").fetchall()
+def give_back(connection: sqlite3.Connection) -> bool:
+    """Give some of the free pages back to the disk, if there is room. Returns whether there is more."""
+    if not has_room(connection):
+        return False
+    free = _number(connection, "PRAGMA freelist_count")
+    # `execute` would free one page: the statement ends after many steps, and has no rows to ask for.
+    connection.executescript(f"PRAGMA incremental_vacuum({PORTION_PAGES})")
+    more = has_room(connection) and _number(connection, "PRAGMA freelist_count") < free
+    if not more:  # the file becomes smaller when the log is copied into it
+        connection.execute("PRAGMA wal_checkpoint").fetchall()
+    return more
 
 
 def _number(connection: sqlite3.Connection, question: str) -> int:
