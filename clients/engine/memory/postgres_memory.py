@@ -3,18 +3,19 @@
 import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import nullcontext
-from typing import Any, cast
+from typing import Any, LiteralString, cast
 
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from psycopg.rows import DictRow
 
 from agent_runner.clients.engine.memory.checkpoints import HeadTracking, Memory
-from agent_runner.clients.engine.memory.postgres_pool import Patient, Pool, open_pool, set_up_alone
+from agent_runner.clients.engine.memory.postgres_pool import Patient, Pool, open_pool, patiently, set_up_alone
+from agent_runner.clients.engine.memory.postgres_saver import OneTripSaver
 from agent_runner.clients.engine.memory.prune_postgres import drop_postgres, prune_postgres
 from agent_runner.clients.engine.memory.state.serializer import StateSerializer
 from agent_runner.clients.engine.memory.untold_steps import STEPS_POSTGRES, WRITTEN_POSTGRES, Step, step
 
 
-class PostgresMemory(HeadTracking, Patient, AsyncPostgresSaver):
+class PostgresMemory(HeadTracking, Patient, OneTripSaver):
     """A small pool of connections. Reads and writes wait for a database that is away."""
 
     def __init__(self, pool: Pool) -> None:
@@ -27,17 +28,22 @@ class PostgresMemory(HeadTracking, Patient, AsyncPostgresSaver):
         return await prune_postgres(self.pool, thread_id, head, also)
 
     async def drop(self, thread_id: str, ids: Sequence[str]) -> None:
-        await drop_postgres(self.pool, thread_id, ids)
+        await patiently(lambda: drop_postgres(self.pool, thread_id, ids))
 
     async def writes_since(self, thread_id: str, checkpoint_id: str, channel: str) -> dict[str, Any]:
-        async with self.pool.connection() as connection:
-            rows = await (await connection.execute(WRITTEN_POSTGRES, (thread_id, channel, checkpoint_id))).fetchall()
+        rows = await self._rows(WRITTEN_POSTGRES, thread_id, channel, checkpoint_id)
         return {row["task_id"]: self.serde.loads_typed((row["type"], row["blob"])) for row in rows}
 
     async def steps_since(self, thread_id: str, checkpoint_id: str) -> list[Step]:
-        async with self.pool.connection() as connection:
-            rows = await (await connection.execute(STEPS_POSTGRES, (thread_id, checkpoint_id))).fetchall()
+        rows = await self._rows(STEPS_POSTGRES, thread_id, checkpoint_id)
         return [step(row["checkpoint_id"], row["parent_checkpoint_id"], row["metadata"]) for row in rows]
+
+    async def _rows(self, question: LiteralString, *values: str) -> list[DictRow]:
+        async def asked() -> list[DictRow]:
+            async with self.pool.connection() as connection:
+                return await (await connection.execute(question, values)).fetchall()
+
+        return await patiently(asked)
 
     @property
     def pool(self) -> Pool:

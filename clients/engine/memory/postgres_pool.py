@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import psycopg
 from langchain_core.runnables import RunnableConfig
@@ -32,6 +33,9 @@ ATTEMPT_S = 5
 CONNECTION_WAIT_S = 10.0
 TAKE_LOCK = "SELECT pg_try_advisory_xact_lock(7021794871652217445) AS mine"
 SET_UP_PAUSE_S = 0.05
+TRUSTED_S = 0.25
+"""For so long a connection that has answered is given out again without being asked. Shorter than the pause after which
+a call that met a broken one is tried again."""
 PATIENCE_S, PAUSE_S = 300.0, 0.5
 """How long a run waits for its memory, and the pause between attempts. Its own time limit may end the run before."""
 
@@ -49,12 +53,17 @@ class SteadyPool(Pool):
 async def open_pool(url: str) -> Pool:
     """A pool that has connected once. Raises psycopg's error if it cannot, ValueError for a URL that it cannot read."""
 
+    answered: WeakKeyDictionary[AsyncConnection[DictRow], float] = WeakKeyDictionary()
+
     async def check(connection: AsyncConnection[DictRow]) -> None:
+        if time.monotonic() - answered.get(connection, -math.inf) < TRUSTED_S:
+            return
         try:
             await AsyncConnectionPool.check_connection(connection)
         except psycopg.Error:
             await pool.drain()  # if one connection is broken, the others are broken too
             raise
+        answered[connection] = time.monotonic()
 
     async def suit(connection: AsyncConnection[DictRow]) -> None:
         answer = await (await connection.execute("SELECT pg_backend_pid() AS pid", prepare=False)).fetchone()

@@ -1,9 +1,10 @@
 """Create an execution and admit it to its session. The row is the outbox: it exists before any message."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Engine, Row
 from sqlalchemy.exc import IntegrityError
 
 from agent_runner.status.log.events import USER_MESSAGE
@@ -12,7 +13,7 @@ from agent_runner.status.phases import TERMINAL_PHASES, Phase
 from agent_runner.status.requests.multitask import Multitask
 from agent_runner.status.schedules.schedule import FiringOutcome
 from agent_runner.status.store.driver.transaction import Connection
-from agent_runner.status.store.errors import NotDue, NoWorker
+from agent_runner.status.store.errors import NotDue, NoWorker, StoreConflict
 from agent_runner.status.store.executions.attachments import put_attachments
 from agent_runner.status.store.executions.tags import put_execution_tags
 from agent_runner.status.store.logs.log_writes import LOG_ROW
@@ -54,7 +55,16 @@ def _first_rows(new: NewExecution) -> list[NewDelta]:
     ]
 
 
+UNSEEN_MOST = 256
+"""So many creates may be under way that a count does not see: 16 servers with all connections of theirs."""
+
+
 class Creation(Multitasking, OrgUse, Resources):
+    def __init__(self, engine: Engine, now: Callable[[], float] | None) -> None:
+        super().__init__(engine, now)
+        self._near_cap: set[str] = set()
+        """Queues in which the last count found less room than `UNSEEN_MOST`."""
+
     @verb(orgs=Orgs.WRITES)
     async def create(
         self, new: NewExecution, *, session: Resource | None = None, queue_cap: int = 0, silent_s: float = 0.0
@@ -181,11 +191,18 @@ class Creation(Multitasking, OrgUse, Resources):
         return connection.first(made.open_one(), **self.params(its_session=new.session_id)) is not None
 
     def _full(self, connection: Connection, queue: str, cap: int) -> bool:
-        """Counts one after the other (SQLite has one writer anyway): two that count at once would both find room."""
+        """Near the cap one counts after the other: two that count at once would both find room. Far from it all count
+        at once, and those who are near wait for them. On SQLite there is one writer anyway."""
+        alone = queue in self._near_cap
         if not self.is_sqlite:
-            lock = func.pg_advisory_xact_lock(func.hashtextextended(f"agent_runner.queue {queue}", 0))
-            connection.execute(select(lock))
-        return self._queued(connection, queue) >= cap
+            connection.one(made.queue_lock(shared=not alone), its_queue=queue)
+        queued = self._queued(connection, queue)
+        if queued + 2 * UNSEEN_MOST < cap:  # twice: at the border a queue would be taken in and out all the time
+            self._near_cap.discard(queue)
+        if queued + UNSEEN_MOST >= cap and not alone and not self.is_sqlite:
+            self._near_cap.add(queue)
+            raise StoreConflict("the queue is nearly full")  # counts again, alone
+        return queued >= cap
 
     def _queued(self, connection: Connection, queue: str) -> int:
         return int(connection.first(made.queued(), its_queue=queue))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ClauseElement, case, func, select
+from sqlalchemy import ClauseElement, case, func, literal, select
 from sqlalchemy.dialects.postgresql import insert as postgres_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -86,6 +86,14 @@ def last_graph() -> ClauseElement:
 def queued() -> ClauseElement:
     waiting = (OPEN, E.runner_queue == text_of("its_queue"), E.phase == Phase.PENDING)
     return select(func.count()).select_from(executions).where(*waiting)
+
+
+@ready
+def queue_lock(*, shared: bool) -> ClauseElement:
+    """Postgres' lock for those who count a queue, until the end of the transaction."""
+    lock = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+    taken = lock(func.hashtextextended("agent_runner.queue " + text_of("its_queue"), 0))
+    return select(literal(1)).select_from(taken.alias())
 
 
 @ready
