@@ -47,6 +47,9 @@ NOT_OURS_TO_READ = (
     "click",
     "json",
     "logging",
+    "google",
+    "langgraph",
+    "opentelemetry",
 )
 
 

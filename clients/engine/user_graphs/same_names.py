@@ -1,4 +1,5 @@
-"""Refuses a graph whose file got another folder's module in place of the one beside it.
+"""Refuses a graph whose file got another folder's module in place of the one beside it, and says why an import failed
+that a library answered.
 
 Python knows one module of a name in a process. Of two agents that each have a `state.py` in a folder that can be
 imported from, the second one would run with the first one's, and only its answers would show it.
@@ -21,8 +22,7 @@ def refuse_same_names(file: Path, project: Path) -> None:
     if folder not in {Path(one).resolve() for one in sys.path if one}:
         return  # a module of this name is not meant to be found beside the file
     for name in sorted(set(_imported(file))):
-        beside = next((one for one in (folder / f"{name}.py", folder / name) if one.exists()), None)
-        taken = _place(sys.modules.get(name))
+        beside, taken = _beside(folder, name), _place(sys.modules.get(name))
         if beside is None or taken is None or taken.is_relative_to(folder):
             continue
         if taken.is_relative_to(project.resolve()) and not any(taken.is_relative_to(library) for library in _LIBRARIES):
@@ -30,6 +30,22 @@ def refuse_same_names(file: Path, project: Path) -> None:
                 f"its module '{name}' is {taken}, not {beside}: Python knows one module of a name. Import it relatively"
                 f" (`from .{name} import ...`), or give one of them another name"
             )
+
+
+def shadowed(error: Exception, folder: Path) -> str:
+    """What to write instead, if an import failed because a library has the name of a module in `folder`; else empty."""
+    name = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else ""
+    beside, taken = _beside(folder, name), _place(sys.modules.get(name))
+    if not name or beside is None or taken is None or taken.is_relative_to(folder.resolve()):
+        return ""
+    return (
+        f". Its module '{name}' is {taken}, not {beside}: what is installed comes first. Import it relatively"
+        f" (`from .{name} import ...`), or give it another name"
+    )
+
+
+def _beside(folder: Path, name: str) -> Path | None:
+    return next((one for one in (folder / f"{name}.py", folder / name) if one.exists()), None)
 
 
 def _imported(file: Path) -> Iterator[str]:

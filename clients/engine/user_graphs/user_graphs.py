@@ -44,7 +44,7 @@ from agent_runner.clients.engine.user_graphs.graph_surroundings import (
 from agent_runner.clients.engine.user_graphs.grouped_errors import named
 from agent_runner.clients.engine.user_graphs.half_imports import bear_half_imports
 from agent_runner.clients.engine.user_graphs.run_context import check_names
-from agent_runner.clients.engine.user_graphs.same_names import refuse_same_names
+from agent_runner.clients.engine.user_graphs.same_names import refuse_same_names, shadowed
 from agent_runner.clients.process.shared_work import SharedWork
 from agent_runner.clients.process.threads import apart, own
 from agent_runner.clients.settings.server_of_graphs import GraphsFileError, read_graphs_file
@@ -135,6 +135,7 @@ class UserGraphs:
         except Exception as error:
             raise GraphError(
                 f"{self._path}: graph '{name}': importing {place} failed: {named(error)}{self._lacks(error)}"
+                f"{shadowed(error, (self._path.parent / place).parent)}"
             ) from error
 
     def _lacks(self, error: Exception) -> str:

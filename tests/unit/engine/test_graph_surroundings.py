@@ -96,6 +96,15 @@ async def test_a_failed_import_names_what_is_not_installed(tmp_path: Path, uniqu
         await graphs.load("g")
 
 
+@pytest.mark.parametrize("imports", ["from redis import WORD", "import redis.words"])
+async def test_a_library_of_the_name_of_ones_own_module_is_named(tmp_path: Path, unique: str, imports: str) -> None:
+    """With both places and what to write instead, which works."""
+    write(tmp_path / "redis.py", "WORD = 1")
+    with pytest.raises(GraphError, match=r"Its module 'redis' is .*__init__.py, not .*redis.py: .*`from .redis import"):
+        await project(tmp_path, imports).load("g")
+    await project(tmp_path, "from .redis import WORD").load("g")
+
+
 @pytest.mark.parametrize("form", ["file", "object"])
 async def test_env_reaches_the_code_and_overrides_nothing(
     tmp_path: Path, unique: str, monkeypatch: pytest.MonkeyPatch, form: str
