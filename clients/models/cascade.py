@@ -22,7 +22,7 @@ from langchain_core.language_models import BaseChatModel
 from pydantic import SecretStr, ValidationError
 
 from agent_runner.clients.models.demo import MODEL_NAME, DemoModel
-from agent_runner.clients.models.errors import ModelError, proxy_error
+from agent_runner.clients.models.errors import ModelError, environment_error
 from agent_runner.clients.models.provider_words import fields_of
 from agent_runner.clients.models.providers import anthropic_model, ollama_model, openai_model, other_model
 
@@ -87,7 +87,7 @@ def build_model(settings: ModelSettings, model_name: str = "") -> tuple[BaseChat
     try:
         model = own[provider](settings, name) if provider in own else other_model(provider, name, **_options(settings))
     except Exception as error:
-        if unusable := proxy_error(error):
+        if unusable := environment_error(error):
             raise unusable from error
         if isinstance(error, ImportError):
             raise ModelError(

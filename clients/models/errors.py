@@ -5,7 +5,9 @@ A provider reports an error in three ways: the status of its answer, an error in
 """
 
 import json
+import os
 import re
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -142,9 +144,15 @@ _AGAIN = (BROKE_OFF, ON_THE_WAY, OLLAMA_DOWN, UNREACHABLE, PROVIDER_DOWN, RATE_L
 """What may be over a moment later."""
 
 
-def proxy_error(error: BaseException) -> ModelError | None:
-    """The error for an unusable proxy of the environment (no package for SOCKS, no usable URL), else None."""
+def environment_error(error: BaseException) -> ModelError | None:
+    """The error for something in the environment that no client can use: a proxy (no package for SOCKS, no usable URL),
+    certificates that are not there. Else None."""
     text = str(error)
+    if named := _certificates(error):
+        return ModelError(
+            f"{named} cannot be read as certificates: {text}",
+            f"Correct or unset {named.partition('=')[0]} where the worker runs.",
+        )
     if isinstance(error, ImportError) and "socks" in text.lower():
         return ModelError(
             "the environment names a SOCKS proxy, and the package for it is not installed",
@@ -158,6 +166,17 @@ def proxy_error(error: BaseException) -> ModelError | None:
     return None
 
 
+def _certificates(error: BaseException) -> str:
+    """The variable that names the certificates, if Python failed to load them: its error names no file."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    code = frame.tb_frame.f_code if frame is not None else None
+    if not isinstance(error, OSError) or code is None or code is not ssl.create_default_context.__code__:
+        return ""
+    return next((f"{name}={os.environ[name]}" for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ), "")
+
+
 def explain_model_error(error: BaseException) -> tuple[str, str] | None:
     """(text, advice) if an exception of a model provider is the cause, at any depth of the chain; else None.
 
@@ -167,7 +186,7 @@ def explain_model_error(error: BaseException) -> tuple[str, str] | None:
     texts: list[str] = []
     wait_s = 0.0
     for link in _chain(error):
-        named = link if isinstance(link, ModelError) else proxy_error(link) or _no_answer(link)
+        named = link if isinstance(link, ModelError) else environment_error(link) or _no_answer(link)
         if named is not None and found is None:
             return str(named), named.advice
         cause = _cause_of(link)
@@ -215,7 +234,7 @@ def failure_of(error: BaseException) -> ModelFailure | None:
             return cause.failure
         if isinstance(link, BrokenStream) or _no_answer(link) is not None:
             broke_off = True
-        elif proxy_error(link) is not None or isinstance(link, ModelError):
+        elif environment_error(link) is not None or isinstance(link, ModelError):
             return ModelFailure.NOT_CONFIGURED
     return ModelFailure.BROKE_OFF if broke_off else None
 

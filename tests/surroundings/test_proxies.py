@@ -41,10 +41,31 @@ def test_a_proxy_that_cannot_be_used_is_named(
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("ALL_PROXY", proxy)
+    text, advice = explained(provider)
+    assert says in text
+    assert "PROXY" in advice
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+@pytest.mark.parametrize("there", [False, True])
+def test_certificates_that_cannot_be_read_are_named(
+    provider: str, there: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their variable and their file; Python's own error names neither."""
+    file = tmp_path / "company.pem"
+    if there:
+        file.write_text("no certificate")
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    text, advice = explained(provider)
+    assert f"SSL_CERT_FILE={file} cannot be read as certificates" in text
+    assert "unset SSL_CERT_FILE" in advice
+
+
+def explained(provider: str) -> tuple[str, str]:
+    """Of the error of a model call."""
     settings = Settings(llm_provider=provider, llm_api_key="unused")  # type: ignore[arg-type]
-    with pytest.raises((ModelError, ImportError, ValueError)) as raised:
+    with pytest.raises((ModelError, ImportError, ValueError, OSError)) as raised:
         build_model(settings)[0].invoke("hello")
-    explained = explain_model_error(raised.value)
-    assert explained is not None
-    assert says in explained[0]
-    assert "PROXY" in explained[1]
+    told = explain_model_error(raised.value)
+    assert told is not None
+    return told
