@@ -155,4 +155,8 @@ def shown(value: Plain) -> str:
 
 
 def _plain(value: object) -> Plain:
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
+    """Half characters (a file's name that is not UTF-8) are written out: a handler that writes UTF-8 refuses them."""
+    if value is None or isinstance(value, int | float | bool):
+        return value
+    text = value if isinstance(value, str) else str(value)
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()

@@ -13,6 +13,7 @@ from agent_runner.clients.models.errors import explain_model_error, passing
 from agent_runner.clients.sandbox.kinds.port import SandboxError
 from agent_runner.clients.skills.library import SkillError
 from agent_runner.status.failures import Code
+from agent_runner.status.log.plain import plain_text
 from agent_runner.status.phases import Phase
 from agent_runner.status.questions import AnswerError
 from agent_runner.tasks.body_errors import REVOKED_BY
@@ -43,7 +44,8 @@ class Outcome:
 
     @property
     def facts_json(self) -> str:
-        return json.dumps(self.facts, ensure_ascii=False, default=str) if self.facts else ""
+        """An error may name a file whose name is not UTF-8, which no message can hold."""
+        return plain_text(json.dumps(self.facts, ensure_ascii=False, default=str)) if self.facts else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

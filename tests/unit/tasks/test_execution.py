@@ -44,7 +44,7 @@ async def first(state):
     what, _, argument = state["messages"][-1].content.partition(" ")
     STARTS.append(what)
     if what == "raise":
-        raise ValueError(argument)
+        raise ValueError(argument.replace("[half]", "\\udce9"))
     if what == "lost":
         raise ConnectionError(argument)
     if what == "sleep":
@@ -146,6 +146,13 @@ async def test_an_exception_of_the_agent_is_a_result(run: Run, server: RunnerSer
     assert "graphs.py" in begins, "the frames of LangGraph that lead there are left out"
     assert len(lines) == 1
     assert "ValueError: test error" in facts["traceback"]
+
+
+async def test_an_exception_that_names_a_file_whose_name_is_no_text(run: Run, server: RunnerServer) -> None:
+    """Python gives such a name as half characters, which no message can hold: they are replaced, nothing is lost."""
+    assert (await run("raise caf[half].csv is empty"))["code"] == "E301"
+    facts = json.loads(server.settled[0].facts_json)
+    assert facts["original_error"] == "caf\ufffd.csv is empty" in facts["traceback"]
 
 
 async def test_the_origin_of_an_error_shows_no_secret(run: Run, server: RunnerServer) -> None:
