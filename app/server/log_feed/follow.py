@@ -8,6 +8,7 @@ than the others, reads its missing rows from the store.
 import asyncio
 import time
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from agent_runner.app.server.context import ServerContext
@@ -80,7 +81,7 @@ async def follow(
                 yield Quiet()
                 quiet_since = time.monotonic()
             else:
-                await watcher.looked()
+                await watcher.news()
         yield ended
 
 
@@ -95,7 +96,7 @@ async def states(ctx: ServerContext, execution_id: str) -> AsyncGenerator[Snapsh
             watcher.start(state.seq)
         while not state.terminal:
             if not await _rows_after(ctx, watcher, execution_id, state.seq):
-                await watcher.looked()
+                await watcher.news()
                 continue
             await _rest(since + COALESCE_S)
             while rows := await _rows_after(ctx, watcher, execution_id, state.seq):
@@ -120,7 +121,9 @@ async def until_ended(ctx: ServerContext, execution_id: str, timeout_s: float) -
                 if end_row(rows[-1]) is not None:
                     return
             else:
-                await watcher.looked(left)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await watcher.news()
 
 
 async def snapshot(ctx: ServerContext, execution_id: str) -> Snapshot:

@@ -1,17 +1,17 @@
 """Watches logs: one watcher per execution and server, shared by all who follow that execution here.
 
 What this server appends goes to the watcher from memory, once it is durable. Rows that others appended are read from
-the store: when the watcher is woken, and every second in case a wake-up was lost. It keeps the newest rows for its
-readers. Each reader takes rows at its own pace and delays nobody. A reader that falls behind the kept rows
-reads the missing rows from the store. So the number of reads does not grow with the number of readers, and the memory
-does not grow with the slowest reader.
+the store: when the watcher is woken, and when nothing came for a second, in case a wake-up was lost. It keeps the
+newest rows for its readers. Each reader takes rows at its own pace and delays nobody. A reader that falls behind the
+kept rows reads the missing rows from the store. So the number of reads does not grow with the number of readers, and
+the memory does not grow with the slowest reader.
 """
 
 import asyncio
 import json
 import time
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import Context
 from dataclasses import replace
@@ -57,7 +57,8 @@ class Watcher:
         self._newest = 0
         self._ended = self._stopped = False
         self._woken: asyncio.Event | None = None
-        self._looked = asyncio.Event()
+        self._news = asyncio.Event()
+        self._told_at = 0.0
         self._task: asyncio.Task[None] | None = None
         self._failure: tuple[Exception, TracebackType | None] | None = None
         self._facts: asyncio.Task[Execution | None] | None = None
@@ -125,20 +126,15 @@ class Watcher:
             self._pages[seq] = page
         return page
 
-    async def looked(self, timeout_s: float | None = None) -> None:
-        """Waits until the watcher has looked for rows again, or the time has passed. Raises the watcher's failure.
+    def news(self) -> Awaitable[object]:
+        """Wait for it: until there may be newer rows. Raises the watcher's failure.
 
         Call it right after `rows_after` had nothing, without an `await` in between: then no row is missed.
         """
         if self._failure is not None:
             error, trace = self._failure
             raise error.with_traceback(trace)
-        if timeout_s is None:
-            await self._looked.wait()
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._looked.wait()
+        return self._news.wait()
 
     async def facts(self, seq: int) -> Execution:
         """The execution, not older than row `seq` of its log. Readers that ask for the same row share one read."""
@@ -186,9 +182,11 @@ class Watcher:
         return await self._store.read_log(self._id, self._newest, PAGE_ROWS, max_bytes=MAX_PAGE_BYTES)
 
     async def _wait(self, woken: asyncio.Event) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_EVERY_S):
-                await woken.wait()
+        """Until a wake-up, or until the readers were told nothing for a second: rows that are born need no look."""
+        while not woken.is_set() and (rest_s := self._told_at + LOOK_EVERY_S - time.monotonic()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(rest_s):
+                    await woken.wait()
         woken.clear()
 
     def _keep(self, page: Sequence[LogRow]) -> None:
@@ -216,8 +214,9 @@ class Watcher:
 
     def _tell(self) -> None:
         """Wakes all that wait now. Later ones wait for the next time."""
-        self._looked.set()
-        self._looked = asyncio.Event()
+        self._told_at = time.monotonic()
+        self._news.set()
+        self._news = asyncio.Event()
 
 
 class Watchers:

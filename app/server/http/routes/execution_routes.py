@@ -1,7 +1,7 @@
 """`/v1/executions`: create, read, follow, cancel, redrive, delete."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping
-from contextlib import ExitStack, aclosing, contextmanager
+from collections.abc import Awaitable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -232,15 +232,10 @@ class ExecutionHandlers:
         place: ExitStack,
         made: Snapshot | None = None,
     ) -> Response:
-        chunks = self._counted(event_stream(self._edges.ctx, execution_id, last_event_id, made))
+        chunks = event_stream(self._edges.ctx, execution_id, last_event_id, made)
+        place.enter_context(self._metrics.streams.track_inprogress())
         told = {**HEADERS, **headers}
         return LastingResponse(place.pop_all(), chunks, status_code=status, media_type=MEDIA_TYPE, headers=told)
-
-    async def _counted(self, chunks: AsyncGenerator[str, None]) -> AsyncIterator[str]:
-        with self._metrics.streams.track_inprogress():
-            async with aclosing(chunks):
-                async for chunk in chunks:
-                    yield chunk
 
 
 def _streams(request: Request) -> bool:

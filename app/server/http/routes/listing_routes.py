@@ -1,8 +1,7 @@
 """What a page for operators needs besides the list: its changes, many at once, the time line, the overview."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack
 from typing import Any
 
 from fastapi import Request
@@ -41,8 +40,8 @@ def listing_routes(edges: Edges, server: ServerContext, metrics: Metrics) -> Rou
         query = await executions.listing.checked(asked)
         with ExitStack() as place:
             place.enter_context(ctx.gate.streams.one())
-            chunks = _counted(feeds, query, metrics)
-            return LastingResponse(place.pop_all(), chunks, media_type=MEDIA_TYPE, headers=HEADERS)
+            place.enter_context(metrics.streams.track_inprogress())
+            return LastingResponse(place.pop_all(), feeds.stream(query), media_type=MEDIA_TYPE, headers=HEADERS)
 
     @routes.post("/executions:cancel", tags=["executions"], **many)
     async def cancel(request: Request) -> Response:
@@ -85,10 +84,3 @@ def listing_routes(edges: Edges, server: ServerContext, metrics: Metrics) -> Rou
         return JSONResponse(await overviews.shown())
 
     return routes
-
-
-async def _counted(feeds: ChangeFeeds, query: Any, metrics: Metrics) -> AsyncIterator[str]:
-    with metrics.streams.track_inprogress():
-        async with aclosing(feeds.stream(query)) as chunks:
-            async for chunk in chunks:
-                yield chunk
