@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import click
 
@@ -34,6 +35,18 @@ def settings_or_exit(role: Role) -> Settings:
             f"the settings are wrong:{lines}", next_step="agent-runner doctor --settings lists all of them.",
             exit_code=EXIT_USAGE,
         ) from None  # fmt: skip
+
+
+def server_url(_context: click.Context, _option: click.Parameter, given: str | None) -> str | None:
+    """For `--server`: without this check an address that no client can use would be tried for a minute."""
+    try:
+        parts = urlsplit(given or "")
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if given and not usable:
+        raise click.BadParameter(f"'{given}' is no address of a server; write it as http://host:port")
+    return given
 
 
 @contextmanager

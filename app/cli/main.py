@@ -1,6 +1,7 @@
 """`agent-runner`: the commands and the module of each."""
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -60,10 +61,16 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> Any:
     """The console script. Exit codes: 0, 1 failed, 2 usage or settings, 130 cancelled."""
-    if not hasattr(sys.stdout, "reconfigure"):
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 shows `?`, it does not end the run
+    try:
         return cli(args=arguments, prog_name="agent-runner")
-    sys.stdout.reconfigure(errors="replace")  # a terminal without UTF-8 shows `?`, it does not end the run
-    return cli(args=arguments, prog_name="agent-runner")
+    except UnicodeEncodeError:
+        given = [os.fsencode(one) for one in (sys.argv[1:] if arguments is None else arguments)]
+        if odd := next((one for one in given if one.decode(errors="replace").encode() != one), None):
+            click.echo(f"Error: the argument {str(odd)[1:]} is not UTF-8 text", err=True)
+            sys.exit(2)
+        raise
 
 
 if __name__ == "__main__":

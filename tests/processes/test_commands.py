@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from agent_runner.app.cli.data_dir import written_in
 from tests.unit.cli.scripted_server import ID, IN_PROGRESS, PENDING, USER, Said, ScriptedServer, failed
 
 HEAVY = ("fastapi", "sqlalchemy", "langgraph", "langchain_core", "celery", "kombu", "grpc", "pydantic", "httpx", "rich")
@@ -122,6 +123,13 @@ def test_cancel_says_what_it_did(server: ScriptedServer, ended: list[Said], afte
         (["run", "x", "--server", "http://127.0.0.1:9", "--env", "NOT_SET_ANYWHERE"], {}, "NOT_SET_ANYWHERE"),
         (["run", "x"], {"AGENT_RUNNER_POOL": "x", "AGENT_RUNNER_HTTP_PORT": "x"}, "AGENT_RUNNER_HTTP_PORT"),
         (["nonsense"], {}, "No such command"),
+        (["run", "x", "--server", "localhost:8080"], {}, "write it as http://host:port"),
+        (["executions", "--server", "http://[::1", "list"], {}, "write it as http://host:port"),
+        (
+            ["executions", "--server", "http://127.0.0.1:9", "get", "\udcff"],
+            {},
+            r"the argument '\xff' is not UTF-8 text",
+        ),
     ],
 )
 def test_wrong_usage_or_settings(arguments: list[str], environment: dict[str, str], said: str) -> None:
@@ -130,6 +138,18 @@ def test_wrong_usage_or_settings(arguments: list[str], environment: dict[str, st
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stdout == ""
+
+
+def test_who_reads_may_leave(server: ScriptedServer) -> None:
+    """As `| head` does: the command ends without a word of the data directory, and without a traceback."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "agent_runner.app.cli.main", "run", "hello", "--server", server.url]
+    with os.fdopen(writing, "wb") as out:
+        done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    with pytest.raises(BrokenPipeError), written_in(Path.cwd()):
+        raise BrokenPipeError(32, "Broken pipe")
 
 
 def test_refused_create(server: ScriptedServer) -> None:

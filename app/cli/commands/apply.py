@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from agent_runner.app.cli.exits import EXIT_USAGE, Failed, api_errors, settings_or_exit
+from agent_runner.app.cli.exits import EXIT_USAGE, Failed, api_errors, server_url, settings_or_exit
 from agent_runner.clients.backend.http_api import ApiError, HttpApi
 
 API_VERSION = "agentic.stigmer.ai/v1"
@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 @click.command()
 @click.option("--file", "-f", "files", multiple=True, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--server", metavar="URL", help="AGENT_RUNNER_HTTP_URL [http://127.0.0.1:8080]")
+@click.option("--server", metavar="URL", callback=server_url, help="AGENT_RUNNER_HTTP_URL [http://127.0.0.1:8080]")
 def apply(files: tuple[Path, ...], server: str | None) -> None:
     """Create or update resources. FILE holds one or more documents; the same again changes nothing."""
     settings = settings_or_exit("client")

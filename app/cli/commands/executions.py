@@ -11,7 +11,7 @@ import click
 
 from agent_runner.app.cli.commands.answer import answer_on
 from agent_runner.app.cli.display import failure, phase_of
-from agent_runner.app.cli.exits import Failed, api_errors, settings_or_exit
+from agent_runner.app.cli.exits import Failed, api_errors, server_url, settings_or_exit
 from agent_runner.app.cli.live_view import Terminal
 from agent_runner.app.cli.secret_options import env_option, secrets_of
 from agent_runner.clients.backend.http_api import HttpApi
@@ -23,7 +23,7 @@ _COLUMNS = (("ID", 30), ("PHASE", 12), ("CREATED", 20), ("SESSION", 30))
 
 
 @click.group()
-@click.option("--server", metavar="URL", help="AGENT_RUNNER_HTTP_URL [http://127.0.0.1:8080]")
+@click.option("--server", metavar="URL", callback=server_url, help="AGENT_RUNNER_HTTP_URL [http://127.0.0.1:8080]")
 @click.pass_context
 def executions(ctx: click.Context, server: str | None) -> None:
     """List, get, watch, cancel, redrive or answer executions."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from agent_runner.app.cli.exits import api_errors, settings_or_exit
+from agent_runner.app.cli.exits import api_errors, server_url, settings_or_exit
 from agent_runner.clients.backend.http_api import HttpApi
 
 SCOPES = ("admin", "execute", "read", "runner", "model")
@@ -19,7 +19,7 @@ Ask = Callable[[HttpApi], Awaitable[Any]]
 
 
 @click.group()
-@click.option("--server", metavar="URL", help="AGENT_RUNNER_HTTP_URL [http://127.0.0.1:8080]")
+@click.option("--server", metavar="URL", callback=server_url, help="AGENT_RUNNER_HTTP_URL [http://127.0.0.1:8080]")
 @click.pass_context
 def keys(ctx: click.Context, server: str | None) -> None:
     """Make, list and revoke API keys. Needs a key with the scope admin."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from agent_runner.app.cli.exits import api_errors, settings_or_exit
+from agent_runner.app.cli.exits import api_errors, server_url, settings_or_exit
 from agent_runner.clients.backend.http_api import HttpApi
 
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
@@ -18,7 +18,7 @@ _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 @click.option("--days", type=click.FloatRange(0, 36_500), help="Instead of AGENT_RUNNER_RETENTION_DAYS of the server.")
 @click.option("--dry-run", is_flag=True, help="Count what would be removed, and remove nothing.")
 @click.option("--json", "as_json", is_flag=True)
-@click.option("--server", metavar="URL", help="AGENT_RUNNER_HTTP_URL [http://127.0.0.1:8080]")
+@click.option("--server", metavar="URL", callback=server_url, help="AGENT_RUNNER_HTTP_URL [http://127.0.0.1:8080]")
 def retention(days: float | None, dry_run: bool, as_json: bool, server: str | None) -> None:
     """Remove old executions, and sandboxes and memory that no session needs. Needs a key with the scope admin.
 

@@ -17,7 +17,7 @@ import click
 
 from agent_runner.app.cli.attachment_options import attach_option, message_with
 from agent_runner.app.cli.data_dir import written_in
-from agent_runner.app.cli.exits import EXIT_CANCELLED, EXIT_USAGE, Failed, settings_or_exit
+from agent_runner.app.cli.exits import EXIT_CANCELLED, EXIT_USAGE, Failed, server_url, settings_or_exit
 from agent_runner.app.cli.live_view import Terminal
 from agent_runner.app.cli.secret_options import env_option, secrets_of
 from agent_runner.clients.process.local_stack import stack_runs
@@ -61,7 +61,10 @@ class Request:
     help="Where orgs take turns: before its org's other executions (more than 0), or after them.",
 )
 @click.option("--org", metavar="ORG", help="The organisation it belongs to.")
-@click.option("--server", metavar="URL", help="A server that runs; else AGENT_RUNNER_HTTP_URL, else one for this run.")
+@click.option(
+    "--server", metavar="URL", callback=server_url,
+    help="A server that runs; else AGENT_RUNNER_HTTP_URL, else one for this run.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="The final execution as JSON on stdout and nothing else there.")
 def run(
     message: str | None, agent: str | None, graph: str | None, session: str | None, model: str | None,

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from agent_runner.app.cli.exits import api_errors, settings_or_exit
+from agent_runner.app.cli.exits import api_errors, server_url, settings_or_exit
 from agent_runner.app.cli.secret_options import env_option, secrets_of
 from agent_runner.clients.backend.http_api import HttpApi
 
@@ -53,7 +53,7 @@ def _all_of(*groups: tuple[Callable[[F], F], ...]) -> Callable[[F], F]:
 
 
 @click.group()
-@click.option("--server", metavar="URL", help="AGENT_RUNNER_HTTP_URL [http://127.0.0.1:8080]")
+@click.option("--server", metavar="URL", callback=server_url, help="AGENT_RUNNER_HTTP_URL [http://127.0.0.1:8080]")
 @click.pass_context
 def schedules(ctx: click.Context, server: str | None) -> None:
     """Make, list, change, pause, fire or delete schedules."""
