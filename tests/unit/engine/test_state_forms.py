@@ -339,16 +339,17 @@ def test_what_has_no_form_is_named(value: Any, words: str) -> None:
 
 
 def test_a_circle_is_an_error() -> None:
-    """A state that contains itself ends with an error of ours."""
+    """A state that contains itself, or is nested too deeply, ends with an error of ours that says so."""
     circle: dict[str, Any] = {}
     circle["self"] = circle
-    for value in (circle, Holder(anything=circle)):
-        with pytest.raises(StateTypeError):
-            SERIALIZER.dumps_typed(value)
+    deep: list[Any] = []
+    for _ in range(1_000):
+        deep = [deep]
     around = Around(None)
     around.inner = around
-    with pytest.raises(StateTypeError):
-        SERIALIZER.dumps_typed(around)
+    for value in (circle, Holder(anything=circle), around, deep, {"rows": deep}):
+        with pytest.raises(StateTypeError, match="something in it holds itself, or is nested more than 250 levels"):
+            SERIALIZER.dumps_typed(value)
 
 
 def test_only_addresses_are_made_of_what_pydantic_has() -> None:

@@ -81,7 +81,7 @@ class StateSerializer(JsonPlusSerializer):
         try:
             return "msgpack", writer.packed(obj)
         except (ormsgpack.MsgpackEncodeError, TypeError, ValueError, RecursionError) as error:
-            raise StateTypeError(_unkept(writer.culprit, error)) from error
+            raise StateTypeError(_unkept(writer, error)) from error
 
     def _is_known(self, cls: type) -> bool:
         module, name = cls.__module__, cls.__name__
@@ -189,11 +189,12 @@ def _made(code: int, cls: Any, given: Any, private: Mapping[str, Any] | None) ->
         return (cls.model_construct if hasattr(cls, "model_construct") else cls.construct)(**given)
 
 
-def _unkept(culprit: str, error: Exception) -> str:
-    if not culprit:
+def _unkept(writer: StateWriter, error: Exception) -> str:
+    if not (culprit := writer.culprit):
         # A number that is too large, a circle, a strange key: no class is at fault.
+        why = "something in it holds itself, or is nested more than 250 levels deep" if writer.nested else error
         return (
-            f"the state cannot be kept: {error}. Put the value into the state in another form (as a text, for example),"
+            f"the state cannot be kept: {why}. Put the value into the state in another form (as a text, for example),"
             " or keep it out of the state (a module variable, the context, or an UntrackedValue channel)"
         )
     return (

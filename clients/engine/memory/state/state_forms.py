@@ -31,14 +31,17 @@ _URLS = "pydantic.networks"
 _ANY_KEYS = jsonplus._option | ormsgpack.OPT_PASSTHROUGH_SUBCLASS | ormsgpack.OPT_PASSTHROUGH_BIG_INT
 _TEXT_KEYS = _ANY_KEYS & ~ormsgpack.OPT_NON_STR_KEYS
 
+DEEP = 100
+"""Objects in each other. No object that is this deep fails for another reason, unless its class has no form."""
+
 
 class StateWriter:
-    """`is_known`: whether a class is one that will be made again. `culprit`: the class that had no form, after an
-    error."""
+    """`is_known`: whether a class is one that will be made again. After an error: `culprit` is the class that had no
+    form, `nested` says whether something holds itself or is nested too deeply."""
 
     def __init__(self, is_known: Callable[[type], bool]) -> None:
         self._is_known = is_known
-        self.culprit = ""
+        self.culprit, self.nested, self._depth = "", False, 0
         self._other_keys = False
         """A key that is no text was found. From then on all are looked at first: a try that fails after all that is
         deeper was written would double the work with each level."""
@@ -51,6 +54,16 @@ class StateWriter:
         return self._pack(value, self._form_inside)
 
     def _pack(self, value: Any, form: Callable[[Any], Any]) -> bytes:
+        self._depth += 1
+        try:
+            return self._bytes_of(value, form)
+        except (TypeError, RecursionError) as error:  # an error in `form` may lose its words on the way out
+            self.nested = self.nested or self._depth > DEEP or "recursion" in str(error).lower()
+            raise
+        finally:
+            self._depth -= 1
+
+    def _bytes_of(self, value: Any, form: Callable[[Any], Any]) -> bytes:
         if not self._other_keys:
             try:
                 return ormsgpack.packb(value, default=form, option=_TEXT_KEYS)
