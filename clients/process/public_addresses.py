@@ -36,7 +36,7 @@ class PublicAddresses(httpx.AsyncBaseTransport):
     async def _address(self, host: str, port: int) -> str:
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a part of the name is too long
             raise httpx.ConnectError(f"{host} cannot be found: {error}") from error
         addresses = [str(one[4][0]) for one in found]
         public = [one for one in addresses if is_public(ipaddress.ip_address(one.partition("%")[0]))]

@@ -102,7 +102,7 @@ class WebhookPolicy:
         loop = asyncio.get_running_loop()
         try:
             found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as error:
+        except (OSError, UnicodeError) as error:  # UnicodeError: a part of the name is too long
             raise WebhookRefused(f"its name is not known: {error}") from None
         addresses = [str(one[4][0]) for one in found]
         allowed = [one for one in addresses if self.private or is_public(ipaddress.ip_address(one.partition("%")[0]))]

@@ -135,7 +135,7 @@ async def test_a_cron_of_another_org_is_not_there(server: RunningServer) -> None
             assert (listed["id"], listed["api"], listed["org"]) == (schedule_of(cron["cron_id"]), "agent_server", "a")
             for field, value in (("execution", {"message": "m"}), ("session_id", "ses-x"), ("at", ["2999-01-01"])):
                 refused = await http.patch(f"/v1/schedules/{listed['id']}", json={field: value})
-                assert_problem(refused, 400, "INVALID_ARGUMENT")
+                assert_problem(refused, 409, "FAILED_PRECONDITION")
             assert (await http.post(f"/v1/schedules/{listed['id']}/pause")).json()["paused"]
             body = {"name": "x", "cron": "@daily", "execution": {"message": "m"}}
             ours = (await http.post("/v1/schedules", json=body)).json()["id"]

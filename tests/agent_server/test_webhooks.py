@@ -49,6 +49,12 @@ async def test_private_addresses_are_refused(url: str) -> None:
         await WebhookPolicy().call(url, b"{}", "")
 
 
+async def test_a_name_that_no_host_can_have() -> None:
+    """It is refused like one that is not known."""
+    with pytest.raises(WebhookRefused, match="not known"):
+        await WebhookPolicy().call(f"https://{'x' * 64}.example.com/", b"{}", "")
+
+
 def test_the_file_of_graphs_may_allow_them(tmp_path: Path) -> None:
     """As LangGraph's server reads it: the block turns https on, unless it says otherwise."""
     file = tmp_path / "langgraph.json"

@@ -285,6 +285,15 @@ def test_requests_that_are_refused(change: Json, said: str, front_end: FrontEnd)
     assert said in refused.json()["detail"]
 
 
+def test_options_of_a_run_that_is_shown_again(front_end: FrontEnd) -> None:
+    """They are read, though the run began long ago."""
+    sent = front_end.sent("hello") | {"runId": "once"}
+    assert front_end.http.post("/v1/agui/talk", json=sent).status_code == 200
+    sent["forwardedProps"] = {"agent_runner": {"timeouts": {"heartbeat_s": -1}}}
+    refused = front_end.http.post("/v1/agui/talk", json=sent)
+    assert (refused.status_code, "heartbeat_s" in refused.json()["detail"]) == (400, True)
+
+
 def test_an_agent_that_is_not_there(front_end: FrontEnd) -> None:
     """The refusal names those that are."""
     refused = front_end.http.post("/v1/agui/nobody", json=front_end.sent("hello"))

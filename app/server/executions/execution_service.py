@@ -89,6 +89,10 @@ class Executions:
         place = await self._placing.foreseen(draft)
         check_allowed(self._ctx.settings, place, draft.execution.spec.execution_config.model_name)
 
+    def check_fields(self, draft: Draft) -> None:
+        """Raises what is wrong with it whatever there is in the store."""
+        self._checks.check(draft)
+
     async def redrive(self, id: str, *, env: Mapping[str, str], begin: str = "", idempotency_key: str = "") -> Accepted:
         """A new execution with the same input, session, model and timeouts. The secrets were removed at the end of the
         old one, so `env` brings them again. `begin`: `failed_step`, `start`, or empty for the first that is possible.

@@ -17,7 +17,6 @@ from agent_runner.app.server.http.document.schemas import EVENTS, JSON, STRING, 
 from agent_runner.app.server.http.events import HEADERS, MEDIA_TYPE
 from agent_runner.app.server.http.lasting import LastingResponse
 from agent_runner.app.server.http.metrics import Metrics
-from agent_runner.app.server.problems import invalid
 from agent_runner.status.store.records import Execution
 
 LastEventId = Annotated[
@@ -57,13 +56,10 @@ class FrontAnswers:
 
     async def started(self, agent: str, thread: str, asked: Asked) -> tuple[Execution, bool]:
         """(the execution, whether it is to be cancelled when its reader goes away)."""
-        wish = asked.options.get(ON_DISCONNECT, "continue")
-        if wish not in ("continue", "cancel"):
-            raise invalid(f"agent_runner.{ON_DISCONNECT}: must be 'continue' or 'cancel'")
         execution, known = await self.runs.start(agent, thread, asked)
         if not known:
             self._metrics.accepted.inc()
-        return execution, wish == "cancel"
+        return execution, asked.options.get(ON_DISCONNECT) == "cancel"
 
     def stream(
         self,

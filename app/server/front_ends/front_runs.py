@@ -12,7 +12,7 @@ from agent_runner.app.server.agent_server.uuids import is_uuid, session_of, thre
 from agent_runner.app.server.contract.ids import resource_prefix
 from agent_runner.app.server.contract.texts import check_text
 from agent_runner.app.server.edge_services import Edges
-from agent_runner.app.server.executions.drafts.draft import draft_of_json
+from agent_runner.app.server.executions.drafts.draft import Draft, draft_of_json
 from agent_runner.app.server.front_ends.happened import CLOSED
 from agent_runner.app.server.front_ends.happenings import Json
 from agent_runner.app.server.problems import Kind, Problem, invalid
@@ -47,6 +47,19 @@ class Asked:
     """The same request again means the same run."""
 
 
+def drafted(options: Mapping[str, Any], content: Json, key: str = "") -> Draft:
+    """Raises INVALID_ARGUMENT."""
+    if options.get(ON_DISCONNECT, "continue") not in ("continue", "cancel"):
+        raise invalid(f"agent_runner.{ON_DISCONNECT}: must be 'continue' or 'cancel'")
+    given = {name: value for name, value in options.items() if name != ON_DISCONNECT}
+    if unknown := sorted(given.keys() - OPTIONS):
+        raise invalid(
+            f"agent_runner: unknown options {', '.join(unknown)}; known are {', '.join(sorted(OPTIONS))} and"
+            f" {ON_DISCONNECT}"
+        )
+    return draft_of_json({**given, **content}, idempotency_key=key)
+
+
 class FrontRuns:
     def __init__(self, edges: Edges) -> None:
         self._edges, self._store = edges, edges.ctx.store
@@ -58,13 +71,7 @@ class FrontRuns:
         target = await self._target(agent)
         held = await self._threads.create(thread_of(thread), or_existing=True)
         key = f"{NOTED}/{held.session_id}/{asked.run_id}" if asked.repeatable else ""
-        options = {name: value for name, value in asked.options.items() if name != ON_DISCONNECT}
-        if unknown := sorted(options.keys() - OPTIONS):
-            raise invalid(
-                f"agent_runner: unknown options {', '.join(unknown)}; known are {', '.join(sorted(OPTIONS))} and"
-                f" {ON_DISCONNECT}"
-            )
-        draft = draft_of_json({**options, **asked.content}, idempotency_key=key)
+        draft = drafted(asked.options, asked.content, key)
         draft.execution.metadata.org = held.org
         draft.execution.spec.session_id = held.session_id
         waits = await self.waiting(thread)
@@ -84,6 +91,10 @@ class FrontRuns:
         )
         accepted = await self._edges.executions.create(draft)
         return accepted.execution, accepted.known
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Raises INVALID_ARGUMENT."""
+        self._edges.executions.check_fields(drafted(options, {"message": "."}))
 
     async def find(self, thread: str, run_id: str = "") -> Execution | None:
         """The run of that name, or the newest one."""

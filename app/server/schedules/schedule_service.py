@@ -83,7 +83,8 @@ class ScheduleService:
 
         def changed(one: Schedule) -> Schedule:
             if one.edge and (not_here := sorted(_OF_A_CRON & sent.model_fields_set)):
-                raise invalid(
+                raise Problem(
+                    Kind.FAILED_PRECONDITION,
                     f"{', '.join(not_here)}: the schedule is a cron of the Agent Server API",
                     next_step="Change it there: PATCH /runs/crons/{cron_id}.",
                 )

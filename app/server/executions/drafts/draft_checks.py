@@ -30,8 +30,7 @@ class DraftChecks:
     async def timeouts_of(self, draft: Draft) -> Timeouts:
         """Check everything, and give the execution's timeouts."""
         draft.execution.spec.SetInParent()  # the contract lets the spec be left out, but not its message
-        self.check(draft)
-        timeouts = self._timeouts(draft)
+        timeouts = self.check(draft)
         if draft.webhook is not None and not draft.webhook.of_run:  # that of a run is checked by its edge
             check_webhook(self._ctx.settings, draft.webhook)
         # The server makes the id. A request with the id of an existing execution means that execution.
@@ -43,8 +42,8 @@ class DraftChecks:
             check_model_scope(*models_named(draft.execution))
         return timeouts
 
-    def check(self, draft: Draft) -> None:
-        """What can be seen without the store: sizes, the contract's rules, texts, tags, variables."""
+    def check(self, draft: Draft) -> Timeouts:
+        """What can be seen without the store: sizes, the contract's rules, texts, tags, variables, timeouts."""
         execution = draft.execution
         settings = self._ctx.settings
         limit = settings.max_message_bytes
@@ -69,6 +68,7 @@ class DraftChecks:
         check_tags(execution.metadata.tags, "metadata.tags")
         check_env({name: value.value for name, value in execution.spec.runtime_env.items()}, "spec.runtime_env")
         check_secrets(env_values(execution).values(), "spec.runtime_env")
+        return self._timeouts(draft)
 
     async def _check_answers(self, draft: Draft) -> None:
         """Checks that the answers name open questions of the session. Does nothing while its newest execution runs.

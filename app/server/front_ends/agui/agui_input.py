@@ -37,17 +37,23 @@ async def asked_of(given: t.RunAgentInput, runs: FrontRuns) -> Asked:
     """Raises INVALID_ARGUMENT if there is nothing in it to run on, or an answer to a question that is not open."""
     earlier = await runs.newest(given.thread_id, 50)
     noted: Json = {"thread_id": given.thread_id, "tools": [tool.name for tool in given.tools or ()]}
-    options = (given.forwarded_props or {}).get(OURS) if isinstance(given.forwarded_props, Mapping) else None
-    if options is not None and not isinstance(options, dict):
-        raise invalid(f"forwardedProps.{OURS}: must be an object")
+    options = options_of(given)
     run_id = name_of(given.run_id, "runId")
     if given.resume:
         answers = await _answers(given, runs)
-        return Asked(run_id=run_id, content={"answers": answers}, options=options or {}, noted=noted)
+        return Asked(run_id=run_id, content={"answers": answers}, options=options, noted=noted)
     fresh = _new_messages(given.messages, earlier)
     noted["message_ids"] = [one.id for one in fresh if one.role == "user"]
     last = await runs.state(earlier[0]) if earlier else State.empty()
-    return Asked(run_id=run_id, content=_content(given, fresh, last), options=options or {}, noted=noted)
+    return Asked(run_id=run_id, content=_content(given, fresh, last), options=options, noted=noted)
+
+
+def options_of(given: t.RunAgentInput) -> Json:
+    """What is ours in it."""
+    options = (given.forwarded_props or {}).get(OURS) if isinstance(given.forwarded_props, Mapping) else None
+    if options is not None and not isinstance(options, dict):
+        raise invalid(f"forwardedProps.{OURS}: must be an object")
+    return options or {}
 
 
 def _content(given: t.RunAgentInput, fresh: Sequence[Any], last: State) -> Json:

@@ -8,7 +8,7 @@ from fastapi.responses import Response
 
 from agent_runner.app.server.front_ends.agui.agui_events import AgUi
 from agent_runner.app.server.front_ends.agui.agui_history import messages_of
-from agent_runner.app.server.front_ends.agui.agui_input import asked_of, input_of
+from agent_runner.app.server.front_ends.agui.agui_input import asked_of, input_of, options_of
 from agent_runner.app.server.front_ends.front_answers import FrontAnswers, address
 from agent_runner.app.server.front_ends.front_paths import AGUI
 from agent_runner.app.server.front_ends.front_runs import name_of, noted_of
@@ -24,6 +24,7 @@ class AgUiRuns:
         with self._answers.place() as place:
             given = input_of(await self._answers.body(request))
             run_id = name_of(given.run_id, "runId")
+            self._runs.check_options(options_of(given))  # also of a run that is shown again
             execution, cancels = await self._runs.find(given.thread_id, run_id), False
             if execution is None:
                 asked = await asked_of(given, self._runs)
