@@ -286,6 +286,8 @@ def _text(holder: Mapping[str, Any], name: str, *within: str) -> str:
     value = holder.get(name)
     if value is not None and not isinstance(value, str):
         raise BlockError((*within, name), "must be a string")
+    if value and "\0" in value:
+        raise BlockError((*within, name), "must not contain NUL characters")
     return value or ""
 
 

@@ -60,6 +60,8 @@ def check_config(config: Any, where: str = "config") -> dict[str, Any]:
     tags = config.get("tags")
     if tags is not None and not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
         raise RunConfigError(f"{where}.tags: must be a list of texts")
+    if any("\0" in tag for tag in tags or ()):
+        raise RunConfigError(f"{where}.tags: must not contain NUL characters")
     for name in ("metadata", "configurable"):
         given = config.get(name)
         if given is not None and not isinstance(given, dict):

@@ -31,6 +31,7 @@ EXPLAINED = (
     "filter: Value error, must not contain NUL",
     "values: Value error, must not contain NUL",
     "metadata: Value error, must not contain NUL",
+    "config.metadata: Value error, must not contain NUL",
     "Unsupported operator",  # of the store's filters, in LangGraph's words
     "session: is not what session_id says",  # two parameters that name one thing
     "Invalid cron schedule",  # a language of its own, and times that never come

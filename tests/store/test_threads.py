@@ -107,6 +107,17 @@ async def test_the_status_of_a_thread_follows_its_executions_and_its_memory(stor
     assert not await store.keep_state(told, "o"), "of an older head"
 
 
+NUMBERS = {"most": 2**63 - 1, "least": -(2**63), "more": 10**30, "less": -(10**300), "no_float": 10**400, "float": 1.5}
+
+
+@pytest.mark.parametrize("number", NUMBERS.values(), ids=NUMBERS)
+async def test_threads_are_found_by_any_number(store: Store, number: float) -> None:
+    """SQLite has whole numbers of 64 bits only."""
+    id = await a_session(store, "ses-1", n=number)
+    await a_session(store, "ses-2", n=-number)
+    assert [t.session_id for t in await store.search_threads(ThreadQuery(metadata={"n": number}))] == [id]
+
+
 async def test_a_state_by_hand_moves_the_head_only_if_nobody_else_did(store: Store) -> None:
     """From the head that was read, and with no execution open; a session without memory gets one."""
     id = await a_session(store, "ses-1")

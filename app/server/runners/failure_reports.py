@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from signal import Signals, strsignal
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from agent_runner.app.server.context import ServerContext
 from agent_runner.app.server.contract.json_text import WHOLE
 from agent_runner.app.server.contract.texts import MAX_INDEXED
 from agent_runner.app.server.executions.after_end import after_end, follow_up
-from agent_runner.app.server.problems import invalid, known, not_found
+from agent_runner.app.server.problems import Problem, invalid, known, not_found
 from agent_runner.app.server.runners.task_ends import tell_task_end
 from agent_runner.status.failures import Code
 from agent_runner.status.log.plain import plain_text
@@ -104,7 +105,8 @@ class Reports:
         self, id: str, code: Code, facts: Mapping[str, Any], steps: frozenset[Step], attempt: int
     ) -> None:
         await asyncio.sleep(self._ctx.settings.worker_lost_grace_s)
-        await self._fail(id, code, facts, steps, attempt)
+        with suppress(Problem):  # it was removed meanwhile
+            await self._fail(id, code, facts, steps, attempt)
 
     async def _fail(
         self, id: str, code: Code, facts: Mapping[str, Any], steps: frozenset[Step], attempt: int

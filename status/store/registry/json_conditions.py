@@ -5,6 +5,7 @@ key by key, everything else must be equal.
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -38,7 +39,17 @@ def _equal(column: ColumnElement[Any], path: str, value: Any) -> ColumnElement[b
     if isinstance(value, str):
         return and_(kind == "text", found == value)
     if isinstance(value, int | float):
-        return and_(kind.in_(("integer", "real")), found == value)
+        return and_(kind.in_(("integer", "real")), found == _number(value))
     if isinstance(value, Mapping):  # empty: any object contains it
         return kind == "object"
     return func.json(found) == func.json(dumps(value))
+
+
+def _number(value: int | float) -> int | float:
+    """SQLite reads a whole number of more than 64 bits as a float."""
+    if isinstance(value, float) or -(2**63) <= value < 2**63:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf

@@ -143,6 +143,7 @@ BAD: Mapping[str, tuple[Any, str]] = {
     "half of it": ([{**PICTURE, "base64": ENCODED[:-1]}], "message[0].base64: not base64"),
     "no data": ([{"type": "image"}], "message[0].base64: needs one of base64, url, file_id"),
     "a number": ([{"type": "image", "base64": 7}], "message[0].base64: must be a string"),
+    "a NUL": ([{"type": "image", "file_id": "a\0"}], "message[0].file_id: must not contain NUL"),
     "a number as its name": ([{**PICTURE, "filename": 0}], "message[0].filename: must be a string"),
     "bad in OpenAI's": (
         [{"type": "image_url", "image_url": {"url": "data:image/png;base64,*"}}],

@@ -23,6 +23,7 @@ from agent_runner.app.server.problems import Problem
         ({"callbacks": []}, "callbacks"),
         ({"tags": "x"}, "config.tags"),
         ({"tags": [1]}, "config.tags"),
+        ({"tags": ["a\0"]}, "config.tags"),
         ({"metadata": []}, "config.metadata"),
         ({"configurable": {"thread_id": "t"}}, "configurable.thread_id"),
         ({"configurable": {"checkpoint_ns": "t"}}, "configurable.checkpoint_ns"),
