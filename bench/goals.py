@@ -65,7 +65,7 @@ GOALS: dict[str, dict[str, Goal]] = {
         "slow_store": Goal(measure="20 tokens/s: bytes of log and snapshots; baseline: the same", unit="KB", factor=3),
     },
     "S9": {
-        "cpu": Goal(measure="server CPU per delivered event, 1,000 readers; baseline: bare server", unit="us", plus=60),
+        "cpu": Goal(measure="server CPU per delivered event, 1,000 readers; baseline: bare server", unit="us", plus=40),
         "lost": Goal(measure="events lost; baseline: events to deliver", unit="events"),
     },
     "S11": {
