@@ -65,8 +65,8 @@ def checked(given: Any, where: str = "webhook") -> Webhook:
         raise WebhookError(f"{where}.url: is needed, the address to call")
     if len(url) > MOST_CHARS or not re.fullmatch(r"[!-~]+", url):
         raise WebhookError(f"{where}.url: must be a plain address of at most {MOST_CHARS} characters")
-    if not isinstance(secret, str) or len(secret) > MOST_CHARS:
-        raise WebhookError(f"{where}.secret: must be a text of at most {MOST_CHARS} characters")
+    if not isinstance(secret, str) or len(secret) > MOST_CHARS or "\0" in secret:
+        raise WebhookError(f"{where}.secret: must be a text of at most {MOST_CHARS} characters without NUL")
     if tokens is not None and not isinstance(tokens, bool):
         raise WebhookError(f"{where}.answer_tokens: must be true or false")
     events = events_of(given.get("events"), f"{where}.events")

@@ -146,6 +146,7 @@ async def test_what_cannot_be_called_is_refused(http: httpx.AsyncClient) -> None
     """Before there is an execution, with the field and without the value."""
     here = "https://example.com"
     refused: list[tuple[Any, str]] = [
+        ({"url": "https://example.com/", "secret": "a\0"}, "webhook.secret"),
         (7, "webhook: must be"),
         ({}, "webhook.url"),
         ("ftp://example.com/", "webhook: it must be a whole address"),
