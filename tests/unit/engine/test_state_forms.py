@@ -237,7 +237,8 @@ def test_a_value_comes_back_whole(value: Any) -> None:
     back = again(value)
     assert type(back) is type(value)
     assert back == value
-    assert repr(back) == repr(value)
+    if not isinstance(value, set | frozenset):  # equal sets may show their items in another order
+        assert repr(back) == repr(value)
 
 
 def test_a_default_goes_on_making_values() -> None:
