@@ -7,8 +7,9 @@ message twice does no harm, because only one copy gets the claim.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import TYPE_CHECKING, Any, cast
 
 from celery import chain
@@ -66,6 +67,7 @@ class Publisher:
         )
         self._broker_url, self._unacked_for_s = settings.broker_url, 2 * settings.max_run_s
         self._threads = ThreadPoolExecutor(PUBLISH_THREADS, thread_name_prefix="publish")
+        self._first = Lock()
 
     async def publish(
         self,
@@ -119,11 +121,18 @@ class Publisher:
     async def _in_time(self, send: Any) -> Any:
         try:
             async with asyncio.timeout(self._deadline_s):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, send)
+                return await asyncio.get_running_loop().run_in_executor(self._threads, self._sent, send)
         except TimeoutError as exc:
             raise PublishError(f"the broker did not answer within {self._deadline_s:g} s") from exc
         except Exception as exc:
             raise PublishError(f"{type(exc).__name__}: {exc}") from exc
+
+    def _sent(self, send: Callable[[], Any]) -> Any:
+        with self._first:
+            # Celery makes its pool with the first message, and its limit after it. A second thread that has taken a
+            # connection by then would make the first one fail: "Can't shrink pool when in use".
+            _ = self._app.amqp.producer_pool
+        return send()
 
     def _message(
         self,

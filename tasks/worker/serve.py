@@ -86,6 +86,8 @@ class Station:
             self._app.amqp.queues[self._queue](connection.default_channel).declare()
         # Opened now, so that a bad URL fails the start. Celery opens it with a result, and each task would fail.
         _ = self._app.backend
+        # Made by one thread: Celery gives the pool its limit after others can use it (`Publisher._sent`).
+        _ = self._app.amqp.producer_pool
         if self._forks:
             # Imported before the fork: children share the memory pages.
             import agent_runner.clients.engine.memory.checkpoints  # noqa: F401

@@ -4,9 +4,13 @@ import asyncio
 import base64
 import json
 import time
+from threading import Event
 from typing import Any
 
 import pytest
+from celery import Celery
+from kombu import pools
+from kombu.pools import ProducerPool
 
 from agent_runner.clients.broker.celery_config import celery_config, celery_url
 from agent_runner.clients.broker.publisher import Publisher, PublishError
@@ -131,3 +135,27 @@ def test_rabbitmq_waits_for_acks_as_long_as_a_run_may_take() -> None:
 def test_urls_as_celery_spells_them(given: str, spelt: str) -> None:
     """Unix sockets have another scheme there."""
     assert celery_url(given) == spelt
+
+
+async def test_the_first_messages_at_once_are_all_sent(
+    redis_server: RedisServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Celery shrinks its new pool of connections when another thread may already have taken one."""
+    publisher, taken = Publisher(settings), Event()
+    acquire, pool = ProducerPool.acquire, vars(Celery)["pool"].fget
+
+    def acquired(self: ProducerPool, *args: Any, **kwargs: Any) -> Any:
+        taken.set()
+        return acquire(self, *args, **kwargs)
+
+    def limited(app: Celery) -> Any:
+        taken.wait(0.5)
+        return pool(app)
+
+    monkeypatch.setattr(pools, "_limit", [10])  # as in a new process
+    monkeypatch.setattr(ProducerPool, "acquire", acquired)
+    monkeypatch.setattr(Celery, "pool", property(limited))
+    sent = [publisher.publish(f"exec-{n}", Step.EXECUTE, "runners", "orchestrators", Timeouts()) for n in range(4)]
+    await asyncio.gather(*sent)
+    publisher.close()
+    assert len(messages(redis_server, "runners")) == 4
