@@ -36,6 +36,7 @@ EXPLAINED = (
     "session: is not what session_id says",  # two parameters that name one thing
     "Invalid cron schedule",  # a language of its own, and times that never come
     "Invalid timezone",  # a name of the zones that are installed
+    "session_id: with overlap 'fresh'",  # the other one of the two may have been stored before
     "the schedule has no time to come",  # all of its times are past
     "answers: the thread has no open question",
     "messages: there is no message of the user",  # the chat's last words are nobody's
