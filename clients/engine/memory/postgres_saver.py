@@ -10,7 +10,6 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
-    WRITES_IDX_MAP,
     ChannelVersions,
     Checkpoint,
     CheckpointMetadata,
@@ -19,6 +18,8 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from psycopg.types.json import Jsonb
+
+from agent_runner.clients.engine.memory.task_writes import may_be_told_again, rows_of
 
 _PUT = """
 WITH contents AS (
@@ -76,12 +77,7 @@ class OneTripSaver(AsyncPostgresSaver):
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
         place = config["configurable"]
-        rows = [
-            (WRITES_IDX_MAP.get(channel, number), channel, *self.serde.dumps_typed(value))
-            for number, (channel, value) in enumerate(writes)
-        ]
-        # A task's ordinary writes count once; errors, interrupts and the like may be told again.
-        again = all(channel in WRITES_IDX_MAP for channel, _ in writes)
+        rows, again = rows_of(writes, self.serde), may_be_told_again(writes)
         await self._run(
             _AGAIN if again else _ONCE,
             thread=place["thread_id"],
@@ -90,15 +86,14 @@ class OneTripSaver(AsyncPostgresSaver):
             task=task_id,
             path=task_path,
             # One statement may not write a row twice.
-            **_columns(list({row[0]: row for row in rows}.values()) if again else rows, *_WRITE),
+            **_columns(
+                list({row[0]: row for row in rows}.values()) if again else rows, "numbers", "channels", "types", "blobs"
+            ),
         )
 
     async def _run(self, sql: str, **values: Any) -> None:
         async with self._cursor() as cursor:
             await cursor.execute(sql, values)
-
-
-_WRITE = ("numbers", "channels", "types", "blobs")
 
 
 def _columns(rows: Sequence[Sequence[Any]], *names: str) -> Mapping[str, list[Any]]:

@@ -18,7 +18,6 @@ from typing import Any, TypeVar
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
-    WRITES_IDX_MAP,
     Checkpoint,
     CheckpointMetadata,
     CheckpointTuple,
@@ -29,6 +28,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.checkpoint.sqlite.utils import load_pending_writes, pending_writes_sql
 
 from agent_runner.clients.engine.memory.sqlite.sqlite_in_place import InPlace
+from agent_runner.clients.engine.memory.task_writes import may_be_told_again, rows_of
 
 PUT = """
 INSERT OR REPLACE INTO checkpoints
@@ -135,13 +135,8 @@ class OneVisitSaver(AsyncSqliteSaver):
     ) -> None:
         place = config["configurable"]
         task = (str(place["thread_id"]), str(place["checkpoint_ns"]), str(place["checkpoint_id"]), task_id, task_path)
-        rows = [
-            (*task, WRITES_IDX_MAP.get(channel, number), channel, *self.serde.dumps_typed(value))
-            for number, (channel, value) in enumerate(writes)
-        ]
-        # A task's ordinary writes count once; errors, interrupts and the like may be told again.
-        again = all(channel in WRITES_IDX_MAP for channel, _ in writes)
-        statement = f"INSERT OR {'REPLACE' if again else 'IGNORE'} {_WRITE}"
+        rows = [(*task, *row) for row in rows_of(writes, self.serde)]
+        statement = f"INSERT OR {'REPLACE' if may_be_told_again(writes) else 'IGNORE'} {_WRITE}"
         size = sum(len(row[-1]) for row in rows)
         await self.write(lambda connection: connection.executemany(statement, rows).close(), size)
 
